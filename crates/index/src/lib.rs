@@ -1,0 +1,1 @@
+//! A supernode's keyword index over the metadata of its children.

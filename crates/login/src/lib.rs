@@ -1,0 +1,1 @@
+//! The login and bootstrap service, and its store.

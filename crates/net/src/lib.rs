@@ -1,0 +1,1 @@
+//! One UDP port: QUIC connections between peers known by their keys.

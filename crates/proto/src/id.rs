@@ -1,0 +1,179 @@
+//! Names that are numbers: who a node is, what a file is, which query this is.
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// The text is not an id of the kind that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{found:?} is not {expected}")]
+pub struct ParseIdError {
+    found: String,
+    expected: &'static str,
+}
+
+fn parse_error(text: &str, expected: &'static str) -> ParseIdError {
+    // The text is a stranger's: quote only as much as a right id would have.
+    ParseIdError { found: text.chars().take(64).collect(), expected }
+}
+
+/// Who a node is: its Ed25519 public key (RFC 8032), 32 bytes.
+///
+/// In text it is 52 characters of lower-case base 32 (RFC 4648 without padding), so that it
+/// cannot be taken for a [`ContentId`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId([u8; 32]);
+
+/// What a file is: the BLAKE3 root hash of its bytes, 32 bytes; in text 64 hexadecimal digits,
+/// as `b3sum` prints it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentId([u8; 32]);
+
+/// Which query this is: 16 random bytes, drawn by the node that asks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId([u8; 16]);
+
+macro_rules! bytes_newtype {
+    ($name:ident, $len:literal) => {
+        impl $name {
+            /// Wraps the raw bytes.
+            pub const fn from_bytes(bytes: [u8; $len]) -> Self {
+                Self(bytes)
+            }
+
+            /// The raw bytes.
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+
+            /// The first ten characters of the text form: enough for people to tell two apart.
+            pub fn short(&self) -> String {
+                let mut text = self.to_string();
+                text.truncate(10);
+                text
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.short())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    self.0.serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                    text.parse().map_err(D::Error::custom)
+                } else {
+                    <[u8; $len]>::deserialize(deserializer).map(Self)
+                }
+            }
+        }
+    };
+}
+
+bytes_newtype!(NodeId, 32);
+bytes_newtype!(ContentId, 32);
+bytes_newtype!(QueryId, 16);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        BASE32_NOPAD
+            .decode(text.trim().to_ascii_uppercase().as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| parse_error(text, "a node id (52 letters and digits)"))
+    }
+}
+
+impl fmt::Display for ContentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
+    }
+}
+
+impl FromStr for ContentId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        HEXLOWER_PERMISSIVE
+            .decode(text.trim().as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| parse_error(text, "a content id (64 hexadecimal digits)"))
+    }
+}
+
+impl fmt::Display for QueryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
+    }
+}
+
+impl FromStr for QueryId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        HEXLOWER_PERMISSIVE
+            .decode(text.trim().as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| parse_error(text, "a query id (32 hexadecimal digits)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_id_survives_its_text_form(node in any::<[u8; 32]>(), query in any::<[u8; 16]>()) {
+            let content = ContentId::from_bytes(node);
+            let node = NodeId::from_bytes(node);
+            let query = QueryId::from_bytes(query);
+            prop_assert_eq!(node.to_string().parse::<NodeId>(), Ok(node));
+            prop_assert_eq!(content.to_string().parse::<ContentId>(), Ok(content));
+            prop_assert_eq!(query.to_string().parse::<QueryId>(), Ok(query));
+        }
+
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in ".{0,80}") {
+            let _ = text.parse::<NodeId>();
+            let _ = text.parse::<ContentId>();
+            let _ = text.parse::<QueryId>();
+        }
+    }
+
+    #[test]
+    fn a_node_id_is_not_a_content_id() {
+        let node = NodeId::from_bytes([7; 32]).to_string();
+        assert!(node.parse::<ContentId>().is_err());
+    }
+}

@@ -1,0 +1,36 @@
+//! The vocabulary of Skein: ids, keys, credentials, evidence, wire messages and the codec.
+//!
+//! Everything here is a value. Nothing here opens a socket, reads a file, asks for the time or
+//! draws a random number: whoever needs one of those passes it in.
+//!
+//! Everything that a peer can send has a bound that is enforced while it is decoded, see
+//! [`bounded`] and [`codec`].
+
+pub mod bounded;
+pub mod codec;
+pub mod credential;
+pub mod evidence;
+pub mod fetch;
+pub mod file;
+pub mod id;
+pub mod key;
+pub mod login;
+pub mod message;
+pub mod name;
+pub mod query;
+pub mod supernode;
+pub mod ticket;
+pub mod time;
+
+pub use bounded::{BoundedString, BoundedVec};
+pub use codec::{CodecError, Decoded};
+pub use credential::{Credential, CredentialError, SignedCredential};
+pub use file::{FileMeta, FilePath, Kind, MediaTags};
+pub use id::{ContentId, NodeId, QueryId};
+pub use key::{KeyPair, Signature, Signed};
+pub use message::{Message, Role};
+pub use name::{NameError, Username};
+pub use query::{Ask, Filter, HitGroup, Owner, Query};
+pub use supernode::{SupernodeEntry, SupernodeList};
+pub use ticket::{Ticket, TicketError};
+pub use time::{Instant, UnixTime};

@@ -1,0 +1,348 @@
+//! Every wire message: its number, its fields, its largest size, and who may send it when.
+//!
+//! `docs/protocol.md` tells the same for people. Rules of growth:
+//!
+//! * the fields of a message never change once released;
+//! * a message grows by an *extension block* behind its body, which older nodes skip
+//!   (see [`crate::codec`]);
+//! * anything else is a new message, with a new number. Numbers below
+//!   [`FIRST_CRITICAL_KIND`] may be skipped by whoever does not know them; from it on, not
+//!   knowing the message means that the connection cannot go on.
+
+use crate::bounded::{BoundedString, BoundedVec};
+use crate::codec::CodecError;
+use crate::credential::SignedCredential;
+use crate::fetch::{FetchReply, FetchRequest};
+use crate::file::FileMeta;
+use crate::id::{ContentId, QueryId};
+use crate::login::{LoginReply, LoginRequest};
+use crate::query::{Coverage, HitGroup, Query};
+use crate::supernode::{Load, SupernodeEntry};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// The first number of the messages that may not be skipped.
+pub const FIRST_CRITICAL_KIND: u16 = 0x8000;
+
+const KIB: usize = 1024;
+
+macro_rules! messages {
+    ($($(#[$doc:meta])* $name:ident = $kind:literal, at most $limit:expr;)*) => {
+        /// Any message.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Message {
+            $($(#[$doc])* $name($name),)*
+        }
+
+        /// The number of a message on the wire.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum MessageKind {
+            $($(#[$doc])* $name = $kind,)*
+        }
+
+        impl MessageKind {
+            /// All kinds, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The kind with this number, if this version knows it.
+            pub const fn from_number(number: u16) -> Option<Self> {
+                match number {
+                    $($kind => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// The largest body in bytes, extension blocks included.
+            pub const fn limit(self) -> usize {
+                match self { $(Self::$name => $limit,)* }
+            }
+
+            /// The name, for logs and metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+        }
+
+        impl Message {
+            /// The number of this message.
+            pub const fn kind(&self) -> MessageKind {
+                match self { $(Self::$name(_) => MessageKind::$name,)* }
+            }
+
+            pub(crate) fn encode_body(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+                match self { $(Self::$name(body) => crate::codec::encode_into(body, out),)* }
+            }
+
+            pub(crate) fn decode_body(
+                kind: MessageKind,
+                bytes: &[u8],
+            ) -> Result<(Self, usize), CodecError> {
+                match kind {
+                    $(MessageKind::$name => {
+                        let (body, used) = crate::codec::decode_from::<$name>(bytes)?;
+                        Ok((Self::$name(body), used))
+                    })*
+                }
+            }
+        }
+
+        $(impl From<$name> for Message {
+            fn from(body: $name) -> Self {
+                Self::$name(body)
+            }
+        })*
+    };
+}
+
+messages! {
+    /// First on a control stream, by both sides.
+    Hello = 1, at most 2 * KIB;
+    /// How are you? By anyone, to a node that may be a supernode.
+    Probe = 2, at most 64;
+    /// The answer to `Probe`.
+    ProbeReply = 3, at most 256;
+    /// Take me as your child. By a credentialed node, to a supernode.
+    Attach = 4, at most 256;
+    /// The answer to `Attach`.
+    AttachReply = 5, at most 8 * KIB;
+    /// I am no longer your child, or you are no longer mine.
+    Detach = 6, at most 256;
+    /// Metadata that a child adds or takes back. To the active parent only.
+    Publish = 7, at most 64 * KIB;
+    /// How much of it the parent has taken in.
+    PublishAck = 8, at most 256;
+    /// A search. By a child, to its active parent.
+    Search = 9, at most 2 * KIB;
+    /// A search on its way from supernode to supernode. Between neighbours only.
+    Flood = 10, at most 2 * KIB;
+    /// Hits, on the reverse path of the query.
+    Hits = 11, at most 64 * KIB;
+    /// The end of a search, or of the part of it that was forwarded, on the reverse path.
+    SearchDone = 12, at most 256;
+    /// The asker wants no more hits. On the path of the query.
+    CancelSearch = 13, at most 256;
+    /// Let us be neighbours. Between credentialed supernodes.
+    Link = 14, at most 1 * KIB;
+    /// The answer to `Link`.
+    LinkReply = 15, at most 8 * KIB;
+    /// Supernodes that the sender knows. By a supernode, to its children and neighbours.
+    Supernodes = 16, at most 16 * KIB;
+    /// A parent says how it is doing. By a supernode, to its children and neighbours.
+    LoadUpdate = 17, at most 256;
+    /// A request to the login service, first on a stream of its own.
+    LoginRequest = 64, at most 2 * KIB;
+    /// The login service's answer.
+    LoginReply = 65, at most 48 * KIB;
+    /// Asks for a part of a file, first on a stream of its own.
+    FetchRequest = 80, at most 4 * KIB;
+    /// The answer; the bytes follow it.
+    FetchReply = 81, at most 4 * KIB;
+}
+
+/// What a node does for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// It is, or wants to be, somebody's child.
+    #[default]
+    Ordinary,
+    /// It holds children and has neighbours.
+    Super,
+}
+
+/// First on a control stream, by both sides. Whoever sends anything else first is hung up on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Program and version, for people.
+    pub agent: BoundedString<64>,
+    /// What the sender is at present.
+    pub role: Role,
+    /// The sender's credential; without it it is a guest.
+    pub credential: Option<SignedCredential>,
+    /// Where the sender listens; an unspecified address means the one that the receiver sees.
+    pub listen: BoundedVec<SocketAddr, 4>,
+    /// The address that the sender sees the receiver at.
+    pub observed: SocketAddr,
+}
+
+/// Asks how the receiver is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe;
+
+/// How the sender is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeReply {
+    /// What it is at present.
+    pub role: Role,
+    /// How full it is.
+    pub load: Load,
+}
+
+/// What a child wants of a supernode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Bond {
+    /// Index my metadata and search for me.
+    Active,
+    /// Keep a place for me: no metadata yet.
+    Standby,
+}
+
+/// Asks to be taken as a child, or changes the bond of one that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// Which bond.
+    pub bond: Bond,
+}
+
+/// Why a supernode takes no child or neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// It holds as many as it can.
+    #[error("it is full")]
+    Full,
+    /// It is no supernode.
+    #[error("it is no supernode")]
+    NotSuper,
+    /// The asker showed no valid credential.
+    #[error("it wants a valid credential")]
+    NoCredential,
+    /// The asker does too much too fast.
+    #[error("it asks to slow down")]
+    TooFast,
+}
+
+/// The answer to `Attach`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachReply {
+    /// The bond that was agreed on, or why not.
+    pub outcome: Result<Bond, Refusal>,
+    /// Other supernodes, for the child's cache.
+    pub others: BoundedVec<SupernodeEntry, 32>,
+}
+
+/// Why a bond or a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartingReason {
+    /// The sender is shutting down.
+    Leaving,
+    /// The child found a better parent.
+    Moved,
+    /// The sender is no supernode any more.
+    Demoted,
+    /// The receiver broke a rule of the protocol.
+    Misbehaved,
+    /// The receiver's credential ran out.
+    CredentialExpired,
+}
+
+/// Ends a bond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detach {
+    /// Why.
+    pub reason: PartingReason,
+}
+
+/// A change of what a child shares. Removals are applied before additions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// Counts up from 1 on each bond, without gaps.
+    pub sequence: u64,
+    /// Forget all that this child has published before. Set on the first one of a bond.
+    pub reset: bool,
+    /// Contents that are no longer shared.
+    pub remove: BoundedVec<ContentId, 512>,
+    /// Contents that are shared; one that was there already is replaced.
+    pub add: BoundedVec<FileMeta, 512>,
+}
+
+/// Up to where a parent has taken in what its child published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishAck {
+    /// The highest sequence taken in.
+    pub sequence: u64,
+    /// Records of this child that the parent now holds.
+    pub records: u64,
+    /// Records that it did not take since the child's quota is full.
+    pub over_quota: u64,
+}
+
+/// A search by a child.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Search {
+    /// Which query this is; the child draws it at random.
+    pub id: QueryId,
+    /// What is looked for.
+    pub query: Query,
+    /// How many hits are enough, 1 to 1,000.
+    pub wanted: u16,
+}
+
+/// A search on its way among supernodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flood {
+    /// Which query this is.
+    pub id: QueryId,
+    /// What is looked for.
+    pub query: Query,
+    /// How many hits are enough, 1 to 1,000.
+    pub wanted: u16,
+    /// How many more times it may be forwarded after this one.
+    pub hops_left: u8,
+}
+
+/// Some hits of a query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hits {
+    /// Which query.
+    pub id: QueryId,
+    /// The hits.
+    pub groups: BoundedVec<HitGroup, 64>,
+}
+
+/// The end of a query, or of the branch of it that the sender was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchDone {
+    /// Which query.
+    pub id: QueryId,
+    /// What was reached.
+    pub coverage: Coverage,
+}
+
+/// The asker wants no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelSearch {
+    /// Which query.
+    pub id: QueryId,
+}
+
+/// Asks to be neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// How full the sender is.
+    pub load: Load,
+}
+
+/// The answer to `Link`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkReply {
+    /// How full the sender is, or why it refuses.
+    pub outcome: Result<Load, Refusal>,
+    /// Other supernodes.
+    pub others: BoundedVec<SupernodeEntry, 32>,
+}
+
+/// Supernodes that the sender knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supernodes {
+    /// The freshest ones.
+    pub entries: BoundedVec<SupernodeEntry, 64>,
+}
+
+/// How the sender is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadUpdate {
+    /// How full it is.
+    pub load: Load,
+}

@@ -1,0 +1,1 @@
+//! A seeded discrete-event network that drives the very same overlay and swarm.
