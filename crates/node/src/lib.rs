@@ -1,1 +1,4 @@
-//! The daemon: drives the overlay and the swarm over the network; share library, transfers, local API.
+//! The daemon: drives the overlay and the swarm over the network; share library, transfers and
+//! the local API.
+
+pub mod api;

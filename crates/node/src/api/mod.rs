@@ -1,0 +1,3 @@
+//! The local API: HTTP, JSON and server-sent events on loopback.
+
+pub mod types;
