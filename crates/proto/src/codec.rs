@@ -190,6 +190,14 @@ pub(crate) fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<
         .map_err(|error| CodecError::Malformed { kind: "value", why: error.to_string() })
 }
 
+/// How many bytes a value takes in a body: what [`crate::pack`] reckons with.
+pub fn encoded_len<T: Serialize>(value: &T) -> usize {
+    // A value of this crate cannot fail to encode (see `encode_statement`); were one to, it would
+    // count as too large for any message rather than as small enough.
+    bincode::serde::encode_into_std_write(value, &mut std::io::sink(), bincode_config())
+        .unwrap_or(usize::MAX)
+}
+
 pub(crate) fn decode_from<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
     bincode::serde::decode_from_slice(bytes, bincode_config())
         .map_err(|error| CodecError::Malformed { kind: "value", why: error.to_string() })

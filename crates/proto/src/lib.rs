@@ -17,6 +17,7 @@ pub mod key;
 pub mod login;
 pub mod message;
 pub mod name;
+pub mod pack;
 pub mod query;
 pub mod supernode;
 pub mod ticket;

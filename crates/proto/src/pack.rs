@@ -1,0 +1,221 @@
+//! Lists of any length as messages within their limits.
+//!
+//! A list's bound counts elements, a message's limit counts bytes, and elements differ in size: a
+//! record with long names is ten times as large as one with short ones. So the senders of
+//! [`Hits`] and [`Publish`] do not count elements themselves but let this module cut.
+
+use crate::bounded::BoundedVec;
+use crate::codec::encoded_len;
+use crate::file::FileMeta;
+use crate::id::{ContentId, QueryId};
+use crate::message::{Hits, MessageKind, Publish};
+use crate::query::{HitGroup, Owner};
+use std::collections::VecDeque;
+
+/// The largest encoded length of a list's element count: bincode takes one byte up to 250 and
+/// three up to 65,535, which is more than any list of a message may hold.
+const COUNT_BYTES: usize = 3;
+
+/// The most bytes of [`Hits`] that groups may take: what the query id and the count leave.
+const HITS_ROOM: usize = MessageKind::Hits.limit() - 16 - COUNT_BYTES;
+
+/// The most bytes of [`Publish`] that records may take: what the sequence (a 64-bit integer takes
+/// nine bytes at most), the reset flag and both counts leave.
+const PUBLISH_ROOM: usize = MessageKind::Publish.limit() - 9 - 1 - 2 * COUNT_BYTES;
+
+/// Hits of one query as messages that each fit, in the same order.
+///
+/// A group that is too large for one message goes on in the next, its owner said again. Groups
+/// without files say nothing and are left out.
+pub fn hits(id: QueryId, groups: Vec<HitGroup>) -> Vec<Hits> {
+    let mut packer = HitsPacker { id, done: Vec::new(), groups: Vec::new(), bytes: 0 };
+    for group in groups {
+        packer.add(&group.owner, group.files.into_vec());
+    }
+    packer.flush();
+    packer.done
+}
+
+struct HitsPacker {
+    id: QueryId,
+    done: Vec<Hits>,
+    groups: Vec<HitGroup>,
+    /// What `groups` take when encoded.
+    bytes: usize,
+}
+
+impl HitsPacker {
+    fn add(&mut self, owner: &Owner, files: Vec<FileMeta>) {
+        let head = encoded_len(owner) + COUNT_BYTES;
+        let mut begun: Vec<FileMeta> = Vec::new();
+        for file in files {
+            let length = encoded_len(&file);
+            let opening = if begun.is_empty() { head } else { 0 };
+            if self.bytes + opening + length > HITS_ROOM {
+                self.close(owner, &mut begun);
+                self.flush();
+            }
+            if begun.is_empty() {
+                self.bytes += head;
+            }
+            self.bytes += length;
+            begun.push(file);
+        }
+        self.close(owner, &mut begun);
+        if self.groups.len() == BoundedVec::<HitGroup, 64>::LIMIT {
+            self.flush();
+        }
+    }
+
+    fn close(&mut self, owner: &Owner, files: &mut Vec<FileMeta>) {
+        if !files.is_empty() {
+            let files = BoundedVec::truncated(std::mem::take(files));
+            self.groups.push(HitGroup { owner: owner.clone(), files });
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.groups.is_empty() {
+            let groups = BoundedVec::truncated(std::mem::take(&mut self.groups));
+            self.done.push(Hits { id: self.id, groups });
+        }
+        self.bytes = 0;
+    }
+}
+
+/// Takes as much off the front of both queues as fits into one message: at least one element, if
+/// there is one.
+///
+/// Additions wait until all removals are taken, since the receiver applies removals first: a
+/// content that was taken back and then shared again must not be removed by a later message.
+pub fn take_publish(
+    remove: &mut VecDeque<ContentId>,
+    add: &mut VecDeque<FileMeta>,
+    sequence: u64,
+    reset: bool,
+) -> Publish {
+    const MOST: usize = BoundedVec::<FileMeta, 512>::LIMIT;
+
+    // All removals that one message may hold take a quarter of it.
+    let removed: Vec<ContentId> = remove.drain(..remove.len().min(MOST)).collect();
+    let mut added = Vec::new();
+    if remove.is_empty() {
+        let mut bytes: usize = removed.iter().map(encoded_len).sum();
+        while let Some(next) = add.front().filter(|_| added.len() < MOST) {
+            bytes = bytes.saturating_add(encoded_len(next));
+            if bytes > PUBLISH_ROOM {
+                break;
+            }
+            added.extend(add.pop_front());
+        }
+    }
+    let (remove, add) = (BoundedVec::truncated(removed), BoundedVec::truncated(added));
+    Publish { sequence, reset, remove, add }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::{FilePath, Kind, MediaTags};
+    use crate::message::Message;
+    use crate::{BoundedString, Credential, KeyPair, Signed, UnixTime, Username, codec};
+
+    fn largest_file(number: u16) -> FileMeta {
+        let mut content = [0; 32];
+        content[..2].copy_from_slice(&number.to_le_bytes());
+        let text = || Some(BoundedString::truncated(&"t".repeat(128)));
+        FileMeta {
+            content: ContentId::from_bytes(content),
+            size: u64::MAX,
+            kind: Kind::Audio,
+            path: FilePath::new("p".repeat(FilePath::MAX_BYTES)).expect("a path"),
+            tags: Some(Box::new(MediaTags {
+                artist: text(),
+                title: text(),
+                album: text(),
+                bitrate_kbps: Some(u32::MAX),
+                duration_secs: Some(u32::MAX),
+            })),
+        }
+    }
+
+    fn largest_owner() -> Owner {
+        let login = KeyPair::from_seed(&[1; 32]);
+        let node = KeyPair::from_seed(&[2; 32]).node_id();
+        let credential = Credential {
+            name: Username::parse(&"漢".repeat(32)).expect("a name"),
+            node,
+            issued: UnixTime(u64::MAX),
+            expires: UnixTime(u64::MAX),
+        };
+        Owner {
+            node,
+            credential: Signed::new(credential, &login),
+            addresses: BoundedVec::truncated(vec!["[2001:db8::1]:65535".parse().expect("ip"); 8]),
+            parent: node,
+        }
+    }
+
+    fn assert_fits(message: impl Into<Message>) {
+        codec::encode(&message.into()).expect("within the limit");
+    }
+
+    #[test]
+    fn the_largest_groups_are_cut_so_that_each_message_fits() {
+        let files: Vec<FileMeta> = (0..64).map(largest_file).collect();
+        let group = HitGroup { owner: largest_owner(), files: BoundedVec::truncated(files) };
+        let messages = hits(QueryId::from_bytes([1; 16]), vec![group.clone(); 64]);
+        for message in &messages {
+            assert_fits(message.clone());
+        }
+        let sent: Vec<FileMeta> =
+            messages.into_iter().flat_map(|m| m.groups).flat_map(|g| g.files).collect();
+        let meant: Vec<FileMeta> = vec![group.files.into_vec(); 64].concat();
+        assert_eq!(sent, meant);
+    }
+
+    #[test]
+    fn many_small_groups_go_in_messages_of_64() {
+        let files = BoundedVec::truncated([FileMeta {
+            path: FilePath::new("a").expect("a path"),
+            tags: None,
+            ..largest_file(0)
+        }]);
+        let group = HitGroup { owner: largest_owner(), files };
+        let empty = HitGroup { owner: largest_owner(), files: BoundedVec::default() };
+        let groups = [vec![group; 65], vec![empty]].concat();
+        let messages = hits(QueryId::from_bytes([1; 16]), groups);
+        let counts: Vec<usize> = messages.iter().map(|m| m.groups.len()).collect();
+        assert_eq!(counts, [64, 1]);
+    }
+
+    #[test]
+    fn nothing_found_is_no_message() {
+        assert_eq!(hits(QueryId::from_bytes([1; 16]), Vec::new()), []);
+    }
+
+    #[test]
+    fn a_long_publication_is_sent_whole_and_removals_come_first() {
+        let removed: Vec<ContentId> = (0..1_100).map(|n| largest_file(n).content).collect();
+        let added: Vec<FileMeta> = (0..700).map(largest_file).collect();
+        let mut remove: VecDeque<_> = removed.iter().copied().collect();
+        let mut add: VecDeque<_> = added.iter().cloned().collect();
+
+        let (mut sent_removed, mut sent_added) = (Vec::new(), Vec::new());
+        while !(remove.is_empty() && add.is_empty()) {
+            let message = take_publish(&mut remove, &mut add, u64::MAX, true);
+            assert_fits(message.clone());
+            assert!(!message.remove.is_empty() || !message.add.is_empty(), "it goes on");
+            assert!(remove.is_empty() || message.add.is_empty(), "removals come first");
+            sent_removed.extend(message.remove);
+            sent_added.extend(message.add);
+        }
+        assert_eq!((sent_removed, sent_added), (removed, added));
+    }
+
+    #[test]
+    fn an_empty_publication_still_resets() {
+        let message = take_publish(&mut VecDeque::new(), &mut VecDeque::new(), 1, true);
+        assert!(message.reset && message.remove.is_empty() && message.add.is_empty());
+    }
+}
