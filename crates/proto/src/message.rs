@@ -123,7 +123,7 @@ messages! {
     /// The asker wants no more hits. On the path of the query.
     CancelSearch = 13, at most 256;
     /// Let us be neighbours. Between credentialed supernodes.
-    Link = 14, at most 1 * KIB;
+    Link = 14, at most KIB;
     /// The answer to `Link`.
     LinkReply = 15, at most 8 * KIB;
     /// Supernodes that the sender knows. By a supernode, to its children and neighbours.

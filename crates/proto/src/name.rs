@@ -57,9 +57,8 @@ impl Username {
             return Err(NameError::Length(length));
         }
         let is_sign = |c: char| matches!(c, '-' | '_' | '.');
-        if let Some(bad) =
-            name.chars().find(|c| !is_sign(*c) && !(c.is_alphanumeric() && c.identifier_allowed()))
-        {
+        let is_allowed = |c: char| is_sign(c) || (c.is_alphanumeric() && c.identifier_allowed());
+        if let Some(bad) = name.chars().find(|c| !is_allowed(*c)) {
             return Err(NameError::Character(bad));
         }
         if name.starts_with(is_sign) || name.ends_with(is_sign) {
