@@ -151,7 +151,21 @@ pub enum Role {
     Super,
 }
 
-/// First on a control stream, by both sides. Whoever sends anything else first is hung up on.
+/// What its user wants a node to be. It is never sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoleSetting {
+    /// What the network needs.
+    #[default]
+    Auto,
+    /// Never a supernode.
+    Ordinary,
+    /// Always a supernode.
+    Super,
+}
+
+/// First on a control stream, by both sides, and again when something in it has changed. Whoever
+/// sends anything else first is hung up on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Program and version, for people.

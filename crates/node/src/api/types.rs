@@ -23,6 +23,7 @@
 
 use serde::{Deserialize, Serialize};
 use skein_proto::login::Password;
+pub use skein_proto::message::RoleSetting;
 use skein_proto::query::{Coverage, Filter, StopReason};
 use skein_proto::{ContentId, Kind, MediaTags, NodeId, Role, Username};
 use std::net::SocketAddr;
@@ -71,19 +72,6 @@ pub struct Identity {
     pub ticket: Option<String>,
     /// Where its data is.
     pub data_dir: PathBuf,
-}
-
-/// The role that the user set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RoleSetting {
-    /// What the network needs.
-    #[default]
-    Auto,
-    /// Never a supernode.
-    Ordinary,
-    /// Always a supernode.
-    Super,
 }
 
 /// How the daemon is doing.
