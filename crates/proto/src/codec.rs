@@ -227,3 +227,6 @@ pub fn decode_statement<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecErr
         Err(CodecError::Malformed { kind: "value", why: "bytes left over".to_owned() })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ pub mod name;
 pub mod pack;
 pub mod query;
 pub mod supernode;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod ticket;
 pub mod time;
 

@@ -116,45 +116,11 @@ pub fn take_publish(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::{FilePath, Kind, MediaTags};
+    use crate::codec;
     use crate::message::Message;
-    use crate::{BoundedString, Credential, KeyPair, Signed, UnixTime, Username, codec};
-
-    fn largest_file(number: u16) -> FileMeta {
-        let mut content = [0; 32];
-        content[..2].copy_from_slice(&number.to_le_bytes());
-        let text = || Some(BoundedString::truncated(&"t".repeat(128)));
-        FileMeta {
-            content: ContentId::from_bytes(content),
-            size: u64::MAX,
-            kind: Kind::Audio,
-            path: FilePath::new("p".repeat(FilePath::MAX_BYTES)).expect("a path"),
-            tags: Some(Box::new(MediaTags {
-                artist: text(),
-                title: text(),
-                album: text(),
-                bitrate_kbps: Some(u32::MAX),
-                duration_secs: Some(u32::MAX),
-            })),
-        }
-    }
-
-    fn largest_owner() -> Owner {
-        let login = KeyPair::from_seed(&[1; 32]);
-        let node = KeyPair::from_seed(&[2; 32]).node_id();
-        let credential = Credential {
-            name: Username::parse(&"漢".repeat(32)).expect("a name"),
-            node,
-            issued: UnixTime(u64::MAX),
-            expires: UnixTime(u64::MAX),
-        };
-        Owner {
-            node,
-            credential: Signed::new(credential, &login),
-            addresses: BoundedVec::truncated(vec!["[2001:db8::1]:65535".parse().expect("ip"); 8]),
-            parent: node,
-        }
-    }
+    use crate::testing::{any_hit_group, largest_file, largest_owner};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn assert_fits(message: impl Into<Message>) {
         codec::encode(&message.into()).expect("within the limit");
@@ -177,7 +143,7 @@ mod tests {
     #[test]
     fn many_small_groups_go_in_messages_of_64() {
         let files = BoundedVec::truncated([FileMeta {
-            path: FilePath::new("a").expect("a path"),
+            path: crate::FilePath::new("a").expect("a path"),
             tags: None,
             ..largest_file(0)
         }]);
@@ -187,6 +153,25 @@ mod tests {
         let messages = hits(QueryId::from_bytes([1; 16]), groups);
         let counts: Vec<usize> = messages.iter().map(|m| m.groups.len()).collect();
         assert_eq!(counts, [64, 1]);
+    }
+
+    proptest! {
+        // Every case signs hundreds of credentials.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn what_is_found_is_sent_once_and_in_order(groups in vec(any_hit_group(), 0..200)) {
+            let flat = |groups: Vec<HitGroup>| -> Vec<(Owner, FileMeta)> {
+                let pairs = |g: HitGroup| g.files.into_iter().map(move |f| (g.owner.clone(), f));
+                groups.into_iter().flat_map(pairs).collect()
+            };
+            let messages = hits(QueryId::from_bytes([1; 16]), groups.clone());
+            for message in &messages {
+                assert_fits(message.clone());
+            }
+            let sent = messages.into_iter().flat_map(|m| m.groups).collect();
+            prop_assert_eq!(flat(sent), flat(groups));
+        }
     }
 
     #[test]

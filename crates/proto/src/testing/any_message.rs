@@ -1,0 +1,173 @@
+//! A strategy for every kind of message.
+
+use super::values::{
+    any_address, any_content_id, any_coverage, any_credential, any_file, any_hit_group, any_key,
+    any_load, any_node_id, any_password, any_query, any_query_id, any_ranges, any_supernode_entry,
+    any_text, any_username, few,
+};
+use crate::fetch::{FetchReply, FetchRequest};
+use crate::key::Signed;
+use crate::login::{LoginRefusal, LoginReply, LoginRequest};
+use crate::message::{
+    Attach, AttachReply, Bond, CancelSearch, Detach, Flood, Hello, Hits, Link, LinkReply,
+    LoadUpdate, Message, MessageKind, PartingReason, Probe, ProbeReply, Publish, PublishAck,
+    Refusal, Role, Search, SearchDone, Supernodes,
+};
+use crate::supernode::SupernodeList;
+use crate::time::UnixTime;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::result::maybe_ok;
+
+/// A message of any kind.
+pub fn any_message() -> impl Strategy<Value = Message> {
+    proptest::sample::select(MessageKind::ALL).prop_flat_map(any_message_of)
+}
+
+/// A message of this kind.
+pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
+    match kind {
+        MessageKind::Hello => any_hello().prop_map(Message::from).boxed(),
+        MessageKind::Probe => Just(Probe.into()).boxed(),
+        MessageKind::ProbeReply => (any_role(), any_load())
+            .prop_map(|(role, load)| ProbeReply { role, load }.into())
+            .boxed(),
+        MessageKind::Attach => any_bond().prop_map(|bond| Attach { bond }.into()).boxed(),
+        MessageKind::AttachReply => {
+            (maybe_ok(any_bond(), any_refusal()), few(any_supernode_entry()))
+                .prop_map(|(outcome, others)| AttachReply { outcome, others }.into())
+                .boxed()
+        }
+        MessageKind::Detach => any_parting().prop_map(|reason| Detach { reason }.into()).boxed(),
+        MessageKind::Publish => {
+            (any::<u64>(), any::<bool>(), few(any_content_id()), few(any_file()))
+                .prop_map(|(sequence, reset, remove, add)| {
+                    Publish { sequence, reset, remove, add }.into()
+                })
+                .boxed()
+        }
+        MessageKind::PublishAck => any::<[u64; 3]>()
+            .prop_map(|[sequence, records, over_quota]| {
+                PublishAck { sequence, records, over_quota }.into()
+            })
+            .boxed(),
+        MessageKind::Search => (any_query_id(), any_query(), any::<u16>())
+            .prop_map(|(id, query, wanted)| Search { id, query, wanted }.into())
+            .boxed(),
+        MessageKind::Flood => (any_query_id(), any_query(), any::<u16>(), any::<u8>())
+            .prop_map(|(id, query, wanted, hops_left)| {
+                Flood { id, query, wanted, hops_left }.into()
+            })
+            .boxed(),
+        MessageKind::Hits => (any_query_id(), few(any_hit_group()))
+            .prop_map(|(id, groups)| Hits { id, groups }.into())
+            .boxed(),
+        MessageKind::SearchDone => (any_query_id(), any_coverage())
+            .prop_map(|(id, coverage)| SearchDone { id, coverage }.into())
+            .boxed(),
+        MessageKind::CancelSearch => {
+            any_query_id().prop_map(|id| CancelSearch { id }.into()).boxed()
+        }
+        MessageKind::Link => any_load().prop_map(|load| Link { load }.into()).boxed(),
+        MessageKind::LinkReply => (maybe_ok(any_load(), any_refusal()), few(any_supernode_entry()))
+            .prop_map(|(outcome, others)| LinkReply { outcome, others }.into())
+            .boxed(),
+        MessageKind::Supernodes => {
+            few(any_supernode_entry()).prop_map(|entries| Supernodes { entries }.into()).boxed()
+        }
+        MessageKind::LoadUpdate => any_load().prop_map(|load| LoadUpdate { load }.into()).boxed(),
+        MessageKind::LoginRequest => any_login_request().prop_map(Message::from).boxed(),
+        MessageKind::LoginReply => any_login_reply().prop_map(Message::from).boxed(),
+        MessageKind::FetchRequest => (any_content_id(), any_ranges(), option::of(any_credential()))
+            .prop_map(|(content, ranges, credential)| {
+                FetchRequest { content, ranges, credential }.into()
+            })
+            .boxed(),
+        MessageKind::FetchReply => any_fetch_reply().prop_map(Message::from).boxed(),
+    }
+}
+
+fn any_hello() -> impl Strategy<Value = Hello> {
+    (any_text(), any_role(), option::of(any_credential()), few(any_address()), any_address())
+        .prop_map(|(agent, role, credential, listen, observed)| Hello {
+            agent,
+            role,
+            credential,
+            listen,
+            observed,
+        })
+}
+
+fn any_role() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Ordinary), Just(Role::Super)]
+}
+
+fn any_bond() -> impl Strategy<Value = Bond> {
+    prop_oneof![Just(Bond::Active), Just(Bond::Standby)]
+}
+
+fn any_refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        Just(Refusal::Full),
+        Just(Refusal::NotSuper),
+        Just(Refusal::NoCredential),
+        Just(Refusal::TooFast),
+    ]
+}
+
+fn any_parting() -> impl Strategy<Value = PartingReason> {
+    prop_oneof![
+        Just(PartingReason::Leaving),
+        Just(PartingReason::Moved),
+        Just(PartingReason::Demoted),
+        Just(PartingReason::Misbehaved),
+        Just(PartingReason::CredentialExpired),
+    ]
+}
+
+fn any_login_request() -> impl Strategy<Value = LoginRequest> {
+    prop_oneof![
+        (any_username(), any_password(), option::of(any_text()))
+            .prop_map(|(name, password, invite)| LoginRequest::Register { name, password, invite }),
+        (any_username(), any_password())
+            .prop_map(|(name, password)| LoginRequest::Login { name, password }),
+        Just(LoginRequest::Renew),
+        (any_username(), any_password(), any_node_id())
+            .prop_map(|(name, password, node)| LoginRequest::Revoke { name, password, node }),
+        (any::<bool>(), few(any_address()))
+            .prop_map(|(willing, listen)| LoginRequest::Bootstrap { willing, listen }),
+        (any_load(), few(any_address()))
+            .prop_map(|(load, listen)| LoginRequest::Report { load, listen }),
+    ]
+}
+
+fn any_login_reply() -> impl Strategy<Value = LoginReply> {
+    let refusal = prop_oneof![
+        Just(LoginRefusal::NameTaken),
+        Just(LoginRefusal::WrongPassword),
+        any::<u32>().prop_map(|retry_secs| LoginRefusal::RateLimited { retry_secs }),
+        Just(LoginRefusal::Unavailable),
+    ];
+    prop_oneof![
+        any_credential().prop_map(LoginReply::Credential),
+        (any_key(), any::<u64>(), few(any_supernode_entry()), any::<bool>(), any_address())
+            .prop_map(|(key, issued, entries, invited, observed)| {
+                let list = SupernodeList { issued: UnixTime(issued), entries };
+                LoginReply::Bootstrap { list: Signed::new(list, &key), invited, observed }
+            }),
+        any::<bool>().prop_map(|reachable| LoginReply::Reported { reachable }),
+        Just(LoginReply::Revoked),
+        refusal.prop_map(LoginReply::Refused),
+    ]
+}
+
+fn any_fetch_reply() -> impl Strategy<Value = FetchReply> {
+    prop_oneof![
+        (any::<u64>(), any_ranges()).prop_map(|(size, have)| FetchReply::Sending { size, have }),
+        Just(FetchReply::NotFound),
+        (any::<u32>(), any::<u32>())
+            .prop_map(|(position, retry_secs)| FetchReply::Busy { position, retry_secs }),
+        Just(FetchReply::BadRequest),
+        Just(FetchReply::NotAllowed),
+    ]
+}

@@ -1,0 +1,202 @@
+//! The largest message of each kind: every list full, every text and number as long as it may be.
+
+use crate::bounded::{BoundedString, BoundedVec};
+use crate::credential::{Credential, SignedCredential};
+use crate::fetch::{ByteRange, FetchReply, FetchRequest};
+use crate::file::{FileMeta, FilePath, Kind, MediaTags};
+use crate::id::{ContentId, NodeId, QueryId};
+use crate::key::{KeyPair, Signed};
+use crate::login::{LoginReply, LoginRequest, Password};
+use crate::message::{
+    Attach, AttachReply, Bond, CancelSearch, Detach, Flood, Hello, Hits, Link, LinkReply,
+    LoadUpdate, Message, MessageKind, PartingReason, Probe, ProbeReply, Publish, PublishAck, Role,
+    Search, SearchDone, Supernodes,
+};
+use crate::name::Username;
+use crate::pack;
+use crate::query::{Ask, Coverage, Filter, HitGroup, Owner, Query, StopReason};
+use crate::supernode::{Load, SupernodeEntry, SupernodeList};
+use crate::time::UnixTime;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// The largest message that an honest sender makes of this kind. [`Hits`] and [`Publish`] are
+/// cut by [`pack`], as every sender has them cut: their lists may be full of small elements or
+/// hold fewer large ones, not both.
+pub fn largest_message(kind: MessageKind) -> Message {
+    match kind {
+        MessageKind::Hello => Hello {
+            agent: text(),
+            role: Role::Super,
+            credential: Some(credential()),
+            listen: full(&address()),
+            observed: address(),
+        }
+        .into(),
+        MessageKind::Probe => Probe.into(),
+        MessageKind::ProbeReply => ProbeReply { role: Role::Super, load: load() }.into(),
+        MessageKind::Attach => Attach { bond: Bond::Standby }.into(),
+        MessageKind::AttachReply => {
+            AttachReply { outcome: Ok(Bond::Standby), others: full(&entry()) }.into()
+        }
+        MessageKind::Detach => Detach { reason: PartingReason::CredentialExpired }.into(),
+        MessageKind::Publish => largest_publish().into(),
+        MessageKind::PublishAck => {
+            PublishAck { sequence: u64::MAX, records: u64::MAX, over_quota: u64::MAX }.into()
+        }
+        MessageKind::Search => Search { id: id(), query: query(), wanted: u16::MAX }.into(),
+        MessageKind::Flood => {
+            Flood { id: id(), query: query(), wanted: u16::MAX, hops_left: u8::MAX }.into()
+        }
+        MessageKind::Hits => largest_hits().into(),
+        MessageKind::SearchDone => SearchDone { id: id(), coverage: coverage() }.into(),
+        MessageKind::CancelSearch => CancelSearch { id: id() }.into(),
+        MessageKind::Link => Link { load: load() }.into(),
+        MessageKind::LinkReply => LinkReply { outcome: Ok(load()), others: full(&entry()) }.into(),
+        MessageKind::Supernodes => Supernodes { entries: full(&entry()) }.into(),
+        MessageKind::LoadUpdate => LoadUpdate { load: load() }.into(),
+        MessageKind::LoginRequest => LoginRequest::Register {
+            name: name(),
+            password: Password::new("p".repeat(256)).expect("256 bytes"),
+            invite: Some(text()),
+        }
+        .into(),
+        MessageKind::LoginReply => LoginReply::Bootstrap {
+            list: Signed::new(
+                SupernodeList { issued: UnixTime(u64::MAX), entries: full(&entry()) },
+                &key(),
+            ),
+            invited: true,
+            observed: address(),
+        }
+        .into(),
+        MessageKind::FetchRequest => FetchRequest {
+            content: ContentId::from_bytes([7; 32]),
+            ranges: full(&range()),
+            credential: Some(credential()),
+        }
+        .into(),
+        MessageKind::FetchReply => {
+            FetchReply::Sending { size: u64::MAX, have: full(&range()) }.into()
+        }
+    }
+}
+
+/// The metadata of a file with everything as long as it may be, and a content id of its own.
+pub fn largest_file(number: u32) -> FileMeta {
+    let mut content = [7; 32];
+    content[..4].copy_from_slice(&number.to_le_bytes());
+    FileMeta {
+        content: ContentId::from_bytes(content),
+        size: u64::MAX,
+        kind: Kind::Software,
+        path: FilePath::new("p".repeat(FilePath::MAX_BYTES)).expect("a path"),
+        tags: Some(Box::new(MediaTags {
+            artist: Some(text()),
+            title: Some(text()),
+            album: Some(text()),
+            bitrate_kbps: Some(u32::MAX),
+            duration_secs: Some(u32::MAX),
+        })),
+    }
+}
+
+/// An owner with the longest name and as many addresses as it may have.
+pub fn largest_owner() -> Owner {
+    Owner { node: node(), credential: credential(), addresses: full(&address()), parent: node() }
+}
+
+fn largest_hits() -> Hits {
+    let files = BoundedVec::truncated((0..64).map(largest_file));
+    let groups = vec![HitGroup { owner: largest_owner(), files }; 2];
+    pack::hits(id(), groups).swap_remove(0)
+}
+
+fn largest_publish() -> Publish {
+    let mut remove: VecDeque<_> = (0..512).map(|n| largest_file(n).content).collect();
+    let mut add: VecDeque<_> = (0..512).map(largest_file).collect();
+    pack::take_publish(&mut remove, &mut add, u64::MAX, true)
+}
+
+fn full<T: Clone, const N: usize>(element: &T) -> BoundedVec<T, N> {
+    BoundedVec::truncated(vec![element.clone(); N])
+}
+
+fn text<const N: usize>() -> BoundedString<N> {
+    BoundedString::truncated(&"t".repeat(N))
+}
+
+fn key() -> KeyPair {
+    KeyPair::from_seed(&[9; 32])
+}
+
+fn node() -> NodeId {
+    key().node_id()
+}
+
+fn id() -> QueryId {
+    QueryId::from_bytes([8; 16])
+}
+
+fn name() -> Username {
+    // Characters of three bytes: those of four are no letters of living scripts, which alone are
+    // allowed (UTS 39, table 1).
+    Username::parse(&"漢".repeat(Username::MAX_CHARS)).expect("a name")
+}
+
+fn address() -> SocketAddr {
+    SocketAddr::from(([0xffff; 8], u16::MAX))
+}
+
+fn credential() -> SignedCredential {
+    let (issued, expires) = (UnixTime(u64::MAX), UnixTime(u64::MAX));
+    Signed::new(Credential { name: name(), node: node(), issued, expires }, &key())
+}
+
+fn entry() -> SupernodeEntry {
+    SupernodeEntry {
+        node: node(),
+        addresses: full(&address()),
+        load_percent: u8::MAX,
+        seen: UnixTime(u64::MAX),
+    }
+}
+
+fn load() -> Load {
+    Load {
+        children: u32::MAX,
+        capacity: u32::MAX,
+        neighbours: u32::MAX,
+        records: u64::MAX,
+        accepting: true,
+    }
+}
+
+fn query() -> Query {
+    Query {
+        ask: Ask::Words(text()),
+        filter: Filter {
+            kind: Some(Kind::Software),
+            extension: Some(text()),
+            min_size: Some(u64::MAX),
+            max_size: Some(u64::MAX),
+            min_bitrate_kbps: Some(u32::MAX),
+            min_duration_secs: Some(u32::MAX),
+            max_duration_secs: Some(u32::MAX),
+            owner: Some(name()),
+        },
+    }
+}
+
+fn coverage() -> Coverage {
+    Coverage {
+        supernodes_asked: u32::MAX,
+        supernodes_known: u32::MAX,
+        nodes_covered: u32::MAX,
+        stopped: StopReason::NotAttached,
+    }
+}
+
+fn range() -> ByteRange {
+    ByteRange { start: u64::MAX, end: u64::MAX }
+}
