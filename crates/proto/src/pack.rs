@@ -117,6 +117,7 @@ pub fn take_publish(
 mod tests {
     use super::*;
     use crate::codec;
+    use crate::file::FilePath;
     use crate::message::Message;
     use crate::testing::{any_hit_group, largest_file, largest_owner};
     use proptest::collection::vec;
@@ -143,7 +144,7 @@ mod tests {
     #[test]
     fn many_small_groups_go_in_messages_of_64() {
         let files = BoundedVec::truncated([FileMeta {
-            path: crate::FilePath::new("a").expect("a path"),
+            path: FilePath::new("a").expect("a path"),
             tags: None,
             ..largest_file(0)
         }]);
@@ -153,6 +154,34 @@ mod tests {
         let messages = hits(QueryId::from_bytes([1; 16]), groups);
         let counts: Vec<usize> = messages.iter().map(|m| m.groups.len()).collect();
         assert_eq!(counts, [64, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn messages_are_filled_to_the_last_byte_and_not_over(
+            lengths in vec(vec(1..=FilePath::MAX_BYTES, 1..8), 30..90),
+        ) {
+            let owner = largest_owner();
+            let file = |length: &usize| FileMeta {
+                path: FilePath::new("p".repeat(*length)).expect("a path"),
+                ..largest_file(0)
+            };
+            let group = |lengths: &Vec<usize>| HitGroup {
+                owner: owner.clone(),
+                files: BoundedVec::truncated(lengths.iter().map(file)),
+            };
+            let messages = hits(QueryId::from_bytes([1; 16]), lengths.iter().map(group).collect());
+            let sizes: Vec<usize> =
+                messages.into_iter().map(|m| encoded_len(&m)).collect();
+            let (_, full) = sizes.split_last().expect("there are hits");
+            let largest_addition = encoded_len(&owner) + COUNT_BYTES + encoded_len(&largest_file(0));
+            for size in &sizes {
+                prop_assert!(*size <= MessageKind::Hits.limit(), "{size}");
+            }
+            for size in full {
+                prop_assert!(size + 64 * COUNT_BYTES + largest_addition > MessageKind::Hits.limit(), "{size}");
+            }
+        }
     }
 
     proptest! {
