@@ -2,3 +2,5 @@
 //! the local API.
 
 pub mod api;
+pub mod config;
+pub mod home;

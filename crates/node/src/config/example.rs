@@ -1,0 +1,150 @@
+//! The configuration file that explains itself.
+
+use super::settings::{
+    KEYS, MAX_CHILDREN, MAX_NEIGHBOURS, RESCAN_INTERVAL, SCAN_WORKERS, UPLOAD_SLOTS,
+};
+use super::{Config, LogFormat};
+use crate::api::types::RoleSetting;
+use humantime::format_duration;
+use std::fmt::Write;
+use std::ops::RangeInclusive;
+use toml::Value;
+
+pub(super) fn example(defaults: &Config) -> String {
+    let mut text = String::from(
+        "# Settings of a Skein node. A line that begins with # is switched off: it shows the\n\
+         # default. Each setting can also be given as an environment variable (max_children as\n\
+         # SKEIN_MAX_CHILDREN) or as a flag of `skein up` (--max-children): flags win over the\n\
+         # environment, the environment wins over this file.\n",
+    );
+    for key in KEYS {
+        let (about, value) = describe(key, defaults);
+        text.push('\n');
+        for line in about.lines() {
+            let _ = writeln!(text, "# {line}");
+        }
+        let _ = writeln!(text, "#{key} = {value}");
+    }
+    text
+}
+
+fn describe(key: &str, config: &Config) -> (String, Value) {
+    let path = |path: &std::path::Path| Value::from(path.to_string_lossy().into_owned());
+    let word = |word: &dyn ToString| Value::from(word.to_string());
+    let role = match config.role {
+        RoleSetting::Auto => "auto",
+        RoleSetting::Ordinary => "ordinary",
+        RoleSetting::Super => "super",
+    };
+    let format = match config.log_format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    let range = |range: &RangeInclusive<u32>| format!("{} to {}", range.start(), range.end());
+    match key {
+        "data_dir" => (
+            "Where the node keeps its key, its credential, its share library and unfinished\n\
+             downloads. A relative path starts at this file; ~/ is your home folder."
+                .into(),
+            path(&config.data_dir),
+        ),
+        "listen" => (
+            "The UDP address that other nodes reach this one at. When it is not set and the port\n\
+             is taken, a free one is used; when it is set, it must be had."
+                .into(),
+            word(&config.listen),
+        ),
+        "api_listen" => (
+            "The TCP address of the local API, for programs on this machine only; port 0 takes\n\
+             any free one."
+                .into(),
+            word(&config.api_listen),
+        ),
+        "role" => (
+            "\"auto\": the node becomes a supernode when the network needs one and the node is fit;\n\
+             \"ordinary\": never; \"super\": always."
+                .into(),
+            word(&role),
+        ),
+        "max_children" => (
+            format!("The most children that it takes as a supernode: {}.", range(&MAX_CHILDREN)),
+            config.max_children.into(),
+        ),
+        "max_neighbours" => (
+            format!(
+                "The most supernodes that it links to as a supernode: {}.",
+                range(&MAX_NEIGHBOURS)
+            ),
+            config.max_neighbours.into(),
+        ),
+        "download_dir" => {
+            ("Where finished downloads go.".into(), path(&config.download_dir))
+        }
+        "upload_slots" => (
+            format!("The most uploads that run at a time: {}.", range(&UPLOAD_SLOTS)),
+            config.upload_slots.into(),
+        ),
+        "scan_workers" => (
+            format!(
+                "Threads that read and hash shared files: {}; half of the cores, but at most 8,\n\
+                 if it is not set.",
+                range(&SCAN_WORKERS)
+            ),
+            config.scan_workers.into(),
+        ),
+        "rescan_interval" => (
+            format!(
+                "How often all shares are scanned, {} to {}. Changes are noticed at once; this is\n\
+                 for folders that cannot be watched, such as network drives.",
+                format_duration(*RESCAN_INTERVAL.start()),
+                format_duration(*RESCAN_INTERVAL.end())
+            ),
+            word(&format_duration(config.rescan_interval)),
+        ),
+        "log_level" => (
+            "The least important messages to log: error, warn, info, debug or trace.".into(),
+            word(&config.log_level.as_str()),
+        ),
+        _ => (
+            "How log messages look: \"text\" for people, \"json\" for programs.".into(),
+            word(&format),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::ConfigBuilder;
+    use super::*;
+    use std::fs;
+
+    fn parse(text: &str) -> Config {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("skein.toml");
+        fs::write(&path, text).unwrap();
+        ConfigBuilder::new().file(path).build().unwrap()
+    }
+
+    #[test]
+    fn the_example_as_it_is_changes_nothing() {
+        assert_eq!(parse(&Config::example()), Config::defaults());
+    }
+
+    #[test]
+    fn the_example_switched_on_says_the_defaults() {
+        let on: String = Config::example()
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let config = parse(&on);
+        assert!(config.listen_was_given());
+        assert_eq!(Config { listen_was_given: false, ..config }, Config::defaults());
+        for key in KEYS {
+            assert!(on.contains(&format!("\n{key} = ")), "{key} is missing");
+        }
+    }
+}

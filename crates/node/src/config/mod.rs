@@ -1,0 +1,157 @@
+//! How the daemon is set up: flags over environment over file over defaults.
+//!
+//! Each setting has one name in three spellings: `max_children` in the file, `SKEIN_MAX_CHILDREN`
+//! in the environment, `--max-children` as a flag. [`Config::example`] lists all of them.
+
+mod builder;
+mod example;
+mod file;
+mod settings;
+
+pub use builder::{ConfigBuilder, ConfigError};
+pub use file::{Finding, Severity};
+pub use settings::{LogFormat, LogLevel, Settings};
+
+use crate::api::types::RoleSetting;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The UDP port that a node takes when it is free and none was asked for: unassigned by IANA, and
+/// next to the login service's 4700.
+pub const DEFAULT_PORT: u16 = 4701;
+
+/// A valid configuration: every value is in its range, every path is absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    data_dir: PathBuf,
+    listen: SocketAddr,
+    listen_was_given: bool,
+    api_listen: SocketAddr,
+    role: RoleSetting,
+    max_children: u32,
+    max_neighbours: u32,
+    download_dir: PathBuf,
+    upload_slots: u32,
+    scan_workers: u32,
+    rescan_interval: Duration,
+    log_level: LogLevel,
+    log_format: LogFormat,
+}
+
+impl Config {
+    /// Where the platform keeps the configuration file: `~/.config/skein/skein.toml` on Linux.
+    /// `None` for a user without a home folder.
+    pub fn default_file() -> Option<PathBuf> {
+        directories::ProjectDirs::from("", "", "skein")
+            .map(|dirs| dirs.config_dir().join("skein.toml"))
+    }
+
+    /// A commented configuration file of all settings with their defaults on this machine, each
+    /// of them switched off by a `#`.
+    pub fn example() -> String {
+        example::example(&Self::defaults())
+    }
+
+    /// Everything that is to be said of a configuration file; nothing if all is well.
+    pub fn check(path: &Path) -> Vec<Finding> {
+        file::check(path)
+    }
+
+    /// What holds where nothing is set.
+    pub(crate) fn defaults() -> Self {
+        let user = directories::UserDirs::new();
+        let data_dir = crate::home::Home::default_dir().unwrap_or_default();
+        let download_dir = user.and_then(|user| {
+            let configured = user.download_dir().map(Path::to_owned);
+            configured.or_else(|| Some(user.home_dir().join("Downloads")))
+        });
+        // Hashing keeps a core busy, so a scan takes half of them: whoever sits at the machine
+        // needs the others. More than eight readers make no disk faster.
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let scan_workers = u32::try_from((cores / 2).clamp(1, 8)).unwrap_or(1);
+        Self {
+            data_dir,
+            listen: (Ipv4Addr::UNSPECIFIED, DEFAULT_PORT).into(),
+            listen_was_given: false,
+            api_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            role: RoleSetting::Auto,
+            max_children: 150,
+            max_neighbours: 40,
+            download_dir: download_dir.unwrap_or_default(),
+            upload_slots: 8,
+            scan_workers,
+            rescan_interval: Duration::from_secs(60 * 60),
+            log_level: LogLevel::Info,
+            log_format: LogFormat::Text,
+        }
+    }
+
+    /// The data folder, see [`crate::home::Home`].
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The UDP address that the node listens on.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Whether somebody asked for this address: then it must be had. Otherwise another port will
+    /// do when this one is taken.
+    pub fn listen_was_given(&self) -> bool {
+        self.listen_was_given
+    }
+
+    /// The TCP address of the local API, always loopback; port 0 for any free one.
+    pub fn api_listen(&self) -> SocketAddr {
+        self.api_listen
+    }
+
+    /// What the node may become.
+    pub fn role(&self) -> RoleSetting {
+        self.role
+    }
+
+    /// The most children that it takes as a supernode. Each costs up to 40 KB for its connection,
+    /// and what its records need.
+    pub fn max_children(&self) -> u32 {
+        self.max_children
+    }
+
+    /// The most other supernodes that it is linked to as a supernode.
+    pub fn max_neighbours(&self) -> u32 {
+        self.max_neighbours
+    }
+
+    /// Where finished downloads go unless a download says otherwise.
+    pub fn download_dir(&self) -> &Path {
+        &self.download_dir
+    }
+
+    /// The most uploads that run at a time.
+    pub fn upload_slots(&self) -> u32 {
+        self.upload_slots
+    }
+
+    /// Threads that read and hash files during a scan.
+    pub fn scan_workers(&self) -> u32 {
+        self.scan_workers
+    }
+
+    /// How often all shares are scanned, besides the watching for changes.
+    pub fn rescan_interval(&self) -> Duration {
+        self.rescan_interval
+    }
+
+    /// The least important messages that are logged.
+    pub fn log_level(&self) -> LogLevel {
+        self.log_level
+    }
+
+    /// How log messages look.
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+}

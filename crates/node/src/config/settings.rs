@@ -1,0 +1,317 @@
+//! One layer of settings: what a file, the environment or the flags say, and what is allowed.
+
+use crate::api::types::RoleSetting;
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The ranges of the settings that are numbers.
+pub(super) const MAX_CHILDREN: RangeInclusive<u32> = 1..=100_000;
+pub(super) const MAX_NEIGHBOURS: RangeInclusive<u32> = 1..=1_000;
+pub(super) const UPLOAD_SLOTS: RangeInclusive<u32> = 1..=1_000;
+pub(super) const SCAN_WORKERS: RangeInclusive<u32> = 1..=64;
+
+/// A scan more often than once a minute would never end; less often than once a week, what the
+/// watcher misses (network drives) stays wrong for too long.
+pub(super) const RESCAN_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The names of all settings, as the file spells them.
+pub(super) const KEYS: [&str; 12] = [
+    "data_dir",
+    "listen",
+    "api_listen",
+    "role",
+    "max_children",
+    "max_neighbours",
+    "download_dir",
+    "upload_slots",
+    "scan_workers",
+    "rescan_interval",
+    "log_level",
+    "log_format",
+];
+
+/// What one source sets; `None` is left to the sources below it. The accessors of
+/// [`super::Config`] say what each setting means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The data folder.
+    pub data_dir: Option<PathBuf>,
+    /// The UDP address to listen on.
+    pub listen: Option<SocketAddr>,
+    /// The TCP address of the local API; it must be loopback.
+    pub api_listen: Option<SocketAddr>,
+    /// What the node may become.
+    pub role: Option<RoleSetting>,
+    /// The most children of a supernode, 1 to 100,000.
+    pub max_children: Option<u32>,
+    /// The most neighbours of a supernode, 1 to 1,000.
+    pub max_neighbours: Option<u32>,
+    /// Where finished downloads go.
+    pub download_dir: Option<PathBuf>,
+    /// The most uploads at a time, 1 to 1,000.
+    pub upload_slots: Option<u32>,
+    /// Threads that hash, 1 to 64.
+    pub scan_workers: Option<u32>,
+    /// Time between two scans, a minute to a week.
+    pub rescan_interval: Option<Duration>,
+    /// What is logged.
+    pub log_level: Option<LogLevel>,
+    /// How it is logged.
+    pub log_format: Option<LogFormat>,
+}
+
+/// The least important messages that are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what is odd.
+    Warn,
+    /// And what a user wants to know.
+    #[default]
+    Info,
+    /// And what helps to find a fault.
+    Debug,
+    /// And every step.
+    Trace,
+}
+
+/// How log messages look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The words that each of the settings knows that are words.
+const ROLES: &str = "auto, ordinary, super";
+const LEVELS: &str = "error, warn, info, debug, trace";
+const FORMATS: &str = "text, json";
+
+impl LogLevel {
+    /// The word for it, which is also a filter of `tracing`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        word(text, LEVELS)
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        word(text, FORMATS)
+    }
+}
+
+impl Settings {
+    /// Sets what `key` names to what `text` says; a relative path starts at `base`.
+    ///
+    /// The error says what would be right. The key is one of [`KEYS`].
+    pub(super) fn set(&mut self, key: &str, text: &str, base: &Path) -> Result<(), String> {
+        match key {
+            "data_dir" => self.data_dir = Some(path(text, base)?),
+            "listen" => self.listen = Some(address(text)?),
+            "api_listen" => self.api_listen = Some(address(text)?),
+            "role" => self.role = Some(word(text, ROLES)?),
+            "max_children" => self.max_children = Some(number(text, &MAX_CHILDREN)?),
+            "max_neighbours" => self.max_neighbours = Some(number(text, &MAX_NEIGHBOURS)?),
+            "download_dir" => self.download_dir = Some(path(text, base)?),
+            "upload_slots" => self.upload_slots = Some(number(text, &UPLOAD_SLOTS)?),
+            "scan_workers" => self.scan_workers = Some(number(text, &SCAN_WORKERS)?),
+            "rescan_interval" => {
+                let interval = humantime::parse_duration(text);
+                self.rescan_interval =
+                    Some(interval.map_err(|_| {
+                        format!("{text:?} is not a time such as \"30m\" or \"1h\"")
+                    })?);
+            }
+            "log_level" => self.log_level = Some(text.parse()?),
+            "log_format" => self.log_format = Some(text.parse()?),
+            _ => return Err("there is no such setting".to_owned()),
+        }
+        match self.out_of_range().into_iter().find(|(at, _)| *at == key) {
+            Some((_, why)) => Err(why),
+            None => Ok(()),
+        }
+    }
+
+    /// The settings that are out of their range, and the range.
+    pub(super) fn out_of_range(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        let numbers = [
+            ("max_children", self.max_children, &MAX_CHILDREN),
+            ("max_neighbours", self.max_neighbours, &MAX_NEIGHBOURS),
+            ("upload_slots", self.upload_slots, &UPLOAD_SLOTS),
+            ("scan_workers", self.scan_workers, &SCAN_WORKERS),
+        ];
+        for (key, value, range) in numbers {
+            if let Some(value) = value.filter(|value| !range.contains(value)) {
+                found.push((key, out_of_range(value, range)));
+            }
+        }
+        if let Some(value) = self.rescan_interval.filter(|v| !RESCAN_INTERVAL.contains(v)) {
+            let value = humantime::format_duration(value);
+            found.push(("rescan_interval", format!("{value} is not between 1m and 7days")));
+        }
+        if let Some(address) = self.api_listen.filter(|address| !address.ip().is_loopback()) {
+            let why = format!(
+                "{address} is not a loopback address: the local API is for this machine only; \
+                 use 127.0.0.1 or [::1]"
+            );
+            found.push(("api_listen", why));
+        }
+        found
+    }
+
+    /// This layer laid over a lower one.
+    pub(super) fn over(self, lower: Self) -> Self {
+        Self {
+            data_dir: self.data_dir.or(lower.data_dir),
+            listen: self.listen.or(lower.listen),
+            api_listen: self.api_listen.or(lower.api_listen),
+            role: self.role.or(lower.role),
+            max_children: self.max_children.or(lower.max_children),
+            max_neighbours: self.max_neighbours.or(lower.max_neighbours),
+            download_dir: self.download_dir.or(lower.download_dir),
+            upload_slots: self.upload_slots.or(lower.upload_slots),
+            scan_workers: self.scan_workers.or(lower.scan_workers),
+            rescan_interval: self.rescan_interval.or(lower.rescan_interval),
+            log_level: self.log_level.or(lower.log_level),
+            log_format: self.log_format.or(lower.log_format),
+        }
+    }
+}
+
+fn out_of_range(value: impl fmt::Display, range: &RangeInclusive<u32>) -> String {
+    format!("{value} is not between {} and {}", range.start(), range.end())
+}
+
+fn number(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
+    // As wide as any integer of a file, so that one that is far too large is told its range.
+    let value: i128 = text.parse().map_err(|_| {
+        format!("{text:?} is not a whole number from {} to {}", range.start(), range.end())
+    })?;
+    u32::try_from(value)
+        .ok()
+        .filter(|value| range.contains(value))
+        .ok_or_else(|| out_of_range(value, range))
+}
+
+/// One of the words that the type has in its serialised form.
+fn word<T: DeserializeOwned>(text: &str, known: &str) -> Result<T, String> {
+    let word: StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+    T::deserialize(word).map_err(|_| format!("{text:?} is none of {known}"))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is not an address with a port such as \"0.0.0.0:4701\" or \"[::]:4701\"")
+    })
+}
+
+/// A path, where `~/` is the user's home folder, as in a shell.
+fn path(text: &str, base: &Path) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("a path is needed".to_owned());
+    }
+    let Some(rest) = text.strip_prefix("~/") else { return Ok(base.join(text)) };
+    directories::BaseDirs::new()
+        .map(|dirs| dirs.home_dir().join(rest))
+        .ok_or_else(|| format!("{text:?}: this user has no home folder"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn set(key: &str, text: &str) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        settings.set(key, text, Path::new("/base"))?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_told_the_range() {
+        for bad in ["0", "100001", "99999999999999", "-1"] {
+            let why = set("max_children", bad).unwrap_err();
+            assert!(why.contains("1") && why.contains("100000"), "{why}");
+        }
+        assert!(set("max_children", "many").unwrap_err().contains("whole number"));
+        assert_eq!(set("max_children", "100000").unwrap().max_children, Some(100_000));
+        assert_eq!(set("max_children", "1").unwrap().max_children, Some(1));
+    }
+
+    #[test]
+    fn every_key_can_be_set_and_no_other() {
+        let good = |key| match key {
+            "data_dir" | "download_dir" => "/somewhere",
+            "listen" | "api_listen" => "127.0.0.1:1",
+            "role" => "super",
+            "rescan_interval" => "10m",
+            "log_level" => "debug",
+            "log_format" => "json",
+            _ => "7",
+        };
+        for key in KEYS {
+            let settings = set(key, good(key)).unwrap();
+            assert_ne!(settings, Settings::default(), "{key}");
+            assert_eq!(settings.clone().over(Settings::default()), settings, "{key} over none");
+            assert_eq!(Settings::default().over(settings.clone()), settings, "none over {key}");
+        }
+        assert!(set("colour", "red").is_err());
+    }
+
+    #[test]
+    fn the_local_api_stays_on_this_machine() {
+        for bad in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+            assert!(set("api_listen", bad).unwrap_err().contains("loopback"), "{bad}");
+        }
+        for good in ["127.0.0.1:0", "[::1]:80", "127.9.9.9:1"] {
+            set("api_listen", good).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_relative_path_starts_where_its_source_is() {
+        assert_eq!(set("data_dir", "a").unwrap().data_dir, Some("/base/a".into()));
+        assert_eq!(set("data_dir", "/a").unwrap().data_dir, Some("/a".into()));
+        assert!(set("data_dir", "").is_err());
+    }
+
+    #[test]
+    fn words_are_words_and_nothing_else() {
+        assert_eq!(set("role", "ordinary").unwrap().role, Some(RoleSetting::Ordinary));
+        assert!(set("role", "boss").unwrap_err().contains("auto, ordinary, super"));
+        assert!(set("log_level", "loud").unwrap_err().contains("warn"));
+        assert!(set("rescan_interval", "1s").unwrap_err().contains("1m"));
+        assert!(set("rescan_interval", "soon").unwrap_err().contains("30m"));
+    }
+}

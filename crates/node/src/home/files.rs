@@ -1,0 +1,188 @@
+//! Files that are whole or not there: written beside, flushed, then renamed.
+
+use super::HomeError;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// What the name of a file begins with while it is being written.
+const TEMP_PREFIX: &str = ".new-";
+
+/// No file of the data folder that is read as a whole is larger: the largest, a cache of 200
+/// supernodes with 4 addresses each, has less than 100 KB.
+const MAX_SMALL_FILE_BYTES: u64 = 1024 * 1024;
+
+/// How old a half-written file is before it counts as left over by a process that was killed.
+/// Writing one takes milliseconds; an hour forgives a suspended process and a changed clock.
+const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// Makes a folder and those above it; the new ones have mode 0700.
+pub(super) fn create_private_dir(dir: &Path) -> Result<(), HomeError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir).map_err(|error| HomeError::io("create the folder", dir, error))
+}
+
+/// Reads a file; `None` if it is not there.
+pub(crate) fn read_small(path: &Path) -> Result<Option<Vec<u8>>, HomeError> {
+    let failed = |error| HomeError::io("read", path, error);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_SMALL_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_SMALL_FILE_BYTES {
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "the file is over 1 MiB")));
+    }
+    Ok(Some(bytes))
+}
+
+/// Puts `bytes` in place of the file, with mode 0600. After a crash at any moment the file is
+/// either the old one or the new one.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
+    let temp = written_beside(path, bytes).map_err(|e| HomeError::io("write", path, e))?;
+    temp.persist(path).map_err(|e| HomeError::io("write", path, e.error))?;
+    sync_parent(path)
+}
+
+/// Like [`write_atomic`], but leaves a file alone that is there already.
+///
+/// Answers whether the file is the one written here.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, HomeError> {
+    let temp = written_beside(path, bytes).map_err(|e| HomeError::io("write", path, e))?;
+    match temp.persist_noclobber(path) {
+        Ok(_) => sync_parent(path).map(|()| true),
+        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(HomeError::io("write", path, e.error)),
+    }
+}
+
+/// Removes a file; one that is not there is as good as removed.
+pub(crate) fn remove(path: &Path) -> Result<(), HomeError> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(HomeError::io("remove", path, error)),
+    }
+}
+
+/// Removes what a killed process had begun to write. Whatever cannot be removed costs some bytes
+/// and nothing else.
+pub(super) fn remove_leftovers(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX);
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        let is_old = modified.is_ok_and(|at| {
+            SystemTime::now().duration_since(at).is_ok_and(|age| age > LEFTOVER_AGE)
+        });
+        if is_ours && is_old {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn written_beside(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    // `tempfile` makes files with mode 0600 from the first moment on.
+    let mut temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(parent(path))?;
+    temp.write_all(bytes)?;
+    temp.as_file().sync_all()?;
+    Ok(temp)
+}
+
+/// A rename is safe only when the folder that names the file is on disk too.
+fn sync_parent(path: &Path) -> Result<(), HomeError> {
+    let parent = parent(path);
+    #[cfg(unix)]
+    File::open(parent)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|error| HomeError::io("flush the folder", parent, error))?;
+    #[cfg(not(unix))]
+    let _ = parent;
+    Ok(())
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_reader_sees_the_old_file_or_the_new_one_and_never_a_part() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        let (old, new) = (vec![b'a'; 64 * 1024], vec![b'b'; 64 * 1024]);
+        write_atomic(&path, &old).unwrap();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                loop {
+                    let seen = read_small(&path).unwrap().unwrap();
+                    assert!(seen == old || seen == new, "{} bytes", seen.len());
+                    if seen == new {
+                        break;
+                    }
+                }
+            });
+            write_atomic(&path, &new).unwrap();
+            reader.join().unwrap();
+        });
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left beside");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_written_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write_atomic(&path, b"secret").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_first_of_two_new_files_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        assert!(write_new(&path, b"first").unwrap());
+        assert!(!write_new(&path, b"second").unwrap());
+        assert_eq!(read_small(&path).unwrap().unwrap(), b"first");
+    }
+
+    #[test]
+    fn a_file_that_is_far_too_large_is_not_read() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        File::create(&path).unwrap().set_len(MAX_SMALL_FILE_BYTES + 1).unwrap();
+        assert!(read_small(&path).unwrap_err().to_string().contains("1 MiB"));
+    }
+
+    #[test]
+    fn only_old_half_written_files_are_cleared_away() {
+        let temp = tempfile::tempdir().unwrap();
+        let (old, new) = (temp.path().join(".new-old"), temp.path().join(".new-new"));
+        let other = temp.path().join("other");
+        for path in [&old, &new, &other] {
+            fs::write(path, "x").unwrap();
+        }
+        let long_ago = SystemTime::now() - 2 * LEFTOVER_AGE;
+        for path in [&old, &other] {
+            File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        remove_leftovers(temp.path());
+        assert!(!old.exists() && new.exists() && other.exists());
+    }
+}
