@@ -1,0 +1,158 @@
+//! Queries, ready to be matched: rules 14 to 18, and the filter.
+
+use super::split::{Script, record_words, runs};
+use super::{MAX_QUERY_WORDS, MIN_OPEN_CHARS, fold};
+use skein_proto::{Ask, ContentId, FileMeta, Filter, Query, Username};
+use thiserror::Error;
+
+/// Why a query is refused. It is the asker's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// More than [`MAX_QUERY_WORDS`] words.
+    #[error("a search may have {MAX_QUERY_WORDS} words, this one has {0}")]
+    TooManyWords(usize),
+}
+
+/// How a word of a query is compared with the words of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TermMatch {
+    /// It is the same.
+    Exact,
+    /// It begins with it; the same is better.
+    Prefix,
+    /// It begins with it, which for one character of a script without spaces is as good as
+    /// being the same.
+    Character,
+}
+
+/// One word that must match.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Term {
+    /// The word, folded.
+    pub text: String,
+    /// How it is compared.
+    pub by: TermMatch,
+}
+
+impl Term {
+    /// Whether a record's word satisfies the term.
+    pub fn accepts(&self, word: &str) -> bool {
+        match self.by {
+            TermMatch::Exact => word == self.text,
+            TermMatch::Prefix | TermMatch::Character => word.starts_with(&self.text),
+        }
+    }
+}
+
+/// A query, parsed once and matched often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParsedQuery {
+    content: Option<ContentId>,
+    terms: Vec<Term>,
+    filter: Filter,
+    extension: Option<String>,
+}
+
+impl ParsedQuery {
+    /// Parses a query.
+    ///
+    /// # Errors
+    /// [`QueryError::TooManyWords`].
+    pub fn parse(query: &Query) -> Result<Self, QueryError> {
+        let (content, terms) = match &query.ask {
+            Ask::Words(text) => (None, parse_terms(text)?),
+            Ask::Content(content) => (Some(*content), Vec::new()),
+        };
+        let filter = query.filter.clone();
+        let extension =
+            filter.extension.as_ref().map(|text| fold(text.strip_prefix('.').unwrap_or(text)));
+        Ok(Self { content, terms, filter, extension })
+    }
+
+    /// The one content that is asked for, if it is no search by words.
+    pub fn content(&self) -> Option<&ContentId> {
+        self.content.as_ref()
+    }
+
+    /// The different words that must all match.
+    pub fn terms(&self) -> &[Term] {
+        &self.terms
+    }
+
+    /// The conditions beside the words.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Whether nothing can match: there is neither a word nor a content, nor an owner whose
+    /// files could be listed.
+    pub fn is_empty(&self) -> bool {
+        self.content.is_none() && self.terms.is_empty() && self.filter.owner.is_none()
+    }
+
+    /// Whether one file of one owner matches, with no index at hand: for standing queries, and
+    /// for hits that a stranger sent.
+    pub fn matches(&self, file: &FileMeta, owner: &Username) -> bool {
+        if self.is_empty()
+            || self.filter.owner.as_ref().is_some_and(|wanted| wanted != owner)
+            || self.content.is_some_and(|content| content != file.content)
+            || !self.passes_filter(file)
+        {
+            return false;
+        }
+        if self.terms.is_empty() {
+            return true;
+        }
+        let words = record_words(file);
+        self.terms.iter().all(|term| words.iter().any(|word| term.accepts(&word.text)))
+    }
+
+    /// Whether a file meets the filter, but for the owner.
+    pub(crate) fn passes_filter(&self, file: &FileMeta) -> bool {
+        let filter = &self.filter;
+        let bitrate = file.tags.as_ref().and_then(|tags| tags.bitrate_kbps);
+        let duration = file.tags.as_ref().and_then(|tags| tags.duration_secs);
+        let extension = || file.path.extension();
+        filter.kind.is_none_or(|kind| kind == file.kind)
+            && filter.min_size.is_none_or(|min| file.size >= min)
+            && filter.max_size.is_none_or(|max| file.size <= max)
+            && filter.min_bitrate_kbps.is_none_or(|min| bitrate.is_some_and(|rate| rate >= min))
+            && filter.min_duration_secs.is_none_or(|min| duration.is_some_and(|time| time >= min))
+            && filter.max_duration_secs.is_none_or(|max| duration.is_some_and(|time| time <= max))
+            && self
+                .extension
+                .as_ref()
+                .is_none_or(|wanted| extension().is_some_and(|given| same_extension(given, wanted)))
+    }
+}
+
+/// Folds only what is not ASCII: this is asked of each candidate of a search.
+fn same_extension(given: &str, folded: &str) -> bool {
+    if given.is_ascii() { given.eq_ignore_ascii_case(folded) } else { fold(given) == folded }
+}
+
+fn parse_terms(text: &str) -> Result<Vec<Term>, QueryError> {
+    let runs = runs(&fold(text));
+    if runs.len() > MAX_QUERY_WORDS {
+        return Err(QueryError::TooManyWords(runs.len()));
+    }
+    let may_be_unfinished = !text.ends_with(char::is_whitespace);
+    let mut terms = Vec::new();
+    for (i, run) in runs.iter().enumerate() {
+        let starred = run.next == Some('*');
+        let is_last = i + 1 == runs.len();
+        let open = may_be_unfinished && is_last && run.text.chars().count() >= MIN_OPEN_CHARS;
+        let by = if run.is_one_character() {
+            TermMatch::Character
+        } else if run.script == Script::Spaced && (starred || open) {
+            TermMatch::Prefix
+        } else {
+            TermMatch::Exact
+        };
+        terms.extend(run.terms().into_iter().map(|text| Term { text, by }));
+    }
+    terms.sort_unstable();
+    terms.dedup();
+    Ok(terms)
+}
