@@ -1,1 +1,44 @@
-//! What a node decides: joining, publishing, flooding, standby. No I/O and no clock.
+//! What a node decides: whom to attach to, what to publish, whom to ask, what to pass on.
+//!
+//! [`Overlay`] is a state machine without I/O and without a clock. Whoever drives it (the daemon
+//! over real connections, the simulator over a virtual network) hands in what happened and what
+//! time it is, takes out what shall be done, and comes back when [`Overlay::next_wakeup`] says so:
+//!
+//! ```text
+//!              handle(Input, Now)          poll_output() -> Option<Output>
+//!   driver  ───────────────────────▶ Overlay ───────────────────────▶ driver
+//!                                       │
+//!                                       └── next_wakeup() -> Option<Instant>
+//! ```
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`known`] | which supernodes are worth a try |
+//! | `join` | an ordinary node's parent and standby |
+//! | `publish` | which metadata the parent still needs |
+//! | `children` | whom a supernode takes, and what its index holds |
+//! | `neighbours` | which supernodes are linked |
+//! | `flood` | how a query goes through the supernodes and its hits come back |
+//! | `search` | the searches of this node's own user |
+
+mod bucket;
+mod children;
+mod config;
+mod core;
+mod counters;
+mod flood;
+mod io;
+mod join;
+pub mod known;
+mod neighbours;
+mod overlay;
+mod peers;
+mod publish;
+mod search;
+mod snapshot;
+
+pub use config::Config;
+pub use counters::Counters;
+pub use io::{Event, Input, Now, Output};
+pub use overlay::Overlay;
+pub use snapshot::{ParentSnapshot, PeerSnapshot, Relation, Snapshot, SupernodeSnapshot};

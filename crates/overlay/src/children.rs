@@ -1,0 +1,246 @@
+//! A supernode's children: whom it takes, and what it indexes for them.
+
+use crate::bucket::TokenBucket;
+use crate::core::Core;
+use crate::io::Now;
+use skein_index::Index;
+use skein_proto::message::{
+    Attach, AttachReply, Bond, Detach, PartingReason, Publish, PublishAck, Refusal,
+};
+use skein_proto::supernode::Load;
+use skein_proto::{
+    BoundedVec, FileMeta, HitGroup, Instant, NodeId, Owner, Query, Role, UnixTime, Username,
+};
+use std::collections::HashMap;
+
+/// Searches that a child may start: a person types a few a minute, a wish list runs some dozens
+/// at once.
+const SEARCHES_PER_SECOND: u64 = 5;
+const SEARCH_BURST: u64 = 40;
+
+/// Standby bonds for each child that a supernode takes: they cost a connection and nothing else.
+const STANDBYS_PER_CHILD: u32 = 2;
+
+/// Standbys whose parent died are taken over the limit, up to half as many again: when 30 % of
+/// all supernodes die at once, the others get 1 / (1 - 0.3) = 1.43 times their children.
+const EMERGENCY_PERCENT: u32 = 150;
+
+#[derive(Debug)]
+struct Child {
+    bond: Bond,
+    next_sequence: u64,
+    over_quota: u64,
+    searches: TokenBucket,
+}
+
+/// A supernode's children and the index over their metadata.
+pub(crate) struct Children {
+    children: HashMap<NodeId, Child>,
+    actives: u32,
+    pub(crate) index: Index,
+}
+
+impl Children {
+    pub(crate) fn new(core: &Core) -> Self {
+        Self {
+            children: HashMap::new(),
+            actives: 0,
+            index: Index::new(core.config.index_limits.clone()),
+        }
+    }
+
+    pub(crate) fn bond(&self, peer: &NodeId) -> Option<Bond> {
+        self.children.get(peer).map(|child| child.bond)
+    }
+
+    /// Children with an active bond.
+    pub(crate) fn actives(&self) -> u32 {
+        self.actives
+    }
+
+    pub(crate) fn standbys(&self) -> u32 {
+        u32::try_from(self.children.len()).unwrap_or(u32::MAX) - self.actives
+    }
+
+    /// How full this supernode is.
+    pub(crate) fn load(&self, core: &Core, neighbours: usize) -> Load {
+        let capacity = core.config.max_children;
+        Load {
+            children: self.actives,
+            capacity,
+            neighbours: u32::try_from(neighbours).unwrap_or(u32::MAX),
+            records: self.index.records(),
+            accepting: core.role == Role::Super && self.actives < capacity,
+        }
+    }
+
+    pub(crate) fn on_attach(&mut self, core: &mut Core, peer: NodeId, attach: Attach, now: Now) {
+        let outcome = self.take(core, peer, attach.bond, now);
+        match outcome {
+            Ok(_) => core.counters.children_taken += 1,
+            Err(Refusal::NoCredential) => core.counters.children_refused_credential += 1,
+            Err(_) => core.counters.children_refused_full += 1,
+        }
+        let others = BoundedVec::truncated(core.others(32, &peer));
+        core.send(peer, AttachReply { outcome, others });
+    }
+
+    fn take(&mut self, core: &Core, peer: NodeId, bond: Bond, now: Now) -> Result<Bond, Refusal> {
+        if core.role != Role::Super {
+            return Err(Refusal::NotSuper);
+        }
+        let known = core.peers.get(&peer).and_then(|peer| peer.valid_credential(now.unix));
+        let name = &known.ok_or(Refusal::NoCredential)?.unverified().name;
+        let before = self.bond(&peer);
+        let room = match (bond, before) {
+            (Bond::Active, Some(Bond::Active)) => true,
+            (Bond::Active, Some(Bond::Standby)) => {
+                let emergency =
+                    u64::from(core.config.max_children) * u64::from(EMERGENCY_PERCENT) / 100;
+                u64::from(self.actives) < emergency
+            }
+            (Bond::Active, None) => self.actives < core.config.max_children,
+            (Bond::Standby, Some(_)) => true,
+            (Bond::Standby, None) => {
+                self.standbys() < core.config.max_children.saturating_mul(STANDBYS_PER_CHILD)
+            }
+        };
+        if !room {
+            return Err(Refusal::Full);
+        }
+        self.remove(&peer);
+        if bond == Bond::Active {
+            self.actives += 1;
+            self.index.set_owner(peer, name);
+        }
+        let searches = TokenBucket::new(SEARCHES_PER_SECOND, SEARCH_BURST, now.instant);
+        self.children.insert(peer, Child { bond, next_sequence: 1, over_quota: 0, searches });
+        Ok(bond)
+    }
+
+    /// Ends a bond from either side. Answers whether there was one.
+    pub(crate) fn remove(&mut self, peer: &NodeId) -> bool {
+        let Some(child) = self.children.remove(peer) else { return false };
+        if child.bond == Bond::Active {
+            self.actives -= 1;
+            self.index.remove_owner(peer);
+        }
+        true
+    }
+
+    /// Sends all children away: this node is no supernode any more, or it leaves.
+    pub(crate) fn dismiss_all(&mut self, core: &mut Core, reason: PartingReason) {
+        let mut all: Vec<NodeId> = self.children.keys().copied().collect();
+        all.sort_unstable();
+        for child in all {
+            self.remove(&child);
+            core.send(child, Detach { reason });
+        }
+    }
+
+    /// Sends those away whose credential ran out.
+    pub(crate) fn expire(&mut self, core: &mut Core, now: UnixTime) {
+        let mut expired: Vec<NodeId> = self
+            .children
+            .keys()
+            .filter(|child| {
+                core.peers.get(child).is_none_or(|peer| peer.valid_credential(now).is_none())
+            })
+            .copied()
+            .collect();
+        expired.sort_unstable();
+        for child in expired {
+            self.remove(&child);
+            core.counters.children_expired += 1;
+            core.send(child, Detach { reason: PartingReason::CredentialExpired });
+        }
+    }
+
+    pub(crate) fn on_publish(&mut self, core: &mut Core, peer: NodeId, publish: Publish) {
+        let Some(child) = self.children.get_mut(&peer).filter(|child| child.bond == Bond::Active)
+        else {
+            // It may have been sent before this node's word reached it that the bond is over.
+            return;
+        };
+        if publish.sequence != child.next_sequence {
+            core.counters.links_misbehaved += 1;
+            self.remove(&peer);
+            core.hang_up(peer, PartingReason::Misbehaved);
+            return;
+        }
+        child.next_sequence += 1;
+        if publish.reset {
+            self.index.clear_owner(&peer);
+            child.over_quota = 0;
+        }
+        self.index.withdraw(&peer, &publish.remove);
+        let outcome = self.index.publish(&peer, publish.add);
+        child.over_quota += outcome.over_quota;
+        core.counters.records_taken += outcome.accepted;
+        core.counters.records_over_quota += outcome.over_quota;
+        let ack = PublishAck {
+            sequence: publish.sequence,
+            records: self.index.owner_records(&peer),
+            over_quota: child.over_quota,
+        };
+        core.send(peer, ack);
+    }
+
+    /// Indexes what this node itself shares.
+    pub(crate) fn publish_own(&mut self, core: &Core, name: &Username, files: Vec<FileMeta>) {
+        self.index.set_owner(core.me, name);
+        self.index.publish(&core.me, files);
+    }
+
+    /// Whether this child may search now; `None` if it is none.
+    pub(crate) fn may_search(&mut self, peer: &NodeId, now: Instant) -> Option<bool> {
+        let child = self.children.get_mut(peer)?;
+        (child.bond == Bond::Active).then(|| child.searches.take(now))
+    }
+
+    /// Looks up the index; hits are grouped by owner, the best first.
+    pub(crate) fn search(
+        &self,
+        core: &Core,
+        query: &Query,
+        limit: usize,
+        now: Now,
+    ) -> Vec<HitGroup> {
+        let mut order: Vec<NodeId> = Vec::new();
+        let mut by_owner: HashMap<NodeId, Vec<FileMeta>> = HashMap::new();
+        for found in self.index.search(query, limit) {
+            let files = by_owner.entry(found.owner).or_default();
+            if files.is_empty() {
+                order.push(found.owner);
+            }
+            files.push(found.file);
+        }
+        let mut groups = Vec::new();
+        for node in order {
+            let (Some(owner), Some(files)) = (self.owner(core, node, now), by_owner.remove(&node))
+            else {
+                continue;
+            };
+            let mut files = files.into_iter().peekable();
+            while files.peek().is_some() {
+                let part = BoundedVec::truncated(files.by_ref().take(GROUP_FILES));
+                groups.push(HitGroup { owner: owner.clone(), files: part });
+            }
+        }
+        groups
+    }
+
+    fn owner(&self, core: &Core, node: NodeId, now: Now) -> Option<Owner> {
+        let (credential, addresses) = if node == core.me {
+            (core.credential.clone()?, core.own_addresses())
+        } else {
+            let peer = core.peers.get(&node)?;
+            (peer.valid_credential(now.unix)?.clone(), peer.addresses())
+        };
+        let addresses = BoundedVec::truncated(addresses);
+        Some(Owner { node, credential, addresses, parent: core.me })
+    }
+}
+
+/// Files in one group of hits.
+const GROUP_FILES: usize = BoundedVec::<FileMeta, 64>::LIMIT;

@@ -1,0 +1,87 @@
+//! The settings of an overlay.
+
+use skein_index::Limits;
+use skein_proto::message::RoleSetting;
+use skein_proto::{BoundedString, NodeId};
+
+/// The settings of an overlay. What is not set has the value that its setter documents.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) login_key: NodeId,
+    pub(crate) role: RoleSetting,
+    pub(crate) agent: BoundedString<64>,
+    pub(crate) max_children: u32,
+    pub(crate) max_neighbours: usize,
+    pub(crate) max_hops: u8,
+    pub(crate) max_links: usize,
+    pub(crate) index_limits: Limits,
+}
+
+impl Config {
+    /// The settings of a node of the network whose login service has this key.
+    pub fn new(login_key: NodeId) -> Self {
+        Self {
+            login_key,
+            role: RoleSetting::Auto,
+            agent: BoundedString::truncated(concat!("skein/", env!("CARGO_PKG_VERSION"))),
+            // FastTrack's supernodes held 100 to 150 children.
+            max_children: 150,
+            // FastTrack ran 30 to 50 links among supernodes.
+            max_neighbours: 40,
+            // 40 neighbours reach 1,600 supernodes in two hops and 64,000 in three.
+            max_hops: 3,
+            max_links: 20_000,
+            index_limits: Limits::default(),
+        }
+    }
+
+    /// What the user wants this node to be; `Auto` if not set.
+    #[must_use]
+    pub fn role(mut self, role: RoleSetting) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Program and version as told to others, cut to 64 bytes.
+    #[must_use]
+    pub fn agent(mut self, agent: &str) -> Self {
+        self.agent = BoundedString::truncated(agent);
+        self
+    }
+
+    /// Children that this node takes as a supernode; 150 if not set. A child costs a connection
+    /// (about 30 KiB) and its records in the index.
+    #[must_use]
+    pub fn max_children(mut self, children: u32) -> Self {
+        self.max_children = children.max(1);
+        self
+    }
+
+    /// Supernodes that this node links to as a supernode; 40 if not set.
+    #[must_use]
+    pub fn max_neighbours(mut self, neighbours: usize) -> Self {
+        self.max_neighbours = neighbours.max(1);
+        self
+    }
+
+    /// How many times a query is forwarded at most; 3 if not set.
+    #[must_use]
+    pub fn max_hops(mut self, hops: u8) -> Self {
+        self.max_hops = hops.clamp(1, 7);
+        self
+    }
+
+    /// Links kept at the same time, of all sorts; 20,000 if not set. A link over it is hung up.
+    #[must_use]
+    pub fn max_links(mut self, links: usize) -> Self {
+        self.max_links = links.max(8);
+        self
+    }
+
+    /// What the index of this node holds at most as a supernode.
+    #[must_use]
+    pub fn index_limits(mut self, limits: Limits) -> Self {
+        self.index_limits = limits;
+        self
+    }
+}

@@ -1,0 +1,162 @@
+//! What all parts of the overlay share.
+
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::io::{Event, Now, Output};
+use crate::known::KnownSupernodes;
+use crate::peers::{CredentialCache, Observed, Peer};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use skein_proto::message::{Hello, PartingReason};
+use skein_proto::{
+    BoundedVec, Instant, Message, NodeId, Role, SignedCredential, SupernodeEntry, UnixTime,
+};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What all parts of the overlay share.
+pub(crate) struct Core {
+    pub(crate) me: NodeId,
+    pub(crate) config: Config,
+    pub(crate) rng: StdRng,
+    pub(crate) role: Role,
+    pub(crate) credential: Option<SignedCredential>,
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) observed: Observed,
+    pub(crate) peers: HashMap<NodeId, Peer>,
+    pub(crate) known: KnownSupernodes,
+    pub(crate) credentials: CredentialCache,
+    pub(crate) counters: Counters,
+    pub(crate) outputs: VecDeque<Output>,
+    pages: u64,
+}
+
+impl Core {
+    pub(crate) fn new(me: NodeId, config: Config, seed: [u8; 32]) -> Self {
+        Self {
+            me,
+            credentials: CredentialCache::new(config.login_key),
+            config,
+            rng: StdRng::from_seed(seed),
+            role: Role::Ordinary,
+            credential: None,
+            listen: Vec::new(),
+            observed: Observed::default(),
+            peers: HashMap::new(),
+            known: KnownSupernodes::default(),
+            counters: Counters::default(),
+            outputs: VecDeque::new(),
+            pages: 0,
+        }
+    }
+
+    /// A number for a page of files that was not used before.
+    pub(crate) fn next_page(&mut self) -> u64 {
+        self.pages += 1;
+        self.pages
+    }
+
+    pub(crate) fn send(&mut self, peer: NodeId, message: impl Into<Message>) {
+        self.outputs.push_back(Output::Send { peer, message: Box::new(message.into()) });
+    }
+
+    pub(crate) fn dial(&mut self, peer: NodeId, addresses: Vec<SocketAddr>) {
+        self.outputs.push_back(Output::Dial { peer, addresses });
+    }
+
+    pub(crate) fn hang_up(&mut self, peer: NodeId, reason: PartingReason) {
+        self.outputs.push_back(Output::HangUp { peer, reason });
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Whether this node's own credential holds.
+    pub(crate) fn has_credential(&self, now: UnixTime) -> bool {
+        self.credential.as_ref().is_some_and(|credential| now < credential.unverified().expires)
+    }
+
+    /// Says, or says again, who this node is.
+    pub(crate) fn greet(&mut self, peer: NodeId) {
+        let Some(address) = self.peers.get(&peer).map(|known| known.address) else { return };
+        let hello = Hello {
+            agent: self.config.agent.clone(),
+            role: self.role,
+            credential: self.credential.clone(),
+            listen: BoundedVec::truncated(self.listen.iter().copied()),
+            observed: address,
+        };
+        self.send(peer, hello);
+    }
+
+    /// Where others can reach this node.
+    pub(crate) fn own_addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        let observed = self.observed.best();
+        for listen in &self.listen {
+            let address = match observed {
+                Some(seen) if listen.ip().is_unspecified() => {
+                    SocketAddr::new(seen.ip(), listen.port())
+                }
+                _ => *listen,
+            };
+            if !address.ip().is_unspecified() && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if let Some(seen) = observed
+            && !addresses.contains(&seen)
+        {
+            addresses.push(seen);
+        }
+        addresses
+    }
+
+    /// Takes in supernodes that somebody named.
+    pub(crate) fn hear_of<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a SupernodeEntry>,
+        now: Now,
+    ) {
+        for entry in entries {
+            if entry.node != self.me && !self.known.hear_of(entry, now.unix) {
+                self.counters.known_over_limit += 1;
+            }
+        }
+    }
+
+    /// Some supernodes to name to others.
+    pub(crate) fn others(&self, count: usize, besides: &NodeId) -> Vec<SupernodeEntry> {
+        let mut others = self.known.freshest(count + 1);
+        others.retain(|entry| entry.node != *besides);
+        others.truncate(count);
+        others
+    }
+
+    /// `duration`, moved by up to a quarter either way, so that what starts together drifts apart.
+    pub(crate) fn jitter(&mut self, duration: Duration) -> Duration {
+        duration.mul_f64(self.rng.random_range(0.75..1.25))
+    }
+
+    /// How long to wait after so many failures: `first`, doubled each time up to `longest`,
+    /// jittered over its whole second half.
+    pub(crate) fn back_off(
+        &mut self,
+        failures: u32,
+        first: Duration,
+        longest: Duration,
+    ) -> Duration {
+        let full = first.saturating_mul(1 << failures.min(16)).min(longest);
+        full.mul_f64(self.rng.random_range(0.5..1.0))
+    }
+}
+
+/// The earlier of two times that may not be set.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

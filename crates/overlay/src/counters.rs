@@ -1,0 +1,77 @@
+//! What happened, in numbers. Each limit of the overlay has its counter here.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts since the start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Every counter with its name, for metrics.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Searches of children that were answered.
+    searches_answered,
+    /// Searches of children that were over their budget.
+    searches_over_budget,
+    /// Queries of neighbours that were answered.
+    floods_answered,
+    /// Queries that had been seen before.
+    floods_duplicate,
+    /// Queries of neighbours that were over their budget.
+    floods_over_budget,
+    /// Queries sent on to neighbours.
+    floods_forwarded,
+    /// Queries that could not be followed since too many were under way.
+    branches_over_limit,
+    /// Branches of a query that did not end in time.
+    branches_timed_out,
+    /// Hits passed back.
+    hits_passed,
+    /// Hits dropped since enough had come.
+    hits_over_wanted,
+    /// Hits that nobody had asked for.
+    hits_unasked,
+    /// Hits whose owner's credential did not hold.
+    hits_forged,
+    /// Children taken.
+    children_taken,
+    /// Children refused since there was no room.
+    children_refused_full,
+    /// Children refused for want of a valid credential.
+    children_refused_credential,
+    /// Children sent away since their credential ran out.
+    children_expired,
+    /// Children lost.
+    children_lost,
+    /// Records taken into the index.
+    records_taken,
+    /// Records refused since the child's quota was full.
+    records_over_quota,
+    /// Neighbours linked.
+    neighbours_linked,
+    /// Neighbours refused since there was no room.
+    neighbours_refused,
+    /// Neighbours lost.
+    neighbours_lost,
+    /// Parents lost.
+    parents_lost,
+    /// Links hung up since too many were open.
+    links_over_limit,
+    /// Links hung up since nobody had a use for them.
+    links_idle,
+    /// Links hung up since the other side broke a rule.
+    links_misbehaved,
+    /// Credentials shown that did not hold.
+    credentials_refused,
+    /// Supernodes that were not remembered since the cache was full.
+    known_over_limit,
+}

@@ -1,0 +1,202 @@
+//! What goes into the overlay, and what comes out.
+
+use skein_proto::message::{PartingReason, RoleSetting};
+use skein_proto::query::Coverage;
+use skein_proto::supernode::Load;
+use skein_proto::{
+    ContentId, FileMeta, HitGroup, Instant, Message, NodeId, Query, QueryId, Role,
+    SignedCredential, SupernodeEntry, UnixTime,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What time it is: on the driver's own clock, and by the calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// On a clock that never goes back.
+    pub instant: Instant,
+    /// By the calendar, for what outlives a process.
+    pub unix: UnixTime,
+}
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A control stream with a peer is open. Its key is proven; nothing else is.
+    LinkUp {
+        /// The peer.
+        peer: NodeId,
+        /// The address that it is seen at.
+        address: SocketAddr,
+        /// The round trip as the transport knows it.
+        rtt: Duration,
+    },
+    /// The control stream with a peer is gone.
+    LinkDown {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// A peer is connected, but answers nothing, not even the transport's probes.
+    LinkSilent {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// What [`Output::Dial`] asked for did not work.
+    DialFailed {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// A message came.
+    Received {
+        /// Who sent it.
+        peer: NodeId,
+        /// The message.
+        message: Box<Message>,
+    },
+    /// The answer to [`Output::WantFiles`]: files by ascending content id.
+    Files {
+        /// The number of the page, as it was asked for.
+        page: u64,
+        /// The files behind the one that was named.
+        files: Vec<FileMeta>,
+        /// Whether there are none behind these.
+        last: bool,
+    },
+    /// What this node shares has changed.
+    LibraryChanged {
+        /// Contents that are new or changed.
+        added: Vec<FileMeta>,
+        /// Contents that are gone.
+        removed: Vec<ContentId>,
+    },
+    /// What this node shares has changed in a way that is not known: publish all of it again.
+    LibraryReset,
+    /// The credential of this node; the first, or a fresh one.
+    Credential(SignedCredential),
+    /// Supernodes to try: the answer to [`Output::WantBootstrap`], or a cache of an earlier run.
+    Bootstrap {
+        /// The supernodes.
+        entries: Vec<SupernodeEntry>,
+        /// The network has none, and this node is asked to be the first.
+        invited: bool,
+    },
+    /// The login service did not answer.
+    BootstrapFailed,
+    /// Where this node listens; an unspecified address stands for all of its addresses.
+    Listening(Vec<SocketAddr>),
+    /// The user changed the role.
+    SetRole(RoleSetting),
+    /// The user searches.
+    Search {
+        /// A number that was not used before, drawn at random.
+        id: QueryId,
+        /// What is looked for.
+        query: Query,
+        /// How many different contents are enough, 1 to 1,000.
+        wanted: u16,
+    },
+    /// The user wants no more hits.
+    CancelSearch {
+        /// Which search.
+        id: QueryId,
+    },
+    /// The node is about to end: tell those who count on it.
+    Leave,
+    /// The time that [`crate::Overlay::next_wakeup`] named has come.
+    Tick,
+}
+
+/// Something is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Open a control stream with this peer, and say how it went.
+    Dial {
+        /// The peer.
+        peer: NodeId,
+        /// Where to try.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Send this over the control stream with this peer.
+    Send {
+        /// The peer.
+        peer: NodeId,
+        /// The message.
+        message: Box<Message>,
+    },
+    /// Send what is under way, then close the control stream with this peer.
+    HangUp {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        reason: PartingReason,
+    },
+    /// Hand in a page of what this node shares.
+    WantFiles {
+        /// Names the page in the answer.
+        page: u64,
+        /// The content that the last page ended with.
+        after: Option<ContentId>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// Ask the login service for supernodes.
+    WantBootstrap {
+        /// Whether this node would be the first supernode.
+        willing: bool,
+    },
+    /// Tell the login service that this supernode is up.
+    Report {
+        /// How full it is.
+        load: Load,
+    },
+    /// Keep these for the next start.
+    RememberSupernodes(Vec<SupernodeEntry>),
+    /// Hits for the user; the owners' names are checked.
+    Hits {
+        /// Which search.
+        id: QueryId,
+        /// The hits.
+        groups: Vec<HitGroup>,
+    },
+    /// A search of the user is over.
+    SearchDone {
+        /// Which search.
+        id: QueryId,
+        /// How complete it is.
+        coverage: Coverage,
+    },
+    /// Something that people may want to know.
+    Event(Event),
+}
+
+/// Something that people may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A parent took this node as its child.
+    Attached {
+        /// The parent.
+        parent: NodeId,
+    },
+    /// The parent, or this supernode's own index, holds all that this node shares.
+    Published {
+        /// How many records.
+        records: u64,
+        /// The time since the last parent was lost, if this makes up for it.
+        recovery: Option<Duration>,
+    },
+    /// The parent is lost.
+    Detached {
+        /// The parent.
+        parent: NodeId,
+        /// Whether a standby takes over.
+        standby: bool,
+    },
+    /// The node is something else from now on.
+    RoleChanged {
+        /// What it is.
+        role: Role,
+        /// Why.
+        reason: &'static str,
+    },
+}

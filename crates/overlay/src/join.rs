@@ -1,0 +1,467 @@
+//! An ordinary node's ties: one active parent, one warm standby.
+//!
+//! To find them, the node asks up to five supernodes how they are (the number that a FastTrack
+//! client asked), ranks those that take children by round trip and load, and asks the best to be
+//! its parent and the next to be its standby. When the parent dies the standby is asked at once.
+
+use crate::core::{Core, earlier};
+use crate::io::{Event, Now, Output};
+use skein_proto::message::{Attach, AttachReply, Bond, PartingReason, Probe, ProbeReply};
+use skein_proto::{Instant, NodeId, Role};
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+/// Supernodes asked at once, as a FastTrack client did: enough to avoid a bad one, few enough not
+/// to burden the network with handshakes.
+const PROBES: usize = 5;
+
+/// How long to wait for the answers of all: a handshake over the longest paths takes about 1 s.
+const PROBE_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long to wait for the others once the first has answered: whoever is slower than this is no
+/// good parent anyway.
+const STRAGGLER_PATIENCE: Duration = Duration::from_millis(400);
+
+/// How long a supernode may take to answer whether it takes this node.
+const REPLY_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Pauses between attempts to find what is missing, jittered and doubled.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A missing standby is not urgent: the pauses begin here.
+const STANDBY_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pauses between questions to the login service. The first ones are short, since a network that
+/// has just been started has its first supernode some seconds later.
+const FIRST_BOOTSTRAP_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_BOOTSTRAP_PAUSE: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TieState {
+    Asked { deadline: Instant },
+    Agreed,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tie {
+    node: NodeId,
+    state: TieState,
+    since: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Candidate {
+    Dialling,
+    Probed {
+        sent: Instant,
+    },
+    /// Its cost: lower is better.
+    Ranked(u64),
+    Useless,
+}
+
+#[derive(Debug)]
+struct Seeking {
+    candidates: HashMap<NodeId, Candidate>,
+    deadline: Instant,
+}
+
+/// What the rest of the overlay must know about a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ParentChange {
+    /// There is a parent now, which knows nothing of this node's files yet.
+    Gained(NodeId),
+    /// There is none any more.
+    Lost(NodeId),
+}
+
+/// The ties of an ordinary node.
+#[derive(Debug, Default)]
+pub(crate) struct Join {
+    parent: Option<Tie>,
+    standby: Option<Tie>,
+    seeking: Option<Seeking>,
+    /// Those that were ranked and not needed yet, the best first.
+    ranked: VecDeque<NodeId>,
+    next_seek: Instant,
+    seek_failures: u32,
+    next_bootstrap: Instant,
+    bootstrap_failures: u32,
+    bootstrap_asked: bool,
+    lost_at: Option<Instant>,
+    /// How often a parent was lost.
+    pub(crate) parents_lost: u64,
+}
+
+impl Join {
+    /// The parent that has agreed.
+    pub(crate) fn parent(&self) -> Option<NodeId> {
+        self.parent.filter(|tie| tie.state == TieState::Agreed).map(|tie| tie.node)
+    }
+
+    /// When the parent agreed.
+    pub(crate) fn parent_since(&self) -> Option<Instant> {
+        self.parent.filter(|tie| tie.state == TieState::Agreed).map(|tie| tie.since)
+    }
+
+    /// The standby that has agreed.
+    pub(crate) fn standby(&self) -> Option<NodeId> {
+        self.standby.filter(|tie| tie.state == TieState::Agreed).map(|tie| tie.node)
+    }
+
+    /// Since when a lost parent has not been made up for; asking takes it.
+    pub(crate) fn take_lost_at(&mut self) -> Option<Instant> {
+        self.lost_at.take()
+    }
+
+    /// Whether this node needs the link with that peer.
+    pub(crate) fn uses(&self, peer: &NodeId) -> bool {
+        let tied = |tie: &Option<Tie>| tie.is_some_and(|tie| tie.node == *peer);
+        tied(&self.parent)
+            || tied(&self.standby)
+            || self.seeking.as_ref().is_some_and(|seeking| seeking.candidates.contains_key(peer))
+            || self.ranked.contains(peer)
+    }
+
+    /// Lets go of all ties, for a node that becomes a supernode or leaves.
+    pub(crate) fn dissolve(
+        &mut self,
+        core: &mut Core,
+        reason: PartingReason,
+    ) -> Option<ParentChange> {
+        let lost = self.parent().map(ParentChange::Lost);
+        for tie in [self.parent.take(), self.standby.take()].into_iter().flatten() {
+            core.send(tie.node, skein_proto::message::Detach { reason });
+            core.hang_up(tie.node, reason);
+        }
+        self.seeking = None;
+        self.ranked.clear();
+        self.lost_at = None;
+        lost
+    }
+
+    /// Does what is due: looks for what is missing, gives up on what does not answer.
+    pub(crate) fn step(&mut self, core: &mut Core, now: Now) {
+        self.expire(core, now);
+        if let Some(seeking) = &self.seeking {
+            let waiting = seeking
+                .candidates
+                .values()
+                .any(|c| matches!(c, Candidate::Dialling | Candidate::Probed { .. }));
+            if waiting && now.instant < seeking.deadline {
+                return;
+            }
+            self.rank(core, now);
+        }
+        self.ask_ranked(core, now);
+        let missing = self.parent.is_none() || self.standby.is_none();
+        if self.parent().is_some() && self.standby().is_some() {
+            self.ranked.clear();
+        }
+        if missing && core.has_credential(now.unix) && now.instant >= self.next_seek {
+            self.seek(core, now);
+        }
+    }
+
+    /// When [`Join::step`] has something to do next.
+    pub(crate) fn next_wakeup(&self, core: &Core, now: Now) -> Option<Instant> {
+        let asked = |tie: &Option<Tie>| match tie.as_ref()?.state {
+            TieState::Asked { deadline } => Some(deadline),
+            TieState::Agreed => None,
+        };
+        let mut wake = earlier(asked(&self.parent), asked(&self.standby));
+        if let Some(seeking) = &self.seeking {
+            return earlier(wake, Some(seeking.deadline));
+        }
+        if (self.parent.is_none() || self.standby.is_none()) && core.has_credential(now.unix) {
+            wake = earlier(wake, Some(self.next_seek));
+        }
+        wake
+    }
+
+    fn expire(&mut self, core: &mut Core, now: Now) {
+        for tie in [&mut self.parent, &mut self.standby] {
+            if let Some(Tie { node, state: TieState::Asked { deadline }, .. }) = *tie
+                && now.instant >= deadline
+            {
+                core.known.failed(&node, now.instant);
+                core.hang_up(node, PartingReason::Moved);
+                *tie = None;
+            }
+        }
+    }
+
+    fn seek(&mut self, core: &mut Core, now: Now) {
+        let ties = [self.parent.map(|tie| tie.node), self.standby.map(|tie| tie.node)];
+        let me = core.me;
+        let picked = core.known.pick(PROBES, now.instant, &mut core.rng, |node| {
+            *node == me || ties.contains(&Some(*node))
+        });
+        if picked.is_empty() || (self.parent.is_none() && picked.len() < 2) {
+            self.want_bootstrap(core, now);
+        }
+        if picked.is_empty() {
+            self.pause(core, now);
+            return;
+        }
+        let mut candidates = HashMap::new();
+        for (node, addresses) in picked {
+            let state = if core.peers.contains_key(&node) {
+                core.send(node, Probe);
+                Candidate::Probed { sent: now.instant }
+            } else {
+                core.dial(node, addresses);
+                Candidate::Dialling
+            };
+            candidates.insert(node, state);
+        }
+        self.seeking = Some(Seeking { candidates, deadline: now.instant + PROBE_PATIENCE });
+    }
+
+    fn pause(&mut self, core: &mut Core, now: Now) {
+        let first = if self.parent.is_some() { STANDBY_PAUSE } else { FIRST_PAUSE };
+        let pause = core.back_off(self.seek_failures, first, LONGEST_PAUSE);
+        self.seek_failures = self.seek_failures.saturating_add(1);
+        self.next_seek = now.instant + pause;
+    }
+
+    fn want_bootstrap(&mut self, core: &mut Core, now: Now) {
+        if self.bootstrap_asked || now.instant < self.next_bootstrap {
+            return;
+        }
+        self.bootstrap_asked = true;
+        let willing = core.config.role == skein_proto::message::RoleSetting::Auto;
+        core.outputs.push_back(Output::WantBootstrap { willing });
+    }
+
+    /// The login service has answered, or not.
+    pub(crate) fn on_bootstrap(&mut self, core: &mut Core, now: Now, answered: bool) {
+        self.bootstrap_asked = false;
+        let pause =
+            core.back_off(self.bootstrap_failures, FIRST_BOOTSTRAP_PAUSE, LONGEST_BOOTSTRAP_PAUSE);
+        self.bootstrap_failures = self.bootstrap_failures.saturating_add(1);
+        self.next_bootstrap = now.instant + pause;
+        if answered && self.parent.is_none() && !core.known.is_empty() {
+            self.next_seek = now.instant;
+        }
+    }
+
+    /// A fresh credential came: whoever had none can join now.
+    pub(crate) fn on_credential(&mut self, now: Now) {
+        if self.parent.is_none() {
+            self.next_seek = now.instant;
+            self.seek_failures = 0;
+        }
+    }
+
+    pub(crate) fn on_link_up(&mut self, core: &mut Core, peer: NodeId, now: Now) {
+        if let Some(candidate) =
+            self.seeking.as_mut().and_then(|seeking| seeking.candidates.get_mut(&peer))
+        {
+            *candidate = Candidate::Probed { sent: now.instant };
+            core.send(peer, Probe);
+        }
+    }
+
+    /// The link is gone, or was never there.
+    pub(crate) fn on_link_lost(
+        &mut self,
+        core: &mut Core,
+        peer: NodeId,
+        now: Now,
+    ) -> Option<ParentChange> {
+        if let Some(candidate) =
+            self.seeking.as_mut().and_then(|seeking| seeking.candidates.get_mut(&peer))
+        {
+            *candidate = Candidate::Useless;
+            core.known.failed(&peer, now.instant);
+        }
+        self.ranked.retain(|node| *node != peer);
+        self.lose(core, peer, now)
+    }
+
+    /// A parent that answers nothing, while a standby is there, is taken for dead: to wait until
+    /// the transport is sure would leave this node unsearchable for longer.
+    pub(crate) fn on_link_silent(
+        &mut self,
+        core: &mut Core,
+        peer: NodeId,
+        now: Now,
+    ) -> Option<ParentChange> {
+        let is_tie = |tie: &Option<Tie>| tie.is_some_and(|tie| tie.node == peer);
+        if is_tie(&self.standby) || (is_tie(&self.parent) && self.standby().is_some()) {
+            core.known.failed(&peer, now.instant);
+            core.hang_up(peer, PartingReason::Moved);
+            return self.lose(core, peer, now);
+        }
+        None
+    }
+
+    fn lose(&mut self, core: &mut Core, peer: NodeId, now: Now) -> Option<ParentChange> {
+        if self.standby.is_some_and(|tie| tie.node == peer) {
+            self.standby = None;
+            self.seek_failures = 0;
+            self.next_seek = now.instant + core.jitter(FIRST_PAUSE);
+        }
+        let was_parent = self.parent.filter(|tie| tie.node == peer)?;
+        self.parent = None;
+        self.seek_failures = 0;
+        self.next_seek = now.instant;
+        self.bootstrap_failures = 0;
+        if was_parent.state != TieState::Agreed {
+            core.known.failed(&peer, now.instant);
+            return None;
+        }
+        core.known.failed(&peer, now.instant);
+        self.parents_lost += 1;
+        core.counters.parents_lost += 1;
+        self.lost_at.get_or_insert(now.instant);
+        let standby = self.standby.take_if(|tie| tie.state == TieState::Agreed);
+        core.event(Event::Detached { parent: peer, standby: standby.is_some() });
+        if let Some(tie) = standby {
+            self.ask(core, tie.node, Bond::Active, now);
+        }
+        Some(ParentChange::Lost(peer))
+    }
+
+    pub(crate) fn on_probe_reply(
+        &mut self,
+        core: &mut Core,
+        peer: NodeId,
+        reply: &ProbeReply,
+        now: Now,
+    ) {
+        let Some(seeking) = &mut self.seeking else { return };
+        let Some(candidate) = seeking.candidates.get_mut(&peer) else { return };
+        let Candidate::Probed { sent } = *candidate else { return };
+        if reply.role != Role::Super {
+            core.known.forget(&peer);
+            *candidate = Candidate::Useless;
+            return;
+        }
+        // Only a credentialed node may be a supernode; its greeting came before this reply.
+        let credentialed =
+            core.peers.get(&peer).is_some_and(|peer| peer.valid_credential(now.unix).is_some());
+        if !reply.load.accepting || !credentialed {
+            *candidate = Candidate::Useless;
+            return;
+        }
+        let round_trip = now.instant.since(sent);
+        *candidate = Candidate::Ranked(cost(round_trip, reply.load.percent()));
+        seeking.deadline = seeking.deadline.min(now.instant + STRAGGLER_PATIENCE);
+    }
+
+    fn rank(&mut self, core: &mut Core, now: Now) {
+        let Some(seeking) = self.seeking.take() else { return };
+        let mut ranked = Vec::new();
+        for (node, candidate) in seeking.candidates {
+            match candidate {
+                Candidate::Ranked(cost) => ranked.push((cost, node)),
+                Candidate::Dialling | Candidate::Probed { .. } => {
+                    core.known.failed(&node, now.instant);
+                }
+                Candidate::Useless => {}
+            }
+        }
+        ranked.sort_unstable();
+        self.ranked = ranked.into_iter().map(|(_, node)| node).collect();
+        // What was found may still refuse; the pause ends what would else be a busy loop.
+        self.pause(core, now);
+    }
+
+    fn ask_ranked(&mut self, core: &mut Core, now: Now) {
+        if self.parent.is_none()
+            && let Some(node) = self.ranked.pop_front()
+        {
+            self.ask(core, node, Bond::Active, now);
+        }
+        if self.standby.is_none()
+            && let Some(node) = self.ranked.pop_front()
+        {
+            self.ask(core, node, Bond::Standby, now);
+        }
+    }
+
+    fn ask(&mut self, core: &mut Core, node: NodeId, bond: Bond, now: Now) {
+        core.send(node, Attach { bond });
+        let deadline = now.instant + REPLY_PATIENCE;
+        let tie = Tie { node, state: TieState::Asked { deadline }, since: now.instant };
+        match bond {
+            Bond::Active => self.parent = Some(tie),
+            Bond::Standby => self.standby = Some(tie),
+        }
+    }
+
+    pub(crate) fn on_attach_reply(
+        &mut self,
+        core: &mut Core,
+        peer: NodeId,
+        reply: &AttachReply,
+        now: Now,
+    ) -> Option<ParentChange> {
+        core.hear_of(&reply.others, now);
+        let asked = |tie: &Option<Tie>| {
+            tie.is_some_and(|tie| tie.node == peer && matches!(tie.state, TieState::Asked { .. }))
+        };
+        let agreed = Tie { node: peer, state: TieState::Agreed, since: now.instant };
+        if asked(&self.parent) {
+            if reply.outcome == Ok(Bond::Active) {
+                self.parent = Some(agreed);
+                self.seek_failures = 0;
+                self.bootstrap_failures = 0;
+                core.event(Event::Attached { parent: peer });
+                return Some(ParentChange::Gained(peer));
+            }
+            self.parent = None;
+        } else if asked(&self.standby) {
+            if reply.outcome == Ok(Bond::Standby) {
+                self.standby = Some(agreed);
+                self.seek_failures = 0;
+                return None;
+            }
+            self.standby = None;
+        } else {
+            return None;
+        }
+        // Refused: it is alive, but there is no use in asking it again soon.
+        core.known.failed(&peer, now.instant);
+        core.hang_up(peer, PartingReason::Moved);
+        None
+    }
+
+    /// A parent or standby sends this node away.
+    pub(crate) fn on_detach(
+        &mut self,
+        core: &mut Core,
+        peer: NodeId,
+        reason: PartingReason,
+        now: Now,
+    ) -> Option<ParentChange> {
+        if reason == PartingReason::Demoted {
+            core.known.forget(&peer);
+        }
+        self.on_link_lost(core, peer, now)
+    }
+}
+
+/// The cost of a parent: its round trip, made up to four times longer by its load. A millisecond
+/// is added to the round trip, so that in one LAN the load alone decides.
+fn cost(round_trip: Duration, load_percent: u8) -> u64 {
+    let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX).saturating_add(1_000);
+    micros.saturating_mul(100 + 3 * u64::from(load_percent.min(100))) / 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_parent_beats_a_far_one_until_it_is_much_fuller() {
+        let near = Duration::from_millis(10);
+        let far = Duration::from_millis(30);
+        assert!(cost(near, 50) < cost(far, 0));
+        assert!(cost(near, 100) > cost(far, 0));
+        assert!(cost(Duration::from_micros(300), 10) < cost(Duration::from_micros(100), 50));
+    }
+}

@@ -1,0 +1,633 @@
+//! The state machine that joins the parts: it hands each input to whom it concerns.
+
+use crate::children::Children;
+use crate::config::Config;
+use crate::core::{Core, earlier};
+use crate::counters::Counters;
+use crate::flood::{Arrival, Floods, ReplyTo};
+use crate::io::{Event, Input, Now, Output};
+use crate::join::{Join, ParentChange};
+use crate::neighbours::Neighbours;
+use crate::peers::{Greeting, Peer};
+use crate::publish::{Complete, LocalCopy, Publisher};
+use crate::search::Searches;
+use crate::snapshot::{ParentSnapshot, PeerSnapshot, Relation, Snapshot, SupernodeSnapshot};
+use skein_proto::message::{
+    Bond, Hello, LoadUpdate, PartingReason, ProbeReply, RoleSetting, Search, SearchDone, Supernodes,
+};
+use skein_proto::query::{Coverage, StopReason};
+use skein_proto::supernode::Load;
+use skein_proto::{
+    BoundedVec, ContentId, FileMeta, Instant, Message, NodeId, QueryId, Role, SignedCredential,
+    SupernodeEntry, Username,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How often a node tidies up: hangs up on links without a use, checks its children's credentials.
+const TIDY: Duration = Duration::from_secs(5);
+
+/// How long a link without a use is kept: long enough for the other side to find a use for it.
+const IDLE_LINK: Duration = Duration::from_secs(20);
+
+/// How often a supernode says how it is doing, to the login service and to those linked to it.
+const BEAT: Duration = Duration::from_secs(60);
+
+/// Supernodes kept for the next start: as many as the login service's list holds.
+const REMEMBERED: usize = 200;
+
+/// What a node decides. See the [crate documentation](crate) for how it is driven.
+pub struct Overlay {
+    core: Core,
+    join: Join,
+    publisher: Publisher,
+    local_copy: LocalCopy,
+    children: Children,
+    neighbours: Neighbours,
+    floods: Floods,
+    searches: Searches,
+    role_reason: &'static str,
+    leaving: bool,
+    next_tidy: Instant,
+    next_beat: Instant,
+    lost_at: Option<Instant>,
+    last_recovery: Option<Duration>,
+}
+
+impl Overlay {
+    /// A node that knows nobody yet. `seed` is 32 random bytes; with the same seed and the same
+    /// inputs it does the same.
+    pub fn new(me: NodeId, config: Config, seed: [u8; 32], now: Now) -> Self {
+        let role = config.role;
+        let core = Core::new(me, config, seed);
+        let mut overlay = Self {
+            children: Children::new(&core),
+            core,
+            join: Join::default(),
+            publisher: Publisher::default(),
+            local_copy: LocalCopy::default(),
+            neighbours: Neighbours::default(),
+            floods: Floods::default(),
+            searches: Searches::default(),
+            role_reason: "the network has supernodes enough",
+            leaving: false,
+            next_tidy: now.instant + TIDY,
+            next_beat: now.instant,
+            lost_at: None,
+            last_recovery: None,
+        };
+        overlay.set_role(role, now);
+        overlay
+    }
+
+    /// Something happened. What is to be done about it comes out of [`Overlay::poll_output`].
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::LinkUp { peer, address, rtt } => self.on_link_up(peer, address, rtt, now),
+            Input::LinkDown { peer } => self.on_link_down(peer, now),
+            Input::LinkSilent { peer } => {
+                let change = self.join.on_link_silent(&mut self.core, peer, now);
+                self.on_parent_change(change, now);
+            }
+            Input::DialFailed { peer } => {
+                self.neighbours.on_link_lost(&mut self.core, &peer, now);
+                let change = self.join.on_link_lost(&mut self.core, peer, now);
+                self.on_parent_change(change, now);
+            }
+            Input::Received { peer, message } => self.on_message(peer, *message, now),
+            Input::Files { page, files, last } => self.on_files(page, files, last),
+            Input::LibraryChanged { added, removed } => self.on_library_change(added, removed),
+            Input::LibraryReset => self.on_library_reset(),
+            Input::Credential(credential) => self.on_credential(credential, now),
+            Input::Bootstrap { entries, invited } => self.on_bootstrap(&entries, invited, now),
+            Input::BootstrapFailed => self.join.on_bootstrap(&mut self.core, now, false),
+            Input::Listening(addresses) => self.core.listen = addresses,
+            Input::SetRole(role) => self.set_role(role, now),
+            Input::Search { id, query, wanted } => self.on_user_search((id, query, wanted), now),
+            Input::CancelSearch { id } => {
+                self.searches.cancel(&mut self.core, id);
+                self.floods.on_cancel(&mut self.core, ReplyTo::User, id);
+            }
+            Input::Leave => self.leave(),
+            Input::Tick => {}
+        }
+        self.step(now);
+    }
+
+    /// The next thing to be done. The driver takes all of them out, in order, after each
+    /// [`Overlay::handle`].
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.core.outputs.pop_front()
+    }
+
+    /// When to hand in [`Input::Tick`] if nothing else happens before.
+    pub fn next_wakeup(&self, now: Now) -> Option<Instant> {
+        if self.leaving {
+            return None;
+        }
+        let mut wake = Some(self.next_tidy);
+        match self.core.role {
+            Role::Ordinary => wake = earlier(wake, self.join.next_wakeup(&self.core, now)),
+            Role::Super if self.core.has_credential(now.unix) => {
+                wake = earlier(wake, self.neighbours.next_wakeup());
+                wake = earlier(wake, Some(self.next_beat));
+            }
+            Role::Super => {}
+        }
+        wake = earlier(wake, self.floods.next_wakeup());
+        earlier(wake, self.searches.next_wakeup())
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
+    /// How this node is doing.
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        let is_super = self.core.role == Role::Super;
+        let published = if is_super {
+            self.children.index.owner_records(&self.core.me)
+        } else {
+            self.publisher.published
+        };
+        let parent = ParentSnapshot {
+            parent: self.join.parent(),
+            since: self.join.parent_since().map(|since| now.instant.since(since)),
+            standby: self.join.standby(),
+            published,
+            pending: self.publisher.pending(),
+            complete: if is_super {
+                !self.local_copy.is_running()
+            } else {
+                self.publisher.is_complete()
+            },
+            over_quota: self.publisher.over_quota,
+            lost: self.join.parents_lost,
+            last_recovery: self.last_recovery,
+        };
+        let supernode = is_super.then(|| SupernodeSnapshot {
+            children: self.children.actives(),
+            standbys: self.children.standbys(),
+            capacity: self.core.config.max_children,
+            neighbours: u32::try_from(self.neighbours.count()).unwrap_or(u32::MAX),
+            records: self.children.index.records(),
+            index_bytes: self.children.index.memory_bytes(),
+        });
+        let mut peers: Vec<PeerSnapshot> = self
+            .core
+            .peers
+            .iter()
+            .map(|(node, peer)| PeerSnapshot {
+                node: *node,
+                name: peer.name().cloned(),
+                address: peer.address,
+                relation: self.relation(node),
+                rtt: peer.rtt,
+                linked: now.instant.since(peer.since),
+                agent: peer.hello.as_ref().map(|hello| hello.agent.clone()).unwrap_or_default(),
+            })
+            .collect();
+        peers.sort_unstable_by_key(|peer| peer.node);
+        Snapshot {
+            role: self.core.role,
+            role_reason: self.role_reason,
+            observed: self.core.observed.best(),
+            parent,
+            supernode,
+            supernodes_known: self.core.known.len(),
+            peers,
+        }
+    }
+
+    /// Supernodes that this node knows, the freshest first.
+    pub fn known_supernodes(&self, count: usize) -> Vec<SupernodeEntry> {
+        self.core.known.freshest(count)
+    }
+
+    fn relation(&self, node: &NodeId) -> Relation {
+        if self.join.parent() == Some(*node) {
+            return Relation::Parent;
+        }
+        if self.join.standby() == Some(*node) {
+            return Relation::Standby;
+        }
+        match self.children.bond(node) {
+            Some(Bond::Active) => Relation::Child,
+            Some(Bond::Standby) => Relation::StandbyChild,
+            None if self.neighbours.is_linked(node) => Relation::Neighbour,
+            None => Relation::Other,
+        }
+    }
+
+    fn load(&self) -> Load {
+        self.children.load(&self.core, self.neighbours.count())
+    }
+
+    fn own_name(&self) -> Option<Username> {
+        self.core.credential.as_ref().map(|credential| credential.unverified().name.clone())
+    }
+
+    fn step(&mut self, now: Now) {
+        if self.leaving {
+            return;
+        }
+        match self.core.role {
+            Role::Ordinary => self.join.step(&mut self.core, now),
+            Role::Super if self.core.has_credential(now.unix) => {
+                let load = self.load();
+                self.neighbours.step(&mut self.core, load, now);
+                if now.instant >= self.next_beat {
+                    self.beat(now);
+                }
+            }
+            Role::Super => {}
+        }
+        self.floods.step(&mut self.core, now.instant);
+        self.searches.step(&mut self.core, now.instant);
+        if now.instant >= self.next_tidy {
+            self.tidy(now);
+        }
+    }
+
+    fn tidy(&mut self, now: Now) {
+        self.next_tidy = now.instant + TIDY;
+        self.children.expire(&mut self.core, now.unix);
+        let mut idle: Vec<NodeId> = self
+            .core
+            .peers
+            .iter()
+            .filter(|(node, peer)| {
+                now.instant.since(peer.since) >= IDLE_LINK
+                    && self.children.bond(node).is_none()
+                    && !self.join.uses(node)
+                    && !self.neighbours.uses(node)
+            })
+            .map(|(node, _)| *node)
+            .collect();
+        idle.sort_unstable();
+        for node in idle {
+            self.core.counters.links_idle += 1;
+            self.core.hang_up(node, PartingReason::Moved);
+        }
+        if self.core.known.take_changed() {
+            let freshest = self.core.known.freshest(REMEMBERED);
+            self.core.outputs.push_back(Output::RememberSupernodes(freshest));
+        }
+    }
+
+    fn beat(&mut self, now: Now) {
+        self.next_beat = now.instant + self.core.jitter(BEAT);
+        let load = self.load();
+        self.core.outputs.push_back(Output::Report { load });
+        let entries = BoundedVec::truncated(self.core.known.freshest(32));
+        let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();
+        linked.sort_unstable();
+        for node in linked {
+            match self.relation(&node) {
+                Relation::Neighbour => self.core.send(node, LoadUpdate { load }),
+                Relation::Child | Relation::StandbyChild => {
+                    self.core.send(node, LoadUpdate { load });
+                    self.core.send(node, Supernodes { entries: entries.clone() });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn on_link_up(&mut self, peer: NodeId, address: SocketAddr, rtt: Duration, now: Now) {
+        if self.core.peers.contains_key(&peer) {
+            self.on_link_down(peer, now);
+        }
+        if self.leaving || self.core.peers.len() >= self.core.config.max_links {
+            self.core.counters.links_over_limit += 1;
+            self.core.hang_up(peer, PartingReason::Leaving);
+            return;
+        }
+        let entry = Peer { address, rtt, since: now.instant, hello: None };
+        self.core.peers.insert(peer, entry);
+        self.core.greet(peer);
+        let load = self.load();
+        self.join.on_link_up(&mut self.core, peer, now);
+        self.neighbours.on_link_up(&mut self.core, peer, load, now);
+    }
+
+    fn on_link_down(&mut self, peer: NodeId, now: Now) {
+        self.core.peers.remove(&peer);
+        if self.children.remove(&peer) {
+            self.core.counters.children_lost += 1;
+        }
+        self.neighbours.on_link_lost(&mut self.core, &peer, now);
+        self.floods.on_peer_lost(&mut self.core, &peer);
+        let change = self.join.on_link_lost(&mut self.core, peer, now);
+        self.on_parent_change(change, now);
+    }
+
+    fn on_parent_change(&mut self, change: Option<ParentChange>, now: Now) {
+        match change {
+            Some(ParentChange::Gained(parent)) => {
+                self.lost_at = self.join.take_lost_at().or(self.lost_at);
+                self.publisher.start(&mut self.core, parent);
+                self.searches.on_parent(&mut self.core, parent, now);
+            }
+            Some(ParentChange::Lost(parent)) => {
+                self.publisher.stop();
+                self.searches.on_parent_lost(parent, now);
+            }
+            None => {}
+        }
+    }
+
+    fn misbehaved(&mut self, peer: NodeId, now: Now) {
+        self.core.counters.links_misbehaved += 1;
+        self.core.hang_up(peer, PartingReason::Misbehaved);
+        self.on_link_down(peer, now);
+    }
+
+    fn on_message(&mut self, peer: NodeId, message: Message, now: Now) {
+        let Some(known) = self.core.peers.get(&peer) else {
+            // It was sent before the other side heard that this link is over.
+            return;
+        };
+        if known.hello.is_none() && !matches!(message, Message::Hello(_)) {
+            self.misbehaved(peer, now);
+            return;
+        }
+        match message {
+            Message::Hello(hello) => self.on_hello(peer, hello, now),
+            Message::Probe(_) => {
+                let reply = ProbeReply { role: self.core.role, load: self.load() };
+                self.core.send(peer, reply);
+            }
+            Message::ProbeReply(reply) => {
+                self.join.on_probe_reply(&mut self.core, peer, &reply, now);
+            }
+            Message::Attach(attach) => self.children.on_attach(&mut self.core, peer, attach, now),
+            Message::AttachReply(reply) => {
+                let change = self.join.on_attach_reply(&mut self.core, peer, &reply, now);
+                self.on_parent_change(change, now);
+            }
+            Message::Detach(detach) => {
+                self.children.remove(&peer);
+                if self.neighbours.on_link_lost(&mut self.core, &peer, now) {
+                    self.floods.on_peer_lost(&mut self.core, &peer);
+                }
+                if detach.reason == PartingReason::Demoted {
+                    self.core.known.forget(&peer);
+                }
+                let change = self.join.on_detach(&mut self.core, peer, detach.reason, now);
+                self.on_parent_change(change, now);
+            }
+            Message::Publish(publish) => self.children.on_publish(&mut self.core, peer, publish),
+            Message::PublishAck(ack) => {
+                let complete = self.publisher.on_ack(&mut self.core, peer, ack);
+                self.on_published(complete, now);
+            }
+            Message::Search(search) => self.on_child_search(peer, search, now),
+            Message::Flood(flood) => self.floods.on_flood(
+                &mut self.core,
+                &self.children,
+                &self.neighbours,
+                peer,
+                flood,
+                now,
+            ),
+            Message::Hits(hits) => match self.core.role {
+                Role::Super => self.floods.on_hits(&mut self.core, peer, hits, now),
+                Role::Ordinary => self.searches.on_hits(&mut self.core, peer, hits, now),
+            },
+            Message::SearchDone(done) => match self.core.role {
+                Role::Super => self.floods.on_done(&mut self.core, peer, done),
+                Role::Ordinary => self.searches.on_done(&mut self.core, peer, done),
+            },
+            Message::CancelSearch(cancel) => {
+                self.floods.on_cancel(&mut self.core, ReplyTo::Peer(peer), cancel.id);
+            }
+            Message::Link(link) => {
+                let load = self.load();
+                self.neighbours.on_link(&mut self.core, peer, link, load, now);
+            }
+            Message::LinkReply(reply) => {
+                self.neighbours.on_link_reply(&mut self.core, peer, &reply, now);
+            }
+            Message::Supernodes(list) => {
+                let is_tie = matches!(
+                    self.relation(&peer),
+                    Relation::Parent | Relation::Standby | Relation::Neighbour
+                );
+                if is_tie {
+                    self.core.hear_of(&list.entries, now);
+                }
+            }
+            Message::LoadUpdate(update) => {
+                if let Some(known) = self.core.peers.get(&peer) {
+                    let addresses = known.listen_addresses();
+                    if self.core.known.contains(&peer) {
+                        let percent = Some(update.load.percent());
+                        self.core.known.proved(peer, &addresses, percent, now.unix);
+                    }
+                }
+            }
+            Message::LoginRequest(_)
+            | Message::LoginReply(_)
+            | Message::FetchRequest(_)
+            | Message::FetchReply(_) => self.misbehaved(peer, now),
+        }
+    }
+
+    fn on_hello(&mut self, peer: NodeId, hello: Hello, now: Now) {
+        self.core.observed.add(peer, hello.observed);
+        let credential = hello.credential.clone().filter(|credential| {
+            let sound = self.core.credentials.check(credential, &peer, now.unix).is_ok();
+            if !sound {
+                self.core.counters.credentials_refused += 1;
+            }
+            sound
+        });
+        let Some(known) = self.core.peers.get_mut(&peer) else { return };
+        let is_super = hello.role == Role::Super;
+        let credentialed = credential.is_some();
+        known.hello = Some(Greeting::new(hello, known.address, credential));
+        if is_super && credentialed {
+            let addresses = known.listen_addresses();
+            self.core.known.proved(peer, &addresses, None, now.unix);
+        } else if !is_super {
+            self.core.known.forget(&peer);
+        }
+    }
+
+    fn on_published(&mut self, complete: Option<Complete>, now: Now) {
+        if let Some(Complete { records }) = complete {
+            let recovery = self.lost_at.take().map(|lost| now.instant.since(lost));
+            self.last_recovery = recovery.or(self.last_recovery);
+            self.core.event(Event::Published { records, recovery });
+        }
+    }
+
+    fn on_child_search(&mut self, peer: NodeId, search: Search, now: Now) {
+        match self.children.may_search(&peer, now.instant) {
+            Some(true) => {
+                self.core.counters.searches_answered += 1;
+                let arrival = Arrival {
+                    id: search.id,
+                    query: search.query,
+                    wanted: search.wanted,
+                    hops_left: self.core.config.max_hops,
+                    reply_to: ReplyTo::Peer(peer),
+                };
+                self.floods.begin(&mut self.core, &self.children, &self.neighbours, arrival, now);
+            }
+            refused => {
+                let stopped = if refused.is_some() {
+                    self.core.counters.searches_over_budget += 1;
+                    StopReason::OverBudget
+                } else {
+                    StopReason::NotAttached
+                };
+                let coverage = Coverage {
+                    supernodes_asked: 0,
+                    supernodes_known: 0,
+                    nodes_covered: 0,
+                    stopped,
+                };
+                self.core.send(peer, SearchDone { id: search.id, coverage });
+            }
+        }
+    }
+
+    fn on_user_search(
+        &mut self,
+        (id, query, wanted): (QueryId, skein_proto::Query, u16),
+        now: Now,
+    ) {
+        if self.core.role == Role::Super {
+            let hops_left = self.core.config.max_hops;
+            let arrival = Arrival { id, query, wanted, hops_left, reply_to: ReplyTo::User };
+            self.floods.begin(&mut self.core, &self.children, &self.neighbours, arrival, now);
+        } else {
+            let parent = self.join.parent();
+            self.searches.start(&mut self.core, parent, (id, query, wanted), now);
+        }
+    }
+
+    fn on_files(&mut self, page: u64, files: Vec<FileMeta>, last: bool) {
+        if self.core.role == Role::Ordinary {
+            self.publisher.on_files(&mut self.core, page, files, last);
+            return;
+        }
+        let Some(whole) = self.local_copy.on_files(&mut self.core, page, &files, last) else {
+            return;
+        };
+        if let Some(name) = self.own_name() {
+            self.children.publish_own(&self.core, &name, files);
+        }
+        if whole {
+            let records = self.children.index.owner_records(&self.core.me);
+            self.core.event(Event::Published { records, recovery: None });
+        }
+    }
+
+    fn on_library_change(&mut self, added: Vec<FileMeta>, removed: Vec<ContentId>) {
+        if self.core.role == Role::Ordinary {
+            self.publisher.on_change(&mut self.core, added, removed);
+            return;
+        }
+        if self.local_copy.is_running() {
+            // The page under way may be older than this change: begin again.
+            self.local_copy.start(&mut self.core);
+        }
+        self.children.index.withdraw(&self.core.me, &removed);
+        if let Some(name) = self.own_name() {
+            self.children.publish_own(&self.core, &name, added);
+        }
+    }
+
+    fn on_library_reset(&mut self) {
+        match self.core.role {
+            Role::Ordinary => self.publisher.restart(&mut self.core),
+            Role::Super => {
+                self.children.index.clear_owner(&self.core.me);
+                self.local_copy.start(&mut self.core);
+            }
+        }
+    }
+
+    fn on_credential(&mut self, credential: SignedCredential, now: Now) {
+        let first = !self.core.has_credential(now.unix);
+        self.core.credential = Some(credential);
+        let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();
+        linked.sort_unstable();
+        for peer in linked {
+            self.core.greet(peer);
+        }
+        if first {
+            self.join.on_credential(now);
+            self.next_beat = now.instant;
+            if self.core.role == Role::Super {
+                self.local_copy.start(&mut self.core);
+            }
+        }
+    }
+
+    fn on_bootstrap(&mut self, entries: &[SupernodeEntry], invited: bool, now: Now) {
+        self.core.hear_of(entries, now);
+        self.join.on_bootstrap(&mut self.core, now, true);
+        if invited && self.core.config.role == RoleSetting::Auto && self.core.role == Role::Ordinary
+        {
+            self.become_super("the network had no supernode, and this node can be reached", now);
+        }
+    }
+
+    fn set_role(&mut self, role: RoleSetting, now: Now) {
+        self.core.config.role = role;
+        match (role, self.core.role) {
+            (RoleSetting::Super, Role::Ordinary) => self.become_super("its user wants it so", now),
+            (RoleSetting::Ordinary, Role::Super) => {
+                self.become_ordinary("its user wants it so", now)
+            }
+            (RoleSetting::Ordinary, Role::Ordinary) => self.role_reason = "its user wants it so",
+            _ => {}
+        }
+    }
+
+    fn become_super(&mut self, reason: &'static str, now: Now) {
+        let change = self.join.dissolve(&mut self.core, PartingReason::Moved);
+        self.on_parent_change(change, now);
+        self.core.role = Role::Super;
+        self.next_beat = now.instant;
+        if self.core.credential.is_some() {
+            self.local_copy.start(&mut self.core);
+        }
+        self.role_changed(reason);
+    }
+
+    fn become_ordinary(&mut self, reason: &'static str, now: Now) {
+        self.local_copy.stop();
+        self.children.dismiss_all(&mut self.core, PartingReason::Demoted);
+        self.neighbours.dissolve(&mut self.core, PartingReason::Demoted);
+        self.children.index.remove_owner(&self.core.me);
+        self.core.role = Role::Ordinary;
+        self.join.on_credential(now);
+        self.role_changed(reason);
+    }
+
+    fn role_changed(&mut self, reason: &'static str) {
+        self.role_reason = reason;
+        let role = self.core.role;
+        self.core.event(Event::RoleChanged { role, reason });
+        let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();
+        linked.sort_unstable();
+        for peer in linked {
+            self.core.greet(peer);
+        }
+    }
+
+    fn leave(&mut self) {
+        self.leaving = true;
+        self.join.dissolve(&mut self.core, PartingReason::Leaving);
+        self.children.dismiss_all(&mut self.core, PartingReason::Leaving);
+        self.neighbours.dissolve(&mut self.core, PartingReason::Leaving);
+        let freshest = self.core.known.freshest(REMEMBERED);
+        self.core.outputs.push_back(Output::RememberSupernodes(freshest));
+    }
+}

@@ -1,0 +1,163 @@
+//! The searches of this node's own user, while it is an ordinary node: the parent runs them. When
+//! the parent is lost in the middle, the next one is asked; whoever shows the hits drops those
+//! that come twice.
+
+use crate::core::{Core, earlier};
+use crate::flood::retain_genuine;
+use crate::io::{Now, Output};
+use rand::RngExt;
+use skein_proto::message::{CancelSearch, Hits, Search, SearchDone};
+use skein_proto::query::{Coverage, StopReason};
+use skein_proto::{Instant, NodeId, Query, QueryId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a search waits for a parent, where there is none: a node that has just started
+/// attaches within that time.
+const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a parent may take for all of a search; its own deadlines end it earlier.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Searches at the same time.
+const MAX_SEARCHES: usize = 64;
+
+/// Hits that a parent may send for each that is wanted; it counts sources, the user contents.
+const HITS_PER_WANTED: u32 = 16;
+
+#[derive(Debug)]
+struct UserSearch {
+    query: Query,
+    wanted: u16,
+    hits_left: u32,
+    /// The parent that was asked, and under which id: a new one for each parent, since the old
+    /// one is known to the others as asked already.
+    asked: Option<(NodeId, QueryId)>,
+    /// Whether some parent was asked before.
+    asked_before: bool,
+    deadline: Instant,
+}
+
+/// The searches of this node's own user.
+#[derive(Debug, Default)]
+pub(crate) struct Searches {
+    searches: BTreeMap<QueryId, UserSearch>,
+}
+
+impl Searches {
+    pub(crate) fn start(
+        &mut self,
+        core: &mut Core,
+        parent: Option<NodeId>,
+        (id, query, wanted): (QueryId, Query, u16),
+        now: Now,
+    ) {
+        if self.searches.len() >= MAX_SEARCHES {
+            end(core, id, StopReason::OverBudget);
+            return;
+        }
+        let hits_left = u32::from(wanted.clamp(1, 1_000)) * HITS_PER_WANTED;
+        let deadline = now.instant + ATTACH_PATIENCE;
+        let search =
+            UserSearch { query, wanted, hits_left, asked: None, asked_before: false, deadline };
+        self.searches.insert(id, search);
+        if let Some(parent) = parent {
+            self.on_parent(core, parent, now);
+        }
+    }
+
+    /// There is a parent: ask it what was not asked yet.
+    pub(crate) fn on_parent(&mut self, core: &mut Core, parent: NodeId, now: Now) {
+        for (id, search) in &mut self.searches {
+            if search.asked.is_some() {
+                continue;
+            }
+            let wire_id =
+                if search.asked_before { QueryId::from_bytes(core.rng.random()) } else { *id };
+            search.asked = Some((parent, wire_id));
+            search.asked_before = true;
+            search.deadline = now.instant + PATIENCE;
+            let message =
+                Search { id: wire_id, query: search.query.clone(), wanted: search.wanted };
+            core.send(parent, message);
+        }
+    }
+
+    /// The parent is gone: its answers will not come.
+    pub(crate) fn on_parent_lost(&mut self, parent: NodeId, now: Now) {
+        for search in self.searches.values_mut() {
+            if search.asked.is_some_and(|(node, _)| node == parent) {
+                search.asked = None;
+                search.deadline = now.instant + ATTACH_PATIENCE;
+            }
+        }
+    }
+
+    fn find(&mut self, peer: NodeId, wire_id: QueryId) -> Option<(QueryId, &mut UserSearch)> {
+        self.searches
+            .iter_mut()
+            .find(|(_, search)| search.asked == Some((peer, wire_id)))
+            .map(|(id, search)| (*id, search))
+    }
+
+    /// Hits from the parent.
+    pub(crate) fn on_hits(&mut self, core: &mut Core, peer: NodeId, hits: Hits, now: Now) {
+        let Some((id, search)) = self.find(peer, hits.id) else {
+            core.counters.hits_unasked += 1;
+            return;
+        };
+        let count = hits.groups.iter().map(|group| group.files.len()).sum::<usize>();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let Some(left) = search.hits_left.checked_sub(count) else {
+            core.counters.hits_over_wanted += u64::from(count);
+            return;
+        };
+        search.hits_left = left;
+        let mut groups = hits.groups.into_vec();
+        retain_genuine(core, &mut groups, now);
+        if !groups.is_empty() {
+            core.outputs.push_back(Output::Hits { id, groups });
+        }
+    }
+
+    pub(crate) fn on_done(&mut self, core: &mut Core, peer: NodeId, done: SearchDone) {
+        if let Some((id, _)) = self.find(peer, done.id) {
+            self.searches.remove(&id);
+            core.outputs.push_back(Output::SearchDone { id, coverage: done.coverage });
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, core: &mut Core, id: QueryId) {
+        let Some(search) = self.searches.remove(&id) else { return };
+        if let Some((parent, wire_id)) = search.asked {
+            core.send(parent, CancelSearch { id: wire_id });
+        }
+        end(core, id, StopReason::Cancelled);
+    }
+
+    pub(crate) fn step(&mut self, core: &mut Core, now: Instant) {
+        while let Some((id, asked)) = self
+            .searches
+            .iter()
+            .find(|(_, search)| now >= search.deadline)
+            .map(|(id, search)| (*id, search.asked))
+        {
+            self.searches.remove(&id);
+            if let Some((parent, wire_id)) = asked {
+                core.send(parent, CancelSearch { id: wire_id });
+                end(core, id, StopReason::TimedOut);
+            } else {
+                end(core, id, StopReason::NotAttached);
+            }
+        }
+    }
+
+    pub(crate) fn next_wakeup(&self) -> Option<Instant> {
+        self.searches.values().map(|search| search.deadline).fold(None, |a, b| earlier(a, Some(b)))
+    }
+}
+
+fn end(core: &mut Core, id: QueryId, stopped: StopReason) {
+    let coverage = Coverage { supernodes_asked: 0, supernodes_known: 0, nodes_covered: 0, stopped };
+    core.outputs.push_back(Output::SearchDone { id, coverage });
+}

@@ -1,0 +1,100 @@
+//! How the overlay is doing, for people and metrics.
+
+use skein_proto::{NodeId, Role, Username};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How the overlay is doing.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What this node is.
+    pub role: Role,
+    /// Why.
+    pub role_reason: &'static str,
+    /// How others see this node.
+    pub observed: Option<SocketAddr>,
+    /// The ties of an ordinary node.
+    pub parent: ParentSnapshot,
+    /// What it does as a supernode.
+    pub supernode: Option<SupernodeSnapshot>,
+    /// Supernodes known.
+    pub supernodes_known: usize,
+    /// All who are linked.
+    pub peers: Vec<PeerSnapshot>,
+}
+
+/// The ties of an ordinary node.
+#[derive(Clone, Debug, Default)]
+pub struct ParentSnapshot {
+    /// The active parent.
+    pub parent: Option<NodeId>,
+    /// For how long it has been.
+    pub since: Option<Duration>,
+    /// The warm standby.
+    pub standby: Option<NodeId>,
+    /// Records that the parent, or this supernode's own index, has taken in.
+    pub published: u64,
+    /// Changes that were not sent yet.
+    pub pending: u64,
+    /// Whether the parent has all of it.
+    pub complete: bool,
+    /// Records that the parent did not take since this node's quota is full.
+    pub over_quota: u64,
+    /// How often a parent was lost.
+    pub lost: u64,
+    /// The time from the last loss until all was published again.
+    pub last_recovery: Option<Duration>,
+}
+
+/// A supernode in numbers.
+#[derive(Clone, Debug, Default)]
+pub struct SupernodeSnapshot {
+    /// Children attached.
+    pub children: u32,
+    /// Standby bonds kept.
+    pub standbys: u32,
+    /// Children that it takes.
+    pub capacity: u32,
+    /// Neighbours linked.
+    pub neighbours: u32,
+    /// Records in the index.
+    pub records: u64,
+    /// Bytes that the index takes.
+    pub index_bytes: u64,
+}
+
+/// What a peer is to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// The active parent.
+    Parent,
+    /// The warm standby.
+    Standby,
+    /// A child.
+    Child,
+    /// A child that keeps this node as its standby.
+    StandbyChild,
+    /// A fellow supernode.
+    Neighbour,
+    /// Nothing yet, or nothing any more.
+    Other,
+}
+
+/// A peer that is linked.
+#[derive(Clone, Debug)]
+pub struct PeerSnapshot {
+    /// Who it is.
+    pub node: NodeId,
+    /// Its name, from a credential that was checked.
+    pub name: Option<Username>,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// What it is to this node.
+    pub relation: Relation,
+    /// The round trip when it was linked.
+    pub rtt: Duration,
+    /// For how long it has been linked.
+    pub linked: Duration,
+    /// Program and version, as it says.
+    pub agent: String,
+}
