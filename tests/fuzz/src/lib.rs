@@ -1,0 +1,3 @@
+//! Fuzz targets for everything that reads what strangers send.
+
+pub mod targets;

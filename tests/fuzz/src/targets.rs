@@ -1,0 +1,112 @@
+//! What is fuzzed, as plain functions: cargo-fuzz calls them with whatever it invents, and the
+//! test `fuzz_regressions` with the inputs that are kept in `regressions/`.
+//!
+//! Each one shows more than that nothing panics: what was accepted must survive being written
+//! and read again.
+
+use skein_index::text::{ParsedQuery, fold, record_words, words};
+use skein_proto::codec::{decode, decode_statement, encode, encode_statement};
+use skein_proto::evidence::{Evidence, Receipt, Voucher};
+use skein_proto::{
+    Ask, BoundedString, ContentId, Decoded, FileMeta, FilePath, Filter, Kind, NodeId, Query,
+    SignedCredential, Ticket, UnixTime, Username,
+};
+
+/// Frames, one behind the other, as they come out of a stream.
+pub fn frame(mut data: &[u8]) {
+    while let Ok(Some((decoded, used))) = decode(data) {
+        if let Decoded::Message(message) = decoded {
+            let again = encode(&message).expect("what was read is within its limit");
+            let reread = decode(&again).expect("what was written is sound");
+            assert_eq!(reread, Some((Decoded::Message(message), again.len())));
+        }
+        data = &data[used..];
+    }
+}
+
+/// Signed statements: a credential, a receipt, a voucher.
+pub fn statement(data: &[u8]) {
+    let login = NodeId::from_bytes([1; 32]);
+    if let Ok(credential) = decode_statement::<SignedCredential>(data) {
+        let bearer = credential.unverified().node;
+        assert!(credential.check(&login, &bearer, UnixTime(0)).is_err(), "nobody signed it");
+        let again = encode_statement(&credential);
+        assert_eq!(decode_statement(&again), Ok(credential));
+    }
+    if let Ok(evidence) = decode_statement::<Evidence<Receipt>>(data) {
+        assert!(evidence.verify(&login).is_err(), "nobody signed it");
+    }
+    if let Ok(evidence) = decode_statement::<Evidence<Voucher>>(data) {
+        assert!(evidence.verify(&login).is_err(), "nobody signed it");
+    }
+}
+
+/// Network tickets, as somebody pastes them.
+pub fn ticket(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(ticket) = text.parse::<Ticket>() {
+        assert_eq!(ticket.to_string().parse(), Ok(ticket));
+    }
+}
+
+/// User names, as somebody types them.
+pub fn username(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(name) = Username::parse(text) {
+        assert_eq!(Username::parse(name.as_str()), Ok(name.clone()), "normal forms are fixed");
+        assert!(!name.skeleton().is_empty());
+        let wire = encode_statement(&name);
+        assert_eq!(decode_statement(&wire), Ok(name));
+    }
+}
+
+/// Paths of shared files, ids and kinds.
+pub fn file_path(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(path) = FilePath::new(text) {
+        let whole = std::path::Path::new(path.as_str());
+        let plain = |part| matches!(part, std::path::Component::Normal(_));
+        assert!(whole.components().all(plain), "it could leave its folder: {path:?}");
+        assert!(!path.file_name().is_empty());
+        let _ = Kind::from_extension(path.extension().unwrap_or_default());
+        let wire = encode_statement(&path);
+        assert_eq!(decode_statement(&wire), Ok(path));
+    }
+    let _ = (text.parse::<NodeId>(), text.parse::<ContentId>(), text.parse::<Kind>());
+}
+
+/// Text that becomes words, in records and in queries. The first byte says where a path ends and
+/// a query begins.
+pub fn text(data: &[u8]) {
+    let Some((split, rest)) = data.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(rest) else { return };
+    let once = fold(text);
+    assert_eq!(fold(&once), once, "folding is done after one time");
+    for word in words(text) {
+        assert!(!word.is_empty());
+    }
+
+    let split = text.floor_char_boundary(usize::from(*split).min(text.len()));
+    let (path, asked) = text.split_at(split);
+    let Ok(path) = FilePath::new(path) else { return };
+    let file = FileMeta {
+        content: ContentId::from_bytes([0; 32]),
+        size: 0,
+        kind: Kind::Other,
+        path,
+        tags: None,
+    };
+    let owner = Username::parse("owner").expect("a name");
+    let query = |text: &str| {
+        let ask = Ask::Words(BoundedString::truncated(text));
+        ParsedQuery::parse(&Query { ask, filter: Filter::default() })
+    };
+    if let Ok(query) = query(asked) {
+        let _ = query.matches(&file, &owner);
+    }
+    // Whoever types a word of a file as the file has it finds the file.
+    for word in record_words(&file) {
+        let query = query(&word.text).expect("one word is not too many");
+        assert!(query.matches(&file, &owner), "{:?} does not find {file:?}", word.text);
+    }
+}
