@@ -1,0 +1,209 @@
+//! A connection to one peer whose key is proven.
+
+use crate::error::{CloseReason, ConnectionError};
+use crate::stats::Counters;
+use crate::stream::Stream;
+use quinn::VarInt;
+use skein_proto::NodeId;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A connection to one peer whose key is proven. Clones are the same connection.
+///
+/// It lives until one side closes it or the peer is silent for too long; to let go of the last
+/// clone does *not* close it, since the endpoint keeps it for
+/// [`Endpoint::connect`](crate::Endpoint::connect) to use again.
+#[derive(Clone)]
+pub struct Connection {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    quic: quinn::Connection,
+    peer: NodeId,
+    dialler: bool,
+    established: Instant,
+    said: OnceLock<CloseReason>,
+    wide_window: u32,
+    counters: Arc<Counters>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        quic: quinn::Connection,
+        peer: NodeId,
+        dialler: bool,
+        wide_window: u32,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let established = Instant::now();
+        let said = OnceLock::new();
+        let inner = Inner { quic, peer, dialler, established, said, wide_window, counters };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> NodeId {
+        self.inner.peer
+    }
+
+    /// Where the peer is seen at present; it may change when the peer moves to another network.
+    pub fn remote_address(&self) -> SocketAddr {
+        canonical(self.inner.quic.remote_address())
+    }
+
+    /// The present estimate of the round trip.
+    pub fn rtt(&self) -> Duration {
+        self.inner.quic.rtt()
+    }
+
+    /// What has gone over it.
+    pub fn stats(&self) -> ConnectionStats {
+        let stats = self.inner.quic.stats();
+        ConnectionStats {
+            bytes_in: stats.udp_rx.bytes,
+            bytes_out: stats.udp_tx.bytes,
+            packets_out: stats.path.sent_packets,
+            packets_lost: stats.path.lost_packets,
+            congestion_window: stats.path.cwnd,
+        }
+    }
+
+    /// Whether this side dialled.
+    pub fn is_dialler(&self) -> bool {
+        self.inner.dialler
+    }
+
+    /// When it was established, on tokio's clock.
+    pub fn established_at(&self) -> Instant {
+        self.inner.established
+    }
+
+    /// Tells this connection from all others of this endpoint that are in use.
+    pub fn id(&self) -> usize {
+        self.inner.quic.stable_id()
+    }
+
+    /// Opens a stream. The peer learns of it with the first bytes on it. Waits while as many are
+    /// open as the peer allows.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] if the connection has ended, or ends while waiting.
+    pub async fn open_stream(&self) -> Result<Stream, ConnectionError> {
+        match self.inner.quic.open_bi().await {
+            Ok(halves) => Ok(self.stream(halves)),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// The next stream that the peer opens. Any number of tasks may wait; each stream goes to one
+    /// of them. It may be dropped while waiting and loses nothing.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] when the connection has ended.
+    pub async fn accept_stream(&self) -> Result<Stream, ConnectionError> {
+        match self.inner.quic.accept_bi().await {
+            Ok(halves) => Ok(self.stream(halves)),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// Lets this connection hold as much unread and unacknowledged data as the setting
+    /// [`transfer_window`](crate::EndpointConfig::transfer_window) says. For connections that carry
+    /// files; there is no way back until it ends.
+    pub fn widen_for_transfer(&self) {
+        self.inner.quic.set_receive_window(VarInt::from_u32(self.inner.wide_window));
+        self.inner.quic.set_send_window(self.inner.wide_window.into());
+    }
+
+    /// Ends it at once: the peer is told why, all streams of both sides break off. What was sent
+    /// and not yet acknowledged may be lost, see
+    /// [`FrameSender::delivered`](crate::FrameSender::delivered).
+    pub fn close(&self, reason: CloseReason) {
+        // The first reason stands, as it does in QUIC.
+        let _ = self.inner.said.set(reason);
+        self.inner.quic.close(VarInt::from_u32(reason.code()), reason.to_string().as_bytes());
+    }
+
+    /// Waits until it has ended, and tells why.
+    pub async fn closed(&self) -> ConnectionError {
+        let error = self.inner.quic.closed().await;
+        self.error(error)
+    }
+
+    /// Why it has ended, if it has.
+    pub fn close_reason(&self) -> Option<ConnectionError> {
+        self.inner.quic.close_reason().map(|error| self.error(error))
+    }
+
+    /// Whether it has ended.
+    pub fn is_closed(&self) -> bool {
+        self.inner.quic.close_reason().is_some()
+    }
+
+    /// Notes why the endpoint closes all of its connections.
+    pub(crate) fn note_reason(&self, reason: CloseReason) {
+        let _ = self.inner.said.set(reason);
+    }
+
+    pub(crate) fn error(&self, error: quinn::ConnectionError) -> ConnectionError {
+        ConnectionError::from_quinn(error, self.inner.said.get().copied())
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    fn stream(&self, (send, receive): (quinn::SendStream, quinn::RecvStream)) -> Stream {
+        Stream::new(self.clone(), send, receive)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer())
+            .field("address", &self.remote_address())
+            .field("dialler", &self.is_dialler())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Eq for Connection {}
+
+impl Hash for Connection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.inner).hash(state);
+    }
+}
+
+/// What has gone over a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// Bytes received, with all that QUIC adds.
+    pub bytes_in: u64,
+    /// Bytes sent, with all that QUIC adds.
+    pub bytes_out: u64,
+    /// Packets sent on the present path.
+    pub packets_out: u64,
+    /// Packets lost on the present path.
+    pub packets_lost: u64,
+    /// Bytes that may be in flight at present.
+    pub congestion_window: u64,
+}
+
+/// An address as people know it: a socket for both families sees IPv4 as `::ffff:a.b.c.d`.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,242 @@
+//! Outbound connections: one dial for each node at a time, racing its addresses.
+
+use crate::connection::{Connection, canonical};
+use crate::endpoint::{Shared, client_config, peer_of};
+use crate::error::{CloseReason, DialError};
+use crate::tls::SERVER_NAME;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use skein_proto::NodeId;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// Addresses that one dial tries. A node has a few of its own and those that others saw it at;
+/// more is somebody's attempt to have strangers flooded.
+const MAX_ADDRESSES: usize = 8;
+
+type Outcome = Option<Result<Connection, DialError>>;
+
+/// The dials under way, by node.
+#[derive(Debug)]
+pub(crate) struct Dials {
+    limit: usize,
+    running: DashMap<NodeId, Arc<Dial>>,
+}
+
+/// One dial, and all who wait for it.
+#[derive(Debug)]
+struct Dial {
+    addresses: Vec<SocketAddr>,
+    outcome: watch::Sender<Outcome>,
+}
+
+impl Dial {
+    /// The first outcome stands.
+    fn settle(&self, result: Result<Connection, DialError>) {
+        self.outcome.send_if_modified(|outcome| {
+            let first = outcome.is_none();
+            if first {
+                *outcome = Some(result);
+            }
+            first
+        });
+    }
+}
+
+impl Dials {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, running: DashMap::new() }
+    }
+
+    /// Tells whoever waits for a dial that the node has dialled in. The dial itself goes on: the
+    /// peer may have seen its end already and put streams on it.
+    pub(crate) fn offer(&self, connection: &Connection) {
+        if let Some(dial) = self.running.get(&connection.peer()) {
+            dial.settle(Ok(connection.clone()));
+        }
+    }
+}
+
+/// See [`crate::Endpoint::connect`].
+pub(crate) async fn connect(
+    shared: &Arc<Shared>,
+    node: NodeId,
+    addresses: &[SocketAddr],
+) -> Result<Connection, DialError> {
+    if node == shared.node {
+        return Err(DialError::Own);
+    }
+    let wanted = distinct(addresses);
+    loop {
+        if shared.is_closing().is_some() {
+            return Err(DialError::Closed);
+        }
+        if let Some(connection) = shared.table.get(&node) {
+            return Ok(connection);
+        }
+        if wanted.is_empty() {
+            return Err(DialError::NoAddresses(node));
+        }
+        let dial = join_or_start(shared, node, &wanted)?;
+        let mut outcome = dial.outcome.subscribe();
+        let result = match outcome.wait_for(Option::is_some).await {
+            Ok(result) => result.clone(),
+            // The sender lives as long as `dial` here does.
+            Err(_) => return Err(DialError::Closed),
+        };
+        match result {
+            Some(Ok(connection)) => return Ok(connection),
+            // Somebody else's dial may have had other addresses than this caller knows.
+            Some(Err(_)) if wanted.iter().any(|own| !dial.addresses.contains(own)) => {}
+            Some(Err(error)) => return Err(error),
+            None => {}
+        }
+    }
+}
+
+fn join_or_start(
+    shared: &Arc<Shared>,
+    node: NodeId,
+    addresses: &[SocketAddr],
+) -> Result<Arc<Dial>, DialError> {
+    let dials = &shared.dials;
+    let over_limit = |what, limit| {
+        shared.counters.dials_over_limit.increment();
+        DialError::OverLimit { what, limit }
+    };
+    // Looked at before the entry is locked, since it locks every part of the map in turn; a few
+    // dials too many in a race are no harm.
+    let running = dials.running.len();
+    match dials.running.entry(node) {
+        Entry::Occupied(entry) => Ok(Arc::clone(entry.get())),
+        Entry::Vacant(entry) => {
+            if running >= dials.limit {
+                return Err(over_limit("dials at a time", dials.limit));
+            }
+            let Ok(place) = Arc::clone(&shared.outgoing).try_acquire_owned() else {
+                return Err(over_limit("outbound connections", shared.config.limits().outgoing));
+            };
+            let (outcome, _) = watch::channel(None);
+            let dial = Arc::new(Dial { addresses: addresses.to_vec(), outcome });
+            entry.insert(Arc::clone(&dial));
+            let (shared, running) = (Arc::clone(shared), Arc::clone(&dial));
+            let tasks = shared.tasks.clone();
+            tasks.spawn(async move {
+                let result = race(&shared, node, &running.addresses).await;
+                let result = result.map(|quic| {
+                    shared.counters.handshakes_dialled.increment();
+                    shared.enter(quic, node, true, place)
+                });
+                if let Err(error) = &result {
+                    tracing::debug!(node = %node.short(), %error, "dial failed");
+                    shared.counters.dials_failed.increment();
+                }
+                // Whoever comes from now on finds the connection in the table, or dials anew.
+                shared.dials.running.remove(&node);
+                running.settle(result);
+            });
+            Ok(dial)
+        }
+    }
+}
+
+/// Tries one address after the other, without waiting for the last one to fail; the first that
+/// answers as `node` wins, and the others are let go.
+async fn race(
+    shared: &Shared,
+    node: NodeId,
+    addresses: &[SocketAddr],
+) -> Result<quinn::Connection, DialError> {
+    let timing = shared.config.timing();
+    let deadline = Instant::now() + timing.handshake;
+    let mut waiting = addresses.iter().copied();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure = DialError::Unreachable { node, tried: addresses.len() };
+    let mut next_start = Instant::now();
+    let all = async {
+        loop {
+            tokio::select! {
+                biased;
+                Some(result) = attempts.next() => match result {
+                    Ok(quic) => return Ok(quic),
+                    Err(error) => {
+                        failure = more_telling(failure.clone(), error);
+                        next_start = Instant::now();
+                    }
+                },
+                () = sleep_until(next_start), if waiting.len() > 0 => {
+                    if let Some(address) = waiting.next() {
+                        attempts.push(attempt(shared, node, address));
+                        next_start = Instant::now() + timing.stagger;
+                    }
+                }
+                else => return Err(()),
+            }
+        }
+    };
+    match timeout_at(deadline, all).await {
+        Ok(Ok(quic)) => Ok(quic),
+        Ok(Err(())) | Err(_) => Err(failure),
+    }
+}
+
+fn more_telling(one: DialError, other: DialError) -> DialError {
+    if other.weight() > one.weight() { other } else { one }
+}
+
+async fn attempt(
+    shared: &Shared,
+    node: NodeId,
+    address: SocketAddr,
+) -> Result<quinn::Connection, DialError> {
+    let incompatible = |why: String| DialError::Incompatible { address, why };
+    let unreachable = DialError::Unreachable { node, tried: 1 };
+    let (config, verifier) =
+        client_config(shared, node).map_err(|error| incompatible(error.to_string()))?;
+    let connecting = match shared.quic.connect_with(config, address, SERVER_NAME) {
+        Ok(connecting) => connecting,
+        Err(quinn::ConnectError::EndpointStopping) => return Err(DialError::Closed),
+        // An IPv6 address on an IPv4 socket, port 0, or 0.0.0.0: no packet can get there.
+        Err(quinn::ConnectError::InvalidRemoteAddress(_)) => return Err(unreachable),
+        Err(error) => return Err(incompatible(error.to_string())),
+    };
+    match connecting.await {
+        Ok(quic) if peer_of(&quic) == Some(node) => Ok(quic),
+        Ok(quic) => {
+            // The verifier has accepted exactly this node; should it ever not have, nothing is
+            // sent to a stranger.
+            quic.close(CloseReason::NotAllowed.code().into(), b"wrong identity");
+            Err(incompatible("it showed no certificate".to_owned()))
+        }
+        Err(error) => Err(match (verifier.impostor(), error) {
+            (Some(found), _) => DialError::WrongIdentity { address, expected: node, found },
+            (None, quinn::ConnectionError::TimedOut | quinn::ConnectionError::Reset) => unreachable,
+            (None, quinn::ConnectionError::LocallyClosed) => DialError::Closed,
+            (None, quinn::ConnectionError::ConnectionClosed(close))
+                if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
+            {
+                DialError::Refused { address }
+            }
+            (None, quinn::ConnectionError::ApplicationClosed(_)) => DialError::Refused { address },
+            (None, error) => incompatible(error.to_string()),
+        }),
+    }
+}
+
+/// The first addresses without repeats, in the caller's order.
+fn distinct(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut distinct = Vec::with_capacity(addresses.len().min(MAX_ADDRESSES));
+    for address in addresses.iter().copied().map(canonical) {
+        if distinct.len() == MAX_ADDRESSES {
+            break;
+        }
+        if !distinct.contains(&address) {
+            distinct.push(address);
+        }
+    }
+    distinct
+}

@@ -1,0 +1,310 @@
+//! The endpoint: all connections of one node, over one UDP port.
+
+use crate::config::EndpointConfig;
+use crate::connection::{Connection, canonical};
+use crate::dial::Dials;
+use crate::error::{BindError, CloseReason, DialError};
+use crate::gate::Gate;
+use crate::incoming;
+use crate::reset::ResetKey;
+use crate::socket::{DatagramSocket, Demultiplexer, UdpSocket};
+use crate::stats::{Counters, EndpointStats};
+use crate::table::Table;
+use crate::tls::{self, CertificateFailure, Identity};
+use quinn::VarInt;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use skein_proto::{KeyPair, NodeId};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::TaskTracker;
+
+/// Inbound connections that wait for [`Endpoint::accept`]. What comes when it is full is closed
+/// as [`CloseReason::Busy`]; a burst of as many handshakes as may be under way fits in.
+const ACCEPT_QUEUE: usize = 1_024;
+
+/// How long [`Endpoint::close`] waits for the peers to hear of it. QUIC repeats a farewell for
+/// three probe timeouts (RFC 9000, section 10.2), under a second on most paths.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// All connections of one node, over one UDP port. Clones are the same endpoint; when the last
+/// one is dropped, it ends as by [`Endpoint::close`], but without waiting.
+#[derive(Clone)]
+pub struct Endpoint {
+    handle: Arc<Handle>,
+}
+
+/// Ends the endpoint with its last clone; the tasks behind it hold only what is inside.
+struct Handle {
+    shared: Arc<Shared>,
+    accepted: tokio::sync::Mutex<mpsc::Receiver<Connection>>,
+}
+
+/// What the tasks of an endpoint share.
+pub(crate) struct Shared {
+    pub(crate) quic: quinn::Endpoint,
+    pub(crate) node: NodeId,
+    pub(crate) config: EndpointConfig,
+    pub(crate) tls: rustls::ClientConfig,
+    pub(crate) transport: Arc<quinn::TransportConfig>,
+    pub(crate) table: Table,
+    pub(crate) dials: Dials,
+    pub(crate) gate: Gate,
+    pub(crate) outgoing: Arc<Semaphore>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) tasks: TaskTracker,
+    closing: Mutex<Option<CloseReason>>,
+}
+
+impl Endpoint {
+    /// Opens a UDP socket at `address` and begins to answer on it. Port 0 lets the system choose;
+    /// `[::]` takes IPv4 as well. Must be called within a tokio runtime. It costs a socket, a few
+    /// tasks and about 100 microseconds, so an endpoint for a single probe is cheap.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(
+        key: &KeyPair,
+        address: SocketAddr,
+        config: EndpointConfig,
+    ) -> Result<Self, BindError> {
+        config.check()?;
+        let socket = UdpSocket::bind(address, config.kernel_buffer())
+            .map_err(|error| BindError::from_io(address, error))?;
+        Self::with_socket(key, Arc::new(socket), config)
+    }
+
+    /// As [`Endpoint::bind`], over any socket.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn with_socket(
+        key: &KeyPair,
+        socket: Arc<dyn DatagramSocket>,
+        config: EndpointConfig,
+    ) -> Result<Self, BindError> {
+        config.check()?;
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        let address =
+            socket.local_addr().map_err(|error| BindError::from_io(unspecified, error))?;
+        let counters = Arc::<Counters>::default();
+        let identity = Identity::new(key)?;
+        let transport = config.transport();
+        let server = match config.accepts() {
+            true => Some(server_config(&identity, &config, Arc::clone(&transport))?),
+            false => None,
+        };
+        let quic = quinn::Endpoint::new_with_abstract_socket(
+            ResetKey::new(key, address.port()).endpoint_config(),
+            server,
+            Arc::new(Demultiplexer::new(socket, Arc::clone(&counters))),
+            Arc::new(quinn::TokioRuntime),
+        )
+        .map_err(|error| BindError::from_io(address, error))?;
+        let limits = config.limits();
+        let shared = Arc::new(Shared {
+            quic,
+            node: key.node_id(),
+            tls: identity.client()?,
+            transport,
+            table: Table::new(key.node_id()),
+            dials: Dials::new(limits.dials),
+            gate: Gate::new(limits),
+            outgoing: Arc::new(Semaphore::new(limits.outgoing)),
+            counters,
+            tasks: TaskTracker::new(),
+            closing: Mutex::new(None),
+            config,
+        });
+        let (sender, receiver) = mpsc::channel(ACCEPT_QUEUE);
+        if shared.config.accepts() {
+            shared.tasks.spawn(incoming::serve(Arc::clone(&shared), sender));
+        }
+        let accepted = tokio::sync::Mutex::new(receiver);
+        Ok(Self { handle: Arc::new(Handle { shared, accepted }) })
+    }
+
+    /// Who this node is.
+    pub fn node_id(&self) -> NodeId {
+        self.shared().node
+    }
+
+    /// Where the socket listens; an unspecified address if it listens on all.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.shared().quic.local_addr().map(canonical)
+    }
+
+    /// A connection to exactly this node: a live one if there is one, else by dialling.
+    ///
+    /// The first eight addresses are tried in the order given, the next one as soon as the last
+    /// one fails or is silent for the [stagger](EndpointConfig::dial_stagger) (Happy Eyeballs,
+    /// RFC 8305); the first that answers as this node wins. Calls for the same node at the same
+    /// time share one dial. When the node dials in meanwhile, that connection is returned at
+    /// once. Dropping the returned future does not end the dial, which others may wait for.
+    ///
+    /// # Errors
+    /// [`DialError`]; when several addresses failed in different ways, the failure that tells
+    /// most.
+    pub async fn connect(
+        &self,
+        node: NodeId,
+        addresses: &[SocketAddr],
+    ) -> Result<Connection, DialError> {
+        crate::dial::connect(self.shared(), node, addresses).await
+    }
+
+    /// The live connection to a node that new streams should go to, if there is one.
+    pub fn connection(&self, node: &NodeId) -> Option<Connection> {
+        self.shared().table.get(node)
+    }
+
+    /// The live connections, one for each peer.
+    pub fn connections(&self) -> Vec<Connection> {
+        self.shared().table.all()
+    }
+
+    /// The next inbound connection, its peer's key proven. `None` once the endpoint is closed, or
+    /// if it only dials. Connections that nobody takes are closed when too many wait.
+    pub async fn accept(&self) -> Option<Connection> {
+        self.handle.accepted.lock().await.recv().await
+    }
+
+    /// Closes all connections for this reason, answers no more, and waits until the peers have
+    /// been told: three seconds at most.
+    pub async fn close(&self, reason: CloseReason) {
+        let shared = self.shared();
+        shared.close(reason);
+        let all_done = async {
+            shared.tasks.wait().await;
+            shared.quic.wait_idle().await;
+        };
+        if tokio::time::timeout(FAREWELL, all_done).await.is_err() {
+            tracing::debug!("some peers could not be told that this endpoint is closed");
+        }
+    }
+
+    /// What has been counted so far.
+    pub fn stats(&self) -> EndpointStats {
+        self.shared().counters.snapshot()
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("node", &self.node_id())
+            .field("address", &self.local_addr().ok())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close(CloseReason::Leaving);
+    }
+}
+
+impl Shared {
+    /// Enters a connection that was just authenticated, and sees to it that it leaves the table
+    /// when it ends. The connection counts against its limit until then.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        quic: quinn::Connection,
+        peer: NodeId,
+        dialler: bool,
+        place: tokio::sync::OwnedSemaphorePermit,
+    ) -> Connection {
+        let counters = Arc::clone(&self.counters);
+        let window = self.config.wide_window();
+        let connection = Connection::new(quic, peer, dialler, window, counters);
+        if let Some(superseded) = self.table.insert(connection.clone()) {
+            self.counters.connections_superseded.increment();
+            superseded.close(CloseReason::Superseded);
+        }
+        self.live(dialler).increment();
+        let (shared, watched) = (Arc::clone(self), connection.clone());
+        self.tasks.spawn(async move {
+            let reason = watched.closed().await;
+            tracing::debug!(peer = %watched.peer().short(), %reason, "connection ended");
+            shared.table.remove(&watched);
+            shared.live(dialler).decrement();
+            drop(place);
+        });
+        if let Some(reason) = self.is_closing() {
+            connection.close(reason);
+        }
+        connection
+    }
+
+    /// Why this endpoint is being closed, if it is.
+    pub(crate) fn is_closing(&self) -> Option<CloseReason> {
+        *self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live(&self, dialler: bool) -> &crate::stats::Counter {
+        match dialler {
+            true => &self.counters.connections_outgoing_live,
+            false => &self.counters.connections_incoming_live,
+        }
+    }
+
+    fn close(&self, reason: CloseReason) {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        for connection in self.table.every() {
+            connection.note_reason(reason);
+        }
+        self.quic.close(VarInt::from_u32(reason.code()), reason.to_string().as_bytes());
+        self.tasks.close();
+    }
+}
+
+fn server_config(
+    identity: &Identity,
+    config: &EndpointConfig,
+    transport: Arc<quinn::TransportConfig>,
+) -> Result<quinn::ServerConfig, CertificateFailure> {
+    let tls = QuicServerConfig::try_from(identity.server()?).map_err(CertificateFailure::of)?;
+    let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    // Attempts are judged as they come, so that few wait; what a stranger sends before it is
+    // judged is at most a few packets.
+    let pending = config.limits().pending;
+    server
+        .transport_config(transport)
+        .max_incoming(pending)
+        .incoming_buffer_size(16 * 1024)
+        .incoming_buffer_size_total(16 * 1024 * pending as u64);
+    // Tokens that a client keeps for its next visit are not given out: they would tie its visits
+    // together, and only save a round trip under load.
+    server.validation_token.sent(0);
+    Ok(server)
+}
+
+/// The QUIC settings to dial exactly one node.
+pub(crate) fn client_config(
+    shared: &Shared,
+    node: NodeId,
+) -> Result<(quinn::ClientConfig, Arc<tls::ExactlyNode>), CertificateFailure> {
+    let (tls, verifier) = tls::expecting(&shared.tls, node);
+    let tls = QuicClientConfig::try_from(tls).map_err(CertificateFailure::of)?;
+    let mut client = quinn::ClientConfig::new(Arc::new(tls));
+    client
+        .transport_config(Arc::clone(&shared.transport))
+        .token_store(Arc::new(quinn::NoneTokenStore));
+    Ok((client, verifier))
+}
+
+/// The node at the other end of a connection whose handshake is done.
+pub(crate) fn peer_of(quic: &quinn::Connection) -> Option<NodeId> {
+    let chain = quic.peer_identity()?;
+    let chain = chain.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok()?;
+    tls::node_of(chain.first()?).ok()
+}

@@ -1,0 +1,185 @@
+//! Which inbound handshakes are begun.
+//!
+//! A handshake costs this node about 0.7 ms of CPU and 29 KiB; the packet that begins it costs a
+//! stranger nothing, and its source address may be forged. So, before anything is spent:
+//!
+//! 1. there must be room for another connection and another handshake;
+//! 2. an address gets a burst of handshakes and then so many a second. Over it, and whenever half
+//!    of the handshakes under way are taken, a newcomer must first prove that it receives what is
+//!    sent to its address (a Retry packet, RFC 9000, section 8.1.2);
+//! 3. an address that is proven has an allowance of its own, so that nobody can use up another's
+//!    by forging its address; over that one it is refused.
+
+use crate::config::Limits;
+use governor::clock::{Clock, Reference};
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::ops::Add;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// Addresses whose recent handshakes are remembered, about 100 bytes each. When there are more,
+/// those that have their full allowance again are forgotten; if that is not enough, newcomers
+/// must prove their address, and those that did are refused.
+const MAX_REMEMBERED: usize = 65_536;
+
+/// The least time between two sweeps through the remembered addresses.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What becomes of an inbound attempt.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Go on, holding these places.
+    Admit(Admission),
+    /// Let it prove its address.
+    Retry,
+    /// Refuse it, for this reason.
+    Refuse(Full),
+}
+
+/// What is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    Rate,
+    Pending,
+    Connections,
+}
+
+/// The places that a handshake, and the connection after it, take.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// Given back when the handshake is over.
+    pub(crate) handshake: OwnedSemaphorePermit,
+    /// Given back when the connection is.
+    pub(crate) connection: OwnedSemaphorePermit,
+}
+
+/// Decides about inbound handshakes.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    half: usize,
+    swept: Mutex<Instant>,
+    rate: RateLimiter<Source, DashMapStateStore<Source>, TokioClock, NoOpMiddleware<Moment>>,
+}
+
+impl Gate {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let at_least_one = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(limits.per_second))
+            .allow_burst(at_least_one(limits.burst));
+        Self {
+            connections: Arc::new(Semaphore::new(limits.incoming)),
+            handshakes: Arc::new(Semaphore::new(limits.pending)),
+            half: limits.pending / 2,
+            swept: Mutex::new(Instant::now()),
+            rate: RateLimiter::dashmap_with_clock(quota, TokioClock::start()),
+        }
+    }
+
+    /// Decides about an attempt from `address`; `proven` if it showed that it receives there.
+    pub(crate) fn judge(&self, address: IpAddr, proven: bool) -> Verdict {
+        let or_retry = |full| if proven { Verdict::Refuse(full) } else { Verdict::Retry };
+        let Ok(connection) = Arc::clone(&self.connections).try_acquire_owned() else {
+            // No proof makes room for it.
+            return Verdict::Refuse(Full::Connections);
+        };
+        let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+            return or_retry(Full::Pending);
+        };
+        if !proven && self.handshakes.available_permits() < self.half {
+            return Verdict::Retry;
+        }
+        if self.rate.len() >= MAX_REMEMBERED {
+            self.forget_old();
+            if self.rate.len() >= MAX_REMEMBERED {
+                return or_retry(Full::Rate);
+            }
+        }
+        if self.rate.check_key(&Source::new(address, proven)).is_err() {
+            return or_retry(Full::Rate);
+        }
+        Verdict::Admit(Admission { handshake, connection })
+    }
+
+    /// Forgets the addresses that have their full allowance again. To look at all of them takes a
+    /// millisecond, which strangers must not be able to ask for with every packet.
+    fn forget_old(&self) {
+        let now = Instant::now();
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(*swept) >= SWEEP_EVERY {
+            *swept = now;
+            self.rate.retain_recent();
+        }
+    }
+}
+
+/// Who shares an allowance: an IPv4 address, or the /64 that one IPv6 subscriber has at least
+/// (RFC 6177).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Source {
+    prefix: IpAddr,
+    proven: bool,
+}
+
+impl Source {
+    fn new(address: IpAddr, proven: bool) -> Self {
+        let prefix = match address.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => {
+                let prefix = address.to_bits() & !u128::from(u64::MAX);
+                IpAddr::V6(Ipv6Addr::from_bits(prefix))
+            }
+        };
+        Self { prefix, proven }
+    }
+}
+
+/// tokio's clock for governor, so that it follows virtual time.
+#[derive(Clone, Copy, Debug)]
+struct TokioClock {
+    start: Instant,
+}
+
+impl TokioClock {
+    fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for TokioClock {
+    type Instant = Moment;
+
+    fn now(&self) -> Moment {
+        Moment(self.start.elapsed())
+    }
+}
+
+/// Time since the clock's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment(Duration);
+
+impl Add<Nanos> for Moment {
+    type Output = Self;
+
+    fn add(self, nanos: Nanos) -> Self {
+        Self(self.0.saturating_add(nanos.into()))
+    }
+}
+
+impl Reference for Moment {
+    fn duration_since(&self, earlier: Self) -> Nanos {
+        self.0.saturating_sub(earlier.0).into()
+    }
+
+    fn saturating_sub(&self, nanos: Nanos) -> Self {
+        Self(self.0.checked_sub(nanos.into()).unwrap_or(self.0))
+    }
+}

@@ -1,0 +1,293 @@
+//! The one UDP port, behind a trait.
+//!
+//! Everything that an endpoint sends and receives goes through a [`DatagramSocket`]: the
+//! system's ([`UdpSocket`]) or, in tests, an in-memory one. Between it and QUIC stands
+//! [`Demultiplexer`], which looks at the first byte of every datagram (RFC 9443 does the same for
+//! other protocols):
+//!
+//! | top bits | what it is |
+//! |---|---|
+//! | `00` | a frame of ours, for punching and relaying. This version knows none: dropped, counted |
+//! | `01`, `11` | QUIC: a short or a long header, both with the fixed bit |
+//! | `10` | nothing; QUIC drops it |
+//!
+//! QUIC packets always have the fixed bit, since greasing it (RFC 9287) is off. Whatever handles
+//! frames of ours later takes its place in [`Demultiplexer::sort`], before QUIC sees the batch.
+
+use crate::stats::Counters;
+use quinn::AsyncUdpSocket;
+use std::fmt::Debug;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+pub use quinn::UdpPoller as WritePoller;
+pub use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
+
+/// Sends and receives datagrams in batches.
+///
+/// [`Transmit`] and [`RecvMeta`] may each stand for several datagrams of equal length one behind
+/// the other (generic segmentation and receive offload), so that one call to the system moves
+/// dozens.
+pub trait DatagramSocket: Debug + Send + Sync + 'static {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Sends, or says [`io::ErrorKind::WouldBlock`] when the system's buffer is full; then a poller
+    /// tells when to try again.
+    ///
+    /// # Errors
+    /// What the system says. A datagram that got lost is no error.
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()>;
+
+    /// Makes something that one task can wait on for room to send.
+    fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>>;
+
+    /// Receives as many as there are: fills a buffer and its meta for each, and returns how many.
+    ///
+    /// # Errors
+    /// What the system says; the endpoint ends by it, except for
+    /// [`io::ErrorKind::ConnectionReset`].
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Datagrams that one [`Transmit`] may stand for.
+    fn max_transmit_segments(&self) -> usize {
+        1
+    }
+
+    /// Datagrams that one [`RecvMeta`] may stand for.
+    fn max_receive_segments(&self) -> usize {
+        1
+    }
+
+    /// Whether datagrams may be cut into pieces on their way; if so, QUIC does not look for the
+    /// largest size that passes.
+    fn may_fragment(&self) -> bool {
+        true
+    }
+}
+
+/// The system's UDP socket, with all the offloads that quinn-udp finds (GSO, GRO, ECN).
+#[derive(Debug)]
+pub struct UdpSocket {
+    quic: Arc<dyn AsyncUdpSocket>,
+}
+
+impl UdpSocket {
+    /// Opens a socket with kernel buffers of `buffer` bytes each, as far as the system grants
+    /// them. An unspecified IPv6 address takes IPv4 as well, where the system can. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn bind(address: SocketAddr, buffer: usize) -> io::Result<Self> {
+        use socket2::{Domain, Protocol, Socket, Type};
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6()
+            && address.ip().is_unspecified()
+            && let Err(error) = socket.set_only_v6(false)
+        {
+            tracing::debug!(%error, "this socket takes IPv6 only");
+        }
+        for (what, set) in [
+            ("receive", socket.set_recv_buffer_size(buffer)),
+            ("send", socket.set_send_buffer_size(buffer)),
+        ] {
+            if let Err(error) = set {
+                tracing::debug!(%error, what, bytes = buffer, "the system's own buffer is kept");
+            }
+        }
+        socket.bind(&address.into())?;
+        let runtime = quinn::default_runtime()
+            .ok_or_else(|| io::Error::other("no tokio runtime is running"))?;
+        Ok(Self { quic: runtime.wrap_udp_socket(socket.into())? })
+    }
+}
+
+impl DatagramSocket for UdpSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.quic.local_addr()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.quic.try_send(transmit)
+    }
+
+    fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {
+        Arc::clone(&self.quic).create_io_poller()
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        self.quic.poll_recv(cx, buffers, meta)
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.quic.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.quic.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.quic.may_fragment()
+    }
+}
+
+/// Gives QUIC its datagrams and keeps the others from it.
+#[derive(Debug)]
+pub(crate) struct Demultiplexer {
+    socket: Arc<dyn DatagramSocket>,
+    counters: Arc<Counters>,
+}
+
+impl Demultiplexer {
+    pub(crate) fn new(socket: Arc<dyn DatagramSocket>, counters: Arc<Counters>) -> Self {
+        Self { socket, counters }
+    }
+
+    /// Takes the datagrams that are not QUIC's out of one batch; what is left moves together.
+    fn sort(&self, buffer: &mut [u8], meta: &mut RecvMeta) {
+        let stride = meta.stride.max(1);
+        let length = meta.len.min(buffer.len());
+        let mut kept = 0;
+        let mut at = 0;
+        while at < length {
+            let end = (at + stride).min(length);
+            self.counters.datagrams_in.increment();
+            if is_ours(buffer[at]) {
+                self.counters.datagrams_unknown.increment();
+            } else {
+                if kept != at {
+                    buffer.copy_within(at..end, kept);
+                }
+                kept += end - at;
+            }
+            at = end;
+        }
+        meta.len = kept;
+    }
+}
+
+/// Whether a datagram with this first byte is a frame of ours and none of QUIC's.
+const fn is_ours(first_byte: u8) -> bool {
+    first_byte & 0b1100_0000 == 0
+}
+
+impl AsyncUdpSocket for Demultiplexer {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {
+        Arc::clone(&self.socket).write_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.socket.try_send(transmit)?;
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        self.counters.datagrams_out.add(transmit.contents.len().div_ceil(segment) as u64);
+        Ok(())
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(self.socket.poll_recv(cx, buffers, meta))?;
+        for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()).take(count) {
+            self.sort(buffer, meta);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.socket.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.socket.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.socket.may_fragment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug)]
+    struct NoSocket;
+
+    impl DatagramSocket for NoSocket {
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn try_send(&self, _: &Transmit<'_>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {
+            unreachable!("these tests do not send")
+        }
+
+        fn poll_recv(
+            &self,
+            _: &mut Context<'_>,
+            _: &mut [IoSliceMut<'_>],
+            _: &mut [RecvMeta],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+
+    fn demultiplexer() -> Demultiplexer {
+        Demultiplexer::new(Arc::new(NoSocket), Arc::default())
+    }
+
+    proptest! {
+        #[test]
+        fn a_batch_keeps_all_of_quic_and_nothing_else(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            stride in 0_usize..50,
+        ) {
+            let demultiplexer = demultiplexer();
+            let stride_used = stride.max(1);
+            let expected: Vec<u8> =
+                bytes.chunks(stride_used).filter(|c| c[0] >= 0x40).flatten().copied().collect();
+            let dropped = bytes.chunks(stride_used).filter(|c| c[0] < 0x40).count();
+
+            let mut buffer = bytes.clone();
+            let mut meta = RecvMeta { len: bytes.len(), stride, ..RecvMeta::default() };
+            demultiplexer.sort(&mut buffer, &mut meta);
+
+            prop_assert_eq!(&buffer[..meta.len], &expected[..]);
+            let stats = demultiplexer.counters.snapshot();
+            prop_assert_eq!(stats.datagrams_unknown, dropped as u64);
+            prop_assert_eq!(stats.datagrams_in, bytes.chunks(stride_used).count() as u64);
+        }
+    }
+}
