@@ -170,3 +170,60 @@ fn subtract(list: &mut Vec<EntryId>, removed: impl Iterator<Item = EntryId>) {
         list.shrink_to(kept * 2);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn lists_merge_and_subtract_like_sets(
+            old in btree_set(0_u32..200, 0..100),
+            other in btree_set(0_u32..200, 0..100),
+        ) {
+            let added: Vec<u32> = other.difference(&old).copied().collect();
+            let mut list: Vec<u32> = old.iter().copied().collect();
+            merge(&mut list, added.iter().copied());
+            let union: Vec<u32> = old.union(&other).copied().collect();
+            prop_assert_eq!(&list, &union);
+
+            subtract(&mut list, other.iter().copied());
+            let difference: Vec<u32> = old.difference(&other).copied().collect();
+            prop_assert_eq!(&list, &difference);
+        }
+
+        #[test]
+        fn a_beginning_stands_for_all_words_that_have_it(
+            words in vec("[abñ日]{1,4}", 0..40),
+            prefix in "[abñ日]{0,3}",
+        ) {
+            let mut dictionary = Dictionary::new();
+            for word in &words {
+                dictionary.intern(word).expect("numbers are left");
+            }
+            let found: Vec<_> =
+                dictionary.starting_with(&prefix).filter_map(|id| dictionary.text(id)).collect();
+            let sorted: BTreeSet<_> = words.iter().map(String::as_str).collect();
+            let expected: Vec<_> = sorted.into_iter().filter(|w| w.starts_with(&prefix)).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_word_goes_with_its_last_posting() {
+        let mut dictionary = Dictionary::new();
+        let word = dictionary.intern("word").expect("numbers are left");
+        dictionary.add(vec![(word, 5), (word, 3)]);
+        assert_eq!(dictionary.postings(word), [3, 5]);
+
+        dictionary.remove(vec![(word, 3)]);
+        assert_eq!(dictionary.id("word"), Some(word));
+        dictionary.remove(vec![(word, 5)]);
+        assert_eq!(dictionary.id("word"), None);
+        assert_eq!((dictionary.len(), dictionary.posting_count(), dictionary.bytes()), (0, 0, 0));
+    }
+}

@@ -280,3 +280,24 @@ fn intersect(common: &mut Vec<EntryId>, mut other: &[EntryId]) {
         other.first() == Some(entry)
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn galloping_finds_what_both_lists_have(
+            few in btree_set(0_u32..1000, 0..20),
+            many in btree_set(0_u32..1000, 0..500),
+        ) {
+            let list: Vec<u32> = many.iter().copied().collect();
+            let mut common: Vec<u32> = few.iter().copied().collect();
+            intersect(&mut common, &list);
+            let expected: Vec<u32> = few.intersection(&many).copied().collect();
+            prop_assert_eq!(common, expected);
+        }
+    }
+}

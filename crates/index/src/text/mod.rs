@@ -42,7 +42,8 @@
 //!
 //! # Queries ([`ParsedQuery::parse`])
 //!
-//! 14. All words must match, in any order. A run of rule 11 asks for all its pairs.
+//! 14. All words must match, in any order. A run of rule 11 asks for all its pairs, but not for its
+//!     last character. (So a run of more pairs than [`MAX_RECORD_WORDS`] matches nothing.)
 //! 15. A word followed at once by `*` (after folding) matches every word that begins with it.
 //! 16. The last word does so too when the text does not end in white space and the word has at
 //!     least [`MIN_OPEN_CHARS`] code points: its typist may not have finished it.

@@ -156,3 +156,121 @@ fn parse_terms(text: &str) -> Result<Vec<Term>, QueryError> {
     terms.dedup();
     Ok(terms)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use skein_proto::{BoundedString, FilePath, Kind};
+
+    fn parse(text: &str) -> Result<ParsedQuery, QueryError> {
+        let ask = Ask::Words(BoundedString::truncated(text));
+        ParsedQuery::parse(&Query { ask, filter: Filter::default() })
+    }
+
+    /// The terms as a person would write them: `*` for a beginning, `?` for a character.
+    fn terms(text: &str) -> Vec<String> {
+        let parsed = parse(text).expect("not too many words");
+        let mark = |by| match by {
+            TermMatch::Exact => "",
+            TermMatch::Prefix => "*",
+            TermMatch::Character => "?",
+        };
+        parsed.terms().iter().map(|term| format!("{}{}", term.text, mark(term.by))).collect()
+    }
+
+    #[test]
+    fn the_last_word_may_be_unfinished_and_a_star_opens_any() {
+        let cases: [(&str, &[&str]); 16] = [
+            ("", &[]),
+            (" * ** ", &[]),
+            ("Some Song", &["some", "song*"]),
+            ("Some Song ", &["some", "song"]),
+            ("song\u{a0}", &["song"]),
+            ("song some song", &["some", "song", "song*"]),
+            ("so* song ", &["so*", "song"]),
+            ("so＊ song ", &["so*", "song"]),
+            ("so * song ", &["so", "song"]),
+            ("a", &["a"]),
+            ("a* ", &["a*"]),
+            ("*.mp3", &["mp3*"]),
+            ("日本語", &["日本", "本語"]),
+            ("語", &["語?"]),
+            ("語 ", &["語?"]),
+            ("foo日本", &["foo", "日本"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(terms(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_words_are_refused_and_a_long_run_is_not() {
+        assert!(parse(&"ab ".repeat(MAX_QUERY_WORDS)).is_ok());
+        let refused = parse(&"ab ".repeat(MAX_QUERY_WORDS + 1));
+        assert_eq!(refused, Err(QueryError::TooManyWords(MAX_QUERY_WORDS + 1)));
+        assert!(parse(&"東京都".repeat(10)).is_ok());
+    }
+
+    #[test]
+    fn each_condition_of_the_filter_can_refuse() {
+        let file = FileMeta {
+            content: ContentId::from_bytes([3; 32]),
+            size: 1000,
+            kind: Kind::Audio,
+            path: FilePath::new("a/song.MP3").expect("a path"),
+            tags: Some(Box::new(skein_proto::MediaTags {
+                bitrate_kbps: Some(192),
+                duration_secs: Some(200),
+                ..Default::default()
+            })),
+        };
+        let bare = FileMeta { tags: None, ..file.clone() };
+        let alice = Username::parse("alice").expect("a name");
+        let passes = |change: fn(&mut Filter), file: &FileMeta| {
+            let mut filter = Filter::default();
+            change(&mut filter);
+            let ask = Ask::Words(BoundedString::truncated("song"));
+            ParsedQuery::parse(&Query { ask, filter }).expect("a query").matches(file, &alice)
+        };
+        let extension = |text| Some(BoundedString::truncated(text));
+        assert!(passes(|_| (), &bare));
+        assert!(passes(|f| f.kind = Some(Kind::Audio), &file));
+        assert!(!passes(|f| f.kind = Some(Kind::Video), &file));
+        for wanted in ["mp3", "Mp3", ".mp3"] {
+            let ask = Ask::Words(BoundedString::truncated("song"));
+            let filter = Filter { extension: extension(wanted), ..Filter::default() };
+            let query = ParsedQuery::parse(&Query { ask, filter }).expect("a query");
+            assert!(query.matches(&file, &alice), "{wanted:?}");
+        }
+        assert!(!passes(|f| f.extension = Some(BoundedString::truncated("mp")), &file));
+        assert!(passes(|f| f.min_size = Some(1000), &file));
+        assert!(!passes(|f| f.min_size = Some(1001), &file));
+        assert!(passes(|f| f.max_size = Some(1000), &file));
+        assert!(!passes(|f| f.max_size = Some(999), &file));
+        assert!(passes(|f| f.min_bitrate_kbps = Some(192), &file));
+        assert!(!passes(|f| f.min_bitrate_kbps = Some(193), &file));
+        assert!(!passes(|f| f.min_bitrate_kbps = Some(0), &bare));
+        assert!(passes(|f| f.min_duration_secs = Some(200), &file));
+        assert!(!passes(|f| f.min_duration_secs = Some(201), &file));
+        assert!(!passes(|f| f.min_duration_secs = Some(0), &bare));
+        assert!(passes(|f| f.max_duration_secs = Some(200), &file));
+        assert!(!passes(|f| f.max_duration_secs = Some(199), &file));
+        assert!(!passes(|f| f.max_duration_secs = Some(u32::MAX), &bare));
+        assert!(passes(|f| f.owner = Username::parse("Alice").ok(), &file));
+        assert!(!passes(|f| f.owner = Username::parse("bob").ok(), &file));
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_makes_the_parser_panic(text in any::<String>(), star in any::<bool>()) {
+            let text = if star { text.replace(' ', "*") } else { text };
+            if let Ok(parsed) = parse(&text) {
+                // No character of three bytes folds to more than six of a script without spaces
+                // (U+3316, square kilometre), and the text has at most 256 bytes.
+                prop_assert!(parsed.terms().len() <= 2 * 256);
+            }
+        }
+    }
+}

@@ -189,3 +189,106 @@ pub fn record_words(file: &FileMeta) -> Vec<RecordWord> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use skein_proto::{BoundedString, ContentId, FilePath, Kind, MediaTags};
+
+    #[test]
+    fn text_is_cut_into_words() {
+        let cases: [(&str, &[&str]); 22] = [
+            ("", &[]),
+            ("  -- .. __ !!", &[]),
+            ("01_Some.Song-name (live).mp3", &["01", "some", "song", "name", "live", "mp3"]),
+            ("01song", &["01song"]),
+            ("camelCase", &["camelcase"]),
+            ("AC/DC", &["ac", "dc"]),
+            (
+                "don't don’t don´t 'quoted' rock'n'roll ' '",
+                &["dont", "dont", "dont", "quoted", "rocknroll"],
+            ),
+            ("naïve CAFÉ", &["naive", "cafe"]),
+            ("Москва-Йошкар", &["москва", "иошкар"]),
+            ("ΑΘΗΝΑ", &["αθηνα"]),
+            ("שָׁלוֹם עולם", &["שלום", "עולם"]),
+            ("مُحَمَّد عـبـد", &["محمد", "عبد"]),
+            ("हिन्दी संगीत", &["हिन्दी", "संगीत"]),
+            ("தமிழ்", &["தமிழ்"]),
+            ("서울 노래", &["서울", "노래"]),
+            ("東", &["東"]),
+            ("東京都", &["東京", "京都", "都"]),
+            ("ガンダムZZ第1話", &["ガン", "ンダ", "ダム", "ム", "zz", "第", "1", "話"]),
+            ("ｶﾞﾝﾀﾞﾑ", &["ガン", "ンダ", "ダム", "ム"]),
+            ("เพลง", &["เพ", "พล", "ลง", "ง"]),
+            ("ที่นี่", &["ที่นี่", "นี่"]),
+            ("日本ไทย", &["日本", "本", "ไท", "ทย", "ย"]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(words(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_cut_at_its_limit() {
+        assert_eq!(words(&"ä".repeat(100)), ["a".repeat(MAX_WORD_CHARS)]);
+        let marks = format!("か{}", "\u{3099}".repeat(1000));
+        assert!(words(&marks).iter().all(|word| word.chars().count() <= MAX_WORD_CHARS));
+    }
+
+    fn file(path: &str, tags: Option<MediaTags>) -> FileMeta {
+        FileMeta {
+            content: ContentId::from_bytes([0; 32]),
+            size: 0,
+            kind: Kind::Other,
+            path: FilePath::new(path).expect("a path"),
+            tags: tags.map(Box::new),
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_record_come_from_its_name_then_its_tags_then_its_folders() {
+        let text = |text| Some(BoundedString::truncated(text));
+        let tags = MediaTags {
+            artist: text("The Band"),
+            title: text("Halo"),
+            album: text("First"),
+            ..Default::default()
+        };
+        let found = record_words(&file("Music/Band, The/01 Halo.mp3", Some(tags)));
+        let found: Vec<_> = found.iter().map(|word| (word.text.as_str(), word.in_name)).collect();
+        let in_name = [("01", true), ("halo", true), ("mp3", true)];
+        let elsewhere = [("the", false), ("band", false), ("first", false), ("music", false)];
+        assert_eq!(found, [&in_name[..], &elsewhere[..]].concat());
+    }
+
+    #[test]
+    fn a_record_has_a_bounded_number_of_words() {
+        let many: Vec<String> = (0..100).map(|i| i.to_string()).collect();
+        let found = record_words(&file(&format!("folder/{}", many.join(" ")), None));
+        assert_eq!(found.len(), MAX_RECORD_WORDS);
+        assert!(found.iter().all(|word| word.in_name));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_cut_into_words_that_stay_as_they_are(text in any::<String>()) {
+            for word in words(&text) {
+                let length = word.chars().count();
+                prop_assert!((1..=MAX_WORD_CHARS).contains(&length));
+                prop_assert_eq!(fold(&word), word);
+            }
+        }
+
+        #[test]
+        fn case_and_composition_make_no_difference(text in "[a-zA-ZäöüÄÖÜéÉñßàÅ 가-힣ぁ-ん_.']{0,40}") {
+            use unicode_normalization::UnicodeNormalization;
+            let expected = words(&text);
+            prop_assert_eq!(words(&text.nfd().collect::<String>()), expected.clone());
+            prop_assert_eq!(words(&text.to_uppercase()), expected.clone());
+            prop_assert_eq!(words(&text.to_lowercase()), expected);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The index against one that keeps a list and looks through all of it.
+#![allow(clippy::expect_used)]
+
+mod common;
+
+use common::{content, file, name, node, words};
+use proptest::prelude::*;
+use proptest::sample::select;
+use skein_index::text::{ParsedQuery, TermMatch, record_words};
+use skein_index::{Found, Index, Limits, MAX_SOURCES_PER_CONTENT, PublishOutcome};
+use skein_proto::{
+    Ask, BoundedString, ContentId, FileMeta, Filter, MediaTags, NodeId, Query, Username,
+};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Owners with their names and records, in the plainest form.
+struct Model {
+    limits: Limits,
+    owners: BTreeMap<NodeId, (Username, BTreeMap<ContentId, FileMeta>)>,
+}
+
+impl Model {
+    fn records(&self) -> u64 {
+        self.owners.values().map(|(_, records)| records.len() as u64).sum()
+    }
+
+    fn publish(&mut self, owner: &NodeId, add: &[FileMeta]) -> PublishOutcome {
+        let mut outcome = PublishOutcome::default();
+        for file in add {
+            let total = self.records();
+            let Some((_, records)) = self.owners.get_mut(owner) else {
+                outcome.over_quota += 1;
+                continue;
+            };
+            let mut then = records.clone();
+            let is_new = then.insert(file.content, file.clone()).is_none();
+            let charge = |file: &FileMeta| {
+                let tags = file.tags.as_deref().cloned().unwrap_or_default();
+                let tags = [tags.artist, tags.title, tags.album];
+                let tags: usize = tags.iter().flatten().map(|tag| tag.len()).sum();
+                (64 + file.path.as_str().len() + tags) as u64
+            };
+            let words: BTreeSet<_> =
+                then.values().flat_map(record_words).map(|word| word.text).collect();
+            let fits = then.len() as u64 <= self.limits.owner_records
+                && then.values().map(charge).sum::<u64>() <= self.limits.owner_bytes
+                && words.len() as u64 <= self.limits.owner_words
+                && total + u64::from(is_new) <= self.limits.total_records;
+            if records.get(&file.content) == Some(file) || (fits && !is_new) {
+                outcome.replaced += 1;
+            } else if fits {
+                outcome.accepted += 1;
+            } else {
+                outcome.over_quota += 1;
+                continue;
+            }
+            *records = then;
+        }
+        outcome
+    }
+
+    fn search(&self, query: &Query, limit: usize) -> Vec<Found> {
+        let Ok(query) = ParsedQuery::parse(query) else { return Vec::new() };
+        let mut groups: BTreeMap<ContentId, Vec<_>> = BTreeMap::new();
+        for (owner, (name, records)) in &self.owners {
+            for file in records.values().filter(|file| query.matches(file, name)) {
+                groups.entry(file.content).or_default().push((fit(&query, file), *owner, file));
+            }
+        }
+        let mut ranked: Vec<_> = groups
+            .into_iter()
+            .map(|(content, mut group)| {
+                group.sort_by_key(|(fit, owner, _)| (*fit, *owner));
+                ((group[0].0, Reverse(group.len()), content), group)
+            })
+            .collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let groups = ranked.into_iter().take(limit).map(|(_, group)| group);
+        groups
+            .flat_map(|group| group.into_iter().take(MAX_SOURCES_PER_CONTENT))
+            .map(|(_, owner, file)| Found { owner, file: file.clone() })
+            .collect()
+    }
+}
+
+fn fit(query: &ParsedQuery, file: &FileMeta) -> (usize, usize, usize) {
+    let words = record_words(file);
+    let (mut only_begun, mut outside_name) = (0, 0);
+    for term in query.terms() {
+        let whole = words.iter().find(|word| word.text == term.text);
+        let in_name = |word: &_| -> bool {
+            let word: &skein_index::text::RecordWord = word;
+            term.accepts(&word.text) && word.in_name
+        };
+        let in_name = match (term.by, whole) {
+            (TermMatch::Exact | TermMatch::Prefix, Some(whole)) => whole.in_name,
+            _ => words.iter().any(in_name),
+        };
+        only_begun += usize::from(term.by == TermMatch::Prefix && whole.is_none());
+        outside_name += usize::from(!in_name);
+    }
+    (only_begun, outside_name, file.path.file_name().chars().count())
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    SetOwner(u8, &'static str),
+    Publish(u8, Vec<FileMeta>),
+    Withdraw(u8, Vec<u64>),
+    Clear(u8),
+    Remove(u8),
+    Search(Query, usize),
+}
+
+const WORDS: [&str; 9] =
+    ["song", "songs", "Sóng", "halo", "hal", "東京", "京都タワー", "mp3", "don't"];
+const NAMES: [&str; 3] = ["alice", "bob", "carol"];
+
+fn any_file() -> impl Strategy<Value = FileMeta> {
+    let word = || select(&WORDS[..]);
+    let tag = || proptest::option::of(word());
+    let path = (word(), word(), select(&["mp3", "txt", "MP3"][..]), any::<bool>());
+    (0_u64..12, path, tag(), proptest::option::of(100_u32..103)).prop_map(
+        |(number, (folder, stem, extension, flat), title, bitrate_kbps)| {
+            let stem = format!("{stem}.{extension}");
+            let path = if flat { stem } else { format!("{folder}/{stem}") };
+            let mut file = file(number, &path);
+            if title.is_some() || bitrate_kbps.is_some() {
+                let title = title.map(BoundedString::truncated);
+                file.tags = Some(Box::new(MediaTags { title, bitrate_kbps, ..Default::default() }));
+            }
+            file
+        },
+    )
+}
+
+fn any_query() -> impl Strategy<Value = Query> {
+    let asked =
+        select(&["song", "so", "hal", "halo", "京", "東京", "タワ", "dont", "mp3", "ha*"][..]);
+    let text = (proptest::collection::vec(asked, 0..4), select(&["", " "][..]))
+        .prop_map(|(asked, end)| words(&(asked.join(" ") + end)).ask);
+    let ask =
+        prop_oneof![8 => text, 1 => (0_u64..12).prop_map(|number| Ask::Content(content(number)))];
+    let filter = (
+        proptest::option::weighted(0.2, select(&["mp3", "TXT"][..])),
+        proptest::option::weighted(0.1, 1000_u64..1012),
+        proptest::option::weighted(0.1, 100_u32..103),
+        proptest::option::weighted(0.3, select(&NAMES[..])),
+    );
+    (ask, filter).prop_map(|(ask, (extension, min_size, min_bitrate_kbps, owner))| {
+        let filter = Filter {
+            extension: extension.map(BoundedString::truncated),
+            min_size,
+            min_bitrate_kbps,
+            owner: owner.map(name),
+            ..Filter::default()
+        };
+        Query { ask, filter }
+    })
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let owner = || 0_u8..5;
+    prop_oneof![
+        3 => (owner(), select(&NAMES[..])).prop_map(|(owner, name)| Step::SetOwner(owner, name)),
+        6 => (owner(), proptest::collection::vec(any_file(), 0..12))
+            .prop_map(|(owner, files)| Step::Publish(owner, files)),
+        3 => (owner(), proptest::collection::vec(0_u64..12, 0..6))
+            .prop_map(|(owner, numbers)| Step::Withdraw(owner, numbers)),
+        1 => owner().prop_map(Step::Clear),
+        1 => owner().prop_map(Step::Remove),
+        8 => (any_query(), 0_usize..15).prop_map(|(query, limit)| Step::Search(query, limit)),
+    ]
+}
+
+fn apply(step: Step, index: &mut Index, model: &mut Model) {
+    match step {
+        Step::SetOwner(owner, text) => {
+            index.set_owner(node(owner), &name(text));
+            let (known, _) =
+                model.owners.entry(node(owner)).or_insert_with(|| (name(text), BTreeMap::new()));
+            *known = name(text);
+        }
+        Step::Publish(owner, files) => {
+            let expected = model.publish(&node(owner), &files);
+            assert_eq!(index.publish(&node(owner), files), expected);
+        }
+        Step::Withdraw(owner, numbers) => {
+            let mut expected = 0;
+            if let Some((_, records)) = model.owners.get_mut(&node(owner)) {
+                let gone = numbers.iter().filter_map(|number| records.remove(&content(*number)));
+                expected = gone.count() as u64;
+            }
+            let numbers: Vec<_> = numbers.into_iter().map(content).collect();
+            assert_eq!(index.withdraw(&node(owner), &numbers), expected);
+        }
+        Step::Clear(owner) => {
+            index.clear_owner(&node(owner));
+            if let Some((_, records)) = model.owners.get_mut(&node(owner)) {
+                records.clear();
+            }
+        }
+        Step::Remove(owner) => {
+            let gone = model.owners.remove(&node(owner));
+            let expected = gone.map_or(0, |(_, records)| records.len() as u64);
+            assert_eq!(index.remove_owner(&node(owner)), expected);
+        }
+        Step::Search(query, limit) => {
+            assert_eq!(index.search(&query, limit), model.search(&query, limit), "{query:?}");
+        }
+    }
+}
+
+fn assert_same_size(index: &Index, model: &Model) {
+    assert_eq!(index.records(), model.records());
+    assert_eq!(index.owners(), model.owners.len());
+    let mut entries: Vec<&FileMeta> = Vec::new();
+    for (owner, (_, records)) in &model.owners {
+        assert_eq!(index.owner_records(owner), records.len() as u64);
+        for file in records.values() {
+            if !entries.contains(&file) {
+                entries.push(file);
+            }
+        }
+    }
+    let contents: BTreeSet<_> = entries.iter().map(|file| file.content).collect();
+    let words: Vec<_> = entries.iter().flat_map(|file| record_words(file)).collect();
+    let distinct: BTreeSet<_> = words.iter().map(|word| word.text.as_str()).collect();
+    assert_eq!(index.entries(), entries.len());
+    assert_eq!(index.contents(), contents.len());
+    assert_eq!(index.postings(), words.len() as u64);
+    assert!(index.words().eq(distinct.iter().copied()));
+    assert!(distinct.iter().all(|word| index.has_word(word)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_history_leaves_what_a_plain_list_would_and_then_nothing(
+        steps in proptest::collection::vec(any_step(), 1..60),
+        is_tight in any::<bool>(),
+    ) {
+        let limits = if is_tight {
+            Limits {
+                owner_records: 6,
+                owner_bytes: 480,
+                owner_words: 9,
+                total_records: 15,
+                ..Limits::default()
+            }
+        } else {
+            Limits::default()
+        };
+        let mut index = Index::new(limits.clone());
+        let mut model = Model { limits, owners: BTreeMap::new() };
+        for step in steps {
+            apply(step, &mut index, &mut model);
+            assert_same_size(&index, &model);
+        }
+        for owner in 0..5 {
+            apply(Step::Remove(owner), &mut index, &mut model);
+        }
+        assert_same_size(&index, &model);
+        prop_assert_eq!(index.memory_bytes(), 0);
+    }
+}

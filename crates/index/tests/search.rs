@@ -1,0 +1,188 @@
+//! What is found, and in which order.
+#![allow(clippy::expect_used)]
+
+mod common;
+
+use common::{content, contents, file, name, node, words};
+use skein_index::{Index, Limits, MAX_PREFIX_WORDS, MAX_SOURCES_PER_CONTENT};
+use skein_proto::{Ask, FileMeta, Filter, Query};
+
+/// An index in which alice publishes the files.
+fn index_of(files: impl IntoIterator<Item = FileMeta>) -> Index {
+    let mut index = Index::new(Limits::default());
+    index.set_owner(node(1), &name("alice"));
+    index.publish(&node(1), files);
+    index
+}
+
+fn found(index: &Index, text: &str) -> Vec<u64> {
+    let number = |id: &skein_proto::ContentId| {
+        let bytes = id.as_bytes().first_chunk::<8>().expect("32 bytes");
+        u64::from_be_bytes(*bytes)
+    };
+    contents(&index.search(&words(text), 100)).iter().map(number).collect()
+}
+
+#[test]
+fn all_words_must_match_wherever_they_stand() {
+    let index = index_of([file(1, "Music/Some Band/Halo.mp3"), file(2, "Music/Other/Halo.mp3")]);
+    assert_eq!(found(&index, "halo band "), [1]);
+    assert_eq!(found(&index, "halo music "), [1, 2]);
+    assert_eq!(found(&index, "halo nothing "), [] as [u64; 0]);
+}
+
+#[test]
+fn words_of_different_owners_are_not_mixed() {
+    let mut index = index_of([file(1, "alpha/song.mp3")]);
+    index.set_owner(node(2), &name("bob"));
+    index.publish(&node(2), [file(1, "beta/song.mp3")]);
+
+    assert_eq!(found(&index, "alpha beta "), [] as [u64; 0]);
+    let both = index.search(&words("song "), 10);
+    assert_eq!(both.len(), 2);
+    let only = index.search(&words("beta song "), 10);
+    assert_eq!(only.len(), 1);
+    assert_eq!((only[0].owner, only[0].file.path.as_str()), (node(2), "beta/song.mp3"));
+}
+
+#[test]
+fn any_character_of_a_script_without_spaces_is_found() {
+    let index = index_of([file(1, "東京都.txt"), file(2, "เพลง.txt")]);
+    for text in ["東", "京", "都", "東京", "京都", "東京都", "都 京"] {
+        assert_eq!(found(&index, text), [1], "{text}");
+    }
+    for text in ["เ", "ล", "ง", "เพ", "ลง", "เพลง"] {
+        assert_eq!(found(&index, text), [2], "{text}");
+    }
+    assert_eq!(found(&index, "京東"), [] as [u64; 0]);
+}
+
+#[test]
+fn whole_words_come_before_begun_ones() {
+    let index = index_of([file(1, "songs.mp3"), file(2, "a much longer song.mp3")]);
+    assert_eq!(found(&index, "song"), [2, 1]);
+}
+
+#[test]
+fn a_match_in_the_file_name_comes_before_one_in_a_folder() {
+    let index = index_of([file(1, "halo/a.mp3"), file(2, "music/halo and more.mp3")]);
+    assert_eq!(found(&index, "halo "), [2, 1]);
+}
+
+#[test]
+fn a_shorter_file_name_comes_before_a_longer_one() {
+    let index = index_of([file(1, "x/halo remix.mp3"), file(2, "a long folder/halo.mp3")]);
+    assert_eq!(found(&index, "halo "), [2, 1]);
+}
+
+#[test]
+fn more_sources_come_before_fewer_and_then_the_content_decides() {
+    let files = [file(1, "halo.mp3"), file(2, "halo.mp3"), file(3, "halo.mp3")];
+    let mut index = index_of(files.clone());
+    index.set_owner(node(2), &name("bob"));
+    index.publish(&node(2), files.into_iter().skip(2));
+    assert_eq!(found(&index, "halo"), [3, 1, 2]);
+}
+
+#[test]
+fn the_limit_counts_contents_and_each_comes_with_its_sources() {
+    let mut index = Index::new(Limits::default());
+    for owner in 0..100 {
+        index.set_owner(node(owner), &name("alice"));
+        index.publish(&node(owner), (0..10).map(|i| file(i, "halo.mp3")));
+    }
+    let found = index.search(&words("halo"), 3);
+    assert_eq!(contents(&found), [content(0), content(1), content(2)]);
+    assert_eq!(found.len(), 3 * MAX_SOURCES_PER_CONTENT);
+    let owners: Vec<_> = found[..MAX_SOURCES_PER_CONTENT].iter().map(|f| f.owner).collect();
+    assert_eq!(owners, (0..32).map(node).collect::<Vec<_>>());
+    assert_eq!(index.search(&words("halo"), 0), []);
+}
+
+#[test]
+fn a_content_is_found_by_its_id() {
+    let index = index_of([file(1, "a.mp3"), file(2, "b.mp3")]);
+    let ask = |number| Query { ask: Ask::Content(content(number)), filter: Filter::default() };
+    assert_eq!(index.search(&ask(2), 10)[0].file, file(2, "b.mp3"));
+    assert_eq!(index.search(&ask(3), 10), []);
+}
+
+#[test]
+fn without_words_only_the_files_of_a_user_can_be_listed() {
+    let mut index = index_of([file(1, "a.mp3"), file(2, "b.txt")]);
+    index.set_owner(node(2), &name("bob"));
+    index.set_owner(node(3), &name("alice"));
+    index.publish(&node(2), [file(3, "c.mp3")]);
+    index.publish(&node(3), [file(4, "d.mp3")]);
+
+    assert_eq!(index.search(&words(" * "), 10), []);
+    let mut browse = words("");
+    browse.filter.kind = Some(skein_proto::Kind::Audio);
+    assert_eq!(index.search(&browse, 10), []);
+    browse.filter.owner = Some(name("alice"));
+    assert_eq!(contents(&index.search(&browse, 10)), [content(1), content(4)]);
+    browse.filter.owner = Some(name("nobody"));
+    assert_eq!(index.search(&browse, 10), []);
+}
+
+#[test]
+fn an_owner_can_be_renamed() {
+    let mut index = index_of([file(1, "a.mp3")]);
+    index.set_owner(node(1), &name("carol"));
+    let mut browse = words("");
+    browse.filter.owner = Some(name("alice"));
+    assert_eq!(index.search(&browse, 10), []);
+    browse.filter.owner = Some(name("carol"));
+    assert_eq!(index.search(&browse, 10).len(), 1);
+    assert_eq!(index.owners(), 1);
+}
+
+#[test]
+fn hostile_queries_find_what_they_ask_or_nothing() {
+    let index = index_of((0..100).map(|i| file(i, &format!("folder {i}/some file {i}.mp3"))));
+    let many_words = "ab ".repeat(85);
+    for text in ["*", "* * * *", "a", "(", "\u{301}", "'", "\u{3099}\u{3099}", &many_words] {
+        assert_eq!(found(&index, text), [] as [u64; 0], "{text:?}");
+    }
+    assert_eq!(found(&index, "f* s* m* f* s* m*").len(), 100);
+    assert_eq!(found(&index, &format!("{} ", "x".repeat(250))), [] as [u64; 0]);
+    assert_eq!(found(&index, &"\u{fdfa}".repeat(85)), [] as [u64; 0]);
+    assert_eq!(index.prefixes_cut(), 0);
+}
+
+#[test]
+fn a_beginning_of_too_many_words_is_cut_and_counted_but_not_beside_a_whole_word() {
+    let count = MAX_PREFIX_WORDS as u64 + 10;
+    let index = index_of((0..count).map(|i| file(i, &format!("w{i:06}.mp3"))));
+
+    assert_eq!(contents(&index.search(&words("w0"), usize::MAX)).len(), MAX_PREFIX_WORDS);
+    assert_eq!(index.prefixes_cut(), 1);
+    assert_eq!(contents(&index.search(&words("mp3 w0"), usize::MAX)).len() as u64, count);
+    assert_eq!(index.prefixes_cut(), 1);
+}
+
+#[test]
+fn fifty_thousand_records_are_searched_and_forgotten() {
+    let mut index = Index::new(Limits::default());
+    let path = |i: u64| format!("Music/Artist {}/Album {}/{i:05} Title.mp3", i % 500, i % 5_000);
+    for owner in 0..10_u8 {
+        index.set_owner(node(owner), &name("alice"));
+        let numbers = (0..5_000).map(|i| i + 5_000 * u64::from(owner));
+        let files: Vec<_> = numbers.map(|i| file(i, &path(i))).collect();
+        for batch in files.chunks(512) {
+            let outcome = index.publish(&node(owner), batch.iter().cloned());
+            assert_eq!(outcome.accepted, batch.len() as u64);
+        }
+    }
+    assert_eq!(index.records(), 50_000);
+    assert_eq!(found(&index, "title 43210 "), [43_210]);
+    assert_eq!(found(&index, "artist 210 album mp3 4210").len(), 10);
+    assert_eq!(contents(&index.search(&words("mp3 "), 50)).len(), 50);
+
+    assert_eq!(index.remove_owner(&node(8)), 5_000);
+    assert_eq!(found(&index, "title 43210 "), [] as [u64; 0]);
+    for owner in 0..10 {
+        index.remove_owner(&node(owner));
+    }
+    assert_eq!(index.memory_bytes(), Index::new(Limits::default()).memory_bytes());
+}
