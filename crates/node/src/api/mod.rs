@@ -1,3 +1,20 @@
-//! The local API: HTTP, JSON and server-sent events on loopback.
+//! The local API: HTTP and JSON on loopback, for the command line and every other face.
+//!
+//! [`server`] serves it, guarded by [`token`] and by the checks of where a request comes from;
+//! [`backend`] is what a daemon does for it; [`client`] is the other end.
 
+mod announce;
+pub mod backend;
+pub mod client;
+mod error;
+mod guard;
+mod routes;
+pub mod server;
+mod stream;
+pub mod token;
 pub mod types;
+
+pub use announce::Announcement;
+pub use backend::{Backend, EventStream};
+pub use client::{ApiClient, ApiStream, ClientError};
+pub use server::{ApiServer, ServeError};

@@ -1,0 +1,79 @@
+//! What the daemon does for the local API.
+
+use super::types::{
+    AddShare, ApiError, DaemonEvent, Download, Identity, LoginAccount, Peer, RegisterAccount,
+    RemoveShare, SearchEvent, Share, StartDownload, StartSearch, Status,
+};
+use futures_util::stream::BoxStream;
+use std::future::Future;
+
+/// Values that come as they happen. Dropping the stream ends what feeds it.
+pub type EventStream<T> = BoxStream<'static, T>;
+
+/// The daemon as the local API sees it. Each method is one call of the table in
+/// [`super::types`]; an error is handed to the caller as it is.
+///
+/// A call that takes over a minute is cut off by dropping its future.
+pub trait Backend: Send + Sync + 'static {
+    /// How the daemon is doing.
+    fn status(&self) -> impl Future<Output = Result<Status, ApiError>> + Send;
+
+    /// Begins to end the daemon; does not wait for the end.
+    fn shutdown(&self);
+
+    /// The shared folders.
+    fn shares(&self) -> impl Future<Output = Result<Vec<Share>, ApiError>> + Send;
+
+    /// Shares a folder and begins to scan it.
+    fn add_share(&self, share: AddShare) -> impl Future<Output = Result<Share, ApiError>> + Send;
+
+    /// Shares a folder no longer.
+    fn remove_share(&self, share: RemoveShare)
+    -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// What happens in the daemon from now on.
+    fn events(&self) -> EventStream<DaemonEvent>;
+
+    /// Starts a search; dropping the stream cancels it.
+    fn search(
+        &self,
+        search: StartSearch,
+    ) -> impl Future<Output = Result<EventStream<SearchEvent>, ApiError>> + Send;
+
+    /// Starts a download, or goes on with one.
+    fn start_download(
+        &self,
+        download: StartDownload,
+    ) -> impl Future<Output = Result<Download, ApiError>> + Send;
+
+    /// The downloads of this run.
+    fn downloads(&self) -> impl Future<Output = Result<Vec<Download>, ApiError>> + Send;
+
+    /// A download from its present state to its end: the stream ends behind a final state. It
+    /// does not end the download when it is dropped.
+    fn watch_download(
+        &self,
+        id: u64,
+    ) -> impl Future<Output = Result<EventStream<Download>, ApiError>> + Send;
+
+    /// Calls a download off.
+    fn cancel_download(&self, id: u64) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// The connections.
+    fn peers(&self) -> impl Future<Output = Result<Vec<Peer>, ApiError>> + Send;
+
+    /// Takes a new name.
+    fn register(
+        &self,
+        account: RegisterAccount,
+    ) -> impl Future<Output = Result<Identity, ApiError>> + Send;
+
+    /// Adds this node to a name.
+    fn login(
+        &self,
+        account: LoginAccount,
+    ) -> impl Future<Output = Result<Identity, ApiError>> + Send;
+
+    /// All counters, as OpenMetrics text.
+    fn metrics(&self) -> impl Future<Output = String> + Send;
+}

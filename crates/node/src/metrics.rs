@@ -1,0 +1,318 @@
+//! What the daemon counts, in OpenMetrics.
+//!
+//! A part that counts while it works holds a clone of its own handles ([`ApiMetrics`],
+//! [`LoginMetrics`], …). A part whose numbers live in a state machine hands over its totals at
+//! the moment of the scrape, see [`set_total`].
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use std::sync::atomic::Ordering;
+
+/// The content type of what [`Metrics::render`] writes.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All counters and gauges of a daemon. A clone of a part counts into the same numbers.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// What the node is in the network.
+    pub overlay: OverlayMetrics,
+    /// Its connections.
+    pub net: NetMetrics,
+    /// Its share library.
+    pub library: LibraryMetrics,
+    /// What it fetches and serves.
+    pub transfer: TransferMetrics,
+    /// What it has to do with the login service.
+    pub login: LoginMetrics,
+    /// Its local API.
+    pub api: ApiMetrics,
+}
+
+/// The overlay's numbers: totals and levels that are set at the moment of the scrape.
+#[derive(Clone, Debug, Default)]
+pub struct OverlayMetrics {
+    /// Children attached.
+    pub children: Gauge,
+    /// Children for which this node is the standby.
+    pub standbys: Gauge,
+    /// Fellow supernodes linked.
+    pub neighbours: Gauge,
+    /// Supernodes known.
+    pub supernodes_known: Gauge,
+    /// 1 for a supernode, 0 for an ordinary node.
+    pub supernode: Gauge,
+    /// Records in the index.
+    pub records: Gauge,
+    /// Bytes that the index reckons to hold.
+    pub index_bytes: Gauge,
+    /// Searches of its own user and of its children.
+    pub searches: Counter,
+    /// Queries of neighbours.
+    pub floods: Counter,
+    /// Hits given.
+    pub hits: Counter,
+    /// Parents lost.
+    pub parents_lost: Counter,
+    /// What was refused because of a limit, by the limit.
+    pub refused: Family<Reason, Counter>,
+}
+
+/// The network's numbers.
+#[derive(Clone, Debug, Default)]
+pub struct NetMetrics {
+    /// Connections that stand.
+    pub connections: Gauge,
+    /// Handshakes that were turned away, by the reason.
+    pub handshakes_refused: Family<Reason, Counter>,
+    /// Frames that were no message, by what was wrong.
+    pub codec_errors: Family<Reason, Counter>,
+}
+
+/// The share library's numbers.
+#[derive(Clone, Debug, Default)]
+pub struct LibraryMetrics {
+    /// Files shared.
+    pub files: Gauge,
+    /// Their bytes.
+    pub bytes: Gauge,
+    /// Bytes hashed by scans.
+    pub bytes_hashed: Counter,
+    /// Files and folders that could not be read.
+    pub unreadable: Counter,
+}
+
+/// The transfers' numbers.
+#[derive(Clone, Debug, Default)]
+pub struct TransferMetrics {
+    /// Uploads that run.
+    pub uploads: Gauge,
+    /// Downloads that run.
+    pub downloads: Gauge,
+    /// Bytes of files sent.
+    pub bytes_up: Counter,
+    /// Bytes of files received and verified.
+    pub bytes_down: Counter,
+    /// Sources dropped for a wrong byte.
+    pub corrupt_sources: Counter,
+    /// Uploads refused, by the reason.
+    pub uploads_refused: Family<Reason, Counter>,
+}
+
+/// The numbers of the dealings with the login service.
+#[derive(Clone, Debug, Default)]
+pub struct LoginMetrics {
+    /// Credentials renewed.
+    pub renewals: Counter,
+    /// Requests that failed, by the reason.
+    pub failures: Family<Reason, Counter>,
+}
+
+/// The local API's numbers.
+#[derive(Clone, Debug, Default)]
+pub struct ApiMetrics {
+    /// Answers, by HTTP status.
+    pub responses: Family<HttpStatus, Counter>,
+    /// Streams refused since too many were open.
+    pub streams_refused: Counter,
+    /// Connections that had to wait since too many were open.
+    pub connections_delayed: Counter,
+}
+
+/// Why something was refused or failed: a word that the program chose, never text of a peer, so
+/// that the number of series stays bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    /// The word.
+    pub reason: &'static str,
+}
+
+/// An HTTP status as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HttpStatus {
+    /// The number.
+    pub status: StatusCode,
+}
+
+/// The number of an HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StatusCode(pub u16);
+
+impl EncodeLabelValue for StatusCode {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        u32::from(self.0).encode(encoder)
+    }
+}
+
+/// Raises a counter to a total that somebody else keeps. A total that is lower than the counter
+/// leaves it as it is: a counter never goes back.
+pub fn set_total(counter: &Counter, total: u64) {
+    counter.inner().fetch_max(total, Ordering::Relaxed);
+}
+
+/// Sets a gauge to a number that has no sign.
+pub fn set_level(gauge: &Gauge, level: impl TryInto<i64>) {
+    gauge.set(level.try_into().unwrap_or(i64::MAX));
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Starts with zeroes.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("skein"),
+            overlay: OverlayMetrics::default(),
+            net: NetMetrics::default(),
+            library: LibraryMetrics::default(),
+            transfer: TransferMetrics::default(),
+            login: LoginMetrics::default(),
+            api: ApiMetrics::default(),
+        };
+        let root = &mut metrics.registry;
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        root.register("build", "The program", build);
+        metrics.overlay.register(root.sub_registry_with_prefix("overlay"));
+        metrics.net.register(root.sub_registry_with_prefix("net"));
+        metrics.library.register(root.sub_registry_with_prefix("library"));
+        metrics.transfer.register(root.sub_registry_with_prefix("transfer"));
+        metrics.login.register(root.sub_registry_with_prefix("login"));
+        metrics.api.register(root.sub_registry_with_prefix("api"));
+        metrics
+    }
+
+    /// All numbers as OpenMetrics text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = encode(&mut text, &self.registry) {
+            // Writing to a string fails only if a metric's own encoding does.
+            tracing::error!(%error, "the metrics cannot be written");
+        }
+        text
+    }
+}
+
+impl OverlayMetrics {
+    fn register(&self, to: &mut Registry) {
+        to.register("children", "Children attached", self.children.clone());
+        to.register("standbys", "Children that hold this node in reserve", self.standbys.clone());
+        to.register("neighbours", "Fellow supernodes linked", self.neighbours.clone());
+        to.register("supernodes_known", "Supernodes known", self.supernodes_known.clone());
+        to.register("supernode", "1 for a supernode, else 0", self.supernode.clone());
+        to.register("records", "Records in the index", self.records.clone());
+        to.register("index_bytes", "Bytes that the index holds", self.index_bytes.clone());
+        to.register("searches", "Searches of its user and its children", self.searches.clone());
+        to.register("floods", "Queries of neighbours", self.floods.clone());
+        to.register("hits", "Hits given", self.hits.clone());
+        to.register("parents_lost", "Parents lost", self.parents_lost.clone());
+        to.register("refused", "Refused because of a limit", self.refused.clone());
+    }
+}
+
+impl NetMetrics {
+    fn register(&self, to: &mut Registry) {
+        to.register("connections", "Connections that stand", self.connections.clone());
+        to.register(
+            "handshakes_refused",
+            "Handshakes turned away",
+            self.handshakes_refused.clone(),
+        );
+        to.register("codec_errors", "Frames that were no message", self.codec_errors.clone());
+    }
+}
+
+impl LibraryMetrics {
+    fn register(&self, to: &mut Registry) {
+        to.register("files", "Files shared", self.files.clone());
+        to.register("bytes", "Bytes of the files shared", self.bytes.clone());
+        to.register("bytes_hashed", "Bytes hashed by scans", self.bytes_hashed.clone());
+        to.register("unreadable", "Files that could not be read", self.unreadable.clone());
+    }
+}
+
+impl TransferMetrics {
+    fn register(&self, to: &mut Registry) {
+        to.register("uploads", "Uploads that run", self.uploads.clone());
+        to.register("downloads", "Downloads that run", self.downloads.clone());
+        to.register("bytes_up", "Bytes of files sent", self.bytes_up.clone());
+        to.register("bytes_down", "Bytes of files received, verified", self.bytes_down.clone());
+        to.register(
+            "corrupt_sources",
+            "Sources dropped for a wrong byte",
+            self.corrupt_sources.clone(),
+        );
+        to.register("uploads_refused", "Uploads refused", self.uploads_refused.clone());
+    }
+}
+
+impl LoginMetrics {
+    fn register(&self, to: &mut Registry) {
+        to.register("renewals", "Credentials renewed", self.renewals.clone());
+        to.register("failures", "Requests that failed", self.failures.clone());
+    }
+}
+
+impl ApiMetrics {
+    fn register(&self, to: &mut Registry) {
+        to.register("responses", "Answers by HTTP status", self.responses.clone());
+        to.register(
+            "streams_refused",
+            "Streams refused since too many were open",
+            self.streams_refused.clone(),
+        );
+        to.register(
+            "connections_delayed",
+            "Connections that waited since too many were open",
+            self.connections_delayed.clone(),
+        );
+    }
+
+    /// Counts an answer.
+    pub(crate) fn answered(&self, status: u16) {
+        self.responses.get_or_create(&HttpStatus { status: StatusCode(status) }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_part_counts_is_in_the_text() {
+        let metrics = Metrics::new();
+        metrics.api.clone().answered(403);
+        metrics.net.codec_errors.get_or_create(&Reason { reason: "too-large" }).inc_by(2);
+        set_level(&metrics.overlay.children, 7_u32);
+        set_total(&metrics.overlay.searches, 5);
+        let text = metrics.render();
+        for line in [
+            "skein_api_responses_total{status=\"403\"} 1",
+            "skein_net_codec_errors_total{reason=\"too-large\"} 2",
+            "skein_overlay_children 7",
+            "skein_overlay_searches_total 5",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_counter_never_goes_back() {
+        let counter = Counter::default();
+        set_total(&counter, 5);
+        set_total(&counter, 3);
+        assert_eq!(counter.get(), 5);
+    }
+}
