@@ -4,4 +4,5 @@
 pub mod api;
 pub mod config;
 pub mod home;
+pub mod library;
 pub mod metrics;

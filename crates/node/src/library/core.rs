@@ -1,0 +1,30 @@
+//! What all tasks of the library have in common.
+
+use super::config::LibraryConfig;
+use super::hash::Hasher;
+use super::stats::Counters;
+use super::store::Store;
+use crate::api::types::DaemonEvent;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What all tasks of the library have in common.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) store: Store,
+    pub(super) hasher: Hasher,
+    pub(super) counters: Arc<Counters>,
+    pub(super) config: LibraryConfig,
+    /// The node's own folder, which is left out of every share.
+    pub(super) data_dir: PathBuf,
+    /// One permit for each thread that may hash.
+    pub(super) hash_permits: Arc<Semaphore>,
+    pub(super) events: broadcast::Sender<DaemonEvent>,
+    /// Ends everything.
+    pub(super) cancel: CancellationToken,
+    /// Knows of all tasks and blocking jobs that have not ended.
+    pub(super) tracker: TaskTracker,
+}
