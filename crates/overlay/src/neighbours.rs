@@ -18,8 +18,8 @@ const DIALS_AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Of two supernodes the one with the smaller id dials at once; the other one leaves it so much
-/// time, so that the two do not dial each other.
-const COURTESY: Duration = Duration::from_secs(6);
+/// time, so that the two do not dial each other: a handshake over the longest paths and some more.
+const COURTESY: Duration = Duration::from_secs(2);
 
 /// How often a supernode asks the login service for others: often while it is alone.
 const LONELY_BOOTSTRAP: Duration = Duration::from_secs(2);

@@ -1,1 +1,10 @@
-//! A seeded discrete-event network that drives the very same overlay and swarm.
+//! A seeded discrete-event network that drives the very same [`skein_overlay::Overlay`] as the
+//! daemon does: virtual time, latency by coordinates, byte-exact message sizes from the real codec.
+//!
+//! The same seed gives the same run, to the last message.
+
+pub mod bars;
+pub mod network;
+pub mod population;
+
+pub use network::{Network, SearchOutcome, Settings};
