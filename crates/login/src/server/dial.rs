@@ -1,0 +1,60 @@
+//! Dialling back over real sockets.
+
+use super::reach::{DIAL_TIMEOUT, DialBack};
+use skein_net::{CloseReason, Endpoint, EndpointConfig};
+use skein_proto::{KeyPair, NodeId};
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use tokio::task::JoinSet;
+
+/// Dials each address from a fresh socket with a fresh key, so that the node cannot tell the
+/// check from any other stranger who wants to reach it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SocketDialBack;
+
+impl DialBack for SocketDialBack {
+    fn dial(
+        &self,
+        node: NodeId,
+        addresses: Vec<SocketAddr>,
+    ) -> Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send + '_>> {
+        Box::pin(async move {
+            let mut dials = JoinSet::new();
+            for address in addresses {
+                dials.spawn(async move { dial_one(node, address).await.then_some(address) });
+            }
+            let mut reached: Vec<_> = dials.join_all().await.into_iter().flatten().collect();
+            reached.sort_unstable();
+            reached
+        })
+    }
+}
+
+async fn dial_one(node: NodeId, address: SocketAddr) -> bool {
+    let unspecified: IpAddr = match address.ip() {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let key = KeyPair::from_seed(&rand::random());
+    let config = EndpointConfig::dial_only().dial_timeout(DIAL_TIMEOUT);
+    let endpoint = match Endpoint::bind(&key, SocketAddr::new(unspecified, 0), config) {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            // Ours to mend, not the node's: without this line nobody would know why.
+            tracing::warn!(%error, "cannot open a socket for a dial-back");
+            return false;
+        }
+    };
+    match endpoint.connect(node, &[address]).await {
+        Ok(connection) => {
+            connection.close(CloseReason::Done);
+            endpoint.close(CloseReason::Done).await;
+            true
+        }
+        Err(error) => {
+            tracing::debug!(%error, node = %node.short(), "dial-back failed");
+            false
+        }
+    }
+}

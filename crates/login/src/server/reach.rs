@@ -1,0 +1,263 @@
+//! Whether a node can be reached from outside: the service dials it back.
+//!
+//! The dial comes from a socket that the node never sent to, so that a NAT which lets in only
+//! answers is noticed. It goes to the node's own observed address and to nothing else, so
+//! that nobody can make the service knock at third parties.
+
+use super::clock::Clock;
+use super::stats::Counters;
+use skein_proto::{BoundedVec, NodeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Addresses of one node.
+pub(super) type Addresses = BoundedVec<SocketAddr, 4>;
+
+/// How many dial-backs run at once. Each has a socket and may last for
+/// [`super::reach::DIAL_TIMEOUT`].
+const MAX_DIALS: usize = 32;
+
+/// How long a dial may take: three round trips of half a second and a lost packet.
+pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How long a success is believed: ten reports.
+const KEEP_REACHED: Duration = Duration::from_secs(10 * 60);
+
+/// How long a failure is believed: less than the time between two reports, so that each report of
+/// a node that has mended its firewall is looked into.
+const KEEP_FAILED: Duration = Duration::from_secs(30);
+
+/// How many results are kept: some 2 MiB.
+const MAX_RESULTS: usize = 10_000;
+
+/// Dials a node back. Behind a trait so that tests can be without sockets.
+pub trait DialBack: Send + Sync {
+    /// The addresses among `addresses` at which `node` answers with its own key, dialled from a
+    /// socket that was never used before.
+    fn dial(
+        &self,
+        node: NodeId,
+        addresses: Vec<SocketAddr>,
+    ) -> Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send + '_>>;
+}
+
+/// What is known of whether nodes can be reached.
+pub struct Reach {
+    dialer: Box<dyn DialBack>,
+    dials: Semaphore,
+    results: Mutex<HashMap<(NodeId, Vec<SocketAddr>), Found>>,
+    clock: Clock,
+    counters: Arc<Counters>,
+}
+
+#[derive(Clone, Debug)]
+struct Found {
+    addresses: Vec<SocketAddr>,
+    at: Duration,
+}
+
+impl Found {
+    fn is_fresh(&self, now: Duration) -> bool {
+        let keep = if self.addresses.is_empty() { KEEP_FAILED } else { KEEP_REACHED };
+        now.saturating_sub(self.at) < keep
+    }
+}
+
+/// The outcome of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// The node answers at these addresses; at none of them if it cannot be reached.
+    At(Addresses),
+    /// Too many checks are under way.
+    Busy,
+}
+
+impl Reach {
+    pub(super) fn new(dialer: Box<dyn DialBack>, clock: Clock, counters: Arc<Counters>) -> Self {
+        let (dials, results) = (Semaphore::new(MAX_DIALS), Mutex::default());
+        Self { dialer, dials, results, clock, counters }
+    }
+
+    /// Where `node`, seen at `observed`, can be reached of the addresses that it says.
+    pub(super) async fn check(
+        &self,
+        node: NodeId,
+        observed: IpAddr,
+        listen: &Addresses,
+    ) -> Reached {
+        let own = own_addresses(observed, listen);
+        self.counters.foreign_addresses.add_many(listen.len() - own.claimed);
+        let addresses = own.addresses;
+        if addresses.is_empty() {
+            return Reached::At(Addresses::default());
+        }
+        let key = (node, addresses.clone());
+        let now = self.clock.steady();
+        if let Some(found) = self.results().get(&key).filter(|found| found.is_fresh(now)) {
+            return Reached::At(Addresses::truncated(found.addresses.iter().copied()));
+        }
+        let Ok(_permit) = self.dials.try_acquire() else {
+            self.counters.dial_backs_over_limit.add();
+            return Reached::Busy;
+        };
+        self.counters.dial_backs.add();
+        let mut reached = self.dialer.dial(node, addresses).await;
+        // A dialer that answers with anything else than it was asked for is not believed.
+        reached.retain(|address| key.1.contains(address));
+        if !reached.is_empty() {
+            self.counters.dial_backs_reached.add();
+        }
+        self.keep(key, Found { addresses: reached.clone(), at: self.clock.steady() });
+        Reached::At(Addresses::truncated(reached))
+    }
+
+    fn keep(&self, key: (NodeId, Vec<SocketAddr>), found: Found) {
+        let mut results = self.results();
+        if results.len() >= MAX_RESULTS {
+            let now = found.at;
+            results.retain(|_, old| old.is_fresh(now));
+            if results.len() >= MAX_RESULTS {
+                // Forgetting costs a dial-back, remembering costs memory without end.
+                results.clear();
+            }
+        }
+        results.insert(key, found);
+    }
+
+    fn results(&self) -> MutexGuard<'_, HashMap<(NodeId, Vec<SocketAddr>), Found>> {
+        // Each change is one call: what a panicking thread left behind is whole.
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reach").finish_non_exhaustive()
+    }
+}
+
+struct Own {
+    addresses: Vec<SocketAddr>,
+    claimed: usize,
+}
+
+/// Of the addresses that a node says it listens on, those that are its own: the observed IP, or
+/// an unspecified one, which stands for it.
+fn own_addresses(observed: IpAddr, listen: &Addresses) -> Own {
+    let observed = observed.to_canonical();
+    let mut own = Own { addresses: Vec::new(), claimed: 0 };
+    for address in listen {
+        let ip = address.ip().to_canonical();
+        if address.port() == 0 || (!ip.is_unspecified() && ip != observed) {
+            continue;
+        }
+        own.claimed += 1;
+        let address = SocketAddr::new(observed, address.port());
+        if !own.addresses.contains(&address) {
+            own.addresses.push(address);
+        }
+    }
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skein_proto::UnixTime;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Reaches everything, and remembers what it was asked for.
+    struct Everywhere(Arc<Mutex<Vec<Vec<SocketAddr>>>>);
+
+    impl DialBack for Everywhere {
+        fn dial(
+            &self,
+            _: NodeId,
+            addresses: Vec<SocketAddr>,
+        ) -> Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send + '_>> {
+            self.0.lock().expect("whole").push(addresses.clone());
+            Box::pin(std::future::ready(addresses))
+        }
+    }
+
+    /// Reaches nothing, ever, and does not even come back.
+    struct Never;
+
+    impl DialBack for Never {
+        fn dial(
+            &self,
+            _: NodeId,
+            _: Vec<SocketAddr>,
+        ) -> Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send + '_>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn addresses(texts: &[&str]) -> Addresses {
+        Addresses::truncated(texts.iter().map(|text| text.parse().expect("an address")))
+    }
+
+    fn reach(dialer: impl DialBack + 'static) -> (Reach, Arc<AtomicU64>) {
+        let seconds = Arc::new(AtomicU64::new(0));
+        let steady = Arc::clone(&seconds);
+        let clock =
+            Clock::new(|| UnixTime(0), move || Duration::from_secs(steady.load(Ordering::Relaxed)));
+        (Reach::new(Box::new(dialer), clock, Arc::default()), seconds)
+    }
+
+    const NODE: NodeId = NodeId::from_bytes([1; 32]);
+
+    #[tokio::test]
+    async fn only_the_nodes_own_address_is_ever_dialled() {
+        let dialled = Arc::default();
+        let (reach, _) = reach(Everywhere(Arc::clone(&dialled)));
+        let observed = "192.0.2.7".parse().expect("an address");
+        let listen = addresses(&["198.51.100.1:53", "0.0.0.0:4701", "[::]:4701", "192.0.2.7:0"]);
+        let own = addresses(&["192.0.2.7:4701"]);
+        assert_eq!(reach.check(NODE, observed, &listen).await, Reached::At(own.clone()));
+        assert_eq!(*dialled.lock().expect("whole"), [own.into_vec()]);
+        assert_eq!(reach.counters.snapshot().foreign_addresses, 2);
+        let foreign = addresses(&["198.51.100.1:53"]);
+        let nowhere = Reached::At(Addresses::default());
+        assert_eq!(reach.check(NODE, observed, &foreign).await, nowhere);
+        assert_eq!(reach.counters.snapshot().dial_backs, 1);
+    }
+
+    #[tokio::test]
+    async fn a_success_is_believed_for_a_while() {
+        let (reach, seconds) = reach(Everywhere(Arc::default()));
+        let (observed, listen) = ("192.0.2.7".parse().expect("an address"), "0.0.0.0:4701");
+        let listen = addresses(&[listen]);
+        for (second, dials) in [(0, 1), (599, 1), (600, 2)] {
+            seconds.store(second, Ordering::Relaxed);
+            reach.check(NODE, observed, &listen).await;
+            assert_eq!(reach.counters.snapshot().dial_backs, dials, "after {second} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_dials_are_under_way_than_allowed() {
+        let (reach, _) = reach(Never);
+        let (observed, listen) = ("192.0.2.7".parse().expect("an address"), "0.0.0.0:4701");
+        let listen = addresses(&[listen]);
+        let reach = Arc::new(reach);
+        let mut dials = tokio::task::JoinSet::new();
+        for number in 0..40 {
+            let (reach, listen) = (Arc::clone(&reach), listen.clone());
+            let node = NodeId::from_bytes([number; 32]);
+            dials.spawn(async move { reach.check(node, observed, &listen).await });
+        }
+        // The dials that were let through never end; the others end at once.
+        for _ in 0..40 - MAX_DIALS {
+            let refused = dials.join_next().await.expect("one of them").expect("no panic");
+            assert_eq!(refused, Reached::Busy);
+        }
+        assert_eq!(reach.counters.snapshot().dial_backs_over_limit, 8);
+    }
+}
