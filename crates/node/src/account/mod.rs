@@ -1,0 +1,262 @@
+//! This node's account: taking a name, proving it again, keeping the credential fresh.
+//!
+//! [`Accounts`] asks the login service and keeps what it gives in the data folder. The daemon has
+//! one over its own endpoint; [`Session`] is for commands while no daemon runs.
+
+mod renewal;
+
+pub use renewal::RenewalSchedule;
+
+use crate::api::types::{ApiError, ErrorCode, Identity, LoginAccount, RegisterAccount};
+use crate::home::{Home, HomeError, InstanceLock, TicketChange};
+use crate::metrics::{LoginMetrics, Reason};
+use skein_login::{LoginClient, LoginError};
+use skein_net::{BindError, CloseReason, Endpoint, EndpointConfig};
+use skein_proto::login::LoginRefusal;
+use skein_proto::{NameError, NodeId, SignedCredential, Ticket, TicketError, Username};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use thiserror::Error;
+
+/// Why an account could not be had or kept.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// The node belongs to no network: the user has to say which.
+    #[error("this node is in no network yet: give the network's ticket with --ticket")]
+    NoTicket,
+    /// The user gave something that is no ticket.
+    #[error(transparent)]
+    BadTicket(#[from] TicketError),
+    /// The user gave something that is no name.
+    #[error(transparent)]
+    BadName(#[from] NameError),
+    /// The login service says no, or does not answer.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// There is no UDP socket to be had.
+    #[error("cannot open a UDP socket: {0}")]
+    Socket(#[from] BindError),
+}
+
+impl AccountError {
+    /// Whether the same may succeed later, without anybody doing anything.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Login(error) => error.is_temporary(),
+            Self::Socket(_) | Self::Home(HomeError::Io { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// How long the login service wants to be left alone, in seconds.
+    pub fn retry_secs(&self) -> Option<u32> {
+        match self {
+            Self::Login(LoginError::Refused(LoginRefusal::RateLimited { retry_secs })) => {
+                Some(*retry_secs)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        let code = match &error {
+            AccountError::NoTicket | AccountError::BadTicket(_) | AccountError::BadName(_) => {
+                ErrorCode::BadRequest
+            }
+            AccountError::Login(LoginError::InviteTooLong) => ErrorCode::BadRequest,
+            AccountError::Login(error) if !error.is_temporary() => ErrorCode::Refused,
+            _ => ErrorCode::Unavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// What came of registering or logging in. All of it is in the data folder already.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// Who this node is now.
+    pub identity: Identity,
+    /// The network that it is in.
+    pub ticket: Ticket,
+    /// Its credential.
+    pub credential: SignedCredential,
+    /// Whether it is another network than before.
+    pub change: TicketChange,
+}
+
+/// Deals with the login service for one node.
+#[derive(Debug)]
+pub struct Accounts {
+    home: Home,
+    endpoint: Endpoint,
+    metrics: LoginMetrics,
+    /// One change of the account at a time: ticket and credential belong together.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Accounts {
+    /// Asks over this endpoint, whose key is the node's, and keeps the answers in this folder.
+    pub fn new(home: Home, endpoint: Endpoint, metrics: LoginMetrics) -> Self {
+        Self { home, endpoint, metrics, changing: tokio::sync::Mutex::new(()) }
+    }
+
+    /// A client of the login service of this node's network.
+    ///
+    /// # Errors
+    /// [`AccountError::NoTicket`], [`AccountError::Home`].
+    pub fn client(&self) -> Result<LoginClient, AccountError> {
+        let ticket = self.home.ticket()?.ok_or(AccountError::NoTicket)?;
+        Ok(LoginClient::new(self.endpoint.clone(), ticket))
+    }
+
+    /// Who this node is, by what the data folder holds.
+    ///
+    /// # Errors
+    /// [`HomeError`].
+    pub fn identity(&self) -> Result<Identity, HomeError> {
+        identity(&self.home, self.endpoint.node_id())
+    }
+
+    /// Takes a new name, with this node as its first.
+    ///
+    /// # Errors
+    /// [`AccountError`]; then the data folder is as it was.
+    pub async fn register(&self, account: RegisterAccount) -> Result<Joined, AccountError> {
+        let RegisterAccount { name, password, invite, ticket } = account;
+        let _changing = self.changing.lock().await;
+        let (name, ticket) = (Username::parse(&name)?, self.wanted_ticket(ticket.as_deref())?);
+        let client = LoginClient::new(self.endpoint.clone(), ticket);
+        let answer = client.register(name, password, invite.as_deref()).await;
+        self.keep(client.ticket(), answer)
+    }
+
+    /// Adds this node to a name that exists, or proves the name again.
+    ///
+    /// # Errors
+    /// [`AccountError`]; then the data folder is as it was.
+    pub async fn login(&self, account: LoginAccount) -> Result<Joined, AccountError> {
+        let LoginAccount { name, password, ticket } = account;
+        let _changing = self.changing.lock().await;
+        let (name, ticket) = (Username::parse(&name)?, self.wanted_ticket(ticket.as_deref())?);
+        let client = LoginClient::new(self.endpoint.clone(), ticket);
+        let answer = client.login(name, password).await;
+        self.keep(client.ticket(), answer)
+    }
+
+    /// Gets a fresh credential. Needs no password: the connection proves the node's key.
+    ///
+    /// # Errors
+    /// [`AccountError`]; then the old credential is still there.
+    pub async fn renew(&self) -> Result<SignedCredential, AccountError> {
+        let _changing = self.changing.lock().await;
+        let client = self.client()?;
+        let answer = client.renew().await;
+        let credential = self.keep(client.ticket(), answer)?.credential;
+        self.metrics.renewals.inc();
+        Ok(credential)
+    }
+
+    fn wanted_ticket(&self, given: Option<&str>) -> Result<Ticket, AccountError> {
+        match given {
+            Some(text) => Ok(text.parse()?),
+            None => self.home.ticket()?.ok_or(AccountError::NoTicket),
+        }
+    }
+
+    fn keep(
+        &self,
+        ticket: &Ticket,
+        answer: Result<SignedCredential, LoginError>,
+    ) -> Result<Joined, AccountError> {
+        let credential = answer.inspect_err(|error| {
+            let reason = Reason { reason: reason(error) };
+            self.metrics.failures.get_or_create(&reason).inc();
+        })?;
+        // Only now, with the new network's word in hand, is the old network's credential dropped.
+        let change = self.home.set_ticket(ticket)?;
+        self.home.set_credential(&credential)?;
+        let identity = self.identity()?;
+        Ok(Joined { identity, ticket: ticket.clone(), credential, change })
+    }
+}
+
+/// [`Accounts`] for a command while no daemon runs: the data folder is locked as long.
+#[derive(Debug)]
+pub struct Session {
+    accounts: Accounts,
+    _lock: InstanceLock,
+}
+
+impl Session {
+    /// Makes the data folder and the node's key if they are not there, and opens a socket. Must
+    /// be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`HomeError::Locked`] while a daemon runs: ask that one. [`AccountError::Home`],
+    /// [`AccountError::Socket`].
+    pub fn open(home: &Home) -> Result<Self, AccountError> {
+        let home = Home::open(home.dir())?;
+        let lock = home.lock()?;
+        let key = home.node_key()?;
+        // An IPv6 socket reaches both worlds, but not every machine has IPv6.
+        let bind = |ip| Endpoint::bind(&key, (ip, 0).into(), EndpointConfig::dial_only());
+        let endpoint = bind(std::net::IpAddr::from(Ipv6Addr::UNSPECIFIED))
+            .or_else(|_| bind(Ipv4Addr::UNSPECIFIED.into()))?;
+        Ok(Self { accounts: Accounts::new(home, endpoint, LoginMetrics::default()), _lock: lock })
+    }
+
+    /// As [`Accounts::register`].
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn register(&self, account: RegisterAccount) -> Result<Joined, AccountError> {
+        self.accounts.register(account).await
+    }
+
+    /// As [`Accounts::login`].
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn login(&self, account: LoginAccount) -> Result<Joined, AccountError> {
+        self.accounts.login(account).await
+    }
+
+    /// Takes leave of the login service.
+    pub async fn close(self) {
+        self.accounts.endpoint.close(CloseReason::Done).await;
+    }
+}
+
+/// Who a node is, by what its data folder holds. The signature of the credential is not checked:
+/// the folder is the user's own.
+///
+/// # Errors
+/// [`HomeError`].
+pub fn identity(home: &Home, node: NodeId) -> Result<Identity, HomeError> {
+    let credential = home.credential()?;
+    let claimed = credential.as_ref().map(SignedCredential::unverified);
+    Ok(Identity {
+        node,
+        name: claimed.map(|claimed| claimed.name.clone()),
+        credential_expires: claimed.map(|claimed| claimed.expires.0),
+        ticket: home.ticket()?.map(|ticket| ticket.to_string()),
+        data_dir: home.dir().to_owned(),
+    })
+}
+
+/// The word that a failure is counted under.
+fn reason(error: &LoginError) -> &'static str {
+    match error {
+        LoginError::Refused(LoginRefusal::RateLimited { .. }) => "rate-limited",
+        LoginError::Refused(_) => "refused",
+        LoginError::Unreachable { .. } => "unreachable",
+        LoginError::WrongService { .. } => "wrong-service",
+        LoginError::BadReply(_) | LoginError::BadCredential(_) => "bad-reply",
+        _ => "local",
+    }
+}
