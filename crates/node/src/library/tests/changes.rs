@@ -1,0 +1,110 @@
+//! Changes that the operating system reports.
+
+use super::{Place, content, paths, watching};
+use crate::library::{Library, LibraryChange};
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// Waits until everything that was announced comes to this.
+async fn until(
+    changes: &mut broadcast::Receiver<Arc<LibraryChange>>,
+    mut done: impl FnMut(&LibraryChange) -> bool,
+) {
+    let mut all = LibraryChange::default();
+    while !done(&all) {
+        let change = changes.recv().await.unwrap();
+        all.added.extend(change.added.iter().cloned());
+        all.removed.extend(change.removed.iter().copied());
+    }
+}
+
+async fn watched(place: &Place) -> Library {
+    let library = place.open_with(watching()).await;
+    library.add_share(&place.share()).await.unwrap();
+    place.scan(&library).await;
+    assert_eq!(super::problem(&library, &place.share()), None);
+    library
+}
+
+#[tokio::test]
+async fn a_new_a_changed_and_a_deleted_file_are_noticed() {
+    let place = Place::new();
+    place.write("folder/stays", "stays");
+    place.write("folder/changes", "before");
+    place.write("folder/goes", "goes");
+    let library = watched(&place).await;
+    let scans = library.stats().scans;
+    let mut changes = library.changes();
+
+    place.write("folder/comes", "comes");
+    place.write("folder/changes", "after that");
+    std::fs::remove_file(place.at("folder/goes")).unwrap();
+
+    let [comes, after] = ["comes", "after that"].map(content);
+    until(&mut changes, |all| {
+        let added = |content| all.added.iter().any(|file| file.content == content);
+        let gone = ["before", "goes"].map(content);
+        added(comes) && added(after) && gone.iter().all(|it| all.removed.contains(it))
+    })
+    .await;
+    assert_eq!(
+        paths(&library).await,
+        ["music/folder/changes", "music/folder/comes", "music/folder/stays"]
+    );
+    assert_eq!(library.stats().scans, scans, "only the folder was scanned");
+    library.close().await;
+}
+
+#[tokio::test]
+async fn a_new_folder_is_noticed_with_all_that_is_in_it() {
+    let place = Place::new();
+    let library = watched(&place).await;
+    let mut changes = library.changes();
+
+    std::fs::create_dir_all(place.root().join("album/disc 1")).unwrap();
+    std::fs::write(place.root().join("album/disc 1/song"), "song").unwrap();
+    std::fs::rename(place.root().join("album"), place.at("album")).unwrap();
+    until(&mut changes, |all| !all.added.is_empty()).await;
+    assert_eq!(paths(&library).await, ["music/album/disc 1/song"]);
+
+    place.write("album/disc 1/another", "another");
+    until(&mut changes, |all| !all.added.is_empty()).await;
+    assert_eq!(library.status().files, 2);
+    library.close().await;
+}
+
+#[tokio::test]
+async fn a_moved_folder_is_noticed_and_not_read_again() {
+    let place = Place::new();
+    place.write("old/a", "a");
+    place.write("old/deep/b", "b");
+    let library = watched(&place).await;
+    let mut changes = library.changes();
+
+    place.rename("old", "new");
+
+    until(&mut changes, |all| all.added.len() >= 2).await;
+    place.scan(&library).await;
+    assert_eq!(paths(&library).await, ["music/new/a", "music/new/deep/b"]);
+    assert_eq!(library.stats().files_hashed, 2);
+    library.close().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_replaced_by_another_is_looked_at_wholly() {
+    let place = Place::new();
+    place.write("a/deep/file", "first");
+    let library = watched(&place).await;
+    let mut changes = library.changes();
+    let other = place.root().join("other/deep");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(other.join("file"), "second one").unwrap();
+
+    place.rename("a", "../away");
+    std::fs::rename(place.root().join("other"), place.at("a")).unwrap();
+
+    until(&mut changes, |all| all.removed.contains(&content("first"))).await;
+    place.scan(&library).await;
+    assert!(library.locate(&content("second one")).await.unwrap().is_some());
+    library.close().await;
+}
