@@ -1,6 +1,7 @@
 //! The daemon: drives the overlay and the swarm over the network; share library, transfers and
 //! the local API.
 
+pub mod account;
 pub mod api;
 pub mod config;
 pub mod home;

@@ -1,0 +1,116 @@
+//! The beginning and the end of a file on disk.
+
+use super::disk::Disk;
+use super::journal::{Journal, Record, Stage};
+use super::names::{create_part, free_name, rename_new, sync_dir};
+use super::partial::Partial;
+use super::view::human_bytes;
+use skein_swarm::{RunSet, bytes_of};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How often the name may be snatched away before the end is put off.
+const NAME_TRIES: u32 = 16;
+
+/// Bytes that a file of this size still needs.
+pub(super) fn missing_bytes(size: u64, here: &RunSet) -> u64 {
+    size - here.iter().map(|run| bytes_of(run, size).len()).sum::<u64>().min(size)
+}
+
+/// Says that a folder has no room, if so.
+pub(super) fn check_room(disk: &dyn Disk, dir: &Path, needed: u64) -> io::Result<()> {
+    let free = disk.free_space(dir)?;
+    if free >= needed {
+        return Ok(());
+    }
+    let (needed, free) = (human_bytes(needed), human_bytes(free));
+    let why = format!("the disk is full: {needed} are needed, {free} are free");
+    Err(io::Error::new(io::ErrorKind::StorageFull, why))
+}
+
+/// Makes the files of a download whose length has just been proven, or opens them again.
+pub(super) fn allocate(
+    disk: &dyn Disk,
+    journal: &Journal,
+    record: &mut Record,
+    size: u64,
+) -> io::Result<Partial> {
+    std::fs::create_dir_all(&record.dir)?;
+    let here = record.runs();
+    check_room(disk, &record.dir, missing_bytes(size, &here))?;
+    let path = match &record.part {
+        Some(path) => path.clone(),
+        None => {
+            let path = create_part(&record.dir, &record.name)?;
+            record.part = Some(path.clone());
+            path
+        }
+    };
+    record.size = Some(size);
+    journal.save(record)?;
+    Partial::open(disk, &path, &journal.outboard(&record.content), size, here)
+}
+
+/// What became of a download between two runs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It goes on with what the record says.
+    AsRecorded,
+    /// Its bytes are gone.
+    Gone,
+    /// It had been completed; only the record does not say so yet.
+    Complete,
+}
+
+/// Looks whether the files of a record are what it says.
+pub(super) fn inspect(record: &Record, journal: &Journal) -> Found {
+    let has_length = |path: &Option<PathBuf>| {
+        let length = path.as_ref().and_then(|path| path.metadata().ok()).map(|meta| meta.len());
+        length.is_some() && length == record.size
+    };
+    if has_length(&record.part) && journal.outboard(&record.content).exists() {
+        Found::AsRecorded
+    } else if record.stage == Stage::Naming && has_length(&record.target) {
+        Found::Complete
+    } else {
+        Found::Gone
+    }
+}
+
+/// Gives a complete file its name: one that is free, in one step, after every byte is on disk.
+pub(super) fn finish(partial: &Partial, journal: &Journal, record: &mut Record) -> io::Result<()> {
+    let runs = partial.sync()?;
+    record.set_runs(&runs);
+    let mut part = partial.path.clone();
+    for _ in 0..NAME_TRIES {
+        let target = free_name(&record.dir, &record.name)?;
+        // The name is on record before it is used: after a crash in between, the file is known.
+        record.stage = Stage::Naming;
+        record.target = Some(target.clone());
+        journal.save(record)?;
+        match rename_new(&part, &target) {
+            Ok(()) => {
+                sync_dir(&record.dir)?;
+                record.stage = Stage::Done;
+                record.part = None;
+                return journal.save(record);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                part = move_beside(&part, record)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "somebody takes every free name"))
+}
+
+/// Copies a partial file to the folder that it goes to, on another disk.
+fn move_beside(part: &Path, record: &mut Record) -> io::Result<PathBuf> {
+    let copy = create_part(&record.dir, &record.name)?;
+    std::fs::copy(part, &copy)?;
+    std::fs::File::open(&copy)?.sync_all()?;
+    std::fs::remove_file(part)?;
+    record.part = Some(copy.clone());
+    Ok(copy)
+}

@@ -1,0 +1,475 @@
+//! Transfers: downloads from many sources at once, every 16 KiB verified before it is written;
+//! and uploads of what this node shares, has downloaded, or is downloading.
+//!
+//! ```text
+//!   Transfers   the list of downloads; incoming requests         mod
+//!   Task        one download: swarm, network and disk together   task, fetch, view
+//!   Uploader    one stream for each request                      upload
+//!   Partial     bytes and hash tree of a download on disk        partial, disk, finish, names
+//!   Journal     what a restart needs to know                     journal
+//! ```
+//!
+//! What a download asks of whom is decided by [`skein_swarm`]; this module does it.
+
+mod disk;
+mod fetch;
+mod finish;
+mod journal;
+mod names;
+mod partial;
+mod ranges;
+mod store;
+mod task;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod view;
+
+pub use disk::{Disk, LocalDisk, WritableFile};
+pub use store::{ContentStore, Membership, SourceFinder, StoredFile};
+pub use upload::UploadStats;
+
+use crate::api::types::{Download, DownloadState, Source};
+use finish::{Found, inspect};
+use journal::{Journal, Record, Stage};
+use skein_net::{Connection, Endpoint, Stream};
+use skein_proto::ContentId;
+use skein_proto::fetch::{FetchRequest, GROUP_BYTES};
+use skein_swarm::{Order, UploadConfig, bytes_of};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use task::{Command, PartialSlot, Shared, Task};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use upload::{Served, Uploader};
+
+/// Downloads that may run at the same time. Each of them keeps two files open and may hold some
+/// megabytes of bytes that wait to be written.
+const MAX_RUNNING: usize = 256;
+
+/// Commands that may wait for a download to take them in.
+const COMMANDS_WAITING: usize = 16;
+
+/// Why a download does not start, or is not found.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The folder cannot be written to: the caller should choose another one.
+    #[error("cannot download to {dir}: {source}")]
+    Destination {
+        /// The folder.
+        dir: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// The folder is not an absolute path, so it is not clear where it is: the caller's fault.
+    #[error("{0} is not an absolute path")]
+    NotAbsolute(PathBuf),
+    /// The content is that of an empty file.
+    #[error("an empty file needs no download")]
+    Empty,
+    /// Too many downloads run: the caller should wait for one to end, or cancel one.
+    #[error("{0} downloads are running already")]
+    TooMany(usize),
+    /// There is no such download.
+    #[error("there is no download number {0}")]
+    NotFound(u64),
+    /// The data folder cannot be read or written: the machine's fault.
+    #[error("cannot keep a record of downloads: {0}")]
+    Journal(#[source] io::Error),
+}
+
+/// Settings of transfers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransferConfig {
+    /// Slots and queue of the upload side.
+    pub upload: UploadConfig,
+    /// Whether those without a credential are served, after all members. By default they are not.
+    pub serve_guests: bool,
+    /// In which order the parts of a file are fetched.
+    pub order: Order,
+}
+
+/// What transfers are built from.
+pub struct TransferParts {
+    /// The network.
+    pub endpoint: Endpoint,
+    /// The folder for what a restart needs to know, such as `DATA/downloads`.
+    pub journal_dir: PathBuf,
+    /// What is shared.
+    pub store: Arc<dyn ContentStore>,
+    /// Finds more sources.
+    pub finder: Arc<dyn SourceFinder>,
+    /// Who this node is.
+    pub membership: Arc<dyn Membership>,
+    /// Where downloads go; [`LocalDisk`] but in tests.
+    pub disk: Arc<dyn Disk>,
+    /// Settings.
+    pub config: TransferConfig,
+}
+
+/// All transfers of a node.
+///
+/// Dropping it ends all of them at once, as if the process had been killed; [`Transfers::stop`]
+/// puts on record what has come so far.
+pub struct Transfers {
+    shared: Arc<Shared>,
+    uploader: Uploader,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next_id: u64,
+    entries: BTreeMap<u64, Entry>,
+    by_content: HashMap<ContentId, u64>,
+    tasks: JoinSet<()>,
+}
+
+struct Entry {
+    content: ContentId,
+    view: watch::Sender<Download>,
+    commands: Option<mpsc::Sender<Command>>,
+    slot: PartialSlot,
+}
+
+impl Entry {
+    fn is_over(&self) -> bool {
+        self.view.borrow().state.is_final()
+    }
+}
+
+impl Transfers {
+    /// Reads what is on record and goes on with the downloads that were not over. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`TransferError::Journal`] if the folder cannot be read or made.
+    pub fn new(parts: TransferParts) -> Result<Self, TransferError> {
+        let journal = Journal::open(parts.journal_dir).map_err(TransferError::Journal)?;
+        let records = journal.load().map_err(TransferError::Journal)?;
+        let uploader = Uploader::new(
+            parts.store,
+            Arc::clone(&parts.membership),
+            parts.config.upload,
+            parts.config.serve_guests,
+        );
+        let shared = Arc::new(Shared {
+            endpoint: parts.endpoint,
+            journal,
+            disk: parts.disk,
+            finder: parts.finder,
+            membership: parts.membership,
+            order: parts.config.order,
+        });
+        let transfers = Self { shared, uploader, state: Mutex::default() };
+        {
+            let mut state = transfers.lock();
+            for record in records {
+                state.next_id = state.next_id.max(record.id);
+                transfers.restore(&mut state, record);
+            }
+        }
+        Ok(transfers)
+    }
+
+    /// Fetches a content into a folder, which is made if it is missing. Returns the number of the
+    /// download, which is the one that runs already if there is one of this content; one that was
+    /// cancelled or failed goes on.
+    ///
+    /// # Errors
+    /// [`TransferError`] says why it does not start.
+    pub async fn start(
+        &self,
+        content: ContentId,
+        name_hint: &str,
+        sources: Vec<Source>,
+        dir: &Path,
+    ) -> Result<u64, TransferError> {
+        if *content.as_bytes() == *blake3::hash(b"").as_bytes() {
+            return Err(TransferError::Empty);
+        }
+        check_destination(dir).await?;
+        let mut state = self.lock();
+        if let Some(id) = state.by_content.get(&content).copied() {
+            match self.go_on(&mut state, id, &sources, dir)? {
+                Some(id) => return Ok(id),
+                // It was complete once, and its file is gone.
+                None => self.forget(&mut state, id),
+            }
+        }
+        state.next_id += 1;
+        let mut record = Record {
+            id: state.next_id,
+            content,
+            name: names::sanitise(name_hint, &content.short()),
+            dir: dir.to_owned(),
+            stage: Stage::Active,
+            size: None,
+            part: None,
+            target: None,
+            verified: Vec::new(),
+            sources: Vec::new(),
+        };
+        record.set_sources(&sources);
+        self.check_running(&state)?;
+        self.shared.journal.save(&record).map_err(TransferError::Journal)?;
+        let id = record.id;
+        self.spawn(&mut state, record, sources);
+        Ok(id)
+    }
+
+    /// Tells a download of more sources. It does nothing if there is none of this content, or it
+    /// is over.
+    pub fn add_sources(&self, content: &ContentId, sources: Vec<Source>) {
+        let state = self.lock();
+        let entry = state.by_content.get(content).and_then(|id| state.entries.get(id));
+        if let Some(commands) = entry.and_then(|entry| entry.commands.as_ref()) {
+            // A download that is too busy to listen has sources, and it asks when it needs more.
+            let _ = commands.try_send(Command::AddSources(sources));
+        }
+    }
+
+    /// All downloads, by their numbers.
+    pub fn list(&self) -> Vec<Download> {
+        self.lock().entries.values().map(|entry| entry.view.borrow().clone()).collect()
+    }
+
+    /// A download, now and whenever it changes.
+    pub fn watch(&self, id: u64) -> Option<watch::Receiver<Download>> {
+        self.lock().entries.get(&id).map(|entry| entry.view.subscribe())
+    }
+
+    /// Calls a download off. What was fetched is kept for a later try.
+    ///
+    /// # Errors
+    /// [`TransferError::NotFound`].
+    pub async fn cancel(&self, id: u64) -> Result<(), TransferError> {
+        let (commands, mut view) = {
+            let state = self.lock();
+            let entry = state.entries.get(&id).ok_or(TransferError::NotFound(id))?;
+            (entry.commands.clone(), entry.view.subscribe())
+        };
+        if let Some(commands) = commands {
+            // If it does not listen any more it is over.
+            let _ = commands.send(Command::Cancel).await;
+        }
+        // It fails only when the whole manager is dropped.
+        let _ = view.wait_for(|view| view.state.is_final()).await;
+        Ok(())
+    }
+
+    /// Downloads that run.
+    pub fn running(&self) -> usize {
+        self.lock().entries.values().filter(|entry| !entry.is_over()).count()
+    }
+
+    /// Serves a request that came on a stream of a connection, to its end. It runs as long as the
+    /// upload does: the caller gives it a task of its own.
+    pub async fn handle_stream(
+        &self,
+        connection: &Connection,
+        request: FetchRequest,
+        stream: Stream,
+    ) {
+        let own = self.own(&request.content);
+        self.uploader.serve(connection, request, stream, own).await;
+    }
+
+    /// Counts of the upload side.
+    pub fn upload_stats(&self) -> UploadStats {
+        self.uploader.stats()
+    }
+
+    /// Ends all downloads for this run of the daemon, and puts on record what they have.
+    pub async fn stop(&self) {
+        let (commands, mut tasks) = {
+            let mut state = self.lock();
+            let commands: Vec<_> =
+                state.entries.values_mut().filter_map(|entry| entry.commands.take()).collect();
+            (commands, std::mem::take(&mut state.tasks))
+        };
+        for commands in commands {
+            let _ = commands.send(Command::Stop).await;
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that holds it can leave it half-changed by a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_running(&self, state: &State) -> Result<(), TransferError> {
+        let running = state.entries.values().filter(|entry| !entry.is_over()).count();
+        if running < MAX_RUNNING { Ok(()) } else { Err(TransferError::TooMany(running)) }
+    }
+
+    /// Goes on with a known download; `None` if it has to begin anew.
+    fn go_on(
+        &self,
+        state: &mut State,
+        id: u64,
+        sources: &[Source],
+        dir: &Path,
+    ) -> Result<Option<u64>, TransferError> {
+        let Some(entry) = state.entries.get(&id) else { return Ok(None) };
+        let shown = entry.view.borrow().clone();
+        if !shown.state.is_final() {
+            if let Some(commands) = &entry.commands {
+                let _ = commands.try_send(Command::AddSources(sources.to_vec()));
+            }
+            return Ok(Some(id));
+        }
+        if shown.state == DownloadState::Done {
+            let length = shown.path.metadata().ok().map(|meta| meta.len());
+            return Ok((length.is_some() && length == shown.size).then_some(id));
+        }
+        let Ok(mut record) = self.shared.journal.get(&shown.content) else { return Ok(None) };
+        self.check_running(state)?;
+        record.stage = Stage::Active;
+        record.dir = dir.to_owned();
+        record.target = None;
+        if inspect(&record, &self.shared.journal) == Found::Gone {
+            record.begin_anew();
+        }
+        self.shared.journal.save(&record).map_err(TransferError::Journal)?;
+        self.spawn(state, record, sources.to_vec());
+        Ok(Some(id))
+    }
+
+    fn forget(&self, state: &mut State, id: u64) {
+        if let Some(entry) = state.entries.remove(&id) {
+            state.by_content.remove(&entry.content);
+            self.shared.journal.forget(&entry.content);
+        }
+    }
+
+    /// Takes in what is on record.
+    fn restore(&self, state: &mut State, mut record: Record) {
+        if !matches!(record.stage, Stage::Active | Stage::Naming) {
+            let entry = Entry::new(&record);
+            state.by_content.insert(record.content, record.id);
+            state.entries.insert(record.id, entry);
+            return;
+        }
+        match inspect(&record, &self.shared.journal) {
+            Found::AsRecorded => record.stage = Stage::Active,
+            Found::Complete => {
+                record.stage = Stage::Done;
+                record.part = None;
+                if let Err(error) = self.shared.journal.save(&record) {
+                    tracing::warn!(%error, "cannot put a download on record");
+                }
+                return self.restore(state, record);
+            }
+            Found::Gone => record.begin_anew(),
+        }
+        self.spawn(state, record, Vec::new());
+    }
+
+    fn spawn(&self, state: &mut State, record: Record, sources: Vec<Source>) {
+        let (commands, receiver) = mpsc::channel(COMMANDS_WAITING);
+        let id = record.id;
+        state.by_content.insert(record.content, id);
+        let entry = state.entries.entry(id).or_insert_with(|| Entry::new(&record));
+        entry.view.send_replace(record.as_shown());
+        entry.commands = Some(commands.clone());
+        let task = Task::new(
+            Arc::clone(&self.shared),
+            record,
+            Arc::clone(&entry.slot),
+            entry.view.clone(),
+        );
+        if !sources.is_empty() {
+            // The channel has just been made and is empty.
+            let _ = commands.try_send(Command::AddSources(sources));
+        }
+        while state.tasks.try_join_next().is_some() {}
+        state.tasks.spawn(task.run(receiver));
+    }
+
+    /// What this node has downloaded, or is downloading.
+    fn own(&self, content: &ContentId) -> Option<Served> {
+        let state = self.lock();
+        let entry = state.entries.get(state.by_content.get(content)?)?;
+        if let Some(partial) = &*entry.slot.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Some(Served::Part(Arc::clone(partial)));
+        }
+        let shown = entry.view.borrow();
+        let size = shown.size.filter(|_| shown.state == DownloadState::Done)?;
+        let outboard = (size > GROUP_BYTES).then(|| self.shared.journal.outboard(content));
+        Some(Served::Whole(StoredFile { path: shown.path.clone(), size, outboard }))
+    }
+}
+
+impl Entry {
+    fn new(record: &Record) -> Self {
+        Self {
+            content: record.content,
+            view: watch::Sender::new(record.as_shown()),
+            commands: None,
+            slot: PartialSlot::default(),
+        }
+    }
+}
+
+impl Record {
+    /// The file that it becomes, or became.
+    fn shown_path(&self) -> PathBuf {
+        match (&self.stage, &self.target) {
+            (Stage::Done | Stage::Naming, Some(target)) => target.clone(),
+            _ => self.dir.join(&self.name),
+        }
+    }
+
+    /// How it is shown while no task runs.
+    fn as_shown(&self) -> Download {
+        let verified = self
+            .size
+            .map_or(0, |size| self.runs().iter().map(|run| bytes_of(run, size).len()).sum());
+        Download {
+            id: self.id,
+            content: self.content,
+            name: self.name.clone(),
+            path: self.shown_path(),
+            state: self.stage.state(),
+            size: self.size,
+            verified,
+            resumed: 0,
+            rate: 0,
+            sources_active: 0,
+            sources_known: 0,
+            trouble: Vec::new(),
+        }
+    }
+
+    /// Its bytes are gone: nothing of it is here.
+    fn begin_anew(&mut self) {
+        self.stage = Stage::Active;
+        self.size = None;
+        self.part = None;
+        self.target = None;
+        self.verified = Vec::new();
+    }
+}
+
+/// Makes the folder, if it is missing, and sees whether a file can be made in it.
+async fn check_destination(dir: &Path) -> Result<(), TransferError> {
+    if !dir.is_absolute() {
+        return Err(TransferError::NotAbsolute(dir.to_owned()));
+    }
+    let wanted = dir.to_owned();
+    let check = move || {
+        std::fs::create_dir_all(&wanted)?;
+        tempfile::tempfile_in(&wanted).map(drop)
+    };
+    let checked = tokio::task::spawn_blocking(check).await;
+    checked
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+        .map_err(|source| TransferError::Destination { dir: dir.to_owned(), source })
+}

@@ -1,0 +1,188 @@
+//! The names of downloaded files: strangers chose them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the name of a file that is not complete yet ends with.
+pub(super) const PART_SUFFIX: &str = ".skein-part";
+
+/// The longest name of a file, in bytes of UTF-8, on the usual file systems.
+const NAME_MAX: usize = 255;
+
+/// Room for " (9999)" and [`PART_SUFFIX`], so that those names are not too long either.
+const RESERVED: usize = 7 + PART_SUFFIX.len();
+
+/// How many names are tried before giving up.
+const MAX_TRIES: u32 = 9_999;
+
+/// A name that is safe in any folder: one path part, printable, no device of Windows, at most 255
+/// bytes with all that is added to it. The name of a nameless file is `fallback`.
+pub(super) fn sanitise(hint: &str, fallback: &str) -> String {
+    let last = hint.rsplit(['/', '\\']).next().unwrap_or_default();
+    let is_bad = |c: char| c.is_control() || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*');
+    let is_invisible = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let clean: String = last
+        .chars()
+        .filter(|&c| !is_invisible(c))
+        .map(|c| if is_bad(c) { '_' } else { c })
+        .collect();
+    // Windows drops dots and blanks at the end; a dot in front would hide the file.
+    let clean = clean.trim().trim_end_matches(['.', ' ']).trim_start_matches('.');
+    let (stem, extension) = split(clean);
+    let extension = if extension.len() > 32 { "" } else { extension };
+    let stem = if extension.is_empty() { clean } else { stem };
+    let stem = truncated(stem, NAME_MAX - RESERVED - extension.len());
+    if stem.is_empty() {
+        return fallback.to_owned();
+    }
+    if is_device(stem) { format!("_{stem}{extension}") } else { format!("{stem}{extension}") }
+}
+
+/// The names that Windows keeps for devices, whatever extension follows.
+fn is_device(stem: &str) -> bool {
+    let stem = stem.split('.').next().unwrap_or(stem).trim_end().to_ascii_uppercase();
+    let numbered = |prefix: &str| {
+        stem.strip_prefix(prefix).is_some_and(|rest| matches!(rest.as_bytes(), [b'0'..=b'9']))
+    };
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
+}
+
+/// The name before its extension, and the extension with its dot.
+fn split(name: &str) -> (&str, &str) {
+    match name.rfind('.') {
+        Some(dot) if dot > 0 => name.split_at(dot),
+        _ => (name, ""),
+    }
+}
+
+fn truncated(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(limit);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// `name.ext`, `name (1).ext`, `name (2).ext` and so on.
+fn alternatives(name: &str) -> impl Iterator<Item = String> {
+    let (stem, extension) = split(name);
+    let (stem, extension) = (stem.to_owned(), extension.to_owned());
+    let first = std::iter::once(name.to_owned());
+    first.chain((1..=MAX_TRIES).map(move |number| format!("{stem} ({number}){extension}")))
+}
+
+/// Makes the file that a download is written to, under a name that nobody else uses.
+pub(super) fn create_part(dir: &Path, name: &str) -> io::Result<PathBuf> {
+    for name in alternatives(name) {
+        let path = dir.join(name + PART_SUFFIX);
+        match std::fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "there are too many files of that name"))
+}
+
+/// The first name in `dir` that is free at present.
+pub(super) fn free_name(dir: &Path, name: &str) -> io::Result<PathBuf> {
+    for name in alternatives(name) {
+        let path = dir.join(name);
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "there are too many files of that name"))
+}
+
+/// Renames a file in one step, and never over another.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if the name was taken in the meantime.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Some file systems know no such flag; a link cannot replace anything either.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            done => return done.map_err(Into::into),
+        }
+    }
+    std::fs::hard_link(from, to)?;
+    std::fs::remove_file(from)
+}
+
+/// Makes the names in a folder survive a crash.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    std::fs::File::open(dir)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = dir;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_folder_nor_hide_nor_be_a_device() {
+        for (hint, name) in [
+            ("song.mp3", "song.mp3"),
+            ("../../etc/passwd", "passwd"),
+            ("C:\\Windows\\evil.exe", "evil.exe"),
+            ("..", "file"),
+            ("", "file"),
+            ("dir/", "file"),
+            (".bashrc", "bashrc"),
+            ("a\u{1b}[31m\nb", "a_[31m_b"),
+            ("evil\u{202e}gpj.exe", "evilgpj.exe"),
+            ("what?.txt", "what_.txt"),
+            ("con.txt", "_con.txt"),
+            ("LPT1", "_LPT1"),
+            ("trailing. . ", "trailing"),
+            ("音楽.flac", "音楽.flac"),
+        ] {
+            assert_eq!(sanitise(hint, "file"), name, "{hint:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_extension() {
+        let name = sanitise(&format!("{}.flac", "ä".repeat(300)), "file");
+        assert!(name.ends_with("ä.flac"), "{name}");
+        assert!(name.len() + RESERVED <= NAME_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn no_hint_makes_a_dangerous_name(hint in "\\PC{0,400}|[./\\\\a-c\u{0}-\u{1f}]{0,40}") {
+            let name = sanitise(&hint, "file");
+            prop_assert!(!name.is_empty() && name.len() + RESERVED <= NAME_MAX);
+            prop_assert!(!name.contains(['/', '\\', '\0']) && name != "." && name != "..");
+            prop_assert!(!name.chars().any(char::is_control));
+        }
+    }
+
+    #[test]
+    fn a_taken_name_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("a.txt"), "old").unwrap();
+        std::fs::write(path("new"), "new").unwrap();
+        let taken = rename_new(&path("new"), &path("a.txt")).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        let free = free_name(dir.path(), "a.txt").unwrap();
+        assert_eq!(free, path("a (1).txt"));
+        rename_new(&path("new"), &free).unwrap();
+        assert_eq!(std::fs::read(path("a.txt")).unwrap(), b"old");
+        assert_eq!(std::fs::read(free).unwrap(), b"new");
+        assert!(!path("new").exists());
+    }
+}

@@ -1,0 +1,50 @@
+//! What transfers need of the rest of the daemon.
+
+use crate::api::types::Source;
+use futures_util::future::BoxFuture;
+use skein_proto::{ContentId, NodeId, SignedCredential, UnixTime};
+use std::path::PathBuf;
+
+/// A whole file that can be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its length in bytes when it was hashed.
+    pub size: u64,
+    /// Where its hash tree is, in the post-order layout of `bao-tree` over chunk groups of
+    /// 16 KiB; `None` for a file of one chunk group, which needs none.
+    pub outboard: Option<PathBuf>,
+}
+
+/// Knows the files that this node shares.
+pub trait ContentStore: Send + Sync + 'static {
+    /// The file with this content, if it is shared.
+    fn locate<'a>(&'a self, content: &'a ContentId) -> BoxFuture<'a, Option<StoredFile>>;
+
+    /// A file turned out to be gone, or to have other bytes than it had.
+    fn changed(&self, content: &ContentId, file: &StoredFile);
+}
+
+/// Finds sources; the daemon searches the overlay for the content.
+pub trait SourceFinder: Send + Sync + 'static {
+    /// Everybody who is said to have it.
+    fn find<'a>(&'a self, content: &'a ContentId) -> BoxFuture<'a, Vec<Source>>;
+}
+
+/// Who this node is, and how it tells members from strangers.
+pub trait Membership: Send + Sync + 'static {
+    /// What this node shows to those whom it asks.
+    fn credential(&self) -> Option<SignedCredential>;
+
+    /// The key of the login service that signs credentials, once a network is set.
+    fn login_key(&self) -> Option<NodeId>;
+
+    /// Calendar time.
+    fn now(&self) -> UnixTime;
+
+    /// How much a member deserves to be served before others; the higher the sooner.
+    fn rank(&self, _member: &NodeId) -> u32 {
+        0
+    }
+}

@@ -1,0 +1,594 @@
+//! One download: drives the swarm's decisions over the network and the disk.
+
+use super::disk::{Disk, is_full};
+use super::fetch::{Asked, FetchError, Offer, Sink, fetch, probe};
+use super::finish::{allocate, check_room, finish, missing_bytes};
+use super::journal::{Journal, Record, Stage};
+use super::partial::{Batch, Partial};
+use super::store::{Membership, SourceFinder};
+use super::view::{RecentRate, Trouble};
+use crate::api::types::{Download, DownloadState, Source};
+use skein_net::{Endpoint, StreamError};
+use skein_proto::fetch::ByteRange;
+use skein_proto::{Instant, NodeId};
+use skein_swarm::{Failure, Input, Order, Output, RequestId, RunSet, Situation};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant as Clock;
+
+/// How many events may wait for the download to take them in: at most 8 MiB of verified bytes.
+const EVENTS_WAITING: usize = 32;
+
+/// After how many bytes, and after what time, what was written is flushed and confirmed: this
+/// much may have to be fetched again after a crash.
+const CONFIRM_BYTES: u64 = 64 * 1024 * 1024;
+const CONFIRM_TIME: Duration = Duration::from_secs(1);
+
+/// How often a disk that refused to be written to is tried again.
+const DISK_RETRY: Duration = Duration::from_secs(2);
+
+/// How often progress is shown at most.
+const SHOW_TIME: Duration = Duration::from_millis(200);
+
+/// How long a search for more sources may take.
+const FIND_TIME: Duration = Duration::from_secs(60);
+
+/// Sources whose addresses are kept, as many as the swarm takes in.
+const MAX_SOURCES: usize = 256;
+
+/// What all downloads share.
+pub(super) struct Shared {
+    pub endpoint: Endpoint,
+    pub journal: Journal,
+    pub disk: Arc<dyn Disk>,
+    pub finder: Arc<dyn SourceFinder>,
+    pub membership: Arc<dyn Membership>,
+    pub order: Order,
+}
+
+/// What a download is told from outside.
+#[derive(Debug)]
+pub(super) enum Command {
+    AddSources(Vec<Source>),
+    Cancel,
+    /// Puts what is here on record and ends without a last word: the daemon is going down.
+    Stop,
+}
+
+/// What a download's own helpers report.
+#[derive(Debug)]
+pub(super) enum Event {
+    Offer(NodeId, Result<Offer, FetchError>),
+    Batch(RequestId, Batch),
+    Over(RequestId, Result<Offer, FetchError>),
+    Found(Vec<Source>),
+    Confirmed(io::Result<()>),
+}
+
+/// Where the upload side finds a download that is under way.
+pub(super) type PartialSlot = Arc<Mutex<Option<Arc<Partial>>>>;
+
+/// A request that a helper works on.
+struct Worker {
+    source: NodeId,
+    size: u64,
+    abort: AbortHandle,
+}
+
+/// One download while it runs.
+pub(super) struct Task {
+    shared: Arc<Shared>,
+    record: Record,
+    swarm: skein_swarm::Download,
+    started: Clock,
+    sources: HashMap<NodeId, Source>,
+    partial: Option<Arc<Partial>>,
+    slot: PartialSlot,
+    view: watch::Sender<Download>,
+    workers: HashMap<RequestId, Worker>,
+    helpers: JoinSet<()>,
+    events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    finding: bool,
+    /// Why nothing can be written, and when it is tried again.
+    problem: Option<(String, Clock)>,
+    complete: bool,
+    confirming: bool,
+    unconfirmed: u64,
+    confirmed_at: Clock,
+    shown_at: Clock,
+    unshown: bool,
+    resumed: u64,
+    rate: RecentRate,
+    trouble: Trouble,
+}
+
+impl Task {
+    pub fn new(
+        shared: Arc<Shared>,
+        record: Record,
+        slot: PartialSlot,
+        view: watch::Sender<Download>,
+    ) -> Self {
+        let seed = rand::random();
+        let here = record.runs();
+        let swarm = match record.size {
+            Some(size) if !here.is_empty() => {
+                skein_swarm::Download::resume(shared.order, seed, size, here)
+            }
+            _ => skein_swarm::Download::new(shared.order, seed),
+        };
+        let now = Clock::now();
+        let resumed = swarm.verified_bytes();
+        let mut task = Self {
+            shared,
+            swarm,
+            started: now,
+            sources: HashMap::new(),
+            partial: None,
+            slot,
+            view,
+            workers: HashMap::new(),
+            helpers: JoinSet::new(),
+            events: mpsc::channel(EVENTS_WAITING),
+            finding: false,
+            problem: None,
+            complete: false,
+            confirming: false,
+            unconfirmed: 0,
+            confirmed_at: now,
+            shown_at: now,
+            unshown: true,
+            resumed,
+            rate: RecentRate::default(),
+            trouble: Trouble::default(),
+            record,
+        };
+        task.add_sources(task.record.sources.clone());
+        task
+    }
+
+    /// Runs until the download is over or stopped.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        if self.swarm.size().is_some()
+            && let Some(size) = self.record.size
+        {
+            self.open_files(size).await;
+        }
+        loop {
+            self.act();
+            if self.complete && self.problem.is_none() && self.try_finish().await {
+                return;
+            }
+            self.confirm_when_due();
+            self.show(false);
+            let wake = self.next_wakeup();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::AddSources(sources)) => self.add_sources(sources),
+                    Some(Command::Cancel) => return self.end(Stage::Cancelled).await,
+                    // Nobody can give commands any more: the daemon is going down.
+                    Some(Command::Stop) | None => return self.end(Stage::Active).await,
+                },
+                Some(event) = self.events.1.recv() => self.on_event(event).await,
+                Some(_) = self.helpers.join_next(), if !self.helpers.is_empty() => {}
+                () = tokio::time::sleep_until(wake) => self.retry_when_due().await,
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        let micros = self.started.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    fn tell(&mut self, input: Input) {
+        let now = self.now();
+        self.swarm.handle(input, now);
+        self.unshown = true;
+    }
+
+    fn next_wakeup(&self) -> Clock {
+        let swarm = self.swarm.next_wakeup();
+        let swarm = swarm.map(|at| self.started + at.since(Instant::START));
+        let confirm =
+            (self.unconfirmed > 0 && !self.confirming).then_some(self.confirmed_at + CONFIRM_TIME);
+        let show = self.unshown.then_some(self.shown_at + SHOW_TIME);
+        let retry = self.problem.as_ref().map(|(_, at)| *at);
+        let far = Clock::now() + Duration::from_secs(3600);
+        [swarm, confirm, show, retry].into_iter().flatten().min().unwrap_or(far)
+    }
+
+    fn add_sources(&mut self, sources: Vec<Source>) {
+        let own = self.shared.endpoint.node_id();
+        for source in sources {
+            if source.node == own {
+                continue;
+            }
+            let node = source.node;
+            if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&node) {
+                // A later finding knows the later addresses.
+                self.sources.insert(node, source);
+                self.tell(Input::SourceFound { source: node });
+            }
+        }
+    }
+
+    /// Does what the swarm decides.
+    fn act(&mut self) {
+        loop {
+            let now = self.now();
+            let Some(output) = self.swarm.poll_output(now) else { return };
+            self.unshown = true;
+            match output {
+                Output::Probe { source } => self.start_probe(source),
+                Output::Request { id, source, range, size } => {
+                    self.start_fetch(id, source, range, size);
+                }
+                Output::Cancel { id } => {
+                    if let Some(worker) = self.workers.remove(&id) {
+                        worker.abort.abort();
+                    }
+                }
+                Output::Ban { source } => {
+                    let name = self.name_of(&source);
+                    tracing::warn!(content = %self.record.content.short(), source = %source, "a source sent wrong bytes and is not asked again");
+                    self.trouble.note(format!("{name} sent wrong bytes and is not asked again"));
+                }
+                Output::Starved => self.find_more(),
+                Output::Completed => self.complete = true,
+                // The length shows with the files that are made for it.
+                _ => {}
+            }
+        }
+    }
+
+    fn name_of(&self, node: &NodeId) -> String {
+        match self.sources.get(node) {
+            Some(source) => format!("{} ({})", source.name, node.short()),
+            None => node.short(),
+        }
+    }
+
+    fn asked(&self) -> Asked {
+        let credential = self.shared.membership.credential();
+        Asked { content: self.record.content, credential }
+    }
+
+    fn start_probe(&mut self, node: NodeId) {
+        let (endpoint, asked) = (self.shared.endpoint.clone(), self.asked());
+        let addresses = self.sources.get(&node).map(|s| s.addresses.clone()).unwrap_or_default();
+        let events = self.events.0.clone();
+        self.helpers.spawn(async move {
+            let result = async {
+                let connection = endpoint.connect(node, &addresses).await?;
+                probe(&connection, &asked).await
+            };
+            // Nobody listens when the download is over.
+            let result = result.await;
+            let _ = events.send(Event::Offer(node, result)).await;
+        });
+    }
+
+    fn start_fetch(&mut self, id: RequestId, node: NodeId, range: ByteRange, size: u64) {
+        let (endpoint, asked) = (self.shared.endpoint.clone(), self.asked());
+        let addresses = self.sources.get(&node).map(|s| s.addresses.clone()).unwrap_or_default();
+        let sink = Sink { request: id, events: self.events.0.clone() };
+        let abort = self.helpers.spawn(async move {
+            let result = async {
+                let connection = endpoint.connect(node, &addresses).await?;
+                connection.widen_for_transfer();
+                fetch(&connection, &asked, range, size, &sink).await
+            };
+            let result = result.await;
+            let _ = sink.events.send(Event::Over(id, result)).await;
+        });
+        self.workers.insert(id, Worker { source: node, size, abort });
+    }
+
+    fn find_more(&mut self) {
+        if std::mem::replace(&mut self.finding, true) {
+            return;
+        }
+        let (finder, content) = (Arc::clone(&self.shared.finder), self.record.content);
+        let events = self.events.0.clone();
+        self.helpers.spawn(async move {
+            let found = tokio::time::timeout(FIND_TIME, finder.find(&content)).await;
+            let _ = events.send(Event::Found(found.unwrap_or_default())).await;
+        });
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Offer(source, Ok(Offer { size, have })) => {
+                self.tell(Input::Has { source, size, have });
+            }
+            Event::Offer(source, Err(error)) => {
+                let failure = error.failure();
+                self.note(&source, &error);
+                self.tell(Input::ProbeFailed { source, failure });
+            }
+            Event::Batch(request, batch) => self.store(request, batch).await,
+            Event::Over(request, result) => {
+                let Some(worker) = self.workers.remove(&request) else { return };
+                match result {
+                    Ok(Offer { size, have }) => {
+                        self.tell(Input::Failed { request, failure: Failure::Local });
+                        self.tell(Input::Has { source: worker.source, size, have });
+                    }
+                    Err(error) => {
+                        self.note(&worker.source, &error);
+                        self.tell(Input::Failed { request, failure: error.failure() });
+                    }
+                }
+            }
+            Event::Found(sources) => {
+                self.finding = false;
+                self.add_sources(sources);
+            }
+            Event::Confirmed(result) => self.on_confirmed(result),
+        }
+    }
+
+    fn note(&mut self, source: &NodeId, error: &FetchError) {
+        match error {
+            // A queue is no trouble; that all are busy shows in the state.
+            FetchError::Busy { .. } => {}
+            // It is told when the swarm bans the source, with the reason here in the log.
+            FetchError::WrongBytes(why) => tracing::info!(source = %source, why, "wrong bytes"),
+            FetchError::Stream(StreamError::Connection(_)) | FetchError::CutShort => {
+                let name = self.name_of(source);
+                self.trouble.note(format!("{name}: the connection was lost"));
+            }
+            error => {
+                let name = self.name_of(source);
+                self.trouble.note(format!("{name} {error}"));
+            }
+        }
+    }
+
+    /// Writes verified bytes, and only then counts them.
+    async fn store(&mut self, request: RequestId, batch: Batch) {
+        if self.partial.is_none() {
+            let Some(size) = self.workers.get(&request).map(|worker| worker.size) else { return };
+            self.open_files(size).await;
+        }
+        let Some(partial) = self.partial.clone() else { return };
+        let (Some(run), bytes) = (batch.run, batch.bytes()) else { return };
+        let written = tokio::task::spawn_blocking(move || partial.write(&batch)).await;
+        match written.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            Ok(()) => {
+                self.unconfirmed += bytes;
+                self.rate.add(bytes, Clock::now());
+                self.tell(Input::Verified { request, run });
+            }
+            Err(error) => self.pause(&error),
+        }
+    }
+
+    /// Makes or opens the files; what stands in the way becomes the reason to wait.
+    async fn open_files(&mut self, size: u64) {
+        if self.problem.is_some() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut record = self.record.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let partial = allocate(&*shared.disk, &shared.journal, &mut record, size);
+            (partial, record)
+        });
+        let (partial, record) = match opened.await {
+            Ok(opened) => opened,
+            Err(panic) => return self.pause(&io::Error::other(panic)),
+        };
+        self.record = record;
+        match partial {
+            Ok(partial) => {
+                let partial = Arc::new(partial);
+                *self.slot.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Arc::clone(&partial));
+                self.partial = Some(partial);
+            }
+            Err(error) => self.pause(&error),
+        }
+    }
+
+    /// Waits until the disk takes bytes again. What was written stays.
+    fn pause(&mut self, error: &io::Error) {
+        let dir = self.record.dir.display();
+        // The operating system's message for a full disk does not say where.
+        let reason = if is_full(error) && error.raw_os_error().is_some() {
+            format!("the disk is full: {dir}")
+        } else {
+            format!("cannot write to {dir}: {error}")
+        };
+        tracing::warn!(content = %self.record.content.short(), %reason, "a download waits");
+        self.problem = Some((reason, Clock::now() + DISK_RETRY));
+        self.tell(Input::Pause);
+    }
+
+    async fn retry_when_due(&mut self) {
+        let now = Clock::now();
+        let Some((_, at)) = &mut self.problem else { return };
+        if *at > now {
+            return;
+        }
+        *at = now + DISK_RETRY;
+        let needed = self.swarm.size().map_or(0, |size| missing_bytes(size, self.swarm.verified()));
+        let (disk, dir) = (Arc::clone(&self.shared.disk), self.record.dir.clone());
+        let room = tokio::task::spawn_blocking(move || check_room(&*disk, &dir, needed)).await;
+        if matches!(room, Ok(Ok(()))) {
+            self.problem = None;
+            if self.partial.is_none()
+                && let Some(size) = self.record.size
+            {
+                self.open_files(size).await;
+            }
+            if self.problem.is_none() {
+                self.tell(Input::Resume);
+            }
+        }
+    }
+
+    /// Flushes what was written and puts it on record, beside the running download.
+    fn confirm_when_due(&mut self) {
+        let due = self.unconfirmed >= CONFIRM_BYTES
+            || (self.unconfirmed > 0 && self.confirmed_at.elapsed() >= CONFIRM_TIME);
+        let Some(partial) = self.partial.clone() else { return };
+        if !due || self.confirming || self.complete {
+            return;
+        }
+        self.confirming = true;
+        self.unconfirmed = 0;
+        self.record.set_sources(self.sources.values());
+        let (journal, mut record) = (self.shared.journal.clone(), self.record.clone());
+        let events = self.events.0.clone();
+        self.helpers.spawn(async move {
+            let confirm = move || {
+                record.set_runs(&partial.sync()?);
+                journal.save(&record)
+            };
+            let result = tokio::task::spawn_blocking(confirm).await;
+            let result = result.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+            let _ = events.send(Event::Confirmed(result)).await;
+        });
+    }
+
+    fn on_confirmed(&mut self, result: io::Result<()>) {
+        self.confirming = false;
+        self.confirmed_at = Clock::now();
+        if let Err(error) = result {
+            // It is tried again with the next confirmation; until then a crash costs more.
+            tracing::warn!(content = %self.record.content.short(), %error, "cannot put a download on record");
+            self.unconfirmed = self.unconfirmed.max(1);
+        }
+    }
+
+    /// Lets no helper touch the record from now on.
+    async fn settle(&mut self) {
+        for (_, worker) in self.workers.drain() {
+            worker.abort.abort();
+        }
+        while self.confirming {
+            match self.events.1.recv().await {
+                Some(Event::Confirmed(result)) => self.on_confirmed(result),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
+    /// Gives the complete file its name. Answers whether that is done.
+    async fn try_finish(&mut self) -> bool {
+        self.settle().await;
+        let Some(partial) = self.partial.clone() else { return false };
+        let (journal, mut record) = (self.shared.journal.clone(), self.record.clone());
+        record.set_sources(self.sources.values());
+        let finished = tokio::task::spawn_blocking(move || {
+            let result = finish(&partial, &journal, &mut record);
+            (result, record)
+        });
+        let (result, record) = match finished.await {
+            Ok(finished) => finished,
+            Err(panic) => (Err(io::Error::other(panic)), self.record.clone()),
+        };
+        self.record = record;
+        match result {
+            Ok(()) => {
+                *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.show(true);
+                true
+            }
+            Err(error) => {
+                self.pause(&error);
+                false
+            }
+        }
+    }
+
+    /// Puts everything on record and ends.
+    async fn end(mut self, stage: Stage) {
+        self.settle().await;
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.record.set_sources(self.sources.values());
+        if self.record.stage != Stage::Naming || stage != Stage::Active {
+            self.record.stage = stage;
+        }
+        let (journal, mut record) = (self.shared.journal.clone(), self.record.clone());
+        let partial = self.partial.clone();
+        let saved = tokio::task::spawn_blocking(move || {
+            let synced = partial.as_ref().map(|partial| partial.sync()).transpose();
+            if let Ok(Some(runs)) = &synced {
+                record.set_runs(runs);
+            }
+            // A record without the last bytes is better than none.
+            journal.save(&record)?;
+            synced.map(|_: Option<RunSet>| record)
+        });
+        match saved.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            Ok(record) => self.record = record,
+            Err(error) => tracing::warn!(%error, "cannot put a download on record"),
+        }
+        self.show(true);
+    }
+
+    fn state(&self) -> DownloadState {
+        let waiting = |reason: String| DownloadState::Waiting { reason };
+        match &self.record.stage {
+            Stage::Active | Stage::Naming => {}
+            stage => return stage.state(),
+        }
+        if let Some((reason, _)) = &self.problem {
+            return waiting(reason.clone());
+        }
+        match self.swarm.situation() {
+            Situation::AllBusy { until } => {
+                let secs = until.since(self.now()).as_secs() + 1;
+                waiting(format!("all sources are busy; asking again within {secs} s"))
+            }
+            Situation::NoneAnswers => {
+                waiting("none of the known sources has what is missing, or answers".to_owned())
+            }
+            Situation::NoSource if self.finding => waiting("looking for sources".to_owned()),
+            Situation::NoSource => waiting("no source is known at present".to_owned()),
+            _ => DownloadState::Running,
+        }
+    }
+
+    /// Shows how it stands, at once if something more than a number has changed.
+    fn show(&mut self, now: bool) {
+        let clock = Clock::now();
+        let state = self.state();
+        let same =
+            std::mem::discriminant(&self.view.borrow().state) == std::mem::discriminant(&state);
+        if !now && (!self.unshown || (same && clock < self.shown_at + SHOW_TIME)) {
+            return;
+        }
+        let rate = self.rate.get(clock);
+        let shown = Download {
+            id: self.record.id,
+            content: self.record.content,
+            name: self.record.name.clone(),
+            path: self.record.shown_path(),
+            size: self.record.size,
+            verified: self.swarm.verified_bytes(),
+            resumed: self.resumed,
+            rate: if state.is_final() { 0 } else { rate },
+            sources_active: u32::try_from(self.swarm.active_sources()).unwrap_or(u32::MAX),
+            sources_known: u32::try_from(self.swarm.known_sources()).unwrap_or(u32::MAX),
+            trouble: self.trouble.lines(),
+            state,
+        };
+        self.view.send_if_modified(|view| {
+            let changed = *view != shown;
+            *view = shown;
+            changed
+        });
+        self.shown_at = clock;
+        // A rate goes down though nothing happens.
+        self.unshown = rate > 0;
+    }
+}
