@@ -7,3 +7,4 @@ pub mod config;
 pub mod home;
 pub mod library;
 pub mod metrics;
+pub mod transfer;

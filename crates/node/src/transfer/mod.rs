@@ -112,11 +112,16 @@ pub struct TransferParts {
     pub config: TransferConfig,
 }
 
-/// All transfers of a node.
+/// All transfers of a node. Clones are the same.
 ///
-/// Dropping it ends all of them at once, as if the process had been killed; [`Transfers::stop`]
-/// puts on record what has come so far.
+/// Dropping the last one ends all downloads at once, as if the process had been killed;
+/// [`Transfers::stop`] puts on record what has come so far.
+#[derive(Clone)]
 pub struct Transfers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     shared: Arc<Shared>,
     uploader: Uploader,
     state: Mutex<State>,
@@ -166,7 +171,8 @@ impl Transfers {
             membership: parts.membership,
             order: parts.config.order,
         });
-        let transfers = Self { shared, uploader, state: Mutex::default() };
+        let inner = Inner { shared, uploader, state: Mutex::default() };
+        let transfers = Self { inner: Arc::new(inner) };
         {
             let mut state = transfers.lock();
             for record in records {
@@ -217,7 +223,7 @@ impl Transfers {
         };
         record.set_sources(&sources);
         self.check_running(&state)?;
-        self.shared.journal.save(&record).map_err(TransferError::Journal)?;
+        self.inner.shared.journal.save(&record).map_err(TransferError::Journal)?;
         let id = record.id;
         self.spawn(&mut state, record, sources);
         Ok(id)
@@ -272,17 +278,17 @@ impl Transfers {
     /// upload does: the caller gives it a task of its own.
     pub async fn handle_stream(
         &self,
-        connection: &Connection,
+        connection: Connection,
         request: FetchRequest,
         stream: Stream,
     ) {
         let own = self.own(&request.content);
-        self.uploader.serve(connection, request, stream, own).await;
+        self.inner.uploader.serve(&connection, request, stream, own).await;
     }
 
     /// Counts of the upload side.
     pub fn upload_stats(&self) -> UploadStats {
-        self.uploader.stats()
+        self.inner.uploader.stats()
     }
 
     /// Ends all downloads for this run of the daemon, and puts on record what they have.
@@ -301,7 +307,7 @@ impl Transfers {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code that holds it can leave it half-changed by a panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_running(&self, state: &State) -> Result<(), TransferError> {
@@ -329,15 +335,15 @@ impl Transfers {
             let length = shown.path.metadata().ok().map(|meta| meta.len());
             return Ok((length.is_some() && length == shown.size).then_some(id));
         }
-        let Ok(mut record) = self.shared.journal.get(&shown.content) else { return Ok(None) };
+        let Ok(mut record) = self.inner.shared.journal.get(&shown.content) else { return Ok(None) };
         self.check_running(state)?;
         record.stage = Stage::Active;
         record.dir = dir.to_owned();
         record.target = None;
-        if inspect(&record, &self.shared.journal) == Found::Gone {
+        if inspect(&record, &self.inner.shared.journal) == Found::Gone {
             record.begin_anew();
         }
-        self.shared.journal.save(&record).map_err(TransferError::Journal)?;
+        self.inner.shared.journal.save(&record).map_err(TransferError::Journal)?;
         self.spawn(state, record, sources.to_vec());
         Ok(Some(id))
     }
@@ -345,7 +351,7 @@ impl Transfers {
     fn forget(&self, state: &mut State, id: u64) {
         if let Some(entry) = state.entries.remove(&id) {
             state.by_content.remove(&entry.content);
-            self.shared.journal.forget(&entry.content);
+            self.inner.shared.journal.forget(&entry.content);
         }
     }
 
@@ -357,12 +363,12 @@ impl Transfers {
             state.entries.insert(record.id, entry);
             return;
         }
-        match inspect(&record, &self.shared.journal) {
+        match inspect(&record, &self.inner.shared.journal) {
             Found::AsRecorded => record.stage = Stage::Active,
             Found::Complete => {
                 record.stage = Stage::Done;
                 record.part = None;
-                if let Err(error) = self.shared.journal.save(&record) {
+                if let Err(error) = self.inner.shared.journal.save(&record) {
                     tracing::warn!(%error, "cannot put a download on record");
                 }
                 return self.restore(state, record);
@@ -380,7 +386,7 @@ impl Transfers {
         entry.view.send_replace(record.as_shown());
         entry.commands = Some(commands.clone());
         let task = Task::new(
-            Arc::clone(&self.shared),
+            Arc::clone(&self.inner.shared),
             record,
             Arc::clone(&entry.slot),
             entry.view.clone(),
@@ -402,7 +408,7 @@ impl Transfers {
         }
         let shown = entry.view.borrow();
         let size = shown.size.filter(|_| shown.state == DownloadState::Done)?;
-        let outboard = (size > GROUP_BYTES).then(|| self.shared.journal.outboard(content));
+        let outboard = (size > GROUP_BYTES).then(|| self.inner.shared.journal.outboard(content));
         Some(Served::Whole(StoredFile { path: shown.path.clone(), size, outboard }))
     }
 }

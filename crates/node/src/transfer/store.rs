@@ -1,6 +1,7 @@
 //! What transfers need of the rest of the daemon.
 
 use crate::api::types::Source;
+use crate::library::Library;
 use futures_util::future::BoxFuture;
 use skein_proto::{ContentId, NodeId, SignedCredential, UnixTime};
 use std::path::PathBuf;
@@ -23,7 +24,35 @@ pub trait ContentStore: Send + Sync + 'static {
     fn locate<'a>(&'a self, content: &'a ContentId) -> BoxFuture<'a, Option<StoredFile>>;
 
     /// A file turned out to be gone, or to have other bytes than it had.
-    fn changed(&self, content: &ContentId, file: &StoredFile);
+    fn changed<'a>(&'a self, content: &'a ContentId, file: &'a StoredFile) -> BoxFuture<'a, ()>;
+}
+
+/// The share library. That a file was replaced between being located and being read does not
+/// matter: no byte is sent that does not belong to the content.
+impl ContentStore for Library {
+    fn locate<'a>(&'a self, content: &'a ContentId) -> BoxFuture<'a, Option<StoredFile>> {
+        Box::pin(async move {
+            match Library::locate(self, content).await {
+                Ok(located) => located.map(|file| StoredFile {
+                    path: file.path,
+                    size: file.size,
+                    outboard: file.outboard,
+                }),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look for a file in the library");
+                    None
+                }
+            }
+        })
+    }
+
+    fn changed<'a>(&'a self, content: &'a ContentId, _file: &'a StoredFile) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.recheck(content).await {
+                tracing::warn!(%error, "cannot have a file read again");
+            }
+        })
+    }
 }
 
 /// Finds sources; the daemon searches the overlay for the content.

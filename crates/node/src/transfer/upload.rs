@@ -276,7 +276,7 @@ impl Uploader {
         let opened = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
-                self.unreadable(&content, served, &error.to_string());
+                self.unreadable(&content, served, &error.to_string()).await;
                 let _ = last_reply(sender, FetchReply::NotFound).await;
                 return Err(Broken::File);
             }
@@ -304,18 +304,18 @@ impl Uploader {
         match reader.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                self.unreadable(&content, served, &error.to_string());
+                self.unreadable(&content, served, &error.to_string()).await;
                 Err(Broken::File)
             }
             Err(_) => Err(Broken::File),
         }
     }
 
-    fn unreadable(&self, content: &ContentId, served: &Served, error: &str) {
+    async fn unreadable(&self, content: &ContentId, served: &Served, error: &str) {
         match served {
             Served::Whole(file) => {
                 tracing::warn!(path = %file.path.display(), %error, "a shared file has changed or cannot be read");
-                self.store.changed(content, file);
+                self.store.changed(content, file).await;
             }
             Served::Part(partial) => {
                 tracing::warn!(path = %partial.path.display(), %error, "a partial download cannot be read");
