@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use skein_proto::credential::DEFAULT_LIFETIME;
+use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,9 @@ pub struct RateLimits {
     /// in a row of NIST SP 800-63B, section 5.2.2. Somebody who uses them up on purpose keeps
     /// nobody off the network: nodes that have a credential renew it without a password.
     pub attempts_by_name: Rate,
+    /// Dial-backs to an address whose outcome is not known from an earlier one. By default 20 and
+    /// one each 3 s: one address keeps less than two of all dials under way busy for long.
+    pub dial_backs: Rate,
 }
 
 impl RateLimits {
@@ -73,6 +77,7 @@ impl Default for RateLimits {
             registrations: Rate::new(20, Duration::from_secs(600)),
             attempts_by_address: Rate::new(30, Duration::from_secs(30)),
             attempts_by_name: Rate::new(20, Duration::from_secs(60)),
+            dial_backs: Rate::new(20, Duration::from_secs(3)),
         }
     }
 }
@@ -87,7 +92,7 @@ pub struct ConfigError {
 }
 
 /// How the service is set up. Everything but the data folder has a default.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoginConfig {
     pub(super) data_dir: PathBuf,
     pub(super) listen: SocketAddr,
@@ -99,6 +104,21 @@ pub struct LoginConfig {
     pub(super) rate_limits: RateLimits,
     pub(super) max_connections: u32,
     pub(super) clock: Clock,
+}
+
+impl fmt::Debug for LoginConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL is left out since it may hold the password of the database.
+        f.debug_struct("LoginConfig")
+            .field("data_dir", &self.data_dir)
+            .field("listen", &self.listen)
+            .field("policy", &self.policy)
+            .field("credential_lifetime", &self.credential_lifetime)
+            .field("nodes_per_name", &self.nodes_per_name)
+            .field("rate_limits", &self.rate_limits)
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LoginConfig {
@@ -234,6 +254,7 @@ impl LoginConfig {
             ("the refill time of registrations", limits.registrations),
             ("the refill time of attempts by address", limits.attempts_by_address),
             ("the refill time of attempts by name", limits.attempts_by_name),
+            ("the refill time of dial-backs", limits.dial_backs),
         ] {
             require(
                 (Duration::from_micros(1)..=day).contains(&rate.refill),
@@ -262,6 +283,12 @@ mod tests {
     #[test]
     fn the_defaults_are_in_range() {
         assert_eq!(LoginConfig::new("anywhere").check(), Ok(()));
+    }
+
+    #[test]
+    fn the_password_of_the_database_does_not_reach_the_log() {
+        let config = LoginConfig::new("anywhere").database_url("postgres://me:secret@host/db");
+        assert!(!format!("{config:?}").contains("secret"));
     }
 
     #[test]

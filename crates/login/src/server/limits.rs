@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How many addresses or names one table holds: some 10 MiB for each of the four tables.
+/// How many addresses or names one table holds: some 10 MiB for each of the five tables.
 const MAX_KEYS: usize = 100_000;
 
 /// How often, at most, a full table is searched for keys that may be forgotten.
@@ -107,6 +107,7 @@ pub(super) struct Limits {
     registrations: Table<IpAddr>,
     attempts_by_address: Table<IpAddr>,
     attempts_by_name: Table<Username>,
+    dial_backs: Table<IpAddr>,
     counters: Arc<Counters>,
 }
 
@@ -126,6 +127,7 @@ impl Limits {
             registrations: Table::new(limits.registrations, max_keys, clock),
             attempts_by_address: Table::new(limits.attempts_by_address, max_keys, clock),
             attempts_by_name: Table::new(limits.attempts_by_name, max_keys, clock),
+            dial_backs: Table::new(limits.dial_backs, max_keys, clock),
             counters,
         }
     }
@@ -144,6 +146,15 @@ impl Limits {
         let Some(key) = limited(from) else { return Ok(()) };
         self.registrations.take(&key, &self.counters).map_err(|retry_secs| {
             self.counters.limited_registrations.add();
+            LoginRefusal::RateLimited { retry_secs }
+        })
+    }
+
+    /// A dial-back to an address.
+    pub(super) fn dial_back(&self, to: IpAddr) -> Result<(), LoginRefusal> {
+        let Some(key) = limited(to) else { return Ok(()) };
+        self.dial_backs.take(&key, &self.counters).map_err(|retry_secs| {
+            self.counters.limited_dial_backs.add();
             LoginRefusal::RateLimited { retry_secs }
         })
     }
@@ -213,6 +224,7 @@ mod tests {
             registrations: rate,
             attempts_by_address: Rate::new(1_000, Duration::from_secs(1)),
             attempts_by_name: Rate::new(6, Duration::from_secs(10)),
+            ..RateLimits::default()
         };
         (Limits::with_capacity(&rates, max_keys, &clock, Arc::default()), seconds)
     }
@@ -260,6 +272,25 @@ mod tests {
         assert!(limits.attempt(ip("192.0.2.1"), &bob).is_ok());
         let stats = limits.counters.snapshot();
         assert_eq!((stats.wrong_passwords, stats.limited_attempts_by_name), (1, 1));
+    }
+
+    #[test]
+    fn attempts_of_an_address_are_limited_whatever_the_names() {
+        let (clock, _) = manual_clock();
+        let rates = RateLimits {
+            attempts_by_address: Rate::new(6, Duration::from_secs(10)),
+            ..RateLimits::default()
+        };
+        let limits = Limits::new(&rates, &clock, Arc::default());
+        let attempt = |text| {
+            let name = Username::parse(text).expect("a name");
+            limits.attempt(ip("192.0.2.1"), &name).map(|()| {
+                limits.wrong_password(ip("192.0.2.1"), &name);
+            })
+        };
+        assert!(attempt("alice").is_ok() && attempt("bob").is_ok());
+        assert_eq!(attempt("carol"), Err(LoginRefusal::RateLimited { retry_secs: 10 }));
+        assert_eq!(limits.counters.snapshot().limited_attempts_by_address, 1);
     }
 
     #[test]

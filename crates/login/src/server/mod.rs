@@ -17,7 +17,7 @@ pub use clock::Clock;
 pub use config::{ConfigError, LoginConfig, Policy, Rate, RateLimits};
 pub use dial::SocketDialBack;
 pub use key::KeyFileError;
-pub use reach::{DialBack, Reach};
+pub use reach::DialBack;
 pub use run::{Server, StartError};
 pub use service::Service;
 pub use stats::Stats;

@@ -5,6 +5,7 @@
 //! that nobody can make the service knock at third parties.
 
 use super::clock::Clock;
+use super::limits::Limits;
 use super::stats::Counters;
 use skein_proto::{BoundedVec, NodeId};
 use std::collections::HashMap;
@@ -48,10 +49,11 @@ pub trait DialBack: Send + Sync {
 }
 
 /// What is known of whether nodes can be reached.
-pub struct Reach {
+pub(super) struct Reach {
     dialer: Box<dyn DialBack>,
     dials: Semaphore,
     results: Mutex<HashMap<(NodeId, Vec<SocketAddr>), Found>>,
+    limits: Arc<Limits>,
     clock: Clock,
     counters: Arc<Counters>,
 }
@@ -74,14 +76,19 @@ impl Found {
 pub(super) enum Reached {
     /// The node answers at these addresses; at none of them if it cannot be reached.
     At(Addresses),
-    /// Too many checks are under way.
+    /// Too many checks are under way, or were made for this address.
     Busy,
 }
 
 impl Reach {
-    pub(super) fn new(dialer: Box<dyn DialBack>, clock: Clock, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        dialer: Box<dyn DialBack>,
+        limits: Arc<Limits>,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> Self {
         let (dials, results) = (Semaphore::new(MAX_DIALS), Mutex::default());
-        Self { dialer, dials, results, clock, counters }
+        Self { dialer, dials, results, limits, clock, counters }
     }
 
     /// Where `node`, seen at `observed`, can be reached of the addresses that it says.
@@ -101,6 +108,10 @@ impl Reach {
         let now = self.clock.steady();
         if let Some(found) = self.results().get(&key).filter(|found| found.is_fresh(now)) {
             return Reached::At(Addresses::truncated(found.addresses.iter().copied()));
+        }
+        // Who names another port each time must not use up the places of all others.
+        if self.limits.dial_back(observed).is_err() {
+            return Reached::Busy;
         }
         let Ok(_permit) = self.dials.try_acquire() else {
             self.counters.dial_backs_over_limit.add();
@@ -169,6 +180,7 @@ fn own_addresses(observed: IpAddr, listen: &Addresses) -> Own {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::config::{Rate, RateLimits};
     use skein_proto::UnixTime;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -208,7 +220,10 @@ mod tests {
         let steady = Arc::clone(&seconds);
         let clock =
             Clock::new(|| UnixTime(0), move || Duration::from_secs(steady.load(Ordering::Relaxed)));
-        (Reach::new(Box::new(dialer), clock, Arc::default()), seconds)
+        let counters = Arc::<Counters>::default();
+        let rates = RateLimits { dial_backs: Rate::new(40, DIAL_TIMEOUT), ..RateLimits::default() };
+        let limits = Arc::new(Limits::new(&rates, &clock, Arc::clone(&counters)));
+        (Reach::new(Box::new(dialer), limits, clock, counters), seconds)
     }
 
     const NODE: NodeId = NodeId::from_bytes([1; 32]);
@@ -259,5 +274,18 @@ mod tests {
             assert_eq!(refused, Reached::Busy);
         }
         assert_eq!(reach.counters.snapshot().dial_backs_over_limit, 8);
+    }
+
+    #[tokio::test]
+    async fn who_names_another_port_each_time_is_not_dialled_without_end() {
+        let (reach, _) = reach(Everywhere(Arc::default()));
+        let observed = "192.0.2.7".parse().expect("an address");
+        for port in 1..=41 {
+            let listen = Addresses::truncated([SocketAddr::from(([0, 0, 0, 0], port))]);
+            let outcome = reach.check(NODE, observed, &listen).await;
+            assert_eq!(outcome == Reached::Busy, port == 41, "port {port}");
+        }
+        let stats = reach.counters.snapshot();
+        assert_eq!((stats.dial_backs, stats.limited_dial_backs), (40, 1));
     }
 }

@@ -43,7 +43,7 @@ pub struct Service {
     credential_lifetime: Duration,
     nodes_per_name: u32,
     clock: Clock,
-    limits: Limits,
+    limits: Arc<Limits>,
     hasher: Hasher,
     reach: Reach,
     candidates: Mutex<Option<(Duration, Arc<Vec<SupernodeEntry>>)>>,
@@ -95,15 +95,17 @@ impl Service {
         let clock = config.clock.clone();
         let hasher = Hasher::new(rand::random(), Arc::clone(&counters))
             .map_err(|error| std::io::Error::new(std::io::ErrorKind::OutOfMemory, error))?;
+        let limits = Limits::new(&config.rate_limits, &clock, Arc::clone(&counters));
+        let limits = Arc::new(limits);
         Ok(Self {
             key,
             store,
             policy: config.policy,
             credential_lifetime: config.credential_lifetime,
             nodes_per_name: config.nodes_per_name,
-            limits: Limits::new(&config.rate_limits, &clock, Arc::clone(&counters)),
             hasher,
-            reach: Reach::new(dialer, clock.clone(), Arc::clone(&counters)),
+            reach: Reach::new(dialer, Arc::clone(&limits), clock.clone(), Arc::clone(&counters)),
+            limits,
             clock,
             candidates: Mutex::new(None),
             counters,

@@ -80,6 +80,8 @@ counters! {
     dial_backs,
     /// Dial-backs that reached the node.
     dial_backs_reached,
+    /// Dial-backs not made since too many were made to the address.
+    limited_dial_backs,
     /// Dial-backs not made since too many were under way.
     dial_backs_over_limit,
     /// Claimed addresses not dialled since they were not the asker's own.

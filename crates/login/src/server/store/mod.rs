@@ -112,7 +112,11 @@ impl Store {
             .connect_with(options)
             .await?;
         if is_sqlite {
-            sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+            // sqlx takes a lock for migrations in PostgreSQL only. In SQLite two processes that
+            // start at once take turns by this transaction.
+            let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+            sqlx::migrate!("migrations/sqlite").run(&mut *tx).await?;
+            tx.commit().await?;
         } else {
             sqlx::migrate!("migrations/postgres").run(&pool).await?;
         }
@@ -182,6 +186,21 @@ fn damaged(why: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn sqlite_confirms_only_what_is_on_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open_file(&folder.path().join("login.db")).await.expect("opened");
+        let mut answers = Vec::new();
+        for pragma in ["PRAGMA synchronous", "PRAGMA foreign_keys", "PRAGMA busy_timeout"] {
+            let row = sqlx::query(pragma).fetch_one(&store.pool).await.expect("answered");
+            answers.push(row.get::<i64, _>(0));
+        }
+        // 2 is FULL.
+        assert_eq!(answers, [2, 1, 5_000]);
+        let row = sqlx::query("PRAGMA journal_mode").fetch_one(&store.pool).await;
+        assert_eq!(row.expect("answered").get::<String, _>(0), "wal");
+    }
 
     #[test]
     fn a_path_survives_being_a_part_of_a_url() {
