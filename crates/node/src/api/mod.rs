@@ -18,3 +18,6 @@ pub use announce::Announcement;
 pub use backend::{Backend, EventStream};
 pub use client::{ApiClient, ApiStream, ClientError};
 pub use server::{ApiServer, ServeError};
+
+#[cfg(test)]
+mod tests;

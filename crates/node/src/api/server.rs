@@ -215,3 +215,16 @@ async fn serve_connection(stream: TcpStream, router: Router, ended: Cancellation
         tracing::trace!(%error, "a connection to the local API has ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_hangs_is_answered_in_the_end() {
+        let began = tokio::time::Instant::now();
+        let response = in_time(std::future::pending()).await;
+        assert_eq!(response.status(), axum::http::StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(began.elapsed(), REQUEST_TIMEOUT);
+    }
+}

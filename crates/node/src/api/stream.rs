@@ -29,3 +29,23 @@ pub(super) fn respond<T: Serialize + Send + 'static>(
         .take_until(ended.cancelled_owned());
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::Arc;
+    use tokio::sync::Semaphore;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_says_that_it_is_alive() {
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let silent = futures_util::stream::pending::<u8>().boxed();
+        let response = respond(silent, permit, CancellationToken::new());
+        let mut body = response.into_body().into_data_stream();
+        let began = tokio::time::Instant::now();
+        let comment = body.next().await.unwrap().unwrap();
+        assert!(comment.starts_with(b":"), "{comment:?}");
+        assert_eq!(began.elapsed(), KEEP_ALIVE);
+    }
+}

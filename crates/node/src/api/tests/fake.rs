@@ -1,0 +1,232 @@
+//! A daemon that does nothing but remember what it was asked.
+
+use crate::api::backend::{Backend, EventStream};
+use crate::api::types::*;
+use futures_util::StreamExt;
+use skein_proto::query::{Coverage, StopReason};
+use skein_proto::{ContentId, Kind, NodeId, Role};
+use std::sync::Mutex;
+use tokio::sync::mpsc;
+
+/// The daemon. What it was asked is in `asked`; what it is to refuse next is in `refuse`.
+#[derive(Debug)]
+pub(super) struct Fake {
+    pub(super) asked: Mutex<Vec<String>>,
+    pub(super) refuse: Mutex<Option<ApiError>>,
+    /// Gets a word when a search stream is dropped.
+    pub(super) dropped: mpsc::UnboundedSender<()>,
+}
+
+/// Says so when it is dropped.
+struct TellDrop(mpsc::UnboundedSender<()>);
+
+impl Drop for TellDrop {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+impl Fake {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<()>) {
+        let (dropped, drops) = mpsc::unbounded_channel();
+        (Self { asked: Mutex::default(), refuse: Mutex::default(), dropped }, drops)
+    }
+
+    /// Remembers a call; the words of all calls so far come out of `asked`.
+    fn hear<T>(&self, call: String, answer: T) -> Result<T, ApiError> {
+        self.asked.lock().unwrap().push(call);
+        match self.refuse.lock().unwrap().take() {
+            Some(refusal) => Err(refusal),
+            None => Ok(answer),
+        }
+    }
+}
+
+pub(super) fn node() -> NodeId {
+    NodeId::from_bytes([1; 32])
+}
+
+pub(super) fn content() -> ContentId {
+    ContentId::from_bytes([2; 32])
+}
+
+pub(super) fn identity() -> Identity {
+    Identity {
+        node: node(),
+        name: Some("alice".parse().unwrap()),
+        credential_expires: Some(7),
+        ticket: None,
+        data_dir: "/data".into(),
+    }
+}
+
+pub(super) fn status() -> Status {
+    Status {
+        version: "1".into(),
+        pid: 2,
+        uptime_secs: 3,
+        identity: identity(),
+        role: Role::Ordinary,
+        role_setting: RoleSetting::Auto,
+        role_reason: "nobody asked".into(),
+        listen: ([0, 0, 0, 0], 4701).into(),
+        observed: None,
+        attachment: Attachment::default(),
+        login_seen_secs_ago: None,
+        problems: vec!["none".into()],
+        library: LibraryStatus::default(),
+        supernode: Some(SupernodeStatus::default()),
+        supernodes_known: 4,
+        downloads_active: 5,
+        uploads_active: 6,
+    }
+}
+
+pub(super) fn share(path: &str) -> Share {
+    Share {
+        path: path.into(),
+        name: "music".into(),
+        files: 1,
+        bytes: 2,
+        scan: Some(ScanProgress::default()),
+        unreadable: 0,
+        problem: None,
+    }
+}
+
+pub(super) fn hit(number: u32) -> SearchEvent {
+    SearchEvent::Hit(Box::new(ContentHit {
+        number,
+        content: content(),
+        name: "a.ogg".into(),
+        path: "music/a.ogg".into(),
+        size: 9,
+        kind: Kind::Audio,
+        tags: None,
+        sources: vec![],
+    }))
+}
+
+pub(super) fn done() -> SearchEvent {
+    SearchEvent::Done(SearchReport {
+        contents: 1,
+        sources: 1,
+        first_hit_ms: Some(1),
+        took_ms: 2,
+        coverage: Coverage {
+            supernodes_asked: 1,
+            supernodes_known: 1,
+            nodes_covered: 1,
+            stopped: StopReason::Exhausted,
+        },
+        stopped: StopReason::Exhausted.in_words().into(),
+    })
+}
+
+pub(super) fn download(state: DownloadState) -> Download {
+    Download {
+        id: 8,
+        content: content(),
+        name: "a.ogg".into(),
+        path: "/got/a.ogg".into(),
+        state,
+        size: Some(9),
+        verified: 9,
+        resumed: 0,
+        rate: 1,
+        sources_active: 1,
+        sources_known: 1,
+        trouble: vec![],
+    }
+}
+
+pub(super) fn peer() -> Peer {
+    Peer {
+        node: node(),
+        name: None,
+        address: ([192, 0, 2, 1], 1).into(),
+        relation: Relation::Parent,
+        rtt_us: 1,
+        connected_secs: 2,
+        agent: "skein".into(),
+    }
+}
+
+/// The words for which a search gives one hit and then neither ends nor goes on.
+pub(super) const ENDLESS: &str = "endless";
+
+impl Backend for Fake {
+    async fn status(&self) -> Result<Status, ApiError> {
+        self.hear("status".into(), status())
+    }
+
+    fn shutdown(&self) {
+        let _ = self.hear("shutdown".into(), ());
+    }
+
+    async fn shares(&self) -> Result<Vec<Share>, ApiError> {
+        self.hear("shares".into(), vec![share("/music")])
+    }
+
+    async fn add_share(&self, wanted: AddShare) -> Result<Share, ApiError> {
+        let path = wanted.path.display().to_string();
+        self.hear(format!("add {path}"), share(&path))
+    }
+
+    async fn remove_share(&self, wanted: RemoveShare) -> Result<(), ApiError> {
+        self.hear(format!("remove {}", wanted.path.display()), ())
+    }
+
+    fn events(&self) -> EventStream<DaemonEvent> {
+        let _ = self.hear("events".into(), ());
+        let first = DaemonEvent::Attached { parent: node() };
+        futures_util::stream::iter([first]).chain(futures_util::stream::pending()).boxed()
+    }
+
+    async fn search(&self, wanted: StartSearch) -> Result<EventStream<SearchEvent>, ApiError> {
+        self.hear(format!("search {}", wanted.words), ())?;
+        if wanted.words != ENDLESS {
+            return Ok(futures_util::stream::iter([hit(1), hit(2), done()]).boxed());
+        }
+        let tell = TellDrop(self.dropped.clone());
+        let events = futures_util::stream::iter([hit(1)]).chain(futures_util::stream::pending());
+        let events = events.inspect(move |_| {
+            let _held = &tell;
+        });
+        Ok(events.boxed())
+    }
+
+    async fn start_download(&self, wanted: StartDownload) -> Result<Download, ApiError> {
+        self.hear(format!("download {:?}", wanted.target), download(DownloadState::Running))
+    }
+
+    async fn downloads(&self) -> Result<Vec<Download>, ApiError> {
+        self.hear("downloads".into(), vec![download(DownloadState::Done)])
+    }
+
+    async fn watch_download(&self, id: u64) -> Result<EventStream<Download>, ApiError> {
+        let states = [DownloadState::Running, DownloadState::Done].map(download);
+        self.hear(format!("watch {id}"), futures_util::stream::iter(states).boxed())
+    }
+
+    async fn cancel_download(&self, id: u64) -> Result<(), ApiError> {
+        self.hear(format!("cancel {id}"), ())
+    }
+
+    async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
+        self.hear("peers".into(), vec![peer()])
+    }
+
+    async fn register(&self, account: RegisterAccount) -> Result<Identity, ApiError> {
+        self.hear(format!("register {}", account.name), identity())
+    }
+
+    async fn login(&self, account: LoginAccount) -> Result<Identity, ApiError> {
+        self.hear(format!("login {}", account.name), identity())
+    }
+
+    async fn metrics(&self) -> String {
+        let _ = self.hear("metrics".into(), ());
+        "# EOF\n".into()
+    }
+}
