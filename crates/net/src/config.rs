@@ -46,6 +46,10 @@ const MAX_OUTGOING: usize = 1_024;
 /// worked off in under a second.
 const MAX_PENDING: usize = 1_024;
 
+/// Inbound connections that wait to be accepted: a burst of as many handshakes as may be under
+/// way fits in.
+const ACCEPT_QUEUE: usize = 1_024;
+
 /// Dials under way.
 const MAX_DIALS: usize = 256;
 
@@ -83,6 +87,7 @@ pub struct ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointConfig {
     accept: bool,
+    announce_dialled: bool,
     max_streams: u32,
     connection_window: u32,
     transfer_window: u32,
@@ -94,6 +99,7 @@ pub struct EndpointConfig {
     max_outgoing: usize,
     max_pending: usize,
     max_dials: usize,
+    accept_queue: usize,
     handshake_burst: u32,
     handshakes_per_second: u32,
     socket_buffer: usize,
@@ -103,6 +109,7 @@ impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
             accept: true,
+            announce_dialled: false,
             max_streams: MAX_STREAMS,
             connection_window: CONNECTION_WINDOW,
             transfer_window: TRANSFER_WINDOW,
@@ -114,6 +121,7 @@ impl Default for EndpointConfig {
             max_outgoing: MAX_OUTGOING,
             max_pending: MAX_PENDING,
             max_dials: MAX_DIALS,
+            accept_queue: ACCEPT_QUEUE,
             handshake_burst: HANDSHAKE_BURST,
             handshakes_per_second: HANDSHAKES_PER_SECOND,
             socket_buffer: SOCKET_BUFFER,
@@ -132,6 +140,19 @@ impl EndpointConfig {
     pub fn accept(mut self, accept: bool) -> Self {
         self.accept = accept;
         self
+    }
+
+    /// Whether [`Endpoint::accept`](crate::Endpoint::accept) also gives out the connections that
+    /// this side has dialled; false if not set. A node that takes streams from whoever it is
+    /// connected to wants them all in one place.
+    #[must_use]
+    pub fn announce_dialled(mut self, announce: bool) -> Self {
+        self.announce_dialled = announce;
+        self
+    }
+
+    pub(crate) fn announces_dialled(&self) -> bool {
+        self.announce_dialled
     }
 
     /// Streams that a peer may have open at once, 1 to 1,024 (default 8). About 100 bytes each on
@@ -221,6 +242,15 @@ impl EndpointConfig {
         self
     }
 
+    /// Inbound connections that may wait for [`Endpoint::accept`](crate::Endpoint::accept), 1 to
+    /// 65,536 (default 1,024). What comes when it is full is closed as
+    /// [`CloseReason::Busy`](crate::CloseReason::Busy).
+    #[must_use]
+    pub fn accept_queue(mut self, connections: usize) -> Self {
+        self.accept_queue = connections;
+        self
+    }
+
     /// Handshakes that one IPv4 address or one IPv6 /64 may begin: `burst` at once (1 to
     /// 1,000,000, default 256) and `per_second` from then on (1 to 1,000,000, default 64).
     #[must_use]
@@ -267,6 +297,7 @@ impl EndpointConfig {
         within("max_outgoing", self.max_outgoing as u64, 1..=1_000_000)?;
         within("max_pending_handshakes", self.max_pending as u64, 1..=65_536)?;
         within("max_dials", self.max_dials as u64, 1..=65_536)?;
+        within("accept_queue", self.accept_queue as u64, 1..=65_536)?;
         within("handshake burst", self.handshake_burst.into(), 1..=1_000_000)?;
         within("handshakes per second", self.handshakes_per_second.into(), 1..=1_000_000)?;
         within("socket_buffer", self.socket_buffer as u64, 4 * KIB..=1_024 * MIB)
@@ -291,6 +322,7 @@ impl EndpointConfig {
             outgoing: self.max_outgoing,
             pending: self.max_pending,
             dials: self.max_dials,
+            accepted: self.accept_queue,
             burst: self.handshake_burst,
             per_second: self.handshakes_per_second,
         }
@@ -330,6 +362,7 @@ pub(crate) struct Limits {
     pub(crate) outgoing: usize,
     pub(crate) pending: usize,
     pub(crate) dials: usize,
+    pub(crate) accepted: usize,
     pub(crate) burst: u32,
     pub(crate) per_second: u32,
 }

@@ -114,6 +114,12 @@ fn join_or_start(
     match dials.running.entry(node) {
         Entry::Occupied(entry) => Ok(Arc::clone(entry.get())),
         Entry::Vacant(entry) => {
+            // A connection may have come since the caller looked. From here on, one that comes
+            // finds this entry, since it is entered into the table before it is offered.
+            if let Some(connection) = shared.table.get(&node) {
+                let (outcome, _) = watch::channel(Some(Ok(connection)));
+                return Ok(Arc::new(Dial { addresses: Vec::new(), outcome }));
+            }
             if running >= dials.limit {
                 return Err(over_limit("dials at a time", dials.limit));
             }
@@ -127,6 +133,11 @@ fn join_or_start(
             let tasks = shared.tasks.clone();
             tasks.spawn(async move {
                 let result = race(&shared, node, &running.addresses).await;
+                // Closing fails every attempt in its own way.
+                let result = match shared.is_closing() {
+                    Some(_) => Err(DialError::Closed),
+                    None => result,
+                };
                 let result = result.map(|quic| {
                     shared.counters.handshakes_dialled.increment();
                     shared.enter(quic, node, true, place)

@@ -21,13 +21,18 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
-/// Inbound connections that wait for [`Endpoint::accept`]. What comes when it is full is closed
-/// as [`CloseReason::Busy`]; a burst of as many handshakes as may be under way fits in.
-const ACCEPT_QUEUE: usize = 1_024;
-
 /// How long [`Endpoint::close`] waits for the peers to hear of it. QUIC repeats a farewell for
 /// three probe timeouts (RFC 9000, section 10.2), under a second on most paths.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Attempts that wait for the gate to judge them. It takes them up between two batches of the
+/// socket, and one batch holds 2,048 datagrams at most (32 buffers of 64 segments), so this is
+/// never what limits them.
+const UNJUDGED: usize = 4_096;
+
+/// Bytes that a dialler may send after its first packet before it is judged: what little of a
+/// handshake fits into the first round trip.
+const UNJUDGED_BYTES: u64 = 16 * 1024;
 
 /// All connections of one node, over one UDP port. Clones are the same endpoint; when the last
 /// one is dropped, it ends as by [`Endpoint::close`], but without waiting.
@@ -56,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) tasks: TaskTracker,
     closing: Mutex<Option<CloseReason>>,
+    /// Where dialled connections are announced; nowhere once the endpoint is closed.
+    announce: Mutex<Option<mpsc::Sender<Connection>>>,
 }
 
 impl Endpoint {
@@ -93,7 +100,7 @@ impl Endpoint {
         let identity = Identity::new(key)?;
         let transport = config.transport();
         let server = match config.accepts() {
-            true => Some(server_config(&identity, &config, Arc::clone(&transport))?),
+            true => Some(server_config(&identity, Arc::clone(&transport))?),
             false => None,
         };
         let quic = quinn::Endpoint::new_with_abstract_socket(
@@ -116,9 +123,13 @@ impl Endpoint {
             counters,
             tasks: TaskTracker::new(),
             closing: Mutex::new(None),
+            announce: Mutex::new(None),
             config,
         });
-        let (sender, receiver) = mpsc::channel(ACCEPT_QUEUE);
+        let (sender, receiver) = mpsc::channel(limits.accepted);
+        if shared.config.announces_dialled() {
+            *shared.announce.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.clone());
+        }
         if shared.config.accepts() {
             shared.tasks.spawn(incoming::serve(Arc::clone(&shared), sender));
         }
@@ -242,7 +253,21 @@ impl Shared {
         if let Some(reason) = self.is_closing() {
             connection.close(reason);
         }
+        if dialler {
+            self.announce(&connection);
+        }
         connection
+    }
+
+    /// Gives a dialled connection out by [`Endpoint::accept`], where that is wanted.
+    fn announce(&self, connection: &Connection) {
+        let announce = self.announce.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(accepted) = &*announce
+            && accepted.try_send(connection.clone()).is_err()
+        {
+            // It works for the dialler all the same; only what the peer opens on it is not served.
+            self.counters.connections_dropped_queue_full.increment();
+        }
     }
 
     /// Why this endpoint is being closed, if it is.
@@ -259,6 +284,8 @@ impl Shared {
 
     fn close(&self, reason: CloseReason) {
         self.closing.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        // Whoever waits in `accept` learns of the end by the last sender going away.
+        *self.announce.lock().unwrap_or_else(PoisonError::into_inner) = None;
         for connection in self.table.every() {
             connection.note_reason(reason);
         }
@@ -269,19 +296,15 @@ impl Shared {
 
 fn server_config(
     identity: &Identity,
-    config: &EndpointConfig,
     transport: Arc<quinn::TransportConfig>,
 ) -> Result<quinn::ServerConfig, CertificateFailure> {
     let tls = QuicServerConfig::try_from(identity.server()?).map_err(CertificateFailure::of)?;
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-    // Attempts are judged as they come, so that few wait; what a stranger sends before it is
-    // judged is at most a few packets.
-    let pending = config.limits().pending;
     server
         .transport_config(transport)
-        .max_incoming(pending)
-        .incoming_buffer_size(16 * 1024)
-        .incoming_buffer_size_total(16 * 1024 * pending as u64);
+        .max_incoming(UNJUDGED)
+        .incoming_buffer_size(UNJUDGED_BYTES)
+        .incoming_buffer_size_total(UNJUDGED_BYTES * 256);
     // Tokens that a client keeps for its next visit are not given out: they would tie its visits
     // together, and only save a round trip under load.
     server.validation_token.sent(0);

@@ -183,3 +183,84 @@ impl Reference for Moment {
         Self(self.0.checked_sub(nanos.into()).unwrap_or(self.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+
+    fn gate(pending: usize, burst: u32) -> Gate {
+        let (incoming, outgoing, dials, accepted) = (100, 1, 1, 1);
+        Gate::new(Limits { incoming, outgoing, pending, dials, accepted, burst, per_second: 1 })
+    }
+
+    fn v4(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_gets_its_burst_then_its_rate() {
+        let gate = gate(100, 3);
+        for _ in 0..3 {
+            assert!(matches!(gate.judge(v4(1), false), Verdict::Admit(_)));
+        }
+        assert!(matches!(gate.judge(v4(1), false), Verdict::Retry));
+        assert!(matches!(gate.judge(v4(2), false), Verdict::Admit(_)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(matches!(gate.judge(v4(1), false), Verdict::Admit(_)));
+        assert!(matches!(gate.judge(v4(1), false), Verdict::Retry));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn forged_attempts_do_not_use_up_the_allowance_of_who_is_proven() {
+        let gate = gate(100, 1);
+        for _ in 0..50 {
+            gate.judge(v4(1), false);
+        }
+        assert!(matches!(gate.judge(v4(1), true), Verdict::Admit(_)));
+        assert!(matches!(gate.judge(v4(1), true), Verdict::Refuse(Full::Rate)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_subscriber_of_ipv6_is_one_address() {
+        let gate = gate(100, 1);
+        let of = |text: &str| text.parse::<IpAddr>().expect("an address");
+        assert!(matches!(gate.judge(of("2001:db8:0:1::1"), true), Verdict::Admit(_)));
+        assert!(matches!(
+            gate.judge(of("2001:db8:0:1:ffff::2"), true),
+            Verdict::Refuse(Full::Rate)
+        ));
+        assert!(matches!(gate.judge(of("2001:db8:0:2::1"), true), Verdict::Admit(_)));
+        assert!(matches!(gate.judge(of("::ffff:192.0.2.1"), true), Verdict::Admit(_)));
+        assert!(matches!(gate.judge(v4(1), true), Verdict::Refuse(Full::Rate)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn from_half_of_the_handshakes_on_an_address_must_be_proven() {
+        let gate = gate(4, 100);
+        let first = [gate.judge(v4(1), false), gate.judge(v4(1), false)];
+        assert!(first.iter().all(|verdict| matches!(verdict, Verdict::Admit(_))));
+        assert!(matches!(gate.judge(v4(1), false), Verdict::Retry));
+        let second = [gate.judge(v4(1), true), gate.judge(v4(1), true)];
+        assert!(second.iter().all(|verdict| matches!(verdict, Verdict::Admit(_))));
+        assert!(matches!(gate.judge(v4(1), true), Verdict::Refuse(Full::Pending)));
+        assert!(matches!(gate.judge(v4(1), false), Verdict::Retry));
+        drop(first);
+        assert!(matches!(gate.judge(v4(1), true), Verdict::Admit(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_is_bounded_and_forgotten_in_time() {
+        let gate = gate(100, 2);
+        let address = |n: usize| IpAddr::from(u32::try_from(n).expect("small").to_be_bytes());
+        for n in 0..MAX_REMEMBERED {
+            gate.judge(address(n), false);
+        }
+        assert!(matches!(gate.judge(address(MAX_REMEMBERED), false), Verdict::Retry));
+        assert!(matches!(gate.judge(address(0), true), Verdict::Refuse(Full::Rate)));
+        assert_eq!(gate.rate.len(), MAX_REMEMBERED);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(matches!(gate.judge(address(MAX_REMEMBERED), false), Verdict::Admit(_)));
+        assert_eq!(gate.rate.len(), 1);
+    }
+}

@@ -13,10 +13,10 @@
 //!   DatagramSocket  the system's UDP socket, or `simnet`  socket, simnet
 //! ```
 //!
-//! * **Identity** is in [`tls`](self): each side presents a self-signed certificate of its Ed25519
-//!   key; the dialler accepts exactly the node it dialled, the dialled one accepts any node and
-//!   leaves what it may do to its credential. Sessions are not resumed and no 0-RTT data is sent
-//!   or taken: early data can be replayed, and resumption skips the certificate.
+//! * **Identity**: each side presents a self-signed certificate of its Ed25519 key. The dialler
+//!   accepts exactly the node that it dialled; the dialled one accepts any node, and leaves what
+//!   it may do to its credential. Sessions are not resumed, and no 0-RTT data is sent or taken:
+//!   early data can be replayed, and resumption skips the certificate.
 //! * **One connection a peer** is the rule: [`Endpoint::connect`] uses a live one again. Two that
 //!   cross both live, and both sides choose the same for new streams.
 //! * **Everything is bounded**: connections each way, handshakes and dials under way, handshakes of
@@ -24,7 +24,8 @@
 //!   Each limit is a setting of [`EndpointConfig`] or a named constant, and has a counter in
 //!   [`EndpointStats`].
 //! * **Errors say whose fault it is**: see [`Fault`].
-//! * **Time** is tokio's: under a paused clock whole nodes run in virtual time over `simnet`.
+//! * **Time** is tokio's: under a paused clock whole nodes run in virtual time over the
+//!   network in memory that the feature `simnet` adds.
 
 mod config;
 mod connection;
@@ -34,6 +35,8 @@ mod error;
 mod gate;
 mod incoming;
 mod reset;
+#[cfg(feature = "simnet")]
+pub mod simnet;
 mod socket;
 mod stats;
 mod stream;

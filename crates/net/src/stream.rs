@@ -87,8 +87,8 @@ pub struct FrameSender {
 impl FrameSender {
     /// Sends a message. It is on its way, but not yet acknowledged, when this returns.
     ///
-    /// When the returned future is dropped before its end, the message counts as sent: its rest
-    /// goes out before whatever is sent next.
+    /// When the returned future is dropped before its end, the message has gone out whole or not at
+    /// all, never in part: a rest of it goes before whatever is sent next.
     ///
     /// # Errors
     /// [`StreamError::Unsendable`] if there is too much in it,
@@ -102,8 +102,8 @@ impl FrameSender {
         self.flush_pending().await
     }
 
-    /// Sends bytes as they are, behind a message that announced them. As for a dropped future, the
-    /// same holds as for [`FrameSender::send`].
+    /// Sends bytes as they are, behind a message that announced them. A dropped future leaves them
+    /// sent whole or not at all, as with [`FrameSender::send`].
     ///
     /// # Errors
     /// [`StreamError::Stopped`], [`StreamError::Connection`].
@@ -224,7 +224,7 @@ impl AsyncWrite for FrameSender {
 
 /// The receiving half of a stream.
 ///
-/// It holds at most one message and [`READ_AHEAD`] bytes, and nothing while it waits for the
+/// It holds at most one message and 4 KiB more, and nothing while it waits for the
 /// first byte of one. To drop it before the end tells the peer to stop sending.
 #[derive(Debug)]
 pub struct FrameReceiver {

@@ -50,3 +50,20 @@ pub async fn stream_between(dialled: &Connection, accepted: &Connection) -> (Str
     assert_eq!(far.receiver.recv().await, Ok(Some(probe())));
     (near, far)
 }
+
+/// An endpoint on a network in memory.
+pub fn on(network: &skein_net::simnet::Network, seed: u8, config: EndpointConfig) -> Endpoint {
+    on_line(network, seed, config, Default::default())
+}
+
+/// The same behind a line of the caller's choice.
+pub fn on_line(
+    network: &skein_net::simnet::Network,
+    seed: u8,
+    config: EndpointConfig,
+    line: skein_net::simnet::LinkProfile,
+) -> Endpoint {
+    let address = SocketAddr::from(([10, 0, 0, seed], 4_000));
+    let socket = network.socket(address, line).expect("a free address");
+    Endpoint::with_socket(&key(seed), socket, config).expect("an endpoint")
+}
