@@ -1,0 +1,170 @@
+//! What survives: crashes, cancelling, full disks.
+
+use super::script::{Script, Scripted};
+use super::*;
+
+fn silent_after(seed: u8, bytes: &[u8], limit: u64) -> Scripted {
+    let script = Script { bytes: bytes.to_vec(), stops_after: Some(limit), ..Script::default() };
+    Scripted::new(seed, script)
+}
+
+/// Bytes that the record on disk confirms.
+fn confirmed(node: &Node, content: &ContentId) -> u64 {
+    let journal = Journal::open(node.dir.path().join("downloads")).unwrap();
+    journal.get(content).map_or(0, |record| record.runs().len() * GROUP_BYTES)
+}
+
+async fn until_confirmed(node: &Node, content: &ContentId, bytes: u64) {
+    let wait = async {
+        while confirmed(node, content) < bytes {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it is never confirmed");
+}
+
+#[tokio::test]
+async fn a_killed_download_goes_on_by_itself_without_fetching_again() {
+    let bytes = content_bytes(8 * MIB);
+    let content = id_of(&bytes);
+    let (honest, mut client) = (Node::new(2), Node::new(3));
+    honest.share(&bytes);
+    let silent = silent_after(1, &bytes, 3 * MIB);
+    let id = client.start(content, vec![silent.source()]).await;
+    client.until(id, |download| download.verified > 2 * MIB).await;
+    until_confirmed(&client, &content, 2 * MIB).await;
+    client.kill();
+    let kept = confirmed(&client, &content);
+
+    let _serving = honest.serve();
+    client.up();
+    let resumed = client.until(id, |_| true).await.resumed;
+    assert_eq!(resumed, kept);
+    client.transfers().add_sources(&content, vec![honest.source()]);
+    let download = client.done(id).await;
+    assert!(std::fs::read(&download.path).unwrap() == bytes);
+    assert_eq!(download.resumed, kept);
+    let sent = honest.transfers().upload_stats().bytes;
+    let missing = 8 * MIB - kept;
+    assert!(sent >= missing && sent < missing + missing / 50, "{sent} for {missing}");
+}
+
+#[tokio::test]
+async fn a_stopped_download_keeps_every_verified_byte() {
+    let bytes = content_bytes(8 * MIB);
+    let content = id_of(&bytes);
+    let mut client = Node::new(3);
+    let silent = silent_after(1, &bytes, 3 * MIB);
+    let id = client.start(content, vec![silent.source()]).await;
+    let verified = client.until(id, |download| download.verified > MIB).await.verified;
+    client.transfers().stop().await;
+    client.kill();
+    client.up();
+    let download = client.until(id, |_| true).await;
+    assert!(download.resumed >= verified, "{} of {verified}", download.resumed);
+    assert!(!download.state.is_final());
+}
+
+#[tokio::test]
+async fn a_cancelled_download_can_be_taken_up_again() {
+    let bytes = content_bytes(8 * MIB);
+    let content = id_of(&bytes);
+    let (honest, mut client) = (Node::new(2), Node::new(3));
+    honest.share(&bytes);
+    let _serving = honest.serve();
+    let silent = silent_after(1, &bytes, 3 * MIB);
+    let id = client.start(content, vec![silent.source()]).await;
+    client.until(id, |download| download.verified > MIB).await;
+    client.transfers().cancel(id).await.unwrap();
+    let cancelled = client.until(id, |_| true).await;
+    assert_eq!(cancelled.state, DownloadState::Cancelled);
+    client.kill();
+    client.up();
+    assert_eq!(client.until(id, |_| true).await.state, DownloadState::Cancelled);
+    assert_eq!(client.start(content, vec![honest.source()]).await, id);
+    let download = client.done(id).await;
+    assert!(download.resumed >= cancelled.verified);
+    assert!(std::fs::read(&download.path).unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_download_whose_file_was_deleted_begins_anew() {
+    let bytes = content_bytes(4 * MIB);
+    let content = id_of(&bytes);
+    let (honest, mut client) = (Node::new(2), Node::new(3));
+    honest.share(&bytes);
+    let silent = silent_after(1, &bytes, 2 * MIB);
+    let id = client.start(content, vec![silent.source()]).await;
+    client.until(id, |download| download.verified > MIB).await;
+    client.transfers().stop().await;
+    client.kill();
+    std::fs::remove_file(client.inbox().join("file.bin.skein-part")).unwrap();
+    let _serving = honest.serve();
+    client.up();
+    client.transfers().add_sources(&content, vec![honest.source()]);
+    let download = client.done(id).await;
+    assert_eq!(download.resumed, 0);
+    assert!(std::fs::read(&download.path).unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_crash_just_before_the_last_word_is_no_loss() {
+    let (server, mut client) = (Node::new(1), Node::new(2));
+    let _serving = server.serve();
+    let bytes = content_bytes(MIB);
+    let content = server.share(&bytes);
+    let id = client.start(content, vec![server.source()]).await;
+    let path = client.done(id).await.path;
+    client.kill();
+    // The file has its name, but the record was not told.
+    let journal = Journal::open(client.dir.path().join("downloads")).unwrap();
+    let mut record = journal.get(&content).unwrap();
+    record.stage = Stage::Naming;
+    record.part = Some(client.inbox().join("file.bin.skein-part"));
+    journal.save(&record).unwrap();
+    client.up();
+    let download = client.done(id).await;
+    assert_eq!(download.path, path);
+    assert!(std::fs::read(path).unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_full_disk_makes_a_download_wait_and_loses_nothing() {
+    let room = Arc::new(AtomicU64::new(3 * MIB));
+    let disk = Arc::new(SmallDisk { room: Arc::clone(&room) });
+    let client = Node::with(3, Setup { disk, ..Setup::default() });
+    let bytes = content_bytes(8 * MIB);
+    let server = Scripted::new(1, Script { bytes: bytes.clone(), ..Script::default() });
+    let id = client.start(id_of(&bytes), vec![server.source()]).await;
+    let full = |download: &Download| match &download.state {
+        DownloadState::Waiting { reason } => reason.contains("disk is full"),
+        _ => false,
+    };
+    let waiting = client.until(id, full).await;
+    assert!(waiting.verified > MIB, "{}", waiting.verified);
+    room.store(u64::MAX, Ordering::SeqCst);
+    let download = client.done(id).await;
+    assert!(std::fs::read(&download.path).unwrap() == bytes);
+    let asked: u64 = server.ranges().iter().map(|range| range.len()).sum();
+    assert!(asked < 8 * MIB + 3 * MIB, "{asked} bytes were asked for");
+}
+
+#[tokio::test]
+async fn a_download_that_does_not_fit_does_not_begin() {
+    let room = Arc::new(AtomicU64::new(0));
+    let disk = Arc::new(SmallDisk { room: Arc::clone(&room) });
+    let client = Node::with(3, Setup { disk, ..Setup::default() });
+    let server = Node::new(1);
+    let _serving = server.serve();
+    let bytes = content_bytes(MIB);
+    let id = client.start(server.share(&bytes), vec![server.source()]).await;
+    let told = |download: &Download| match &download.state {
+        DownloadState::Waiting { reason } => reason.contains("1.0 MB are needed, 0 B are free"),
+        _ => false,
+    };
+    client.until(id, told).await;
+    assert_eq!(std::fs::read_dir(client.inbox()).unwrap().count(), 0);
+    room.store(u64::MAX, Ordering::SeqCst);
+    let download = client.done(id).await;
+    assert!(std::fs::read(&download.path).unwrap() == bytes);
+}
