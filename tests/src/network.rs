@@ -18,8 +18,9 @@ use tempfile::TempDir;
 /// before them.
 #[derive(Debug)]
 pub struct Network {
-    folder: TempDir,
+    // Fields are dropped in this order: the process ends before its folder is removed.
     login: Process,
+    folder: TempDir,
     address: SocketAddr,
     ticket: String,
 }
@@ -37,7 +38,7 @@ impl Network {
         let folder = tempfile::tempdir().expect("a folder for the network");
         let (login, ready) =
             start_login(folder.path(), "127.0.0.1:0".parse().expect("an address")).await;
-        Self { folder, login, address: ready.listen, ticket: ready.ticket }
+        Self { login, folder, address: ready.listen, ticket: ready.ticket }
     }
 
     /// The network ticket.
@@ -73,18 +74,34 @@ impl Network {
         User::new(name, self.folder.path(), &self.ticket)
     }
 
-    /// A registered supernode that runs.
-    pub async fn supernode(&self, name: &str) -> Node {
-        let node = self.registered(name).await.up(&["--role", "super"]).await;
-        node.until("is a supernode", |status| status.supernode.is_some()).await;
-        node
+    /// Registered supernodes that run and are all linked with each other, started with these words
+    /// more.
+    pub async fn supernodes<const N: usize>(&self, names: [&str; N], words: &[&str]) -> [Node; N] {
+        let words = [&["--role", "super"], words].concat();
+        let nodes = self.started(names, &words).await;
+        let others = u32::try_from(N).unwrap_or(u32::MAX) - 1;
+        for node in &nodes {
+            node.until("is linked with all supernodes", |status| {
+                status.supernode.as_ref().is_some_and(|own| own.neighbours == others)
+            })
+            .await;
+        }
+        nodes
     }
 
-    /// A registered ordinary node that runs and has a parent.
-    pub async fn node(&self, name: &str) -> Node {
-        let node = self.registered(name).await.up(&["--role", "ordinary"]).await;
-        node.until("has a parent", |status| status.attachment.parent.is_some()).await;
-        node
+    /// Registered ordinary nodes that run and have parents.
+    pub async fn nodes<const N: usize>(&self, names: [&str; N]) -> [Node; N] {
+        let nodes = self.started(names, &["--role", "ordinary"]).await;
+        for node in &nodes {
+            node.until("has a parent", |status| status.attachment.parent.is_some()).await;
+        }
+        nodes
+    }
+
+    async fn started<const N: usize>(&self, names: [&str; N], words: &[&str]) -> [Node; N] {
+        let starts = names.map(|name| async { self.registered(name).await.up(words).await });
+        let nodes = futures_util::future::join_all(starts).await;
+        nodes.try_into().unwrap_or_else(|_| unreachable!("one node for each name"))
     }
 
     /// Somebody with a name, who does not run yet.

@@ -1,0 +1,137 @@
+//! Disks that cannot be read, or hold no more.
+
+#![allow(clippy::expect_used)]
+
+use skein_node::api::types::{DownloadState, Share};
+use skein_tests::node::follow;
+use skein_tests::{Network, command, files};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_and_the_rest_is_shared() {
+    let network = Network::start().await;
+    let [goose] = network.supernodes(["goose"], &[]).await;
+    let folder = network.folder("music");
+    files::write_text(&folder.join("open tide.txt"), "open");
+    files::write_text(&folder.join("closed tide.txt"), "closed");
+    files::write_text(&folder.join("closed folder/hidden tide.txt"), "hidden");
+    for closed in ["closed tide.txt", "closed folder"] {
+        fs::set_permissions(folder.join(closed), Permissions::from_mode(0o000))
+            .expect("it is ours");
+    }
+
+    let user = network.registered("alice").await;
+    let alice = user.up_with(&["--role", "ordinary"], without_privilege).await;
+    let _ = alice.run(&["share", "add", folder.to_str().expect("plain")]).await.worked();
+    alice.published(1).await;
+    assert_eq!(goose.search(&["tide"]).await.names(), ["open tide.txt"]);
+    let shares: Vec<Share> = alice.run(&["share", "ls"]).await.worked().json();
+    assert_eq!(shares.first().map(|share| (share.files, share.unreadable)), Some((1, 2)));
+
+    // The folder of the test can be removed again.
+    fs::set_permissions(folder.join("closed folder"), Permissions::from_mode(0o700)).expect("ours");
+}
+
+/// A superuser reads everything, unless the process gives up the capabilities that make it so.
+fn without_privilege(command: Command) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return command;
+    }
+    let mut wrapped = Command::new("setpriv");
+    wrapped.args(["--bounding-set=-dac_override,-dac_read_search", "--"]);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_not_shared() {
+    let network = Network::start().await;
+    let alice = network.registered("alice").await.up(&[]).await;
+    let missing = alice.run(&["share", "add", "/no/such/folder"]).await;
+    assert!(missing.refusal().contains("/no/such/folder"), "{missing:?}");
+    assert_eq!(missing.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_a_download_and_nothing_else() {
+    let network = Network::start().await;
+    let _supernode = network.supernodes(["goose"], &[]).await;
+    let [alice] = network.nodes(["alice"]).await;
+    let folder = network.folder("large");
+    let content = files::write_noise(&folder.join("large.bin"), "full disk", 48 * 1024 * 1024);
+    let small = files::write_noise(&folder.join("small.bin"), "fits", 100_000);
+    alice.share(&folder, 2).await;
+
+    let Some(disk) = SmallDisk::mount(network.folder("disk"), "24m") else {
+        eprintln!("only the superuser can make a small disk: not tested here");
+        return;
+    };
+    let user = network.registered("bob").await;
+    let home = disk.folder().join("bob");
+    move_folder(user.data_dir(), &home);
+    let bob = user.with_data_dir(&home).up(&["--role", "ordinary"]).await;
+    bob.until("has a parent", |status| status.attachment.parent.is_some()).await;
+
+    let into = disk.folder().join("fetched");
+    let failed = command::run(bob.get_command(content, &into)).await;
+    assert!(failed.refusal().contains("disk is full"), "{failed:?}");
+    assert_eq!(bob.search(&["small"]).await.hits.len(), 1, "the rest goes on");
+
+    // What has come is kept: with more room the download goes on.
+    disk.grow("160m");
+    let done = bob.get(content, &into).await;
+    assert_eq!(done.state, DownloadState::Done);
+    assert!(done.resumed > 0, "{done:?}");
+    assert_eq!(files::content_of(&done.path), content);
+    let mut get = bob.start_get(small, &into);
+    follow(&mut get, |download| download.state == DownloadState::Done).await;
+}
+
+fn move_folder(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
+    assert!(status.success(), "the data folder can be copied");
+}
+
+/// A file system in memory that holds little.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` if this user may not mount one.
+    fn mount(folder: PathBuf, size: &str) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(&folder)
+            .stderr(std::process::Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(folder))
+    }
+
+    fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    fn grow(&self, size: &str) {
+        let status = Command::new("mount")
+            .args(["-o", &format!("remount,size={size}")])
+            .arg(&self.0)
+            .status()
+            .expect("mount runs");
+        assert!(status.success(), "the disk can grow");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a process that is just going may still hold a file on it.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}

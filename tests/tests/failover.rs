@@ -1,0 +1,99 @@
+//! Supernodes that die, and what their loss costs.
+
+#![allow(clippy::expect_used)]
+
+use skein_node::api::types::SearchEvent;
+use skein_proto::query::StopReason;
+use skein_tests::{Found, Network, files};
+
+#[tokio::test]
+async fn a_child_of_a_killed_supernode_is_searchable_again_through_its_standby() {
+    let network = Network::start().await;
+    let supernodes = network.supernodes(["goose", "swan", "duck"], &[]).await;
+    let [alice] = network.nodes(["alice"]).await;
+    let folder = network.folder("music");
+    let content = files::write_text(&folder.join("low tide.txt"), "tide");
+    alice.share(&folder, 1).await;
+    let tied = alice.until("has a standby", |status| status.attachment.standby.is_some()).await;
+
+    let is_parent = |node: &_| Some(skein_tests::Node::id(node)) == tied.attachment.parent;
+    let (parent, others): (Vec<_>, Vec<_>) = supernodes.into_iter().partition(is_parent);
+    drop(parent);
+
+    let searcher = others.first().expect("two are left");
+    let found = searcher
+        .search_until(&["tide"], |found| {
+            let sources = found.hits.iter().flat_map(|hit| &hit.sources);
+            sources
+                .map(|source| source.parent)
+                .any(|parent| Some(parent) == tied.attachment.standby)
+        })
+        .await;
+    assert_eq!(found.only().content, content);
+
+    let moved = alice.status().await.attachment;
+    assert_eq!((moved.parent, moved.parents_lost), (tied.attachment.standby, 1));
+    let recovery = moved.last_recovery_ms.expect("it was measured");
+    eprintln!("searchable again {recovery} ms after the loss was noticed");
+}
+
+#[tokio::test]
+async fn a_supernode_that_dies_in_mid_search_costs_only_its_own_hits() {
+    let network = Network::start().await;
+    let supernodes = network.supernodes(["goose", "swan", "duck"], &["--max-children", "1"]).await;
+    let children = network.nodes(["alice", "bob", "carol"]).await;
+    for child in &children {
+        let folder = network.folder(&format!("of-{}", child.name()));
+        files::write_text(&folder.join(format!("tide of {}.txt", child.name())), child.name());
+        child.share(&folder, 1).await;
+    }
+    let [alice, bob, carol] = children;
+    let parent_of_carol = carol.status().await.attachment.parent;
+    let mut dying = supernodes
+        .into_iter()
+        .map(|node| (Some(node.id()) == parent_of_carol, node))
+        .collect::<Vec<_>>();
+    dying.sort_by_key(|(dies, _)| !dies);
+    let (_, dying_one) = &mut dying[0];
+
+    // Frozen it is connected, but answers nothing: the search is in its middle for as long as
+    // that.
+    dying_one.process().freeze();
+    let mut search = alice.start_search(&["tide"]);
+    let mut events = Vec::new();
+    let of_bob = bob.id();
+    while !events.iter().any(|event| is_from(event, of_bob)) {
+        events.push(search.next_json().await.expect("the search goes on"));
+    }
+    assert!(!events.iter().any(|event| matches!(event, SearchEvent::Done(_))));
+    dying_one.process().kill();
+    while let Some(event) = search.next_json().await {
+        events.push(event);
+    }
+
+    let found = Found::gather(events);
+    assert_eq!(found.names(), ["tide of alice.txt", "tide of bob.txt"]);
+    let coverage = found.report.coverage;
+    assert_eq!((coverage.supernodes_asked, coverage.supernodes_known), (2, 3));
+    assert_eq!(coverage.stopped, StopReason::TimedOut);
+    assert!(!found.report.is_complete());
+}
+
+fn is_from(event: &SearchEvent, node: skein_proto::NodeId) -> bool {
+    matches!(event, SearchEvent::Hit(hit) if hit.sources.iter().any(|source| source.node == node))
+}
+
+#[tokio::test]
+async fn a_supernode_that_ends_in_order_hands_its_children_over() {
+    let network = Network::start().await;
+    let mut supernodes = network.supernodes(["goose", "swan"], &[]).await;
+    let [alice] = network.nodes(["alice"]).await;
+    let tied = alice.until("has a standby", |status| status.attachment.standby.is_some()).await;
+    let parent = supernodes
+        .iter_mut()
+        .find(|node| Some(node.id()) == tied.attachment.parent)
+        .expect("the parent is one of them");
+    let _ = parent.run(&["down"]).await.worked();
+    assert!(parent.process().ended().await.success());
+    alice.until("moved", |status| status.attachment.parent == tied.attachment.standby).await;
+}
