@@ -109,7 +109,7 @@ pub struct TransferMetrics {
 pub struct LoginMetrics {
     /// Credentials renewed.
     pub renewals: Counter,
-    /// Requests that failed, by the reason.
+    /// Registrations, logins and renewals that failed, by the reason.
     pub failures: Family<Reason, Counter>,
 }
 
@@ -260,7 +260,11 @@ impl TransferMetrics {
 impl LoginMetrics {
     fn register(&self, to: &mut Registry) {
         to.register("renewals", "Credentials renewed", self.renewals.clone());
-        to.register("failures", "Requests that failed", self.failures.clone());
+        to.register(
+            "failures",
+            "Registrations, logins and renewals that failed",
+            self.failures.clone(),
+        );
     }
 }
 

@@ -260,3 +260,6 @@ fn reason(error: &LoginError) -> &'static str {
         _ => "local",
     }
 }
+
+#[cfg(test)]
+mod tests;
