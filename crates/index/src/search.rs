@@ -274,7 +274,7 @@ fn intersect(common: &mut Vec<EntryId>, mut other: &[EntryId]) {
         while other.get(step).is_some_and(|next| next < entry) {
             step *= 2;
         }
-        let reach = other.len().min(step + 1);
+        let reach = other.len().min(step);
         let skipped = other[..reach].partition_point(|next| next < entry);
         other = &other[skipped..];
         other.first() == Some(entry)

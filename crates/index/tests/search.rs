@@ -70,6 +70,24 @@ fn a_match_in_the_file_name_comes_before_one_in_a_folder() {
 }
 
 #[test]
+fn a_beginning_counts_as_in_the_file_name_if_any_word_there_has_it() {
+    let index = index_of([file(1, "songs/sonx.mp3"), file(2, "x/sonnet.mp3")]);
+    assert_eq!(found(&index, "son"), [1, 2]);
+}
+
+#[test]
+fn what_others_offer_takes_no_place_in_a_search_among_the_files_of_a_user() {
+    let mut index = index_of((10..50).map(|i| file(i, "other.mp3")));
+    index.publish(&node(1), [file(2, "halo and more.mp3")]);
+    index.set_owner(node(2), &name("bob"));
+    index.publish(&node(2), [file(1, "halo.mp3")]);
+
+    let mut query = words("halo ");
+    query.filter.owner = Some(name("alice"));
+    assert_eq!(contents(&index.search(&query, 1)), [content(2)]);
+}
+
+#[test]
 fn a_shorter_file_name_comes_before_a_longer_one() {
     let index = index_of([file(1, "x/halo remix.mp3"), file(2, "a long folder/halo.mp3")]);
     assert_eq!(found(&index, "halo "), [2, 1]);
@@ -97,6 +115,12 @@ fn the_limit_counts_contents_and_each_comes_with_its_sources() {
     let owners: Vec<_> = found[..MAX_SOURCES_PER_CONTENT].iter().map(|f| f.owner).collect();
     assert_eq!(owners, (0..32).map(node).collect::<Vec<_>>());
     assert_eq!(index.search(&words("halo"), 0), []);
+}
+
+#[test]
+fn an_index_can_be_shared_by_threads() {
+    fn is_shareable<T: Send + Sync>(_: &T) {}
+    is_shareable(&index_of([]));
 }
 
 #[test]

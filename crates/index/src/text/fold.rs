@@ -1,30 +1,15 @@
-//! Making the spellings of a word equal: rules 1 to 7.
+//! Making the spellings of a word equal: rules 1 to 6.
 
 use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
-
-/// Nothing in Unicode needs more than two passes; the bound is there so that no later version of
-/// its tables can make folding run on.
-const MAX_PASSES: usize = 4;
 
 /// A text in the one form in which texts are compared. Folding twice changes nothing.
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    let mut folded = text.replace('\u{b4}', "'");
-    for _ in 0..MAX_PASSES {
-        let next = pass(&folded);
-        if next == folded {
-            break;
-        }
-        folded = next;
-    }
-    folded
-}
-
-fn pass(text: &str) -> String {
-    let bare = text.nfkd().filter(|c| !is_dropped(*c));
+    let apostrophes = text.chars().map(|c| if c == '\u{b4}' { '\'' } else { c });
+    let bare = apostrophes.nfkd().filter(|c| !is_dropped(*c));
     let mut plain = String::with_capacity(text.len());
     for c in bare.default_case_fold() {
         match c {

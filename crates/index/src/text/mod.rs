@@ -15,40 +15,40 @@
 //! 4. Full case folding (Unicode, section 3.13), which also makes ß into ss.
 //! 5. ł becomes l, ø o, đ d, æ ae, œ oe.
 //! 6. Steps 2 and 3 once more, since folding can bring out new marks (İ), then composition (NFC).
-//! 7. Steps 2 to 6 are repeated until nothing changes, at most four times.
+//!    Folding what is folded changes nothing.
 //!
 //! # Splitting ([`words`])
 //!
-//! 8. A word is a run, as long as it goes, of letters and digits (Unicode `Alphabetic` or
+//! 7. A word is a run, as long as it goes, of letters and digits (Unicode `Alphabetic` or
 //!    `Numeric`) and of the combining marks (general category M) behind them. Everything else
 //!    separates: white space, dots, underscores, hyphens, slashes, U+200B. There is no break between
 //!    letters and digits, nor inside camelCase.
-//! 9. An apostrophe (one of ' ` ‘ ’ ‛ ʻ ʼ) with a word character on both sides is dropped
+//! 8. An apostrophe (one of ' ` ‘ ’ ‛ ʻ ʼ) with a word character on both sides is dropped
 //!    (don't is the word dont); any other one separates.
-//! 10. Where a run passes from one class of script to another, it breaks. The classes are: Han with
-//!     Hiragana and Katakana; Thai, Lao, Khmer and Myanmar; all others, Hangul among them. The
-//!     ranges are in `Script::of`.
-//! 11. A run of the first two classes, which write no spaces, becomes the overlapping pairs of its
+//! 9. Where a run passes from one class of script to another, it breaks. The classes are: Han with
+//!    Hiragana and Katakana; Thai, Lao, Khmer and Myanmar; all others, Hangul among them. The
+//!    ranges are in `Script::of`.
+//! 10. A run of the first two classes, which write no spaces, becomes the overlapping pairs of its
 //!     characters (a character is a base with the marks behind it): 東京都 is 東京, 京都. A run
 //!     of one character is that character. In a record the last character of a run is a word
 //!     of its own too (都), so that each character of a run begins some word.
-//! 12. A word is cut after [`MAX_WORD_CHARS`] code points.
+//! 11. A word is cut after [`MAX_WORD_CHARS`] code points.
 //!
 //! # Records ([`record_words`])
 //!
-//! 13. The words of a record come from its file name with the extension, its title, artist and
+//! 12. The words of a record come from its file name with the extension, its title, artist and
 //!     album, and then the folders of its path, the nearest first. The first
 //!     [`MAX_RECORD_WORDS`] different ones count.
 //!
 //! # Queries ([`ParsedQuery::parse`])
 //!
-//! 14. All words must match, in any order. A run of rule 11 asks for all its pairs, but not for its
+//! 13. All words must match, in any order. A run of rule 10 asks for all its pairs, but not for its
 //!     last character. (So a run of more pairs than [`MAX_RECORD_WORDS`] matches nothing.)
-//! 15. A word followed at once by `*` (after folding) matches every word that begins with it.
-//! 16. The last word does so too when the text does not end in white space and the word has at
+//! 14. A word followed at once by `*` (after folding) matches every word that begins with it.
+//! 15. The last word does so too when the text does not end in white space and the word has at
 //!     least [`MIN_OPEN_CHARS`] code points: its typist may not have finished it.
-//! 17. A run of one character of rule 11 matches every word that begins with it, always.
-//! 18. More than [`MAX_QUERY_WORDS`] words are refused; a run of rule 11 counts as one.
+//! 16. A run of one character of rule 10 matches every word that begins with it, always.
+//! 17. More than [`MAX_QUERY_WORDS`] words are refused; a run of rule 10 counts as one.
 
 mod fold;
 mod query;

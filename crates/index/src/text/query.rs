@@ -1,4 +1,4 @@
-//! Queries, ready to be matched: rules 14 to 18, and the filter.
+//! Queries, ready to be matched: rules 13 to 17, and the filter.
 
 use super::split::{Script, record_words, runs};
 use super::{MAX_QUERY_WORDS, MIN_OPEN_CHARS, fold};
@@ -15,7 +15,7 @@ pub enum QueryError {
 }
 
 /// How a word of a query is compared with the words of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TermMatch {
     /// It is the same.
     Exact,
@@ -27,7 +27,7 @@ pub enum TermMatch {
 }
 
 /// One word that must match.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term {
     /// The word, folded.
     pub text: String,
@@ -46,7 +46,7 @@ impl Term {
 }
 
 /// A query, parsed once and matched often.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ParsedQuery {
     content: Option<ContentId>,
     terms: Vec<Term>,

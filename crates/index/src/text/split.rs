@@ -1,4 +1,4 @@
-//! Cutting folded text into words: rules 8 to 13.
+//! Cutting folded text into words: rules 7 to 12.
 
 use super::{MAX_RECORD_WORDS, MAX_WORD_CHARS, fold};
 use skein_proto::FileMeta;
