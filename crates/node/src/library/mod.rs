@@ -48,7 +48,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::{ShareRow, Store, Totals};
+use store::{ShareRow, Store, StoreError, Totals};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -110,10 +110,8 @@ impl Library {
         let outboards = opened.map_err(io::Error::other).flatten().map_err(unusable)?;
         let mark = outboards.mark();
         let store = Store::open(&data_dir.join("library.db"), outboards.clone()).await?;
-        if mark.exists() {
-            // The last run did not end in an orderly way.
-            store.sweep_outboards().await?;
-        }
+        // The mark of the last run is still there when it did not end in an orderly way.
+        let sweep = mark.exists();
         tokio::fs::write(&mark, b"").await.map_err(unusable)?;
 
         let (events, _) = broadcast::channel(EVENTS_KEPT);
@@ -136,6 +134,9 @@ impl Library {
                 changing: tokio::sync::Mutex::default(),
             }),
         };
+        if sweep {
+            library.sweep();
+        }
         for row in core.store.shares().await? {
             if row.removed {
                 library.purge(row.id);
@@ -183,16 +184,28 @@ impl Library {
     /// Deletes the rows of a share that was taken back, in the background.
     fn purge(&self, share: i64) {
         let core = self.inner.core.clone();
+        // What is left is deleted when the library is opened again.
+        let purge = async move { core.store.purge_share(share).await };
+        self.tidy("what was known of a removed share", purge);
+    }
+
+    /// Removes hash trees that belong to no file, in the background.
+    fn sweep(&self) {
+        let core = self.inner.core.clone();
+        let sweep = async move { core.store.sweep_outboards().await };
+        self.tidy("hash trees that belong to no file", sweep);
+    }
+
+    /// Works on the database until it is done or the library closes.
+    fn tidy(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+    ) {
+        let cancel = self.inner.core.cancel.clone();
         self.inner.core.tracker.spawn(async move {
-            tokio::select! {
-                biased;
-                // What is left is deleted when the library is opened again.
-                () = core.cancel.cancelled() => {}
-                purged = core.store.purge_share(share) => {
-                    if let Err(error) = purged {
-                        tracing::warn!(%error, "cannot delete what was known of a removed share");
-                    }
-                }
+            if let Some(Err(error)) = cancel.run_until_cancelled(work).await {
+                tracing::warn!(%error, "cannot delete {what}");
             }
         });
     }

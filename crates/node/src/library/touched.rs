@@ -39,6 +39,8 @@ struct Inner {
     reported: Option<(Instant, Instant)>,
     /// Folders with files that had to be left for later.
     later: BTreeMap<String, Instant>,
+    /// When the whole share is due instead, since there were too many such folders.
+    later_all: Option<Instant>,
 }
 
 /// Collects what the watcher and others report about one share.
@@ -104,12 +106,11 @@ impl Touched {
     /// A folder has a file that is to be looked at again.
     pub(super) fn defer(&self, folder: String, when: Instant) {
         let mut inner = self.inner();
-        if inner.later.len() < MAX_FOLDERS {
+        if inner.later.len() < MAX_FOLDERS || inner.later.contains_key(&folder) {
             inner.later.entry(folder).or_insert(when);
         } else {
-            // The empty path is the share itself, and scanned deeply it is all of it.
             inner.later.clear();
-            inner.later.insert(String::new(), when);
+            inner.later_all = Some(when);
         }
         drop(inner);
         self.changed.notify_one();
@@ -122,7 +123,7 @@ impl Touched {
             .reported
             .map(|(first, last)| (last + self.quiet).min(first + self.quiet * MAX_QUIETS));
         let later = inner.later.values().min().copied();
-        reported.into_iter().chain(later).min()
+        [reported, later, inner.later_all].into_iter().flatten().min()
     }
 
     /// Takes what is due.
@@ -141,9 +142,9 @@ impl Touched {
             .collect();
         for folder in due {
             inner.later.remove(&folder);
-            // What was left for later may be a folder that could not be entered.
-            work.folders.entry(folder).or_insert(true);
+            work.folders.entry(folder).or_insert(false);
         }
+        work.all |= inner.later_all.take_if(|when| *when <= now).is_some();
         (!work.is_empty()).then_some(work)
     }
 
@@ -186,5 +187,26 @@ mod tests {
         assert!(work.all);
         assert!(work.folders.is_empty());
         assert_eq!(counters.read().change_overflows, 1);
+    }
+
+    #[test]
+    fn what_was_left_for_later_is_due_then_and_its_folder_alone() {
+        let touched = Touched::new(Duration::ZERO);
+        let now = Instant::now();
+        let when = now + Duration::from_secs(60);
+        touched.defer("a/".to_owned(), when);
+        touched.defer("b/".to_owned(), when + Duration::from_secs(1));
+        assert_eq!(touched.due(), Some(when));
+        assert_eq!(touched.take(now), None);
+
+        let work = touched.take(when).expect("due");
+
+        let folders = BTreeMap::from([("a/".to_owned(), false)]);
+        assert_eq!(work, Work { folders, ..Work::default() });
+
+        for number in 0..=MAX_FOLDERS {
+            touched.defer(format!("{number}/"), when);
+        }
+        assert!(touched.take(when).expect("due").all);
     }
 }

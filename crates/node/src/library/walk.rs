@@ -85,7 +85,8 @@ pub(super) fn is_excluded(name: &str) -> bool {
 /// # Errors
 /// What the file system says of the folder itself.
 pub(super) fn list(folder: &Path, published: &str, skip: &Path) -> io::Result<Listing> {
-    if !std::fs::symlink_metadata(folder)?.is_dir() {
+    // A link in place of this folder, or of one around it, would lead out of the share.
+    if std::fs::canonicalize(folder)? != folder || !std::fs::symlink_metadata(folder)?.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
     let mut listing = Listing::default();
@@ -193,8 +194,11 @@ mod tests {
     #[test]
     fn a_folder_behind_a_link_is_not_listed() {
         let folder = tempfile::tempdir().expect("a folder");
-        symlink("/etc", folder.path().join("etc")).expect("linked");
-        let error = list(&folder.path().join("etc"), "x/", Path::new("/none"));
-        assert_eq!(error.expect_err("a link").kind(), io::ErrorKind::NotADirectory);
+        std::fs::create_dir_all(folder.path().join("real/inner")).expect("made");
+        symlink(folder.path().join("real"), folder.path().join("link")).expect("linked");
+        for path in ["link", "link/inner"] {
+            let error = list(&folder.path().join(path), "x/", Path::new("/none"));
+            assert_eq!(error.expect_err("a link").kind(), io::ErrorKind::NotADirectory);
+        }
     }
 }

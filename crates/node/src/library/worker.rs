@@ -75,16 +75,19 @@ impl Worker {
             while let Ok(request) = self.requests.try_recv() {
                 self.waiting.push(request);
             }
-            let now = Instant::now();
-            let work = self.share.touched.take(now).unwrap_or_default();
+            let work = self.share.touched.take(Instant::now()).unwrap_or_default();
             if work.root_lost {
                 self.watch_wanted = self.core.config.watch();
             }
             if let Some(why) = &work.watch_failed {
                 self.watch_failed(why);
             }
+            if self.watcher.is_none() && self.next_whole <= Instant::now() {
+                // What kept the watcher from starting may be over.
+                self.watch_wanted = self.core.config.watch();
+            }
             self.watch().await;
-            let Some(scope) = self.scope(work, now) else { continue };
+            let Some(scope) = self.scope(work, Instant::now()) else { continue };
             let whole = matches!(scope, Scope::Whole);
             let scan = Scan::new(self.core.clone(), self.share.clone(), &self.cancel);
             match scan.run(scope).await {
@@ -129,9 +132,12 @@ impl Worker {
         self.watcher = None;
         let every = self.core.config.unwatched_rescan();
         let minutes = every.as_secs().div_ceil(60);
-        tracing::warn!(share = %self.share.path.display(), why, "changes cannot be watched");
-        self.share.state().watch_problem =
-            Some(format!("changes are noticed only every {minutes} minutes: {why}"));
+        let problem = format!("changes are noticed only every {minutes} minutes: {why}");
+        let before = self.share.state().watch_problem.replace(problem.clone());
+        // It is tried again and again, and said once.
+        if before.as_ref() != Some(&problem) {
+            tracing::warn!(share = %self.share.path.display(), problem, "a watcher failed");
+        }
         self.next_whole = self.next_whole.min(Instant::now() + every);
     }
 
@@ -206,8 +212,10 @@ impl Worker {
             }
             ScanError::Cancelled => "the scan was interrupted and will be tried again".to_owned(),
         };
-        tracing::warn!(share = %self.share.path.display(), problem, "a scan failed");
-        self.share.state().scan_problem = Some(problem);
+        let before = self.share.state().scan_problem.replace(problem.clone());
+        if before.as_ref() != Some(&problem) {
+            tracing::warn!(share = %self.share.path.display(), problem, "a scan failed");
+        }
         self.next_whole = Instant::now() + self.core.config.retry();
     }
 

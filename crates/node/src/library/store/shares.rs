@@ -101,9 +101,9 @@ impl Store {
     pub(in super::super) async fn mark_removed(&self, share: i64) -> Result<(), StoreError> {
         let mut connection = self.lock().await?;
         // The path and the name become free at once: the same folder may be shared again while
-        // the old rows are still being deleted.
+        // the old rows are still being deleted. No real path or name begins with two slashes.
         sqlx::query(
-            "UPDATE shares SET online = 0, removed = 1, path = '/' || id, name = '/' || id
+            "UPDATE shares SET online = 0, removed = 1, path = '//' || id, name = '//' || id
              WHERE id = ?1",
         )
         .bind(share)
