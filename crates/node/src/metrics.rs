@@ -83,8 +83,8 @@ pub struct LibraryMetrics {
     pub bytes: Gauge,
     /// Bytes hashed by scans.
     pub bytes_hashed: Counter,
-    /// Files and folders that could not be read.
-    pub unreadable: Counter,
+    /// Files and folders that could not be read at the last scan of their share.
+    pub unreadable: Gauge,
 }
 
 /// The transfers' numbers.
@@ -238,7 +238,11 @@ impl LibraryMetrics {
         to.register("files", "Files shared", self.files.clone());
         to.register("bytes", "Bytes of the files shared", self.bytes.clone());
         to.register("bytes_hashed", "Bytes hashed by scans", self.bytes_hashed.clone());
-        to.register("unreadable", "Files that could not be read", self.unreadable.clone());
+        to.register(
+            "unreadable",
+            "Files that could not be read at the last scan",
+            self.unreadable.clone(),
+        );
     }
 }
 

@@ -129,7 +129,7 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
     let running = fake::download(DownloadState::Running);
     let finished = fake::download(DownloadState::Done);
     assert_eq!(client.start_download(&start).await.unwrap(), running);
-    assert_eq!(client.downloads().await.unwrap(), [finished.clone()]);
+    assert_eq!(client.downloads().await.unwrap(), std::slice::from_ref(&finished));
     let watched: Vec<_> =
         client.watch_download(8).await.unwrap().map(Result::unwrap).collect().await;
     assert_eq!(watched, [running, finished]);
