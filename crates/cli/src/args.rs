@@ -1,0 +1,236 @@
+//! The words that the command line understands.
+
+use crate::commands;
+use crate::failure::{self, Failure};
+use crate::ui::ColorChoice;
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Shown below the list of commands.
+const FIRST_STEPS: &str = "\
+First steps:
+  skein demo                               see a whole network run on this machine
+  skein register NAME --ticket skein1…     take a name in a network
+  skein up --share ~/Music                 run the node, and share a folder
+  skein search some words                  look for something
+  skein get 1                              fetch the first hit
+
+Exit codes: 0 it worked; 1 it failed; 2 wrong input; 130 interrupted.
+Environment: SKEIN_DATA_DIR and the other settings (`skein config example`), SKEIN_CONFIG
+(--config), SKEIN_PASSWORD (register, login), NO_COLOR.";
+
+/// Run a node, search by keyword, reach peers by name.
+#[derive(Debug, Parser)]
+#[command(name = "skein", version, after_help = FIRST_STEPS, max_term_width = 100)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What holds for all commands.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options for all commands")]
+pub struct GlobalArgs {
+    /// The data folder: keys, settings, library [default: the platform's place for it]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The settings file [default: the platform's place for it, see `skein config path`]
+    #[arg(long, global = true, env = "SKEIN_CONFIG", hide_env = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print results for programs, one JSON value a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more: -v shows details and logs from "debug" on, -vv logs everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: ColorChoice,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the node: join the network, share folders, serve the local API
+    Up(commands::up::UpArgs),
+    /// End the node that runs, and wait until it has ended
+    Down(commands::down::DownArgs),
+    /// Show how the node is doing
+    Status(commands::status::StatusArgs),
+    /// Take a new name in a network
+    Register(commands::account::RegisterArgs),
+    /// Add this node to a name that you have
+    Login(commands::account::LoginArgs),
+    /// Show who this node is
+    Whoami(commands::whoami::WhoamiArgs),
+    /// Share folders, or stop sharing them
+    #[command(subcommand)]
+    Share(commands::share::ShareCommand),
+    /// Look for files by words
+    Search(commands::search::SearchArgs),
+    /// Fetch a file, verified as it arrives
+    Get(commands::get::GetArgs),
+    /// List the downloads, or cancel one
+    Downloads(commands::downloads::DownloadsArgs),
+    /// List who this node is connected to
+    Peers(commands::peers::PeersArgs),
+    /// Print the network ticket that newcomers need
+    Ticket(commands::ticket::TicketArgs),
+    /// Check, show or find the settings
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
+    /// Run the login service of a network of your own
+    LoginServer(commands::login_server::LoginServerArgs),
+    /// See a whole network of real processes work on this machine
+    Demo(commands::demo::DemoArgs),
+    /// Print what your shell needs to complete commands
+    Completions(commands::completions::CompletionsArgs),
+    /// Write the manual pages
+    Man(commands::man::ManArgs),
+}
+
+/// Reads the command line; prints help and the version itself.
+///
+/// # Errors
+/// The words are wrong: a [`Failure`] that says which and what to do.
+pub fn parse() -> Result<Cli, Failure> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let command = Cli::command().color(help_color(&words));
+    let parsed = command.try_get_matches_from(words);
+    match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => Ok(cli),
+        Err(error) => Err(explain(&error)),
+    }
+}
+
+/// Help and version are results, and end the process at once; everything else is a mistake.
+fn explain(error: &clap::Error) -> Failure {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+        // Without any words the whole help is worth more than one line about what is missing.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        _ => failure::from_clap(error),
+    }
+}
+
+/// Whether help is painted: `--color` has to be looked up by hand, since help is printed while
+/// the words are still being read.
+fn help_color(words: &[OsString]) -> clap::ColorChoice {
+    let mut choice = clap::ColorChoice::Auto;
+    for (at, word) in words.iter().enumerate() {
+        let given = match word.to_str() {
+            Some("--") => break,
+            Some("--color") => words.get(at + 1).and_then(|next| next.to_str()),
+            Some(word) => word.strip_prefix("--color="),
+            None => None,
+        };
+        choice = match given {
+            Some("always") => clap::ColorChoice::Always,
+            Some("never") => clap::ColorChoice::Never,
+            _ => choice,
+        };
+    }
+    choice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All commands that are shown to users, with the words that lead to them.
+    fn all_commands(command: &clap::Command, words: &str, out: &mut Vec<(String, clap::Command)>) {
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            let words = format!("{words} {}", sub.get_name());
+            out.push((words.clone(), sub.clone()));
+            all_commands(sub, &words, out);
+        }
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_an_example_of_it() {
+        let mut commands = Vec::new();
+        all_commands(&Cli::command(), "skein", &mut commands);
+        assert!(commands.len() > 20, "only {} commands were found", commands.len());
+        for (words, command) in commands {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.starts_with("Examples:\n"), "`{words}` has no examples");
+            let first = examples.lines().nth(1).unwrap_or_default().trim_start();
+            assert!(first.contains(&words), "the first example of `{words}` shows {first:?}");
+        }
+    }
+
+    #[test]
+    fn every_example_of_a_skein_command_is_understood() {
+        let login_key = skein_proto::NodeId::from_bytes([7; 32]);
+        let ticket = skein_proto::Ticket::new(login_key, ["host:1".to_owned()]);
+        let ticket = ticket.expect("the address is right").to_string();
+        let mut commands = Vec::new();
+        all_commands(&Cli::command(), "skein", &mut commands);
+        for (words, command) in commands {
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in examples.lines().skip(1) {
+                let example = line.trim().split("   ").next().unwrap_or_default();
+                let plain = example.split(['|', '>', '<', '(', ';']).next().unwrap_or_default();
+                if !plain.starts_with("skein ") {
+                    continue;
+                }
+                let plain = plain.replace("skein1…", &ticket);
+                let parsed = Cli::try_parse_from(shell_words(&plain));
+                assert!(parsed.is_ok(), "`{words}`: {plain:?}: {:?}", parsed.err());
+            }
+        }
+    }
+
+    /// Splits at spaces outside double quotes: as much of a shell as the examples need.
+    fn shell_words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut quoted = false;
+        for c in line.trim().chars() {
+            match c {
+                '"' => quoted = !quoted,
+                ' ' if !quoted => words.push(String::new()),
+                _ => words.last_mut().expect("there is always one word").push(c),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn the_colour_of_help_is_what_was_asked_for() {
+        let choice = |words: &[&str]| {
+            help_color(&words.iter().map(OsString::from).collect::<Vec<OsString>>())
+        };
+        assert_eq!(choice(&["skein", "--help"]), clap::ColorChoice::Auto);
+        assert_eq!(choice(&["skein", "--color", "never", "-h"]), clap::ColorChoice::Never);
+        assert_eq!(choice(&["skein", "-h", "--color=always"]), clap::ColorChoice::Always);
+        assert_eq!(choice(&["skein", "search", "--", "--color=always"]), clap::ColorChoice::Auto);
+    }
+
+    #[test]
+    fn options_for_all_commands_may_stand_behind_the_command() {
+        let cli = Cli::try_parse_from(["skein", "status", "--json", "--data-dir", "/tmp/x"])
+            .expect("the words are right");
+        assert!(cli.global.json);
+        assert_eq!(cli.global.data_dir.as_deref(), Some(std::path::Path::new("/tmp/x")));
+    }
+}

@@ -1,0 +1,34 @@
+//! `skein demo`.
+
+use crate::context::Context;
+use crate::demo;
+use crate::failure::Failure;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Shows a whole network of real processes on this machine.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skein demo                               12 processes, a search, a verified download, good-bye
+  skein demo --keep                        leave the network up, with commands to try
+  skein demo --share ~/Music               share a folder of yours in it, too
+Everything is on 127.0.0.1 and in a temporary folder; nothing of your own node is touched, and
+nothing is left behind.")]
+pub struct DemoArgs {
+    /// Share this folder in the network of the demo, beside what it makes itself
+    #[arg(long, value_name = "DIR")]
+    share: Option<PathBuf>,
+    /// Leave the network up until Ctrl-C, and print commands to try
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Shows it.
+///
+/// # Errors
+/// Anything did not go as the demo promises.
+pub fn run(context: &Context, args: DemoArgs) -> Result<(), Failure> {
+    let share = args.share.as_deref().map(super::share::existing_dir).transpose()?;
+    demo::run(context, &demo::Options { share, keep: args.keep })
+}

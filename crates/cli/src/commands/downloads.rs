@@ -1,0 +1,163 @@
+//! `skein downloads`.
+
+use crate::context::{self, Context};
+use crate::failure::Failure;
+use crate::ui::format;
+use crate::ui::paint::Paint;
+use crate::ui::table::{Lean, Table};
+use clap::{Args, Subcommand};
+use skein_node::api::types::{Download, DownloadState};
+
+/// Lists the downloads, or cancels one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skein downloads                          list them
+  skein downloads cancel 3                 stop the one with the id 3")]
+pub struct DownloadsArgs {
+    #[command(subcommand)]
+    command: Option<DownloadsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum DownloadsCommand {
+    /// Stop a download; what has come is kept for a later try
+    #[command(after_help = "\
+Examples:
+  skein downloads cancel 3                 the id is in the first column of `skein downloads`")]
+    Cancel {
+        /// Its id, from `skein downloads`
+        #[arg(value_name = "ID")]
+        id: u64,
+    },
+}
+
+/// Lists or cancels.
+///
+/// # Errors
+/// The daemon does not run or answer, or there is no such download.
+pub fn run(context: &Context, args: DownloadsArgs) -> Result<(), Failure> {
+    match args.command {
+        None => list(context),
+        Some(DownloadsCommand::Cancel { id }) => cancel(context, id),
+    }
+}
+
+fn list(context: &Context) -> Result<(), Failure> {
+    let downloads = context::block_on(async { Ok(context.client()?.downloads().await?) })?;
+    if context.ui.json {
+        return downloads.iter().try_for_each(|download| context.ui.value(download));
+    }
+    if downloads.is_empty() {
+        context.ui.note("No downloads yet: find something with `skein search WORDS…`.");
+        return Ok(());
+    }
+    context.ui.line(render(&downloads, context.ui.out))
+}
+
+fn cancel(context: &Context, id: u64) -> Result<(), Failure> {
+    context::block_on(async { Ok(context.client()?.cancel_download(id).await?) })?;
+    context.ui.result(&serde_json::json!({ "event": "cancelled", "id": id }), |_, paint| {
+        format!("{} Download {id} is stopped; what has come is kept.", paint.good("✓"))
+    })
+}
+
+fn render(downloads: &[Download], paint: Paint) -> String {
+    let mut table = Table::new(&[
+        ("id", Lean::Right),
+        ("state", Lean::Left),
+        ("done", Lean::Right),
+        ("size", Lean::Right),
+        ("rate", Lean::Right),
+        ("sources", Lean::Right),
+        ("file", Lean::Left),
+    ]);
+    for download in downloads {
+        let is_running = download.state == DownloadState::Running;
+        table.row([
+            download.id.to_string(),
+            state(&download.state, paint),
+            percent(download).map_or_else(|| "?".to_owned(), |percent| format!("{percent} %")),
+            download.size.map_or_else(|| "?".to_owned(), format::bytes),
+            if is_running { format::rate(download.rate) } else { String::new() },
+            format!("{}/{}", download.sources_active, download.sources_known),
+            download.path.display().to_string(),
+        ]);
+    }
+    let mut text = table.render(paint);
+    for download in downloads {
+        if let DownloadState::Failed { reason } | DownloadState::Waiting { reason } =
+            &download.state
+        {
+            text.push_str(&format!("\n{} {}: {reason}", paint.warn("!"), download.id));
+        }
+    }
+    text
+}
+
+fn state(state: &DownloadState, paint: Paint) -> String {
+    match state {
+        DownloadState::Waiting { .. } => paint.warn("waiting"),
+        DownloadState::Running => "running".to_owned(),
+        DownloadState::Done => paint.good("done"),
+        DownloadState::Failed { .. } => paint.bad("failed"),
+        DownloadState::Cancelled => paint.faint("cancelled"),
+    }
+}
+
+/// How much of a download is here, in whole percent rounded down, if its size is known.
+pub fn percent(download: &Download) -> Option<u64> {
+    match download.size? {
+        0 => Some(if download.state == DownloadState::Done { 100 } else { 0 }),
+        size => Some(
+            u64::try_from(u128::from(download.verified) * 100 / u128::from(size)).unwrap_or(100),
+        ),
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use skein_proto::ContentId;
+
+    /// A download of 1,000 bytes, 250 of them here.
+    pub fn download() -> Download {
+        Download {
+            id: 3,
+            content: ContentId::from_bytes([9; 32]),
+            name: "song.flac".to_owned(),
+            path: "/music/song.flac".into(),
+            state: DownloadState::Running,
+            size: Some(1_000),
+            verified: 250,
+            resumed: 0,
+            rate: 100,
+            sources_active: 2,
+            sources_known: 3,
+            trouble: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn percents_are_rounded_down_and_known_only_with_the_size() {
+        let mut download = download();
+        assert_eq!(percent(&download), Some(25));
+        download.verified = 999;
+        assert_eq!(percent(&download), Some(99));
+        download.size = None;
+        assert_eq!(percent(&download), None);
+        download.size = Some(0);
+        assert_eq!(percent(&download), Some(0));
+        download.state = DownloadState::Done;
+        assert_eq!(percent(&download), Some(100));
+    }
+
+    #[test]
+    fn what_waits_or_failed_says_why() {
+        let mut waiting = download();
+        waiting.state = DownloadState::Waiting { reason: "no source answers".to_owned() };
+        let text = render(&[download(), waiting], Paint::PLAIN);
+        assert!(text.contains("running") && text.contains("100 B/s"), "{text}");
+        assert!(text.ends_with("! 3: no source answers"), "{text}");
+    }
+}

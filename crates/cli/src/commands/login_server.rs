@@ -1,0 +1,316 @@
+//! `skein login-server`.
+
+use crate::context::{self, Context};
+use crate::failure::Failure;
+use crate::logging;
+use crate::process::{Reason, Shutdown};
+use crate::ui::paint::Paint;
+use clap::{Args, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use skein_login::server::{LoginConfig, Policy, Server, StartError};
+use skein_net::BindError;
+use skein_node::config::{LogFormat, LogLevel};
+use skein_node::home::Home;
+use skein_proto::Ticket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Runs the login service of a network.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  skein login-server                       a network of your own; prints the ticket for newcomers
+  skein login-server --public login.example.org:4700
+                                           the address that newcomers reach it at
+  skein login-server --policy invite       only for those who have a code …
+  skein login-server invite                … such as this one
+  skein login-server --database postgres://skein@db/skein
+It keeps its key in the data folder: whoever has that key is the network. Back it up."
+)]
+pub struct LoginServerArgs {
+    #[command(subcommand)]
+    command: Option<LoginServerCommand>,
+    /// The UDP address to listen on; port 0 takes a free one [default: [::]:4700]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Who may register
+    #[arg(long, value_enum, default_value_t)]
+    policy: PolicyChoice,
+    /// An address (host:port) at which newcomers reach it, for the ticket; up to 8 of them
+    /// [default: this machine's own]
+    #[arg(long, value_name = "ADDR", num_args = 1..=8)]
+    public: Vec<String>,
+    /// How long credentials are good for, from 1m to 30days: so long may a revoked node go on
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    credential_lifetime: Option<Duration>,
+    /// How log messages look
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormatChoice,
+    /// End when standard input ends
+    #[arg(long, hide = true)]
+    exit_with_parent: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum LoginServerCommand {
+    /// Make an invite code that lets one name in; the service may run meanwhile
+    #[command(after_help = "\
+Examples:
+  skein login-server invite                a code that is good for a week
+  skein login-server invite --valid-for 1h --count 5")]
+    Invite(InviteArgs),
+}
+
+#[derive(Debug, Args)]
+struct InviteArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// How long the code is good for
+    #[arg(long, value_name = "TIME", default_value = "7days", value_parser = humantime::parse_duration)]
+    valid_for: Duration,
+    /// How many codes to make
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
+}
+
+#[derive(Debug, Args)]
+struct StoreArgs {
+    /// Where the accounts are: sqlite://FILE or postgres://… [default: login.db in the data
+    /// folder]
+    #[arg(long, value_name = "URL", env = "SKEIN_LOGIN_DATABASE", hide_env_values = true)]
+    database: Option<String>,
+}
+
+/// Who may register.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum PolicyChoice {
+    /// Anybody, as fast as the limits allow
+    #[default]
+    Open,
+    /// Whoever has an invite code
+    Invite,
+    /// Nobody
+    Closed,
+}
+
+/// How log messages look.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum LogFormatChoice {
+    /// Lines for people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What is printed with `--json` when the service is ready.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ready {
+    /// Always `ready`.
+    pub event: String,
+    /// The network ticket.
+    pub ticket: String,
+    /// The UDP address that it listens on.
+    pub listen: SocketAddr,
+    /// The process.
+    pub pid: u32,
+    /// The data folder.
+    pub data_dir: PathBuf,
+}
+
+/// Runs the service until it is told to end, or makes an invite code.
+///
+/// # Errors
+/// It cannot start.
+pub fn run(context: &Context, args: LoginServerArgs) -> Result<(), Failure> {
+    match args.command {
+        Some(LoginServerCommand::Invite(args)) => invite(context, &args),
+        None => serve(context, args),
+    }
+}
+
+/// Where the service keeps its key and its accounts: beside the data folder of a node, not in it.
+fn data_dir(context: &Context) -> Result<PathBuf, Failure> {
+    match context.chosen_data_dir() {
+        Some(dir) => std::path::absolute(dir)
+            .map_err(|error| Failure::file("use the data folder", dir, &error)),
+        None => Ok(Home::default_dir()?.with_file_name("skein-login")),
+    }
+}
+
+fn config(context: &Context, store: &StoreArgs) -> Result<LoginConfig, Failure> {
+    let config = LoginConfig::new(data_dir(context)?);
+    Ok(match &store.database {
+        Some(url) => config.database_url(url),
+        None => config,
+    })
+}
+
+fn invite(context: &Context, args: &InviteArgs) -> Result<(), Failure> {
+    let config = config(context, &args.store)?;
+    context::block_on(async {
+        for _ in 0..args.count {
+            let code = config.create_invite(args.valid_for).await?;
+            let code = code.as_str().to_owned();
+            context.ui.result(&json!({ "invite": code }), |_, _| code.clone())?;
+        }
+        let valid = humantime::format_duration(args.valid_for);
+        context.ui.note(format!(
+            "Good for {valid}, each for one name: `skein register NAME --ticket TICKET --invite \
+             CODE`."
+        ));
+        Ok(())
+    })
+}
+
+fn serve(context: &Context, args: LoginServerArgs) -> Result<(), Failure> {
+    let format = match args.log_format {
+        LogFormatChoice::Text => LogFormat::Text,
+        LogFormatChoice::Json => LogFormat::Json,
+    };
+    logging::start(&context.ui, logging::level(context, LogLevel::Info), format);
+    let data_dir = data_dir(context)?;
+    let mut config = config(context, &args.store)?.policy(match args.policy {
+        PolicyChoice::Open => Policy::Open,
+        PolicyChoice::Invite => Policy::Invite,
+        PolicyChoice::Closed => Policy::Closed,
+    });
+    if let Some(listen) = args.listen {
+        config = config.listen(listen);
+    }
+    if let Some(lifetime) = args.credential_lifetime {
+        config = config.credential_lifetime(lifetime);
+    }
+    context::block_on_service(async {
+        let mut shutdown = Shutdown::listen(args.exit_with_parent, false)?;
+        let server = Server::start(config).await?;
+        let listen = server.local_addr();
+        let addresses = public_addresses(&args.public, listen);
+        let ticket = server.ticket(addresses).map_err(|error| {
+            Failure::input(format!("--public: {error}: give host:port, at most 8 of them"))
+        })?;
+        // `skein ticket --data-dir …` finds it here.
+        Home::at(&data_dir).set_ticket(&ticket)?;
+        let ready = Ready {
+            event: "ready".to_owned(),
+            ticket: ticket.to_string(),
+            listen,
+            pid: std::process::id(),
+            data_dir,
+        };
+        context.ui.result(&ready, |ready, paint| welcome(ready, &ticket, paint))?;
+        let reason = shutdown.reason().await;
+        if reason == Reason::Interrupt {
+            context.ui.note("\nThe login service is ending…");
+        }
+        server.shutdown().await;
+        Ok(())
+    })
+}
+
+fn welcome(ready: &Ready, ticket: &Ticket, paint: Paint) -> String {
+    let addresses: Vec<&str> = ticket.addresses.iter().map(|address| address.as_str()).collect();
+    format!(
+        "{} The login service is up, listening on {}.\n\n{}\n\n  {}\n\nNewcomers reach it at {}, \
+         and begin with:\n  {} <the line above>\n\nIts key and accounts are in {}.\nCtrl-C ends it.",
+        paint.good("✓"),
+        ready.listen,
+        paint.strong("The network ticket, to be given to everyone who may join:"),
+        paint.key(&ready.ticket),
+        addresses.join(", "),
+        paint.strong("skein register NAME --ticket"),
+        ready.data_dir.display(),
+    )
+}
+
+/// The addresses for the ticket: what was given, with the port added where it is missing; else
+/// what this machine calls itself.
+fn public_addresses(given: &[String], listen: SocketAddr) -> Vec<String> {
+    if given.is_empty() {
+        return own_addresses(listen).iter().map(ToString::to_string).collect();
+    }
+    given.iter().map(|address| with_port(address, listen.port())).collect()
+}
+
+fn with_port(address: &str, port: u16) -> String {
+    if let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return SocketAddr::new(ip, port).to_string();
+    }
+    if address.contains(':') { address.to_owned() } else { format!("{address}:{port}") }
+}
+
+/// Where this machine can be reached, as far as it knows itself.
+fn own_addresses(listen: SocketAddr) -> Vec<SocketAddr> {
+    if !listen.ip().is_unspecified() {
+        return vec![listen];
+    }
+    // The documentation ranges (RFC 5737, RFC 3849): to connect a UDP socket sends nothing, it only
+    // asks the routing table which address of this machine would be used.
+    let routes = [
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), "192.0.2.1:9"),
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), "[2001:db8::1]:9"),
+    ];
+    let mut found: Vec<SocketAddr> = routes
+        .into_iter()
+        .filter(|(from, _)| listen.is_ipv6() || from.is_ipv4())
+        .filter_map(|(from, to)| {
+            let socket = UdpSocket::bind((from, 0)).ok()?;
+            socket.connect(to).ok()?;
+            Some(socket.local_addr().ok()?.ip())
+        })
+        .filter(|ip| !ip.is_unspecified())
+        .map(|ip| SocketAddr::new(ip, listen.port()))
+        .collect();
+    if found.is_empty() {
+        found.push((Ipv4Addr::LOCALHOST, listen.port()).into());
+    }
+    found
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match &error {
+            StartError::Bind(BindError::AddressInUse(_)) => Self::failed(format!(
+                "{error}: is a login service running already? Else choose another with --listen"
+            )),
+            StartError::Bind(BindError::AddressNotAvailable(_) | BindError::NotPermitted(_)) => {
+                Self::input(format!("{error}: choose another with --listen"))
+            }
+            StartError::Config(_) => Self::input(error.to_string()),
+            _ => Self::failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_address_gets_the_port_that_it_lacks() {
+        assert_eq!(with_port("login.example.org", 4700), "login.example.org:4700");
+        assert_eq!(with_port("login.example.org:80", 4700), "login.example.org:80");
+        assert_eq!(with_port("192.0.2.7", 4700), "192.0.2.7:4700");
+        assert_eq!(with_port("192.0.2.7:80", 4700), "192.0.2.7:80");
+        assert_eq!(with_port("2001:db8::1", 4700), "[2001:db8::1]:4700");
+        assert_eq!(with_port("[2001:db8::1]", 4700), "[2001:db8::1]:4700");
+        assert_eq!(with_port("[2001:db8::1]:80", 4700), "[2001:db8::1]:80");
+    }
+
+    #[test]
+    fn a_service_always_has_an_address_for_its_ticket() {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 4700));
+        assert_eq!(own_addresses(listen), [listen]);
+        let found = own_addresses((Ipv6Addr::UNSPECIFIED, 4700).into());
+        assert!(!found.is_empty());
+        assert!(
+            found.iter().all(|address| address.port() == 4700 && !address.ip().is_unspecified())
+        );
+    }
+}

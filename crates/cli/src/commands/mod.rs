@@ -1,0 +1,49 @@
+//! One file for each command: the words it takes and what it does.
+
+pub mod account;
+pub mod completions;
+pub mod config;
+pub mod demo;
+pub mod down;
+pub mod downloads;
+pub mod get;
+pub mod login_server;
+pub mod man;
+pub mod peers;
+pub mod search;
+pub mod share;
+pub mod status;
+pub mod ticket;
+pub mod up;
+pub mod whoami;
+
+use crate::args::{Cli, Command};
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Does what was asked for.
+///
+/// # Errors
+/// Those of the command.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(&cli.global);
+    match cli.command {
+        Command::Up(args) => up::run(&context, args),
+        Command::Down(args) => down::run(&context, args),
+        Command::Status(args) => status::run(&context, args),
+        Command::Register(args) => account::register(&context, args),
+        Command::Login(args) => account::login(&context, args),
+        Command::Whoami(args) => whoami::run(&context, args),
+        Command::Share(command) => share::run(&context, command),
+        Command::Search(args) => search::run(&context, args),
+        Command::Get(args) => get::run(&context, args),
+        Command::Downloads(args) => downloads::run(&context, args),
+        Command::Peers(args) => peers::run(&context, args),
+        Command::Ticket(args) => ticket::run(&context, args),
+        Command::Config(command) => config::run(&context, command),
+        Command::LoginServer(args) => login_server::run(&context, args),
+        Command::Demo(args) => demo::run(&context, args),
+        Command::Completions(args) => completions::run(&context, args),
+        Command::Man(args) => man::run(&context, args),
+    }
+}

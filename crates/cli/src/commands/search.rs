@@ -1,0 +1,352 @@
+//! `skein search`.
+
+use crate::context::{self, Context};
+use crate::failure::Failure;
+use crate::ui::live::LiveList;
+use crate::ui::paint::Paint;
+use crate::ui::{format, progress};
+use crate::value;
+use clap::Args;
+use futures_util::StreamExt as _;
+use indicatif::ProgressBar;
+use skein_node::api::types::{ContentHit, SearchEvent, SearchReport, StartSearch};
+use skein_proto::query::{Filter, StopReason};
+use skein_proto::{BoundedString, Kind, Username};
+use std::collections::BTreeMap;
+
+/// Looks for files by words.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skein search moonlight sonata            all words must match; case and accents do not matter
+  skein search sonata --kind audio --min-bitrate 192 --min-duration 3:00
+  skein search atlas --ext pdf --max-size 50MB --owner alice
+  skein search linux iso --json | jq -r .name
+Fetch a hit by its number with `skein get NUMBER`; -v shows content ids, paths and owners.")]
+pub struct SearchArgs {
+    /// What to look for: words, or a content id
+    #[arg(required = true, value_name = "WORDS")]
+    words: Vec<String>,
+    /// Only this kind: audio, video, image, document, archive, software or other
+    #[arg(long)]
+    kind: Option<Kind>,
+    /// Only this extension, such as flac
+    #[arg(long, value_name = "EXT", value_parser = value::extension)]
+    ext: Option<BoundedString<16>>,
+    /// At least this large, such as 10MB or 1.5GiB
+    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    min_size: Option<u64>,
+    /// At most this large
+    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    max_size: Option<u64>,
+    /// At least this bitrate in kbit/s
+    #[arg(long, value_name = "KBPS", value_parser = value::bitrate)]
+    min_bitrate: Option<u32>,
+    /// At least this playing time, such as 90, 3:05 or 3m5s
+    #[arg(long, value_name = "TIME", value_parser = value::seconds)]
+    min_duration: Option<u32>,
+    /// At most this playing time
+    #[arg(long, value_name = "TIME", value_parser = value::seconds)]
+    max_duration: Option<u32>,
+    /// Only what this user shares
+    #[arg(long, value_name = "NAME")]
+    owner: Option<Username>,
+    /// Stop after so many different files, 1 to 1000 [default: 100]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: Option<u16>,
+}
+
+impl SearchArgs {
+    /// What to ask the daemon.
+    ///
+    /// # Errors
+    /// Two conditions exclude each other.
+    fn request(self) -> Result<StartSearch, Failure> {
+        let crossed = |what: &str| {
+            Failure::input(format!("--min-{what} is over --max-{what}: nothing can match both"))
+        };
+        if matches!((self.min_size, self.max_size), (Some(min), Some(max)) if min > max) {
+            return Err(crossed("size"));
+        }
+        if matches!((self.min_duration, self.max_duration), (Some(min), Some(max)) if min > max) {
+            return Err(crossed("duration"));
+        }
+        let words = self.words.join(" ");
+        if !words.chars().any(char::is_alphanumeric) {
+            return Err(Failure::input("a search needs at least one word of letters or digits"));
+        }
+        let filter = Filter {
+            kind: self.kind,
+            extension: self.ext,
+            min_size: self.min_size,
+            max_size: self.max_size,
+            min_bitrate_kbps: self.min_bitrate,
+            min_duration_secs: self.min_duration,
+            max_duration_secs: self.max_duration,
+            owner: self.owner,
+        };
+        Ok(StartSearch { words, filter, limit: self.limit })
+    }
+}
+
+/// Searches, and prints the hits as they come.
+///
+/// # Errors
+/// The daemon does not run or answer, or cannot search now.
+pub fn run(context: &Context, args: SearchArgs) -> Result<(), Failure> {
+    let request = args.request()?;
+    context::block_on(async {
+        let mut events = context.client()?.search(&request).await?;
+        let mut output = Output::new(context);
+        while let Some(event) = events.next().await {
+            let event = event?;
+            if context.ui.json {
+                context.ui.value(&event)?;
+            }
+            match event {
+                SearchEvent::Hit(hit) => output.hit(*hit)?,
+                SearchEvent::Done(report) => return output.done(&report),
+                // An event of a newer daemon; with --json it has been printed as it is.
+                _ => {}
+            }
+        }
+        output.spinner.finish_and_clear();
+        Err(Failure::failed("the daemon went away in the middle of the search: see its log"))
+    })
+}
+
+/// Where the hits go: a list that changes in place on a terminal, and one line a content at the
+/// end elsewhere, so that what is piped on is grouped too.
+struct Output<'a> {
+    context: &'a Context,
+    live: Option<LiveList>,
+    shown: BTreeMap<u32, usize>,
+    waiting: BTreeMap<u32, ContentHit>,
+    spinner: ProgressBar,
+}
+
+impl<'a> Output<'a> {
+    fn new(context: &'a Context) -> Self {
+        // With -v a hit takes several lines, which cannot be rewritten.
+        let live = (context.ui.can_rewrite() && !context.ui.details).then(LiveList::new);
+        let spinner = progress::spinner(&context.ui, "searching…");
+        Self { context, live, shown: BTreeMap::new(), waiting: BTreeMap::new(), spinner }
+    }
+
+    fn hit(&mut self, hit: ContentHit) -> Result<(), Failure> {
+        if self.context.ui.json {
+            return Ok(());
+        }
+        let Some(list) = &mut self.live else {
+            self.waiting.insert(hit.number, hit);
+            return Ok(());
+        };
+        // The list itself shows now that something goes on.
+        self.spinner.finish_and_clear();
+        let line = hit_line(&hit, self.context.ui.out);
+        if let Some(index) = self.shown.get(&hit.number) {
+            return list.update(*index, &line);
+        }
+        self.shown.insert(hit.number, self.shown.len());
+        list.push(&line)
+    }
+
+    fn done(self, report: &SearchReport) -> Result<(), Failure> {
+        self.spinner.finish_and_clear();
+        if self.context.ui.json {
+            return Ok(());
+        }
+        let paint = self.context.ui.out;
+        for hit in self.waiting.values() {
+            self.context.ui.line(hit_line(hit, paint))?;
+            if self.context.ui.details {
+                self.context.ui.line(hit_details(hit, paint))?;
+            }
+        }
+        self.context.ui.note(summary(report, self.context.ui.err));
+        Ok(())
+    }
+}
+
+/// A hit on one line: number, name, size, kind, tags, sources.
+pub fn hit_line(hit: &ContentHit, paint: Paint) -> String {
+    let mut parts = vec![paint.strong(&hit.name), format::bytes(hit.size), hit.kind.to_string()];
+    if let Some(tags) = hit.tags.as_deref().map(format::tags).filter(|tags| !tags.is_empty()) {
+        parts.push(paint.faint(tags));
+    }
+    let mut owners: Vec<String> =
+        hit.sources.iter().map(|source| format!("@{}", source.name)).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    let others = owners.len().saturating_sub(3);
+    owners.truncate(3);
+    let mut from = paint.name(owners.join(" "));
+    if others > 0 {
+        from.push_str(&format!(" +{others}"));
+    }
+    parts.push(from);
+    format!("{}  {}", paint.key(format!("{:>3}", hit.number)), parts.join("  "))
+}
+
+/// What `-v` adds: the content id, and for each source its path's owner, address and parent.
+fn hit_details(hit: &ContentHit, paint: Paint) -> String {
+    let mut lines = vec![
+        format!("     {} {}", paint.faint("content"), hit.content),
+        format!("     {} {}", paint.faint("path   "), hit.path),
+    ];
+    for source in &hit.sources {
+        let address = source.addresses.first().map(|address| format!(" at {address}"));
+        lines.push(format!(
+            "     {} {}{}, attached to {}",
+            paint.faint("source "),
+            paint.name(format!("@{}", source.name)),
+            address.unwrap_or_default(),
+            source.parent.short()
+        ));
+    }
+    lines.join("\n")
+}
+
+/// The last lines: how much was found, how complete that is, and what to do next.
+fn summary(report: &SearchReport, paint: Paint) -> String {
+    let coverage = &report.coverage;
+    let first = report.first_hit_ms.map(|ms| format!(", first after {}", format::millis(ms)));
+    let mut text = format!(
+        "{} from {} in {}{}; {} of {} asked, {} covered; stopped: {}",
+        format::count(report.contents.into(), "file", "files"),
+        format::count(report.sources.into(), "source", "sources"),
+        format::millis(report.took_ms),
+        first.unwrap_or_default(),
+        coverage.supernodes_asked,
+        format::count(coverage.supernodes_known.into(), "supernode", "supernodes"),
+        format::count(coverage.nodes_covered.into(), "node", "nodes"),
+        report.stopped,
+    );
+    text = paint.faint(text);
+    let hint = match (report.contents, coverage.stopped) {
+        (_, StopReason::NotAttached) => {
+            "This node is not attached to a supernode yet: `skein status` says why."
+        }
+        (0, _) => "Nothing found: try fewer or shorter words, or without filters.",
+        _ => "Fetch one with `skein get NUMBER`.",
+    };
+    format!("{text}\n{hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser as _;
+    use skein_node::api::types::Source;
+    use skein_proto::query::Coverage;
+    use skein_proto::{ContentId, MediaTags, NodeId};
+
+    fn request(words: &[&str]) -> Result<StartSearch, Failure> {
+        let cli = Cli::try_parse_from(["skein", "search"].iter().chain(words)).unwrap();
+        let Command::Search(args) = cli.command else { panic!("another command") };
+        args.request()
+    }
+
+    fn hit(owners: &[&str]) -> ContentHit {
+        let source = |owner: &&str| Source {
+            node: NodeId::from_bytes([1; 32]),
+            name: Username::parse(owner).unwrap(),
+            addresses: vec![([127, 0, 0, 1], 4701).into()],
+            parent: NodeId::from_bytes([2; 32]),
+        };
+        ContentHit {
+            number: 7,
+            content: ContentId::from_bytes([3; 32]),
+            name: "Low Tide.flac".to_owned(),
+            path: "Music/Low Tide.flac".to_owned(),
+            size: 2_097_152,
+            kind: Kind::Audio,
+            tags: Some(Box::new(MediaTags { duration_secs: Some(65), ..MediaTags::default() })),
+            sources: owners.iter().map(source).collect(),
+        }
+    }
+
+    fn report(contents: u32, stopped: StopReason) -> SearchReport {
+        SearchReport {
+            contents,
+            sources: contents,
+            first_hit_ms: (contents > 0).then_some(12),
+            took_ms: 340,
+            coverage: Coverage {
+                supernodes_asked: 3,
+                supernodes_known: 3,
+                nodes_covered: 11,
+                stopped,
+            },
+            stopped: stopped.in_words().to_owned(),
+        }
+    }
+
+    #[test]
+    fn filters_become_conditions() {
+        let request = request(&[
+            "low",
+            "tide",
+            "--kind",
+            "Audio",
+            "--ext",
+            ".flac",
+            "--min-size",
+            "1MB",
+            "--owner",
+            "@Alice",
+            "--min-duration",
+            "1:00",
+            "--min-bitrate",
+            "192k",
+            "--limit",
+            "5",
+        ])
+        .unwrap();
+        assert_eq!(request.words, "low tide");
+        assert_eq!(request.limit, Some(5));
+        let filter = request.filter;
+        assert_eq!(filter.kind, Some(Kind::Audio));
+        assert_eq!(filter.extension.as_deref(), Some("flac"));
+        assert_eq!((filter.min_size, filter.max_size), (Some(1_000_000), None));
+        assert_eq!((filter.min_bitrate_kbps, filter.min_duration_secs), (Some(192), Some(60)));
+        assert_eq!(filter.owner.unwrap().as_str(), "alice");
+    }
+
+    #[test]
+    fn what_cannot_match_is_wrong_input() {
+        for words in [
+            &["x", "--min-size", "2MB", "--max-size", "1MB"][..],
+            &["x", "--min-duration", "2:00", "--max-duration", "1:00"],
+            &["?!"],
+        ] {
+            assert_eq!(request(words).unwrap_err().exit_code(), 2, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_hit_is_one_line_however_many_offer_it() {
+        let line = hit_line(&hit(&["alice", "bob"]), Paint::PLAIN);
+        assert_eq!(line, "  7  Low Tide.flac  2.0 MiB  audio  1:05  @alice @bob");
+        let line = hit_line(&hit(&["ann", "ben", "cleo", "dora", "ann"]), Paint::PLAIN);
+        assert!(line.ends_with("@ann @ben @cleo +1"), "{line}");
+        let painted = hit_line(&hit(&["alice", "bob"]), Paint::COLOR);
+        assert_eq!(
+            console::strip_ansi_codes(&painted),
+            hit_line(&hit(&["alice", "bob"]), Paint::PLAIN)
+        );
+    }
+
+    #[test]
+    fn a_search_without_hits_ends_with_a_hint() {
+        let text = summary(&report(0, StopReason::Exhausted), Paint::PLAIN);
+        assert!(text.starts_with("0 files from 0 sources in 340 ms; 3 of 3 supernodes"), "{text}");
+        assert!(text.contains("try fewer"), "{text}");
+        let text = summary(&report(0, StopReason::NotAttached), Paint::PLAIN);
+        assert!(text.contains("skein status"), "{text}");
+        let text = summary(&report(2, StopReason::Exhausted), Paint::PLAIN);
+        assert!(text.contains("first after 12 ms") && text.contains("skein get"), "{text}");
+    }
+}

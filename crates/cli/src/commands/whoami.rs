@@ -1,0 +1,102 @@
+//! `skein whoami`.
+
+use crate::context::{self, Context};
+use crate::failure::Failure;
+use crate::ui::paint::Paint;
+use crate::ui::{format, table};
+use clap::Args;
+use skein_node::account;
+use skein_node::api::types::Identity;
+
+/// Shows who this node is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skein whoami                             name, node id, credential, data folder
+  skein whoami --json | jq -r .node        only the node id")]
+pub struct WhoamiArgs {}
+
+/// Shows it; the daemon need not run.
+///
+/// # Errors
+/// The data folder cannot be read.
+pub fn run(context: &Context, _args: WhoamiArgs) -> Result<(), Failure> {
+    let home = context.home()?;
+    let identity = if home.occupant()?.is_some() {
+        context::block_on(async { Ok(context.client()?.status().await?.identity) })?
+    } else {
+        stored(context)?
+    };
+    context.ui.result(&identity, |identity, paint| render(identity, context::now(), paint))
+}
+
+/// What the data folder says when no daemon runs.
+fn stored(context: &Context) -> Result<Identity, Failure> {
+    let home = context.home()?;
+    let Some(key) = home.existing_node_key()? else {
+        return Err(Failure::failed(format!(
+            "there is no node in {} yet: take a name with `skein register NAME --ticket TICKET`, \
+             or run `skein up`",
+            home.dir().display()
+        )));
+    };
+    Ok(account::identity(&home, key.node_id())?)
+}
+
+fn render(identity: &Identity, now: u64, paint: Paint) -> String {
+    let name = match &identity.name {
+        Some(name) => paint.name(format!("@{name}")),
+        None => "none yet: take one with `skein register NAME`".to_owned(),
+    };
+    let mut facts = vec![("name", name), ("node", identity.node.to_string())];
+    if let Some(expires) = identity.credential_expires {
+        let when = if expires > now {
+            format!("runs out {}; it is renewed by itself", format::until(expires, now))
+        } else {
+            paint.warn("expired: it is renewed when the node runs and the login service answers")
+        };
+        facts.push(("credential", when));
+    }
+    facts.push(("data", identity.data_dir.display().to_string()));
+    let ticket = match &identity.ticket {
+        Some(ticket) => ticket.clone(),
+        None => "none yet: ask whoever runs the network, and give it with --ticket".to_owned(),
+    };
+    facts.push(("ticket", ticket));
+    table::facts(&facts, paint)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use skein_proto::{NodeId, Username};
+
+    fn identity() -> Identity {
+        Identity {
+            node: NodeId::from_bytes([7; 32]),
+            name: None,
+            credential_expires: None,
+            ticket: None,
+            data_dir: "/data".into(),
+        }
+    }
+
+    #[test]
+    fn a_newcomer_is_told_what_to_do_next() {
+        let text = render(&identity(), 0, Paint::PLAIN);
+        assert!(text.contains("skein register NAME"), "{text}");
+        assert!(text.contains("--ticket"), "{text}");
+    }
+
+    #[test]
+    fn a_member_sees_name_and_expiry() {
+        let mut member = identity();
+        member.name = Some(Username::parse("alice").unwrap());
+        member.credential_expires = Some(7_200);
+        let text = render(&member, 3_600, Paint::PLAIN);
+        assert!(text.contains("@alice") && text.contains("in 1h"), "{text}");
+        let late = render(&member, 9_000, Paint::PLAIN);
+        assert!(late.contains("expired"), "{late}");
+    }
+}

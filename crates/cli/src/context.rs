@@ -1,0 +1,175 @@
+//! What every command is given: where the data is, how to print, how to reach the daemon.
+
+use crate::args::GlobalArgs;
+use crate::failure::Failure;
+use crate::ui::Ui;
+use skein_node::api::types::ErrorCode;
+use skein_node::api::{ApiClient, ClientError};
+use skein_node::config::{Config, ConfigBuilder, Settings};
+use skein_node::home::{Home, HomeError};
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The surroundings of a command.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// How to print.
+    pub ui: Ui,
+    /// How much to log: the number of `-v`.
+    pub verbose: u8,
+    data_dir: Option<PathBuf>,
+    config_file: Option<PathBuf>,
+}
+
+impl Context {
+    /// Reads the options that all commands share.
+    pub fn new(global: &GlobalArgs) -> Self {
+        let ui = Ui::new(global.json, global.quiet, global.verbose > 0, global.color);
+        Self {
+            ui,
+            verbose: global.verbose,
+            data_dir: global.data_dir.clone(),
+            config_file: global.config.clone(),
+        }
+    }
+
+    /// The data folder that the user chose, if one was chosen.
+    pub fn chosen_data_dir(&self) -> Option<&PathBuf> {
+        self.data_dir.as_ref()
+    }
+
+    /// The settings: flags over environment over file over defaults. The options that all
+    /// commands share are put into `flags` here.
+    ///
+    /// # Errors
+    /// A setting is wrong: says which, where, and what would be right.
+    pub fn config(&self, flags: Settings) -> Result<Config, Failure> {
+        let flags = Settings { data_dir: self.data_dir.clone().or(flags.data_dir), ..flags };
+        let builder = match &self.config_file {
+            Some(file) => ConfigBuilder::new().file(file),
+            None => ConfigBuilder::new(),
+        };
+        let built = builder.environment(std::env::vars_os()).flags(flags).build();
+        built.map_err(|error| Failure::input(error.to_string()))
+    }
+
+    /// The settings file: the one that was chosen, or the one at the platform's place.
+    ///
+    /// # Errors
+    /// None was chosen, and the platform has no place for it.
+    pub fn config_file(&self) -> Result<PathBuf, Failure> {
+        self.config_file.clone().or_else(Config::default_file).ok_or_else(|| {
+            Failure::input("this user has no home folder: choose a settings file with --config")
+        })
+    }
+
+    /// The node's home, as it is: nothing is made.
+    ///
+    /// # Errors
+    /// A setting is wrong, or there is no place for the data folder.
+    pub fn home(&self) -> Result<Home, Failure> {
+        Ok(Home::at(self.config(Settings::default())?.data_dir()))
+    }
+
+    /// A client of the daemon that runs.
+    ///
+    /// # Errors
+    /// None runs, or the data folder cannot be read.
+    pub fn client(&self) -> Result<ApiClient, Failure> {
+        Ok(ApiClient::from_home(&self.home()?)?)
+    }
+
+    /// The words to put behind `skein` in commands that the user is told, so that they reach
+    /// the same node.
+    pub fn data_dir_words(&self) -> String {
+        match &self.data_dir {
+            Some(dir) => format!(" --data-dir {}", shell_quoted(&dir.to_string_lossy())),
+            None => String::new(),
+        }
+    }
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        match error {
+            HomeError::NoHomeFolder => Self::input(error.to_string()),
+            _ => Self::failed(error.to_string()),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let is_input = error.refusal().is_some_and(|refusal| {
+            matches!(refusal.code, ErrorCode::BadRequest | ErrorCode::NotFound)
+        });
+        if is_input { Self::input(error.to_string()) } else { Self::failed(error.to_string()) }
+    }
+}
+
+/// Runs a client command to its end, or until Ctrl-C.
+///
+/// # Errors
+/// Those of the command, or that it was interrupted.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(async {
+        tokio::select! {
+            result = work => result,
+            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        }
+    })
+}
+
+/// Runs a client command to its end; Ctrl-C is its own business.
+///
+/// # Errors
+/// Those of the command.
+pub fn block_on_uninterrupted<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(work)
+}
+
+/// Runs a service, which listens for signals itself, on all processors.
+///
+/// # Errors
+/// Those of the service.
+pub fn block_on_service<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(work)
+}
+
+fn runtime(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A word as a POSIX shell reads it back.
+pub fn shell_quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_only_where_a_shell_needs_it() {
+        assert_eq!(shell_quoted("/tmp/skein-demo.x1"), "/tmp/skein-demo.x1");
+        assert_eq!(shell_quoted("My Music"), "'My Music'");
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+        assert_eq!(shell_quoted(""), "''");
+    }
+}

@@ -1,0 +1,174 @@
+//! How a command ends when it does not end well: one line for people and one exit code.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// What kind of end it is; it decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It was asked for rightly, but did not work.
+    Failed,
+    /// What was asked for is wrong; asking again in the same way cannot help.
+    Input,
+    /// The user called it off.
+    Interrupted,
+    /// Whoever read the output went away, as `head` does. Nothing is wrong and nothing is said.
+    ReaderGone,
+}
+
+/// Why a command ends early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    kind: Kind,
+    message: String,
+}
+
+impl Failure {
+    /// It did not work; `message` says why and, where something helps, what.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, message: message.into() }
+    }
+
+    /// The input is wrong; `message` says what to do.
+    pub fn input(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Input, message: message.into() }
+    }
+
+    /// The user pressed Ctrl-C.
+    pub fn interrupted() -> Self {
+        Self::interrupted_with("interrupted")
+    }
+
+    /// The user pressed Ctrl-C, and should know how things stand now.
+    pub fn interrupted_with(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Interrupted, message: message.into() }
+    }
+
+    /// A file or folder could not be used: says which, and for what.
+    pub fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
+        let path = path.display();
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "it does not exist".to_owned(),
+            io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+            _ => error.to_string(),
+        };
+        Self::failed(format!("cannot {doing} {path}: {why}"))
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Failed => 1,
+            Kind::Input => 2,
+            // 128 + SIGINT, as a shell reports a command that was interrupted.
+            Kind::Interrupted => 130,
+            Kind::ReaderGone => 0,
+        }
+    }
+
+    /// The one line to print, or nothing if there is nothing to say.
+    pub fn line(&self) -> Option<String> {
+        (self.kind != Kind::ReaderGone).then(|| format!("skein: {self}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&one_line(&self.message))
+    }
+}
+
+/// What went wrong while writing to standard output.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self { kind: Kind::ReaderGone, message: String::new() }
+        } else {
+            Self::failed(format!("cannot write the output: {error}"))
+        }
+    }
+}
+
+/// Joins the lines of a message from elsewhere, so that what is printed is always one line.
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ")
+}
+
+/// Turns what clap says over many lines into one line: what is wrong, the likeliest remedy, and
+/// where to read more.
+pub fn from_clap(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n");
+    let what = paragraphs.next().unwrap_or_default();
+    let what = what.trim().trim_start_matches("error: ");
+    let what: Vec<&str> = what.lines().map(str::trim).collect();
+    let mut message = what.join(" ");
+    let mut usage = "skein --help".to_owned();
+    for paragraph in paragraphs {
+        let paragraph = paragraph.trim();
+        if let Some(call) = paragraph.strip_prefix("Usage: ") {
+            usage = format!("{} --help", command_of(call));
+            continue;
+        }
+        for line in paragraph.lines() {
+            if let Some(tip) = line.trim().strip_prefix("tip: ") {
+                message = format!("{message}: {tip}");
+            }
+        }
+    }
+    Failure::input(format!("{message} (see `{usage}`)"))
+}
+
+/// The words of a usage line that name the command: those before the first argument.
+fn command_of(usage: &str) -> String {
+    let is_command = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let is_flag = |word: &&str| word.starts_with('-');
+    let words: Vec<&str> =
+        usage.split_whitespace().take_while(|word| is_command(word) && !is_flag(word)).collect();
+    if words.is_empty() { "skein".to_owned() } else { words.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Cli;
+    use clap::Parser;
+
+    fn clap_line(words: &[&str]) -> String {
+        let error = Cli::try_parse_from(words).expect_err("the words are wrong");
+        let failure = from_clap(&error);
+        assert_eq!(failure.exit_code(), 2);
+        failure.line().expect("there is something to say")
+    }
+
+    #[test]
+    fn a_message_is_one_line_whatever_it_was_made_of() {
+        let failure = Failure::failed("first\n\n  second\r\nthird\n");
+        assert_eq!(failure.line().as_deref(), Some("skein: first; second; third"));
+    }
+
+    #[test]
+    fn a_typing_error_is_answered_with_the_right_word() {
+        let line = clap_line(&["skein", "serch", "word"]);
+        assert!(line.contains("'serch'") && line.contains("'search'"), "{line}");
+        assert_eq!(line.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_missing_argument_is_named_with_the_help_to_read() {
+        let line = clap_line(&["skein", "get"]);
+        assert!(line.contains("<NUMBER|CONTENT-ID>"), "{line}");
+        assert!(line.ends_with("(see `skein get --help`)"), "{line}");
+        let line = clap_line(&["skein", "share", "add"]);
+        assert!(line.ends_with("(see `skein share add --help`)"), "{line}");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((failure.exit_code(), failure.line()), (0, None));
+    }
+}
