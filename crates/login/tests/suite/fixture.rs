@@ -59,6 +59,10 @@ impl Database {
         Self { url, _folder: None, _server: Some(server) }
     }
 
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub async fn open(&self) -> Store {
         Store::open(&self.url).await.expect("the store opens")
     }

@@ -26,7 +26,8 @@ async fn start(folder: &Path) -> Server {
 
 async fn start_with(folder: &Path, set: impl FnOnce(LoginConfig) -> LoginConfig) -> Server {
     let config = set(LoginConfig::new(folder).listen(any_port()));
-    Server::start(config).await.expect("the service starts")
+    // As whoever embeds it may do: from a task.
+    tokio::spawn(Server::start(config)).await.expect("no panic").expect("the service starts")
 }
 
 fn endpoint(key: &KeyPair) -> Endpoint {
@@ -233,6 +234,54 @@ async fn a_credential_that_is_worth_nothing_is_not_taken() {
     let other_name = client.login(name("bob"), password("correct horse")).await;
     assert!(matches!(other_name, Err(LoginError::BadReply(_))), "{other_name:?}");
     client.renew().await.expect("this one is good");
+}
+
+#[tokio::test]
+async fn a_request_on_a_connection_that_has_died_is_made_again_on_a_new_one() {
+    let own = endpoint(&login_key());
+    let address = own.local_addr().expect("bound").to_string();
+    let ticket = Ticket::new(login_key().node_id(), [address]).expect("a ticket");
+    let reply = Message::LoginReply(credential(&login_key(), node(1), UnixTime(NOW.0 + 60)));
+    let service = tokio::spawn(async move {
+        let (mut connections, mut requests) = (0, 0);
+        while let Some(connection) = own.accept().await {
+            connections += 1;
+            while let Ok(mut stream) = connection.accept_stream().await {
+                requests += 1;
+                if requests == 2 {
+                    // As a service does that finds the connection idle for too long.
+                    connection.close(CloseReason::Done);
+                    break;
+                }
+                stream.sender.send(&reply).await.expect("sent");
+                stream.sender.finish().await.expect("sent");
+                if requests == 3 {
+                    stream.sender.delivered().await.expect("received");
+                    return (connections, requests);
+                }
+            }
+        }
+        (connections, requests)
+    });
+    let client = LoginClient::with_clock(endpoint(&key(1)), ticket, || NOW);
+    client.renew().await.expect("the first");
+    client.renew().await.expect("the second, by a new connection");
+    assert_eq!(service.await.expect("no panic"), (2, 3));
+}
+
+#[tokio::test]
+async fn a_shutdown_answers_what_is_under_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path()).await;
+    let newcomer = client(1, ticket(&server));
+    let registering = tokio::spawn(async move {
+        newcomer.register(name("alice"), password("correct horse"), None).await
+    });
+    while server.stats().requests == 0 {
+        tokio::task::yield_now().await;
+    }
+    server.shutdown().await;
+    registering.await.expect("no panic").expect("registered");
 }
 
 #[tokio::test]

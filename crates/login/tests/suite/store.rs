@@ -27,6 +27,7 @@ on_both_stores! {
     of_many_who_ask_one_is_invited,
     an_invitation_ends_with_the_first_report_or_in_time,
     two_instances_see_the_same,
+    instances_that_start_at_once_do_not_stumble_over_each_other,
 }
 
 fn refused<T>(outcome: Result<T, StoreError>) -> Option<LoginRefusal> {
@@ -254,14 +255,25 @@ async fn an_invitation_ends_with_the_first_report_or_in_time(database: &Database
 }
 
 async fn two_instances_see_the_same(database: &Database) {
-    // Both bring the tables up to date at the same time.
-    let (one, other) = tokio::join!(database.open(), database.open());
+    let (one, other) = (database.open().await, database.open().await);
     register(&one, "alice", 1).await;
     one.put_supernode(&entry(1, 0)).await.expect("stored");
     assert_eq!(other.supernodes_since(NOW, 10).await.expect("read"), [entry(1, 0)]);
     let outcome = other.register(account(&name("alice"), 2)).await;
     assert_eq!(refused(outcome), Some(LoginRefusal::NameTaken));
     assert_eq!(other.renew(node(1), DAY).await.expect("renewed"), name("alice"));
+}
+
+async fn instances_that_start_at_once_do_not_stumble_over_each_other(database: &Database) {
+    // Each finds an empty database and wants to make the tables.
+    let mut tasks = JoinSet::new();
+    for _ in 0..6 {
+        let url = database.url().to_owned();
+        tasks.spawn(async move { Store::open(&url).await });
+    }
+    for outcome in tasks.join_all().await {
+        outcome.expect("opened").close().await;
+    }
 }
 
 #[tokio::test]

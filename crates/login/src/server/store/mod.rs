@@ -21,6 +21,7 @@ pub use invites::InviteCode;
 use skein_proto::login::LoginRefusal;
 use skein_proto::{NodeId, UnixTime, Username};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Any, AnyPool, Executor, Row, Transaction};
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +37,9 @@ const SQLITE_CONNECTIONS: u32 = 4;
 /// PostgreSQL allows 100 connections by default; ten instances of the service fit.
 const POSTGRES_CONNECTIONS: u32 = 8;
 
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -48,7 +52,7 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
     /// The database is of a later version of this program, or was changed by hand.
     #[error("the store cannot be brought up to date: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(#[from] MigrateError),
     /// The URL names neither SQLite nor PostgreSQL.
     #[error("a database URL begins with sqlite:// or postgres://")]
     UnknownDatabase,
@@ -112,13 +116,9 @@ impl Store {
             .connect_with(options)
             .await?;
         if is_sqlite {
-            // sqlx takes a lock for migrations in PostgreSQL only. In SQLite two processes that
-            // start at once take turns by this transaction.
-            let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::migrate!("migrations/sqlite").run(&mut *tx).await?;
-            tx.commit().await?;
+            migrate_by_turns(pool.clone()).await?;
         } else {
-            sqlx::migrate!("migrations/postgres").run(&pool).await?;
+            POSTGRES_MIGRATIONS.run(&pool).await?;
         }
         // A deferred transaction of SQLite that reads first and writes later can fail at the write
         // without waiting its turn; an immediate one waits at the beginning.
@@ -134,6 +134,22 @@ impl Store {
     async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         Ok(self.pool.begin_with(self.begin).await?)
     }
+}
+
+/// sqlx takes a lock for migrations in PostgreSQL only. In SQLite two processes that start at once
+/// take turns by a transaction around all of it.
+async fn migrate_by_turns(pool: AnyPool) -> Result<(), StoreError> {
+    // The compiler cannot show that the future of a migration inside a transaction is `Send`, and
+    // a service is started from any task: so it runs on a thread of its own.
+    let runtime = tokio::runtime::Handle::current();
+    let migration = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+            SQLITE_MIGRATIONS.run(&mut *tx).await?;
+            Ok(tx.commit().await?)
+        })
+    });
+    migration.await.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed.into()))
 }
 
 fn create_private(path: &Path) -> std::io::Result<()> {
