@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use prometheus_client::metrics::counter::Counter;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -117,42 +118,50 @@ impl ApiServer {
         self.address
     }
 
-    /// Announces the API in the data folder and serves it until `ended`. Then all streams end,
-    /// calls that run are given some seconds, and the announcement is taken back.
+    /// Announces the API in the data folder, at once: whoever is told from now on that the daemon
+    /// is ready finds it. The future serves it until `ended`; then all streams end, calls that
+    /// run are given some seconds, and the announcement is taken back.
     ///
     /// # Errors
-    /// [`ServeError::Home`] if it cannot be announced.
-    pub async fn run<B: Backend>(
+    /// The future ends at once with [`ServeError::Home`] if the API could not be announced.
+    pub fn run<B: Backend>(
         self,
         backend: Arc<B>,
         metrics: ApiMetrics,
         ended: CancellationToken,
-    ) -> Result<(), ServeError> {
-        let guard = Arc::new(Guard::new(self.token, self.address));
-        let delayed = metrics.connections_delayed.clone();
-        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        let router = router(guard, Api { backend, streams, metrics, ended: ended.clone() });
-        let _announced = Announced::new(&self.home, self.address)?;
+    ) -> impl Future<Output = Result<(), ServeError>> + Send {
+        let announced = Announced::new(&self.home, self.address);
+        async move {
+            let _announced = announced?;
+            let guard = Arc::new(Guard::new(self.token, self.address));
+            let delayed = metrics.connections_delayed.clone();
+            let streams = Arc::new(Semaphore::new(MAX_STREAMS));
+            let router = router(guard, Api { backend, streams, metrics, ended: ended.clone() });
+            serve(self.listener, router, delayed, ended).await;
+            Ok(())
+        }
+    }
+}
 
-        let connections = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        while let Some(stream) = ended.run_until_cancelled(accept(&self.listener)).await {
-            if places.available_permits() == 0 {
-                delayed.inc();
-            }
-            let place = places.clone().acquire_owned();
-            let Some(Ok(place)) = ended.run_until_cancelled(place).await else { break };
-            let connection = serve_connection(stream, router.clone(), ended.clone());
-            connections.spawn(async move {
-                connection.await;
-                drop(place);
-            });
+/// Accepts connections until `ended`, then waits for those that are busy.
+async fn serve(listener: TcpListener, router: Router, delayed: Counter, ended: CancellationToken) {
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Some(stream) = ended.run_until_cancelled(accept(&listener)).await {
+        if places.available_permits() == 0 {
+            delayed.inc();
         }
-        connections.close();
-        if timeout(DRAIN, connections.wait()).await.is_err() {
-            tracing::warn!(calls = connections.len(), "calls to the local API are cut off");
-        }
-        Ok(())
+        let place = places.clone().acquire_owned();
+        let Some(Ok(place)) = ended.run_until_cancelled(place).await else { break };
+        let connection = serve_connection(stream, router.clone(), ended.clone());
+        connections.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+    connections.close();
+    if timeout(DRAIN, connections.wait()).await.is_err() {
+        tracing::warn!(calls = connections.len(), "calls to the local API are cut off");
     }
 }
 

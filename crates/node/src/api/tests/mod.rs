@@ -49,7 +49,9 @@ impl Daemon {
             (Arc::new(fake), ApiMetrics::default(), CancellationToken::new());
         let token = ApiToken::load(&home).unwrap().unwrap();
         let client = ApiClient::new(server.address(), token.clone()).unwrap();
-        let serving = tokio::spawn(server.run(fake.clone(), metrics.clone(), ended.clone()));
+        let running = server.run(fake.clone(), metrics.clone(), ended.clone());
+        assert!(home.api_file().exists(), "it is announced before it is served");
+        let serving = tokio::spawn(running);
         // The first call waits in the listener's queue until the server accepts it.
         client.status().await.unwrap();
         fake.asked.lock().unwrap().clear();
