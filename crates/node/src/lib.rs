@@ -4,6 +4,7 @@
 pub mod account;
 pub mod api;
 pub mod config;
+pub mod daemon;
 pub mod home;
 pub mod library;
 pub mod metrics;

@@ -1,0 +1,97 @@
+//! What transfers need of the rest of the daemon: the overlay to find sources with, the credential
+//! to show.
+
+use super::clock::unix_now;
+use super::driver::{Driver, SearchUpdate};
+use super::search::sources_of;
+use crate::api::types::Source;
+use crate::home::Home;
+use crate::transfer::{Membership, SourceFinder};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rand::RngExt;
+use skein_proto::{Ask, ContentId, Filter, NodeId, Query, QueryId, SignedCredential, UnixTime};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Sources that are worth looking for: a download uses fewer at once.
+const SOURCES_WANTED: u16 = 1;
+
+/// How long a search for sources may take; the overlay ends its searches earlier.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Finds sources by searching the overlay for the content.
+pub(super) struct OverlaySearch {
+    pub(super) driver: Driver,
+    pub(super) me: NodeId,
+}
+
+impl OverlaySearch {
+    /// Everybody who offers it, with the name that the first one gives it.
+    pub(super) async fn offers(&self, content: ContentId) -> (Option<String>, Vec<Source>) {
+        let query = Query { ask: Ask::Content(content), filter: Filter::default() };
+        let id = QueryId::from_bytes(rand::rng().random());
+        let mut updates = self.driver.search(id, query, SOURCES_WANTED).await;
+        let mut name = None;
+        let mut sources: Vec<Source> = Vec::new();
+        let collect = async {
+            while let Some(update) = updates.next().await {
+                let SearchUpdate::Hits(groups) = update else { break };
+                for (found, file, source) in groups.into_iter().flat_map(sources_of) {
+                    let known = sources.iter().any(|known| known.node == source.node);
+                    if found == content && source.node != self.me && !known {
+                        name.get_or_insert_with(|| file.path.file_name().to_owned());
+                        sources.push(source);
+                    }
+                }
+            }
+        };
+        // What has come by then is what there is.
+        let _ = tokio::time::timeout(PATIENCE, collect).await;
+        (name, sources)
+    }
+}
+
+impl SourceFinder for OverlaySearch {
+    fn find<'a>(&'a self, content: &'a ContentId) -> BoxFuture<'a, Vec<Source>> {
+        async move { self.offers(*content).await.1 }.boxed()
+    }
+}
+
+/// This node's credential and the network that it belongs to.
+#[derive(Clone)]
+pub(super) struct Member {
+    login_key: NodeId,
+    credential: Arc<RwLock<Option<SignedCredential>>>,
+}
+
+impl Member {
+    /// A member of the network with this login key, by what its data folder holds.
+    pub(super) fn new(home: &Home, login_key: NodeId, me: NodeId) -> Self {
+        let stored = home.credential().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the credential cannot be read; log in again");
+            None
+        });
+        let sound = stored.filter(|stored| stored.check(&login_key, &me, unix_now()).is_ok());
+        Self { login_key, credential: Arc::new(RwLock::new(sound)) }
+    }
+
+    /// A fresh credential came.
+    pub(super) fn renewed(&self, credential: SignedCredential) {
+        *self.credential.write().unwrap_or_else(PoisonError::into_inner) = Some(credential);
+    }
+}
+
+impl Membership for Member {
+    fn credential(&self) -> Option<SignedCredential> {
+        self.credential.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn login_key(&self) -> Option<NodeId> {
+        Some(self.login_key)
+    }
+
+    fn now(&self) -> UnixTime {
+        unix_now()
+    }
+}

@@ -1,0 +1,381 @@
+//! The daemon as the local API sees it.
+
+use super::Shared;
+use super::driver::OverlayView;
+use super::search::{SearchError, Tally, query_of};
+use crate::account::AccountError;
+use crate::api::backend::{Backend, EventStream};
+use crate::api::types::{
+    AddShare, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode, Identity,
+    LoginAccount, Peer, RegisterAccount, Relation, RemoveShare, SearchEvent, Share, StartDownload,
+    StartSearch, Status, SupernodeStatus,
+};
+use crate::home::HomeError;
+use crate::library::LibraryError;
+use crate::transfer::TransferError;
+use futures_util::StreamExt;
+use futures_util::stream;
+use rand::RngExt;
+use skein_overlay::Input;
+use skein_proto::{ContentId, QueryId, Role, Ticket};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_stream::wrappers::{BroadcastStream, WatchStream};
+
+/// The daemon as the local API sees it.
+pub(super) struct NodeBackend(pub(super) Arc<Shared>);
+
+impl Backend for NodeBackend {
+    async fn status(&self) -> Result<Status, ApiError> {
+        self.0.status().await
+    }
+
+    fn shutdown(&self) {
+        self.0.ended.cancel();
+    }
+
+    async fn shares(&self) -> Result<Vec<Share>, ApiError> {
+        Ok(self.0.library.shares())
+    }
+
+    async fn add_share(&self, share: AddShare) -> Result<Share, ApiError> {
+        Ok(self.0.library.add_share(&share.path).await?)
+    }
+
+    async fn remove_share(&self, share: RemoveShare) -> Result<(), ApiError> {
+        Ok(self.0.library.remove_share(&share.path).await?)
+    }
+
+    fn events(&self) -> EventStream<DaemonEvent> {
+        // Whoever lags misses events, and asks for the status if it must know.
+        let events = BroadcastStream::new(self.0.events.subscribe());
+        events.filter_map(async |event| event.ok()).boxed()
+    }
+
+    async fn search(&self, search: StartSearch) -> Result<EventStream<SearchEvent>, ApiError> {
+        let (query, wanted) = query_of(search)?;
+        let id = QueryId::from_bytes(rand::rng().random());
+        let updates = self.0.driver.search(id, query, wanted).await;
+        let tally = Tally::new(updates, self.0.last_search.clone());
+        let events = stream::unfold(tally, async |mut tally| {
+            let event = tally.next().await?;
+            Some((event, tally))
+        });
+        Ok(events.boxed())
+    }
+
+    async fn start_download(&self, download: StartDownload) -> Result<Download, ApiError> {
+        self.0.start_download(download).await
+    }
+
+    async fn downloads(&self) -> Result<Vec<Download>, ApiError> {
+        Ok(self.0.transfers.list())
+    }
+
+    async fn watch_download(&self, id: u64) -> Result<EventStream<Download>, ApiError> {
+        let watched = self.0.transfers.watch(id).ok_or(TransferError::NotFound(id))?;
+        // The stream ends behind the first final state.
+        let states = stream::unfold(Some(WatchStream::new(watched)), async |states| {
+            let mut states = states?;
+            let state = states.next().await?;
+            let rest = (!state.state.is_final()).then_some(states);
+            Some((state, rest))
+        });
+        Ok(states.boxed())
+    }
+
+    async fn cancel_download(&self, id: u64) -> Result<(), ApiError> {
+        Ok(self.0.transfers.cancel(id).await?)
+    }
+
+    async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
+        self.0.peers().await
+    }
+
+    async fn register(&self, account: RegisterAccount) -> Result<Identity, ApiError> {
+        self.0.check_network(account.ticket.as_deref())?;
+        let joined = self.0.accounts.register(account).await?;
+        self.0.take_credential(joined.credential).await;
+        Ok(joined.identity)
+    }
+
+    async fn login(&self, account: LoginAccount) -> Result<Identity, ApiError> {
+        self.0.check_network(account.ticket.as_deref())?;
+        let joined = self.0.accounts.login(account).await?;
+        self.0.take_credential(joined.credential).await;
+        Ok(joined.identity)
+    }
+
+    async fn metrics(&self) -> String {
+        self.0.scrape().await
+    }
+}
+
+impl Shared {
+    async fn view(&self) -> Result<OverlayView, ApiError> {
+        self.driver.view().await.ok_or_else(|| ApiError::unavailable("the daemon is ending"))
+    }
+
+    async fn status(&self) -> Result<Status, ApiError> {
+        let view = self.view().await?;
+        let snapshot = &view.snapshot;
+        let identity = self.accounts.identity()?;
+        let library = self.library.status();
+        let ties = &snapshot.parent;
+        let parent =
+            ties.parent.and_then(|node| snapshot.peers.iter().find(|peer| peer.node == node));
+        let pending = if ties.complete {
+            0
+        } else {
+            ties.pending.max(library.files.saturating_sub(ties.published))
+        };
+        let attachment = Attachment {
+            parent: ties.parent,
+            parent_name: parent.and_then(|parent| parent.name.clone()),
+            parent_rtt_us: parent.map(|parent| micros(self.rtt(&parent.node, parent.rtt))),
+            since_secs: ties.since.map(|since| since.as_secs()),
+            standby: ties.standby,
+            published: ties.published,
+            publish_pending: pending,
+            parents_lost: ties.lost,
+            last_recovery_ms: ties.last_recovery.map(|time| micros(time) / 1_000),
+        };
+        let supernode = snapshot.supernode.as_ref().map(|supernode| SupernodeStatus {
+            children: supernode.children,
+            standbys: supernode.standbys,
+            capacity: supernode.capacity,
+            neighbours: supernode.neighbours,
+            records: supernode.records,
+            index_bytes: supernode.index_bytes,
+            searches: view.counters.searches_answered,
+            floods: view.counters.floods_answered,
+        });
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_secs: self.clock.now().instant.as_micros() / 1_000_000,
+            problems: self.problems(&view, &identity),
+            identity,
+            role: snapshot.role,
+            role_setting: self.config.role(),
+            role_reason: snapshot.role_reason.to_owned(),
+            listen: self.listen,
+            observed: snapshot.observed,
+            attachment,
+            login_seen_secs_ago: self.login.answered_secs_ago(),
+            library,
+            supernode,
+            supernodes_known: u32::try_from(snapshot.supernodes_known).unwrap_or(u32::MAX),
+            downloads_active: u32::try_from(self.transfers.running()).unwrap_or(u32::MAX),
+            uploads_active: u32::try_from(self.transfers.upload_stats().active).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// What the user should know, one line each.
+    fn problems(&self, view: &OverlayView, identity: &Identity) -> Vec<String> {
+        let mut problems = Vec::new();
+        let snapshot = &view.snapshot;
+        let now = super::clock::unix_now().0;
+        match identity.credential_expires {
+            None => problems.push(
+                "not registered: run `skein register NAME`, or `skein login NAME`".to_owned(),
+            ),
+            Some(expires) if expires <= now => problems.push(
+                "the credential has expired and was not renewed: run `skein login NAME`".to_owned(),
+            ),
+            Some(_) if snapshot.role == Role::Ordinary && snapshot.parent.parent.is_none() => {
+                let known = snapshot.supernodes_known;
+                problems.push(format!(
+                    "not attached to a supernode: trying ({known} supernodes known)"
+                ));
+            }
+            Some(_) => {}
+        }
+        if let Some(trouble) = self.login.trouble() {
+            problems.push(format!("the login service: {trouble}"));
+        }
+        if snapshot.role == Role::Super && self.login.reachable() == Some(false) {
+            problems.push(format!(
+                "the login service cannot reach this supernode on UDP port {}: open it in the \
+                 firewall or router",
+                self.listen.port()
+            ));
+        }
+        if snapshot.parent.over_quota > 0 {
+            problems.push(format!(
+                "{} files are not searchable: the parent's quota for one node is full",
+                snapshot.parent.over_quota
+            ));
+        }
+        for share in self.library.shares() {
+            if let Some(problem) = share.problem {
+                problems.push(format!("{}: {problem}", share.path.display()));
+            }
+        }
+        problems
+    }
+
+    /// The round trip as it is now, or as it was when the link came up.
+    fn rtt(&self, node: &skein_proto::NodeId, at_first: Duration) -> Duration {
+        self.endpoint.connection(node).map_or(at_first, |connection| connection.rtt())
+    }
+
+    async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
+        let view = self.view().await?;
+        let mut peers: Vec<Peer> = view
+            .snapshot
+            .peers
+            .into_iter()
+            .map(|peer| Peer {
+                rtt_us: micros(self.rtt(&peer.node, peer.rtt)),
+                node: peer.node,
+                name: peer.name,
+                address: peer.address,
+                relation: relation(peer.relation),
+                connected_secs: peer.linked.as_secs(),
+                agent: peer.agent,
+            })
+            .collect();
+        for connection in self.endpoint.connections() {
+            if !peers.iter().any(|peer| peer.node == connection.peer()) {
+                peers.push(Peer {
+                    node: connection.peer(),
+                    name: None,
+                    address: connection.remote_address(),
+                    relation: Relation::Other,
+                    rtt_us: micros(connection.rtt()),
+                    connected_secs: connection.established_at().elapsed().as_secs(),
+                    agent: String::new(),
+                });
+            }
+        }
+        Ok(peers)
+    }
+
+    async fn start_download(&self, download: StartDownload) -> Result<Download, ApiError> {
+        let hit = match download.target {
+            DownloadTarget::Number(number) => {
+                Some(self.last_search.by_number(number).ok_or_else(|| {
+                    ApiError::not_found(format!(
+                        "there is no number {number} in the last search: search again, or give a \
+                         content id"
+                    ))
+                })?)
+            }
+            DownloadTarget::Content(content) => self.last_search.by_content(&content),
+        };
+        let (content, name, mut sources) = match (hit, download.target) {
+            (Some(hit), _) => (hit.content, hit.name, hit.sources),
+            (None, DownloadTarget::Content(content)) => self.look_up(content).await?,
+            (None, DownloadTarget::Number(_)) => {
+                return Err(ApiError::internal("a number without a hit"));
+            }
+        };
+        let me = self.endpoint.node_id();
+        let offered = sources.len();
+        sources.retain(|source| source.node != me);
+        if sources.is_empty()
+            && offered > 0
+            && let Some(file) = self.library.locate(&content).await?
+        {
+            let why = format!("this file is in your own share: {}", file.path.display());
+            return Err(ApiError::new(ErrorCode::Conflict, why));
+        }
+        let dir = download.dir.as_deref().unwrap_or(self.config.download_dir());
+        let id = self.transfers.start(content, &name, sources, dir).await?;
+        let watched = self.transfers.watch(id).ok_or(TransferError::NotFound(id))?;
+        Ok(watched.borrow().clone())
+    }
+
+    /// Finds a content that the user named by its id.
+    async fn look_up(
+        &self,
+        content: ContentId,
+    ) -> Result<(ContentId, String, Vec<crate::api::types::Source>), ApiError> {
+        // A download that is on record already has its name.
+        if let Some(known) = self.transfers.list().into_iter().find(|d| d.content == content) {
+            return Ok((content, known.name, Vec::new()));
+        }
+        if let Some(file) = self.library.locate(&content).await? {
+            let why = format!("this file is in your own share: {}", file.path.display());
+            return Err(ApiError::new(ErrorCode::Conflict, why));
+        }
+        match self.finder.offers(content).await {
+            (Some(name), sources) => Ok((content, name, sources)),
+            (None, _) => {
+                let why =
+                    format!("nobody who is online offers {}: try again later", content.short());
+                Err(ApiError::not_found(why))
+            }
+        }
+    }
+
+    /// A running daemon stays in its network: all that it knows belongs there.
+    fn check_network(&self, ticket: Option<&str>) -> Result<(), ApiError> {
+        let Some(text) = ticket else { return Ok(()) };
+        let ticket: Ticket = text.parse().map_err(AccountError::from)?;
+        if ticket.login_key == self.login_key {
+            return Ok(());
+        }
+        let why = "the daemon runs in another network: end it with `skein down` first";
+        Err(ApiError::new(ErrorCode::Conflict, why))
+    }
+
+    async fn take_credential(&self, credential: skein_proto::SignedCredential) {
+        self.login.succeeded();
+        self.member.renewed(credential.clone());
+        self.driver.input(Input::Credential(credential)).await;
+        self.renewed.notify_one();
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn relation(relation: skein_overlay::Relation) -> Relation {
+    match relation {
+        skein_overlay::Relation::Parent => Relation::Parent,
+        skein_overlay::Relation::Standby => Relation::Standby,
+        skein_overlay::Relation::Child => Relation::Child,
+        skein_overlay::Relation::StandbyChild => Relation::StandbyChild,
+        skein_overlay::Relation::Neighbour => Relation::Neighbour,
+        skein_overlay::Relation::Other => Relation::Other,
+    }
+}
+
+impl From<SearchError> for ApiError {
+    fn from(error: SearchError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<HomeError> for ApiError {
+    fn from(error: HomeError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<LibraryError> for ApiError {
+    fn from(error: LibraryError) -> Self {
+        let code = match &error {
+            LibraryError::Unshareable(_) => ErrorCode::BadRequest,
+            LibraryError::NotShared(_) => ErrorCode::NotFound,
+            _ => ErrorCode::Unavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<TransferError> for ApiError {
+    fn from(error: TransferError) -> Self {
+        let code = match &error {
+            TransferError::Destination { .. }
+            | TransferError::NotAbsolute(_)
+            | TransferError::Empty => ErrorCode::BadRequest,
+            TransferError::NotFound(_) => ErrorCode::NotFound,
+            _ => ErrorCode::Unavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}

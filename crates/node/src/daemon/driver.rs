@@ -1,0 +1,460 @@
+//! Drives the overlay: what happens on the network, in the library and at the user's side goes in,
+//! what the overlay wants done goes out to the tasks that do it.
+//!
+//! One task owns the state machine. Local inputs come before those of remote peers, so that no
+//! peer can keep the user waiting.
+
+use super::clock::Clock;
+use super::link::LinkHandle;
+use crate::api::types::DaemonEvent;
+use crate::home::Home;
+use crate::library::Library;
+use skein_net::{Connection, Endpoint, Stream};
+use skein_overlay::{Counters, Event, Input, Output, Overlay, Snapshot};
+use skein_proto::message::{Hello, PartingReason};
+use skein_proto::query::Coverage;
+use skein_proto::supernode::Load;
+use skein_proto::{ContentId, HitGroup, Message, NodeId, Query, QueryId};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Messages of all peers that wait for the state machine. When it is full the peers wait, each on
+/// its own stream.
+const REMOTE_QUEUE: usize = 1_024;
+
+/// Local inputs that wait.
+const LOCAL_QUEUE: usize = 256;
+
+/// Hits of one search that wait for whoever shows them.
+const HITS_QUEUE: usize = 1_024;
+
+/// When a library that could not be read is asked again.
+const LIBRARY_RETRY: Duration = Duration::from_secs(10);
+
+/// What a link tells the driver.
+#[derive(Debug)]
+pub(super) struct FromLink {
+    pub(super) peer: NodeId,
+    pub(super) generation: u64,
+    pub(super) event: LinkEvent,
+}
+
+#[derive(Debug)]
+pub(super) enum LinkEvent {
+    Message(Box<Message>),
+    Silent,
+    Ended,
+}
+
+/// What comes of a search.
+#[derive(Debug)]
+pub(crate) enum SearchUpdate {
+    Hits(Vec<HitGroup>),
+    Done(Coverage),
+}
+
+/// How the overlay is doing.
+#[derive(Clone, Debug)]
+pub(crate) struct OverlayView {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) counters: Counters,
+    /// Links cut since the peer did not read.
+    pub(crate) links_stalled: u64,
+    /// Hits dropped since whoever shows them did not keep up.
+    pub(crate) hits_unread: u64,
+}
+
+enum Order {
+    Input(Input),
+    Inbound { connection: Connection, stream: Stream, hello: Hello },
+    Dialled { peer: NodeId, outcome: Option<(Connection, Stream)> },
+    Search { id: QueryId, query: Query, wanted: u16, updates: mpsc::Sender<SearchUpdate> },
+    View(oneshot::Sender<OverlayView>),
+}
+
+/// What the login service is asked for on the overlay's behalf.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LoginWish {
+    Bootstrap { willing: bool },
+    Report { load: Load },
+}
+
+/// A handle to the driver's task.
+#[derive(Clone, Debug)]
+pub(crate) struct Driver {
+    orders: mpsc::Sender<Order>,
+    /// Where searches are cancelled when their stream is dropped, without waiting.
+    cancels: mpsc::UnboundedSender<QueryId>,
+}
+
+/// What the driver's task works with.
+pub(crate) struct Parts {
+    pub(crate) overlay: Overlay,
+    pub(crate) clock: Clock,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) library: Library,
+    pub(crate) home: Home,
+    pub(crate) events: broadcast::Sender<DaemonEvent>,
+    pub(crate) wishes: mpsc::Sender<LoginWish>,
+    pub(crate) ended: CancellationToken,
+}
+
+impl Driver {
+    /// Starts the task. It ends when `ended` is cancelled, after it has said goodbye to the peers.
+    pub(crate) fn start(parts: Parts) -> (Self, tokio::task::JoinHandle<()>) {
+        let (orders, local) = mpsc::channel(LOCAL_QUEUE);
+        let (cancels, cancelled) = mpsc::unbounded_channel();
+        let (from_links, remote) = mpsc::channel(REMOTE_QUEUE);
+        let driver = Self { orders, cancels };
+        let task = Task {
+            driver: driver.clone(),
+            parts,
+            links: HashMap::new(),
+            searches: HashMap::new(),
+            from_links,
+            next_generation: 0,
+            links_stalled: 0,
+            hits_unread: 0,
+        };
+        let handle = tokio::spawn(task.run(local, cancelled, remote));
+        (driver, handle)
+    }
+
+    /// Hands an input to the overlay.
+    pub(crate) async fn input(&self, input: Input) {
+        self.order(Order::Input(input)).await;
+    }
+
+    /// A peer has opened a control stream and greeted.
+    pub(crate) async fn inbound(&self, connection: Connection, stream: Stream, hello: Hello) {
+        self.order(Order::Inbound { connection, stream, hello }).await;
+    }
+
+    /// Starts a search; dropping the stream of updates cancels it.
+    pub(crate) async fn search(&self, id: QueryId, query: Query, wanted: u16) -> SearchUpdates {
+        let (updates, receiver) = mpsc::channel(HITS_QUEUE);
+        self.order(Order::Search { id, query, wanted, updates }).await;
+        SearchUpdates { id, receiver, cancels: self.cancels.clone(), done: false }
+    }
+
+    /// How the overlay is doing; `None` once the driver has ended.
+    pub(crate) async fn view(&self) -> Option<OverlayView> {
+        let (sender, receiver) = oneshot::channel();
+        self.order(Order::View(sender)).await;
+        receiver.await.ok()
+    }
+
+    async fn order(&self, order: Order) {
+        if self.orders.send(order).await.is_err() {
+            tracing::debug!("the driver has ended; an order is dropped");
+        }
+    }
+}
+
+/// What comes of one search, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct SearchUpdates {
+    id: QueryId,
+    receiver: mpsc::Receiver<SearchUpdate>,
+    cancels: mpsc::UnboundedSender<QueryId>,
+    done: bool,
+}
+
+impl SearchUpdates {
+    /// The next update; `None` after the end.
+    pub(crate) async fn next(&mut self) -> Option<SearchUpdate> {
+        let update = self.receiver.recv().await;
+        self.done |= matches!(update, None | Some(SearchUpdate::Done(_)));
+        update
+    }
+}
+
+impl Drop for SearchUpdates {
+    fn drop(&mut self) {
+        if !self.done {
+            // Fails only when the driver has ended, and its searches with it.
+            let _ = self.cancels.send(self.id);
+        }
+    }
+}
+
+struct Task {
+    driver: Driver,
+    parts: Parts,
+    links: HashMap<NodeId, LinkHandle>,
+    searches: HashMap<QueryId, mpsc::Sender<SearchUpdate>>,
+    from_links: mpsc::Sender<FromLink>,
+    next_generation: u64,
+    links_stalled: u64,
+    hits_unread: u64,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut local: mpsc::Receiver<Order>,
+        mut cancelled: mpsc::UnboundedReceiver<QueryId>,
+        mut remote: mpsc::Receiver<FromLink>,
+    ) {
+        let ended = self.parts.ended.clone();
+        self.carry_out();
+        loop {
+            let now = self.parts.clock.now();
+            let wake = self.parts.overlay.next_wakeup(now);
+            let wake = wake.map(|at| self.parts.clock.at(at));
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => break,
+                Some(id) = cancelled.recv() => self.handle(Input::CancelSearch { id }),
+                Some(order) = local.recv() => self.obey(order),
+                Some(event) = remote.recv() => self.on_link_event(event),
+                () = sleep_until(wake) => self.handle(Input::Tick),
+            }
+        }
+        self.handle(Input::Leave);
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.parts.clock.now();
+        self.parts.overlay.handle(input, now);
+        self.carry_out();
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Input(input) => self.handle(input),
+            Order::Inbound { connection, stream, hello } => {
+                self.on_inbound(connection, stream, hello);
+            }
+            Order::Dialled { peer, outcome: Some((connection, stream)) } => {
+                self.on_dialled(peer, connection, stream);
+            }
+            Order::Dialled { peer, outcome: None } => {
+                if !self.links.contains_key(&peer) {
+                    self.handle(Input::DialFailed { peer });
+                }
+            }
+            Order::Search { id, query, wanted, updates } => {
+                self.searches.insert(id, updates);
+                self.handle(Input::Search { id, query, wanted });
+            }
+            Order::View(answer) => {
+                let view = OverlayView {
+                    snapshot: self.parts.overlay.snapshot(self.parts.clock.now()),
+                    counters: *self.parts.overlay.counters(),
+                    links_stalled: self.links_stalled,
+                    hits_unread: self.hits_unread,
+                };
+                // Whoever asked may have gone.
+                let _ = answer.send(view);
+            }
+        }
+    }
+
+    /// Of two control streams that crossed, both sides keep the one that the smaller id opened.
+    fn keeps_own(&self, peer: &NodeId) -> bool {
+        self.parts.endpoint.node_id() < *peer
+    }
+
+    fn on_inbound(&mut self, connection: Connection, stream: Stream, hello: Hello) {
+        let peer = connection.peer();
+        let crossed = self.links.get(&peer).is_some_and(|link| link.opened_here);
+        if crossed && self.keeps_own(&peer) {
+            tracing::debug!(peer = %peer.short(), "a control stream that crossed ours is dropped");
+            return;
+        }
+        self.link_up(peer, connection, stream, false);
+        self.handle(Input::Received { peer, message: Box::new(hello.into()) });
+    }
+
+    fn on_dialled(&mut self, peer: NodeId, connection: Connection, stream: Stream) {
+        let crossed = self.links.get(&peer).is_some_and(|link| !link.opened_here);
+        if crossed && !self.keeps_own(&peer) {
+            return;
+        }
+        self.link_up(peer, connection, stream, true);
+    }
+
+    fn link_up(&mut self, peer: NodeId, connection: Connection, stream: Stream, opened_here: bool) {
+        if self.links.remove(&peer).is_some() {
+            self.handle(Input::LinkDown { peer });
+        }
+        self.next_generation += 1;
+        let address = connection.remote_address();
+        let rtt = connection.rtt();
+        let events = self.from_links.clone();
+        let link = LinkHandle::start(self.next_generation, connection, stream, opened_here, events);
+        self.links.insert(peer, link);
+        self.handle(Input::LinkUp { peer, address, rtt });
+    }
+
+    fn on_link_event(&mut self, FromLink { peer, generation, event }: FromLink) {
+        let current = self.links.get(&peer).is_some_and(|link| link.generation == generation);
+        if !current {
+            return;
+        }
+        match event {
+            LinkEvent::Message(message) => self.handle(Input::Received { peer, message }),
+            LinkEvent::Silent => self.handle(Input::LinkSilent { peer }),
+            LinkEvent::Ended => {
+                self.links.remove(&peer);
+                self.handle(Input::LinkDown { peer });
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.parts.overlay.poll_output() {
+            match output {
+                Output::Dial { peer, addresses } => self.dial(peer, addresses),
+                Output::Send { peer, message } => self.send(peer, message),
+                Output::HangUp { peer, reason } => self.hang_up(peer, reason),
+                Output::WantFiles { page, after, limit } => self.fetch_page(page, after, limit),
+                Output::WantBootstrap { willing } => {
+                    self.wish(LoginWish::Bootstrap { willing });
+                }
+                Output::Report { load } => self.wish(LoginWish::Report { load }),
+                Output::RememberSupernodes(entries) => {
+                    let home = self.parts.home.clone();
+                    tokio::task::spawn_blocking(move || {
+                        if let Err(error) = home.set_supernodes(&entries) {
+                            tracing::warn!(%error, "the cache of supernodes was not written");
+                        }
+                    });
+                }
+                Output::Hits { id, groups } => {
+                    if let Some(updates) = self.searches.get(&id)
+                        && let Err(mpsc::error::TrySendError::Full(_)) =
+                            updates.try_send(SearchUpdate::Hits(groups))
+                    {
+                        self.hits_unread += 1;
+                    }
+                }
+                Output::SearchDone { id, coverage } => {
+                    if let Some(updates) = self.searches.remove(&id) {
+                        // The end must arrive even where hits were dropped.
+                        tokio::spawn(async move {
+                            let _ = updates.send(SearchUpdate::Done(coverage)).await;
+                        });
+                    }
+                }
+                Output::Event(event) => self.announce(event),
+            }
+        }
+    }
+
+    fn dial(&self, peer: NodeId, addresses: Vec<SocketAddr>) {
+        let endpoint = self.parts.endpoint.clone();
+        let driver = self.driver.clone();
+        tokio::spawn(async move {
+            let outcome = match endpoint.connect(peer, &addresses).await {
+                Ok(connection) => match connection.open_stream().await {
+                    Ok(stream) => Some((connection, stream)),
+                    Err(error) => {
+                        tracing::debug!(peer = %peer.short(), %error, "no control stream");
+                        None
+                    }
+                },
+                Err(error) => {
+                    tracing::debug!(peer = %peer.short(), %error, "not reached");
+                    None
+                }
+            };
+            driver.order(Order::Dialled { peer, outcome }).await;
+        });
+    }
+
+    fn send(&mut self, peer: NodeId, message: Box<Message>) {
+        let Some(link) = self.links.get(&peer) else { return };
+        if !link.send(message) {
+            tracing::info!(peer = %peer.short(), "a peer does not read; its link is cut");
+            self.links_stalled += 1;
+            if let Some(link) = self.links.remove(&peer) {
+                link.close(PartingReason::Misbehaved);
+            }
+            let now = self.parts.clock.now();
+            self.parts.overlay.handle(Input::LinkDown { peer }, now);
+        }
+    }
+
+    fn hang_up(&mut self, peer: NodeId, reason: PartingReason) {
+        if let Some(link) = self.links.remove(&peer) {
+            link.close(reason);
+            let now = self.parts.clock.now();
+            self.parts.overlay.handle(Input::LinkDown { peer }, now);
+        }
+    }
+
+    fn fetch_page(&self, page: u64, after: Option<ContentId>, limit: usize) {
+        let library = self.parts.library.clone();
+        let driver = self.driver.clone();
+        let ended = self.parts.ended.clone();
+        tokio::spawn(async move {
+            loop {
+                match library.files_after(after, limit).await {
+                    Ok(files) => {
+                        let last = files.is_empty();
+                        driver.input(Input::Files { page, files, last }).await;
+                        return;
+                    }
+                    Err(error) => tracing::error!(%error, "what is shared cannot be read"),
+                }
+                // A full or failing disk may recover; until then nothing more can be published.
+                let pause = tokio::time::sleep(LIBRARY_RETRY);
+                if ended.run_until_cancelled(pause).await.is_none() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn wish(&mut self, wish: LoginWish) {
+        if self.parts.wishes.try_send(wish).is_err() && matches!(wish, LoginWish::Bootstrap { .. })
+        {
+            let now = self.parts.clock.now();
+            self.parts.overlay.handle(Input::BootstrapFailed, now);
+        }
+    }
+
+    fn announce(&self, event: Event) {
+        let event = match event {
+            Event::Attached { parent } => {
+                tracing::info!(parent = %parent.short(), "attached");
+                return;
+            }
+            Event::Published { records, recovery } => {
+                tracing::info!(records, ?recovery, "everything is published");
+                let parent = self.parts.overlay.snapshot(self.parts.clock.now()).parent.parent;
+                let parent = parent.unwrap_or_else(|| self.parts.endpoint.node_id());
+                DaemonEvent::Attached { parent }
+            }
+            Event::Detached { parent, standby } => {
+                tracing::info!(parent = %parent.short(), standby, "the parent is lost");
+                let reason = if standby {
+                    "the parent is lost; the standby takes over"
+                } else {
+                    "the parent is lost; looking for another"
+                };
+                DaemonEvent::Detached { reason: reason.to_owned() }
+            }
+            Event::RoleChanged { role, reason } => {
+                tracing::info!(?role, reason, "the role has changed");
+                DaemonEvent::RoleChanged { role, reason: reason.to_owned() }
+            }
+            _ => return,
+        };
+        // Nobody may be listening.
+        let _ = self.parts.events.send(event);
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

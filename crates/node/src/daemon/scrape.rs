@@ -1,0 +1,92 @@
+//! Hands the totals of all parts over to the metrics at the moment of a scrape.
+
+use super::Shared;
+use crate::metrics::{Metrics, Reason, set_level, set_total};
+use skein_proto::Role;
+
+impl Shared {
+    /// All counters, as OpenMetrics text.
+    pub(super) async fn scrape(&self) -> String {
+        self.scrape_overlay().await;
+        self.scrape_net();
+        self.scrape_files();
+        self.metrics.render()
+    }
+
+    async fn scrape_overlay(&self) {
+        let Some(view) = self.driver.view().await else { return };
+        let (snapshot, counters) = (&view.snapshot, &view.counters);
+        let metrics = &self.metrics.overlay;
+        set_level(&metrics.supernode, u32::from(snapshot.role == Role::Super));
+        set_level(&metrics.supernodes_known, snapshot.supernodes_known);
+        let supernode = snapshot.supernode.clone().unwrap_or_default();
+        set_level(&metrics.children, supernode.children);
+        set_level(&metrics.standbys, supernode.standbys);
+        set_level(&metrics.neighbours, supernode.neighbours);
+        set_level(&metrics.records, supernode.records);
+        set_level(&metrics.index_bytes, supernode.index_bytes);
+        set_total(&metrics.searches, counters.searches_answered);
+        set_total(&metrics.floods, counters.floods_answered);
+        set_total(&metrics.hits, counters.hits_passed);
+        set_total(&metrics.parents_lost, counters.parents_lost);
+        let own = [("links_stalled", view.links_stalled), ("hits_unread", view.hits_unread)];
+        for (reason, total) in counters.all().into_iter().filter(|(name, _)| is_limit(name)) {
+            set_total(&metrics.refused.get_or_create(&Reason { reason }), total);
+        }
+        for (reason, total) in own {
+            set_total(&metrics.refused.get_or_create(&Reason { reason }), total);
+        }
+    }
+
+    fn scrape_net(&self) {
+        let metrics = &self.metrics.net;
+        let stats = self.endpoint.stats();
+        let live = stats.connections_incoming_live + stats.connections_outgoing_live;
+        set_level(&metrics.connections, live);
+        for (reason, total) in [
+            ("rate", stats.handshakes_refused_rate),
+            ("pending", stats.handshakes_refused_pending),
+            ("full", stats.handshakes_refused_full),
+            ("peer", stats.handshakes_failed_peer),
+            ("abandoned", stats.handshakes_abandoned),
+        ] {
+            set_total(&metrics.handshakes_refused.get_or_create(&Reason { reason }), total);
+        }
+        for (reason, total) in
+            [("malformed", stats.messages_malformed), ("unknown", stats.messages_unknown)]
+        {
+            set_total(&metrics.codec_errors.get_or_create(&Reason { reason }), total);
+        }
+    }
+
+    fn scrape_files(&self) {
+        let Metrics { library, transfer, .. } = &self.metrics;
+        let (status, stats) = (self.library.status(), self.library.stats());
+        set_level(&library.files, status.files);
+        set_level(&library.bytes, status.bytes);
+        set_total(&library.bytes_hashed, stats.bytes_hashed);
+        let unreadable: u64 = self.library.shares().iter().map(|share| share.unreadable).sum();
+        set_level(&library.unreadable, unreadable);
+
+        let uploads = self.transfers.upload_stats();
+        set_level(&transfer.uploads, uploads.active);
+        set_level(&transfer.downloads, self.transfers.running());
+        set_total(&transfer.bytes_up, uploads.bytes);
+        for (reason, total) in [
+            ("not-found", uploads.not_found),
+            ("bad-request", uploads.bad_requests),
+            ("not-allowed", uploads.not_allowed),
+            ("broken-off", uploads.broken_off),
+            ("unreadable", uploads.unreadable),
+        ] {
+            set_total(&transfer.uploads_refused.get_or_create(&Reason { reason }), total);
+        }
+    }
+}
+
+/// The counters of the overlay that count what a limit or a check has kept out.
+fn is_limit(name: &str) -> bool {
+    ["over_", "refused", "forged", "unasked", "misbehaved", "timed_out", "expired", "duplicate"]
+        .iter()
+        .any(|part| name.contains(part))
+}

@@ -1,0 +1,227 @@
+//! Searches as users see them: hits of all owners grouped by content, numbered as they come.
+
+use super::driver::{SearchUpdate, SearchUpdates};
+use crate::api::types::{ContentHit, SearchEvent, SearchReport, Source, StartSearch};
+use skein_proto::query::Coverage;
+use skein_proto::{Ask, BoundedString, ContentId, HitGroup, Query};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::Instant;
+
+/// Contents that are enough, unless the user says otherwise.
+const DEFAULT_WANTED: u16 = 100;
+
+/// The most contents that a user may ask for at once.
+const MAX_WANTED: u16 = 1_000;
+
+/// Why a search cannot be started; the user's mistake.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SearchError {
+    #[error("give some words to search for, or a content id, or --owner to see what a user shares")]
+    Nothing,
+    #[error("a search has at most 256 bytes of words, this one has {0}")]
+    TooLong(usize),
+    #[error("a search has 1 to {MAX_WANTED} results, not {0}")]
+    Limit(u16),
+    #[error(transparent)]
+    Query(#[from] skein_index::text::QueryError),
+}
+
+/// Turns what a user typed into a query and the number of results that are wanted.
+pub(crate) fn query_of(search: StartSearch) -> Result<(Query, u16), SearchError> {
+    let words = search.words.trim();
+    let wanted = search.limit.unwrap_or(DEFAULT_WANTED);
+    if !(1..=MAX_WANTED).contains(&wanted) {
+        return Err(SearchError::Limit(wanted));
+    }
+    let ask = match words.parse::<ContentId>() {
+        Ok(content) => Ask::Content(content),
+        Err(_) => {
+            let bounded = BoundedString::new(search.words.trim_start());
+            Ask::Words(bounded.map_err(|_| SearchError::TooLong(words.len()))?)
+        }
+    };
+    let query = Query { ask, filter: search.filter };
+    if matches!(query.ask, Ask::Words(_)) {
+        let parsed = skein_index::text::ParsedQuery::parse(&query)?;
+        if parsed.is_empty() && query.filter.owner.is_none() {
+            return Err(SearchError::Nothing);
+        }
+    }
+    Ok((query, wanted))
+}
+
+/// The hits of the last search, so that a user can name them by their numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastSearch(Arc<Mutex<Vec<ContentHit>>>);
+
+impl LastSearch {
+    fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn put(&self, hit: &ContentHit) {
+        let mut hits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match hits.iter_mut().find(|known| known.number == hit.number) {
+            Some(known) => known.clone_from(hit),
+            None => hits.push(hit.clone()),
+        }
+    }
+
+    /// The hit with this number.
+    pub(crate) fn by_number(&self, number: u32) -> Option<ContentHit> {
+        let hits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hits.iter().find(|hit| hit.number == number).cloned()
+    }
+
+    /// The hit with this content.
+    pub(crate) fn by_content(&self, content: &ContentId) -> Option<ContentHit> {
+        let hits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hits.iter().find(|hit| hit.content == *content).cloned()
+    }
+}
+
+/// A running search.
+pub(crate) struct Tally {
+    updates: SearchUpdates,
+    last: LastSearch,
+    started: Instant,
+    first_hit_ms: Option<u64>,
+    hits: HashMap<ContentId, ContentHit>,
+    sources: u32,
+    ready: VecDeque<SearchEvent>,
+    over: bool,
+}
+
+impl Tally {
+    /// Counts what comes of this search, which takes the place of the last one.
+    pub(crate) fn new(updates: SearchUpdates, last: LastSearch) -> Self {
+        last.clear();
+        Self {
+            updates,
+            last,
+            started: Instant::now(),
+            first_hit_ms: None,
+            hits: HashMap::new(),
+            sources: 0,
+            ready: VecDeque::new(),
+            over: false,
+        }
+    }
+
+    /// The next event; `None` behind the end.
+    pub(crate) async fn next(&mut self) -> Option<SearchEvent> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            if self.over {
+                return None;
+            }
+            match self.updates.next().await {
+                Some(SearchUpdate::Hits(groups)) => self.take_in(groups),
+                Some(SearchUpdate::Done(coverage)) => {
+                    self.over = true;
+                    let report = self.report(coverage);
+                    self.ready.push_back(SearchEvent::Done(report));
+                }
+                None => self.over = true,
+            }
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn take_in(&mut self, groups: Vec<HitGroup>) {
+        let now = self.elapsed_ms();
+        self.first_hit_ms.get_or_insert(now);
+        for group in groups {
+            for (content, file, source) in sources_of(group) {
+                let number = u32::try_from(self.hits.len() + 1).unwrap_or(u32::MAX);
+                let hit = self.hits.entry(content).or_insert_with(|| ContentHit {
+                    number,
+                    content,
+                    name: file.path.file_name().to_owned(),
+                    path: file.path.to_string(),
+                    size: file.size,
+                    kind: file.kind,
+                    tags: file.tags,
+                    sources: Vec::new(),
+                });
+                // A source that lies about the size of a content would fail to prove it; it does
+                // not change what the first one said.
+                if hit.size != file.size
+                    || hit.sources.iter().any(|known| known.node == source.node)
+                {
+                    continue;
+                }
+                hit.sources.push(source);
+                self.sources += 1;
+                self.last.put(hit);
+                self.ready.push_back(SearchEvent::Hit(Box::new(hit.clone())));
+            }
+        }
+    }
+
+    fn report(&self, coverage: Coverage) -> SearchReport {
+        SearchReport {
+            contents: u32::try_from(self.hits.len()).unwrap_or(u32::MAX),
+            sources: self.sources,
+            first_hit_ms: self.first_hit_ms,
+            took_ms: self.elapsed_ms(),
+            coverage,
+            stopped: coverage.stopped.in_words().to_owned(),
+        }
+    }
+}
+
+type Offer = (ContentId, skein_proto::FileMeta, Source);
+
+/// The files of a group, each with its owner as a source. The overlay has checked the owner's
+/// credential.
+pub(crate) fn sources_of(group: HitGroup) -> impl Iterator<Item = Offer> {
+    let owner = group.owner;
+    let source = Source {
+        node: owner.node,
+        name: owner.credential.unverified().name.clone(),
+        addresses: owner.addresses.into_vec(),
+        parent: owner.parent,
+    };
+    group.files.into_iter().map(move |file| (file.content, file, source.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skein_proto::Filter;
+
+    fn search(words: &str, limit: Option<u16>) -> Result<(Query, u16), SearchError> {
+        query_of(StartSearch { words: words.to_owned(), filter: Filter::default(), limit })
+    }
+
+    #[test]
+    fn a_content_id_is_looked_for_exactly() {
+        let id = "ab".repeat(32);
+        let (query, wanted) = search(&format!(" {id}\n"), None).expect("a query");
+        assert_eq!(query.ask, Ask::Content(id.parse().expect("an id")));
+        assert_eq!(wanted, DEFAULT_WANTED);
+    }
+
+    #[test]
+    fn a_search_that_can_find_nothing_is_refused_with_the_reason() {
+        assert_eq!(search("  ", None), Err(SearchError::Nothing));
+        assert_eq!(search("!?", None), Err(SearchError::Nothing));
+        assert_eq!(search("a", Some(0)), Err(SearchError::Limit(0)));
+        assert_eq!(search("a", Some(1_001)), Err(SearchError::Limit(1_001)));
+        assert_eq!(search(&"ab ".repeat(100), None), Err(SearchError::TooLong(299)));
+    }
+
+    #[test]
+    fn the_files_of_a_user_can_be_listed_without_words() {
+        let owner = skein_proto::Username::parse("alice").ok();
+        let filter = Filter { owner, ..Filter::default() };
+        assert!(query_of(StartSearch { words: String::new(), filter, limit: None }).is_ok());
+    }
+}

@@ -1,0 +1,57 @@
+//! Closes connections that nobody uses any more. Links end without their connection, since a
+//! transfer may still run over it; what is left over would be kept alive for ever.
+
+use skein_net::{CloseReason, Connection, Endpoint};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often is looked.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// Bytes that an unused connection moves between two looks, both ways: a keep-alive and its
+/// answer take about 80 bytes and come every 4 s. A link or transfer in use moves more in at least
+/// one of two intervals, since supernodes say each minute how they are.
+const KEEP_ALIVE_BYTES: u64 = 2_048;
+
+/// So many quiet looks in a row make a connection unused: four minutes.
+const QUIET_LOOKS: u32 = 8;
+
+#[derive(Debug, Default)]
+struct Quiet {
+    bytes: u64,
+    looks: u32,
+}
+
+/// Looks until `ended`. `is_linked` tells which connections carry a control stream.
+pub(super) async fn sweep<F>(endpoint: Endpoint, is_linked: F, ended: CancellationToken)
+where
+    F: AsyncFn() -> Vec<skein_proto::NodeId>,
+{
+    let mut seen: HashMap<usize, Quiet> = HashMap::new();
+    while ended.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+        let linked = is_linked().await;
+        let connections = endpoint.connections();
+        seen.retain(|id, _| connections.iter().any(|connection| connection.id() == *id));
+        for connection in connections {
+            if linked.contains(&connection.peer()) {
+                seen.remove(&connection.id());
+            } else if is_unused(seen.entry(connection.id()).or_default(), &connection) {
+                tracing::debug!(peer = %connection.peer().short(), "an unused connection is closed");
+                connection.close(CloseReason::Done);
+            }
+        }
+    }
+}
+
+fn is_unused(quiet: &mut Quiet, connection: &Connection) -> bool {
+    let stats = connection.stats();
+    let bytes = stats.bytes_in + stats.bytes_out;
+    if bytes.saturating_sub(quiet.bytes) > KEEP_ALIVE_BYTES {
+        quiet.looks = 0;
+    } else {
+        quiet.looks += 1;
+    }
+    quiet.bytes = bytes;
+    quiet.looks >= QUIET_LOOKS
+}
