@@ -180,6 +180,15 @@ impl Uploads {
         }
     }
 
+    /// Whether a request that is being served should be broken off: its peer has been served for
+    /// more than two turns, and others wait. A peer that asks for much at once and takes it slowly
+    /// would hold its slot for ever otherwise.
+    pub fn is_overdue(&self, lease: &Lease, now: Instant) -> bool {
+        let since = self.serving.get(&lease.peer).map(|serving| serving.since);
+        let overdue = since.is_some_and(|since| now.since(since) >= self.config.turn * 2);
+        overdue && self.waiting.values().any(|waiting| waiting.expires > now)
+    }
+
     /// Peers that are served at present.
     pub fn serving(&self) -> usize {
         self.serving.len()
@@ -339,6 +348,18 @@ mod tests {
         uploads.finished(first);
         uploads.finished(second);
         let _lease = granted(uploads.request(peer(2), MEMBER, at(63)));
+    }
+
+    #[test]
+    fn who_takes_too_long_is_overdue_only_while_others_wait() {
+        let mut uploads = uploads(1);
+        let lease = granted(uploads.request(peer(1), MEMBER, at(0)));
+        assert!(!uploads.is_overdue(&lease, at(500)));
+        let _ = uploads.request(peer(2), MEMBER, at(100));
+        assert!(!uploads.is_overdue(&lease, at(101)));
+        let _ = uploads.request(peer(2), MEMBER, at(119));
+        assert!(uploads.is_overdue(&lease, at(120)));
+        assert!(!uploads.is_overdue(&lease, at(500)));
     }
 
     #[test]

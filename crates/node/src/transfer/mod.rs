@@ -383,7 +383,9 @@ impl Transfers {
         let id = record.id;
         state.by_content.insert(record.content, id);
         let entry = state.entries.entry(id).or_insert_with(|| Entry::new(&record));
-        entry.view.send_replace(record.as_shown());
+        let mut shown = record.as_shown();
+        shown.resumed = shown.verified;
+        entry.view.send_replace(shown);
         entry.commands = Some(commands.clone());
         let task = Task::new(
             Arc::clone(&self.inner.shared),

@@ -55,6 +55,8 @@ pub struct UploadStats {
     pub broken_off: u64,
     /// Uploads that ended since the file could not be read, or is no longer what it was.
     pub unreadable: u64,
+    /// Uploads that were broken off since they took too long while others waited.
+    pub overdue: u64,
     /// What the slots and the queue counted.
     pub slots: UploadCounters,
 }
@@ -69,6 +71,7 @@ struct Counts {
     not_allowed: AtomicU64,
     broken_off: AtomicU64,
     unreadable: AtomicU64,
+    overdue: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, count: u64) {
@@ -104,6 +107,7 @@ impl Served {
 enum Broken {
     Peer,
     File,
+    Overdue,
 }
 
 /// The upload side.
@@ -147,6 +151,7 @@ impl Uploader {
             not_allowed: get(&self.counts.not_allowed),
             broken_off: get(&self.counts.broken_off),
             unreadable: get(&self.counts.unreadable),
+            overdue: get(&self.counts.overdue),
             slots: slots.counters(),
         }
     }
@@ -213,7 +218,7 @@ impl Uploader {
             Err(busy) => return last_reply(sender, busy).await,
         };
         connection.widen_for_transfer();
-        let sent = self.send(request.content, &served, &wanted, sending, sender).await;
+        let sent = self.send(request.content, &served, &wanted, sending, sender, &slot).await;
         drop(slot);
         match sent {
             Ok(()) => {
@@ -225,6 +230,7 @@ impl Uploader {
                 let counter = match broken {
                     Broken::Peer => &self.counts.broken_off,
                     Broken::File => &self.counts.unreadable,
+                    Broken::Overdue => &self.counts.overdue,
                 };
                 add(counter, 1);
                 Ok(())
@@ -247,9 +253,13 @@ impl Uploader {
         }
     }
 
+    fn now(&self) -> Instant {
+        let micros = self.started.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
     fn admit(&self, peer: NodeId, class: Class) -> Result<Slot, FetchReply> {
-        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let now = Instant::from_micros(micros);
+        let now = self.now();
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         match slots.request(peer, class, now) {
             Admission::Granted(lease) => {
@@ -269,6 +279,7 @@ impl Uploader {
         wanted: &RunSet,
         sending: FetchReply,
         sender: &mut FrameSender,
+        slot: &Slot,
     ) -> Result<(), Broken> {
         // The files are opened before anything is promised.
         let opening = served.clone();
@@ -294,6 +305,9 @@ impl Uploader {
             writer.flush().map_err(EncodeError::from)
         });
         while let Some(chunk) = chunks_read.recv().await {
+            if slot.is_overdue(self.now()) {
+                return Err(Broken::Overdue);
+            }
             let length = chunk.len() as u64;
             match tokio::time::timeout(STALL, sender.send_raw(chunk)).await {
                 Ok(Ok(())) => add(&self.counts.bytes, length),
@@ -333,6 +347,13 @@ async fn last_reply(sender: &mut FrameSender, reply: FetchReply) -> Result<(), S
 struct Slot {
     slots: Arc<Mutex<Uploads>>,
     lease: Option<Lease>,
+}
+
+impl Slot {
+    fn is_overdue(&self, now: Instant) -> bool {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lease.as_ref().is_some_and(|lease| slots.is_overdue(lease, now))
+    }
 }
 
 impl Drop for Slot {

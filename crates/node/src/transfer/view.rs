@@ -75,13 +75,14 @@ pub(super) fn human_bytes(bytes: u64) -> String {
         return format!("{bytes} B");
     }
     let mut tenths = bytes / 100;
-    let mut units = UNITS.iter();
-    let mut unit = units.next();
-    while tenths >= 10_000 {
-        tenths /= 1_000;
-        unit = units.next().or(unit);
+    let mut unit = UNITS[0];
+    for larger in &UNITS[1..] {
+        if tenths >= 10_000 {
+            tenths /= 1_000;
+            unit = larger;
+        }
     }
-    format!("{}.{} {}", tenths / 10, tenths % 10, unit.unwrap_or(&"PB"))
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 #[cfg(test)]
