@@ -76,6 +76,14 @@ impl Place {
     }
 }
 
+/// Ends a library as a killed process does: nothing that waits is stored or tidied up.
+async fn kill(library: Library) {
+    let tracker = library.inner.core.tracker.clone();
+    drop(library);
+    tracker.close();
+    tracker.wait().await;
+}
+
 /// Settings under which nothing happens by itself.
 fn quick() -> LibraryConfig {
     LibraryConfig::default().with_settle(Duration::ZERO).with_watch(false)

@@ -1,6 +1,6 @@
 //! What a scan finds, and what it need not read.
 
-use super::{Place, content, files, paths, problem, quick};
+use super::{Place, content, files, kill, paths, problem, quick};
 use crate::api::types::DaemonEvent;
 use crate::library::{LibraryError, ShareError};
 use lofty::config::WriteOptions;
@@ -127,7 +127,7 @@ async fn a_killed_scan_goes_on_where_it_was() {
     library.add_share(&place.share()).await.unwrap();
     let stored = changes.recv().await.unwrap().added.len();
     assert!(stored > 0 && stored < FILES);
-    drop(library);
+    kill(library).await;
 
     let library = place.open().await;
     place.scan(&library).await;

@@ -1,6 +1,6 @@
 //! Disks that vanish, fill up or lose things.
 
-use super::{Place, announced, content, files, paths, problem};
+use super::{Place, announced, content, files, kill, paths, problem};
 use crate::library::LibraryError;
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn hash_trees_that_a_killed_process_left_are_removed() {
 
     let library = place.open().await;
     assert!(orphan.exists(), "an orderly end leaves no orphans, so none are looked for");
-    drop(library);
+    kill(library).await;
     let library = place.open().await;
 
     while orphan.exists() {
