@@ -1,0 +1,69 @@
+//! The bytes on the wire stay what they are: a released message never changes.
+//!
+//! A message that was changed on purpose before it was released gets a new line here; the failing
+//! test prints it.
+
+use skein_proto::codec;
+use skein_proto::message::MessageKind;
+use skein_proto::testing::largest_message;
+
+/// The BLAKE3 hash of the largest frame of each kind, its first 16 hexadecimal digits.
+const FRAMES: &[(&str, usize, &str)] = &[
+    ("Hello", 387, "0101f5c23c0a8d69"),
+    ("Probe", 8, "22188673f84dd003"),
+    ("ProbeReply", 34, "5a628b0d88e37ae1"),
+    ("Attach", 9, "9712bb8bce8c67cf"),
+    ("AttachReply", 3947, "9de8b25ea6948b17"),
+    ("Detach", 9, "1a0b5e62df91e9e7"),
+    ("Publish", 65366, "06f647bc4046d885"),
+    ("PublishAck", 35, "c68b301644160a88"),
+    ("Search", 443, "1c901690cfb16b93"),
+    ("Flood", 444, "c920d73612b4eb38"),
+    ("Hits", 65219, "e1459086ea4c84cf"),
+    ("SearchDone", 40, "2bfeb1a1d37cdb3c"),
+    ("CancelSearch", 24, "1d399e6ac9472c26"),
+    ("Link", 33, "c1c50a1442b76cd7"),
+    ("LinkReply", 3971, "6b46e213879d29af"),
+    ("Supernodes", 7881, "07ec4df62d911b3f"),
+    ("LoadUpdate", 33, "b9f3101633546c1b"),
+    ("LoginRequest", 431, "d468e6955790bced"),
+    ("LoginReply", 24704, "566c51820d36ec92"),
+    ("FetchRequest", 1405, "9277d72c7d98361d"),
+    ("FetchReply", 1171, "3abd69d38ee7ea22"),
+];
+
+#[test]
+fn frames_have_the_bytes_that_they_always_had() {
+    let mut found = Vec::new();
+    for kind in MessageKind::ALL {
+        let frame = codec::encode(&largest_message(*kind)).expect("within its limit");
+        let hash = blake3::hash(&frame).to_hex();
+        found.push((kind.name(), frame.len(), hash[..16].to_owned()));
+    }
+    let known: Vec<_> =
+        FRAMES.iter().map(|(name, length, hash)| (*name, *length, (*hash).to_owned())).collect();
+    assert!(known == found, "the frames are now: {found:#?}");
+}
+
+#[test]
+fn integers_texts_and_choices_are_encoded_as_documented() {
+    use skein_proto::{BoundedString, BoundedVec, Kind};
+    use std::net::SocketAddr;
+
+    assert_eq!(codec::encode_statement(&250_u64), [250]);
+    assert_eq!(codec::encode_statement(&251_u64), [251, 251, 0]);
+    assert_eq!(codec::encode_statement(&65_536_u64), [252, 0, 0, 1, 0]);
+    assert_eq!(codec::encode_statement(&(1_u64 << 32)), [253, 0, 0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(codec::encode_statement(&true), [1]);
+    assert_eq!(codec::encode_statement(&Kind::Video), [2]);
+    assert_eq!(codec::encode_statement(&Some(7_u16)), [1, 7]);
+    let text = BoundedString::<8>::truncated("né");
+    assert_eq!(codec::encode_statement(&text), [3, b'n', 0xc3, 0xa9]);
+    let list: BoundedVec<u16, 4> = BoundedVec::truncated([1, 2]);
+    assert_eq!(codec::encode_statement(&list), [2, 1, 2]);
+    let v4 = SocketAddr::from(([127, 0, 0, 1], 4701));
+    assert_eq!(codec::encode_statement(&v4), [0, 127, 0, 0, 1, 251, 0x5d, 0x12]);
+    let v6 = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 80));
+    assert_eq!(codec::encode_statement(&v6).len(), 18);
+    assert_eq!(codec::encode_statement(&v6)[..3], [1, 0x20, 0x01]);
+}
