@@ -179,8 +179,11 @@ impl Endpoint {
         self.shared().table.all()
     }
 
-    /// The next inbound connection, its peer's key proven. `None` once the endpoint is closed, or
-    /// if it only dials. Connections that nobody takes are closed when too many wait.
+    /// The next inbound connection, its peer's key proven; with the setting
+    /// [`announce_dialled`](EndpointConfig::announce_dialled) the outbound ones come here, too.
+    /// `None` once the endpoint is closed, or if there is nothing to wait for since it only dials.
+    /// Inbound connections that nobody takes are closed when too many wait. It may be dropped while
+    /// waiting and loses nothing.
     pub async fn accept(&self) -> Option<Connection> {
         self.handle.accepted.lock().await.recv().await
     }
@@ -266,7 +269,7 @@ impl Shared {
             && accepted.try_send(connection.clone()).is_err()
         {
             // It works for the dialler all the same; only what the peer opens on it is not served.
-            self.counters.connections_dropped_queue_full.increment();
+            self.counters.connections_unannounced.increment();
         }
     }
 

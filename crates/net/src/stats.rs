@@ -60,6 +60,8 @@ counters! {
     connections_outgoing_live,
     /// Inbound connections closed since nobody took them from the queue.
     connections_dropped_queue_full,
+    /// Outbound connections that were to be announced by `accept`, but found its queue full.
+    connections_unannounced,
     /// Connections closed since their peer had opened too many others after them.
     connections_superseded,
     /// Datagrams received.

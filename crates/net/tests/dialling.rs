@@ -178,3 +178,22 @@ async fn a_second_socket_of_a_node_gets_a_connection_of_its_own() {
     assert!(second.is_dialler());
     assert_eq!(bob.stats().connections_incoming_live, 2);
 }
+
+#[tokio::test]
+async fn dialled_connections_are_accepted_as_well_where_that_is_wanted() {
+    let (alice, bob) = (bind_with(1, EndpointConfig::default().announce_dialled(true)), bind(2));
+    let dialled = alice.connect(bob.node_id(), &[address(&bob)]).await.unwrap();
+    assert_eq!(alice.accept().await, Some(dialled));
+    alice.close(CloseReason::Done).await;
+    assert_eq!(alice.accept().await, None);
+}
+
+#[tokio::test]
+async fn a_dialled_connection_that_finds_the_queue_full_is_counted_and_lives() {
+    let config = EndpointConfig::default().announce_dialled(true).accept_queue(1);
+    let (alice, bob, carol) = (bind_with(1, config), bind(2), bind(3));
+    let (_first, _) = connected(&alice, &bob).await;
+    let (second, _) = connected(&alice, &carol).await;
+    assert!(!second.is_closed());
+    assert_eq!(alice.stats().connections_unannounced, 1);
+}
