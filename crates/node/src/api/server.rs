@@ -146,6 +146,9 @@ impl ApiServer {
 /// Accepts connections until `ended`, then waits for those that are busy.
 async fn serve(listener: TcpListener, router: Router, delayed: Counter, ended: CancellationToken) {
     let connections = TaskTracker::new();
+    // However this ends, no connection outlives it.
+    let cut_off = CancellationToken::new();
+    let _cut_off_at_the_end = cut_off.clone().drop_guard();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Some(stream) = ended.run_until_cancelled(accept(&listener)).await {
         if places.available_permits() == 0 {
@@ -154,8 +157,9 @@ async fn serve(listener: TcpListener, router: Router, delayed: Counter, ended: C
         let place = places.clone().acquire_owned();
         let Some(Ok(place)) = ended.run_until_cancelled(place).await else { break };
         let connection = serve_connection(stream, router.clone(), ended.clone());
+        let cut_off = cut_off.clone();
         connections.spawn(async move {
-            connection.await;
+            cut_off.run_until_cancelled(connection).await;
             drop(place);
         });
     }

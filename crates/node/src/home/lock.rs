@@ -30,6 +30,10 @@ pub struct Occupant {
 
 impl InstanceLock {
     pub(super) fn acquire(home: &Home) -> Result<Self, HomeError> {
+        Self::acquire_pausing(home, || thread::sleep(BETWEEN_TRIES))
+    }
+
+    fn acquire_pausing(home: &Home, mut pause: impl FnMut()) -> Result<Self, HomeError> {
         let path = home.lock_file();
         let failed = |error| HomeError::io("lock", &path, error);
         let mut file = open(&path).map_err(failed)?;
@@ -37,7 +41,7 @@ impl InstanceLock {
         while let Err(error) = file.try_lock() {
             match error {
                 TryLockError::Error(error) => return Err(failed(error)),
-                TryLockError::WouldBlock if tries < TRIES => thread::sleep(BETWEEN_TRIES),
+                TryLockError::WouldBlock if tries < TRIES => pause(),
                 TryLockError::WouldBlock => {
                     let pid = read_pid(&mut file);
                     return Err(HomeError::Locked { dir: home.dir().to_owned(), pid });
@@ -120,15 +124,8 @@ mod tests {
         drop(home.lock().unwrap());
         let look = File::open(home.lock_file()).unwrap();
         look.try_lock_shared().unwrap();
-        let (started, start) = std::sync::mpsc::channel();
-        thread::scope(|scope| {
-            let daemon = scope.spawn(|| {
-                started.send(()).unwrap();
-                home.lock()
-            });
-            start.recv().unwrap();
-            drop(look);
-            daemon.join().unwrap().unwrap();
-        });
+        let mut look = Some(look);
+        InstanceLock::acquire_pausing(&home, || drop(look.take())).unwrap();
+        assert!(look.is_none(), "it had to wait for the look to end");
     }
 }
