@@ -6,12 +6,14 @@
 //! time at which the machine wants to be woken. The daemon and the simulator drive the same ones.
 
 mod download;
+mod gate;
 mod pick;
 mod runs;
 mod source;
 mod upload;
 
 pub use download::{Download, Failure, Input, Output, RequestId, Situation, Totals};
+pub use gate::RequestGate;
 pub use pick::Order;
 pub use runs::{Run, RunSet};
 pub use source::Have;

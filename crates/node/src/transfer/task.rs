@@ -95,6 +95,8 @@ pub(super) struct Task {
     finding: bool,
     /// Why nothing can be written, and when it is tried again.
     problem: Option<(String, Clock)>,
+    /// Why it cannot go on.
+    hopeless: Option<String>,
     complete: bool,
     confirming: bool,
     unconfirmed: u64,
@@ -136,6 +138,7 @@ impl Task {
             events: mpsc::channel(EVENTS_WAITING),
             finding: false,
             problem: None,
+            hopeless: None,
             complete: false,
             confirming: false,
             unconfirmed: 0,
@@ -160,6 +163,9 @@ impl Task {
         }
         loop {
             self.act();
+            if let Some(reason) = self.hopeless.take() {
+                return self.end(Stage::Failed(reason)).await;
+            }
             if self.complete && self.problem.is_none() && self.try_finish().await {
                 return;
             }
@@ -405,7 +411,10 @@ impl Task {
         } else {
             format!("cannot write to {dir}: {error}")
         };
-        tracing::warn!(content = %self.record.content.short(), %reason, "a download waits");
+        tracing::warn!(content = %self.record.content.short(), %reason, "a download is stuck");
+        if needs_a_person(error) {
+            self.hopeless = Some(reason.clone());
+        }
         self.problem = Some((reason, Clock::now() + DISK_RETRY));
         self.tell(Input::Pause);
     }
@@ -591,4 +600,14 @@ impl Task {
         // A rate goes down though nothing happens.
         self.unshown = rate > 0;
     }
+}
+
+/// Whether waiting does not help: somebody has to change the folder, or choose another one.
+fn needs_a_person(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::NotADirectory
+    )
 }

@@ -13,12 +13,12 @@ use skein_net::{Connection, FrameSender, Stream, StreamError};
 use skein_proto::fetch::{FetchReply, FetchRequest};
 use skein_proto::{BoundedVec, ContentId, Instant, Message, NodeId};
 use skein_swarm::{
-    Admission, Class, Lease, RunSet, UploadConfig, UploadCounters, Uploads, groups_of,
+    Admission, Class, Lease, RequestGate, RunSet, UploadConfig, UploadCounters, Uploads, groups_of,
 };
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -45,6 +45,8 @@ pub struct UploadStats {
     pub served: u64,
     /// Bytes sent, hashes included.
     pub bytes: u64,
+    /// Requests that came too fast.
+    pub too_fast: u64,
     /// Requests for something that is not here.
     pub not_found: u64,
     /// Requests that broke a rule.
@@ -116,6 +118,7 @@ pub(super) struct Uploader {
     membership: Arc<dyn Membership>,
     serve_guests: bool,
     slots: Arc<Mutex<Uploads>>,
+    gate: Mutex<RequestGate>,
     counts: Counts,
     started: tokio::time::Instant,
 }
@@ -132,6 +135,7 @@ impl Uploader {
             membership,
             serve_guests,
             slots: Arc::new(Mutex::new(Uploads::new(config, rand::random()))),
+            gate: Mutex::default(),
             counts: Counts::default(),
             started: tokio::time::Instant::now(),
         }
@@ -146,6 +150,7 @@ impl Uploader {
             requests: get(&self.counts.requests),
             served: get(&self.counts.served),
             bytes: get(&self.counts.bytes),
+            too_fast: self.gate().refused(),
             not_found: get(&self.counts.not_found),
             bad_requests: get(&self.counts.bad_requests),
             not_allowed: get(&self.counts.not_allowed),
@@ -187,6 +192,9 @@ impl Uploader {
         own: Option<Served>,
     ) -> Result<(), StreamError> {
         let peer = connection.peer();
+        if !self.gate().admit(peer, self.now()) {
+            return last_reply(sender, FetchReply::Busy { position: 1, retry_secs: 1 }).await;
+        }
         let Some(class) = self.class_of(&peer, request) else {
             add(&self.counts.not_allowed, 1);
             return last_reply(sender, FetchReply::NotAllowed).await;
@@ -236,6 +244,11 @@ impl Uploader {
                 Ok(())
             }
         }
+    }
+
+    fn gate(&self) -> MutexGuard<'_, RequestGate> {
+        // No code that holds it can leave it half-changed by a panic.
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How a peer is ranked; `None` if it is not served at all.

@@ -303,3 +303,21 @@ impl WritableFile for SmallFile {
         self.file.sync()
     }
 }
+
+/// A disk that is not to be written to, as long as it is said so.
+struct ReadOnlyDisk {
+    writable: Arc<AtomicUsize>,
+}
+
+impl Disk for ReadOnlyDisk {
+    fn open(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn WritableFile>> {
+        if self.writable.load(Ordering::SeqCst) == 0 {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        LocalDisk.open(path, bytes)
+    }
+
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        LocalDisk.free_space(dir)
+    }
+}

@@ -168,3 +168,22 @@ async fn a_download_that_does_not_fit_does_not_begin() {
     let download = client.done(id).await;
     assert!(std::fs::read(&download.path).unwrap() == bytes);
 }
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_to_is_a_failure_that_can_be_mended() {
+    let writable = Arc::new(AtomicUsize::new(0));
+    let disk = Arc::new(ReadOnlyDisk { writable: Arc::clone(&writable) });
+    let client = Node::with(3, Setup { disk, ..Setup::default() });
+    let server = Node::new(1);
+    let _serving = server.serve();
+    let bytes = content_bytes(MIB);
+    let content = server.share(&bytes);
+    let id = client.start(content, vec![server.source()]).await;
+    let failed = client.until(id, |download| download.state.is_final()).await;
+    let DownloadState::Failed { reason } = failed.state else { panic!("{:?}", failed.state) };
+    assert!(reason.contains("cannot write to"), "{reason}");
+    writable.store(1, Ordering::SeqCst);
+    assert_eq!(client.start(content, vec![server.source()]).await, id);
+    let download = client.done(id).await;
+    assert!(std::fs::read(&download.path).unwrap() == bytes);
+}
