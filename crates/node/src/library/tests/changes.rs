@@ -1,6 +1,6 @@
 //! Changes that the operating system reports.
 
-use super::{Place, content, paths, watching};
+use super::{Place, content, eventually, in_time, paths, problem, watching};
 use crate::library::{Library, LibraryChange};
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -12,7 +12,7 @@ async fn until(
 ) {
     let mut all = LibraryChange::default();
     while !done(&all) {
-        let change = changes.recv().await.unwrap();
+        let change = in_time(changes.recv()).await.unwrap();
         all.added.extend(change.added.iter().cloned());
         all.removed.extend(change.removed.iter().copied());
     }
@@ -22,7 +22,7 @@ async fn watched(place: &Place) -> Library {
     let library = place.open_with(watching()).await;
     library.add_share(&place.share()).await.unwrap();
     place.scan(&library).await;
-    assert_eq!(super::problem(&library, &place.share()), None);
+    assert_eq!(problem(&library, &place.share()), None);
     library
 }
 
@@ -106,5 +106,40 @@ async fn a_folder_that_is_replaced_by_another_is_looked_at_wholly() {
     until(&mut changes, |all| all.removed.contains(&content("first"))).await;
     place.scan(&library).await;
     assert!(library.locate(&content("second one")).await.unwrap().is_some());
+    library.close().await;
+}
+
+#[tokio::test]
+async fn a_watcher_that_fails_is_said_and_started_again_with_the_next_scan() {
+    let place = Place::new();
+    let library = watched(&place).await;
+    let share = library.shares_now()[&place.share()].entry.clone();
+
+    share.touched.watch_failed("no watches left".to_owned());
+    eventually(|| problem(&library, &place.share()).is_some()).await;
+    let said = problem(&library, &place.share()).unwrap();
+    assert!(said.contains("every 10 minutes") && said.contains("no watches left"), "{said}");
+
+    place.scan(&library).await;
+    assert_eq!(problem(&library, &place.share()), None);
+    let mut changes = library.changes();
+    place.write("new", "new");
+    until(&mut changes, |all| !all.added.is_empty()).await;
+    library.close().await;
+}
+
+#[tokio::test]
+async fn changes_that_were_missed_are_found_by_a_scan_of_everything() {
+    let place = Place::new();
+    let library = place.open_with(watching().with_watch(false)).await;
+    library.add_share(&place.share()).await.unwrap();
+    place.scan(&library).await;
+    let share = library.shares_now()[&place.share()].entry.clone();
+    let mut changes = library.changes();
+
+    place.write("deep/in/here", "bytes");
+    share.touched.touch_all();
+
+    until(&mut changes, |all| !all.added.is_empty()).await;
     library.close().await;
 }

@@ -76,6 +76,21 @@ impl Place {
     }
 }
 
+/// Fails a test that would otherwise wait forever.
+async fn in_time<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), event).await.expect("it happens in time")
+}
+
+/// Waits for what nothing announces.
+async fn eventually(mut done: impl FnMut() -> bool) {
+    in_time(async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// Ends a library as a killed process does: nothing that waits is stored or tidied up.
 async fn kill(library: Library) {
     let tracker = library.inner.core.tracker.clone();

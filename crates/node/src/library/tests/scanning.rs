@@ -1,6 +1,6 @@
 //! What a scan finds, and what it need not read.
 
-use super::{Place, content, files, kill, paths, problem, quick};
+use super::{Place, content, files, in_time, kill, paths, problem, quick};
 use crate::api::types::DaemonEvent;
 use crate::library::{LibraryError, ShareError};
 use lofty::config::WriteOptions;
@@ -125,7 +125,7 @@ async fn a_killed_scan_goes_on_where_it_was() {
     let library = place.open().await;
     let mut changes = library.changes();
     library.add_share(&place.share()).await.unwrap();
-    let stored = changes.recv().await.unwrap().added.len();
+    let stored = in_time(changes.recv()).await.unwrap().added.len();
     assert!(stored > 0 && stored < FILES);
     kill(library).await;
 
@@ -150,7 +150,7 @@ async fn many_small_files_are_all_found() {
     library.add_share(&place.share()).await.unwrap();
 
     let done = loop {
-        match events.recv().await.unwrap() {
+        match in_time(events.recv()).await.unwrap() {
             DaemonEvent::ScanDone { share } => break share,
             DaemonEvent::Scan { share } => assert!(share.scan.is_some()),
             other => panic!("{other:?}"),

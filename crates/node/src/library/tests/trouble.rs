@@ -1,6 +1,6 @@
 //! Disks that vanish, fill up or lose things.
 
-use super::{Place, announced, content, files, kill, paths, problem};
+use super::{Place, announced, content, eventually, files, kill, paths, problem};
 use crate::library::LibraryError;
 
 #[tokio::test]
@@ -139,9 +139,7 @@ async fn hash_trees_that_a_killed_process_left_are_removed() {
     kill(library).await;
     let library = place.open().await;
 
-    while orphan.exists() {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| !orphan.exists()).await;
     assert!(tree.exists());
     library.close().await;
 }
@@ -154,4 +152,12 @@ async fn a_closed_library_says_so() {
     assert!(matches!(library.add_share(&place.share()).await, Err(LibraryError::Closed)));
     assert!(matches!(library.rescan(&place.share()).await, Err(LibraryError::Closed)));
     assert!(library.files_after(None, 10).await.is_err());
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_an_error_not_a_crash() {
+    let place = Place::new();
+    std::fs::write(place.data().join("library.db"), "this is no database".repeat(100)).unwrap();
+    let error = crate::library::Library::open(&place.data(), super::quick()).await;
+    assert!(error.unwrap_err().to_string().contains("database"));
 }
