@@ -109,8 +109,8 @@ impl Gate {
         Verdict::Admit(Admission { handshake, connection })
     }
 
-    /// Forgets the addresses that have their full allowance again. To look at all of them takes a
-    /// millisecond, which strangers must not be able to ask for with every packet.
+    /// Forgets the addresses that have their full allowance again. To look at all of them is work
+    /// that strangers must not be able to ask for with every packet.
     fn forget_old(&self) {
         let now = Instant::now();
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
