@@ -180,6 +180,11 @@ impl Node {
         &mut self.process
     }
 
+    /// Its process, to be looked at.
+    pub fn process_ref(&self) -> &Process {
+        &self.process
+    }
+
     /// Its local API.
     pub fn api(&self) -> &ApiClient {
         &self.api

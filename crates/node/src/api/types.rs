@@ -316,7 +316,7 @@ pub struct Source {
 pub struct SearchReport {
     /// Different contents found.
     pub contents: u32,
-    /// Sources found.
+    /// Different nodes that offer them.
     pub sources: u32,
     /// Milliseconds until the first hit.
     pub first_hit_ms: Option<u64>,

@@ -428,8 +428,9 @@ impl Task {
             }
             Event::Published { records, recovery } => {
                 tracing::info!(records, ?recovery, "everything is published");
-                let parent = self.parts.overlay.snapshot(self.parts.clock.now()).parent.parent;
-                let parent = parent.unwrap_or_else(|| self.parts.endpoint.node_id());
+                let snapshot = self.parts.overlay.snapshot(self.parts.clock.now());
+                // A supernode publishes into its own index: it is attached to nobody.
+                let Some(parent) = snapshot.parent.parent else { return };
                 DaemonEvent::Attached { parent }
             }
             Event::Detached { parent, standby } => {

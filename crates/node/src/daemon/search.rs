@@ -3,8 +3,8 @@
 use super::driver::{SearchUpdate, SearchUpdates};
 use crate::api::types::{ContentHit, SearchEvent, SearchReport, Source, StartSearch};
 use skein_proto::query::Coverage;
-use skein_proto::{Ask, BoundedString, ContentId, HitGroup, Query};
-use std::collections::{HashMap, VecDeque};
+use skein_proto::{Ask, BoundedString, ContentId, HitGroup, NodeId, Query};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
@@ -88,7 +88,7 @@ pub(crate) struct Tally {
     started: Instant,
     first_hit_ms: Option<u64>,
     hits: HashMap<ContentId, ContentHit>,
-    sources: u32,
+    sources: HashSet<NodeId>,
     ready: VecDeque<SearchEvent>,
     over: bool,
 }
@@ -103,7 +103,7 @@ impl Tally {
             started: Instant::now(),
             first_hit_ms: None,
             hits: HashMap::new(),
-            sources: 0,
+            sources: HashSet::new(),
             ready: VecDeque::new(),
             over: false,
         }
@@ -157,8 +157,8 @@ impl Tally {
                 {
                     continue;
                 }
+                self.sources.insert(source.node);
                 hit.sources.push(source);
-                self.sources += 1;
                 self.last.put(hit);
                 self.ready.push_back(SearchEvent::Hit(Box::new(hit.clone())));
             }
@@ -168,7 +168,7 @@ impl Tally {
     fn report(&self, coverage: Coverage) -> SearchReport {
         SearchReport {
             contents: u32::try_from(self.hits.len()).unwrap_or(u32::MAX),
-            sources: self.sources,
+            sources: u32::try_from(self.sources.len()).unwrap_or(u32::MAX),
             first_hit_ms: self.first_hit_ms,
             took_ms: self.elapsed_ms(),
             coverage,
