@@ -130,7 +130,7 @@ impl<'a> View<'a> {
 }
 
 /// What stands behind the bar: rate, time left, sources, or what it waits for.
-fn message(download: &Download) -> String {
+pub fn message(download: &Download) -> String {
     match &download.state {
         DownloadState::Waiting { reason } => format!("waiting: {reason}"),
         _ => {

@@ -8,6 +8,7 @@ mod service;
 mod stage;
 mod verify;
 
+use crate::commands::get;
 use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::process::{Reason, Shutdown};
@@ -20,7 +21,7 @@ use skein_node::api::types::{
     ContentHit, DownloadState, DownloadTarget, SearchEvent, StartDownload, StartSearch,
 };
 use skein_proto::query::Filter;
-use stage::{Scene, Stage, Tie};
+use stage::{Gift, Scene, Stage, Tie};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -91,7 +92,7 @@ async fn play(stage: &Stage, network: &mut Network, options: &Options) -> Result
     stage.act(4, "A search: answers come from everywhere, as they are found")?;
     let hits = search(stage, network, searcher, &cast).await?;
 
-    stage.act(5, "A download: from several sources, each piece verified as it arrives")?;
+    stage.act(5, "A download: from all who have it, every piece verified as it arrives")?;
     download(stage, network, searcher, &hits, &cast).await?;
 
     if options.keep {
@@ -230,9 +231,7 @@ async fn search(
         match events.next().await {
             Some(event) => match event? {
                 SearchEvent::Hit(hit) => {
-                    if !hits.contains_key(&hit.number) {
-                        stage.tell(&hit_scene(network, &hit, &cast.searcher.parent))?;
-                    }
+                    stage.tell(&hit_scene(network, &hit, &hits, &cast.searcher.parent))?;
                     hits.insert(hit.number, *hit);
                 }
                 SearchEvent::Done(report) => break report,
@@ -244,7 +243,7 @@ async fn search(
     let mut supernodes = BTreeSet::new();
     let mut from_elsewhere = 0;
     for hit in hits.values() {
-        let owners = owners(network, hit);
+        let owners = owners_of(network, hit);
         let far = owners.iter().filter(|tie| tie.parent != cast.searcher.parent);
         let far: Vec<String> = far.map(|tie| tie.parent.clone()).collect();
         if far.len() == owners.len() {
@@ -269,7 +268,7 @@ async fn search(
     Ok(hits)
 }
 
-fn owners(network: &Network, hit: &ContentHit) -> Vec<Tie> {
+fn owners_of(network: &Network, hit: &ContentHit) -> Vec<Tie> {
     let tie = |source: &skein_node::api::types::Source| Tie {
         name: source.name.to_string(),
         parent: network
@@ -279,8 +278,19 @@ fn owners(network: &Network, hit: &ContentHit) -> Vec<Tie> {
     hit.sources.iter().map(tie).collect()
 }
 
-fn hit_scene(network: &Network, hit: &ContentHit, own_parent: &str) -> Scene {
-    let owners = owners(network, hit);
+/// A new content, or what is new of a known one.
+fn hit_scene(
+    network: &Network,
+    hit: &ContentHit,
+    known: &BTreeMap<u32, ContentHit>,
+    own_parent: &str,
+) -> Scene {
+    let mut owners = owners_of(network, hit);
+    if let Some(before) = known.get(&hit.number) {
+        let before = owners_of(network, before);
+        owners.retain(|tie| !before.contains(tie));
+        return Scene::MoreSources { number: hit.number, owners };
+    }
     Scene::Hit {
         number: hit.number,
         name: hit.name.clone(),
@@ -316,15 +326,13 @@ async fn download(
     let mut last = searcher.client.start_download(&request).await?;
     let mut events = searcher.client.watch_download(last.id).await?;
     let bar = progress::download_bar(&stage.ui, Some(recording.size));
-    let mut sources = last.sources_active;
     while !last.state.is_final() {
         last = match events.next().await {
             Some(download) => download?,
             None => return Err(Failure::failed("the download was lost sight of")),
         };
-        sources = sources.max(last.sources_active);
         bar.set_position(last.verified);
-        bar.set_message(format!("{} sources", last.sources_active));
+        bar.set_message(get::message(&last));
     }
     let took_ms = millis_since(started);
     bar.finish_and_clear();
@@ -333,9 +341,12 @@ async fn download(
         DownloadState::Failed { reason } => return Err(Failure::failed(reason.clone())),
         other => return Err(Failure::failed(format!("the download ended as {other:?}"))),
     }
-    let scene =
-        Scene::Downloaded { path: last.path.clone(), size: recording.size, sources, took_ms };
-    stage.tell(&scene)?;
+    stage.tell(&Scene::Downloaded {
+        path: last.path.clone(),
+        size: recording.size,
+        gave: gifts(network, cast).await?,
+        took_ms,
+    })?;
 
     let [owner, _] = &cast.owners;
     let original = library::recording_path(&shelf_of(network, owner));
@@ -347,6 +358,25 @@ async fn download(
         )));
     }
     stage.tell(&Scene::Verified { content: verified.content, original, compared: verified.bytes })
+}
+
+/// What those who have the recording have sent, as they count it themselves. Nothing else was
+/// fetched from them before.
+async fn gifts(network: &Network, cast: &Cast) -> Result<Vec<Gift>, Failure> {
+    const COUNTER: &str = "skein_transfer_bytes_up_total";
+    let owners = network.ordinary.iter().filter(|node| cast.owners.contains(&node.name));
+    let gifts = try_join_all(owners.map(|node| async {
+        let metrics = node.client.metrics().await?;
+        let bytes = counter(&metrics, COUNTER)
+            .ok_or_else(|| Failure::failed(format!("{} does not count {COUNTER}", node.name)))?;
+        Ok::<_, Failure>(Gift { name: node.name.clone(), bytes })
+    }));
+    Ok(gifts.await?.into_iter().filter(|gift| gift.bytes > 0).collect())
+}
+
+/// The value of a counter without labels in OpenMetrics text.
+fn counter(metrics: &str, name: &str) -> Option<u64> {
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
 fn commands_to_try(network: &Network, searcher: &Node) -> Vec<String> {
@@ -390,6 +420,14 @@ mod tests {
         assert_eq!(cast.owners, ["b", "c"]);
         let cast = Cast::choose(&ties(&[("a", "y"), ("b", "x"), ("c", "y")])).unwrap();
         assert_eq!((cast.searcher.name.as_str(), cast.owners), ("b", ["a".into(), "c".into()]));
+    }
+
+    #[test]
+    fn a_counter_is_read_by_its_whole_name() {
+        let text = "# TYPE a counter\na_total 7\na_total_more 8\nb_total{x=\"y\"} 9\n# EOF\n";
+        assert_eq!(counter(text, "a_total"), Some(7));
+        assert_eq!(counter(text, "b_total"), None);
+        assert_eq!(counter(text, "a"), None);
     }
 
     #[test]

@@ -87,6 +87,13 @@ pub enum Scene {
         /// Whether all who have it are attached to other supernodes than the one who asks.
         from_elsewhere: bool,
     },
+    /// Somebody else has what was found already.
+    MoreSources {
+        /// Its number.
+        number: u32,
+        /// Those who were not told before.
+        owners: Vec<Tie>,
+    },
     /// The search is over.
     SearchDone {
         /// Different contents found.
@@ -108,8 +115,8 @@ pub enum Scene {
         path: PathBuf,
         /// Its bytes.
         size: u64,
-        /// The most sources that were in use at a time.
-        sources: u32,
+        /// Who gave how much of it, by their own count.
+        gave: Vec<Gift>,
         /// Milliseconds that it took.
         took_ms: u64,
     },
@@ -141,6 +148,15 @@ pub struct Tie {
     pub name: String,
     /// Its parent.
     pub parent: String,
+}
+
+/// What a source has sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gift {
+    /// The source.
+    pub name: String,
+    /// Bytes of files that it has sent.
+    pub bytes: u64,
 }
 
 /// Where it is told.
@@ -240,13 +256,25 @@ fn in_words(scene: &Scene, paint: Paint) -> Option<String> {
             format::count((*supernodes_asked).into(), "supernode", "supernodes"),
             listed(supernodes.iter().map(|name| paint.name(name))),
         ),
-        Scene::Downloaded { size, sources, took_ms, .. } => format!(
-            "  {done} {} from {} at a time in {} ({})",
-            format::bytes(*size),
-            format::count((*sources).into(), "source", "sources"),
-            format::millis(*took_ms),
-            format::rate(size.saturating_mul(1_000) / (*took_ms).max(1))
+        Scene::MoreSources { number, owners } => format!(
+            "  {} {} {}  {}",
+            paint.faint("+"),
+            paint.key(format!("{number:>2}")),
+            pad("is also shared by", 52),
+            owners_in_words(owners, paint)
         ),
+        Scene::Downloaded { size, gave, took_ms, .. } => {
+            let gifts = gave.iter().map(|gift| {
+                format!("{} from {}", format::bytes(gift.bytes), paint.name(&gift.name))
+            });
+            format!(
+                "  {done} {} in {} ({}): {}",
+                format::bytes(*size),
+                format::millis(*took_ms),
+                format::rate(size.saturating_mul(1_000) / (*took_ms).max(1)),
+                listed(gifts)
+            )
+        }
         Scene::Verified { content, compared, .. } => format!(
             "  {done} BLAKE3, computed anew from the file: {}\n  {done} all {} bytes are those of \
              the original",
@@ -281,16 +309,20 @@ struct HitLine<'a> {
 }
 
 fn hit(hit: &HitLine<'_>, paint: Paint) -> String {
-    let owners = hit
-        .owners
-        .iter()
-        .map(|tie| format!("{} (under {})", paint.name(&tie.name), paint.name(&tie.parent)));
     let mark = if hit.far { paint.good("↷") } else { paint.faint("·") };
     format!(
         "  {mark} {} {}  {}",
         paint.key(format!("{:>2}", hit.number)),
         pad(&format!("{}, {}", hit.name, format::bytes(hit.size)), 52),
-        listed(owners)
+        owners_in_words(hit.owners, paint)
+    )
+}
+
+fn owners_in_words(owners: &[Tie], paint: Paint) -> String {
+    listed(
+        owners
+            .iter()
+            .map(|tie| format!("{} (under {})", paint.name(&tie.name), paint.name(&tie.parent))),
     )
 }
 
