@@ -20,6 +20,7 @@ mod error;
 mod hash;
 mod located;
 pub mod outboard;
+mod queue;
 mod scan;
 mod share;
 mod stats;
@@ -39,7 +40,7 @@ pub use stats::LibraryStats;
 pub use store::LibraryChange;
 
 use self::core::Core;
-use crate::api::types::{DaemonEvent, LibraryStatus, Share};
+use crate::api::types::{DaemonEvent, LibraryStatus, ScanProgress, Share};
 use hash::Hasher;
 use outboard::OutboardFolder;
 use share::ShareEntry;
@@ -174,6 +175,8 @@ impl Library {
         let entry = Arc::new(ShareEntry::new(row, totals, core.config.quiet()));
         let (requests, receiver) = mpsc::channel(worker::REQUESTS);
         let cancel = core.cancel.child_token();
+        // A scan begins at once, and whoever asks in between shall not take it for done.
+        entry.state().scan = Some(ScanProgress::default());
         let worker = Worker::new(core.clone(), entry.clone(), receiver, cancel.clone());
         let task = core.tracker.spawn(worker.run());
         let share = entry.describe();

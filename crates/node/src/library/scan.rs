@@ -6,29 +6,19 @@
 
 use super::core::Core;
 use super::hash::{HashError, Hashed};
+use super::queue::{Done, HashQueue, Task};
 use super::share::{EXAMPLES, ShareEntry};
 use super::stats::Counters;
 use super::store::{BATCH, Batch, NewFile, StoreError};
-use super::walk::{self, FoundFile, Listing, Stat};
+use super::walk::{self, FoundFile, Listing, Settled};
 use crate::api::types::{DaemonEvent, ScanProgress};
-use skein_proto::fetch::GROUP_BYTES;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::task::JoinSet;
-use tokio_util::sync::{CancellationToken, DropGuard};
-
-/// How many files may wait to be hashed before the scan looks at no further folders: enough to
-/// tell early how much there is to do, at about 150 bytes each.
-const MAX_QUEUED: usize = 65_536;
-
-/// A worker takes several small files at a time, so that handing them over costs little: at most
-/// so many files, or so many bytes.
-const JOB_FILES: usize = 64;
-const JOB_BYTES: u64 = 64 * GROUP_BYTES;
+use std::time::{Duration, Instant, SystemTime};
+use tokio_util::sync::CancellationToken;
 
 /// The longest time that hashed files wait to be stored: what a killed scan loses at most.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -84,28 +74,14 @@ struct Pending {
     deep: bool,
 }
 
-/// A file that has to be hashed.
-struct Task {
-    folder: i64,
-    folder_path: Arc<str>,
-    file: FoundFile,
-    /// The row that it replaces.
-    known: Option<i64>,
-}
-
-/// What became of the files of one job.
-type Done = Vec<(Task, Result<Hashed, HashError>)>;
-
 /// A scan that runs.
 pub(super) struct Scan {
     core: Arc<Core>,
     share: Arc<ShareEntry>,
     cancel: CancellationToken,
-    _cancel_workers: DropGuard,
     stack: Vec<Pending>,
     visited: HashSet<String>,
-    queue: VecDeque<Task>,
-    jobs: JoinSet<Done>,
+    queue: HashQueue,
     batch: Batch,
     flushed: Instant,
     /// Rows of files that are gone, to be removed at the end.
@@ -118,16 +94,13 @@ pub(super) struct Scan {
 
 impl Scan {
     pub(super) fn new(core: Arc<Core>, share: Arc<ShareEntry>, cancel: &CancellationToken) -> Self {
-        let cancel = cancel.child_token();
         Self {
+            queue: HashQueue::new(core.clone(), share.clone(), cancel),
             core,
             share,
-            _cancel_workers: cancel.clone().drop_guard(),
-            cancel,
+            cancel: cancel.clone(),
             stack: Vec::new(),
             visited: HashSet::new(),
-            queue: VecDeque::new(),
-            jobs: JoinSet::new(),
             batch: Batch::default(),
             flushed: Instant::now(),
             gone: Vec::new(),
@@ -149,19 +122,18 @@ impl Scan {
                 return Err(ScanError::Cancelled);
             }
             self.visit(folder).await?;
-            self.start_jobs();
-            while let Some(done) = self.jobs.try_join_next() {
+            self.queue.start();
+            while let Some(done) = self.queue.try_next() {
                 self.absorb(done).await?;
             }
-            while self.queue.len() >= MAX_QUEUED {
+            while self.queue.is_full() {
                 self.wait_for_job().await?;
             }
             self.tell();
         }
         self.progress.walked = true;
         self.tell();
-        self.start_jobs();
-        while !self.jobs.is_empty() {
+        while !self.queue.is_empty() {
             self.wait_for_job().await?;
         }
         self.flush().await?;
@@ -284,10 +256,9 @@ impl Scan {
         path: &str,
         mut changed: Vec<(FoundFile, Option<i64>)>,
     ) -> Result<(), ScanError> {
-        let settled_before = self.settled_before();
+        let settled = Settled::new(SystemTime::now(), self.core.config.settle());
         changed.retain(|(file, known)| {
-            let settled =
-                settled_before.is_none_or(|settled| settled.contains(&file.stat.mtime_ns));
+            let settled = settled.contains(&file.stat);
             if !settled {
                 self.batch.remove.extend(known);
                 self.defer(path);
@@ -310,7 +281,7 @@ impl Scan {
                     self.progress.files_to_hash += 1;
                     self.progress.bytes_to_hash += file.stat.size;
                     let folder_path = folder_path.clone();
-                    self.queue.push_back(Task { folder, folder_path, file, known });
+                    self.queue.push(Task { folder, folder_path, file, known });
                 }
             }
             self.flush_when_due().await?;
@@ -318,47 +289,11 @@ impl Scan {
         Ok(())
     }
 
-    /// The times of last writing that are long enough ago, in nanoseconds since 1970; `None`
-    /// when files need not settle. Times in the future come from wrong clocks, and waiting for
-    /// them could take forever.
-    fn settled_before(&self) -> Option<SettledTimes> {
-        let settle = self.core.config.settle();
-        if settle.is_zero() {
-            return None;
-        }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
-        Some(SettledTimes { before: nanos(now.saturating_sub(settle)), now: nanos(now) })
-    }
-
-    fn start_jobs(&mut self) {
-        // Twice as many jobs as workers, so that a worker never waits for this task.
-        while self.jobs.len() < self.core.config.hash_workers() * 2 && !self.queue.is_empty() {
-            let mut tasks = Vec::new();
-            let mut bytes = 0;
-            while tasks.len() < JOB_FILES && bytes < JOB_BYTES {
-                let Some(task) = self.queue.pop_front() else { break };
-                bytes += task.file.stat.size;
-                tasks.push(task);
-            }
-            self.jobs.spawn(run_job(
-                self.core.clone(),
-                self.share.clone(),
-                self.cancel.clone(),
-                tasks,
-            ));
-        }
-    }
-
     async fn wait_for_job(&mut self) -> Result<(), ScanError> {
-        self.start_jobs();
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(ScanError::Cancelled),
-            done = self.jobs.join_next() => match done {
-                Some(done) => self.absorb(done).await,
-                None => Ok(()),
-            },
+            done = self.queue.next() => self.absorb(done.unwrap_or_default()).await,
             () = tokio::time::sleep(REPORT) => {
                 self.tell();
                 self.flush_when_due().await
@@ -366,13 +301,7 @@ impl Scan {
         }
     }
 
-    async fn absorb(
-        &mut self,
-        done: Result<Done, tokio::task::JoinError>,
-    ) -> Result<(), ScanError> {
-        // A job only fails to come back when the runtime ends or when hashing panicked; the files
-        // are looked at again by the next scan.
-        let done = done.map_err(|_| ScanError::Cancelled)?;
+    async fn absorb(&mut self, done: Done) -> Result<(), ScanError> {
         for (task, result) in done {
             self.progress.files_hashed += 1;
             match result {
@@ -388,12 +317,10 @@ impl Scan {
                 }
                 Err(HashError::Unreadable(error)) => {
                     self.batch.remove.extend(task.known);
-                    let path = self.share.path.join(&*task.folder_path).join(&task.file.name);
-                    self.note(format!("{}: {error}", path.display()));
+                    self.note(format!("{}: {error}", task.path(&self.share).display()));
                 }
             }
         }
-        self.start_jobs();
         self.tell();
         self.flush_when_due().await
     }
@@ -467,53 +394,6 @@ impl Scan {
     ) -> Result<io::Result<T>, ScanError> {
         self.core.tracker.spawn_blocking(work).await.map_err(|_| ScanError::Cancelled)
     }
-}
-
-/// The times of last writing that count as settled.
-#[derive(Clone, Copy)]
-struct SettledTimes {
-    before: i64,
-    now: i64,
-}
-
-impl SettledTimes {
-    fn contains(&self, mtime_ns: &i64) -> bool {
-        *mtime_ns <= self.before || *mtime_ns > self.now
-    }
-}
-
-async fn run_job(
-    core: Arc<Core>,
-    share: Arc<ShareEntry>,
-    cancel: CancellationToken,
-    tasks: Vec<Task>,
-) -> Done {
-    let cancelled = |tasks: Vec<Task>| {
-        tasks.into_iter().map(|task| (task, Err(HashError::Cancelled))).collect()
-    };
-    // The semaphore is never closed; if it were, nothing could be hashed any more.
-    let Ok(permit) = core.hash_permits.clone().acquire_owned().await else {
-        return cancelled(tasks);
-    };
-    let worker = core.clone();
-    let done = core.tracker.spawn_blocking(move || {
-        let _permit = permit;
-        let hash = |task: Task| {
-            let path = path_of(&share.path, &task);
-            let stat: &Stat = &task.file.stat;
-            let progress = &share.bytes_hashed;
-            let result = worker.hasher.hash(&path, stat, &worker.counters, progress, &cancel);
-            (task, result)
-        };
-        tasks.into_iter().map(hash).collect()
-    });
-    done.await.unwrap_or_default()
-}
-
-fn path_of(root: &Path, task: &Task) -> PathBuf {
-    let mut path = root.join(&*task.folder_path);
-    path.push(&task.file.name);
-    path
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -5,6 +5,7 @@ use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What tells whether a file is still the one that was hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +41,32 @@ impl Stat {
     /// number may be another one after each start of the machine.
     pub(super) fn same_file(&self, other: &Self) -> bool {
         (self.size, self.mtime_ns, self.inode) == (other.size, other.mtime_ns, other.inode)
+    }
+}
+
+/// Tells whether files have been left alone for long enough to be hashed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settled {
+    /// The latest time of writing that is long enough ago, in nanoseconds since 1970; `None` when
+    /// files need not settle.
+    before: Option<i64>,
+    /// The present, likewise.
+    now: i64,
+}
+
+impl Settled {
+    /// At the time `now`, with so long a time of rest.
+    pub(super) fn new(now: SystemTime, rest: Duration) -> Self {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        let before = (!rest.is_zero()).then(|| nanos(now.saturating_sub(rest)));
+        Self { before, now: nanos(now) }
+    }
+
+    /// Whether it has been left alone for long enough. Times in the future come from wrong clocks,
+    /// and waiting for them could take forever.
+    pub(super) fn contains(&self, stat: &Stat) -> bool {
+        self.before.is_none_or(|before| stat.mtime_ns <= before || stat.mtime_ns > self.now)
     }
 }
 
