@@ -1,0 +1,22 @@
+//! The figures, one to a file.
+
+pub mod codec;
+pub mod handshake;
+pub mod idle_connection;
+pub mod index_memory;
+pub mod scan;
+pub mod search_latency;
+pub mod transfer;
+
+use crate::figure::Figure;
+
+/// All figures.
+pub const FIGURES: &[Figure] = &[
+    idle_connection::FIGURE,
+    handshake::FIGURE,
+    transfer::FIGURE,
+    scan::FIGURE,
+    index_memory::FIGURE,
+    codec::FIGURE,
+    search_latency::FIGURE,
+];
