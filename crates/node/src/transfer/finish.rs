@@ -28,13 +28,15 @@ pub(super) fn check_room(disk: &dyn Disk, dir: &Path, needed: u64) -> io::Result
     Err(io::Error::new(io::ErrorKind::StorageFull, why))
 }
 
-/// Makes the files of a download whose length has just been proven, or opens them again.
+/// Makes the files of a download whose length has just been proven, or opens them again. The
+/// record knows the length from then on, even if there is no room.
 pub(super) fn allocate(
     disk: &dyn Disk,
     journal: &Journal,
     record: &mut Record,
     size: u64,
 ) -> io::Result<Partial> {
+    record.size = Some(size);
     std::fs::create_dir_all(&record.dir)?;
     let here = record.runs();
     check_room(disk, &record.dir, missing_bytes(size, &here))?;
@@ -46,7 +48,6 @@ pub(super) fn allocate(
             path
         }
     };
-    record.size = Some(size);
     journal.save(record)?;
     Partial::open(disk, &path, &journal.outboard(&record.content), size, here)
 }

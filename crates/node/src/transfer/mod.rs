@@ -200,9 +200,23 @@ impl Transfers {
             return Err(TransferError::Empty);
         }
         check_destination(dir).await?;
+        let (this, dir) = (self.clone(), dir.to_owned());
+        let name = names::sanitise(name_hint, &content.short());
+        // It reads and writes the record.
+        let begin = tokio::task::spawn_blocking(move || this.begin(content, name, sources, dir));
+        begin.await.map_err(|panic| TransferError::Journal(io::Error::other(panic)))?
+    }
+
+    fn begin(
+        &self,
+        content: ContentId,
+        name: String,
+        sources: Vec<Source>,
+        dir: PathBuf,
+    ) -> Result<u64, TransferError> {
         let mut state = self.lock();
         if let Some(id) = state.by_content.get(&content).copied() {
-            match self.go_on(&mut state, id, &sources, dir)? {
+            match self.go_on(&mut state, id, &sources, &dir)? {
                 Some(id) => return Ok(id),
                 // It was complete once, and its file is gone.
                 None => self.forget(&mut state, id),
@@ -212,8 +226,8 @@ impl Transfers {
         let mut record = Record {
             id: state.next_id,
             content,
-            name: names::sanitise(name_hint, &content.short()),
-            dir: dir.to_owned(),
+            name,
+            dir,
             stage: Stage::Active,
             size: None,
             part: None,
@@ -260,12 +274,13 @@ impl Transfers {
             let entry = state.entries.get(&id).ok_or(TransferError::NotFound(id))?;
             (entry.commands.clone(), entry.view.subscribe())
         };
-        if let Some(commands) = commands {
-            // If it does not listen any more it is over.
-            let _ = commands.send(Command::Cancel).await;
+        let Some(commands) = commands else { return Ok(()) };
+        // If it does not listen any more it is over.
+        let _ = commands.send(Command::Cancel).await;
+        tokio::select! {
+            _ = view.wait_for(|view| view.state.is_final()) => {}
+            () = commands.closed() => {}
         }
-        // It fails only when the whole manager is dropped.
-        let _ = view.wait_for(|view| view.state.is_final()).await;
         Ok(())
     }
 

@@ -426,7 +426,8 @@ impl Task {
             return;
         }
         *at = now + DISK_RETRY;
-        let needed = self.swarm.size().map_or(0, |size| missing_bytes(size, self.swarm.verified()));
+        let size = self.record.size.unwrap_or(0);
+        let needed = missing_bytes(size, self.swarm.verified());
         let (disk, dir) = (Arc::clone(&self.shared.disk), self.record.dir.clone());
         let room = tokio::task::spawn_blocking(move || check_room(&*disk, &dir, needed)).await;
         if matches!(room, Ok(Ok(()))) {

@@ -264,14 +264,17 @@ fn source(endpoint: &Endpoint) -> Source {
 }
 
 /// A disk that holds only so much.
+#[derive(Clone, Default)]
 struct SmallDisk {
     room: Arc<AtomicU64>,
+    /// What was written in all.
+    written: Arc<AtomicU64>,
 }
 
 impl Disk for SmallDisk {
     fn open(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn WritableFile>> {
         let file = LocalDisk.open(path, bytes)?;
-        Ok(Box::new(SmallFile { file, room: Arc::clone(&self.room) }))
+        Ok(Box::new(SmallFile { file, disk: self.clone() }))
     }
 
     /// It does not know in advance that it will be full.
@@ -285,17 +288,18 @@ impl Disk for SmallDisk {
 
 struct SmallFile {
     file: Box<dyn WritableFile>,
-    room: Arc<AtomicU64>,
+    disk: SmallDisk,
 }
 
 impl WritableFile for SmallFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let length = bytes.len() as u64;
         let take = |room: u64| Some(room.saturating_sub(length));
-        let before = self.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).unwrap();
+        let before = self.disk.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).unwrap();
         if before < length {
             return Err(io::Error::from_raw_os_error(28));
         }
+        self.disk.written.fetch_add(length, Ordering::SeqCst);
         self.file.write_at(offset, bytes)
     }
 

@@ -39,13 +39,13 @@ async fn a_killed_download_goes_on_by_itself_without_fetching_again() {
     let _serving = honest.serve();
     client.up();
     let resumed = client.until(id, |_| true).await.resumed;
-    assert_eq!(resumed, kept);
+    assert!(resumed >= kept, "{resumed} of {kept}");
     client.transfers().add_sources(&content, vec![honest.source()]);
     let download = client.done(id).await;
     assert!(std::fs::read(&download.path).unwrap() == bytes);
-    assert_eq!(download.resumed, kept);
+    assert_eq!(download.resumed, resumed);
     let sent = honest.transfers().upload_stats().bytes;
-    let missing = 8 * MIB - kept;
+    let missing = 8 * MIB - resumed;
     assert!(sent >= missing && sent < missing + missing / 50, "{sent} for {missing}");
 }
 
@@ -130,9 +130,9 @@ async fn a_crash_just_before_the_last_word_is_no_loss() {
 
 #[tokio::test]
 async fn a_full_disk_makes_a_download_wait_and_loses_nothing() {
-    let room = Arc::new(AtomicU64::new(3 * MIB));
-    let disk = Arc::new(SmallDisk { room: Arc::clone(&room) });
-    let client = Node::with(3, Setup { disk, ..Setup::default() });
+    let disk = SmallDisk::default();
+    disk.room.store(3 * MIB, Ordering::SeqCst);
+    let client = Node::with(3, Setup { disk: Arc::new(disk.clone()), ..Setup::default() });
     let bytes = content_bytes(8 * MIB);
     let server = Scripted::new(1, Script { bytes: bytes.clone(), ..Script::default() });
     let id = client.start(id_of(&bytes), vec![server.source()]).await;
@@ -142,18 +142,18 @@ async fn a_full_disk_makes_a_download_wait_and_loses_nothing() {
     };
     let waiting = client.until(id, full).await;
     assert!(waiting.verified > MIB, "{}", waiting.verified);
-    room.store(u64::MAX, Ordering::SeqCst);
+    disk.room.store(u64::MAX, Ordering::SeqCst);
     let download = client.done(id).await;
     assert!(std::fs::read(&download.path).unwrap() == bytes);
-    let asked: u64 = server.ranges().iter().map(|range| range.len()).sum();
-    assert!(asked < 8 * MIB + 3 * MIB, "{asked} bytes were asked for");
+    // With the hashes, which are little, and the part of a batch that still had room.
+    let written = disk.written.load(Ordering::SeqCst);
+    assert!(written < 8 * MIB + 600 * KIB, "{written} bytes were written");
 }
 
 #[tokio::test]
 async fn a_download_that_does_not_fit_does_not_begin() {
-    let room = Arc::new(AtomicU64::new(0));
-    let disk = Arc::new(SmallDisk { room: Arc::clone(&room) });
-    let client = Node::with(3, Setup { disk, ..Setup::default() });
+    let disk = SmallDisk::default();
+    let client = Node::with(3, Setup { disk: Arc::new(disk.clone()), ..Setup::default() });
     let server = Node::new(1);
     let _serving = server.serve();
     let bytes = content_bytes(MIB);
@@ -164,7 +164,7 @@ async fn a_download_that_does_not_fit_does_not_begin() {
     };
     client.until(id, told).await;
     assert_eq!(std::fs::read_dir(client.inbox()).unwrap().count(), 0);
-    room.store(u64::MAX, Ordering::SeqCst);
+    disk.room.store(u64::MAX, Ordering::SeqCst);
     let download = client.done(id).await;
     assert!(std::fs::read(&download.path).unwrap() == bytes);
 }

@@ -4,7 +4,6 @@ use super::super::ranges::{chunks_of, requested, tree};
 use super::*;
 use bao_tree::io::sync::encode_ranges;
 use bytes::Bytes;
-use skein_net::CloseReason;
 use skein_proto::BoundedVec;
 use skein_proto::fetch::{ByteRange, FetchReply};
 use tokio::sync::Barrier;
@@ -19,8 +18,6 @@ pub(super) struct Script {
     pub flips: bool,
     /// After so many bytes of the file it does not send any more.
     pub stops_after: Option<u64>,
-    /// Then it hangs up instead of falling silent.
-    pub hangs_up: bool,
     /// Requests for more than the proof of the length wait here once.
     pub gate: Option<Arc<Barrier>>,
 }
@@ -55,7 +52,7 @@ impl Scripted {
                 let state = Arc::clone(&serving);
                 tokio::spawn(async move {
                     while let Ok(stream) = connection.accept_stream().await {
-                        tokio::spawn(answer(Arc::clone(&state), connection.clone(), stream));
+                        tokio::spawn(answer(Arc::clone(&state), stream));
                     }
                 });
             }
@@ -78,7 +75,7 @@ impl Scripted {
     }
 }
 
-async fn answer(state: Arc<Served>, connection: Connection, mut stream: Stream) -> Option<()> {
+async fn answer(state: Arc<Served>, mut stream: Stream) -> Option<()> {
     let Message::FetchRequest(request) = stream.receiver.recv().await.ok()?? else { return None };
     let script = &state.script;
     let size = script.bytes.len() as u64;
@@ -112,10 +109,6 @@ async fn answer(state: Arc<Served>, connection: Connection, mut stream: Stream) 
             let sent = state.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
             if script.stops_after.is_some_and(|limit| sent >= limit) {
                 state.sent.fetch_sub(piece.len() as u64, Ordering::SeqCst);
-                if script.hangs_up {
-                    connection.close(CloseReason::Leaving);
-                    return None;
-                }
                 return std::future::pending().await;
             }
             stream.sender.send_raw(Bytes::copy_from_slice(piece)).await.ok()?;
