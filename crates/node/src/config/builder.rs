@@ -44,11 +44,16 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: String,
     },
-    /// A folder was not given, and the platform names none for this user.
-    #[error("this user has no home folder: give --{flag}")]
-    NoHomeFolder {
-        /// The flag to give.
-        flag: &'static str,
+    /// The data folder was not given, and the platform names none for this user.
+    #[error("this user has no home folder: choose a data folder with --data-dir")]
+    NoHomeFolder,
+    /// A relative path was given, and the folder that it starts at is gone.
+    #[error("cannot tell where {} is: {source}", path.display())]
+    WorkingFolder {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
     },
 }
 
@@ -121,7 +126,7 @@ impl ConfigBuilder {
         if let Some((key, why)) = self.flags.out_of_range().into_iter().next() {
             return Err(ConfigError::Flag { flag: key.replace('_', "-"), why });
         }
-        resolve(self.flags.over(environment).over(file))
+        resolve(self.flags.over(environment).over(file), Config::defaults())
     }
 
     fn read_file(&self) -> Result<Settings, ConfigError> {
@@ -168,17 +173,24 @@ impl ConfigBuilder {
     }
 }
 
-fn resolve(settings: Settings) -> Result<Config, ConfigError> {
-    let defaults = Config::defaults();
+fn resolve(settings: Settings, defaults: Config) -> Result<Config, ConfigError> {
+    // An empty path means that the platform names none, which is so for a service's user.
+    let data_dir = settings.data_dir.unwrap_or(defaults.data_dir);
+    let data_dir = absolute(data_dir)?;
+    let download_dir = settings.download_dir.unwrap_or(defaults.download_dir);
+    let download_dir = match download_dir.as_os_str().is_empty() {
+        true => data_dir.join("received"),
+        false => absolute(download_dir)?,
+    };
     Ok(Config {
-        data_dir: folder(settings.data_dir, defaults.data_dir, "data-dir")?,
+        data_dir,
         listen: settings.listen.unwrap_or(defaults.listen),
         listen_was_given: settings.listen.is_some(),
         api_listen: settings.api_listen.unwrap_or(defaults.api_listen),
         role: settings.role.unwrap_or(defaults.role),
         max_children: settings.max_children.unwrap_or(defaults.max_children),
         max_neighbours: settings.max_neighbours.unwrap_or(defaults.max_neighbours),
-        download_dir: folder(settings.download_dir, defaults.download_dir, "download-dir")?,
+        download_dir,
         upload_slots: settings.upload_slots.unwrap_or(defaults.upload_slots),
         scan_workers: settings.scan_workers.unwrap_or(defaults.scan_workers),
         rescan_interval: settings.rescan_interval.unwrap_or(defaults.rescan_interval),
@@ -187,16 +199,11 @@ fn resolve(settings: Settings) -> Result<Config, ConfigError> {
     })
 }
 
-/// The folder that was given, made absolute, or the default one; an empty path means that there
-/// is no default.
-fn folder(
-    given: Option<PathBuf>,
-    default: PathBuf,
-    flag: &'static str,
-) -> Result<PathBuf, ConfigError> {
-    let given = given.unwrap_or(default);
-    // The one thing that can fail, beside an empty path, is that the working folder is gone.
-    std::path::absolute(given).map_err(|_| ConfigError::NoHomeFolder { flag })
+fn absolute(path: PathBuf) -> Result<PathBuf, ConfigError> {
+    if path.as_os_str().is_empty() {
+        return Err(ConfigError::NoHomeFolder);
+    }
+    std::path::absolute(&path).map_err(|source| ConfigError::WorkingFolder { path, source })
 }
 
 #[cfg(test)]
@@ -281,5 +288,16 @@ mod tests {
         let config = builder.flags(flags).build().unwrap();
         assert_eq!(config.data_dir(), temp.path().join("data"));
         assert!(config.download_dir().is_absolute());
+    }
+
+    #[test]
+    fn a_user_without_a_home_folder_needs_to_give_only_the_data_folder() {
+        let homeless =
+            Config { data_dir: PathBuf::new(), download_dir: PathBuf::new(), ..Config::defaults() };
+        let error = resolve(Settings::default(), homeless.clone()).unwrap_err();
+        assert!(error.to_string().contains("--data-dir"), "{error}");
+        let given = Settings { data_dir: Some("/srv/skein".into()), ..Settings::default() };
+        let config = resolve(given, homeless).unwrap();
+        assert_eq!(config.download_dir(), Path::new("/srv/skein/received"));
     }
 }

@@ -125,7 +125,8 @@ impl Config {
         self.max_neighbours
     }
 
-    /// Where finished downloads go unless a download says otherwise.
+    /// Where finished downloads go unless a download says otherwise: the user's own folder for
+    /// downloads, or `received` in the data folder for a user without a home folder.
     pub fn download_dir(&self) -> &Path {
         &self.download_dir
     }
