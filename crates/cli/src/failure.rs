@@ -57,6 +57,11 @@ impl Failure {
         Self::failed(format!("cannot {doing} {path}: {why}"))
     }
 
+    /// Whether nothing is wrong but that nobody reads any more.
+    pub fn is_reader_gone(&self) -> bool {
+        self.kind == Kind::ReaderGone
+    }
+
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self.kind {

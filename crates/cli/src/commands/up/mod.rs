@@ -255,12 +255,16 @@ async fn serve(
     while let Some(event) = events.next().await {
         let event = event?;
         if context.ui.json {
-            context.ui.value(&event)?;
+            match context.ui.value(&event) {
+                // Who stops listening does not end the node.
+                Err(failure) if failure.is_reader_gone() => break,
+                written => written?,
+            }
         } else if let Some(line) = event_line(&event, context.ui.err) {
             context.ui.note(line);
         }
     }
-    // The stream ends when the daemon does, which is waited for elsewhere.
+    // The end of the daemon is waited for elsewhere.
     std::future::pending().await
 }
 
