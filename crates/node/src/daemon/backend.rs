@@ -300,14 +300,10 @@ impl Shared {
             let why = format!("this file is in your own share: {}", file.path.display());
             return Err(ApiError::new(ErrorCode::Conflict, why));
         }
-        match self.finder.offers(content).await {
-            (Some(name), sources) => Ok((content, name, sources)),
-            (None, _) => {
-                let why =
-                    format!("nobody who is online offers {}: try again later", content.short());
-                Err(ApiError::not_found(why))
-            }
-        }
+        let (name, sources) = self.finder.offers(content).await;
+        // Where nobody offers it now, the download waits for somebody who does; until then its id
+        // is all that is known of it.
+        Ok((content, name.unwrap_or_else(|| content.to_string()), sources))
     }
 
     /// A running daemon stays in its network: all that it knows belongs there.
