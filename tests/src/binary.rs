@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// The `skein` executable of this workspace, built when it is first asked for, in the profile that
-/// the tests are built in.
+/// Names another executable to test, such as one of a package that was installed.
+const VARIABLE: &str = "SKEIN_TEST_BINARY";
+
+/// The executable to test: the one that `SKEIN_TEST_BINARY` names, or the `skein` of this
+/// workspace, built when it is first asked for, in the profile that the tests are built in.
 ///
 /// # Panics
 /// If it cannot be built.
 pub fn skein() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+    BINARY.get_or_init(|| std::env::var_os(VARIABLE).map_or_else(build, PathBuf::from))
 }
 
 fn build() -> PathBuf {

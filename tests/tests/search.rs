@@ -100,7 +100,6 @@ async fn what_is_removed_is_not_found_any_more() {
     assert_eq!(bob.search(&["song"]).await.names(), ["kept song.txt", "lost song.txt"]);
 
     std::fs::remove_file(folder.join("lost song.txt")).expect("it is there");
-    let _ = alice.run(&["share", "rescan"]).await.worked();
     alice.published(1).await;
     bob.search_until(&["song"], |found| found.names() == ["kept song.txt"]).await;
 
