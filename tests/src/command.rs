@@ -79,7 +79,7 @@ impl Outcome {
 pub fn skein(data_dir: &Path, words: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new(binary::skein());
     isolate(&mut command, data_dir);
-    command.args(words).arg("--json");
+    command.args(words).arg("--json").arg("--data-dir").arg(data_dir);
     command
 }
 
@@ -91,7 +91,6 @@ pub fn isolate(command: &mut Command, data_dir: &Path) {
         }
     }
     command
-        .env("SKEIN_DATA_DIR", data_dir)
         .env("SKEIN_PASSWORD", PASSWORD)
         // The settings and download folders of the platform are looked for here.
         .env("HOME", data_dir)
