@@ -155,7 +155,7 @@ async fn library(folder: &Path, large: &Path, small: &Path, files: u64) -> Resul
     let data = tempfile::tempdir_in(folder)?;
     let library = Library::open(data.path(), LibraryConfig::default()).await?;
     let large = take_in(&library, large, 1).await?;
-    let taken = take_in(&library, small, 1 + files).await?;
+    let taken = take_in(&library, small, files).await?;
     let watch = Stopwatch::start();
     library.rescan(small).await?;
     let again = watch.spent();
