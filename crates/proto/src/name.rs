@@ -45,6 +45,13 @@ impl Username {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let text = text.trim();
         let text = text.strip_prefix('@').unwrap_or(text);
+        if is_plain(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Self::normalise(text)
+    }
+
+    fn normalise(text: &str) -> Result<Self, NameError> {
         // Normalising can make text grow at most 18-fold; cut off what can only be too long.
         if text.chars().nth(4 * Self::MAX_CHARS).is_some() {
             return Err(NameError::Length(text.chars().count()));
@@ -80,6 +87,18 @@ impl Username {
     pub fn skeleton(&self) -> String {
         unicode_security::skeleton(&self.0).collect()
     }
+}
+
+/// Whether a text is a name in its normal form without further ado, as most are: lower-case Latin
+/// letters and digits are their own normal form, all of one script, and allowed. A message with
+/// hits holds a name for each of its owners, so this is asked often.
+fn is_plain(text: &str) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    (Username::MIN_CHARS..=Username::MAX_CHARS).contains(&bytes.len())
+        && bytes.iter().all(|byte| is_letter(byte) || matches!(byte, b'-' | b'_' | b'.'))
+        && bytes.first().is_some_and(is_letter)
+        && bytes.last().is_some_and(is_letter)
 }
 
 impl fmt::Display for Username {
@@ -138,6 +157,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_name_is_what_normalising_makes_of_it(text in "[a-z0-9._-]{0,34}") {
+            if is_plain(&text) {
+                prop_assert_eq!(Username::parse(&text), Username::normalise(&text));
+            } else {
+                prop_assert!(Username::normalise(&text).is_err());
+            }
+        }
+
         #[test]
         fn the_normal_form_is_its_own_normal_form(text in "\\PC{0,40}") {
             if let Ok(name) = Username::parse(&text) {
