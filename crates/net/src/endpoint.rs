@@ -181,6 +181,11 @@ impl Endpoint {
         self.shared().table.all()
     }
 
+    /// Every live connection, also those beside the one that new streams to a peer go to.
+    pub fn every_connection(&self) -> Vec<Connection> {
+        self.shared().table.every()
+    }
+
     /// The next inbound connection, its peer's key proven; with the setting
     /// [`announce_dialled`](EndpointConfig::announce_dialled) the outbound ones come here, too.
     /// `None` once the endpoint is closed, or if there is nothing to wait for since it only dials.

@@ -47,6 +47,18 @@ impl RenewalSchedule {
         spread.mul_f64(self.random.random_range(0.0..=1.0))
     }
 
+    /// As [`RenewalSchedule::due_in`], for a credential that was just issued. One that is due again
+    /// already comes of clocks that disagree; to ask at once would ask without end.
+    pub fn after_success(
+        &mut self,
+        issued: UnixTime,
+        expires: UnixTime,
+        now: UnixTime,
+    ) -> Duration {
+        let least = (expires.since(issued) / 12).min(expires.since(now) / 2).max(FIRST_RETRY);
+        self.due_in(issued, expires, now).max(least)
+    }
+
     /// How long to wait after a failure: exponential back-off, of which the second half is drawn
     /// at random, so that nodes that failed together come back apart. As a credential runs out,
     /// the tries become as frequent as the rest of its time asks for.
@@ -109,6 +121,17 @@ mod tests {
         assert_ne!(wait(1), wait(2));
         let expired = RenewalSchedule::new(1).due_in(UnixTime(0), UnixTime(10), UnixTime(11));
         assert_eq!(expired, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_does_not_make_renewals_follow_upon_each_other() {
+        let mut schedule = RenewalSchedule::new(1);
+        for (ahead, least) in [(DAY * 3 / 4, DAY / 12), (DAY - 100, 50), (DAY, 2), (2 * DAY, 2)] {
+            let wait = schedule.after_success(UnixTime(0), UnixTime(DAY), UnixTime(ahead));
+            assert!(wait >= Duration::from_secs(least), "{wait:?} with {ahead} s ahead");
+        }
+        let usual = schedule.after_success(UnixTime(0), UnixTime(DAY), UnixTime(0));
+        assert!(usual >= Duration::from_secs(DAY * 7 / 12));
     }
 
     #[test]

@@ -10,9 +10,12 @@ use crate::transfer::{Membership, SourceFinder};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rand::RngExt;
-use skein_proto::{Ask, ContentId, Filter, NodeId, Query, QueryId, SignedCredential, UnixTime};
-use std::sync::{Arc, PoisonError, RwLock};
+use skein_proto::{
+    Ask, ContentId, CredentialError, Filter, NodeId, Query, QueryId, SignedCredential, UnixTime,
+};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Sources that are worth looking for: a download uses fewer at once.
 const SOURCES_WANTED: u16 = 1;
@@ -58,11 +61,11 @@ impl SourceFinder for OverlaySearch {
     }
 }
 
-/// This node's credential and the network that it belongs to.
+/// This node's credential and the network that it belongs to. Clones are the same.
 #[derive(Clone)]
 pub(super) struct Member {
     login_key: NodeId,
-    credential: Arc<RwLock<Option<SignedCredential>>>,
+    credential: Arc<watch::Sender<Option<SignedCredential>>>,
 }
 
 impl Member {
@@ -72,19 +75,32 @@ impl Member {
             tracing::warn!(%error, "the credential cannot be read; log in again");
             None
         });
-        let sound = stored.filter(|stored| stored.check(&login_key, &me, unix_now()).is_ok());
-        Self { login_key, credential: Arc::new(RwLock::new(sound)) }
+        let own = stored.filter(|stored| match stored.check(&login_key, &me, unix_now()) {
+            // It can be renewed, and whoever it is shown to sees its end as well.
+            Ok(_) | Err(CredentialError::Expired) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the credential is no good; log in again");
+                false
+            }
+        });
+        Self { login_key, credential: Arc::new(watch::Sender::new(own)) }
     }
 
     /// A fresh credential came.
     pub(super) fn renewed(&self, credential: SignedCredential) {
-        *self.credential.write().unwrap_or_else(PoisonError::into_inner) = Some(credential);
+        self.credential.send_replace(Some(credential));
+    }
+
+    /// The credential, also one that has expired, and all that come after it.
+    pub(super) fn watch(&self) -> watch::Receiver<Option<SignedCredential>> {
+        self.credential.subscribe()
     }
 }
 
 impl Membership for Member {
     fn credential(&self) -> Option<SignedCredential> {
-        self.credential.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let held = self.credential.borrow();
+        held.clone().filter(|held| unix_now() < held.unverified().expires)
     }
 
     fn login_key(&self) -> Option<NodeId> {

@@ -321,7 +321,6 @@ impl Shared {
         self.login.succeeded();
         self.member.renewed(credential.clone());
         self.driver.input(Input::Credential(credential)).await;
-        self.renewed.notify_one();
     }
 }
 

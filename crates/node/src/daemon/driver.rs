@@ -5,9 +5,9 @@
 //! peer can keep the user waiting.
 
 use super::clock::Clock;
-use super::link::LinkHandle;
+use super::link::{LinkEvent, LinkHandle};
+use super::remember::Memory;
 use crate::api::types::DaemonEvent;
-use crate::home::Home;
 use crate::library::Library;
 use skein_net::{Connection, Endpoint, Stream};
 use skein_overlay::{Counters, Event, Input, Output, Overlay, Snapshot};
@@ -19,8 +19,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Messages of all peers that wait for the state machine. When it is full the peers wait, each on
 /// its own stream.
@@ -35,19 +36,24 @@ const HITS_QUEUE: usize = 1_024;
 /// When a library that could not be read is asked again.
 const LIBRARY_RETRY: Duration = Duration::from_secs(10);
 
-/// What a link tells the driver.
-#[derive(Debug)]
-pub(super) struct FromLink {
-    pub(super) peer: NodeId,
-    pub(super) generation: u64,
-    pub(super) event: LinkEvent,
-}
+/// How long a peer that is connected may take to let this side open a control stream.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Two control streams that came up within this time may have been opened at the same time, by
+/// either side. Later on, a peer that opens another one has given up the one before: it was
+/// restarted, or has lost the connection where this side has not noticed yet.
+pub(super) const CROSSING: Duration = Duration::from_secs(2);
+
+/// How long all peers together are given to read the farewell.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What comes from peers. It waits for its turn behind all that comes from this machine.
 #[derive(Debug)]
-pub(super) enum LinkEvent {
-    Message(Box<Message>),
-    Silent,
-    Ended,
+pub(super) enum FromPeer {
+    /// A link has something to tell.
+    Link { peer: NodeId, generation: u64, event: LinkEvent },
+    /// A peer has opened a control stream and greeted.
+    Greeted { connection: Connection, stream: Stream, hello: Hello },
 }
 
 /// What comes of a search.
@@ -66,11 +72,12 @@ pub(crate) struct OverlayView {
     pub(crate) links_stalled: u64,
     /// Hits dropped since whoever shows them did not keep up.
     pub(crate) hits_unread: u64,
+    /// The ids of the connections that carry a control stream.
+    pub(crate) linked: Vec<usize>,
 }
 
 enum Order {
     Input(Input),
-    Inbound { connection: Connection, stream: Stream, hello: Hello },
     Dialled { peer: NodeId, outcome: Option<(Connection, Stream)> },
     Search { id: QueryId, query: Query, wanted: u16, updates: mpsc::Sender<SearchUpdate> },
     View(oneshot::Sender<OverlayView>),
@@ -87,6 +94,7 @@ pub(crate) enum LoginWish {
 #[derive(Clone, Debug)]
 pub(crate) struct Driver {
     orders: mpsc::Sender<Order>,
+    from_peers: mpsc::Sender<FromPeer>,
     /// Where searches are cancelled when their stream is dropped, without waiting.
     cancels: mpsc::UnboundedSender<QueryId>,
 }
@@ -97,7 +105,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) endpoint: Endpoint,
     pub(crate) library: Library,
-    pub(crate) home: Home,
+    pub(crate) memory: Memory,
     pub(crate) events: broadcast::Sender<DaemonEvent>,
     pub(crate) wishes: mpsc::Sender<LoginWish>,
     pub(crate) ended: CancellationToken,
@@ -108,14 +116,14 @@ impl Driver {
     pub(crate) fn start(parts: Parts) -> (Self, tokio::task::JoinHandle<()>) {
         let (orders, local) = mpsc::channel(LOCAL_QUEUE);
         let (cancels, cancelled) = mpsc::unbounded_channel();
-        let (from_links, remote) = mpsc::channel(REMOTE_QUEUE);
-        let driver = Self { orders, cancels };
+        let (from_peers, remote) = mpsc::channel(REMOTE_QUEUE);
+        let driver = Self { orders, from_peers, cancels };
         let task = Task {
             driver: driver.clone(),
             parts,
             links: HashMap::new(),
+            link_tasks: TaskTracker::new(),
             searches: HashMap::new(),
-            from_links,
             next_generation: 0,
             links_stalled: 0,
             hits_unread: 0,
@@ -131,7 +139,9 @@ impl Driver {
 
     /// A peer has opened a control stream and greeted.
     pub(crate) async fn inbound(&self, connection: Connection, stream: Stream, hello: Hello) {
-        self.order(Order::Inbound { connection, stream, hello }).await;
+        if self.from_peers.send(FromPeer::Greeted { connection, stream, hello }).await.is_err() {
+            tracing::debug!("the driver has ended; a greeting is dropped");
+        }
     }
 
     /// Starts a search; dropping the stream of updates cancels it.
@@ -186,8 +196,8 @@ struct Task {
     driver: Driver,
     parts: Parts,
     links: HashMap<NodeId, LinkHandle>,
+    link_tasks: TaskTracker,
     searches: HashMap<QueryId, mpsc::Sender<SearchUpdate>>,
-    from_links: mpsc::Sender<FromLink>,
     next_generation: u64,
     links_stalled: u64,
     hits_unread: u64,
@@ -198,7 +208,7 @@ impl Task {
         mut self,
         mut local: mpsc::Receiver<Order>,
         mut cancelled: mpsc::UnboundedReceiver<QueryId>,
-        mut remote: mpsc::Receiver<FromLink>,
+        mut remote: mpsc::Receiver<FromPeer>,
     ) {
         let ended = self.parts.ended.clone();
         self.carry_out();
@@ -211,11 +221,21 @@ impl Task {
                 () = ended.cancelled() => break,
                 Some(id) = cancelled.recv() => self.handle(Input::CancelSearch { id }),
                 Some(order) = local.recv() => self.obey(order),
-                Some(event) = remote.recv() => self.on_link_event(event),
+                Some(event) = remote.recv() => self.on_peer(event),
                 () = sleep_until(wake) => self.handle(Input::Tick),
             }
         }
         self.handle(Input::Leave);
+        // What peers still say does not matter any more.
+        drop(remote);
+        for (_, link) in self.links.drain() {
+            link.close(PartingReason::Leaving);
+        }
+        self.link_tasks.close();
+        if timeout(FAREWELL, self.link_tasks.wait()).await.is_err() {
+            tracing::debug!(left = self.link_tasks.len(), "some peers were not told of the end");
+        }
+        self.parts.memory.close().await;
     }
 
     fn handle(&mut self, input: Input) {
@@ -227,9 +247,6 @@ impl Task {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Input(input) => self.handle(input),
-            Order::Inbound { connection, stream, hello } => {
-                self.on_inbound(connection, stream, hello);
-            }
             Order::Dialled { peer, outcome: Some((connection, stream)) } => {
                 self.on_dialled(peer, connection, stream);
             }
@@ -238,6 +255,8 @@ impl Task {
                     self.handle(Input::DialFailed { peer });
                 }
             }
+            // Whoever wanted it has gone, and the cancellation may have overtaken it.
+            Order::Search { updates, .. } if updates.is_closed() => {}
             Order::Search { id, query, wanted, updates } => {
                 self.searches.insert(id, updates);
                 self.handle(Input::Search { id, query, wanted });
@@ -248,6 +267,7 @@ impl Task {
                     counters: *self.parts.overlay.counters(),
                     links_stalled: self.links_stalled,
                     hits_unread: self.hits_unread,
+                    linked: self.links.values().map(|link| link.connection.id()).collect(),
                 };
                 // Whoever asked may have gone.
                 let _ = answer.send(view);
@@ -262,7 +282,10 @@ impl Task {
 
     fn on_inbound(&mut self, connection: Connection, stream: Stream, hello: Hello) {
         let peer = connection.peer();
-        let crossed = self.links.get(&peer).is_some_and(|link| link.opened_here);
+        let crossed = self
+            .links
+            .get(&peer)
+            .is_some_and(|link| link.opened_here && link.since.elapsed() <= CROSSING);
         if crossed && self.keeps_own(&peer) {
             tracing::debug!(peer = %peer.short(), "a control stream that crossed ours is dropped");
             return;
@@ -286,13 +309,30 @@ impl Task {
         self.next_generation += 1;
         let address = connection.remote_address();
         let rtt = connection.rtt();
-        let events = self.from_links.clone();
-        let link = LinkHandle::start(self.next_generation, connection, stream, opened_here, events);
+        let link = LinkHandle::start(
+            self.next_generation,
+            connection,
+            stream,
+            opened_here,
+            self.driver.from_peers.clone(),
+            &self.link_tasks,
+        );
         self.links.insert(peer, link);
         self.handle(Input::LinkUp { peer, address, rtt });
     }
 
-    fn on_link_event(&mut self, FromLink { peer, generation, event }: FromLink) {
+    fn on_peer(&mut self, from: FromPeer) {
+        match from {
+            FromPeer::Link { peer, generation, event } => {
+                self.on_link_event(peer, generation, event);
+            }
+            FromPeer::Greeted { connection, stream, hello } => {
+                self.on_inbound(connection, stream, hello);
+            }
+        }
+    }
+
+    fn on_link_event(&mut self, peer: NodeId, generation: u64, event: LinkEvent) {
         let current = self.links.get(&peer).is_some_and(|link| link.generation == generation);
         if !current {
             return;
@@ -318,14 +358,7 @@ impl Task {
                     self.wish(LoginWish::Bootstrap { willing });
                 }
                 Output::Report { load } => self.wish(LoginWish::Report { load }),
-                Output::RememberSupernodes(entries) => {
-                    let home = self.parts.home.clone();
-                    tokio::task::spawn_blocking(move || {
-                        if let Err(error) = home.set_supernodes(&entries) {
-                            tracing::warn!(%error, "the cache of supernodes was not written");
-                        }
-                    });
-                }
+                Output::RememberSupernodes(entries) => self.parts.memory.set(entries),
                 Output::Hits { id, groups } => {
                     if let Some(updates) = self.searches.get(&id)
                         && let Err(mpsc::error::TrySendError::Full(_)) =
@@ -352,10 +385,14 @@ impl Task {
         let driver = self.driver.clone();
         tokio::spawn(async move {
             let outcome = match endpoint.connect(peer, &addresses).await {
-                Ok(connection) => match connection.open_stream().await {
-                    Ok(stream) => Some((connection, stream)),
-                    Err(error) => {
+                Ok(connection) => match timeout(OPEN_PATIENCE, connection.open_stream()).await {
+                    Ok(Ok(stream)) => Some((connection, stream)),
+                    Ok(Err(error)) => {
                         tracing::debug!(peer = %peer.short(), %error, "no control stream");
+                        None
+                    }
+                    Err(_) => {
+                        tracing::debug!(peer = %peer.short(), "no control stream is allowed");
                         None
                     }
                 },

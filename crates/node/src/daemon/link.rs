@@ -1,12 +1,14 @@
-//! A link: the control stream with one peer, as two tasks between the stream and the driver.
+//! A link: the control stream with one peer, as a task between the stream and the driver.
 
-use super::driver::{FromLink, LinkEvent};
+use super::driver::FromPeer;
 use skein_net::{CloseReason, Connection, FrameReceiver, FrameSender, Stream};
 use skein_proto::message::PartingReason;
 use skein_proto::{Message, NodeId};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 /// Messages that wait to be sent to one peer. With most of them under 1 KiB that is some hundred
 /// KiB; a peer that lets more pile up has stopped reading, and its link is cut.
@@ -22,16 +24,27 @@ const PULSE: Duration = Duration::from_millis(500);
 /// probes several times by then (RFC 9002 doubles them from about three round trips on).
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// What a link tells the driver.
+#[derive(Debug)]
+pub(super) enum LinkEvent {
+    /// The peer sent this.
+    Message(Box<Message>),
+    /// The peer answers nothing, not even the transport's probes.
+    Silent,
+    /// It is over: the last event of every link.
+    Ended,
+}
+
 /// What the driver asks of a link.
 #[derive(Debug)]
-pub(super) enum ToLink {
+enum ToLink {
     /// Send this.
     Send(Box<Message>),
     /// Send what waits, then close.
     Close(PartingReason),
 }
 
-/// The driver's end of a link.
+/// The driver's end of a link. Dropped, the link ends at once.
 #[derive(Debug)]
 pub(super) struct LinkHandle {
     /// Tells this link from others with the same peer, before and after it.
@@ -39,25 +52,39 @@ pub(super) struct LinkHandle {
     pub(super) connection: Connection,
     /// Whether this side opened the control stream.
     pub(super) opened_here: bool,
+    /// When it came up.
+    pub(super) since: Instant,
     out: mpsc::Sender<ToLink>,
+    abandon: DropGuard,
 }
 
 impl LinkHandle {
-    /// Starts the tasks of a link. They end when the stream does, or when the handle is dropped.
+    /// Starts the task of a link. It ends when either direction of the stream does, so that there
+    /// is no link that only seems to be up, or when the handle is dropped.
     pub(super) fn start(
         generation: u64,
         connection: Connection,
         stream: Stream,
         opened_here: bool,
-        events: mpsc::Sender<FromLink>,
+        events: mpsc::Sender<FromPeer>,
+        tasks: &TaskTracker,
     ) -> Self {
         let (out, queue) = mpsc::channel(OUT_QUEUE);
+        let abandoned = CancellationToken::new();
+        let abandon = abandoned.clone().drop_guard();
         let peer = connection.peer();
-        tokio::spawn(send(stream.sender, queue, connection.clone()));
-        let receiving =
-            receive(stream.receiver, peer, generation, events, connection.clone(), opened_here);
-        tokio::spawn(receiving);
-        Self { generation, connection, opened_here, out }
+        let link = Link { peer, generation, events, connection: connection.clone() };
+        tasks.spawn(async move {
+            tokio::select! {
+                // In this order: what has come is handed on, also where the peer takes no more.
+                biased;
+                () = abandoned.cancelled() => return,
+                () = link.receive(stream.receiver, opened_here) => {}
+                () = link.send(stream.sender, queue) => {}
+            }
+            link.tell(LinkEvent::Ended).await;
+        });
+        Self { generation, connection, opened_here, since: Instant::now(), out, abandon }
     }
 
     /// Queues a message. Answers false if the peer has let too many pile up.
@@ -70,68 +97,86 @@ impl LinkHandle {
     }
 
     /// Closes the stream behind what is queued; the connection stays for other uses, but for a
-    /// peer that misbehaved.
+    /// peer that misbehaved or does not read.
     pub(super) fn close(self, reason: PartingReason) {
-        if self.out.try_send(ToLink::Close(reason)).is_err() || reason == PartingReason::Misbehaved
-        {
+        match self.out.try_send(ToLink::Close(reason)) {
+            // It ends by itself, within the time of a farewell.
+            Ok(()) => drop(self.abandon.disarm()),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.connection.close(CloseReason::from(reason));
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+        }
+        if reason == PartingReason::Misbehaved {
             self.connection.close(CloseReason::from(reason));
         }
     }
 }
 
-async fn send(mut sender: FrameSender, mut queue: mpsc::Receiver<ToLink>, connection: Connection) {
-    while let Some(order) = queue.recv().await {
-        match order {
-            ToLink::Send(message) => {
-                if let Err(error) = sender.send(&message).await {
-                    tracing::debug!(peer = %connection.peer().short(), %error, "a link broke off");
+/// What the task of a link works with.
+struct Link {
+    peer: NodeId,
+    generation: u64,
+    events: mpsc::Sender<FromPeer>,
+    connection: Connection,
+}
+
+impl Link {
+    /// Answers whether anybody listens.
+    async fn tell(&self, event: LinkEvent) -> bool {
+        let Self { peer, generation, .. } = *self;
+        self.events.send(FromPeer::Link { peer, generation, event }).await.is_ok()
+    }
+
+    /// Sends what the driver has queued, until the peer wants no more or the farewell is over.
+    async fn send(&self, mut sender: FrameSender, mut queue: mpsc::Receiver<ToLink>) {
+        while let Some(order) = queue.recv().await {
+            match order {
+                ToLink::Send(message) => {
+                    if let Err(error) = sender.send(&message).await {
+                        tracing::debug!(peer = %self.peer.short(), %error, "a link broke off");
+                        return;
+                    }
+                }
+                ToLink::Close(reason) => {
+                    let farewell = async {
+                        sender.finish().await?;
+                        sender.delivered().await
+                    };
+                    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+                    tracing::debug!(peer = %self.peer.short(), ?reason, "a link is closed");
                     return;
                 }
             }
-            ToLink::Close(reason) => {
-                let farewell = async {
-                    sender.finish().await?;
-                    sender.delivered().await
-                };
-                let _ = tokio::time::timeout(FAREWELL, farewell).await;
-                tracing::debug!(peer = %connection.peer().short(), ?reason, "a link is closed");
-                return;
-            }
         }
     }
-}
 
-async fn receive(
-    mut receiver: FrameReceiver,
-    peer: NodeId,
-    generation: u64,
-    events: mpsc::Sender<FromLink>,
-    connection: Connection,
-    watch: bool,
-) {
-    let mut pulse = Pulse::new(&connection);
-    let mut ticks = tokio::time::interval(PULSE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let event = tokio::select! {
-            message = receiver.recv() => match message {
-                Ok(Some(message)) => LinkEvent::Message(Box::new(message)),
-                Ok(None) => LinkEvent::Ended,
-                Err(error) => {
-                    tracing::debug!(peer = %peer.short(), %error, "a link has ended");
-                    LinkEvent::Ended
+    /// Hands on what the peer sends, until it sends no more. `watch` is whether its silence is
+    /// told, too.
+    async fn receive(&self, mut receiver: FrameReceiver, watch: bool) {
+        let mut pulse = Pulse::new(&self.connection);
+        let mut ticks = tokio::time::interval(PULSE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                message = receiver.recv() => match message {
+                    Ok(Some(message)) => LinkEvent::Message(Box::new(message)),
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::debug!(peer = %self.peer.short(), %error, "a link has ended");
+                        return;
+                    }
+                },
+                _ = ticks.tick(), if watch => {
+                    if !pulse.stopped(&self.connection) {
+                        continue;
+                    }
+                    LinkEvent::Silent
                 }
-            },
-            _ = ticks.tick(), if watch => {
-                if !pulse.stopped(&connection) {
-                    continue;
-                }
-                LinkEvent::Silent
+            };
+            if !self.tell(event).await {
+                return;
             }
-        };
-        let ended = matches!(event, LinkEvent::Ended);
-        if events.send(FromLink { peer, generation, event }).await.is_err() || ended {
-            return;
         }
     }
 }

@@ -4,15 +4,23 @@ use super::adapters::Member;
 use super::clock::unix_now;
 use super::driver::{Driver, LoginWish};
 use crate::account::{Accounts, RenewalSchedule};
-use crate::home::Home;
 use skein_overlay::Input;
 use skein_proto::SignedCredential;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// How long a failure is worth telling. Whatever still matters is tried again, and fails again,
+/// within ten minutes; what nobody tries any more is no trouble.
+const TROUBLE_KEPT: Duration = Duration::from_secs(15 * 60);
+
+/// How often the calendar is looked at while a renewal is awaited: tokio's clock stands still
+/// while the machine sleeps, a credential's does not.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// How the login service answered lately.
 #[derive(Debug, Default)]
@@ -20,7 +28,7 @@ pub(crate) struct LoginView {
     /// When it last answered, in seconds since 1970; 0 for never.
     answered: AtomicU64,
     /// The last failure, if nothing has succeeded since.
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<(String, Instant)>>,
     /// Whether it could reach this supernode, if it has tried.
     reachable: Mutex<Option<bool>>,
 }
@@ -34,7 +42,9 @@ impl LoginView {
     }
 
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let (text, at) = trouble.as_ref()?;
+        (at.elapsed() < TROUBLE_KEPT).then(|| text.clone())
     }
 
     pub(crate) fn reachable(&self) -> Option<bool> {
@@ -47,32 +57,20 @@ impl LoginView {
     }
 
     fn failed(&self, error: &impl ToString) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((error.to_string(), Instant::now()));
     }
 }
 
 /// What the tasks of this module work with.
 #[derive(Clone)]
 pub(super) struct Parts {
-    pub(super) home: Home,
     pub(super) accounts: Arc<Accounts>,
     pub(super) driver: Driver,
     pub(super) member: Member,
     pub(super) view: Arc<LoginView>,
     pub(super) listen: SocketAddr,
-    /// Rung when the user has registered or logged in.
-    pub(super) renewed: Arc<Notify>,
     pub(super) ended: CancellationToken,
-}
-
-impl Parts {
-    /// The credential on disk, if it can be read.
-    pub(super) fn credential(&self) -> Option<SignedCredential> {
-        self.home.credential().unwrap_or_else(|error| {
-            tracing::warn!(%error, "the credential cannot be read");
-            None
-        })
-    }
 }
 
 /// Fulfils the overlay's wishes until the end, one after the other: the service is asked for one
@@ -124,62 +122,101 @@ async fn bootstrap(parts: &Parts, willing: bool) {
     parts.driver.input(input).await;
 }
 
-/// Keeps the credential fresh until the end.
-pub(super) async fn keep_fresh(parts: Parts, mut credential: Option<SignedCredential>, seed: u64) {
+/// Keeps the credential fresh until the end, also one that has expired already.
+pub(super) async fn keep_fresh(parts: Parts, seed: u64) {
     let mut schedule = RenewalSchedule::new(seed);
+    let mut held = parts.member.watch();
+    let mut current = held.borrow_and_update().clone();
+    let due = |schedule: &mut RenewalSchedule, current: &SignedCredential| {
+        let claimed = current.unverified();
+        schedule.due_in(claimed.issued, claimed.expires, unix_now())
+    };
+    // Without a credential there is nothing to renew until the user registers.
+    let mut wait = current.as_ref().map(|current| due(&mut schedule, current));
     loop {
-        let wait = match &credential {
-            Some(credential) => {
-                let claimed = credential.unverified();
-                schedule.due_in(claimed.issued, claimed.expires, unix_now())
+        match pause(wait, &mut held, &parts.ended).await {
+            Woken::Ended => return,
+            Woken::Fresh => {
+                current = held.borrow_and_update().clone();
+                wait = current.as_ref().map(|current| due(&mut schedule, current));
             }
-            // Nobody has registered yet; whoever does rings the bell.
-            None => Duration::MAX,
-        };
-        if !wait_for(&parts, wait).await {
-            return;
-        }
-        if credential.is_some() {
-            renew(&parts, &mut schedule, &credential).await;
-        }
-        credential = parts.credential();
-    }
-}
-
-/// Waits until the time is over or the user has logged in; false at the end of the daemon.
-async fn wait_for(parts: &Parts, wait: Duration) -> bool {
-    tokio::select! {
-        () = parts.ended.cancelled() => false,
-        () = parts.renewed.notified() => true,
-        () = tokio::time::sleep(wait) => true,
-    }
-}
-
-/// Tries until there is a fresh credential, the user has logged in, or the daemon ends.
-async fn renew(parts: &Parts, schedule: &mut RenewalSchedule, old: &Option<SignedCredential>) {
-    if parts.credential() != *old {
-        // The bell rang: it is fresh already.
-        return;
-    }
-    loop {
-        match parts.accounts.renew().await {
-            Ok(credential) => {
-                parts.view.succeeded();
-                tracing::info!("the credential is renewed");
-                parts.member.renewed(credential.clone());
-                parts.driver.input(Input::Credential(credential)).await;
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the credential was not renewed");
-                parts.view.failed(&error);
-                let expires = old.as_ref().map_or(unix_now(), |old| old.unverified().expires);
-                let at_least = Duration::from_secs(error.retry_secs().unwrap_or(0).into());
-                let pause = schedule.after_failure(expires, unix_now(), at_least);
-                if !wait_for(parts, pause).await || parts.credential() != *old {
-                    return;
+            Woken::Due => match parts.accounts.renew().await {
+                Ok(renewed) => {
+                    parts.view.succeeded();
+                    tracing::info!("the credential is renewed");
+                    parts.member.renewed(renewed.clone());
+                    parts.driver.input(Input::Credential(renewed)).await;
+                    current = held.borrow_and_update().clone();
+                    wait = current.as_ref().map(|current| {
+                        let claimed = current.unverified();
+                        schedule.after_success(claimed.issued, claimed.expires, unix_now())
+                    });
                 }
+                Err(error) => {
+                    tracing::warn!(%error, "the credential was not renewed");
+                    parts.view.failed(&error);
+                    let expires =
+                        current.as_ref().map_or(unix_now(), |old| old.unverified().expires);
+                    let at_least = Duration::from_secs(error.retry_secs().unwrap_or(0).into());
+                    wait = Some(schedule.after_failure(expires, unix_now(), at_least));
+                }
+            },
+        }
+    }
+}
+
+enum Woken {
+    /// The time is over.
+    Due,
+    /// The user has registered or logged in.
+    Fresh,
+    /// The daemon ends.
+    Ended,
+}
+
+/// Waits for so long, by the calendar; for ever without a time.
+async fn pause(
+    wait: Option<Duration>,
+    held: &mut watch::Receiver<Option<SignedCredential>>,
+    ended: &CancellationToken,
+) -> Woken {
+    let due = wait.map(|wait| unix_now().plus(wait));
+    let mut left = wait.unwrap_or(LOOK);
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return Woken::Ended,
+            // The sender lives as long as the parts do.
+            Ok(()) = held.changed() => return Woken::Fresh,
+            () = tokio::time::sleep(left.min(LOOK)) => {}
+        }
+        if let Some(due) = due {
+            left = if left <= LOOK { Duration::ZERO } else { due.since(unix_now()) };
+            if left.is_zero() {
+                return Woken::Due;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_nobody_repeats_is_no_trouble_any_more() {
+        let view = LoginView::default();
+        view.failed(&"it is down");
+        assert_eq!(view.trouble().as_deref(), Some("it is down"));
+        tokio::time::advance(TROUBLE_KEPT).await;
+        assert_eq!(view.trouble(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_just_before_the_wait_ends_it() {
+        let member = watch::Sender::new(None);
+        let mut held = member.subscribe();
+        member.send_replace(None);
+        let woken = pause(None, &mut held, &CancellationToken::new()).await;
+        assert!(matches!(woken, Woken::Fresh));
     }
 }

@@ -14,17 +14,20 @@ mod clock;
 mod driver;
 mod link;
 mod login;
+mod remember;
 mod scrape;
 mod search;
 mod serve;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use crate::account::Accounts;
 use crate::api::server::{ApiServer, ServeError};
 use crate::api::types::DaemonEvent;
 use crate::config::Config;
 use crate::home::{Home, HomeError, InstanceLock};
-use crate::library::{Library, LibraryConfig, LibraryError, ShareError};
+use crate::library::{Library, LibraryChange, LibraryConfig, LibraryError, ShareError};
 use crate::metrics::Metrics;
 use crate::transfer::{
     LocalDisk, Membership, TransferConfig, TransferError, TransferParts, Transfers,
@@ -35,17 +38,17 @@ use clock::Clock;
 use driver::Driver;
 use login::LoginView;
 use rand::RngExt;
+use remember::Memory;
 use search::LastSearch;
-use skein_net::{BindError, CloseReason, Endpoint, EndpointConfig};
+use skein_net::{BindError, CloseReason, DatagramSocket, Endpoint, EndpointConfig};
 use skein_overlay::{Input, Overlay};
-use skein_proto::{KeyPair, NodeId, Role};
+use skein_proto::{KeyPair, NodeId, Role, SupernodeEntry};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::{Notify, broadcast, mpsc};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Events that wait for a slow listener before it misses some.
 const EVENTS_KEPT: usize = 256;
@@ -53,8 +56,13 @@ const EVENTS_KEPT: usize = 256;
 /// Wishes of the overlay that wait for the login service.
 const WISHES_WAITING: usize = 8;
 
-/// How long peers are given to read the farewell.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// Inbound connections beside those of children and neighbours: searches for sources, downloads,
+/// newcomers that only ask.
+const VISITORS: usize = 8_192;
+
+/// Children that keep a supernode as their standby, for each active child that it may have; as
+/// many as the overlay allows.
+const STANDBYS_PER_CHILD: usize = 2;
 
 /// Why a daemon does not start. Each message says what to do.
 #[derive(Debug, Error)]
@@ -99,23 +107,23 @@ pub struct ReadyInfo {
     pub role: Role,
 }
 
-/// A running daemon. It ends in an orderly way by [`Daemon::shutdown`]; dropped, it ends like a
-/// killed process.
+/// A running daemon. It ends in an orderly way by [`Daemon::shutdown`]; dropped, it ends as well,
+/// but nobody can wait for that, and downloads are cut off where they are.
 pub struct Daemon {
     ready: ReadyInfo,
     parts: Arc<Shared>,
     endpoint: Endpoint,
     driver: JoinHandle<()>,
     api: JoinHandle<Result<(), ServeError>>,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: JoinSet<()>,
     ended: CancellationToken,
+    _end: DropGuard,
     _lock: InstanceLock,
 }
 
 /// What the tasks of the daemon share.
 struct Shared {
     config: Config,
-    home: Home,
     clock: Clock,
     login_key: NodeId,
     listen: SocketAddr,
@@ -127,7 +135,6 @@ struct Shared {
     finder: Arc<OverlaySearch>,
     member: Member,
     login: Arc<LoginView>,
-    renewed: Arc<Notify>,
     last_search: LastSearch,
     events: broadcast::Sender<DaemonEvent>,
     metrics: Metrics,
@@ -140,32 +147,58 @@ impl Daemon {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, bind).await
+    }
+
+    /// As [`Daemon::start`], but over any socket, such as one of a simulated network. The setting
+    /// for the UDP address has no meaning then.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub async fn start_on(
+        config: Config,
+        socket: Arc<dyn DatagramSocket>,
+    ) -> Result<Self, StartError> {
+        let open = |key: &KeyPair, config: &Config| {
+            Endpoint::with_socket(key, socket, endpoint_config(config))
+        };
+        Self::start_with(config, open).await
+    }
+
+    async fn start_with(
+        config: Config,
+        open: impl FnOnce(&KeyPair, &Config) -> Result<Endpoint, BindError>,
+    ) -> Result<Self, StartError> {
         let home = Home::open(config.data_dir())?;
         let lock = home.lock()?;
         let ticket = home.ticket()?.ok_or(StartError::NoTicket)?;
         let key = home.node_key()?;
         let me = key.node_id();
-        let endpoint = bind(&key, &config)?;
+        let remembered = home.supernodes()?;
+        let journal_dir = home.downloads_dir()?;
+        let endpoint = open(&key, &config)?;
         let listen = endpoint.local_addr().map_err(StartError::Socket)?;
         let api = ApiServer::bind(&home, config.api_listen()).await?;
 
         let clock = Clock::start();
         let ended = CancellationToken::new();
+        let end = ended.clone().drop_guard();
         let metrics = Metrics::new();
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let library = Library::open(home.dir(), library_config(&config)).await?;
+        // Before the first page is asked for, so that no change falls between the two.
+        let news = LibraryNews { changes: library.changes(), scans: library.events() };
         let member = Member::new(&home, ticket.login_key, me);
         let accounts =
             Arc::new(Accounts::new(home.clone(), endpoint.clone(), metrics.login.clone()));
 
-        let overlay = overlay(me, ticket.login_key, &config, clock);
         let (wishes, wished) = mpsc::channel(WISHES_WAITING);
         let (driver, driving) = Driver::start(driver::Parts {
-            overlay,
+            overlay: overlay(me, ticket.login_key, &config, clock),
             clock,
             endpoint: endpoint.clone(),
             library: library.clone(),
-            home: home.clone(),
+            memory: Memory::start(home.clone()),
             events: events.clone(),
             wishes,
             ended: ended.clone(),
@@ -173,13 +206,23 @@ impl Daemon {
         let finder = Arc::new(OverlaySearch { driver: driver.clone(), me });
         let transfers = Transfers::new(TransferParts {
             endpoint: endpoint.clone(),
-            journal_dir: home.downloads_dir()?,
+            journal_dir,
             store: Arc::new(library.clone()),
             finder: Arc::clone(&finder) as Arc<_>,
             membership: Arc::new(member.clone()),
             disk: Arc::new(LocalDisk),
             config: transfer_config(&config),
-        })?;
+        });
+        let transfers = match transfers {
+            Ok(transfers) => transfers,
+            Err(error) => {
+                ended.cancel();
+                // It has no peers to take leave of, and a panic in it has been reported.
+                let _ = driving.await;
+                library.close().await;
+                return Err(error.into());
+            }
+        };
 
         let role = match config.role() {
             skein_proto::message::RoleSetting::Super => Role::Super,
@@ -188,7 +231,6 @@ impl Daemon {
         let ready = ReadyInfo { api: api.address(), listen, node: me, role };
         let parts = Arc::new(Shared {
             config,
-            home,
             clock,
             login_key: ticket.login_key,
             listen,
@@ -200,18 +242,27 @@ impl Daemon {
             finder,
             member,
             login: Arc::default(),
-            renewed: Arc::default(),
             last_search: LastSearch::default(),
             events,
             metrics,
             ended: ended.clone(),
         });
-        parts.begin().await?;
-        let tasks = parts.spawn(wished);
+        parts.begin(remembered).await;
+        let tasks = parts.spawn(wished, news);
         let api_metrics = parts.metrics.api.clone();
         let backend = Arc::new(NodeBackend(Arc::clone(&parts)));
         let api = tokio::spawn(api.run(backend, api_metrics, ended.clone()));
-        Ok(Self { ready, parts, endpoint, driver: driving, api, tasks, ended, _lock: lock })
+        Ok(Self {
+            ready,
+            parts,
+            endpoint,
+            driver: driving,
+            api,
+            tasks,
+            ended,
+            _end: end,
+            _lock: lock,
+        })
     }
 
     /// Where it can be talked to.
@@ -241,15 +292,13 @@ impl Daemon {
     }
 
     /// Ends everything: peers are told, downloads are put on record, files are closed.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.ended.cancel();
         self.parts.transfers.stop().await;
-        if tokio::time::timeout(FAREWELL, self.driver).await.is_err() {
-            tracing::debug!("some peers were not told of the end");
+        if let Err(error) = self.driver.await {
+            tracing::error!(%error, "the driver broke down");
         }
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.tasks.shutdown().await;
         match self.api.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the local API ended with an error"),
@@ -262,69 +311,72 @@ impl Daemon {
 
 impl Shared {
     /// Tells the overlay what the data folder knows.
-    async fn begin(&self) -> Result<(), HomeError> {
+    async fn begin(&self, remembered: Vec<SupernodeEntry>) {
         self.driver.input(Input::Listening(vec![self.listen])).await;
-        let entries = self.home.supernodes()?;
-        self.driver.input(Input::Bootstrap { entries, invited: false }).await;
+        self.driver.input(Input::Bootstrap { entries: remembered, invited: false }).await;
         if let Some(credential) = self.member.credential() {
             self.driver.input(Input::Credential(credential)).await;
         }
-        Ok(())
     }
 
-    fn spawn(self: &Arc<Self>, wishes: mpsc::Receiver<driver::LoginWish>) -> Vec<JoinHandle<()>> {
+    fn spawn(
+        self: &Arc<Self>,
+        wishes: mpsc::Receiver<driver::LoginWish>,
+        news: LibraryNews,
+    ) -> JoinSet<()> {
         let login = login::Parts {
-            home: self.home.clone(),
             accounts: Arc::clone(&self.accounts),
             driver: self.driver.clone(),
             member: self.member.clone(),
             view: Arc::clone(&self.login),
             listen: self.listen,
-            renewed: Arc::clone(&self.renewed),
             ended: self.ended.clone(),
         };
-        let credential = login.credential();
         let driver = self.driver.clone();
-        let is_linked = async move || {
-            driver.view().await.map_or_else(Vec::new, |view| {
-                view.snapshot.peers.iter().map(|peer| peer.node).collect()
-            })
-        };
-        vec![
-            tokio::spawn(login::fulfil(login.clone(), wishes)),
-            tokio::spawn(login::keep_fresh(login, credential, rand::rng().random())),
-            tokio::spawn(serve::serve(
-                self.endpoint.clone(),
-                self.driver.clone(),
-                self.transfers.clone(),
-            )),
-            tokio::spawn(sweep::sweep(self.endpoint.clone(), is_linked, self.ended.clone())),
-            tokio::spawn(pass_changes_on(
-                self.library.clone(),
-                self.driver.clone(),
-                self.events.clone(),
-            )),
-        ]
+        let linked = async move || driver.view().await.map(|view| view.linked);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(login::fulfil(login.clone(), wishes));
+        tasks.spawn(login::keep_fresh(login, rand::rng().random()));
+        tasks.spawn(serve::serve(
+            self.endpoint.clone(),
+            self.driver.clone(),
+            self.transfers.clone(),
+        ));
+        tasks.spawn(sweep::sweep(self.endpoint.clone(), linked, self.ended.clone()));
+        tasks.spawn(news.pass_on(self.driver.clone(), self.events.clone()));
+        tasks
     }
 }
 
 /// Opens the UDP port. When the usual port is taken, and nobody asked for it, any other will do.
 fn bind(key: &KeyPair, config: &Config) -> Result<Endpoint, BindError> {
-    let settings = || EndpointConfig::default().announce_dialled(true);
-    match Endpoint::bind(key, config.listen(), settings()) {
+    match Endpoint::bind(key, config.listen(), endpoint_config(config)) {
         Err(BindError::AddressInUse(taken)) if !config.listen_was_given() => {
             tracing::info!(%taken, "the usual port is taken; another one is chosen");
-            Endpoint::bind(key, SocketAddr::new(taken.ip(), 0), settings())
+            Endpoint::bind(key, SocketAddr::new(taken.ip(), 0), endpoint_config(config))
         }
         other => other,
     }
+}
+
+/// Links that a supernode with these settings may have.
+fn max_links(config: &Config) -> usize {
+    let wide = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let children = wide(config.max_children()).saturating_mul(1 + STANDBYS_PER_CHILD);
+    children.saturating_add(wide(config.max_neighbours())).saturating_add(VISITORS)
+}
+
+/// The settings of the endpoint. It must take in all the children that the overlay may.
+fn endpoint_config(config: &Config) -> EndpointConfig {
+    EndpointConfig::default().announce_dialled(true).max_incoming(max_links(config))
 }
 
 fn overlay(me: NodeId, login_key: NodeId, config: &Config, clock: Clock) -> Overlay {
     let settings = skein_overlay::Config::new(login_key)
         .role(config.role())
         .max_children(config.max_children())
-        .max_neighbours(usize::try_from(config.max_neighbours()).unwrap_or(usize::MAX));
+        .max_neighbours(usize::try_from(config.max_neighbours()).unwrap_or(usize::MAX))
+        .max_links(max_links(config));
     Overlay::new(me, settings, rand::rng().random(), clock.now())
 }
 
@@ -340,30 +392,35 @@ fn transfer_config(config: &Config) -> TransferConfig {
     transfer
 }
 
-/// Tells the overlay what changes in the library, and everyone how scans go on.
-async fn pass_changes_on(library: Library, driver: Driver, events: broadcast::Sender<DaemonEvent>) {
-    let mut changes = library.changes();
-    let mut scans = library.events();
-    loop {
-        tokio::select! {
-            change = changes.recv() => match change {
-                Ok(change) => {
-                    let change = Arc::unwrap_or_clone(change);
-                    let input =
-                        Input::LibraryChanged { added: change.added, removed: change.removed };
-                    driver.input(input).await;
-                }
-                Err(broadcast::error::RecvError::Lagged(_)) => {
-                    driver.input(Input::LibraryReset).await;
-                }
-                Err(broadcast::error::RecvError::Closed) => return,
-            },
-            scan = scans.recv() => match scan {
-                // Nobody may be listening.
-                Ok(event) => drop(events.send(event)),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return,
-            },
+/// What the library tells.
+struct LibraryNews {
+    changes: broadcast::Receiver<Arc<LibraryChange>>,
+    scans: broadcast::Receiver<DaemonEvent>,
+}
+
+impl LibraryNews {
+    /// Tells the overlay what changes in the library, and everyone how scans go on.
+    async fn pass_on(mut self, driver: Driver, events: broadcast::Sender<DaemonEvent>) {
+        use broadcast::error::RecvError;
+        loop {
+            tokio::select! {
+                change = self.changes.recv() => match change {
+                    Ok(change) => {
+                        let change = Arc::unwrap_or_clone(change);
+                        let input =
+                            Input::LibraryChanged { added: change.added, removed: change.removed };
+                        driver.input(input).await;
+                    }
+                    Err(RecvError::Lagged(_)) => driver.input(Input::LibraryReset).await,
+                    Err(RecvError::Closed) => return,
+                },
+                scan = self.scans.recv() => match scan {
+                    // Nobody may be listening.
+                    Ok(event) => drop(events.send(event)),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                },
+            }
         }
     }
 }

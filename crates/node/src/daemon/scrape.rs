@@ -70,14 +70,19 @@ impl Shared {
 
         let uploads = self.transfers.upload_stats();
         set_level(&transfer.uploads, uploads.active);
-        set_level(&transfer.downloads, self.transfers.running());
+        let downloads = self.transfers.download_stats();
+        set_level(&transfer.downloads, downloads.active);
         set_total(&transfer.bytes_up, uploads.bytes);
+        set_total(&transfer.bytes_down, downloads.bytes);
+        set_total(&transfer.corrupt_sources, downloads.corrupt_sources);
         for (reason, total) in [
             ("not-found", uploads.not_found),
             ("bad-request", uploads.bad_requests),
             ("not-allowed", uploads.not_allowed),
             ("broken-off", uploads.broken_off),
             ("unreadable", uploads.unreadable),
+            ("too-fast", uploads.too_fast),
+            ("overdue", uploads.overdue),
         ] {
             set_total(&transfer.uploads_refused.get_or_create(&Reason { reason }), total);
         }

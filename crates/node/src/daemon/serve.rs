@@ -6,23 +6,44 @@ use crate::transfer::Transfers;
 use skein_net::{CloseReason, Connection, Endpoint, Stream};
 use skein_proto::Message;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How long the first message on a stream may take. A stream that says nothing holds one of the
 /// few places that a peer has.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 
-/// Serves every connection of the endpoint, whoever dialled it, until the endpoint is closed.
+/// Serves every connection of the endpoint, whoever dialled it, until the endpoint is closed. When
+/// it is dropped, all that it serves ends.
 pub(super) async fn serve(endpoint: Endpoint, driver: Driver, transfers: Transfers) {
-    while let Some(connection) = endpoint.accept().await {
-        tokio::spawn(serve_connection(connection, driver.clone(), transfers.clone()));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            connection = endpoint.accept() => match connection {
+                Some(connection) => {
+                    let (driver, transfers) = (driver.clone(), transfers.clone());
+                    connections.spawn(serve_connection(connection, driver, transfers));
+                }
+                None => return,
+            },
+            Some(_) = connections.join_next() => {}
+        }
     }
 }
 
 async fn serve_connection(connection: Connection, driver: Driver, transfers: Transfers) {
     // The peer can have only as many streams open as the endpoint allows, so these tasks are few.
-    while let Ok(stream) = connection.accept_stream().await {
-        let (connection, driver) = (connection.clone(), driver.clone());
-        tokio::spawn(serve_stream(connection, stream, driver, transfers.clone()));
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_stream() => match stream {
+                Ok(stream) => {
+                    let (connection, driver) = (connection.clone(), driver.clone());
+                    streams.spawn(serve_stream(connection, stream, driver, transfers.clone()));
+                }
+                Err(_) => return,
+            },
+            Some(_) = streams.join_next() => {}
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! transfer may still run over it; what is left over would be kept alive for ever.
 
 use skein_net::{CloseReason, Connection, Endpoint};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -23,18 +23,24 @@ struct Quiet {
     looks: u32,
 }
 
-/// Looks until `ended`. `is_linked` tells which connections carry a control stream.
-pub(super) async fn sweep<F>(endpoint: Endpoint, is_linked: F, ended: CancellationToken)
+/// Looks until `ended`. `linked` tells the ids of the connections that carry a control stream, or
+/// nothing once there is nobody who knows.
+///
+/// A peer may have several connections, above all where both sides dialled at the same time: only
+/// the one with the control stream is in use for as long as it has it.
+pub(super) async fn sweep<F>(endpoint: Endpoint, linked: F, ended: CancellationToken)
 where
-    F: AsyncFn() -> Vec<skein_proto::NodeId>,
+    F: AsyncFn() -> Option<Vec<usize>>,
 {
     let mut seen: HashMap<usize, Quiet> = HashMap::new();
     while ended.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
-        let linked = is_linked().await;
-        let connections = endpoint.connections();
-        seen.retain(|id, _| connections.iter().any(|connection| connection.id() == *id));
+        let Some(linked) = linked().await else { return };
+        let linked: HashSet<usize> = linked.into_iter().collect();
+        let connections = endpoint.every_connection();
+        let live: HashSet<usize> = connections.iter().map(Connection::id).collect();
+        seen.retain(|id, _| live.contains(id));
         for connection in connections {
-            if linked.contains(&connection.peer()) {
+            if linked.contains(&connection.id()) {
                 seen.remove(&connection.id());
             } else if is_unused(seen.entry(connection.id()).or_default(), &connection) {
                 tracing::debug!(peer = %connection.peer().short(), "an unused connection is closed");

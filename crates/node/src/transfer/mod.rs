@@ -39,8 +39,9 @@ use skein_swarm::{Order, UploadConfig, bytes_of};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use task::{Command, PartialSlot, Shared, Task};
+use task::{Command, Counts, PartialSlot, Shared, Task};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -112,6 +113,18 @@ pub struct TransferParts {
     pub config: TransferConfig,
 }
 
+/// Counts of the download side since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DownloadStats {
+    /// Downloads that run at present.
+    pub active: u64,
+    /// Bytes of files that were verified and written.
+    pub bytes: u64,
+    /// Sources that a download gave up since they sent wrong bytes.
+    pub corrupt_sources: u64,
+}
+
 /// All transfers of a node. Clones are the same.
 ///
 /// Dropping the last one ends all downloads at once, as if the process had been killed;
@@ -170,6 +183,7 @@ impl Transfers {
             finder: parts.finder,
             membership: parts.membership,
             order: parts.config.order,
+            counts: Counts::default(),
         });
         let inner = Inner { shared, uploader, state: Mutex::default() };
         let transfers = Self { inner: Arc::new(inner) };
@@ -299,6 +313,16 @@ impl Transfers {
     ) {
         let own = self.own(&request.content);
         self.inner.uploader.serve(&connection, request, stream, own).await;
+    }
+
+    /// Counts of the download side.
+    pub fn download_stats(&self) -> DownloadStats {
+        let counts = &self.inner.shared.counts;
+        DownloadStats {
+            active: self.running() as u64,
+            bytes: counts.bytes.load(Ordering::Relaxed),
+            corrupt_sources: counts.corrupt_sources.load(Ordering::Relaxed),
+        }
     }
 
     /// Counts of the upload side.

@@ -14,6 +14,7 @@ use skein_proto::{Instant, NodeId};
 use skein_swarm::{Failure, Input, Order, Output, RequestId, RunSet, Situation};
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -48,6 +49,14 @@ pub(super) struct Shared {
     pub finder: Arc<dyn SourceFinder>,
     pub membership: Arc<dyn Membership>,
     pub order: Order,
+    pub counts: Counts,
+}
+
+/// What all downloads count since the start.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub bytes: AtomicU64,
+    pub corrupt_sources: AtomicU64,
 }
 
 /// What a download is told from outside.
@@ -240,6 +249,7 @@ impl Task {
                     }
                 }
                 Output::Ban { source } => {
+                    self.shared.counts.corrupt_sources.fetch_add(1, Ordering::Relaxed);
                     let name = self.name_of(&source);
                     tracing::warn!(content = %self.record.content.short(), source = %source, "a source sent wrong bytes and is not asked again");
                     self.trouble.note(format!("{name} sent wrong bytes and is not asked again"));
@@ -368,6 +378,7 @@ impl Task {
         match written.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             Ok(()) => {
                 self.unconfirmed += bytes;
+                self.shared.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.rate.add(bytes, Clock::now());
                 self.tell(Input::Verified { request, run });
             }
