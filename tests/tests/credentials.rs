@@ -5,7 +5,9 @@
 
 use skein_node::api::types::RoleSetting;
 use skein_proto::message::{Bond, Refusal};
-use skein_proto::{ContentId, FileMeta, FilePath, KeyPair, Kind, SignedCredential};
+use skein_proto::{
+    BoundedVec, ContentId, FileMeta, FilePath, KeyPair, Kind, SignedCredential, SupernodeEntry,
+};
 use skein_tests::intruder::Intruder;
 use skein_tests::{Network, Node, files, network};
 
@@ -113,6 +115,13 @@ async fn a_child_whose_credential_runs_out_is_not_found_any_more() {
     let key = alice.home().node_key().expect("she has a key");
     let short = Network::credential(&network.login_key(), "alice", key.node_id(), -MINUTE, 15);
     alice.home().set_credential(&short).expect("it can be stored");
+    let known = SupernodeEntry {
+        node: goose.id(),
+        addresses: BoundedVec::truncated([goose.address()]),
+        load_percent: 0,
+        seen: short.unverified().issued,
+    };
+    alice.home().set_supernodes(&[known]).expect("it can be stored");
     let alice = alice.up(&["--role", "ordinary"]).await;
     assert_eq!(alice.status().await.role_setting, RoleSetting::Ordinary);
     let folder = network.folder("music");
@@ -122,6 +131,10 @@ async fn a_child_whose_credential_runs_out_is_not_found_any_more() {
 
     network::until_time(short.unverified().expires.0).await;
     goose.search_until(&["tide"], |found| found.hits.is_empty()).await;
-    let status = alice.until("knows it", |status| !status.problems.is_empty()).await;
-    assert!(status.attachment.parent.is_none(), "{status:?}");
+    alice
+        .until("is sent away and knows why", |status| {
+            status.attachment.parent.is_none()
+                && status.problems.iter().any(|problem| problem.contains("expired"))
+        })
+        .await;
 }

@@ -11,8 +11,8 @@ use skein_tests::{Network, files};
 /// an unoptimised build.
 const LARGE_BYTES: usize = 384 * 1024 * 1024;
 
-/// What may be fetched again after a kill: what was on its way to the disk when it came.
-const MAY_BE_LOST: u64 = 32 * 1024 * 1024;
+/// What may be fetched again after a kill: what came since the download last made sure of the disk.
+const MAY_BE_LOST: u64 = 64 * 1024 * 1024;
 
 #[tokio::test]
 async fn a_file_is_fetched_whole_and_verified() {
@@ -100,14 +100,11 @@ async fn a_killed_downloader_goes_on_where_it_was() {
     let seen = follow(&mut get, |download| download.verified >= quarter).await;
     let bob = bob.kill();
     assert!(!get.ended().await.success(), "the command should tell that the daemon is gone");
-    assert_eq!(
-        std::fs::read_dir(&into).expect("a folder").count(),
-        0,
-        "nothing half-done is shown"
-    );
+    assert!(!into.join("large.bin").exists(), "what is half-done does not look like the file");
 
     let bob = bob.up(&["--role", "ordinary"]).await;
     let done = bob.get(content, &into).await;
+    assert!(done.resumed > 0, "{done:?}");
     assert!(done.resumed + MAY_BE_LOST >= seen.verified, "{done:?} after {seen:?}");
     assert_eq!(files::content_of(&done.path), content);
 }
