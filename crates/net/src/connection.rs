@@ -120,6 +120,12 @@ impl Connection {
         self.inner.quic.set_send_window(self.inner.wide_window.into());
     }
 
+    /// The half of [`Connection::widen_for_transfer`] that is for what this side sends. Whoever only
+    /// serves files widens no more than this, so that the peer cannot make it hold as much unread.
+    pub fn widen_for_sending(&self) {
+        self.inner.quic.set_send_window(self.inner.wide_window.into());
+    }
+
     /// Ends it at once: the peer is told why, all streams of both sides break off. What was sent
     /// and not yet acknowledged may be lost, see
     /// [`FrameSender::delivered`](crate::FrameSender::delivered).

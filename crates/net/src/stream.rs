@@ -54,17 +54,18 @@ impl Stream {
         }
     }
 
-    /// Sends one message and nothing after it, and waits for the one answer, at most `patience`
-    /// from one byte to the next. `None` means that the peer ended the stream without an answer.
+    /// Sends one message and nothing after it, and waits for the one answer. `patience` is how long
+    /// the peer may take to let the message through, and then to answer. `None` means that the peer
+    /// ended the stream without an answer.
     ///
     /// # Errors
-    /// See [`FrameSender::send`] and [`FrameReceiver::recv_within`].
+    /// See [`FrameSender::send_within`] and [`FrameReceiver::recv_within`].
     pub async fn request(
         &mut self,
         message: &Message,
         patience: Duration,
     ) -> Result<Option<Message>, StreamError> {
-        self.sender.send(message).await?;
+        self.sender.send_within(message, patience).await?;
         self.sender.finish().await?;
         self.receiver.recv_within(patience).await
     }
@@ -100,6 +101,22 @@ impl FrameSender {
         self.pending = Bytes::from(frame);
         self.connection.counters().messages_out.increment();
         self.flush_pending().await
+    }
+
+    /// As [`FrameSender::send`], but waits for at most `patience` while the peer lets nothing
+    /// through.
+    ///
+    /// # Errors
+    /// [`StreamError::Silent`] if the message is not on its way by then.
+    pub async fn send_within(
+        &mut self,
+        message: &Message,
+        patience: Duration,
+    ) -> Result<(), StreamError> {
+        match tokio::time::timeout(patience, self.send(message)).await {
+            Ok(result) => result,
+            Err(_) => Err(StreamError::Silent(patience)),
+        }
     }
 
     /// Sends bytes as they are, behind a message that announced them. A dropped future leaves them

@@ -187,3 +187,39 @@ async fn dropping_the_last_clone_of_an_endpoint_tells_its_peers() {
     drop(clone);
     assert_eq!(dialled.closed().await, ConnectionError::ClosedByPeer(CloseReason::Leaving));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_lets_nothing_through_is_not_waited_for_without_end() {
+    let network = Network::new(1);
+    let small = EndpointConfig::default().connection_window(64 * 1024);
+    let (alice, bob) = (on(&network, 1, Default::default()), on(&network, 2, small));
+    let (dialled, accepted) = connected(&alice, &bob).await;
+    // What nobody reads there fills all that may be under way.
+    let (mut near, _far) = stream_between(&dialled, &accepted).await;
+    let full = tokio::time::timeout(
+        Duration::from_secs(5),
+        near.sender.send_raw(Bytes::from(vec![0; 1024 * 1024])),
+    );
+    assert!(full.await.is_err());
+
+    let mut stream = dialled.open_stream().await.unwrap();
+    let patience = Duration::from_secs(3);
+    let asked = tokio::time::timeout(4 * patience, stream.request(&probe_reply(), patience)).await;
+    assert_eq!(asked, Ok(Err(StreamError::Silent(patience))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_only_serves_files_holds_no_more_unread_than_before() {
+    let network = Network::new(1);
+    let (alice, bob) = (on(&network, 1, Default::default()), on(&network, 2, Default::default()));
+    let (dialled, accepted) = connected(&alice, &bob).await;
+    let unread_after = async |widen: fn(&skein_net::Connection)| {
+        widen(&accepted);
+        let (mut near, _far) = stream_between(&dialled, &accepted).await;
+        let junk = near.sender.send_raw(Bytes::from(vec![0; 4 * 1024 * 1024]));
+        tokio::time::timeout(Duration::from_secs(5), junk).await.is_ok()
+    };
+    dialled.widen_for_transfer();
+    assert!(!unread_after(skein_net::Connection::widen_for_sending).await);
+    assert!(unread_after(skein_net::Connection::widen_for_transfer).await);
+}

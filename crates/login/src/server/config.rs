@@ -3,7 +3,7 @@
 use super::clock::Clock;
 use skein_proto::credential::DEFAULT_LIFETIME;
 use std::fmt;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -95,7 +95,7 @@ pub struct ConfigError {
 #[derive(Clone)]
 pub struct LoginConfig {
     pub(super) data_dir: PathBuf,
-    pub(super) listen: SocketAddr,
+    pub(super) listen: Option<SocketAddr>,
     pub(super) database_url: Option<String>,
     pub(super) key_file: Option<PathBuf>,
     pub(super) policy: Policy,
@@ -130,7 +130,7 @@ impl LoginConfig {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
-            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, Self::DEFAULT_PORT)),
+            listen: None,
             database_url: None,
             key_file: None,
             policy: Policy::Open,
@@ -143,10 +143,11 @@ impl LoginConfig {
         }
     }
 
-    /// The UDP address to listen on; port 0 takes a free one.
+    /// The UDP address to listen on; port 0 takes a free one. By default, the default port of all
+    /// addresses of the machine: those of IPv4 alone where it has no IPv6.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen = address;
+        self.listen = Some(address);
         self
     }
 
