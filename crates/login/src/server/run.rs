@@ -138,9 +138,8 @@ impl Server {
         // touched the first one's tables.
         let limit = usize::try_from(config.max_connections).unwrap_or(usize::MAX);
         let settings = EndpointConfig::default().max_incoming(limit).max_streams(4);
-        let endpoint = bind_at(config.listen, |address| {
-            Endpoint::bind(&key, address, settings.clone())
-        })?;
+        let endpoint =
+            bind_at(config.listen, |address| Endpoint::bind(&key, address, settings.clone()))?;
         let address = endpoint.local_addr().map_err(StartError::System)?;
         let store = config.open_store().await?;
         let service = Service::new(&config, key, store, Box::new(SocketDialBack))

@@ -16,7 +16,7 @@ use std::io;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// How long a source may take to answer a request, and to send the next byte after it has begun.
 /// A disk that has to spin up takes ten seconds.
@@ -147,7 +147,9 @@ async fn ask(
         ranges: BoundedVec::truncated(range),
         credential: asked.credential.clone(),
     };
-    let mut stream = connection.open_stream().await.map_err(StreamError::from)?;
+    let opening = timeout(PATIENCE, connection.open_stream()).await;
+    let mut stream =
+        opening.map_err(|_| StreamError::Silent(PATIENCE))?.map_err(StreamError::from)?;
     let reply = stream.request(&Message::FetchRequest(request), PATIENCE).await?;
     match reply {
         Some(Message::FetchReply(FetchReply::Sending { size, have })) => {

@@ -82,7 +82,8 @@ pub(super) fn inspect(record: &Record, journal: &Journal) -> Found {
 pub(super) fn finish(partial: &Partial, journal: &Journal, record: &mut Record) -> io::Result<()> {
     let runs = partial.sync()?;
     record.set_runs(&runs);
-    let mut part = partial.path.clone();
+    // An earlier try may have moved it already.
+    let mut part = record.part.clone().unwrap_or_else(|| partial.path.clone());
     for _ in 0..NAME_TRIES {
         let target = free_name(&record.dir, &record.name)?;
         // The name is on record before it is used: after a crash in between, the file is known.
@@ -109,9 +110,41 @@ pub(super) fn finish(partial: &Partial, journal: &Journal, record: &mut Record) 
 /// Copies a partial file to the folder that it goes to, on another disk.
 fn move_beside(part: &Path, record: &mut Record) -> io::Result<PathBuf> {
     let copy = create_part(&record.dir, &record.name)?;
-    std::fs::copy(part, &copy)?;
-    std::fs::File::open(&copy)?.sync_all()?;
+    let copied = std::fs::copy(part, &copy).and_then(|_| std::fs::File::open(&copy)?.sync_all());
+    if let Err(error) = copied {
+        // It is tried again with a file of its own; without this, each try on a full disk would
+        // leave one behind. Should it fail, there is nothing more to be done about it.
+        let _ = std::fs::remove_file(&copy);
+        return Err(error);
+    }
     std::fs::remove_file(part)?;
     record.part = Some(copy.clone());
     Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use skein_proto::ContentId;
+
+    #[test]
+    fn a_copy_that_fails_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut record = Record {
+            id: 1,
+            content: ContentId::from_bytes([1; 32]),
+            name: "a".to_owned(),
+            dir: dir.path().to_owned(),
+            stage: Stage::Active,
+            size: Some(5),
+            part: None,
+            target: None,
+            verified: Vec::new(),
+            sources: Vec::new(),
+        };
+        assert!(move_beside(&dir.path().join("gone"), &mut record).is_err());
+        assert_eq!(record.part, None);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 }

@@ -225,7 +225,7 @@ impl Uploader {
             Ok(slot) => slot,
             Err(busy) => return last_reply(sender, busy).await,
         };
-        connection.widen_for_transfer();
+        connection.widen_for_sending();
         let sent = self.send(request.content, &served, &wanted, sending, sender, &slot).await;
         drop(slot);
         match sent {
@@ -307,7 +307,7 @@ impl Uploader {
             // A panic in there has been reported by the runtime.
             Err(_) => return Err(Broken::File),
         };
-        if sender.send(&Message::FetchReply(sending)).await.is_err() {
+        if sender.send_within(&Message::FetchReply(sending), STALL).await.is_err() {
             return Err(Broken::Peer);
         }
         let chunks = chunks_of(wanted.iter());
@@ -352,7 +352,7 @@ impl Uploader {
 }
 
 async fn last_reply(sender: &mut FrameSender, reply: FetchReply) -> Result<(), StreamError> {
-    sender.send(&Message::FetchReply(reply)).await?;
+    sender.send_within(&Message::FetchReply(reply), STALL).await?;
     sender.finish().await
 }
 
