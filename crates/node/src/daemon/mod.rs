@@ -294,8 +294,8 @@ impl Daemon {
     /// Ends everything: peers are told, downloads are put on record, files are closed.
     pub async fn shutdown(mut self) {
         self.ended.cancel();
-        self.parts.transfers.stop().await;
-        if let Err(error) = self.driver.await {
+        let (driver, ()) = tokio::join!(self.driver, self.parts.transfers.stop());
+        if let Err(error) = driver {
             tracing::error!(%error, "the driver broke down");
         }
         self.tasks.shutdown().await;

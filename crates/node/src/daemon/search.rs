@@ -5,7 +5,7 @@ use crate::api::types::{ContentHit, SearchEvent, SearchReport, Source, StartSear
 use skein_proto::query::Coverage;
 use skein_proto::{Ask, BoundedString, ContentId, HitGroup, NodeId, Query};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 /// Contents that are enough, unless the user says otherwise.
@@ -51,33 +51,56 @@ pub(crate) fn query_of(search: StartSearch) -> Result<(Query, u16), SearchError>
     Ok((query, wanted))
 }
 
+/// Sources that are kept of one content: as many as a download takes in. Each new one is told with
+/// all those before it, so that without a limit a popular file would cost the square of its sources.
+const MAX_SOURCES: usize = 256;
+
 /// The hits of the last search, so that a user can name them by their numbers.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LastSearch(Arc<Mutex<Vec<ContentHit>>>);
+pub(crate) struct LastSearch(Arc<Mutex<Numbered>>);
+
+#[derive(Debug, Default)]
+struct Numbered {
+    /// Which search they are of.
+    search: u64,
+    /// By their numbers, which begin with 1.
+    hits: Vec<ContentHit>,
+}
 
 impl LastSearch {
-    fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    fn hits(&self) -> MutexGuard<'_, Numbered> {
+        // Each change is complete in itself, also when a thread panicked after it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, hit: &ContentHit) {
-        let mut hits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match hits.iter_mut().find(|known| known.number == hit.number) {
+    /// A search begins, and takes the place of the one before, which may go on elsewhere.
+    fn begin(&self) -> u64 {
+        let mut last = self.hits();
+        last.hits.clear();
+        last.search += 1;
+        last.search
+    }
+
+    /// Keeps a hit, if it is one of the last search.
+    fn put(&self, search: u64, hit: &ContentHit) {
+        let mut last = self.hits();
+        if last.search != search {
+            return;
+        }
+        match last.hits.iter_mut().find(|known| known.number == hit.number) {
             Some(known) => known.clone_from(hit),
-            None => hits.push(hit.clone()),
+            None => last.hits.push(hit.clone()),
         }
     }
 
     /// The hit with this number.
     pub(crate) fn by_number(&self, number: u32) -> Option<ContentHit> {
-        let hits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hits.iter().find(|hit| hit.number == number).cloned()
+        self.hits().hits.iter().find(|hit| hit.number == number).cloned()
     }
 
     /// The hit with this content.
     pub(crate) fn by_content(&self, content: &ContentId) -> Option<ContentHit> {
-        let hits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hits.iter().find(|hit| hit.content == *content).cloned()
+        self.hits().hits.iter().find(|hit| hit.content == *content).cloned()
     }
 }
 
@@ -85,6 +108,8 @@ impl LastSearch {
 pub(crate) struct Tally {
     updates: SearchUpdates,
     last: LastSearch,
+    /// Which one it is of those that took the place of the last one.
+    search: u64,
     started: Instant,
     first_hit_ms: Option<u64>,
     hits: HashMap<ContentId, ContentHit>,
@@ -96,9 +121,9 @@ pub(crate) struct Tally {
 impl Tally {
     /// Counts what comes of this search, which takes the place of the last one.
     pub(crate) fn new(updates: SearchUpdates, last: LastSearch) -> Self {
-        last.clear();
         Self {
             updates,
+            search: last.begin(),
             last,
             started: Instant::now(),
             first_hit_ms: None,
@@ -158,8 +183,11 @@ impl Tally {
                     continue;
                 }
                 self.sources.insert(source.node);
+                if hit.sources.len() >= MAX_SOURCES {
+                    continue;
+                }
                 hit.sources.push(source);
-                self.last.put(hit);
+                self.last.put(self.search, hit);
                 self.ready.push_back(SearchEvent::Hit(Box::new(hit.clone())));
             }
         }
@@ -216,6 +244,29 @@ mod tests {
         assert_eq!(search("a", Some(0)), Err(SearchError::Limit(0)));
         assert_eq!(search("a", Some(1_001)), Err(SearchError::Limit(1_001)));
         assert_eq!(search(&"ab ".repeat(100), None), Err(SearchError::TooLong(299)));
+    }
+
+    #[test]
+    fn a_search_that_goes_on_elsewhere_does_not_mix_into_the_last_one() {
+        let hit = |content| ContentHit {
+            number: 1,
+            content: ContentId::from_bytes([content; 32]),
+            name: "a".to_owned(),
+            path: "a/a".to_owned(),
+            size: 1,
+            kind: skein_proto::file::Kind::Other,
+            tags: Default::default(),
+            sources: Vec::new(),
+        };
+        let last = LastSearch::default();
+        let before = last.begin();
+        last.put(before, &hit(1));
+        let now = last.begin();
+        last.put(before, &hit(1));
+        assert_eq!(last.by_number(1), None);
+        last.put(now, &hit(2));
+        last.put(before, &hit(1));
+        assert_eq!(last.by_number(1), Some(hit(2)));
     }
 
     #[test]

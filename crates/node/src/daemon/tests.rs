@@ -16,7 +16,7 @@ use crate::api::types::{
 use crate::config::{ConfigBuilder, Settings};
 use futures_util::StreamExt;
 use skein_net::simnet::{LinkProfile, Network};
-use skein_net::{Connection, Stream};
+use skein_net::{Connection, ConnectionError, Stream};
 use skein_proto::message::{Attach, Bond, Hello, PartingReason, Probe, RoleSetting};
 use skein_proto::{
     BoundedString, BoundedVec, Credential, Filter, Message, Signed, SignedCredential, Ticket,
@@ -360,6 +360,24 @@ async fn a_peer_that_was_restarted_without_a_word_is_linked_again_at_once() {
     let started = std::time::Instant::now();
     let (_connection, _stream) = after.link(&node).await;
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_second_connection_of_a_linked_peer_is_closed_when_nobody_uses_it() {
+    let network = Network::new(8);
+    let node = supernode(&network).await;
+    let stranger = Stranger::new(&network, 5, KeyPair::from_seed(&[5; 32]));
+    let idle = stranger.endpoint.connect(node.id(), &[address(1)]).await.unwrap();
+    // The same node once more, as after dials that crossed.
+    let twin = Stranger::new(&network, 6, KeyPair::from_seed(&[5; 32]));
+    let (linked, mut stream) = twin.link(&node).await;
+    stream.sender.send(&Attach { bond: Bond::Active }.into()).await.unwrap();
+    node.until("a parent", |status| status.supernode.as_ref().unwrap().children == 1).await;
+
+    tokio::time::pause();
+    let closed = tokio::time::timeout(Duration::from_secs(600), idle.closed()).await;
+    assert_eq!(closed, Ok(ConnectionError::ClosedByPeer(CloseReason::Done)));
+    assert!(!linked.is_closed());
 }
 
 #[tokio::test]
