@@ -216,7 +216,7 @@ async fn parent_death(supernodes: [Node; SUPERNODES], nodes: &[Node]) -> Vec<Nod
     for orphan in &orphans {
         let status = wait(orphan, |status| {
             let ties = &status.attachment;
-            ties.parent.is_some_and(|parent| parent != dead) && ties.publish_pending == 0
+            ties.parent.is_some_and(|parent| parent != dead) && ties.last_recovery_ms.is_some()
         })
         .await;
         recoveries.push(status.attachment.last_recovery_ms.expect("it lost a parent"));

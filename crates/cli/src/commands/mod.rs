@@ -10,6 +10,7 @@ pub mod get;
 pub mod login_server;
 pub mod man;
 pub mod peers;
+pub mod scan;
 pub mod search;
 pub mod share;
 pub mod status;

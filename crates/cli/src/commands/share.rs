@@ -1,12 +1,13 @@
 //! `skein share`.
 
+use super::scan::{Scan, progress_of, scanned};
 use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::ui::format;
 use crate::ui::paint::Paint;
 use crate::ui::table::{Lean, Table};
 use clap::{Args, Subcommand};
-use skein_node::api::types::{ScanProgress, Share};
+use skein_node::api::types::Share;
 use std::path::{Path, PathBuf};
 
 /// Shares folders, or stops sharing them.
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 Examples:
   skein share add ~/Music                  share a folder and all in it
   skein share ls                           what is shared, and how far the scans are
+  skein share rescan                       look for changes now
   skein share rm ~/Music                   share it no longer")]
 pub enum ShareCommand {
     /// Share folders: all files in them, but for hidden ones
@@ -23,6 +25,8 @@ pub enum ShareCommand {
     Rm(RemoveArgs),
     /// List what is shared
     Ls(ListArgs),
+    /// Scan shared folders now; changes are noticed without it where folders can be watched
+    Rescan(RescanArgs),
 }
 
 /// Shares folders.
@@ -56,6 +60,18 @@ Examples:
   skein share ls --json | jq -r .path      one JSON value for each folder")]
 pub struct ListArgs {}
 
+/// Scans shared folders now.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skein share rescan                       all shared folders
+  skein share rescan /mnt/nas/films        one, on a drive that cannot be watched")]
+pub struct RescanArgs {
+    /// The folders, as they were added [default: all]
+    #[arg(value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+}
+
 /// Does one of them.
 ///
 /// # Errors
@@ -65,6 +81,7 @@ pub fn run(context: &Context, command: ShareCommand) -> Result<(), Failure> {
         ShareCommand::Add(args) => add(context, &args.dirs),
         ShareCommand::Rm(args) => remove(context, &args.dirs),
         ShareCommand::Ls(_) => list(context),
+        ShareCommand::Rescan(args) => rescan(context, &args.dirs),
     }
 }
 
@@ -73,18 +90,20 @@ fn add(context: &Context, dirs: &[PathBuf]) -> Result<(), Failure> {
     let dirs = dirs.iter().map(|dir| existing_dir(dir)).collect::<Result<Vec<_>, _>>()?;
     context::block_on(async {
         let client = context.client()?;
+        let mut scan = Scan::follow(context, &client).await?;
         for dir in dirs {
             let share = client.add_share(dir).await?;
             context.ui.result(&share, |share, paint| {
                 format!(
-                    "{} {} is shared as {:?}; `skein share ls` shows how far the scan is.",
+                    "{} {} is shared as {:?}.",
                     paint.good("✓"),
                     share.path.display(),
                     share.name
                 )
             })?;
+            scan.expect(&share);
         }
-        Ok(())
+        scan.to_the_end().await
     })
 }
 
@@ -98,6 +117,27 @@ fn remove(context: &Context, dirs: &[PathBuf]) -> Result<(), Failure> {
             context.ui.result(&value, |_, paint| {
                 format!("{} {} is no longer shared.", paint.good("✓"), path.display())
             })?;
+        }
+        Ok(())
+    })
+}
+
+fn rescan(context: &Context, dirs: &[PathBuf]) -> Result<(), Failure> {
+    context::block_on(async {
+        let client = context.client()?;
+        let paths = if dirs.is_empty() {
+            client.shares().await?.into_iter().map(|share| share.path).collect()
+        } else {
+            dirs.iter().map(|dir| known_dir(dir)).collect::<Result<Vec<_>, _>>()?
+        };
+        for path in paths {
+            let mut scan = Scan::follow(context, &client).await?;
+            let share = scan.during(client.rescan_share(path)).await??;
+            scan.expect(&share);
+            scan.to_the_end().await?;
+            if share.scan.is_none() {
+                context.ui.result(&share, |share, paint| scanned(share, paint))?;
+            }
         }
         Ok(())
     })
@@ -154,7 +194,7 @@ fn render(shares: &[Share], paint: Paint) -> String {
             share.name.clone(),
             format::thousands(share.files),
             format::bytes(share.bytes),
-            share.scan.as_ref().map_or_else(|| "up to date".to_owned(), progress),
+            share.scan.as_ref().map_or_else(|| "up to date".to_owned(), progress_of),
             share.path.display().to_string(),
         ]);
     }
@@ -175,17 +215,11 @@ fn render(shares: &[Share], paint: Paint) -> String {
     text
 }
 
-fn progress(scan: &ScanProgress) -> String {
-    if !scan.walked {
-        return format!("{} seen", format::count(scan.files_seen, "file", "files"));
-    }
-    format!("{} of {} hashed", format::bytes(scan.bytes_hashed), format::bytes(scan.bytes_to_hash))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use skein_node::api::types::ScanProgress;
 
     fn share() -> Share {
         Share {

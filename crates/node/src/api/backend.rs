@@ -2,7 +2,7 @@
 
 use super::types::{
     AddShare, ApiError, DaemonEvent, Download, Identity, LoginAccount, Peer, RegisterAccount,
-    RemoveShare, SearchEvent, Share, StartDownload, StartSearch, Status,
+    RemoveShare, RescanShare, SearchEvent, Share, StartDownload, StartSearch, Status,
 };
 use futures_util::stream::BoxStream;
 use std::future::Future;
@@ -30,6 +30,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Shares a folder no longer.
     fn remove_share(&self, share: RemoveShare)
     -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Scans a shared folder now.
+    fn rescan_share(
+        &self,
+        share: RescanShare,
+    ) -> impl Future<Output = Result<Share, ApiError>> + Send;
 
     /// What happens in the daemon from now on.
     fn events(&self) -> EventStream<DaemonEvent>;

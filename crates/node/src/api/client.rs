@@ -4,7 +4,8 @@ use super::announce::Announcement;
 use super::token::ApiToken;
 use super::types::{
     AddShare, ApiError, DaemonEvent, Download, ErrorCode, Identity, LoginAccount, Peer,
-    RegisterAccount, RemoveShare, SearchEvent, Share, StartDownload, StartSearch, Status,
+    RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share, StartDownload, StartSearch,
+    Status,
 };
 use crate::home::{Home, HomeError};
 use eventsource_stream::Eventsource;
@@ -189,6 +190,16 @@ impl ApiClient {
     pub async fn remove_share(&self, path: impl Into<PathBuf>) -> Result<(), ClientError> {
         let share = RemoveShare { path: path.into() };
         self.call(self.request(Method::DELETE, "/v1/shares").json(&share)).await.map(drop)
+    }
+
+    /// Scans a shared folder now. The answer comes when the scan is over, or after some seconds
+    /// while it still runs.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rescan_share(&self, path: impl Into<PathBuf>) -> Result<Share, ClientError> {
+        let share = RescanShare { path: path.into() };
+        self.send(Method::POST, "/v1/shares/rescan", &share).await
     }
 
     /// What happens in the daemon from now on.

@@ -6,7 +6,7 @@ use super::server::{Api, MAX_STREAMS};
 use super::stream;
 use super::types::{
     AddShare, ApiError, Download, ErrorCode, Identity, LoginAccount, Peer, RegisterAccount,
-    RemoveShare, Share, StartDownload, StartSearch, Status,
+    RemoveShare, RescanShare, Share, StartDownload, StartSearch, Status,
 };
 use crate::metrics;
 use axum::extract::rejection::PathRejection;
@@ -28,6 +28,7 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/v1/status", get(status))
         .route("/v1/shutdown", post(shutdown))
         .route("/v1/shares", get(shares).post(add_share).delete(remove_share))
+        .route("/v1/shares/rescan", post(rescan_share))
         .route("/v1/events", get(events))
         .route("/v1/searches", post(search))
         .route("/v1/downloads", get(downloads).post(start_download))
@@ -82,6 +83,13 @@ async fn remove_share<B: Backend>(
 ) -> Result<StatusCode, Failure> {
     api.backend.remove_share(share).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn rescan_share<B: Backend>(
+    State(api): Shared<B>,
+    Body(share): Body<RescanShare>,
+) -> Answer<Share> {
+    Ok(Json(api.backend.rescan_share(share).await?))
 }
 
 async fn events<B: Backend>(State(api): Shared<B>) -> Result<Response, Failure> {

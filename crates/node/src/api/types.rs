@@ -7,6 +7,7 @@
 //! | `GET /v1/shares` | a list of [`Share`] |
 //! | `POST /v1/shares` with [`AddShare`] | [`Share`] |
 //! | `DELETE /v1/shares` with [`RemoveShare`] | 204 |
+//! | `POST /v1/shares/rescan` with [`RescanShare`] | [`Share`], once the scan is over, or still scanning after some seconds |
 //! | `GET /v1/events` | a stream of [`DaemonEvent`] |
 //! | `POST /v1/searches` with [`StartSearch`] | a stream of [`SearchEvent`]; hanging up cancels |
 //! | `POST /v1/downloads` with [`StartDownload`] | [`Download`] |
@@ -216,6 +217,13 @@ pub struct AddShare {
 /// Shares a folder no longer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveShare {
+    /// The path that was added.
+    pub path: PathBuf,
+}
+
+/// Scans a shared folder now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RescanShare {
     /// The path that was added.
     pub path: PathBuf,
 }

@@ -7,8 +7,8 @@ use crate::account::AccountError;
 use crate::api::backend::{Backend, EventStream};
 use crate::api::types::{
     AddShare, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode, Identity,
-    LoginAccount, Peer, RegisterAccount, Relation, RemoveShare, SearchEvent, Share, StartDownload,
-    StartSearch, Status, SupernodeStatus,
+    LoginAccount, Peer, RegisterAccount, Relation, RemoveShare, RescanShare, SearchEvent, Share,
+    StartDownload, StartSearch, Status, SupernodeStatus,
 };
 use crate::home::HomeError;
 use crate::library::LibraryError;
@@ -21,6 +21,9 @@ use skein_proto::{ContentId, QueryId, Role, Ticket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
+
+/// How long a caller is kept waiting for a scan; the events tell how it goes on.
+const RESCAN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The daemon as the local API sees it.
 pub(super) struct NodeBackend(pub(super) Arc<Shared>);
@@ -44,6 +47,17 @@ impl Backend for NodeBackend {
 
     async fn remove_share(&self, share: RemoveShare) -> Result<(), ApiError> {
         Ok(self.0.library.remove_share(&share.path).await?)
+    }
+
+    async fn rescan_share(&self, share: RescanShare) -> Result<Share, ApiError> {
+        let library = &self.0.library;
+        // The scan goes on when nobody waits for it any more.
+        if let Ok(done) = tokio::time::timeout(RESCAN_PATIENCE, library.rescan(&share.path)).await {
+            done?;
+        }
+        let path = tokio::fs::canonicalize(&share.path).await.unwrap_or(share.path);
+        let found = library.shares().into_iter().find(|known| known.path == path);
+        Ok(found.ok_or(LibraryError::NotShared(path))?)
     }
 
     fn events(&self) -> EventStream<DaemonEvent> {
@@ -124,10 +138,12 @@ impl Shared {
         let ties = &snapshot.parent;
         let parent =
             ties.parent.and_then(|node| snapshot.peers.iter().find(|peer| peer.node == node));
-        let pending = if ties.complete {
-            0
-        } else {
-            ties.pending.max(library.files.saturating_sub(ties.published))
+        let unpublished = ties.pending.max(library.files.saturating_sub(ties.published));
+        let pending = match (ties.complete, ties.parent) {
+            (true, _) => 0,
+            // What is known to be missing may be nothing while the last word is under way.
+            (false, Some(_)) => unpublished.max(1),
+            (false, None) => unpublished,
         };
         let attachment = Attachment {
             parent: ties.parent,

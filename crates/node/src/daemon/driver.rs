@@ -434,7 +434,7 @@ impl Task {
             loop {
                 match library.files_after(after, limit).await {
                     Ok(files) => {
-                        let last = files.is_empty();
+                        let last = files.len() < limit;
                         driver.input(Input::Files { page, files, last }).await;
                         return;
                     }

@@ -177,6 +177,11 @@ impl Backend for Fake {
         self.hear(format!("remove {}", wanted.path.display()), ())
     }
 
+    async fn rescan_share(&self, wanted: RescanShare) -> Result<Share, ApiError> {
+        let path = wanted.path.display().to_string();
+        self.hear(format!("rescan {path}"), share(&path))
+    }
+
     fn events(&self) -> EventStream<DaemonEvent> {
         let _ = self.hear("events".into(), ());
         let first = DaemonEvent::Attached { parent: node() };

@@ -124,6 +124,7 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
     assert_eq!(client.status().await.unwrap(), fake::status());
     assert_eq!(client.shares().await.unwrap(), [fake::share("/music")]);
     assert_eq!(client.add_share("/films").await.unwrap(), fake::share("/films"));
+    assert_eq!(client.rescan_share("/films").await.unwrap(), fake::share("/films"));
     client.remove_share("/films").await.unwrap();
     let event = client.events().await.unwrap().next().await.unwrap().unwrap();
     assert_eq!(event, DaemonEvent::Attached { parent: fake::node() });
