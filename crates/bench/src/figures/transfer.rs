@@ -25,15 +25,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The most CPU that a download may take, of the sum of its unavoidable parts.
-const BAR: f64 = 1.5;
+/// The most CPU that a download may take, of the sum of its unavoidable parts: a quarter for
+/// choosing pieces, checking the tree, waking tasks and keeping a journal.
+const BAR: f64 = 1.25;
 
 /// The figure.
 pub const FIGURE: Figure = Figure {
     name: "transfer",
     what: "CPU of both ends for a gigabyte downloaded over loopback, verified and written, against \
            a raw quinn stream, BLAKE3 on both sides and a file copy of the same bytes",
-    bar: "<= 1.5 x the sum of those parts",
+    bar: "<= 1.25 x the sum of those parts",
     measure: |run| measure(run).boxed(),
 };
 
@@ -82,7 +83,10 @@ async fn measure(run: &Run) -> Result<Outcome> {
     network.end().await;
     let per_gigabyte = |what: fn(&Round) -> f64| median(rounds.iter().map(what)) / gigabytes;
     let (ours, quinn) = (per_gigabyte(|it| it.ours.cpu), per_gigabyte(|it| it.quinn.cpu));
-    let (hash, copy) = (per_gigabyte(|it| it.hash.cpu), per_gigabyte(|it| it.copy.cpu));
+    let hash = per_gigabyte(|it| it.hash.cpu);
+    // What a copy costs depends on the state of the file system more than on anything here: to
+    // take the lowest does not flatter us.
+    let copy = rounds.iter().map(|it| it.copy.cpu).fold(f64::INFINITY, f64::min) / gigabytes;
     // Both sides hash: the sender, so that nothing wrong is sent; the receiver, so that nothing
     // wrong is believed.
     let reference = quinn + 2.0 * hash + copy;
