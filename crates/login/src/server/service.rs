@@ -366,6 +366,8 @@ impl Service {
             self.forget_candidates().await;
             return Ok(LoginReply::Reported { reachable: false });
         }
+        // It may have been revoked during the dial, which takes seconds, and must not come back.
+        self.check_record(peer).await?;
         let seen = self.clock.unix();
         let load_percent = load.percent();
         self.store

@@ -1,15 +1,18 @@
 //! What the service answers, on either database.
 
 use crate::fixture::{
-    Database, Fixture, ManualClock, credential, key, log_in, login_key, name, node, on_both_stores,
-    password, refusal, register,
+    Database, Fixture, ManualClock, NOW, credential, key, log_in, login_key, name, node,
+    on_both_stores, password, refusal, register,
 };
-use skein_login::server::{Policy, Rate, RateLimits};
+use skein_login::server::{DialBack, LoginConfig, Policy, Rate, RateLimits, Service, Store};
 use skein_login::{REPORT_EXPIRY, REPORT_INTERVAL};
 use skein_proto::login::{LoginRefusal, LoginReply, LoginRequest};
 use skein_proto::supernode::Load;
 use skein_proto::{BoundedVec, CredentialError, KeyPair, NodeId, SupernodeList};
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -29,6 +32,7 @@ on_both_stores! {
     a_supernode_that_reports_is_listed_until_it_misses_two_reports,
     a_supernode_that_cannot_be_reached_is_not_listed,
     a_report_needs_a_valid_credential_on_record,
+    a_node_that_is_revoked_while_it_is_dialled_back_is_not_listed,
     instances_that_share_a_store_list_the_same_supernodes,
     the_first_willing_and_reachable_node_of_an_empty_network_is_invited,
     an_invitation_that_nobody_follows_goes_to_the_next,
@@ -283,6 +287,34 @@ async fn instances_that_share_a_store_list_the_same_supernodes(database: &Databa
     other.ask(&key(1), report(0)).await;
     assert_eq!(list(&one, &key(2)).await.entries, list(&other, &key(2)).await.entries);
     assert_eq!(list(&one, &key(2)).await.entries.len(), 1);
+}
+
+/// Reaches every node, but not before it is revoked.
+struct RevokedMeanwhile(Store);
+
+impl DialBack for RevokedMeanwhile {
+    fn dial(
+        &self,
+        node: NodeId,
+        addresses: Vec<SocketAddr>,
+    ) -> Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send + '_>> {
+        Box::pin(async move {
+            self.0.revoke(&name("alice"), node, 16, NOW).await.expect("revoked");
+            addresses
+        })
+    }
+}
+
+async fn a_node_that_is_revoked_while_it_is_dialled_back_is_not_listed(database: &Database) {
+    let mut fixture = Fixture::new(database).await;
+    fixture.register(&key(1), "alice").await;
+    let config = LoginConfig::new("unused").clock(fixture.clock.clock());
+    let dialer = Box::new(RevokedMeanwhile(database.open().await));
+    let service = Service::new(&config, login_key(), database.open().await, dialer);
+    fixture.service = Arc::new(service.expect("a service"));
+    let reply = fixture.ask(&key(1), report(0)).await;
+    assert_eq!(refusal(reply), LoginRefusal::NodeRevoked);
+    assert!(list(&fixture, &key(2)).await.entries.is_empty());
 }
 
 async fn the_first_willing_and_reachable_node_of_an_empty_network_is_invited(database: &Database) {
