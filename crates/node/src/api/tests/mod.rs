@@ -99,7 +99,7 @@ fn password() -> Password {
     Password::new("correct horse").unwrap()
 }
 
-const CALLS: [(Method, &str); 15] = [
+const CALLS: [(Method, &str); 16] = [
     (Method::GET, "/v1/status"),
     (Method::POST, "/v1/shutdown"),
     (Method::GET, "/v1/shares"),
