@@ -53,7 +53,15 @@ pub(super) enum FromPeer {
     /// A link has something to tell.
     Link { peer: NodeId, generation: u64, event: LinkEvent },
     /// A peer has opened a control stream and greeted.
-    Greeted { connection: Connection, stream: Stream, hello: Hello },
+    Greeted(Box<Greeted>),
+}
+
+/// A control stream that a peer has opened, with the greeting that came on it.
+#[derive(Debug)]
+pub(super) struct Greeted {
+    connection: Connection,
+    stream: Stream,
+    hello: Hello,
 }
 
 /// What comes of a search.
@@ -95,7 +103,8 @@ pub(crate) enum LoginWish {
 pub(crate) struct Driver {
     orders: mpsc::Sender<Order>,
     from_peers: mpsc::Sender<FromPeer>,
-    /// Where searches are cancelled when their stream is dropped, without waiting.
+    /// Where searches are cancelled when their stream is dropped, without waiting. It needs no
+    /// limit: each search is cancelled once at most, and searches have to wait for their turn.
     cancels: mpsc::UnboundedSender<QueryId>,
 }
 
@@ -139,7 +148,8 @@ impl Driver {
 
     /// A peer has opened a control stream and greeted.
     pub(crate) async fn inbound(&self, connection: Connection, stream: Stream, hello: Hello) {
-        if self.from_peers.send(FromPeer::Greeted { connection, stream, hello }).await.is_err() {
+        let greeted = Box::new(Greeted { connection, stream, hello });
+        if self.from_peers.send(FromPeer::Greeted(greeted)).await.is_err() {
             tracing::debug!("the driver has ended; a greeting is dropped");
         }
     }
@@ -280,7 +290,7 @@ impl Task {
         self.parts.endpoint.node_id() < *peer
     }
 
-    fn on_inbound(&mut self, connection: Connection, stream: Stream, hello: Hello) {
+    fn on_inbound(&mut self, Greeted { connection, stream, hello }: Greeted) {
         let peer = connection.peer();
         let crossed = self
             .links
@@ -326,9 +336,7 @@ impl Task {
             FromPeer::Link { peer, generation, event } => {
                 self.on_link_event(peer, generation, event);
             }
-            FromPeer::Greeted { connection, stream, hello } => {
-                self.on_inbound(connection, stream, hello);
-            }
+            FromPeer::Greeted(greeted) => self.on_inbound(*greeted),
         }
     }
 
