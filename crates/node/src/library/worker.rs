@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::scan::{Report, Scan, ScanError, Scope};
-use super::share::ShareEntry;
+use super::share::{EXAMPLES, ShareEntry};
 use super::stats::Counters;
 use super::store::StoreError;
 use super::touched::Work;
@@ -188,6 +188,17 @@ impl Worker {
                 None => config.unwatched_rescan().min(config.rescan()),
             };
             self.next_whole = Instant::now() + period;
+        } else {
+            // A folder was looked at again: what could not be read in it counts once. What can be
+            // read by now is found out by the next scan of the whole share.
+            for line in report.examples {
+                if !state.examples.contains(&line) {
+                    state.unreadable += 1;
+                    if state.examples.len() < EXAMPLES {
+                        state.examples.push(line);
+                    }
+                }
+            }
         }
         Ok(())
     }
