@@ -17,8 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Sources that are worth looking for: a download uses fewer at once.
-const SOURCES_WANTED: u16 = 1;
+/// Different contents that are enough: one more than can be found, or else the search would be over
+/// with the first source, and nobody but this node's parent would be asked.
+const CONTENTS_WANTED: u16 = 2;
 
 /// How long a search for sources may take; the overlay ends its searches earlier.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,7 +35,7 @@ impl OverlaySearch {
     pub(super) async fn offers(&self, content: ContentId) -> (Option<String>, Vec<Source>) {
         let query = Query { ask: Ask::Content(content), filter: Filter::default() };
         let id = QueryId::from_bytes(rand::rng().random());
-        let mut updates = self.driver.search(id, query, SOURCES_WANTED).await;
+        let mut updates = self.driver.search(id, query, CONTENTS_WANTED).await;
         let mut name = None;
         let mut sources: Vec<Source> = Vec::new();
         let collect = async {

@@ -19,8 +19,8 @@ use skein_net::simnet::{LinkProfile, Network};
 use skein_net::{Connection, ConnectionError, Stream};
 use skein_proto::message::{Attach, Bond, Hello, PartingReason, Probe, RoleSetting};
 use skein_proto::{
-    BoundedString, BoundedVec, Credential, Filter, Message, Signed, SignedCredential, Ticket,
-    UnixTime, Username,
+    BoundedString, BoundedVec, ContentId, Credential, Filter, Message, Signed, SignedCredential,
+    Ticket, UnixTime, Username,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -234,6 +234,22 @@ async fn what_a_child_of_another_supernode_shares_is_found_and_fetched() {
     for node in [alice, bob, one, two] {
         node.daemon.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn a_download_hears_of_sources_beyond_those_of_its_own_parent() {
+    let network = Network::new(9);
+    let (one, two) = two_supernodes(&network).await;
+    let alice = child(&network, 3, &one).await;
+    let bob = child(&network, 4, &two).await;
+    let carol = child(&network, 5, &one).await;
+    alice.share("blue danube.ogg", b"la la la").await;
+    bob.share("an der blauen donau.ogg", b"la la la").await;
+
+    let content = ContentId::from_bytes(*blake3::hash(b"la la la").as_bytes());
+    let (_, sources) = carol.daemon.parts.finder.offers(content).await;
+    let nodes: Vec<NodeId> = sources.iter().map(|source| source.node).collect();
+    assert!(nodes.contains(&alice.id()) && nodes.contains(&bob.id()), "{sources:?}");
 }
 
 #[tokio::test]
