@@ -137,6 +137,9 @@ pub struct Transfers {
 struct Inner {
     shared: Arc<Shared>,
     uploader: Uploader,
+    /// Held while a download begins or goes on, one at a time, over all that is written for it:
+    /// the state itself is never held while a disk works, since whoever asks for it would wait.
+    beginning: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -185,7 +188,8 @@ impl Transfers {
             order: parts.config.order,
             counts: Counts::default(),
         });
-        let inner = Inner { shared, uploader, state: Mutex::default() };
+        let (beginning, state) = (Mutex::default(), Mutex::default());
+        let inner = Inner { shared, uploader, beginning, state };
         let transfers = Self { inner: Arc::new(inner) };
         {
             let mut state = transfers.lock();
@@ -228,17 +232,24 @@ impl Transfers {
         sources: Vec<Source>,
         dir: PathBuf,
     ) -> Result<u64, TransferError> {
-        let mut state = self.lock();
-        if let Some(id) = state.by_content.get(&content).copied() {
-            match self.go_on(&mut state, id, &sources, &dir)? {
+        // The unit in it cannot be left half-changed.
+        let _beginning = self.inner.beginning.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.lock().by_content.get(&content).copied();
+        if let Some(id) = known {
+            match self.go_on(id, &sources, &dir)? {
                 Some(id) => return Ok(id),
                 // It was complete once, and its file is gone.
-                None => self.forget(&mut state, id),
+                None => self.forget(id),
             }
         }
-        state.next_id += 1;
+        let id = {
+            let mut state = self.lock();
+            self.check_running(&state)?;
+            state.next_id += 1;
+            state.next_id
+        };
         let mut record = Record {
-            id: state.next_id,
+            id,
             content,
             name,
             dir,
@@ -250,10 +261,8 @@ impl Transfers {
             sources: Vec::new(),
         };
         record.set_sources(&sources);
-        self.check_running(&state)?;
         self.inner.shared.journal.save(&record).map_err(TransferError::Journal)?;
-        let id = record.id;
-        self.spawn(&mut state, record, sources);
+        self.spawn(&mut self.lock(), record, sources);
         Ok(id)
     }
 
@@ -355,27 +364,25 @@ impl Transfers {
     }
 
     /// Goes on with a known download; `None` if it has to begin anew.
-    fn go_on(
-        &self,
-        state: &mut State,
-        id: u64,
-        sources: &[Source],
-        dir: &Path,
-    ) -> Result<Option<u64>, TransferError> {
-        let Some(entry) = state.entries.get(&id) else { return Ok(None) };
-        let shown = entry.view.borrow().clone();
-        if !shown.state.is_final() {
-            if let Some(commands) = &entry.commands {
-                let _ = commands.try_send(Command::AddSources(sources.to_vec()));
+    fn go_on(&self, id: u64, sources: &[Source], dir: &Path) -> Result<Option<u64>, TransferError> {
+        let shown = {
+            let state = self.lock();
+            let Some(entry) = state.entries.get(&id) else { return Ok(None) };
+            let shown = entry.view.borrow().clone();
+            if !shown.state.is_final() {
+                if let Some(commands) = &entry.commands {
+                    let _ = commands.try_send(Command::AddSources(sources.to_vec()));
+                }
+                return Ok(Some(id));
             }
-            return Ok(Some(id));
-        }
+            shown
+        };
         if shown.state == DownloadState::Done {
             let length = shown.path.metadata().ok().map(|meta| meta.len());
             return Ok((length.is_some() && length == shown.size).then_some(id));
         }
         let Ok(mut record) = self.inner.shared.journal.get(&shown.content) else { return Ok(None) };
-        self.check_running(state)?;
+        self.check_running(&self.lock())?;
         record.stage = Stage::Active;
         record.dir = dir.to_owned();
         record.target = None;
@@ -383,13 +390,20 @@ impl Transfers {
             record.begin_anew();
         }
         self.inner.shared.journal.save(&record).map_err(TransferError::Journal)?;
-        self.spawn(state, record, sources.to_vec());
+        self.spawn(&mut self.lock(), record, sources.to_vec());
         Ok(Some(id))
     }
 
-    fn forget(&self, state: &mut State, id: u64) {
-        if let Some(entry) = state.entries.remove(&id) {
-            state.by_content.remove(&entry.content);
+    fn forget(&self, id: u64) {
+        let forgotten = {
+            let mut state = self.lock();
+            let forgotten = state.entries.remove(&id);
+            if let Some(entry) = &forgotten {
+                state.by_content.remove(&entry.content);
+            }
+            forgotten
+        };
+        if let Some(entry) = forgotten {
             self.inner.shared.journal.forget(&entry.content);
         }
     }
