@@ -20,12 +20,22 @@ impl TokenBucket {
         Self { per_second, burst: burst * TOKEN, level: burst * TOKEN, filled: now }
     }
 
-    /// Takes one token if there is one.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    fn fill(&mut self, now: Instant) {
         let micros = now.as_micros().saturating_sub(self.filled.as_micros());
         self.filled = self.filled.max(now);
         let gained = micros.saturating_mul(self.per_second);
         self.level = self.level.saturating_add(gained).min(self.burst);
+    }
+
+    /// Whether nothing was taken for so long that it is as new.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.level == self.burst
+    }
+
+    /// Takes one token if there is one.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        self.fill(now);
         let granted = self.level >= TOKEN;
         if granted {
             self.level -= TOKEN;

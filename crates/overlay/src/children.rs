@@ -1,22 +1,18 @@
 //! A supernode's children: whom it takes, and what it indexes for them.
 
-use crate::bucket::TokenBucket;
+use crate::budget::Ask;
 use crate::core::Core;
 use crate::io::Now;
 use skein_index::Index;
+use skein_index::text::ParsedQuery;
 use skein_proto::message::{
     Attach, AttachReply, Bond, Detach, PartingReason, Publish, PublishAck, Refusal,
 };
 use skein_proto::supernode::Load;
 use skein_proto::{
-    BoundedVec, FileMeta, HitGroup, Instant, NodeId, Owner, Query, Role, UnixTime, Username,
+    BoundedVec, FileMeta, HitGroup, Instant, NodeId, Owner, Role, UnixTime, Username,
 };
 use std::collections::HashMap;
-
-/// Searches that a child may start: a person types a few a minute, a wish list runs some dozens
-/// at once.
-const SEARCHES_PER_SECOND: u64 = 5;
-const SEARCH_BURST: u64 = 40;
 
 /// Standby bonds for each child that a supernode takes: they cost a connection and nothing else.
 const STANDBYS_PER_CHILD: u32 = 2;
@@ -30,7 +26,6 @@ struct Child {
     bond: Bond,
     next_sequence: u64,
     over_quota: u64,
-    searches: TokenBucket,
 }
 
 /// A supernode's children and the index over their metadata.
@@ -75,11 +70,18 @@ impl Children {
     }
 
     pub(crate) fn on_attach(&mut self, core: &mut Core, peer: NodeId, attach: Attach, now: Now) {
+        if !core.budgets.take(&peer, Ask::Request, now.instant) {
+            core.counters.requests_over_budget += 1;
+            let outcome = Err(Refusal::TooFast);
+            core.send(peer, AttachReply { outcome, others: BoundedVec::default() });
+            return;
+        }
         let outcome = self.take(core, peer, attach.bond, now);
         match outcome {
             Ok(_) => core.counters.children_taken += 1,
             Err(Refusal::NoCredential) => core.counters.children_refused_credential += 1,
-            Err(_) => core.counters.children_refused_full += 1,
+            Err(Refusal::Full) => core.counters.children_refused_full += 1,
+            Err(_) => {}
         }
         let others = BoundedVec::truncated(core.others(32, &peer));
         core.send(peer, AttachReply { outcome, others });
@@ -100,8 +102,8 @@ impl Children {
                 u64::from(self.actives) < emergency
             }
             (Bond::Active, None) => self.actives < core.config.max_children,
-            (Bond::Standby, Some(_)) => true,
-            (Bond::Standby, None) => {
+            (Bond::Standby, Some(Bond::Standby)) => true,
+            (Bond::Standby, _) => {
                 self.standbys() < core.config.max_children.saturating_mul(STANDBYS_PER_CHILD)
             }
         };
@@ -113,8 +115,7 @@ impl Children {
             self.actives += 1;
             self.index.set_owner(peer, name);
         }
-        let searches = TokenBucket::new(SEARCHES_PER_SECOND, SEARCH_BURST, now.instant);
-        self.children.insert(peer, Child { bond, next_sequence: 1, over_quota: 0, searches });
+        self.children.insert(peer, Child { bond, next_sequence: 1, over_quota: 0 });
         Ok(bond)
     }
 
@@ -156,17 +157,23 @@ impl Children {
         }
     }
 
-    pub(crate) fn on_publish(&mut self, core: &mut Core, peer: NodeId, publish: Publish) {
+    /// A child that has shown another credential may have another name by now.
+    pub(crate) fn rename(&mut self, peer: NodeId, name: &Username) {
+        if self.bond(&peer) == Some(Bond::Active) {
+            self.index.set_owner(peer, name);
+        }
+    }
+
+    /// Takes in what a child publishes. Answers whether that was by the rules.
+    #[must_use]
+    pub(crate) fn on_publish(&mut self, core: &mut Core, peer: NodeId, publish: Publish) -> bool {
         let Some(child) = self.children.get_mut(&peer).filter(|child| child.bond == Bond::Active)
         else {
             // It may have been sent before this node's word reached it that the bond is over.
-            return;
+            return true;
         };
         if publish.sequence != child.next_sequence {
-            core.counters.links_misbehaved += 1;
-            self.remove(&peer);
-            core.hang_up(peer, PartingReason::Misbehaved);
-            return;
+            return false;
         }
         child.next_sequence += 1;
         if publish.reset {
@@ -184,31 +191,34 @@ impl Children {
             over_quota: child.over_quota,
         };
         core.send(peer, ack);
+        true
     }
 
     /// Indexes what this node itself shares.
-    pub(crate) fn publish_own(&mut self, core: &Core, name: &Username, files: Vec<FileMeta>) {
+    pub(crate) fn publish_own(&mut self, core: &mut Core, name: &Username, files: Vec<FileMeta>) {
         self.index.set_owner(core.me, name);
-        self.index.publish(&core.me, files);
+        let outcome = self.index.publish(&core.me, files);
+        core.counters.records_taken += outcome.accepted;
+        core.counters.records_over_quota += outcome.over_quota;
     }
 
     /// Whether this child may search now; `None` if it is none.
-    pub(crate) fn may_search(&mut self, peer: &NodeId, now: Instant) -> Option<bool> {
-        let child = self.children.get_mut(peer)?;
-        (child.bond == Bond::Active).then(|| child.searches.take(now))
+    pub(crate) fn may_search(&self, core: &mut Core, peer: &NodeId, now: Instant) -> Option<bool> {
+        let is_child = self.bond(peer) == Some(Bond::Active);
+        is_child.then(|| core.budgets.take(peer, Ask::Search, now))
     }
 
     /// Looks up the index; hits are grouped by owner, the best first.
     pub(crate) fn search(
         &self,
         core: &Core,
-        query: &Query,
+        query: &ParsedQuery,
         limit: usize,
         now: Now,
     ) -> Vec<HitGroup> {
         let mut order: Vec<NodeId> = Vec::new();
         let mut by_owner: HashMap<NodeId, Vec<FileMeta>> = HashMap::new();
-        for found in self.index.search(query, limit) {
+        for found in self.index.find(query, limit) {
             let files = by_owner.entry(found.owner).or_default();
             if files.is_empty() {
                 order.push(found.owner);

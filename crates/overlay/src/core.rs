@@ -1,5 +1,6 @@
 //! What all parts of the overlay share.
 
+use crate::budget::Budgets;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::io::{Event, Now, Output};
@@ -7,7 +8,7 @@ use crate::known::KnownSupernodes;
 use crate::peers::{CredentialCache, Observed, Peer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use skein_proto::message::{Hello, PartingReason};
+use skein_proto::message::{Detach, Hello, PartingReason};
 use skein_proto::{
     BoundedVec, Instant, Message, NodeId, Role, SignedCredential, SupernodeEntry, UnixTime,
 };
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) peers: HashMap<NodeId, Peer>,
     pub(crate) known: KnownSupernodes,
     pub(crate) credentials: CredentialCache,
+    pub(crate) budgets: Budgets,
     pub(crate) counters: Counters,
     pub(crate) outputs: VecDeque<Output>,
     pages: u64,
@@ -45,6 +47,7 @@ impl Core {
             observed: Observed::default(),
             peers: HashMap::new(),
             known: KnownSupernodes::default(),
+            budgets: Budgets::default(),
             counters: Counters::default(),
             outputs: VecDeque::new(),
             pages: 0,
@@ -114,17 +117,36 @@ impl Core {
         addresses
     }
 
-    /// Takes in supernodes that somebody named.
-    pub(crate) fn hear_of<'a>(
-        &mut self,
-        entries: impl IntoIterator<Item = &'a SupernodeEntry>,
-        now: Now,
-    ) {
-        for entry in entries {
-            if entry.node != self.me && !self.known.hear_of(entry, now.unix) {
+    /// Takes in supernodes that a peer named, or, with `vouched`, the login service.
+    pub(crate) fn hear_of(&mut self, entries: &[SupernodeEntry], vouched: bool, now: Now) {
+        for entry in entries.iter().filter(|entry| entry.node != self.me) {
+            if !self.known.hear_of(entry, vouched, now.unix) {
                 self.counters.known_over_limit += 1;
             }
         }
+    }
+
+    /// A linked supernode has shown that it is there.
+    pub(crate) fn proved(&mut self, peer: &NodeId, load_percent: Option<u8>, now: UnixTime) {
+        let Some(addresses) = self.peers.get(peer).map(Peer::listen_addresses) else { return };
+        if !self.known.proved(*peer, &addresses, load_percent, now) {
+            self.counters.known_over_limit += 1;
+        }
+    }
+
+    /// Whether this peer may be a parent or a neighbour: it says that it is a supernode, and its
+    /// credential holds.
+    pub(crate) fn is_member_super(&self, peer: &NodeId, now: UnixTime) -> bool {
+        self.peers.get(peer).is_some_and(|peer| {
+            peer.valid_credential(now).is_some()
+                && peer.hello.as_ref().is_some_and(|hello| hello.role == Role::Super)
+        })
+    }
+
+    /// Ends whatever ties there are with a peer, and the link.
+    pub(crate) fn part(&mut self, peer: NodeId, reason: PartingReason) {
+        self.send(peer, Detach { reason });
+        self.hang_up(peer, reason);
     }
 
     /// Some supernodes to name to others.

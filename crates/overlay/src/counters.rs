@@ -30,6 +30,9 @@ counters! {
     floods_over_budget,
     /// Queries sent on to neighbours.
     floods_forwarded,
+    /// Queries of neighbours that were answered but not passed on, so that there is room for those
+    /// of children.
+    relays_over_budget,
     /// Queries that could not be followed since too many were under way.
     branches_over_limit,
     /// Branches of a query that did not end in time.
@@ -38,11 +41,15 @@ counters! {
     hits_passed,
     /// Hits dropped since enough had come.
     hits_over_wanted,
-    /// Hits that nobody had asked for.
+    /// Hits that nobody had asked for, or that do not match what was asked for.
     hits_unasked,
     /// Hits whose owner's credential did not hold.
     hits_forged,
-    /// Children taken.
+    /// Searches of this node's own user that were not begun since too many were under way.
+    searches_over_limit,
+    /// Greetings, probes, wishes for a bond and lists of supernodes that came too fast.
+    requests_over_budget,
+    /// Bonds with children agreed on, changed ones and standbys included.
     children_taken,
     /// Children refused since there was no room.
     children_refused_full,
@@ -50,20 +57,26 @@ counters! {
     children_refused_credential,
     /// Children sent away since their credential ran out.
     children_expired,
-    /// Children lost.
+    /// Children whose link was lost.
     children_lost,
     /// Records taken into the index.
     records_taken,
-    /// Records refused since the child's quota was full.
+    /// Records refused since the owner's quota was full.
     records_over_quota,
     /// Neighbours linked.
     neighbours_linked,
     /// Neighbours refused since there was no room.
     neighbours_refused,
-    /// Neighbours lost.
+    /// Neighbours lost, for whatever reason.
     neighbours_lost,
-    /// Parents lost.
+    /// Neighbours let go since they answered nothing.
+    neighbours_timed_out,
+    /// Neighbours, parents and standbys let go since their credential ran out.
+    ties_expired,
+    /// Parents lost, for whatever reason.
     parents_lost,
+    /// Parents left since they took nothing in.
+    parents_timed_out,
     /// Links hung up since too many were open.
     links_over_limit,
     /// Links hung up since nobody had a use for them.

@@ -7,17 +7,21 @@
 //! neighbour), adds up what was reached, and then says that its own part is over. So the origin
 //! knows when the search is over, and how much of the network it covered, without waiting for a
 //! fixed time (an "echo" in the sense of Chang, "Echo Algorithms", IEEE TSE 1982).
+//!
+//! Nobody passes on what is not an answer: each hop checks that a hit matches the query and that
+//! its owner's credential holds, so that whoever sends anything else is a neighbour, and known.
 
+use crate::branch::{Branch, ReplyTo, finish, retain_sound};
 use crate::bucket::TokenBucket;
+use crate::budget::Ask;
 use crate::children::Children;
 use crate::core::Core;
-use crate::io::{Now, Output};
+use crate::io::Now;
 use crate::neighbours::Neighbours;
-use skein_proto::message::{CancelSearch, Flood, Hits, SearchDone};
+use skein_index::text::ParsedQuery;
+use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::{Coverage, StopReason};
-use skein_proto::{
-    BoundedVec, ContentId, FileMeta, HitGroup, Instant, Message, NodeId, Query, QueryId, Role, pack,
-};
+use skein_proto::{Instant, NodeId, Query, QueryId, Role};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
@@ -27,49 +31,41 @@ const SEEN_FOR: Duration = Duration::from_secs(60);
 /// Query ids remembered: 1,000 a second for a minute. An entry takes about 60 bytes.
 const MAX_SEEN: usize = 65_536;
 
-/// Queries that wait for neighbours at the same time.
+/// Queries that wait for neighbours at the same time. One takes some kilobytes, and up to 60 KB
+/// when it has found nearly a thousand contents.
 const MAX_BRANCHES: usize = 4_096;
 
-/// Queries that a neighbour may pass on: what 150 children of its own and of the supernodes
-/// behind it ask in a busy minute.
-const FLOODS_PER_SECOND: u64 = 400;
-const FLOOD_BURST: u64 = 1_600;
+/// Queries of neighbours that are passed on, of all together. Neighbours take 400 a second from
+/// this node; what is left of that is for its own children, whose searches come first.
+const RELAYS_PER_SECOND: u64 = 300;
+const RELAY_BURST: u64 = 600;
 
 /// What one more hop adds to the time that the end of a query is waited for: a round trip of the
 /// longest paths (0.5 s), and the time of a busy index.
 const HOP_PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// Sources of one content that are worth passing on: a download uses fewer at once.
-const SOURCES_PER_CONTENT: u32 = 16;
+/// After so many queries in a row that it left without an end, a neighbour is let go: whoever asks
+/// would wait for it in vain each time.
+const MAX_UNANSWERED: u32 = 10;
+
+/// Queries called off at once when whoever asked them is gone. The others run into their own
+/// deadlines: neighbours must not be buried in messages since one of them came and went.
+const MAX_CALLED_OFF: usize = 256;
 
 /// The most hits that anyone may ask for.
 const MAX_WANTED: u16 = 1_000;
 
-/// Who waits for the hits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReplyTo {
-    User,
-    Peer(NodeId),
-}
-
-#[derive(Debug)]
-struct Branch {
-    reply_to: ReplyTo,
-    wanted: usize,
-    contents: HashSet<ContentId>,
-    records_left: u32,
-    waiting: BTreeSet<NodeId>,
-    coverage: Coverage,
-    deadline: Instant,
-}
-
 /// The queries that pass through this node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Floods {
     seen: HashSet<QueryId>,
     seen_order: VecDeque<(Instant, QueryId)>,
     branches: HashMap<QueryId, Branch>,
-    budgets: HashMap<NodeId, TokenBucket>,
+    /// The deadlines of all branches, so that nobody looks through them with each message.
+    deadlines: BTreeSet<(Instant, QueryId)>,
+    relays: TokenBucket,
+    /// How many queries in a row a neighbour has left without an end.
+    unanswered: HashMap<NodeId, u32>,
 }
 
 /// A query as it arrived.
@@ -82,6 +78,17 @@ pub(crate) struct Arrival {
 }
 
 impl Floods {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            seen: HashSet::new(),
+            seen_order: VecDeque::new(),
+            branches: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            relays: TokenBucket::new(RELAYS_PER_SECOND, RELAY_BURST, now),
+            unanswered: HashMap::new(),
+        }
+    }
+
     /// Remembers a query id. Answers whether it is new.
     fn is_new(&mut self, id: QueryId, now: Instant) -> bool {
         while let Some((at, old)) = self.seen_order.front() {
@@ -91,7 +98,8 @@ impl Floods {
             self.seen.remove(old);
             self.seen_order.pop_front();
         }
-        let new = self.seen.insert(id);
+        // One that is under way is not new, however many ids came since.
+        let new = !self.branches.contains_key(&id) && self.seen.insert(id);
         if new {
             self.seen_order.push_back((now, id));
         }
@@ -114,11 +122,8 @@ impl Floods {
             nodes_covered: 0,
             stopped,
         };
-        let budget = self
-            .budgets
-            .entry(peer)
-            .or_insert_with(|| TokenBucket::new(FLOODS_PER_SECOND, FLOOD_BURST, now.instant));
-        if !neighbours.is_linked(&peer) || !budget.take(now.instant) {
+        let granted = core.budgets.take(&peer, Ask::Flood, now.instant);
+        if !neighbours.is_linked(&peer) || !granted {
             core.counters.floods_over_budget += 1;
             core.send(peer, SearchDone { id: flood.id, coverage: nothing(StopReason::OverBudget) });
             return;
@@ -148,7 +153,7 @@ impl Floods {
         arrival: Arrival,
         now: Now,
     ) {
-        // Whoever draws an id that is under way hears nothing but the end.
+        // Whoever draws an id that was seen hears nothing but the end.
         if self.is_new(arrival.id, now.instant) {
             self.answer(core, children, neighbours, arrival, now);
         } else {
@@ -173,29 +178,31 @@ impl Floods {
     ) {
         let Arrival { id, query, wanted, hops_left, reply_to } = arrival;
         let wanted = usize::from(wanted.clamp(1, MAX_WANTED));
-        let records = u32::try_from(wanted).unwrap_or(u32::MAX) * SOURCES_PER_CONTENT;
         let own_node = u32::from(core.role == Role::Super);
-        let mut branch = Branch {
-            reply_to,
-            wanted,
-            contents: HashSet::new(),
-            records_left: records,
-            waiting: BTreeSet::new(),
-            coverage: Coverage {
-                supernodes_asked: 1,
-                supernodes_known: u32::try_from(core.known.len()).unwrap_or(u32::MAX) + own_node,
-                nodes_covered: children.actives() + own_node,
-                stopped: StopReason::Exhausted,
-            },
-            deadline: now.instant + HOP_PATIENCE * (u32::from(hops_left) + 1),
+        let coverage = Coverage {
+            supernodes_asked: 1,
+            supernodes_known: u32::try_from(core.known.len()).unwrap_or(u32::MAX) + own_node,
+            nodes_covered: children.actives() + own_node,
+            stopped: StopReason::Exhausted,
         };
-        let groups = children.search(core, &query, wanted, now);
+        let parsed = match ParsedQuery::parse(&query) {
+            Ok(parsed) if !parsed.is_empty() => parsed,
+            // Nothing matches it anywhere, so nobody else is troubled with it.
+            _ => {
+                finish(core, reply_to, id, coverage);
+                return;
+            }
+        };
+        let groups = children.search(core, &parsed, wanted, now);
+        let deadline = now.instant + HOP_PATIENCE * (u32::from(hops_left) + 1);
+        let mut branch = Branch::new(reply_to, parsed, wanted, coverage, deadline);
         branch.pass_on(core, id, groups);
 
         let back = match reply_to {
             ReplyTo::Peer(peer) => Some(peer),
             ReplyTo::User => None,
         };
+        let relayed = back.is_some_and(|peer| neighbours.is_linked(&peer));
         let next: BTreeSet<NodeId> =
             neighbours.linked().filter(|node| Some(*node) != back).collect();
         if branch.is_full() {
@@ -207,12 +214,14 @@ impl Floods {
         } else if self.branches.len() >= MAX_BRANCHES {
             core.counters.branches_over_limit += 1;
             branch.coverage.stopped = StopReason::OverBudget;
+        } else if relayed && !self.relays.take(now.instant) {
+            core.counters.relays_over_budget += 1;
+            branch.coverage.stopped = StopReason::OverBudget;
         } else {
-            let still_wanted = wanted - branch.contents.len();
             let flood = Flood {
                 id,
                 query,
-                wanted: u16::try_from(still_wanted).unwrap_or(MAX_WANTED),
+                wanted: u16::try_from(branch.still_wanted()).unwrap_or(MAX_WANTED),
                 hops_left: hops_left - 1,
             };
             for node in &next {
@@ -220,28 +229,30 @@ impl Floods {
                 core.send(*node, flood.clone());
             }
             branch.waiting = next;
+            self.deadlines.insert((branch.deadline, id));
             self.branches.insert(id, branch);
             return;
         }
         finish(core, reply_to, id, branch.coverage);
     }
 
-    /// Hits come back.
-    pub(crate) fn on_hits(&mut self, core: &mut Core, peer: NodeId, hits: Hits, now: Now) {
+    /// Hits come back. Answers whether they were by the rules.
+    #[must_use]
+    pub(crate) fn on_hits(&mut self, core: &mut Core, peer: NodeId, hits: Hits, now: Now) -> bool {
         let id = hits.id;
         let Some(branch) = self.branches.get_mut(&id).filter(|b| b.waiting.contains(&peer)) else {
-            core.counters.hits_unasked += 1;
-            return;
+            core.counters.hits_unasked +=
+                hits.groups.iter().map(|group| group.files.len() as u64).sum::<u64>();
+            return true;
         };
         let mut groups = hits.groups.into_vec();
-        if branch.reply_to == ReplyTo::User {
-            retain_genuine(core, &mut groups, now);
-        }
+        let honest = retain_sound(core, &branch.query, &mut groups, now);
         branch.pass_on(core, id, groups);
         if branch.is_full() {
             branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::Enough);
-            self.end(core, id, true);
+            self.call_off(core, id);
         }
+        honest
     }
 
     /// A branch of a query is over.
@@ -250,6 +261,7 @@ impl Floods {
         if !branch.waiting.remove(&peer) {
             return;
         }
+        self.unanswered.remove(&peer);
         let coverage = &mut branch.coverage;
         coverage.supernodes_asked =
             coverage.supernodes_asked.saturating_add(done.coverage.supernodes_asked);
@@ -257,7 +269,7 @@ impl Floods {
         coverage.supernodes_known = coverage.supernodes_known.max(coverage.supernodes_asked);
         coverage.stopped = coverage.stopped.worse(done.coverage.stopped);
         if branch.waiting.is_empty() {
-            self.end(core, done.id, false);
+            self.end(core, done.id);
         }
     }
 
@@ -265,13 +277,14 @@ impl Floods {
     pub(crate) fn on_cancel(&mut self, core: &mut Core, from: ReplyTo, id: QueryId) {
         if let Some(branch) = self.branches.get_mut(&id).filter(|b| b.reply_to == from) {
             branch.coverage.stopped = StopReason::Cancelled;
-            self.end(core, id, true);
+            self.call_off(core, id);
         }
     }
 
     /// The link with a peer is gone: it will not answer, and nobody waits there.
     pub(crate) fn on_peer_lost(&mut self, core: &mut Core, peer: &NodeId) {
-        self.budgets.remove(peer);
+        self.unanswered.remove(peer);
+        let mut called_off = 0;
         let touched: BTreeSet<QueryId> = self
             .branches
             .iter()
@@ -281,120 +294,64 @@ impl Floods {
         for id in touched {
             let Some(branch) = self.branches.get_mut(&id) else { continue };
             if branch.reply_to == ReplyTo::Peer(*peer) {
-                self.cancel_waiting(core, id);
-                self.branches.remove(&id);
+                if called_off < MAX_CALLED_OFF {
+                    called_off += 1;
+                    branch.cancel_waiting(core, id);
+                }
+                self.remove(id);
                 continue;
             }
             branch.waiting.remove(peer);
             branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::TimedOut);
             if branch.waiting.is_empty() {
-                self.end(core, id, false);
+                self.end(core, id);
             }
         }
     }
 
-    /// Ends what has waited for too long.
-    pub(crate) fn step(&mut self, core: &mut Core, now: Instant) {
-        let due: BTreeSet<QueryId> = self
-            .branches
-            .iter()
-            .filter(|(_, branch)| now >= branch.deadline)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
+    /// Ends what has waited for too long. Answers the neighbours that have left too many queries
+    /// in a row without an end.
+    #[must_use]
+    pub(crate) fn step(&mut self, core: &mut Core, now: Instant) -> BTreeSet<NodeId> {
+        let mut dead = BTreeSet::new();
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| now >= *at) {
             core.counters.branches_timed_out += 1;
             if let Some(branch) = self.branches.get_mut(&id) {
                 branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::TimedOut);
+                for node in &branch.waiting {
+                    let unanswered = self.unanswered.entry(*node).or_default();
+                    *unanswered += 1;
+                    if *unanswered >= MAX_UNANSWERED {
+                        dead.insert(*node);
+                    }
+                }
             }
-            self.end(core, id, true);
+            // Those asked have an earlier deadline, so there is nothing left to call off.
+            self.end(core, id);
         }
+        dead
     }
 
     pub(crate) fn next_wakeup(&self) -> Option<Instant> {
-        self.branches.values().map(|branch| branch.deadline).min()
+        self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    fn end(&mut self, core: &mut Core, id: QueryId, cancel: bool) {
-        if cancel {
-            self.cancel_waiting(core, id);
+    fn call_off(&mut self, core: &mut Core, id: QueryId) {
+        if let Some(branch) = self.branches.get_mut(&id) {
+            branch.cancel_waiting(core, id);
         }
-        if let Some(branch) = self.branches.remove(&id) {
+        self.end(core, id);
+    }
+
+    fn end(&mut self, core: &mut Core, id: QueryId) {
+        if let Some(branch) = self.remove(id) {
             finish(core, branch.reply_to, id, branch.coverage);
         }
     }
 
-    fn cancel_waiting(&mut self, core: &mut Core, id: QueryId) {
-        if let Some(branch) = self.branches.get_mut(&id) {
-            for node in std::mem::take(&mut branch.waiting) {
-                core.send(node, CancelSearch { id });
-            }
-        }
+    fn remove(&mut self, id: QueryId) -> Option<Branch> {
+        let branch = self.branches.remove(&id)?;
+        self.deadlines.remove(&(branch.deadline, id));
+        Some(branch)
     }
-}
-
-impl Branch {
-    fn is_full(&self) -> bool {
-        self.contents.len() >= self.wanted || self.records_left == 0
-    }
-
-    /// Passes on as many of the hits as are still wanted.
-    fn pass_on(&mut self, core: &mut Core, id: QueryId, groups: Vec<HitGroup>) {
-        let mut kept = Vec::new();
-        for group in groups {
-            let before = group.files.len();
-            let files: Vec<FileMeta> =
-                group.files.into_iter().filter(|file| self.admit(file.content)).collect();
-            core.counters.hits_over_wanted += (before - files.len()) as u64;
-            core.counters.hits_passed += files.len() as u64;
-            if !files.is_empty() {
-                kept.push(HitGroup { owner: group.owner, files: BoundedVec::truncated(files) });
-            }
-        }
-        if kept.is_empty() {
-            return;
-        }
-        match self.reply_to {
-            ReplyTo::User => core.outputs.push_back(Output::Hits { id, groups: kept }),
-            ReplyTo::Peer(peer) => {
-                for hits in pack::hits(id, kept) {
-                    core.send(peer, hits);
-                }
-            }
-        }
-    }
-
-    fn admit(&mut self, content: ContentId) -> bool {
-        if self.records_left == 0 {
-            return false;
-        }
-        if self.contents.len() >= self.wanted && !self.contents.contains(&content) {
-            return false;
-        }
-        self.contents.insert(content);
-        self.records_left -= 1;
-        true
-    }
-}
-
-fn finish(core: &mut Core, reply_to: ReplyTo, id: QueryId, coverage: Coverage) {
-    match reply_to {
-        ReplyTo::User => core.outputs.push_back(Output::SearchDone { id, coverage }),
-        ReplyTo::Peer(peer) => {
-            let message = Message::SearchDone(SearchDone { id, coverage });
-            core.send(peer, message);
-        }
-    }
-}
-
-/// Drops the hits whose owner's credential does not hold: the name that a user sees, and the key
-/// that is dialled, must belong together.
-pub(crate) fn retain_genuine(core: &mut Core, groups: &mut Vec<HitGroup>, now: Now) {
-    groups.retain(|group| {
-        let owner = &group.owner;
-        let genuine = core.credentials.check(&owner.credential, &owner.node, now.unix).is_ok();
-        if !genuine {
-            core.counters.hits_forged += group.files.len() as u64;
-        }
-        genuine
-    });
 }

@@ -7,7 +7,7 @@
 use crate::core::{Core, earlier};
 use crate::io::{Event, Now, Output};
 use skein_proto::message::{Attach, AttachReply, Bond, PartingReason, Probe, ProbeReply};
-use skein_proto::{Instant, NodeId, Role};
+use skein_proto::{Instant, NodeId, Role, UnixTime};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ const REPLY_PATIENCE: Duration = Duration::from_secs(4);
 /// Pauses between attempts to find what is missing, jittered and doubled.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// After so many attempts without a parent the login service is asked, however many supernodes are
+/// known: they may all be gone, or made up by somebody who wants this node for himself.
+const ATTEMPTS_ALONE: u32 = 2;
 
 /// A missing standby is not urgent: the pauses begin here.
 const STANDBY_PAUSE: Duration = Duration::from_secs(5);
@@ -132,8 +136,7 @@ impl Join {
     ) -> Option<ParentChange> {
         let lost = self.parent().map(ParentChange::Lost);
         for tie in [self.parent.take(), self.standby.take()].into_iter().flatten() {
-            core.send(tie.node, skein_proto::message::Detach { reason });
-            core.hang_up(tie.node, reason);
+            core.part(tie.node, reason);
         }
         self.seeking = None;
         self.ranked.clear();
@@ -198,7 +201,10 @@ impl Join {
         let picked = core.known.pick(PROBES, now.instant, &mut core.rng, |node| {
             *node == me || ties.contains(&Some(*node))
         });
-        if picked.is_empty() || (self.parent.is_none() && picked.len() < 2) {
+        let alone = self.parent.is_none();
+        if picked.is_empty()
+            || (alone && (picked.len() < 2 || self.seek_failures >= ATTEMPTS_ALONE))
+        {
             self.want_bootstrap(core, now);
         }
         if picked.is_empty() {
@@ -291,15 +297,34 @@ impl Join {
     ) -> Option<ParentChange> {
         let is_tie = |tie: &Option<Tie>| tie.is_some_and(|tie| tie.node == peer);
         if is_tie(&self.standby) || (is_tie(&self.parent) && self.standby().is_some()) {
-            core.known.failed(&peer, now.instant);
             core.hang_up(peer, PartingReason::Moved);
             return self.lose(core, peer, now);
         }
         None
     }
 
+    /// Parent and standby, if their credential does not hold any more or they say that they are
+    /// no supernodes.
+    pub(crate) fn unfit(&self, core: &Core, now: UnixTime) -> Vec<NodeId> {
+        let ties = [self.standby(), self.parent()].into_iter().flatten();
+        ties.filter(|node| !core.is_member_super(node, now)).collect()
+    }
+
+    /// Leaves a parent or standby that is no good.
+    pub(crate) fn leave(
+        &mut self,
+        core: &mut Core,
+        peer: NodeId,
+        reason: PartingReason,
+        now: Now,
+    ) -> Option<ParentChange> {
+        core.part(peer, reason);
+        self.lose(core, peer, now)
+    }
+
     fn lose(&mut self, core: &mut Core, peer: NodeId, now: Now) -> Option<ParentChange> {
         if self.standby.is_some_and(|tie| tie.node == peer) {
+            core.known.failed(&peer, now.instant);
             self.standby = None;
             self.seek_failures = 0;
             self.next_seek = now.instant + core.jitter(FIRST_PAUSE);
@@ -309,11 +334,10 @@ impl Join {
         self.seek_failures = 0;
         self.next_seek = now.instant;
         self.bootstrap_failures = 0;
+        core.known.failed(&peer, now.instant);
         if was_parent.state != TieState::Agreed {
-            core.known.failed(&peer, now.instant);
             return None;
         }
-        core.known.failed(&peer, now.instant);
         self.parents_lost += 1;
         core.counters.parents_lost += 1;
         self.lost_at.get_or_insert(now.instant);
@@ -400,10 +424,13 @@ impl Join {
         reply: &AttachReply,
         now: Now,
     ) -> Option<ParentChange> {
-        core.hear_of(&reply.others, now);
         let asked = |tie: &Option<Tie>| {
             tie.is_some_and(|tie| tie.node == peer && matches!(tie.state, TieState::Asked { .. }))
         };
+        if !asked(&self.parent) && !asked(&self.standby) {
+            return None;
+        }
+        core.hear_of(&reply.others, false, now);
         let agreed = Tie { node: peer, state: TieState::Agreed, since: now.instant };
         if asked(&self.parent) {
             if reply.outcome == Ok(Bond::Active) {
@@ -414,15 +441,13 @@ impl Join {
                 return Some(ParentChange::Gained(peer));
             }
             self.parent = None;
-        } else if asked(&self.standby) {
+        } else {
             if reply.outcome == Ok(Bond::Standby) {
                 self.standby = Some(agreed);
                 self.seek_failures = 0;
                 return None;
             }
             self.standby = None;
-        } else {
-            return None;
         }
         // Refused: it is alive, but there is no use in asking it again soon.
         core.known.failed(&peer, now.instant);

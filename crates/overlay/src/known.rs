@@ -3,6 +3,7 @@
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use skein_proto::{BoundedVec, Instant, NodeId, SupernodeEntry, UnixTime};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,15 +19,24 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 /// come back and be found again.
 const MAX_RETRY: Duration = Duration::from_secs(300);
 
-/// After so many failures in a row a supernode is forgotten.
+/// After so many failures in a row a supernode is forgotten, unless it is one of the last few that
+/// are vouched for.
 const MAX_FAILURES: u32 = 8;
+
+/// Supernodes that are vouched for are not forgotten while there are no more than these: it may
+/// be this node's own line that is dead, and when that is back it needs somebody to try. As many
+/// as are kept for the next start.
+pub(crate) const LAST_RESORT: usize = 200;
 
 #[derive(Clone, Debug)]
 struct Known {
     addresses: Vec<SocketAddr>,
     load_percent: u8,
     seen: UnixTime,
-    /// This node has talked to it: hearsay does not change its addresses any more.
+    /// The login service has named it, or it has shown a credential to this node. What is only
+    /// hearsay may be made up, so it never takes the place of what is vouched for.
+    vouched: bool,
+    /// This node talks to it: nobody else changes its addresses.
     proven: bool,
     failures: u32,
     retry_at: Instant,
@@ -60,22 +70,26 @@ impl KnownSupernodes {
         self.entries.get(node).map(|known| known.addresses.clone())
     }
 
-    /// Takes in what somebody said. Answers whether there was room for it.
-    pub(crate) fn hear_of(&mut self, entry: &SupernodeEntry, now: UnixTime) -> bool {
+    /// Takes in what a peer said, or, with `vouched`, the login service. Answers whether there was
+    /// room for it.
+    pub(crate) fn hear_of(&mut self, entry: &SupernodeEntry, vouched: bool, now: UnixTime) -> bool {
         if entry.addresses.is_empty() {
             return true;
         }
         // Nobody has seen anything in the future.
         let seen = entry.seen.min(now);
         if let Some(known) = self.entries.get_mut(&entry.node) {
-            if !known.proven && seen >= known.seen {
+            // Hearsay may say where a supernode has moved to, but only once it is lost there.
+            let believed = vouched || !known.vouched || known.failures > 0;
+            if believed && !known.proven && seen >= known.seen {
                 known.addresses = entry.addresses.to_vec();
                 known.load_percent = entry.load_percent;
+                known.seen = seen;
             }
-            known.seen = known.seen.max(seen);
+            known.vouched |= vouched;
             return true;
         }
-        if self.entries.len() >= MAX_KNOWN && !self.evict_staler_than(seen) {
+        if self.entries.len() >= MAX_KNOWN && !self.make_room(vouched, seen) {
             return false;
         }
         self.changed = true;
@@ -83,6 +97,7 @@ impl KnownSupernodes {
             addresses: entry.addresses.to_vec(),
             load_percent: entry.load_percent,
             seen,
+            vouched,
             proven: false,
             failures: 0,
             retry_at: Instant::START,
@@ -91,32 +106,34 @@ impl KnownSupernodes {
         true
     }
 
-    fn evict_staler_than(&mut self, seen: UnixTime) -> bool {
-        let stalest = self
+    /// Forgets one that is worth less than a newcomer, if there is any.
+    fn make_room(&mut self, vouched: bool, seen: UnixTime) -> bool {
+        let least = self
             .entries
             .iter()
             .filter(|(_, known)| !known.proven)
-            .min_by_key(|(node, known)| (known.seen, **node))
-            .map(|(node, known)| (*node, known.seen));
-        match stalest {
-            Some((node, last)) if last < seen => self.entries.remove(&node).is_some(),
+            .min_by_key(|(node, known)| (known.vouched, known.seen, **node))
+            .map(|(node, known)| (*node, (known.vouched, known.seen)));
+        match least {
+            Some((node, worth)) if worth < (vouched, seen) => self.entries.remove(&node).is_some(),
             _ => false,
         }
     }
 
-    /// This supernode has answered.
+    /// This supernode has answered, and its credential holds. Answers whether there was room for
+    /// it.
     pub(crate) fn proved(
         &mut self,
         node: NodeId,
         addresses: &[SocketAddr],
         load: Option<u8>,
         now: UnixTime,
-    ) {
+    ) -> bool {
         if !self.entries.contains_key(&node)
             && self.entries.len() >= MAX_KNOWN
-            && !self.evict_staler_than(now)
+            && !self.make_room(true, now)
         {
-            return;
+            return false;
         }
         let known = self.entries.entry(node).or_insert_with(|| {
             self.changed = true;
@@ -124,6 +141,7 @@ impl KnownSupernodes {
                 addresses: Vec::new(),
                 load_percent: 0,
                 seen: now,
+                vouched: true,
                 proven: true,
                 failures: 0,
                 retry_at: Instant::START,
@@ -132,17 +150,20 @@ impl KnownSupernodes {
         known.addresses = addresses.iter().copied().take(4).collect();
         known.load_percent = load.unwrap_or(known.load_percent);
         known.seen = now;
+        known.vouched = true;
         known.proven = true;
         known.failures = 0;
         known.retry_at = Instant::START;
+        true
     }
 
     /// This supernode did not answer, or answered that it is none.
     pub(crate) fn failed(&mut self, node: &NodeId, now: Instant) {
+        let is_last_resort = self.entries.len() <= LAST_RESORT;
         let Some(known) = self.entries.get_mut(node) else { return };
-        known.failures += 1;
+        known.failures = (known.failures + 1).min(MAX_FAILURES);
         known.proven = false;
-        if known.failures >= MAX_FAILURES {
+        if known.failures == MAX_FAILURES && !(known.vouched && is_last_resort) {
             self.entries.remove(node);
             self.changed = true;
             return;
@@ -156,7 +177,8 @@ impl KnownSupernodes {
         self.changed |= self.entries.remove(node).is_some();
     }
 
-    /// Up to `count` that may be tried now, the light ones more often than the full ones.
+    /// Up to `count` that may be tried now, the light ones more often than the full ones. Half of
+    /// them are vouched for if there are so many, however much hearsay there is beside them.
     pub(crate) fn pick(
         &self,
         count: usize,
@@ -172,18 +194,40 @@ impl KnownSupernodes {
         // A fixed order first: what is picked depends on the seed alone, not on the hash map.
         ready.sort_unstable_by_key(|(node, _)| **node);
         let weight = |(_, known): &(&NodeId, &Known)| f64::from(110 - known.load_percent.min(100));
-        ready
-            .sample_weighted(rng, count, weight)
-            .map(|picked| picked.map(|(node, known)| (**node, known.addresses.clone())).collect())
-            .unwrap_or_default()
+        let mut picked: Vec<(NodeId, Vec<SocketAddr>)> = Vec::new();
+        for (most, only_vouched) in [(count.div_ceil(2), true), (count, false)] {
+            let left: Vec<(&NodeId, &Known)> = ready
+                .iter()
+                .filter(|(node, known)| {
+                    (known.vouched || !only_vouched) && picked.iter().all(|(one, _)| one != *node)
+                })
+                .copied()
+                .collect();
+            let sample = left.sample_weighted(rng, most - picked.len(), weight);
+            picked.extend(
+                sample.into_iter().flatten().map(|(node, known)| (**node, known.addresses.clone())),
+            );
+        }
+        picked
     }
 
-    /// The `count` freshest, to be told to others or kept for the next start.
+    /// The `count` freshest that did not fail, to be told to others: first those that this node
+    /// talks to, then those that are vouched for, then hearsay.
     pub fn freshest(&self, count: usize) -> Vec<SupernodeEntry> {
+        self.best(count, |known| known.failures == 0)
+    }
+
+    /// Those to be kept for the next start: what is vouched for, even if it does not answer at
+    /// present. It may be this node's own line that is dead.
+    pub(crate) fn to_remember(&self) -> Vec<SupernodeEntry> {
+        self.best(LAST_RESORT, |known| known.vouched)
+    }
+
+    fn best(&self, count: usize, wanted: impl Fn(&Known) -> bool) -> Vec<SupernodeEntry> {
         let mut all: Vec<(&NodeId, &Known)> =
-            self.entries.iter().filter(|(_, known)| known.failures == 0).collect();
+            self.entries.iter().filter(|(_, known)| wanted(known)).collect();
         all.sort_unstable_by_key(|(node, known)| {
-            (!known.proven, std::cmp::Reverse(known.seen), **node)
+            (!known.proven, !known.vouched, known.failures, Reverse(known.seen), **node)
         });
         all.into_iter()
             .take(count)
@@ -224,7 +268,9 @@ mod tests {
         let mut known = KnownSupernodes::default();
         let real: SocketAddr = "192.0.2.1:4701".parse().expect("an address");
         known.proved(entry(1, 0).node, &[real], Some(5), UnixTime(10));
-        known.hear_of(&entry(1, 50), UnixTime(60));
+        for vouched in [false, true] {
+            known.hear_of(&entry(1, 50), vouched, UnixTime(60));
+        }
         assert_eq!(known.addresses(&entry(1, 0).node), Some(vec![real]));
     }
 
@@ -233,18 +279,50 @@ mod tests {
         let mut known = KnownSupernodes::default();
         let now = UnixTime(1_000);
         for number in 0..1_000 {
-            assert!(known.hear_of(&entry(number, 500), now));
+            assert!(known.hear_of(&entry(number, 500), false, now));
         }
-        assert!(!known.hear_of(&entry(2_000, 400), now));
-        assert!(known.hear_of(&entry(2_001, u64::MAX), now), "the future counts as now");
+        assert!(!known.hear_of(&entry(2_000, 400), false, now));
+        assert!(known.hear_of(&entry(2_001, u64::MAX), false, now), "the future counts as now");
         assert_eq!(known.len(), MAX_KNOWN);
+    }
+
+    #[test]
+    fn hearsay_never_takes_the_place_of_what_the_login_service_has_named() {
+        let mut known = KnownSupernodes::default();
+        let now = UnixTime(1_000);
+        for number in 0..3 {
+            known.hear_of(&entry(number, 1), true, now);
+        }
+        for number in 10..3_000 {
+            known.hear_of(&entry(number, u64::MAX), false, now);
+        }
+        assert_eq!(known.len(), MAX_KNOWN);
+        let mut rng = StdRng::seed_from_u64(1);
+        let picked = known.pick(5, Instant::START, &mut rng, |_| false);
+        let named = (0..3).filter(|n| picked.iter().any(|(node, _)| *node == entry(*n, 0).node));
+        assert_eq!((picked.len(), named.count()), (5, 3), "they are tried first");
+        assert!(known.hear_of(&entry(5, 1), true, now), "and there is room for more of them");
+    }
+
+    #[test]
+    fn the_last_ones_that_are_vouched_for_are_never_forgotten() {
+        let mut known = KnownSupernodes::default();
+        known.hear_of(&entry(1, 1), true, UnixTime(1));
+        let mut now = Instant::START;
+        for _ in 0..100 {
+            known.failed(&entry(1, 1).node, now);
+            now = now + MAX_RETRY;
+        }
+        assert_eq!(known.pick(5, now, &mut StdRng::seed_from_u64(1), |_| false).len(), 1);
+        assert!(known.freshest(5).is_empty(), "nobody else is told of it");
+        assert_eq!(known.to_remember().len(), 1);
     }
 
     #[test]
     fn one_that_fails_is_left_alone_for_longer_each_time_and_then_forgotten() {
         let mut known = KnownSupernodes::default();
         let mut rng = StdRng::seed_from_u64(1);
-        known.hear_of(&entry(1, 1), UnixTime(1));
+        known.hear_of(&entry(1, 1), false, UnixTime(1));
         let node = entry(1, 1).node;
         let mut now = Instant::START;
         for failure in 0..MAX_FAILURES {

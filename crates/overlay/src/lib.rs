@@ -20,8 +20,12 @@
 //! | `neighbours` | which supernodes are linked |
 //! | `flood` | how a query goes through the supernodes and its hits come back |
 //! | `search` | the searches of this node's own user |
+//! | `budget` | how often a peer may ask |
+//! | `role` | what this node is, and what follows when that changes |
 
+mod branch;
 mod bucket;
+mod budget;
 mod children;
 mod config;
 mod core;
@@ -34,6 +38,7 @@ mod neighbours;
 mod overlay;
 mod peers;
 mod publish;
+mod role;
 mod search;
 mod snapshot;
 

@@ -1,10 +1,11 @@
 //! A supernode's links to other supernodes.
 
+use crate::budget::Ask;
 use crate::core::{Core, earlier};
 use crate::io::{Now, Output};
 use skein_proto::message::{Detach, Link, LinkReply, PartingReason, Refusal};
 use skein_proto::supernode::Load;
-use skein_proto::{BoundedVec, Instant, NodeId, Role};
+use skein_proto::{BoundedVec, Instant, NodeId, Role, UnixTime};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -134,6 +135,11 @@ impl Neighbours {
         }
     }
 
+    /// Those whose credential does not hold any more, or who say that they are no supernodes.
+    pub(crate) fn unfit(&self, core: &Core, now: UnixTime) -> Vec<NodeId> {
+        self.linked().filter(|node| !core.is_member_super(node, now)).collect()
+    }
+
     /// The link is gone. Answers whether a neighbour is lost.
     pub(crate) fn on_link_lost(&mut self, core: &mut Core, peer: &NodeId, now: Now) -> bool {
         match self.states.remove(peer) {
@@ -159,12 +165,15 @@ impl Neighbours {
         load: Load,
         now: Now,
     ) {
+        if !core.budgets.take(&peer, Ask::Request, now.instant) {
+            core.counters.requests_over_budget += 1;
+            let outcome = Err(Refusal::TooFast);
+            core.send(peer, LinkReply { outcome, others: BoundedVec::default() });
+            return;
+        }
         let outcome = self.take(core, peer, load, now);
         if outcome.is_ok() {
-            if self.states.insert(peer, State::Linked) != Some(State::Linked) {
-                core.counters.neighbours_linked += 1;
-            }
-            self.met(core, peer, link.load, now);
+            self.link(core, peer, link.load, now);
         } else {
             core.counters.neighbours_refused += 1;
         }
@@ -180,16 +189,17 @@ impl Neighbours {
         if other.is_none_or(|other| other.valid_credential(now.unix).is_none()) {
             return Err(Refusal::NoCredential);
         }
-        let claims_super = other
-            .and_then(|other| other.hello.as_ref())
-            .is_some_and(|hello| hello.role == Role::Super);
-        if !claims_super {
+        if !core.is_member_super(&peer, now.unix) {
             return Err(Refusal::NotSuper);
         }
-        if self.count() >= core.config.max_neighbours + COURTESY_PLACES && !self.is_linked(&peer) {
+        if !self.is_linked(&peer) && !self.has_room(core) {
             return Err(Refusal::Full);
         }
         Ok(load)
+    }
+
+    fn has_room(&self, core: &Core) -> bool {
+        self.count() < core.config.max_neighbours + COURTESY_PLACES
     }
 
     /// The answer of a supernode that was asked.
@@ -200,45 +210,51 @@ impl Neighbours {
         reply: &LinkReply,
         now: Now,
     ) {
-        core.hear_of(&reply.others, now);
-        if !self.states.contains_key(&peer) {
-            return;
+        match self.states.get(&peer) {
+            // The two asked each other at the same time: that they agree is settled.
+            Some(State::Linked) => return,
+            Some(State::Asked { .. }) => {}
+            None => {
+                if reply.outcome.is_ok() {
+                    // It answers too late, or was never asked, and counts this node as a
+                    // neighbour: it must not go on to do so.
+                    core.send(peer, Detach { reason: PartingReason::Moved });
+                }
+                return;
+            }
         }
+        self.states.remove(&peer);
+        core.hear_of(&reply.others, false, now);
         match reply.outcome {
-            Ok(load) => {
-                if self.states.insert(peer, State::Linked) != Some(State::Linked) {
-                    core.counters.neighbours_linked += 1;
-                }
-                self.met(core, peer, load, now);
+            Ok(load) if core.is_member_super(&peer, now.unix) && self.has_room(core) => {
+                self.link(core, peer, load, now);
             }
-            Err(refusal) => {
-                self.states.remove(&peer);
-                if refusal == Refusal::NotSuper {
-                    core.known.forget(&peer);
-                } else {
-                    core.known.failed(&peer, now.instant);
-                }
+            Ok(_) => {
+                core.known.failed(&peer, now.instant);
+                core.part(peer, PartingReason::Moved);
             }
+            Err(Refusal::NotSuper) => core.known.forget(&peer),
+            Err(_) => core.known.failed(&peer, now.instant),
         }
         // Those that it named may be missing here.
         self.next_review = self.next_review.min(now.instant + Duration::from_millis(50));
     }
 
-    fn met(&mut self, core: &mut Core, peer: NodeId, load: Load, now: Now) {
-        self.courtesies.remove(&peer);
-        if let Some(known) = core.peers.get(&peer) {
-            let addresses = known.listen_addresses();
-            core.known.proved(peer, &addresses, Some(load.percent()), now.unix);
+    fn link(&mut self, core: &mut Core, peer: NodeId, load: Load, now: Now) {
+        if self.states.insert(peer, State::Linked) != Some(State::Linked) {
+            core.counters.neighbours_linked += 1;
         }
+        self.courtesies.remove(&peer);
+        core.proved(&peer, Some(load.percent()), now.unix);
     }
 
     /// Lets go of all of them.
     pub(crate) fn dissolve(&mut self, core: &mut Core, reason: PartingReason) {
         for (node, state) in std::mem::take(&mut self.states) {
-            if state == State::Linked {
-                core.send(node, Detach { reason });
+            match state {
+                State::Linked => core.part(node, reason),
+                State::Asked { .. } => core.hang_up(node, reason),
             }
-            core.hang_up(node, reason);
         }
     }
 }

@@ -1,19 +1,22 @@
 //! The state machine that joins the parts: it hands each input to whom it concerns.
 
+use crate::branch::ReplyTo;
+use crate::budget::Ask;
 use crate::children::Children;
 use crate::config::Config;
 use crate::core::{Core, earlier};
 use crate::counters::Counters;
-use crate::flood::{Arrival, Floods, ReplyTo};
+use crate::flood::{Arrival, Floods};
 use crate::io::{Event, Input, Now, Output};
 use crate::join::{Join, ParentChange};
 use crate::neighbours::Neighbours;
 use crate::peers::{Greeting, Peer};
 use crate::publish::{Complete, LocalCopy, Publisher};
+use crate::role::ENOUGH_SUPERNODES;
 use crate::search::Searches;
-use crate::snapshot::{ParentSnapshot, PeerSnapshot, Relation, Snapshot, SupernodeSnapshot};
+use crate::snapshot::Relation;
 use skein_proto::message::{
-    Bond, Hello, LoadUpdate, PartingReason, ProbeReply, RoleSetting, Search, SearchDone, Supernodes,
+    Hello, LoadUpdate, PartingReason, ProbeReply, Search, SearchDone, Supernodes,
 };
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::supernode::Load;
@@ -33,25 +36,22 @@ const IDLE_LINK: Duration = Duration::from_secs(20);
 /// How often a supernode says how it is doing, to the login service and to those linked to it.
 const BEAT: Duration = Duration::from_secs(60);
 
-/// Supernodes kept for the next start: as many as the login service's list holds.
-const REMEMBERED: usize = 200;
-
 /// What a node decides. See the [crate documentation](crate) for how it is driven.
 pub struct Overlay {
-    core: Core,
-    join: Join,
-    publisher: Publisher,
-    local_copy: LocalCopy,
-    children: Children,
-    neighbours: Neighbours,
-    floods: Floods,
-    searches: Searches,
-    role_reason: &'static str,
-    leaving: bool,
-    next_tidy: Instant,
-    next_beat: Instant,
-    lost_at: Option<Instant>,
-    last_recovery: Option<Duration>,
+    pub(crate) core: Core,
+    pub(crate) join: Join,
+    pub(crate) publisher: Publisher,
+    pub(crate) local_copy: LocalCopy,
+    pub(crate) children: Children,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) floods: Floods,
+    pub(crate) searches: Searches,
+    pub(crate) role_reason: &'static str,
+    pub(crate) leaving: bool,
+    pub(crate) next_tidy: Instant,
+    pub(crate) next_beat: Instant,
+    pub(crate) lost_at: Option<Instant>,
+    pub(crate) last_recovery: Option<Duration>,
 }
 
 impl Overlay {
@@ -67,9 +67,9 @@ impl Overlay {
             publisher: Publisher::default(),
             local_copy: LocalCopy::default(),
             neighbours: Neighbours::default(),
-            floods: Floods::default(),
+            floods: Floods::new(now.instant),
             searches: Searches::default(),
-            role_reason: "the network has supernodes enough",
+            role_reason: ENOUGH_SUPERNODES,
             leaving: false,
             next_tidy: now.instant + TIDY,
             next_beat: now.instant,
@@ -143,84 +143,12 @@ impl Overlay {
         &self.core.counters
     }
 
-    /// How this node is doing.
-    pub fn snapshot(&self, now: Now) -> Snapshot {
-        let is_super = self.core.role == Role::Super;
-        let published = if is_super {
-            self.children.index.owner_records(&self.core.me)
-        } else {
-            self.publisher.published
-        };
-        let parent = ParentSnapshot {
-            parent: self.join.parent(),
-            since: self.join.parent_since().map(|since| now.instant.since(since)),
-            standby: self.join.standby(),
-            published,
-            pending: self.publisher.pending(),
-            complete: if is_super {
-                !self.local_copy.is_running()
-            } else {
-                self.publisher.is_complete()
-            },
-            over_quota: self.publisher.over_quota,
-            lost: self.join.parents_lost,
-            last_recovery: self.last_recovery,
-        };
-        let supernode = is_super.then(|| SupernodeSnapshot {
-            children: self.children.actives(),
-            standbys: self.children.standbys(),
-            capacity: self.core.config.max_children,
-            neighbours: u32::try_from(self.neighbours.count()).unwrap_or(u32::MAX),
-            records: self.children.index.records(),
-            index_bytes: self.children.index.memory_bytes(),
-        });
-        let mut peers: Vec<PeerSnapshot> = self
-            .core
-            .peers
-            .iter()
-            .map(|(node, peer)| PeerSnapshot {
-                node: *node,
-                name: peer.name().cloned(),
-                address: peer.address,
-                relation: self.relation(node),
-                rtt: peer.rtt,
-                linked: now.instant.since(peer.since),
-                agent: peer.hello.as_ref().map(|hello| hello.agent.clone()).unwrap_or_default(),
-            })
-            .collect();
-        peers.sort_unstable_by_key(|peer| peer.node);
-        Snapshot {
-            role: self.core.role,
-            role_reason: self.role_reason,
-            observed: self.core.observed.best(),
-            parent,
-            supernode,
-            supernodes_known: self.core.known.len(),
-            peers,
-        }
-    }
-
     /// Supernodes that this node knows, the freshest first.
     pub fn known_supernodes(&self, count: usize) -> Vec<SupernodeEntry> {
         self.core.known.freshest(count)
     }
 
-    fn relation(&self, node: &NodeId) -> Relation {
-        if self.join.parent() == Some(*node) {
-            return Relation::Parent;
-        }
-        if self.join.standby() == Some(*node) {
-            return Relation::Standby;
-        }
-        match self.children.bond(node) {
-            Some(Bond::Active) => Relation::Child,
-            Some(Bond::Standby) => Relation::StandbyChild,
-            None if self.neighbours.is_linked(node) => Relation::Neighbour,
-            None => Relation::Other,
-        }
-    }
-
-    fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         self.children.load(&self.core, self.neighbours.count())
     }
 
@@ -231,6 +159,10 @@ impl Overlay {
     fn step(&mut self, now: Now) {
         if self.leaving {
             return;
+        }
+        // First, since whoever lets go of a tie looks for another at once.
+        if now.instant >= self.next_tidy {
+            self.tidy(now);
         }
         match self.core.role {
             Role::Ordinary => self.join.step(&mut self.core, now),
@@ -243,16 +175,18 @@ impl Overlay {
             }
             Role::Super => {}
         }
-        self.floods.step(&mut self.core, now.instant);
-        self.searches.step(&mut self.core, now.instant);
-        if now.instant >= self.next_tidy {
-            self.tidy(now);
+        for dead in self.floods.step(&mut self.core, now.instant) {
+            self.core.counters.neighbours_timed_out += 1;
+            self.let_go(dead, PartingReason::Moved, now);
         }
+        self.searches.step(&mut self.core, now.instant);
     }
 
     fn tidy(&mut self, now: Now) {
         self.next_tidy = now.instant + TIDY;
+        self.core.budgets.tidy(now.instant);
         self.children.expire(&mut self.core, now.unix);
+        self.expire_ties(now);
         let mut idle: Vec<NodeId> = self
             .core
             .peers
@@ -271,8 +205,42 @@ impl Overlay {
             self.core.hang_up(node, PartingReason::Moved);
         }
         if self.core.known.take_changed() {
-            let freshest = self.core.known.freshest(REMEMBERED);
-            self.core.outputs.push_back(Output::RememberSupernodes(freshest));
+            let remembered = self.core.known.to_remember();
+            self.core.outputs.push_back(Output::RememberSupernodes(remembered));
+        }
+    }
+
+    /// Leaves the supernodes that are no good any more: those whose credential ran out, and a
+    /// parent that takes nothing in.
+    fn expire_ties(&mut self, now: Now) {
+        for neighbour in self.neighbours.unfit(&self.core, now.unix) {
+            self.core.counters.ties_expired += 1;
+            self.let_go(neighbour, PartingReason::CredentialExpired, now);
+        }
+        for node in self.join.unfit(&self.core, now.unix) {
+            self.core.counters.ties_expired += 1;
+            let reason = PartingReason::CredentialExpired;
+            let change = self.join.leave(&mut self.core, node, reason, now);
+            self.on_parent_change(change, now);
+        }
+        if self.publisher.is_stuck(now.instant)
+            && let Some(parent) = self.join.parent()
+        {
+            self.core.counters.parents_timed_out += 1;
+            let change = self.join.leave(&mut self.core, parent, PartingReason::Moved, now);
+            self.on_parent_change(change, now);
+        }
+    }
+
+    /// Ends the link with a neighbour.
+    fn let_go(&mut self, neighbour: NodeId, reason: PartingReason, now: Now) {
+        self.core.part(neighbour, reason);
+        self.lose_neighbour(&neighbour, now);
+    }
+
+    fn lose_neighbour(&mut self, peer: &NodeId, now: Now) {
+        if self.neighbours.on_link_lost(&mut self.core, peer, now) {
+            self.floods.on_peer_lost(&mut self.core, peer);
         }
     }
 
@@ -323,7 +291,7 @@ impl Overlay {
         self.on_parent_change(change, now);
     }
 
-    fn on_parent_change(&mut self, change: Option<ParentChange>, now: Now) {
+    pub(crate) fn on_parent_change(&mut self, change: Option<ParentChange>, now: Now) {
         match change {
             Some(ParentChange::Gained(parent)) => {
                 self.lost_at = self.join.take_lost_at().or(self.lost_at);
@@ -345,6 +313,9 @@ impl Overlay {
     }
 
     fn on_message(&mut self, peer: NodeId, message: Message, now: Now) {
+        if self.leaving {
+            return;
+        }
         let Some(known) = self.core.peers.get(&peer) else {
             // It was sent before the other side heard that this link is over.
             return;
@@ -354,7 +325,15 @@ impl Overlay {
             return;
         }
         match message {
-            Message::Hello(hello) => self.on_hello(peer, hello, now),
+            Message::Hello(hello) => {
+                if self.may_ask(&peer, now) {
+                    self.on_hello(peer, hello, now);
+                } else {
+                    // To ignore it would be to believe what it said before.
+                    self.misbehaved(peer, now);
+                }
+            }
+            Message::Probe(_) if !self.may_ask(&peer, now) => {}
             Message::Probe(_) => {
                 let reply = ProbeReply { role: self.core.role, load: self.load() };
                 self.core.send(peer, reply);
@@ -369,16 +348,18 @@ impl Overlay {
             }
             Message::Detach(detach) => {
                 self.children.remove(&peer);
-                if self.neighbours.on_link_lost(&mut self.core, &peer, now) {
-                    self.floods.on_peer_lost(&mut self.core, &peer);
-                }
+                self.lose_neighbour(&peer, now);
                 if detach.reason == PartingReason::Demoted {
                     self.core.known.forget(&peer);
                 }
                 let change = self.join.on_detach(&mut self.core, peer, detach.reason, now);
                 self.on_parent_change(change, now);
             }
-            Message::Publish(publish) => self.children.on_publish(&mut self.core, peer, publish),
+            Message::Publish(publish) => {
+                if !self.children.on_publish(&mut self.core, peer, publish) {
+                    self.misbehaved(peer, now);
+                }
+            }
             Message::PublishAck(ack) => {
                 let complete = self.publisher.on_ack(&mut self.core, peer, ack);
                 self.on_published(complete, now);
@@ -392,10 +373,15 @@ impl Overlay {
                 flood,
                 now,
             ),
-            Message::Hits(hits) => match self.core.role {
-                Role::Super => self.floods.on_hits(&mut self.core, peer, hits, now),
-                Role::Ordinary => self.searches.on_hits(&mut self.core, peer, hits, now),
-            },
+            Message::Hits(hits) => {
+                let honest = match self.core.role {
+                    Role::Super => self.floods.on_hits(&mut self.core, peer, hits, now),
+                    Role::Ordinary => self.searches.on_hits(&mut self.core, peer, hits, now),
+                };
+                if !honest {
+                    self.misbehaved(peer, now);
+                }
+            }
             Message::SearchDone(done) => match self.core.role {
                 Role::Super => self.floods.on_done(&mut self.core, peer, done),
                 Role::Ordinary => self.searches.on_done(&mut self.core, peer, done),
@@ -411,21 +397,13 @@ impl Overlay {
                 self.neighbours.on_link_reply(&mut self.core, peer, &reply, now);
             }
             Message::Supernodes(list) => {
-                let is_tie = matches!(
-                    self.relation(&peer),
-                    Relation::Parent | Relation::Standby | Relation::Neighbour
-                );
-                if is_tie {
-                    self.core.hear_of(&list.entries, now);
+                if self.is_above(&peer) && self.may_ask(&peer, now) {
+                    self.core.hear_of(&list.entries, false, now);
                 }
             }
             Message::LoadUpdate(update) => {
-                if let Some(known) = self.core.peers.get(&peer) {
-                    let addresses = known.listen_addresses();
-                    if self.core.known.contains(&peer) {
-                        let percent = Some(update.load.percent());
-                        self.core.known.proved(peer, &addresses, percent, now.unix);
-                    }
+                if self.is_above(&peer) && self.core.is_member_super(&peer, now.unix) {
+                    self.core.proved(&peer, Some(update.load.percent()), now.unix);
                 }
             }
             Message::LoginRequest(_)
@@ -435,8 +413,20 @@ impl Overlay {
         }
     }
 
+    /// Whether this peer has not asked for too much lately.
+    fn may_ask(&mut self, peer: &NodeId, now: Now) -> bool {
+        let granted = self.core.budgets.take(peer, Ask::Request, now.instant);
+        self.core.counters.requests_over_budget += u64::from(!granted);
+        granted
+    }
+
+    /// Whether this peer is a supernode that this node has chosen, or agreed with.
+    fn is_above(&self, peer: &NodeId) -> bool {
+        matches!(self.relation(peer), Relation::Parent | Relation::Standby | Relation::Neighbour)
+    }
+
     fn on_hello(&mut self, peer: NodeId, hello: Hello, now: Now) {
-        self.core.observed.add(peer, hello.observed);
+        let observed = hello.observed;
         let credential = hello.credential.clone().filter(|credential| {
             let sound = self.core.credentials.check(credential, &peer, now.unix).is_ok();
             if !sound {
@@ -446,11 +436,15 @@ impl Overlay {
         });
         let Some(known) = self.core.peers.get_mut(&peer) else { return };
         let is_super = hello.role == Role::Super;
-        let credentialed = credential.is_some();
+        let name = credential.as_ref().map(|credential| credential.unverified().name.clone());
         known.hello = Some(Greeting::new(hello, known.address, credential));
-        if is_super && credentialed {
-            let addresses = known.listen_addresses();
-            self.core.known.proved(peer, &addresses, None, now.unix);
+        if let Some(name) = &name {
+            self.children.rename(peer, name);
+            // A stranger must not decide where this node says that it is.
+            self.core.observed.add(peer, observed);
+        }
+        if is_super && name.is_some() {
+            self.core.proved(&peer, None, now.unix);
         } else if !is_super {
             self.core.known.forget(&peer);
         }
@@ -465,7 +459,7 @@ impl Overlay {
     }
 
     fn on_child_search(&mut self, peer: NodeId, search: Search, now: Now) {
-        match self.children.may_search(&peer, now.instant) {
+        match self.children.may_search(&mut self.core, &peer, now.instant) {
             Some(true) => {
                 self.core.counters.searches_answered += 1;
                 let arrival = Arrival {
@@ -519,7 +513,7 @@ impl Overlay {
             return;
         };
         if let Some(name) = self.own_name() {
-            self.children.publish_own(&self.core, &name, files);
+            self.children.publish_own(&mut self.core, &name, files);
         }
         if whole {
             let records = self.children.index.owner_records(&self.core.me);
@@ -538,7 +532,7 @@ impl Overlay {
         }
         self.children.index.withdraw(&self.core.me, &removed);
         if let Some(name) = self.own_name() {
-            self.children.publish_own(&self.core, &name, added);
+            self.children.publish_own(&mut self.core, &name, added);
         }
     }
 
@@ -567,67 +561,5 @@ impl Overlay {
                 self.local_copy.start(&mut self.core);
             }
         }
-    }
-
-    fn on_bootstrap(&mut self, entries: &[SupernodeEntry], invited: bool, now: Now) {
-        self.core.hear_of(entries, now);
-        self.join.on_bootstrap(&mut self.core, now, true);
-        if invited && self.core.config.role == RoleSetting::Auto && self.core.role == Role::Ordinary
-        {
-            self.become_super("the network had no supernode, and this node can be reached", now);
-        }
-    }
-
-    fn set_role(&mut self, role: RoleSetting, now: Now) {
-        self.core.config.role = role;
-        match (role, self.core.role) {
-            (RoleSetting::Super, Role::Ordinary) => self.become_super("its user wants it so", now),
-            (RoleSetting::Ordinary, Role::Super) => {
-                self.become_ordinary("its user wants it so", now)
-            }
-            (RoleSetting::Ordinary, Role::Ordinary) => self.role_reason = "its user wants it so",
-            _ => {}
-        }
-    }
-
-    fn become_super(&mut self, reason: &'static str, now: Now) {
-        let change = self.join.dissolve(&mut self.core, PartingReason::Moved);
-        self.on_parent_change(change, now);
-        self.core.role = Role::Super;
-        self.next_beat = now.instant;
-        if self.core.credential.is_some() {
-            self.local_copy.start(&mut self.core);
-        }
-        self.role_changed(reason);
-    }
-
-    fn become_ordinary(&mut self, reason: &'static str, now: Now) {
-        self.local_copy.stop();
-        self.children.dismiss_all(&mut self.core, PartingReason::Demoted);
-        self.neighbours.dissolve(&mut self.core, PartingReason::Demoted);
-        self.children.index.remove_owner(&self.core.me);
-        self.core.role = Role::Ordinary;
-        self.join.on_credential(now);
-        self.role_changed(reason);
-    }
-
-    fn role_changed(&mut self, reason: &'static str) {
-        self.role_reason = reason;
-        let role = self.core.role;
-        self.core.event(Event::RoleChanged { role, reason });
-        let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();
-        linked.sort_unstable();
-        for peer in linked {
-            self.core.greet(peer);
-        }
-    }
-
-    fn leave(&mut self) {
-        self.leaving = true;
-        self.join.dissolve(&mut self.core, PartingReason::Leaving);
-        self.children.dismiss_all(&mut self.core, PartingReason::Leaving);
-        self.neighbours.dissolve(&mut self.core, PartingReason::Leaving);
-        let freshest = self.core.known.freshest(REMEMBERED);
-        self.core.outputs.push_back(Output::RememberSupernodes(freshest));
     }
 }

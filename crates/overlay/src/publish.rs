@@ -7,12 +7,18 @@
 use crate::core::Core;
 use crate::io::Output;
 use skein_proto::message::{Publish, PublishAck};
-use skein_proto::{ContentId, FileMeta, NodeId, pack};
+use skein_proto::{ContentId, FileMeta, Instant, NodeId, pack};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// Messages on their way at the same time: with 64 KiB each, a quarter of a mebibyte, which fills
 /// a 20 Mbit/s line at 100 ms round trip.
 const WINDOW: usize = 4;
+
+/// How long a parent may take to acknowledge anything while something is on its way to it: some
+/// times what a quarter of a mebibyte takes over the slowest lines. What it does not take in
+/// cannot be found, so a parent that takes nothing in is as bad as none.
+const ACK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Files asked of the driver at once.
 const PAGE: usize = 1_024;
@@ -65,6 +71,8 @@ pub(crate) struct Publisher {
     pending: BTreeMap<ContentId, Option<FileMeta>>,
     next_sequence: u64,
     acknowledged: u64,
+    /// What was acknowledged when the parent was last seen to go on, and when that was.
+    progress: Option<(u64, Instant)>,
     reset: bool,
     announced: bool,
     /// The parent's last word about how many records it holds.
@@ -94,6 +102,22 @@ impl Publisher {
     /// Changes that were not sent yet.
     pub(crate) fn pending(&self) -> u64 {
         self.pending.len() as u64
+    }
+
+    /// Whether the parent has taken nothing in for too long.
+    pub(crate) fn is_stuck(&mut self, now: Instant) -> bool {
+        if self.in_flight() == 0 {
+            self.progress = None;
+            return false;
+        }
+        let acknowledged = self.acknowledged;
+        match self.progress {
+            Some((last, since)) if last == acknowledged => now.since(since) >= ACK_PATIENCE,
+            _ => {
+                self.progress = Some((acknowledged, now));
+                false
+            }
+        }
     }
 
     /// Whether the parent holds all that it should.
@@ -183,7 +207,9 @@ impl Publisher {
     }
 
     fn in_flight(&self) -> usize {
-        usize::try_from(self.next_sequence - 1 - self.acknowledged).unwrap_or(usize::MAX)
+        // Without a parent both are 0.
+        let unacknowledged = self.next_sequence.saturating_sub(self.acknowledged + 1);
+        usize::try_from(unacknowledged).unwrap_or(usize::MAX)
     }
 
     fn pump(&mut self, core: &mut Core) {

@@ -2,10 +2,11 @@
 //! the parent is lost in the middle, the next one is asked; whoever shows the hits drops those
 //! that come twice.
 
+use crate::branch::retain_sound;
 use crate::core::{Core, earlier};
-use crate::flood::retain_genuine;
 use crate::io::{Now, Output};
 use rand::RngExt;
+use skein_index::text::ParsedQuery;
 use skein_proto::message::{CancelSearch, Hits, Search, SearchDone};
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::{Instant, NodeId, Query, QueryId};
@@ -19,6 +20,9 @@ const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a parent may take for all of a search; its own deadlines end it earlier.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a search may take in all, over however many parents.
+const TOTAL_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Searches at the same time.
 const MAX_SEARCHES: usize = 64;
 
@@ -28,7 +32,9 @@ const HITS_PER_WANTED: u32 = 16;
 #[derive(Debug)]
 struct UserSearch {
     query: Query,
+    parsed: ParsedQuery,
     wanted: u16,
+    /// What the present parent may still send.
     hits_left: u32,
     /// The parent that was asked, and under which id: a new one for each parent, since the old
     /// one is known to the others as asked already.
@@ -36,6 +42,14 @@ struct UserSearch {
     /// Whether some parent was asked before.
     asked_before: bool,
     deadline: Instant,
+    /// When it is over whatever comes.
+    ends: Instant,
+}
+
+impl UserSearch {
+    fn wait(&mut self, now: Instant, patience: Duration) {
+        self.deadline = (now + patience).min(self.ends);
+    }
 }
 
 /// The searches of this node's own user.
@@ -53,13 +67,28 @@ impl Searches {
         now: Now,
     ) {
         if self.searches.len() >= MAX_SEARCHES {
+            core.counters.searches_over_limit += 1;
             end(core, id, StopReason::OverBudget);
             return;
         }
-        let hits_left = u32::from(wanted.clamp(1, 1_000)) * HITS_PER_WANTED;
-        let deadline = now.instant + ATTACH_PATIENCE;
-        let search =
-            UserSearch { query, wanted, hits_left, asked: None, asked_before: false, deadline };
+        let parsed = match ParsedQuery::parse(&query) {
+            Ok(parsed) if !parsed.is_empty() => parsed,
+            // Nothing matches it anywhere.
+            _ => {
+                end(core, id, StopReason::Exhausted);
+                return;
+            }
+        };
+        let search = UserSearch {
+            query,
+            parsed,
+            wanted: wanted.clamp(1, 1_000),
+            hits_left: 0,
+            asked: None,
+            asked_before: false,
+            deadline: now.instant + ATTACH_PATIENCE,
+            ends: now.instant + TOTAL_PATIENCE,
+        };
         self.searches.insert(id, search);
         if let Some(parent) = parent {
             self.on_parent(core, parent, now);
@@ -76,7 +105,8 @@ impl Searches {
                 if search.asked_before { QueryId::from_bytes(core.rng.random()) } else { *id };
             search.asked = Some((parent, wire_id));
             search.asked_before = true;
-            search.deadline = now.instant + PATIENCE;
+            search.hits_left = u32::from(search.wanted) * HITS_PER_WANTED;
+            search.wait(now.instant, PATIENCE);
             let message =
                 Search { id: wire_id, query: search.query.clone(), wanted: search.wanted };
             core.send(parent, message);
@@ -88,7 +118,7 @@ impl Searches {
         for search in self.searches.values_mut() {
             if search.asked.is_some_and(|(node, _)| node == parent) {
                 search.asked = None;
-                search.deadline = now.instant + ATTACH_PATIENCE;
+                search.wait(now.instant, ATTACH_PATIENCE);
             }
         }
     }
@@ -100,24 +130,26 @@ impl Searches {
             .map(|(id, search)| (*id, search))
     }
 
-    /// Hits from the parent.
-    pub(crate) fn on_hits(&mut self, core: &mut Core, peer: NodeId, hits: Hits, now: Now) {
-        let Some((id, search)) = self.find(peer, hits.id) else {
-            core.counters.hits_unasked += 1;
-            return;
-        };
+    /// Hits from the parent. Answers whether they were by the rules.
+    #[must_use]
+    pub(crate) fn on_hits(&mut self, core: &mut Core, peer: NodeId, hits: Hits, now: Now) -> bool {
         let count = hits.groups.iter().map(|group| group.files.len()).sum::<usize>();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let Some((id, search)) = self.find(peer, hits.id) else {
+            core.counters.hits_unasked += u64::from(count);
+            return true;
+        };
         let Some(left) = search.hits_left.checked_sub(count) else {
             core.counters.hits_over_wanted += u64::from(count);
-            return;
+            return true;
         };
         search.hits_left = left;
         let mut groups = hits.groups.into_vec();
-        retain_genuine(core, &mut groups, now);
+        let honest = retain_sound(core, &search.parsed, &mut groups, now);
         if !groups.is_empty() {
             core.outputs.push_back(Output::Hits { id, groups });
         }
+        honest
     }
 
     pub(crate) fn on_done(&mut self, core: &mut Core, peer: NodeId, done: SearchDone) {

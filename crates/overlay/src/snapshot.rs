@@ -1,5 +1,8 @@
 //! How the overlay is doing, for people and metrics.
 
+use crate::io::Now;
+use crate::overlay::Overlay;
+use skein_proto::message::Bond;
 use skein_proto::{NodeId, Role, Username};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -97,4 +100,78 @@ pub struct PeerSnapshot {
     pub linked: Duration,
     /// Program and version, as it says.
     pub agent: String,
+}
+
+impl Overlay {
+    /// How this node is doing.
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        let is_super = self.core.role == Role::Super;
+        let published = if is_super {
+            self.children.index.owner_records(&self.core.me)
+        } else {
+            self.publisher.published
+        };
+        let parent = ParentSnapshot {
+            parent: self.join.parent(),
+            since: self.join.parent_since().map(|since| now.instant.since(since)),
+            standby: self.join.standby(),
+            published,
+            pending: self.publisher.pending(),
+            complete: if is_super {
+                !self.local_copy.is_running()
+            } else {
+                self.publisher.is_complete()
+            },
+            over_quota: self.publisher.over_quota,
+            lost: self.join.parents_lost,
+            last_recovery: self.last_recovery,
+        };
+        let supernode = is_super.then(|| SupernodeSnapshot {
+            children: self.children.actives(),
+            standbys: self.children.standbys(),
+            capacity: self.core.config.max_children,
+            neighbours: u32::try_from(self.neighbours.count()).unwrap_or(u32::MAX),
+            records: self.children.index.records(),
+            index_bytes: self.children.index.memory_bytes(),
+        });
+        let mut peers: Vec<PeerSnapshot> = self
+            .core
+            .peers
+            .iter()
+            .map(|(node, peer)| PeerSnapshot {
+                node: *node,
+                name: peer.name().cloned(),
+                address: peer.address,
+                relation: self.relation(node),
+                rtt: peer.rtt,
+                linked: now.instant.since(peer.since),
+                agent: peer.hello.as_ref().map(|hello| hello.agent.clone()).unwrap_or_default(),
+            })
+            .collect();
+        peers.sort_unstable_by_key(|peer| peer.node);
+        Snapshot {
+            role: self.core.role,
+            role_reason: self.role_reason,
+            observed: self.core.observed.best(),
+            parent,
+            supernode,
+            supernodes_known: self.core.known.len(),
+            peers,
+        }
+    }
+
+    pub(crate) fn relation(&self, node: &NodeId) -> Relation {
+        if self.join.parent() == Some(*node) {
+            return Relation::Parent;
+        }
+        if self.join.standby() == Some(*node) {
+            return Relation::Standby;
+        }
+        match self.children.bond(node) {
+            Some(Bond::Active) => Relation::Child,
+            Some(Bond::Standby) => Relation::StandbyChild,
+            None if self.neighbours.is_linked(node) => Relation::Neighbour,
+            None => Relation::Other,
+        }
+    }
 }

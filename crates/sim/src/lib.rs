@@ -6,5 +6,8 @@
 pub mod bars;
 pub mod network;
 pub mod population;
+mod puppet;
+mod search;
 
-pub use network::{Network, SearchOutcome, Settings};
+pub use network::{Network, Settings};
+pub use search::SearchOutcome;

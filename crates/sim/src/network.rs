@@ -1,14 +1,14 @@
 //! The network: nodes, links between them, a login service, and a queue of what happens when.
 
+use crate::search::SearchOutcome;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use skein_overlay::{Config, Event, Input, Now, Output, Overlay, Snapshot};
 use skein_proto::credential::{Credential, SignedCredential};
 use skein_proto::message::RoleSetting;
-use skein_proto::query::{Coverage, Filter};
 use skein_proto::{
-    Ask, BoundedString, BoundedVec, ContentId, FileMeta, HitGroup, Instant, KeyPair, Message,
-    NodeId, Query, QueryId, Signed, SupernodeEntry, UnixTime, Username, codec,
+    BoundedVec, ContentId, FileMeta, Instant, KeyPair, Message, NodeId, QueryId, Signed,
+    SupernodeEntry, UnixTime, Username, codec,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -50,42 +50,28 @@ impl Default for Settings {
     }
 }
 
-/// What a search brought.
-#[derive(Clone, Debug)]
-pub struct SearchOutcome {
-    /// The hits, as they came.
-    pub groups: Vec<HitGroup>,
-    /// How complete it was; `None` while it runs.
-    pub coverage: Option<Coverage>,
-    /// From the question to the first hit.
-    pub first_hit: Option<Duration>,
-    /// From the question to the end.
-    pub took: Option<Duration>,
-    asked_at: Instant,
-}
-
-impl SearchOutcome {
-    /// The different contents that were found.
-    pub fn contents(&self) -> BTreeSet<ContentId> {
-        self.groups.iter().flat_map(|group| group.files.iter().map(|file| file.content)).collect()
-    }
-}
-
-struct SimNode {
-    overlay: Overlay,
+pub(crate) struct SimNode {
+    pub(crate) mind: Mind,
     name: Username,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     place: (f64, f64),
     files: BTreeMap<ContentId, FileMeta>,
-    links: BTreeSet<NodeId>,
+    pub(crate) links: BTreeSet<NodeId>,
     known: Vec<SupernodeEntry>,
     role: RoleSetting,
     alive: bool,
     /// Counts the lives of this node, so that what was meant for an earlier one is dropped.
     life: u32,
     wake: Option<Instant>,
-    searches: BTreeMap<QueryId, SearchOutcome>,
+    pub(crate) searches: BTreeMap<QueryId, SearchOutcome>,
     events: Vec<(Instant, Event)>,
+}
+
+/// What decides for a node.
+pub(crate) enum Mind {
+    Overlay(Box<Overlay>),
+    /// Nothing: a test says what it sends. What it is sent is kept.
+    Puppet(Vec<(NodeId, Message)>),
 }
 
 enum Happening {
@@ -144,18 +130,24 @@ const EPOCH: UnixTime = UnixTime(1_800_000_000);
 /// A simulated network.
 pub struct Network {
     settings: Settings,
-    rng: StdRng,
+    pub(crate) rng: StdRng,
     login: KeyPair,
     login_up: bool,
     reports: BTreeMap<NodeId, (SupernodeEntry, Instant)>,
     invited: Option<(NodeId, Instant)>,
-    nodes: BTreeMap<NodeId, SimNode>,
+    pub(crate) nodes: BTreeMap<NodeId, SimNode>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     order: u64,
     now: Instant,
     next_number: u32,
     /// Messages sent, by the name of their kind: count and bytes.
     pub traffic: BTreeMap<&'static str, (u64, u64)>,
+    /// How often an overlay wanted to be woken at a time that was over already: it would spin.
+    pub overdue_wakeups: u64,
+    /// How often an overlay was woken.
+    pub wakeups: u64,
+    /// The most that an overlay wanted done because of one input.
+    pub most_outputs: usize,
 }
 
 impl Network {
@@ -176,6 +168,9 @@ impl Network {
             now: Instant::START,
             next_number: 0,
             traffic: BTreeMap::new(),
+            overdue_wakeups: 0,
+            wakeups: 0,
+            most_outputs: 0,
         }
     }
 
@@ -194,7 +189,7 @@ impl Network {
         self.now
     }
 
-    fn time(&self) -> Now {
+    pub(crate) fn time(&self) -> Now {
         Now { instant: self.now, unix: EPOCH.plus(self.now.since(Instant::START)) }
     }
 
@@ -224,12 +219,27 @@ impl Network {
         credential: SignedCredential,
     ) -> NodeId {
         let id = key.node_id();
+        let mind = Mind::Overlay(Box::new(self.new_overlay(id, role)));
+        let name = credential.unverified().name.clone();
+        let address = self.insert(id, mind, role, name, files);
+        self.feed(id, Input::Listening(vec![address]));
+        self.feed(id, Input::Credential(credential));
+        id
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        id: NodeId,
+        mind: Mind,
+        role: RoleSetting,
+        name: Username,
+        files: Vec<FileMeta>,
+    ) -> SocketAddr {
         let number = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let [_, a, b, c] = number.to_be_bytes();
-        let overlay = self.new_overlay(id, role);
         let node = SimNode {
-            overlay,
-            name: credential.unverified().name.clone(),
+            mind,
+            name,
             address: SocketAddr::from(([10, a, b, c], 4701)),
             place: (self.rng.random(), self.rng.random()),
             files: files.into_iter().map(|file| (file.content, file)).collect(),
@@ -244,9 +254,7 @@ impl Network {
         };
         let address = node.address;
         self.nodes.insert(id, node);
-        self.feed(id, Input::Listening(vec![address]));
-        self.feed(id, Input::Credential(credential));
-        id
+        address
     }
 
     fn new_overlay(&mut self, id: NodeId, role: RoleSetting) -> Overlay {
@@ -279,7 +287,7 @@ impl Network {
         let Some(role) = self.nodes.get(&id).map(|node| node.role) else { return };
         let overlay = self.new_overlay(id, role);
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        node.overlay = overlay;
+        node.mind = Mind::Overlay(Box::new(overlay));
         node.alive = true;
         node.life += 1;
         let entries = node.known.clone();
@@ -319,70 +327,37 @@ impl Network {
     pub fn feed(&mut self, id: NodeId, input: Input) {
         let now = self.time();
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.alive) else { return };
-        node.overlay.handle(input, now);
-        self.drain(id);
-    }
-
-    /// Starts a search for words; its outcome is found under the id.
-    pub fn start_search(&mut self, id: NodeId, words: &str, wanted: u16) -> QueryId {
-        self.start_query(id, Ask::Words(BoundedString::truncated(words)), wanted)
-    }
-
-    /// Starts a search.
-    pub fn start_query(&mut self, id: NodeId, ask: Ask, wanted: u16) -> QueryId {
-        let query_id = QueryId::from_bytes(self.rng.random());
-        let query = Query { ask, filter: Filter::default() };
-        let asked_at = self.now;
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.searches.insert(
-                query_id,
-                SearchOutcome {
-                    groups: Vec::new(),
-                    coverage: None,
-                    first_hit: None,
-                    took: None,
-                    asked_at,
-                },
-            );
+        match &mut node.mind {
+            Mind::Overlay(overlay) => overlay.handle(input, now),
+            Mind::Puppet(heard) => {
+                if let Input::Received { peer, message } = input {
+                    heard.push((peer, *message));
+                }
+                return;
+            }
         }
-        self.feed(id, Input::Search { id: query_id, query, wanted });
-        query_id
-    }
-
-    /// Runs a search to its end.
-    pub fn search(&mut self, id: NodeId, words: &str, wanted: u16) -> SearchOutcome {
-        let query = self.start_search(id, words, wanted);
-        self.finish_search(id, query)
-    }
-
-    /// Runs until a search is over, 60 s of virtual time at most.
-    pub fn finish_search(&mut self, id: NodeId, query: QueryId) -> SearchOutcome {
-        self.run_until(Duration::from_secs(60), |network| {
-            network.outcome(id, query).is_some_and(|outcome| outcome.coverage.is_some())
-        });
-        self.outcome(id, query).cloned().unwrap_or_else(|| SearchOutcome {
-            groups: Vec::new(),
-            coverage: None,
-            first_hit: None,
-            took: None,
-            asked_at: self.now,
-        })
-    }
-
-    /// How a search stands.
-    pub fn outcome(&self, id: NodeId, query: QueryId) -> Option<&SearchOutcome> {
-        self.nodes.get(&id)?.searches.get(&query)
+        self.drain(id);
     }
 
     /// How a node is doing.
     pub fn snapshot(&self, id: NodeId) -> Option<Snapshot> {
-        let node = self.nodes.get(&id).filter(|node| node.alive)?;
-        Some(node.overlay.snapshot(self.time()))
+        self.nodes.get(&id).filter(|node| node.alive)?;
+        Some(self.overlay(id)?.snapshot(self.time()))
     }
 
     /// A node's state machine, for its counters.
     pub fn overlay(&self, id: NodeId) -> Option<&Overlay> {
-        self.nodes.get(&id).map(|node| &node.overlay)
+        match &self.nodes.get(&id)?.mind {
+            Mind::Overlay(overlay) => Some(overlay),
+            Mind::Puppet(_) => None,
+        }
+    }
+
+    fn overlay_mut(&mut self, id: NodeId) -> Option<&mut Overlay> {
+        match &mut self.nodes.get_mut(&id)?.mind {
+            Mind::Overlay(overlay) => Some(overlay),
+            Mind::Puppet(_) => None,
+        }
     }
 
     /// What a node told its user.
@@ -445,6 +420,7 @@ impl Network {
                     due
                 });
                 if due {
+                    self.wakeups += 1;
                     self.feed(node, Input::Tick);
                 }
             }
@@ -497,14 +473,19 @@ impl Network {
     }
 
     fn drain(&mut self, id: NodeId) {
-        while let Some(output) = self.nodes.get_mut(&id).and_then(|n| n.overlay.poll_output()) {
+        let mut outputs = 0;
+        while let Some(output) = self.overlay_mut(id).and_then(Overlay::poll_output) {
             self.carry_out(id, output);
+            outputs += 1;
         }
+        self.most_outputs = self.most_outputs.max(outputs);
         let now = self.time();
+        let Some(wake) = self.overlay(id).map(|overlay| overlay.next_wakeup(now)) else { return };
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.alive) else { return };
-        if let Some(at) = node.overlay.next_wakeup(now) {
+        if let Some(at) = wake {
+            self.overdue_wakeups += u64::from(at <= self.now);
             // What is due at once is due a moment later: time must go on.
-            let at = at.max(self.now + Duration::from_micros(1));
+            let at = at.max(self.now + Duration::from_millis(1));
             if node.wake.is_none_or(|wake| at < wake || wake <= self.now) {
                 node.wake = Some(at);
                 self.schedule(at, Happening::Wake { node: id, at });
@@ -512,7 +493,7 @@ impl Network {
         }
     }
 
-    fn carry_out(&mut self, id: NodeId, output: Output) {
+    pub(crate) fn carry_out(&mut self, id: NodeId, output: Output) {
         match output {
             Output::Dial { peer, .. } => {
                 // A QUIC handshake takes one round trip before either side can send.
@@ -567,25 +548,8 @@ impl Network {
                     node.known = entries;
                 }
             }
-            Output::Hits { id: query, groups } => {
-                let now = self.now;
-                if let Some(search) =
-                    self.nodes.get_mut(&id).and_then(|node| node.searches.get_mut(&query))
-                {
-                    let asked = search.asked_at;
-                    search.first_hit.get_or_insert(now.since(asked));
-                    search.groups.extend(groups);
-                }
-            }
-            Output::SearchDone { id: query, coverage } => {
-                let now = self.now;
-                if let Some(search) =
-                    self.nodes.get_mut(&id).and_then(|node| node.searches.get_mut(&query))
-                {
-                    search.coverage = Some(coverage);
-                    search.took = Some(now.since(search.asked_at));
-                }
-            }
+            Output::Hits { id: query, groups } => self.on_hits(id, query, groups),
+            Output::SearchDone { id: query, coverage } => self.on_search_done(id, query, coverage),
             Output::Event(event) => {
                 let now = self.now;
                 if let Some(node) = self.nodes.get_mut(&id) {
@@ -595,7 +559,7 @@ impl Network {
         }
     }
 
-    fn transmit(&mut self, from: NodeId, to: NodeId, message: Box<Message>) {
+    pub(crate) fn transmit(&mut self, from: NodeId, to: NodeId, message: Box<Message>) {
         let linked = self.nodes.get(&from).is_some_and(|node| node.links.contains(&to));
         if !linked {
             return;
@@ -630,6 +594,6 @@ impl Network {
 }
 
 #[allow(clippy::expect_used)]
-fn name_of(number: u32) -> Username {
+pub(crate) fn name_of(number: u32) -> Username {
     Username::parse(&format!("node{number}")).expect("a word and a number make a name")
 }

@@ -1,29 +1,15 @@
 //! What a network of overlays does, told as stories in virtual time.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod common;
+
+use common::{SEED, elsewhere, network, seconds};
 use skein_overlay::Event;
 use skein_proto::message::RoleSetting;
 use skein_proto::query::StopReason;
 use skein_proto::{Ask, KeyPair, NodeId, Role};
 use skein_sim::population::{file, settle};
 use skein_sim::{Network, Settings};
-use std::time::Duration;
-
-const SEED: u64 = 20;
-
-fn network() -> Network {
-    Network::new(Settings { seed: SEED, ..Settings::default() })
-}
-
-fn seconds(count: u64) -> Duration {
-    Duration::from_secs(count)
-}
-
-/// A node whose parent is not that of `other`.
-fn elsewhere(network: &Network, nodes: &[NodeId], other: NodeId) -> NodeId {
-    let parent = |node| network.snapshot(node).unwrap().parent.parent;
-    nodes.iter().copied().find(|node| parent(*node) != parent(other)).expect("two parents")
-}
 
 #[test]
 fn a_file_is_found_from_a_child_of_another_supernode() {
@@ -210,6 +196,7 @@ fn a_child_whose_credential_ran_out_is_sent_away() {
     network.add_node_with(RoleSetting::Super, Vec::new(), &keeper, credential);
     let child = network.add_node(RoleSetting::Ordinary, vec![file("a/late.txt")]);
     assert!(network.run_until_all(&[child], seconds(20)));
+    network.run_for(seconds(10));
     let renewed = network.credential(&keeper.node_id(), 900, &network.login_key());
     network.feed(keeper.node_id(), skein_overlay::Input::Credential(renewed));
     network

@@ -1,0 +1,106 @@
+//! How often a peer may ask for something.
+//!
+//! A budget belongs to the peer and not to its bond or link, so that neither attaching anew nor
+//! dialling anew refills it. It is forgotten as soon as it is full again: a fresh one is the same.
+
+use crate::bucket::TokenBucket;
+use skein_proto::{Instant, NodeId};
+use std::collections::HashMap;
+
+/// Searches that a child may start: a person types a few a minute, a wish list runs some dozens
+/// at once.
+const SEARCHES: (u64, u64) = (5, 40);
+
+/// Queries that a neighbour may pass on: what 150 children of its own and of the supernodes
+/// behind it ask in a busy minute.
+const FLOODS: (u64, u64) = (400, 1_600);
+
+/// Greetings, probes, wishes for a bond and lists of supernodes. Each costs a signature check or a
+/// look through all known supernodes; an honest peer sends a handful when it comes and then some
+/// a minute.
+const REQUESTS: (u64, u64) = (1, 40);
+
+/// Budgets kept: three times the links that a node has, since those that are gone are remembered
+/// for the 40 s that the slowest budget takes to fill. An entry takes about 150 bytes.
+const MAX_BUDGETS: usize = 65_536;
+
+/// What a peer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Search,
+    Flood,
+    Request,
+}
+
+#[derive(Debug)]
+struct Budget {
+    searches: TokenBucket,
+    floods: TokenBucket,
+    requests: TokenBucket,
+}
+
+/// The budgets of all who have asked lately.
+#[derive(Debug, Default)]
+pub(crate) struct Budgets {
+    peers: HashMap<NodeId, Budget>,
+}
+
+impl Budgets {
+    /// Whether the peer may have this now; if so, it is accounted for.
+    pub(crate) fn take(&mut self, peer: &NodeId, ask: Ask, now: Instant) -> bool {
+        if !self.peers.contains_key(peer) && self.peers.len() >= MAX_BUDGETS {
+            return false;
+        }
+        let full = |(per_second, burst)| TokenBucket::new(per_second, burst, now);
+        let budget = self.peers.entry(*peer).or_insert_with(|| Budget {
+            searches: full(SEARCHES),
+            floods: full(FLOODS),
+            requests: full(REQUESTS),
+        });
+        match ask {
+            Ask::Search => budget.searches.take(now),
+            Ask::Flood => budget.floods.take(now),
+            Ask::Request => budget.requests.take(now),
+        }
+    }
+
+    /// Forgets those that have asked for nothing for so long that a fresh budget is the same.
+    pub(crate) fn tidy(&mut self, now: Instant) {
+        self.peers.retain(|_, budget| {
+            let buckets = [&mut budget.searches, &mut budget.floods, &mut budget.requests];
+            !buckets.into_iter().all(|bucket| bucket.is_full(now))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_budget_is_forgotten_only_when_it_is_full_again() {
+        let mut budgets = Budgets::default();
+        let peer = NodeId::from_bytes([1; 32]);
+        let start = Instant::START;
+        for _ in 0..SEARCHES.1 {
+            assert!(budgets.take(&peer, Ask::Search, start));
+        }
+        budgets.tidy(start + Duration::from_secs(7));
+        assert_eq!(budgets.peers.len(), 1);
+        budgets.tidy(start + Duration::from_secs(8));
+        assert!(budgets.peers.is_empty());
+    }
+
+    #[test]
+    fn made_up_peers_take_no_more_than_their_room() {
+        let mut budgets = Budgets::default();
+        for number in 0..MAX_BUDGETS + 10 {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            let granted = budgets.take(&NodeId::from_bytes(id), Ask::Request, Instant::START);
+            assert_eq!(granted, number < MAX_BUDGETS);
+        }
+        assert_eq!(budgets.peers.len(), MAX_BUDGETS);
+    }
+}

@@ -1,0 +1,75 @@
+//! What this node is, and what follows when that changes.
+
+use crate::io::{Event, Now, Output};
+use crate::overlay::Overlay;
+use skein_proto::message::{PartingReason, RoleSetting};
+use skein_proto::{NodeId, Role, SupernodeEntry};
+
+/// Why a node that may be either is an ordinary one.
+pub(crate) const ENOUGH_SUPERNODES: &str = "the network has supernodes enough";
+
+impl Overlay {
+    pub(crate) fn on_bootstrap(&mut self, entries: &[SupernodeEntry], invited: bool, now: Now) {
+        self.core.hear_of(entries, true, now);
+        self.join.on_bootstrap(&mut self.core, now, true);
+        // Whoever has a parent by now was invited to a network that is no longer empty.
+        let free = self.core.role == Role::Ordinary && self.join.parent().is_none();
+        if invited && free && self.core.config.role == RoleSetting::Auto {
+            self.become_super("the network had no supernode, and this node can be reached", now);
+        }
+    }
+
+    pub(crate) fn set_role(&mut self, role: RoleSetting, now: Now) {
+        self.core.config.role = role;
+        match (role, self.core.role) {
+            (RoleSetting::Super, Role::Ordinary) => self.become_super("its user wants it so", now),
+            (RoleSetting::Ordinary, Role::Super) => {
+                self.become_ordinary("its user wants it so", now)
+            }
+            (RoleSetting::Ordinary, Role::Ordinary) => self.role_reason = "its user wants it so",
+            (RoleSetting::Auto, Role::Ordinary) => self.role_reason = ENOUGH_SUPERNODES,
+            _ => {}
+        }
+    }
+
+    fn become_super(&mut self, reason: &'static str, now: Now) {
+        let change = self.join.dissolve(&mut self.core, PartingReason::Moved);
+        self.on_parent_change(change, now);
+        self.core.role = Role::Super;
+        self.next_beat = now.instant;
+        if self.core.credential.is_some() {
+            self.local_copy.start(&mut self.core);
+        }
+        self.role_changed(reason);
+    }
+
+    fn become_ordinary(&mut self, reason: &'static str, now: Now) {
+        self.local_copy.stop();
+        self.children.dismiss_all(&mut self.core, PartingReason::Demoted);
+        self.neighbours.dissolve(&mut self.core, PartingReason::Demoted);
+        self.children.index.remove_owner(&self.core.me);
+        self.core.role = Role::Ordinary;
+        self.join.on_credential(now);
+        self.role_changed(reason);
+    }
+
+    fn role_changed(&mut self, reason: &'static str) {
+        self.role_reason = reason;
+        let role = self.core.role;
+        self.core.event(Event::RoleChanged { role, reason });
+        let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();
+        linked.sort_unstable();
+        for peer in linked {
+            self.core.greet(peer);
+        }
+    }
+
+    pub(crate) fn leave(&mut self) {
+        self.leaving = true;
+        self.join.dissolve(&mut self.core, PartingReason::Leaving);
+        self.children.dismiss_all(&mut self.core, PartingReason::Leaving);
+        self.neighbours.dissolve(&mut self.core, PartingReason::Leaving);
+        let remembered = self.core.known.to_remember();
+        self.core.outputs.push_back(Output::RememberSupernodes(remembered));
+    }
+}
