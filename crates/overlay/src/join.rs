@@ -270,7 +270,7 @@ impl Join {
         }
     }
 
-    /// The link is gone, or was never there.
+    /// The link is gone, or was never there, or the peer sends this node away.
     pub(crate) fn on_link_lost(
         &mut self,
         core: &mut Core,
@@ -453,20 +453,6 @@ impl Join {
         core.known.failed(&peer, now.instant);
         core.hang_up(peer, PartingReason::Moved);
         None
-    }
-
-    /// A parent or standby sends this node away.
-    pub(crate) fn on_detach(
-        &mut self,
-        core: &mut Core,
-        peer: NodeId,
-        reason: PartingReason,
-        now: Now,
-    ) -> Option<ParentChange> {
-        if reason == PartingReason::Demoted {
-            core.known.forget(&peer);
-        }
-        self.on_link_lost(core, peer, now)
     }
 }
 

@@ -352,7 +352,7 @@ impl Overlay {
                 if detach.reason == PartingReason::Demoted {
                     self.core.known.forget(&peer);
                 }
-                let change = self.join.on_detach(&mut self.core, peer, detach.reason, now);
+                let change = self.join.on_link_lost(&mut self.core, peer, now);
                 self.on_parent_change(change, now);
             }
             Message::Publish(publish) => {

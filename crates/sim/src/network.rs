@@ -40,9 +40,10 @@ impl Default for Settings {
         Self {
             seed: 1,
             max_latency: Duration::from_millis(100),
-            // The daemon's transport sends a keep-alive every 3 s and looks at its answer.
-            silent_after: Duration::from_secs(4),
-            idle_timeout: Duration::from_secs(10),
+            // What the daemon needs at worst: a keep-alive every 4 s, 2 s without an answer to it,
+            // and it looks every half second.
+            silent_after: Duration::from_millis(6_500),
+            idle_timeout: Duration::from_secs(15),
             max_children: 150,
             max_neighbours: 40,
             credential_lifetime: Duration::from_secs(24 * 60 * 60),
