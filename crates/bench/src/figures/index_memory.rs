@@ -3,7 +3,8 @@
 
 use crate::corpus::{self, Corpus};
 use crate::figure::{Figure, Outcome, Run};
-use crate::usage::{self, Spent, Stopwatch};
+use crate::statistics::median;
+use crate::usage::{self, Stopwatch};
 use crate::worker::{Boss, Job, Worker};
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt as _;
@@ -38,6 +39,9 @@ const SEED: u64 = 1;
 /// Searches of one measurement.
 const SEARCHES: u64 = 300;
 
+/// Rounds in which all of them are made.
+const SEARCH_ROUNDS: usize = 5;
+
 /// Contents that a search wants: what a user's search asks for.
 const WANTED: usize = 100;
 
@@ -64,17 +68,19 @@ struct Built {
     grown: u64,
     /// What the index itself says, if it does.
     reckoned: u64,
-    building: Spent,
-    searching: Spent,
+    /// Seconds of CPU to build it.
+    building: f64,
+    /// Seconds of CPU for all searches.
+    searching: f64,
     /// The same searches without an end: all matches are counted, and none is fetched.
-    counting: Option<Spent>,
+    counting: Option<f64>,
     /// Results of all searches, to see that both engines answer the same.
     found: u64,
 }
 
 impl Built {
     fn searches_a_second(&self) -> f64 {
-        SEARCHES as f64 / self.searching.cpu
+        SEARCHES as f64 / self.searching
     }
 }
 
@@ -96,21 +102,21 @@ async fn measure(run: &Run) -> Result<Outcome> {
         let each = |bytes: u64| bytes as f64 / records as f64;
         let wrong = ours.reckoned as f64 / ours.grown as f64 - 1.0;
         let speed = ours.searches_a_second() / theirs.searches_a_second();
-        let counted = theirs.counting.map_or(0.0, |it| SEARCHES as f64 / it.cpu);
+        let counted = theirs.counting.map_or(0.0, |it| SEARCHES as f64 / it);
         run.say(format_args!(
             "ours: {:.0} bytes a record, {:.0} reckoned ({:+.0} %); {:.1} µs of CPU to publish one; \
              {:.0} searches a second",
             each(ours.grown),
             each(ours.reckoned),
             wrong * 100.0,
-            ours.building.cpu * 1e6 / records as f64,
+            ours.building * 1e6 / records as f64,
             ours.searches_a_second()
         ));
         run.say(format_args!(
             "FTS5: {:.0} bytes a record; {:.1} µs of CPU to insert one; {:.0} searches a second; {:.0} \
              when it counts all matches",
             each(theirs.grown),
-            theirs.building.cpu * 1e6 / records as f64,
+            theirs.building * 1e6 / records as f64,
             theirs.searches_a_second(),
             counted
         ));
@@ -133,7 +139,7 @@ async fn measure(run: &Run) -> Result<Outcome> {
             ("searches_per_cpu_second", ours.searches_a_second()),
             ("fts5_searches_per_cpu_second", theirs.searches_a_second()),
             ("fts5_counts_per_cpu_second", counted),
-            ("publish_cpu_us", ours.building.cpu * 1e6 / records as f64),
+            ("publish_cpu_us", ours.building * 1e6 / records as f64),
         ];
     }
     Ok(Outcome { figure, holds, values })
@@ -187,7 +193,7 @@ fn skein(corpus: &Corpus, records: u64, searches: &[(String, String)]) -> Result
         let outcome = index.publish(&owner, files.by_ref().take(share));
         anyhow::ensure!(outcome.accepted == share as u64, "the index took {outcome:?}");
     }
-    let building = building.spent();
+    let building = building.spent().cpu;
     let grown = usage::memory()?.saturating_sub(before);
     let queries = searches
         .iter()
@@ -197,13 +203,18 @@ fn skein(corpus: &Corpus, records: u64, searches: &[(String, String)]) -> Result
             Ok(Query { ask: Ask::Words(words), filter: Filter::default() })
         })
         .collect::<Result<Vec<_>>>()?;
-    let searching = Stopwatch::start();
-    let found = queries.iter().map(|query| index.search(query, WANTED).len() as u64).sum();
+    let mut found = 0;
+    let mut rounds = Vec::new();
+    for _ in 0..SEARCH_ROUNDS {
+        let watch = Stopwatch::start();
+        found = queries.iter().map(|query| index.search(query, WANTED).len() as u64).sum();
+        rounds.push(watch.spent().cpu);
+    }
     Ok(Built {
         grown,
         reckoned: index.memory_bytes(),
         building,
-        searching: searching.spent(),
+        searching: median(rounds),
         counting: None,
         found,
     })
@@ -228,7 +239,7 @@ async fn fts5(corpus: &Corpus, records: u64, searches: &[(String, String)]) -> R
         insert(&mut database, files.by_ref().take(ROWS), records).await?;
     }
     sqlx::query("INSERT INTO files(files) VALUES ('optimize')").execute(&mut database).await?;
-    let building = building.spent();
+    let building = building.spent().cpu;
     let grown = usage::memory()?.saturating_sub(before);
     sqlx::query("CREATE TEMP TABLE searches(words TEXT)").execute(&mut database).await?;
     for (one, other) in searches {
@@ -247,14 +258,18 @@ async fn fts5(corpus: &Corpus, records: u64, searches: &[(String, String)]) -> R
     Ok(Built { grown, reckoned: 0, building, searching, counting: Some(counting), found })
 }
 
-/// Runs a query that gives one number for each search, and adds them up.
-async fn sum_over_searches(database: &mut SqliteConnection, each: &str) -> Result<(Spent, u64)> {
-    let all = sqlx::AssertSqlSafe(format!("SELECT sum(({each})) FROM searches"));
-    let watch = Stopwatch::start();
-    let row = sqlx::query(all).fetch_one(database).await?;
-    let spent = watch.spent();
-    let sum = u64::try_from(row.try_get::<i64, _>(0)?).context("a negative count")?;
-    Ok((spent, sum))
+/// Runs a query that gives one number for each search, and adds them up: the CPU seconds and the
+/// sum.
+async fn sum_over_searches(database: &mut SqliteConnection, each: &str) -> Result<(f64, u64)> {
+    let all = format!("SELECT sum(({each})) FROM searches");
+    let (mut rounds, mut sum) = (Vec::new(), 0_i64);
+    for _ in 0..SEARCH_ROUNDS {
+        let watch = Stopwatch::start();
+        let row = sqlx::query(sqlx::AssertSqlSafe(all.clone())).fetch_one(&mut *database).await?;
+        rounds.push(watch.spent().cpu);
+        sum = row.try_get(0)?;
+    }
+    Ok((median(rounds), u64::try_from(sum).context("a negative count")?))
 }
 
 async fn insert(
