@@ -50,6 +50,22 @@ fn a_guest_cannot_prove_an_address_by_telling_its_load() {
 }
 
 #[test]
+fn guests_do_not_decide_where_a_node_says_that_it_is() {
+    let mut network = network();
+    let (_, children, _) = settle(&mut network, 1, 2);
+    let victim = children[0];
+    let real = network.snapshot(victim).unwrap().observed;
+    assert!(real.is_some(), "its parent has told it");
+    for number in 1..20 {
+        let hello = Network::greeting(Role::Ordinary, None);
+        assert_ne!(Some(hello.observed), real);
+        network.add_greeting_puppet(&key(number), victim, hello);
+    }
+    network.run_for(seconds(1));
+    assert_eq!(network.snapshot(victim).unwrap().observed, real);
+}
+
+#[test]
 fn a_guest_does_not_become_a_neighbour_by_saying_yes() {
     let mut network = network();
     let victim = lone_super(&mut network);
