@@ -30,7 +30,8 @@ use std::time::Duration;
 /// How often a node tidies up: hangs up on links without a use, checks its children's credentials.
 const TIDY: Duration = Duration::from_secs(5);
 
-/// How long a link without a use is kept: long enough for the other side to find a use for it.
+/// How old a link without a use may grow: old enough for both sides to find a use for it. One that
+/// has lost its use later is closed at the next tidying.
 const IDLE_LINK: Duration = Duration::from_secs(20);
 
 /// How often a supernode says how it is doing, to the login service and to those linked to it.
@@ -267,8 +268,9 @@ impl Overlay {
         if self.core.peers.contains_key(&peer) {
             self.on_link_down(peer, now);
         }
-        if self.leaving || self.core.peers.len() >= self.core.config.max_links {
-            self.core.counters.links_over_limit += 1;
+        let is_full = self.core.peers.len() >= self.core.config.max_links;
+        if self.leaving || is_full {
+            self.core.counters.links_over_limit += u64::from(is_full);
             self.core.hang_up(peer, PartingReason::Leaving);
             return;
         }
