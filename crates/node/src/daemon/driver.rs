@@ -44,6 +44,10 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 /// restarted, or has lost the connection where this side has not noticed yet.
 pub(super) const CROSSING: Duration = Duration::from_secs(2);
 
+/// The least time between two wake-ups: tokio's timers count in milliseconds. Should the overlay
+/// ever ask for a time that is over, it must not keep a whole core busy.
+const NAP: Duration = Duration::from_millis(1);
+
 /// How long all peers together are given to read the farewell.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -225,7 +229,7 @@ impl Task {
         loop {
             let now = self.parts.clock.now();
             let wake = self.parts.overlay.next_wakeup(now);
-            let wake = wake.map(|at| self.parts.clock.at(at));
+            let wake = wake.map(|at| self.parts.clock.at(at).max(Instant::now() + NAP));
             tokio::select! {
                 biased;
                 () = ended.cancelled() => break,

@@ -369,7 +369,7 @@ async fn a_peer_that_was_restarted_without_a_word_is_linked_again_at_once() {
     assert!(matches!(stream.receiver.recv().await, Ok(Some(Message::Hello(_)))));
 
     network.cut(address(5));
-    let after = Stranger::new(&network, 6, KeyPair::from_seed(&*before.key.seed()));
+    let after = Stranger::new(&network, 6, KeyPair::from_seed(&before.key.seed()));
     tokio::time::pause();
     tokio::time::advance(driver::CROSSING + Duration::from_millis(1)).await;
     tokio::time::resume();
