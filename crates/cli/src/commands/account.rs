@@ -1,5 +1,6 @@
 //! `skein register` and `skein login`.
 
+use super::network;
 use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::password::PasswordArgs;
@@ -32,6 +33,9 @@ pub struct RegisterArgs {
     /// An invite code, where the network asks for one
     #[arg(long, value_name = "CODE")]
     invite: Option<String>,
+    /// Leave the network that this node is in; its name there is forgotten on this machine
+    #[arg(long, requires = "ticket")]
+    replace_network: bool,
     #[command(flatten)]
     password: PasswordArgs,
 }
@@ -50,6 +54,9 @@ pub struct LoginArgs {
     /// The network ticket; needed the first time only
     #[arg(long, value_name = "TICKET", value_parser = ticket)]
     ticket: Option<String>,
+    /// Leave the network that this node is in; its name there is forgotten on this machine
+    #[arg(long, requires = "ticket")]
+    replace_network: bool,
     #[command(flatten)]
     password: PasswordArgs,
 }
@@ -67,25 +74,30 @@ pub fn ticket(text: &str) -> Result<String, String> {
 pub fn register(context: &Context, args: RegisterArgs) -> Result<(), Failure> {
     let home = context.home()?;
     // What can be known to fail is said before a password has to be typed.
-    need_ticket(&home, args.ticket.as_deref(), "register", &args.name)?;
+    let ticket = args.ticket.as_deref();
+    need_ticket(context, &home, ticket, "register", &args.name)?;
+    keep_network(context, &home, ticket, args.replace_network)?;
     let account = RegisterAccount {
         name: args.name.to_string(),
         password: args.password.for_new_account()?,
         invite: args.invite,
         ticket: args.ticket,
+        replace_network: args.replace_network,
     };
-    let identity = ask(context, async {
+    let (identity, is_up) = ask(context, async {
         match running(&home)? {
-            Some(client) => Ok(client.register(&account).await?),
+            Some(client) => Ok((client.register(&account).await?, true)),
             None => {
                 let session = Session::open(&home)?;
                 let joined = session.register(account).await;
                 session.close().await;
-                Ok(joined?.identity)
+                Ok((joined?.identity, false))
             }
         }
     })?;
-    context.ui.result(&identity, |identity, paint| welcome(context, identity, "is yours", paint))
+    context.ui.result(&identity, |identity, paint| welcome(identity, "is yours", paint))?;
+    context.ui.note(next_step(context, is_up));
+    Ok(())
 }
 
 /// Logs in: through the daemon if one runs, else directly.
@@ -94,36 +106,42 @@ pub fn register(context: &Context, args: RegisterArgs) -> Result<(), Failure> {
 /// There is no ticket or no password, the login service says no, or it does not answer.
 pub fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
     let home = context.home()?;
-    need_ticket(&home, args.ticket.as_deref(), "login", &args.name)?;
+    let ticket = args.ticket.as_deref();
+    need_ticket(context, &home, ticket, "login", &args.name)?;
+    keep_network(context, &home, ticket, args.replace_network)?;
     let account = LoginAccount {
         name: args.name.to_string(),
         password: args.password.for_existing_account()?,
         ticket: args.ticket,
+        replace_network: args.replace_network,
     };
-    let identity = ask(context, async {
+    let (identity, is_up) = ask(context, async {
         match running(&home)? {
-            Some(client) => Ok(client.login(&account).await?),
+            Some(client) => Ok((client.login(&account).await?, true)),
             None => {
                 let session = Session::open(&home)?;
                 let joined = session.login(account).await;
                 session.close().await;
-                Ok(joined?.identity)
+                Ok((joined?.identity, false))
             }
         }
     })?;
     context.ui.result(&identity, |identity, paint| {
-        welcome(context, identity, "is the name of this node", paint)
-    })
+        welcome(identity, "is the name of this node", paint)
+    })?;
+    context.ui.note(next_step(context, is_up));
+    Ok(())
 }
 
+/// Runs `work` under a spinner. It gives who the node is now, and whether its daemon runs.
 fn ask(
     context: &Context,
-    work: impl Future<Output = Result<Identity, Failure>>,
-) -> Result<Identity, Failure> {
+    work: impl Future<Output = Result<(Identity, bool), Failure>>,
+) -> Result<(Identity, bool), Failure> {
     let spinner = progress::spinner(&context.ui, "asking the login service…");
-    let identity = context::block_on(work);
+    let answer = context::block_on(work);
     spinner.finish_and_clear();
-    identity
+    answer
 }
 
 /// A client of the daemon, if one runs on this data folder.
@@ -135,7 +153,21 @@ fn running(home: &Home) -> Result<Option<ApiClient>, Failure> {
     }
 }
 
+/// Compares the networks before anything is asked or written.
+fn keep_network(
+    context: &Context,
+    home: &Home,
+    given: Option<&str>,
+    replace: bool,
+) -> Result<(), Failure> {
+    let Some(ticket) = given.filter(|_| !replace) else { return Ok(()) };
+    let ticket: Ticket = ticket.parse().map_err(AccountError::BadTicket)?;
+    let way_on = "add --replace-network to forget that name here";
+    network::same_network(context, home, &ticket, way_on)
+}
+
 fn need_ticket(
+    context: &Context,
     home: &Home,
     given: Option<&str>,
     command: &str,
@@ -144,9 +176,10 @@ fn need_ticket(
     if given.is_some() || home.ticket()?.is_some() {
         return Ok(());
     }
+    let data_dir = context.data_dir_words();
     Err(Failure::input(format!(
         "this node is in no network yet: ask whoever runs the network for the ticket, and run \
-         `skein {command} {name} --ticket TICKET`"
+         `skein{data_dir} {command} {name} --ticket TICKET`"
     )))
 }
 
@@ -161,33 +194,43 @@ impl From<AccountError> for Failure {
     }
 }
 
-fn welcome(context: &Context, identity: &Identity, verb: &str, paint: Paint) -> String {
+fn welcome(identity: &Identity, verb: &str, paint: Paint) -> String {
     let name = identity.name.as_ref().map_or_else(String::new, |name| format!("@{name}"));
-    let skein = format!("skein{}", context.data_dir_words());
     format!(
-        "{} {} {verb}; this node is {}.\n  next: {} runs the node, {} shows how it is doing",
+        "{} {} {verb}; this node is {}.",
         paint.good("✓"),
         paint.name(name),
         identity.node.short(),
-        paint.key(format!("{skein} up")),
-        paint.key(format!("{skein} status")),
     )
+}
+
+fn next_step(context: &Context, is_up: bool) -> String {
+    let paint = context.ui.err;
+    let command = |word: &str| paint.key(format!("`skein{} {word}`", context.data_dir_words()));
+    let status = command("status");
+    if is_up {
+        return format!("  next: {status} shows how it is doing");
+    }
+    format!("  next: {} runs the node, {status} shows how it is doing", command("up"))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::args::Cli;
+    use clap::Parser as _;
 
     #[test]
     fn without_a_ticket_the_user_is_told_how_to_give_one() {
         let temp = tempfile::tempdir().unwrap();
         let home = Home::at(temp.path());
         let name = Username::parse("alice").unwrap();
-        let failure = need_ticket(&home, None, "register", &name).unwrap_err();
+        let context = Context::new(&Cli::try_parse_from(["skein", "status"]).unwrap().global);
+        let failure = need_ticket(&context, &home, None, "register", &name).unwrap_err();
         assert_eq!(failure.exit_code(), 2);
         assert!(failure.to_string().contains("skein register alice --ticket"), "{failure}");
-        assert!(need_ticket(&home, Some("skein1…"), "register", &name).is_ok());
+        assert!(need_ticket(&context, &home, Some("skein1…"), "register", &name).is_ok());
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod downloads;
 pub mod get;
 pub mod login_server;
 pub mod man;
+pub mod network;
 pub mod peers;
 pub mod scan;
 pub mod search;
