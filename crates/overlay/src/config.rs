@@ -9,6 +9,7 @@ use skein_proto::{BoundedString, NodeId};
 pub struct Config {
     pub(crate) login_key: NodeId,
     pub(crate) role: RoleSetting,
+    pub(crate) was_super: bool,
     pub(crate) agent: BoundedString<64>,
     pub(crate) max_children: u32,
     pub(crate) max_neighbours: usize,
@@ -23,6 +24,7 @@ impl Config {
         Self {
             login_key,
             role: RoleSetting::Auto,
+            was_super: false,
             agent: BoundedString::truncated(concat!("skein/", env!("CARGO_PKG_VERSION"))),
             // FastTrack's supernodes held 100 to 150 children.
             max_children: 150,
@@ -39,6 +41,15 @@ impl Config {
     #[must_use]
     pub fn role(mut self, role: RoleSetting) -> Self {
         self.role = role;
+        self
+    }
+
+    /// Whether this node was a supernode when it last ran; not, if not set. With the role `Auto` it
+    /// is one again at once: those who know it look for it, and the login service that would ask
+    /// it again may be away.
+    #[must_use]
+    pub fn was_super(mut self, was_super: bool) -> Self {
+        self.was_super = was_super;
         self
     }
 

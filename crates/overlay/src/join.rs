@@ -94,6 +94,8 @@ pub(crate) struct Join {
     bootstrap_failures: u32,
     bootstrap_asked: bool,
     lost_at: Option<Instant>,
+    /// The parent answers nothing at present, and there is no standby to take over.
+    parent_silent: bool,
     /// How often a parent was lost.
     pub(crate) parents_lost: u64,
 }
@@ -288,7 +290,8 @@ impl Join {
     }
 
     /// A parent that answers nothing, while a standby is there, is taken for dead: to wait until
-    /// the transport is sure would leave this node unsearchable for longer.
+    /// the transport is sure would leave this node unsearchable for longer. Without a standby it
+    /// is kept, since it may come back, and another one is looked for at once.
     pub(crate) fn on_link_silent(
         &mut self,
         core: &mut Core,
@@ -300,7 +303,20 @@ impl Join {
             core.hang_up(peer, PartingReason::Moved);
             return self.lose(core, peer, now);
         }
+        if self.parent() == Some(peer) {
+            self.parent_silent = true;
+            core.send(peer, Probe);
+            self.seek_failures = 0;
+            self.next_seek = now.instant;
+        }
         None
+    }
+
+    /// Something came from this peer.
+    pub(crate) fn on_heard(&mut self, peer: &NodeId) {
+        if self.parent_silent && self.parent() == Some(*peer) {
+            self.parent_silent = false;
+        }
     }
 
     /// Parent and standby, if their credential does not hold any more or they say that they are
@@ -331,6 +347,7 @@ impl Join {
         }
         let was_parent = self.parent.filter(|tie| tie.node == peer)?;
         self.parent = None;
+        self.parent_silent = false;
         self.seek_failures = 0;
         self.next_seek = now.instant;
         self.bootstrap_failures = 0;
@@ -445,7 +462,9 @@ impl Join {
             if reply.outcome == Ok(Bond::Standby) {
                 self.standby = Some(agreed);
                 self.seek_failures = 0;
-                return None;
+                let silent = self.parent().filter(|_| self.parent_silent)?;
+                core.hang_up(silent, PartingReason::Moved);
+                return self.lose(core, silent, now);
             }
             self.standby = None;
         }

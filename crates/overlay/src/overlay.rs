@@ -96,7 +96,7 @@ impl Overlay {
                 self.on_parent_change(change, now);
             }
             Input::Received { peer, message } => self.on_message(peer, *message, now),
-            Input::Files { page, files, last } => self.on_files(page, files, last),
+            Input::Files { page, files, last } => self.on_files(page, files, last, now),
             Input::LibraryChanged { added, removed } => self.on_library_change(added, removed),
             Input::LibraryReset => self.on_library_reset(),
             Input::Credential(credential) => self.on_credential(credential, now),
@@ -326,6 +326,7 @@ impl Overlay {
             self.misbehaved(peer, now);
             return;
         }
+        self.join.on_heard(&peer);
         match message {
             Message::Hello(hello) => {
                 if self.may_ask(&peer, now) {
@@ -506,9 +507,10 @@ impl Overlay {
         }
     }
 
-    fn on_files(&mut self, page: u64, files: Vec<FileMeta>, last: bool) {
+    fn on_files(&mut self, page: u64, files: Vec<FileMeta>, last: bool, now: Now) {
         if self.core.role == Role::Ordinary {
-            self.publisher.on_files(&mut self.core, page, files, last);
+            let complete = self.publisher.on_files(&mut self.core, page, files, last);
+            self.on_published(complete, now);
             return;
         }
         let Some(whole) = self.local_copy.on_files(&mut self.core, page, &files, last) else {

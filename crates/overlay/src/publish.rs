@@ -135,16 +135,18 @@ impl Publisher {
         page: u64,
         files: Vec<FileMeta>,
         last: bool,
-    ) {
-        let Some(pager) = &mut self.copying else { return };
+    ) -> Option<Complete> {
+        let pager = self.copying.as_mut()?;
         if !pager.take(page, &files, last) {
-            return;
+            return None;
         }
         for file in files {
             // A change that came while the page was on its way is the newer truth.
             self.pending.entry(file.content).or_insert(Some(file));
         }
         self.pump(core);
+        // An empty last page may come behind the last acknowledgement.
+        self.take_complete()
     }
 
     /// What is shared has changed.

@@ -6,7 +6,7 @@ use skein_proto::message::{PartingReason, RoleSetting};
 use skein_proto::{NodeId, Role, SupernodeEntry};
 
 /// Why a node that may be either is an ordinary one.
-pub(crate) const ENOUGH_SUPERNODES: &str = "the network has supernodes enough";
+pub(crate) const ENOUGH_SUPERNODES: &str = "the network has not asked it to be a supernode";
 
 impl Overlay {
     pub(crate) fn on_bootstrap(&mut self, entries: &[SupernodeEntry], invited: bool, now: Now) {
@@ -27,6 +27,9 @@ impl Overlay {
                 self.become_ordinary("its user wants it so", now)
             }
             (RoleSetting::Ordinary, Role::Ordinary) => self.role_reason = "its user wants it so",
+            (RoleSetting::Auto, Role::Ordinary) if self.core.config.was_super => {
+                self.become_super("it was one when it last ran", now);
+            }
             (RoleSetting::Auto, Role::Ordinary) => self.role_reason = ENOUGH_SUPERNODES,
             _ => {}
         }
@@ -49,6 +52,7 @@ impl Overlay {
         self.neighbours.dissolve(&mut self.core, PartingReason::Demoted);
         self.children.index.remove_owner(&self.core.me);
         self.core.role = Role::Ordinary;
+        self.core.config.was_super = false;
         self.join.on_credential(now);
         self.role_changed(reason);
     }

@@ -220,7 +220,7 @@ impl Network {
         credential: SignedCredential,
     ) -> NodeId {
         let id = key.node_id();
-        let mind = Mind::Overlay(Box::new(self.new_overlay(id, role)));
+        let mind = Mind::Overlay(Box::new(self.new_overlay(id, role, false)));
         let name = credential.unverified().name.clone();
         let address = self.insert(id, mind, role, name, files);
         self.feed(id, Input::Listening(vec![address]));
@@ -258,9 +258,10 @@ impl Network {
         address
     }
 
-    fn new_overlay(&mut self, id: NodeId, role: RoleSetting) -> Overlay {
+    fn new_overlay(&mut self, id: NodeId, role: RoleSetting, was_super: bool) -> Overlay {
         let config = Config::new(self.login.node_id())
             .role(role)
+            .was_super(was_super)
             .max_children(self.settings.max_children)
             .max_neighbours(self.settings.max_neighbours);
         Overlay::new(id, config, self.rng.random(), self.time())
@@ -286,7 +287,10 @@ impl Network {
     /// Starts a node again with its files and its cache of supernodes.
     pub fn restart(&mut self, id: NodeId) {
         let Some(role) = self.nodes.get(&id).map(|node| node.role) else { return };
-        let overlay = self.new_overlay(id, role);
+        let was_super = self
+            .overlay(id)
+            .is_some_and(|overlay| overlay.snapshot(self.time()).role == skein_proto::Role::Super);
+        let overlay = self.new_overlay(id, role, was_super);
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.mind = Mind::Overlay(Box::new(overlay));
         node.alive = true;

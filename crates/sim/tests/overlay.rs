@@ -223,6 +223,54 @@ fn the_network_goes_on_without_its_login_service() {
 }
 
 #[test]
+fn the_only_supernode_is_one_again_after_a_crash_without_the_login_service() {
+    let mut network = network();
+    let nodes: Vec<NodeId> = (0..3)
+        .map(|n| network.add_node(RoleSetting::Auto, vec![file(&format!("a/b{n}"))]))
+        .collect();
+    assert!(network.run_until_all(&nodes, seconds(60)));
+    let is_super = |network: &Network, node| network.snapshot(node).unwrap().role == Role::Super;
+    let only = *nodes.iter().find(|node| is_super(&network, **node)).unwrap();
+    network.set_login_up(false);
+    network.kill(only);
+    network.run_for(seconds(60));
+    network.restart(only);
+    assert!(is_super(&network, only));
+    assert!(network.run_until_all(&nodes, seconds(330)), "those who knew it find it again");
+}
+
+#[test]
+fn a_silent_parent_is_replaced_even_when_no_standby_was_ready() {
+    let mut network = network();
+    let first = network.add_node(RoleSetting::Super, Vec::new());
+    let child = network.add_node(RoleSetting::Ordinary, vec![file("a/b")]);
+    assert!(network.run_until_all(&[child], seconds(20)));
+    let second = network.add_node(RoleSetting::Super, Vec::new());
+    network.run_for(seconds(3));
+    assert_eq!(network.snapshot(child).unwrap().parent.standby, None, "not found yet");
+    network.kill(first);
+    let moved = network.run_until(seconds(8), |network| {
+        let ties = network.snapshot(child).unwrap().parent;
+        ties.parent == Some(second) && ties.complete
+    });
+    assert!(moved, "sooner than the transport gives the connection up (10 s)");
+}
+
+#[test]
+fn a_publication_that_ends_with_a_full_page_is_known_to_be_whole() {
+    let mut network = network();
+    network.add_node(RoleSetting::Super, Vec::new());
+    let files = (0..1_024).map(|n| file(&format!("big/item{n:05}.txt"))).collect();
+    let owner = network.add_node(RoleSetting::Ordinary, files);
+    assert!(network.run_until_all(&[owner], seconds(60)));
+    let told = network
+        .events(owner)
+        .iter()
+        .any(|(_, event)| matches!(event, Event::Published { records: 1_024, .. }));
+    assert!(told);
+}
+
+#[test]
 fn a_full_supernode_sends_children_to_others() {
     let settings = Settings { seed: SEED, max_children: 5, ..Settings::default() };
     let mut network = Network::new(settings);
