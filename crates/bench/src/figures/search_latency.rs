@@ -239,6 +239,7 @@ impl Node {
             password: Password::new(format!("{:032x}", rand::random::<u128>()))?,
             invite: None,
             ticket: Some(ticket.to_owned()),
+            replace_network: false,
         };
         session.register(account).await?;
         session.close().await;

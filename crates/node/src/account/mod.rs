@@ -33,9 +33,13 @@ pub enum AccountError {
     /// The login service says no, or does not answer.
     #[error(transparent)]
     Login(#[from] LoginError),
+    /// The ticket is another network's than the one in which this node has a name, and the caller
+    /// did not say that it shall leave that one.
+    #[error("{0}, or replace the network here to forget that name")]
+    OtherNetwork(#[source] HomeError),
     /// The data folder cannot be used.
     #[error(transparent)]
-    Home(#[from] HomeError),
+    Home(HomeError),
     /// There is no UDP socket to be had.
     #[error("cannot open a UDP socket: {0}")]
     Socket(#[from] BindError),
@@ -62,12 +66,22 @@ impl AccountError {
     }
 }
 
+impl From<HomeError> for AccountError {
+    fn from(error: HomeError) -> Self {
+        match error {
+            HomeError::OtherNetwork { .. } => Self::OtherNetwork(error),
+            _ => Self::Home(error),
+        }
+    }
+}
+
 impl From<AccountError> for ApiError {
     fn from(error: AccountError) -> Self {
         let code = match &error {
             AccountError::NoTicket | AccountError::BadTicket(_) | AccountError::BadName(_) => {
                 ErrorCode::BadRequest
             }
+            AccountError::OtherNetwork(_) => ErrorCode::Conflict,
             AccountError::Login(LoginError::InviteTooLong) => ErrorCode::BadRequest,
             AccountError::Login(error) if !error.is_temporary() => ErrorCode::Refused,
             _ => ErrorCode::Unavailable,
@@ -127,9 +141,10 @@ impl Accounts {
     /// # Errors
     /// [`AccountError`]; then the data folder is as it was.
     pub async fn register(&self, account: RegisterAccount) -> Result<Joined, AccountError> {
-        let RegisterAccount { name, password, invite, ticket } = account;
+        let RegisterAccount { name, password, invite, ticket, replace_network } = account;
         let _changing = self.changing.lock().await;
-        let (name, ticket) = (Username::parse(&name)?, self.wanted_ticket(ticket.as_deref())?);
+        let name = Username::parse(&name)?;
+        let ticket = self.wanted_ticket(ticket.as_deref(), replace_network)?;
         let client = LoginClient::new(self.endpoint.clone(), ticket);
         let answer = client.register(name, password, invite.as_deref()).await;
         self.keep(client.ticket(), answer)
@@ -140,9 +155,10 @@ impl Accounts {
     /// # Errors
     /// [`AccountError`]; then the data folder is as it was.
     pub async fn login(&self, account: LoginAccount) -> Result<Joined, AccountError> {
-        let LoginAccount { name, password, ticket } = account;
+        let LoginAccount { name, password, ticket, replace_network } = account;
         let _changing = self.changing.lock().await;
-        let (name, ticket) = (Username::parse(&name)?, self.wanted_ticket(ticket.as_deref())?);
+        let name = Username::parse(&name)?;
+        let ticket = self.wanted_ticket(ticket.as_deref(), replace_network)?;
         let client = LoginClient::new(self.endpoint.clone(), ticket);
         let answer = client.login(name, password).await;
         self.keep(client.ticket(), answer)
@@ -161,11 +177,16 @@ impl Accounts {
         Ok(credential)
     }
 
-    fn wanted_ticket(&self, given: Option<&str>) -> Result<Ticket, AccountError> {
-        match given {
-            Some(text) => Ok(text.parse()?),
-            None => self.home.ticket()?.ok_or(AccountError::NoTicket),
+    /// The network to ask. A name in another one is given up only by somebody who says so.
+    fn wanted_ticket(&self, given: Option<&str>, replace: bool) -> Result<Ticket, AccountError> {
+        let Some(text) = given else {
+            return self.home.ticket()?.ok_or(AccountError::NoTicket);
+        };
+        let ticket = text.parse()?;
+        if !replace {
+            self.home.check_network(&ticket)?;
         }
+        Ok(ticket)
     }
 
     fn keep(
@@ -177,8 +198,9 @@ impl Accounts {
             let reason = Reason { reason: reason(error) };
             self.metrics.failures.get_or_create(&reason).inc();
         })?;
-        // Only now, with the new network's word in hand, is the old network's credential dropped.
-        let change = self.home.set_ticket(ticket)?;
+        // Only now, with the new network's word in hand, is the old network's credential dropped;
+        // whether it may be was asked before.
+        let change = self.home.replace_ticket(ticket)?;
         self.home.set_credential(&credential)?;
         let identity = self.identity()?;
         Ok(Joined { identity, ticket: ticket.clone(), credential, change })

@@ -93,12 +93,13 @@ fn register(name: &str, ticket: Option<&Ticket>) -> RegisterAccount {
         password: Password::new("correct horse").unwrap(),
         invite: None,
         ticket: ticket.map(ToString::to_string),
+        replace_network: false,
     }
 }
 
 fn login(name: &str, ticket: Option<&Ticket>) -> LoginAccount {
     let RegisterAccount { name, password, ticket, .. } = register(name, ticket);
-    LoginAccount { name, password, ticket }
+    LoginAccount { name, password, ticket, replace_network: false }
 }
 
 #[tokio::test]
@@ -124,18 +125,36 @@ async fn the_ticket_is_needed_only_once() {
 }
 
 #[tokio::test]
+async fn another_network_is_refused_unless_the_user_wants_to_leave_the_old_one() {
+    let (old, new, node) = (Service::start(1), Service::start(2), node());
+    let first = node.accounts.register(register("alice", Some(&old.ticket()))).await.unwrap();
+    for refused in [
+        node.accounts.register(register("bob", Some(&new.ticket()))).await.unwrap_err(),
+        node.accounts.login(login("bob", Some(&new.ticket()))).await.unwrap_err(),
+    ] {
+        let text = refused.to_string();
+        assert!(text.contains("@alice") && text.contains("--data-dir"), "{text}");
+        assert_eq!(ApiError::from(refused).code, ErrorCode::Conflict);
+    }
+    assert_eq!(node.home.ticket().unwrap(), Some(old.ticket()));
+    assert_eq!(node.home.credential().unwrap(), Some(first.credential));
+}
+
+#[tokio::test]
 async fn another_network_replaces_the_old_one_only_when_it_says_yes() {
     let (old, new, node) = (Service::start(1), Service::start(2), node());
     let first = node.accounts.register(register("alice", Some(&old.ticket()))).await.unwrap();
+    let move_on =
+        || RegisterAccount { replace_network: true, ..register("alice", Some(&new.ticket())) };
 
     *new.refusal.lock().unwrap() = Some(LoginRefusal::NameTaken);
-    let refused = node.accounts.register(register("alice", Some(&new.ticket()))).await;
+    let refused = node.accounts.register(move_on()).await;
     assert!(matches!(refused, Err(AccountError::Login(LoginError::Refused(_)))));
     assert_eq!(node.home.ticket().unwrap(), Some(old.ticket()));
     assert_eq!(node.home.credential().unwrap(), Some(first.credential));
 
     *new.refusal.lock().unwrap() = None;
-    let joined = node.accounts.register(register("alice", Some(&new.ticket()))).await.unwrap();
+    let joined = node.accounts.register(move_on()).await.unwrap();
     assert_eq!(joined.change, TicketChange::OtherNetwork { credential_dropped: true });
     assert_eq!(node.home.ticket().unwrap(), Some(new.ticket()));
     assert_eq!(node.home.credential().unwrap(), Some(joined.credential));

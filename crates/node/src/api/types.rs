@@ -468,6 +468,10 @@ pub struct RegisterAccount {
     pub invite: Option<String>,
     /// The network, where none is set yet or another is wanted.
     pub ticket: Option<String>,
+    /// Whether the node shall leave the network in which it has a name, for that of the ticket.
+    /// Without it, the ticket of another network is refused.
+    #[serde(default)]
+    pub replace_network: bool,
 }
 
 /// Adds this node to a name.
@@ -479,4 +483,8 @@ pub struct LoginAccount {
     pub password: Password,
     /// The network, where none is set yet or another is wanted.
     pub ticket: Option<String>,
+    /// Whether the node shall leave the network in which it has a name, for that of the ticket.
+    /// Without it, the ticket of another network is refused.
+    #[serde(default)]
+    pub replace_network: bool,
 }

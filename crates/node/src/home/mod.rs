@@ -22,7 +22,7 @@ pub use network::{MAX_SUPERNODES_CACHED, TicketChange};
 
 pub(crate) use files::{read_small, remove, write_atomic};
 
-use skein_proto::{KeyPair, TicketError};
+use skein_proto::{KeyPair, TicketError, Username};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -83,6 +83,18 @@ pub enum HomeError {
         path: PathBuf,
         /// What is wrong with it.
         source: TicketError,
+    },
+    /// The ticket is another network's than the one in which this node has a name.
+    #[error(
+        "the ticket is another network's, and the node in {} is @{name} in its own: use another \
+         --data-dir for the other network",
+        dir.display()
+    )]
+    OtherNetwork {
+        /// The folder.
+        dir: PathBuf,
+        /// The name that would be lost.
+        name: Username,
     },
     /// The stored credential cannot be read.
     #[error(

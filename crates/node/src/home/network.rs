@@ -39,18 +39,58 @@ impl Home {
             .map_err(|source| HomeError::DamagedTicket { path, source })
     }
 
-    /// Keeps a ticket. The login key is what a network is: with another key, what was kept for
-    /// the old network is dropped.
+    /// Keeps a ticket. The login key is what a network is. A ticket of another network is taken
+    /// only while this node has no name in its own: only a password would bring that back.
     ///
-    /// A stored ticket that is damaged is replaced, and its network is taken for another one.
+    /// A stored ticket that is damaged is replaced, and its network is taken for another one,
+    /// unless the credential shows that it is the same.
+    ///
+    /// # Errors
+    /// [`HomeError::OtherNetwork`], see [`Home::replace_ticket`]; then all is as it was.
+    /// [`HomeError::Io`].
+    pub fn set_ticket(&self, ticket: &Ticket) -> Result<TicketChange, HomeError> {
+        self.check_network(ticket)?;
+        self.replace_ticket(ticket)
+    }
+
+    /// Says whether a ticket may be kept without losing a name.
+    ///
+    /// # Errors
+    /// [`HomeError::OtherNetwork`] if the ticket is another network's than the one in which this
+    /// node has a name; [`HomeError::Io`].
+    pub fn check_network(&self, ticket: &Ticket) -> Result<(), HomeError> {
+        match self.ticket() {
+            Ok(Some(stored)) if stored.login_key != ticket.login_key => {}
+            Ok(_) => return Ok(()),
+            Err(HomeError::DamagedTicket { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let credential = match self.credential() {
+            Ok(Some(credential)) => credential,
+            // A damaged credential is no name that could be lost.
+            Ok(None) | Err(HomeError::DamagedCredential { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if credential.verify(&ticket.login_key).is_ok() {
+            return Ok(());
+        }
+        let name = credential.unverified().name.clone();
+        Err(HomeError::OtherNetwork { dir: self.dir().to_owned(), name })
+    }
+
+    /// As [`Home::set_ticket`], but the caller wants to leave the network, with all that is kept
+    /// for it.
     ///
     /// # Errors
     /// [`HomeError::Io`].
-    pub fn set_ticket(&self, ticket: &Ticket) -> Result<TicketChange, HomeError> {
+    pub fn replace_ticket(&self, ticket: &Ticket) -> Result<TicketChange, HomeError> {
         let change = match self.ticket() {
             Ok(None) => TicketChange::First,
             Ok(Some(old)) if old == *ticket => return Ok(TicketChange::Same),
             Ok(Some(old)) if old.login_key == ticket.login_key => TicketChange::Moved,
+            Err(HomeError::DamagedTicket { .. }) if self.is_credential_of(ticket) => {
+                TicketChange::Moved
+            }
             Ok(Some(_)) | Err(HomeError::DamagedTicket { .. }) => {
                 // Dropped first: after a crash between the two steps the old network can renew
                 // the credential, but no credential stands beside a foreign ticket.
@@ -63,6 +103,12 @@ impl Home {
         };
         files::write_atomic(&self.ticket_file(), format!("{ticket}\n").as_bytes())?;
         Ok(change)
+    }
+
+    /// Whether the network of the ticket has signed the credential.
+    fn is_credential_of(&self, ticket: &Ticket) -> bool {
+        let credential = self.credential().ok().flatten();
+        credential.is_some_and(|credential| credential.verify(&ticket.login_key).is_ok())
     }
 
     /// The credential, if there is one. It may have expired: who uses it checks it.
@@ -175,16 +221,45 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_not_lost_to_another_network_by_accident() {
+        let (_temp, home) = home();
+        home.set_ticket(&ticket(1, "host:1")).unwrap();
+        assert!(home.set_ticket(&ticket(2, "host:1")).is_ok(), "there is no name to lose");
+        home.set_credential(&credential()).unwrap();
+        let refused = home.set_ticket(&ticket(3, "host:1")).unwrap_err();
+        assert!(matches!(refused, HomeError::OtherNetwork { .. }), "{refused}");
+        let text = refused.to_string();
+        assert!(text.contains("@alice") && text.contains("--data-dir"), "{text}");
+        assert_eq!(home.ticket().unwrap(), Some(ticket(2, "host:1")));
+        assert_eq!(home.credential().unwrap(), Some(credential()));
+    }
+
+    #[test]
+    fn a_damaged_ticket_costs_no_name_of_the_same_network() {
+        let (_temp, home) = home();
+        let own = Ticket::new(KeyPair::from_seed(&[1; 32]).node_id(), ["host:1".to_owned()]);
+        let own = own.unwrap();
+        home.set_credential(&credential()).unwrap();
+        fs::write(home.ticket_file(), "skein1garbage").unwrap();
+        assert!(matches!(
+            home.set_ticket(&ticket(2, "host:1")),
+            Err(HomeError::OtherNetwork { .. })
+        ));
+        assert_eq!(home.set_ticket(&own).unwrap(), TicketChange::Moved);
+        assert_eq!(home.credential().unwrap(), Some(credential()));
+    }
+
+    #[test]
     fn another_network_drops_what_belongs_to_the_old_one() {
         let (_temp, home) = home();
         home.set_ticket(&ticket(1, "host:1")).unwrap();
         home.set_credential(&credential()).unwrap();
         home.set_supernodes(&[supernode(1)]).unwrap();
-        let change = home.set_ticket(&ticket(2, "host:1")).unwrap();
+        let change = home.replace_ticket(&ticket(2, "host:1")).unwrap();
         assert_eq!(change, TicketChange::OtherNetwork { credential_dropped: true });
         assert_eq!(home.credential().unwrap(), None);
         assert_eq!(home.supernodes().unwrap(), []);
-        let change = home.set_ticket(&ticket(3, "host:1")).unwrap();
+        let change = home.replace_ticket(&ticket(3, "host:1")).unwrap();
         assert_eq!(change, TicketChange::OtherNetwork { credential_dropped: false });
     }
 

@@ -139,10 +139,20 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
     assert_eq!(watched, [running, finished]);
     client.cancel_download(8).await.unwrap();
     assert_eq!(client.peers().await.unwrap(), [fake::peer()]);
-    let register =
-        RegisterAccount { name: "alice".into(), password: password(), invite: None, ticket: None };
+    let register = RegisterAccount {
+        name: "alice".into(),
+        password: password(),
+        invite: None,
+        ticket: None,
+        replace_network: false,
+    };
     assert_eq!(client.register(&register).await.unwrap(), fake::identity());
-    let login = LoginAccount { name: "bob".into(), password: password(), ticket: None };
+    let login = LoginAccount {
+        name: "bob".into(),
+        password: password(),
+        ticket: None,
+        replace_network: false,
+    };
     assert_eq!(client.login(&login).await.unwrap(), fake::identity());
     assert_eq!(client.metrics().await.unwrap(), "# EOF\n");
     client.shutdown().await.unwrap();
