@@ -76,7 +76,7 @@ pub fn register(context: &Context, args: RegisterArgs) -> Result<(), Failure> {
     // What can be known to fail is said before a password has to be typed.
     let ticket = args.ticket.as_deref();
     need_ticket(context, &home, ticket, "register", &args.name)?;
-    keep_network(context, &home, ticket, args.replace_network)?;
+    keep_network(&home, ticket, args.replace_network)?;
     let account = RegisterAccount {
         name: args.name.to_string(),
         password: args.password.for_new_account()?,
@@ -108,7 +108,7 @@ pub fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
     let home = context.home()?;
     let ticket = args.ticket.as_deref();
     need_ticket(context, &home, ticket, "login", &args.name)?;
-    keep_network(context, &home, ticket, args.replace_network)?;
+    keep_network(&home, ticket, args.replace_network)?;
     let account = LoginAccount {
         name: args.name.to_string(),
         password: args.password.for_existing_account()?,
@@ -154,16 +154,11 @@ fn running(home: &Home) -> Result<Option<ApiClient>, Failure> {
 }
 
 /// Compares the networks before anything is asked or written.
-fn keep_network(
-    context: &Context,
-    home: &Home,
-    given: Option<&str>,
-    replace: bool,
-) -> Result<(), Failure> {
+fn keep_network(home: &Home, given: Option<&str>, replace: bool) -> Result<(), Failure> {
     let Some(ticket) = given.filter(|_| !replace) else { return Ok(()) };
     let ticket: Ticket = ticket.parse().map_err(AccountError::BadTicket)?;
     let way_on = "add --replace-network to forget that name here";
-    network::same_network(context, home, &ticket, way_on)
+    network::same_network(home, &ticket, way_on)
 }
 
 fn need_ticket(

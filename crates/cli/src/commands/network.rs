@@ -1,56 +1,30 @@
 //! Which network a node is in, and that it does not leave it by accident.
 
-use crate::context::Context;
 use crate::failure::Failure;
 use skein_node::home::{Home, HomeError};
 use skein_proto::Ticket;
 
 /// Refuses the ticket of another network while this node has a name in one: to take it would drop
-/// the credential, and only a password brings that back. The login key is what a network is; its
-/// addresses may change.
+/// the credential, and only a password brings that back.
 ///
 /// # Errors
 /// It is another network's: `way_on` says how to join it on purpose. Or the data folder cannot be
 /// read.
-pub fn same_network(
-    context: &Context,
-    home: &Home,
-    ticket: &Ticket,
-    way_on: &str,
-) -> Result<(), Failure> {
-    let stored = match home.ticket() {
-        Ok(Some(stored)) => stored,
-        // A damaged ticket belongs to no network that could still be told: a new one mends it.
-        Ok(None) | Err(HomeError::DamagedTicket { .. }) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    if stored.login_key == ticket.login_key {
-        return Ok(());
+pub fn same_network(home: &Home, ticket: &Ticket, way_on: &str) -> Result<(), Failure> {
+    match home.check_network(ticket) {
+        Err(error @ HomeError::OtherNetwork { .. }) => {
+            Err(Failure::input(format!("{error}, or {way_on}")))
+        }
+        checked => Ok(checked?),
     }
-    let name = match home.credential() {
-        Ok(Some(credential)) => credential.unverified().name.clone(),
-        Ok(None) | Err(HomeError::DamagedCredential { .. }) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let skein = format!("skein{}", context.data_dir_words());
-    Err(Failure::input(format!(
-        "the ticket is another network's, and this node is @{name} in its own (`{skein} ticket`): \
-         use another --data-dir for the other network, or {way_on}"
-    )))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::args::Cli;
-    use clap::Parser as _;
     use skein_proto::key::Signed;
     use skein_proto::{Credential, KeyPair, NodeId, UnixTime, Username};
-
-    fn context() -> Context {
-        Context::new(&Cli::try_parse_from(["skein", "status"]).unwrap().global)
-    }
 
     fn ticket(login: &KeyPair, address: &str) -> Ticket {
         Ticket::new(login.node_id(), [address.to_owned()]).unwrap()
@@ -61,7 +35,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let home = Home::open(temp.path()).unwrap();
         let (own, other) = (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
-        let guard = |ticket: &Ticket| same_network(&context(), &home, ticket, "say so");
+        let guard = |ticket: &Ticket| same_network(&home, ticket, "say so");
         assert_eq!(guard(&ticket(&other, "host:1")), Ok(()), "a new node may go anywhere");
         home.set_ticket(&ticket(&own, "host:1")).unwrap();
         assert_eq!(guard(&ticket(&other, "host:1")), Ok(()), "there is no name to lose");

@@ -96,10 +96,14 @@ impl SearchArgs {
 pub fn run(context: &Context, args: SearchArgs) -> Result<(), Failure> {
     let request = args.request()?;
     context::block_on(async {
-        let mut events = context.client()?.search(&request).await?;
+        let client = context.client()?;
+        if client.status().await?.identity.name.is_none() {
+            return Err(no_name(context));
+        }
+        let mut events = client.search(&request).await?;
         let mut output = Output::new(context);
         while let Some(event) = events.next().await {
-            let event = event?;
+            let Ok(event) = event else { break };
             if context.ui.json {
                 context.ui.value(&event)?;
             }
@@ -111,8 +115,30 @@ pub fn run(context: &Context, args: SearchArgs) -> Result<(), Failure> {
             }
         }
         output.spinner.finish_and_clear();
-        Err(Failure::failed("the daemon went away in the middle of the search: see its log"))
+        Err(Failure::failed(format!(
+            "the daemon went away in the middle of the search: see its log, and start it with \
+             `skein{} up`",
+            context.data_dir_words()
+        )))
     })
+}
+
+/// Supernodes answer only to members: there is nothing to wait for.
+fn no_name(context: &Context) -> Failure {
+    let skein = format!("skein{}", context.data_dir_words());
+    Failure::failed(format!(
+        "this node has no name yet, and only members can search: take one with `{skein} register \
+         NAME`"
+    ))
+}
+
+/// What a search that asked nobody ends with; to have found nothing would be something else.
+fn not_attached(context: &Context) -> Failure {
+    Failure::failed(format!(
+        "the search was not made: this node is not attached to a supernode; `skein{} status` says \
+         why",
+        context.data_dir_words()
+    ))
 }
 
 /// Where the hits go: a list that changes in place on a terminal, and one line a content at the
@@ -153,6 +179,9 @@ impl<'a> Output<'a> {
 
     fn done(self, report: &SearchReport) -> Result<(), Failure> {
         self.spinner.finish_and_clear();
+        if report.contents == 0 && report.coverage.stopped == StopReason::NotAttached {
+            return Err(not_attached(self.context));
+        }
         if self.context.ui.json {
             return Ok(());
         }
@@ -163,7 +192,8 @@ impl<'a> Output<'a> {
                 self.context.ui.line(hit_details(hit, paint))?;
             }
         }
-        self.context.ui.note(summary(report, self.context.ui.err));
+        let skein = format!("skein{}", self.context.data_dir_words());
+        self.context.ui.note(summary(report, &skein, self.context.ui.err));
         Ok(())
     }
 }
@@ -208,27 +238,34 @@ fn hit_details(hit: &ContentHit, paint: Paint) -> String {
 }
 
 /// The last lines: how much was found, how complete that is, and what to do next.
-fn summary(report: &SearchReport, paint: Paint) -> String {
+fn summary(report: &SearchReport, skein: &str, paint: Paint) -> String {
     let coverage = &report.coverage;
     let first = report.first_hit_ms.map(|ms| format!(", first after {}", format::millis(ms)));
-    let mut text = format!(
-        "{} from {} in {}{}; {} of {} asked, {} covered; stopped: {}",
+    let (asked, known) = (coverage.supernodes_asked, coverage.supernodes_known);
+    let stopped = match coverage.stopped {
+        // Some of those known are gone, or are asked by others.
+        StopReason::Exhausted if asked < known => "everyone within reach was asked",
+        _ => report.stopped.as_str(),
+    };
+    let text = format!(
+        "{} from {} in {}{}; {asked} of {} asked, {} covered; stopped: {stopped}",
         format::count(report.contents.into(), "file", "files"),
         format::count(report.sources.into(), "source", "sources"),
         format::millis(report.took_ms),
         first.unwrap_or_default(),
-        coverage.supernodes_asked,
-        format::count(coverage.supernodes_known.into(), "supernode", "supernodes"),
+        format::count(known.into(), "supernode", "supernodes"),
         format::count(coverage.nodes_covered.into(), "node", "nodes"),
-        report.stopped,
     );
-    text = paint.faint(text);
+    let text = paint.faint(text);
     let hint = match (report.contents, coverage.stopped) {
         (_, StopReason::NotAttached) => {
-            "This node is not attached to a supernode yet: `skein status` says why."
+            format!("This node is not attached to a supernode any more: `{skein} status` says why.")
         }
-        (0, _) => "Nothing found: try fewer or shorter words, or without filters.",
-        _ => "Fetch one with `skein get NUMBER`.",
+        (0, StopReason::Exhausted | StopReason::HopLimit) => {
+            "Nothing found: try fewer or shorter words, or without filters.".to_owned()
+        }
+        (0, _) => format!("Nothing found so far: try again, `{skein} status` says how it stands."),
+        _ => format!("Fetch one with `{skein} get NUMBER`."),
     };
     format!("{text}\n{hint}")
 }
@@ -341,12 +378,12 @@ mod tests {
 
     #[test]
     fn a_search_without_hits_ends_with_a_hint() {
-        let text = summary(&report(0, StopReason::Exhausted), Paint::PLAIN);
+        let text = summary(&report(0, StopReason::Exhausted), "skein", Paint::PLAIN);
         assert!(text.starts_with("0 files from 0 sources in 340 ms; 3 of 3 supernodes"), "{text}");
         assert!(text.contains("try fewer"), "{text}");
-        let text = summary(&report(0, StopReason::NotAttached), Paint::PLAIN);
-        assert!(text.contains("skein status"), "{text}");
-        let text = summary(&report(2, StopReason::Exhausted), Paint::PLAIN);
+        let text = summary(&report(0, StopReason::TimedOut), "skein", Paint::PLAIN);
+        assert!(text.contains("skein status") && !text.contains("fewer"), "{text}");
+        let text = summary(&report(2, StopReason::Exhausted), "skein", Paint::PLAIN);
         assert!(text.contains("first after 12 ms") && text.contains("skein get"), "{text}");
     }
 }

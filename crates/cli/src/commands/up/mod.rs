@@ -165,7 +165,7 @@ pub fn run(context: &Context, args: UpArgs) -> Result<(), Failure> {
         return detach::run(context, &home);
     }
     if let Some(ticket) = &args.ticket {
-        keep_ticket(context, &home, ticket)?;
+        keep_ticket(&home, ticket)?;
     }
     logging::start(&context.ui, logging::level(context, config.log_level()), config.log_format());
     context::block_on_service(async {
@@ -195,11 +195,11 @@ pub fn run(context: &Context, args: UpArgs) -> Result<(), Failure> {
 }
 
 /// Keeps the ticket while nobody else has the data folder.
-fn keep_ticket(context: &Context, home: &Home, ticket: &str) -> Result<(), Failure> {
+fn keep_ticket(home: &Home, ticket: &str) -> Result<(), Failure> {
     let ticket: Ticket = ticket.parse().map_err(|error| Failure::input(format!("{error}")))?;
     let _lock = home.lock()?;
     let way_on = "join it with `skein register NAME --ticket TICKET --replace-network`";
-    network::same_network(context, home, &ticket, way_on)?;
+    network::same_network(home, &ticket, way_on)?;
     home.set_ticket(&ticket)?;
     Ok(())
 }
