@@ -12,7 +12,7 @@ use crate::api::types::{
 };
 use crate::home::HomeError;
 use crate::library::LibraryError;
-use crate::transfer::TransferError;
+use crate::transfer::{Folder, TransferError};
 use futures_util::StreamExt;
 use futures_util::stream;
 use rand::RngExt;
@@ -297,8 +297,9 @@ impl Shared {
             let why = format!("this file is in your own share: {}", file.path.display());
             return Err(ApiError::new(ErrorCode::Conflict, why));
         }
-        let dir = download.dir.as_deref().unwrap_or(self.config.download_dir());
-        let id = self.transfers.start(content, &name, sources, dir).await?;
+        let usual = Folder::Usual(self.config.download_dir());
+        let folder = download.dir.as_deref().map_or(usual, Folder::AskedFor);
+        let id = self.transfers.start(content, &name, sources, folder).await?;
         let watched = self.transfers.watch(id).ok_or(TransferError::NotFound(id))?;
         Ok(watched.borrow().clone())
     }
@@ -385,6 +386,7 @@ impl From<TransferError> for ApiError {
             | TransferError::NotAbsolute(_)
             | TransferError::Empty => ErrorCode::BadRequest,
             TransferError::NotFound(_) => ErrorCode::NotFound,
+            TransferError::Elsewhere { .. } => ErrorCode::Conflict,
             _ => ErrorCode::Unavailable,
         };
         Self::new(code, error.to_string())

@@ -493,6 +493,7 @@ impl Task {
             }
             Event::RoleChanged { role, reason } => {
                 tracing::info!(?role, reason, "the role has changed");
+                self.parts.memory.set_role(role);
                 DaemonEvent::RoleChanged { role, reason: reason.to_owned() }
             }
             _ => return,

@@ -21,8 +21,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const PULSE: Duration = Duration::from_millis(500);
 
 /// Something was sent, and nothing at all came back for so long: the transport has sent its
-/// probes several times by then (RFC 9002 doubles them from about three round trips on).
-const SILENCE: Duration = Duration::from_secs(2);
+/// probes several times by then (RFC 9002 doubles them from about three round trips on), and a
+/// machine that is busy for a second or two is not taken for dead.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// What a link tells the driver.
 #[derive(Debug)]

@@ -42,6 +42,7 @@ use remember::Memory;
 use search::LastSearch;
 use skein_net::{BindError, CloseReason, DatagramSocket, Endpoint, EndpointConfig};
 use skein_overlay::{Input, Overlay};
+use skein_proto::message::RoleSetting;
 use skein_proto::{KeyPair, NodeId, Role, SupernodeEntry};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -193,8 +194,9 @@ impl Daemon {
             Arc::new(Accounts::new(home.clone(), endpoint.clone(), metrics.login.clone()));
 
         let (wishes, wished) = mpsc::channel(WISHES_WAITING);
+        let was_super = remember::was_super(&home);
         let (driver, driving) = Driver::start(driver::Parts {
-            overlay: overlay(me, ticket.login_key, &config, clock),
+            overlay: overlay(me, ticket.login_key, &config, was_super, clock),
             clock,
             endpoint: endpoint.clone(),
             library: library.clone(),
@@ -225,7 +227,8 @@ impl Daemon {
         };
 
         let role = match config.role() {
-            skein_proto::message::RoleSetting::Super => Role::Super,
+            RoleSetting::Super => Role::Super,
+            RoleSetting::Auto if was_super => Role::Super,
             _ => Role::Ordinary,
         };
         let ready = ReadyInfo { api: api.address(), listen, node: me, role };
@@ -371,9 +374,16 @@ fn endpoint_config(config: &Config) -> EndpointConfig {
     EndpointConfig::default().announce_dialled(true).max_incoming(max_links(config))
 }
 
-fn overlay(me: NodeId, login_key: NodeId, config: &Config, clock: Clock) -> Overlay {
+fn overlay(
+    me: NodeId,
+    login_key: NodeId,
+    config: &Config,
+    was_super: bool,
+    clock: Clock,
+) -> Overlay {
     let settings = skein_overlay::Config::new(login_key)
         .role(config.role())
+        .was_super(was_super)
         .max_children(config.max_children())
         .max_neighbours(usize::try_from(config.max_neighbours()).unwrap_or(usize::MAX))
         .max_links(max_links(config));

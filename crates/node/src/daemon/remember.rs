@@ -1,40 +1,54 @@
-//! Keeps the cache of supernodes on disk.
+//! Keeps on disk what the overlay wants to know at the next start: the cache of supernodes, and
+//! whether this node is one.
 
 use crate::home::Home;
-use skein_proto::SupernodeEntry;
+use skein_proto::{Role, SupernodeEntry};
+use std::io;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Keeps the cache of supernodes on disk: one write at a time, and always the latest state last.
-/// What is overtaken while a slow disk writes is not written at all.
+/// The file that is there while this node is a supernode.
+const MARK: &str = "is-supernode";
+
+/// What is to be on disk; `None` is left as it is.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    supernodes: Option<Vec<SupernodeEntry>>,
+    role: Option<Role>,
+}
+
+/// Writes what the overlay wants to know at the next start: one write at a time, and always the
+/// latest state last. What is overtaken while a slow disk writes is not written at all.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    wanted: watch::Sender<Vec<SupernodeEntry>>,
+    wanted: watch::Sender<Wanted>,
     writer: JoinHandle<()>,
 }
 
 impl Memory {
     /// Keeps what it is told in this folder. Must be called within a tokio runtime.
     pub(crate) fn start(home: Home) -> Self {
-        let (wanted, mut changes) = watch::channel(Vec::new());
+        let (wanted, mut changes) = watch::channel(Wanted::default());
         let writer = tokio::spawn(async move {
             // After the last sender is gone this still yields what was set and not seen yet.
             while changes.changed().await.is_ok() {
-                let entries = changes.borrow_and_update().clone();
+                let latest = changes.borrow_and_update().clone();
                 let home = home.clone();
-                let write = tokio::task::spawn_blocking(move || home.set_supernodes(&entries));
-                // A panic in there has been reported by the runtime.
-                if let Ok(Err(error)) = write.await {
-                    tracing::warn!(%error, "the cache of supernodes was not written");
-                }
+                // A panic in there is reported by the runtime.
+                let _ = tokio::task::spawn_blocking(move || write(&home, &latest)).await;
             }
         });
         Self { wanted, writer }
     }
 
-    /// Keeps these from now on.
+    /// Keeps these supernodes from now on.
     pub(crate) fn set(&self, entries: Vec<SupernodeEntry>) {
-        self.wanted.send_replace(entries);
+        self.wanted.send_modify(|wanted| wanted.supernodes = Some(entries));
+    }
+
+    /// Keeps this role from now on.
+    pub(crate) fn set_role(&self, role: Role) {
+        self.wanted.send_modify(|wanted| wanted.role = Some(role));
     }
 
     /// Waits until what was set last is on disk.
@@ -42,6 +56,31 @@ impl Memory {
         drop(self.wanted);
         // It ends in no other way than by the runtime's end.
         let _ = self.writer.await;
+    }
+}
+
+/// Whether this node was a supernode when it last ran.
+pub(crate) fn was_super(home: &Home) -> bool {
+    home.dir().join(MARK).exists()
+}
+
+fn write(home: &Home, wanted: &Wanted) {
+    if let Some(entries) = &wanted.supernodes
+        && let Err(error) = home.set_supernodes(entries)
+    {
+        tracing::warn!(%error, "the cache of supernodes was not written");
+    }
+    let mark = home.dir().join(MARK);
+    let marked = match wanted.role {
+        Some(Role::Super) => std::fs::write(&mark, b""),
+        Some(Role::Ordinary) => match std::fs::remove_file(&mark) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        },
+        None => Ok(()),
+    };
+    if let Err(error) = marked {
+        tracing::warn!(%error, "the role was not put on record");
     }
 }
 
@@ -73,5 +112,18 @@ mod tests {
         }
         memory.close().await;
         assert_eq!(home.supernodes().unwrap(), supernodes(1));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_role_is_on_record_until_the_next_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::open(temp.path()).unwrap();
+        assert!(!was_super(&home));
+        for role in [Role::Super, Role::Ordinary, Role::Super] {
+            let memory = Memory::start(home.clone());
+            memory.set_role(role);
+            memory.close().await;
+            assert_eq!(was_super(&home), role == Role::Super);
+        }
     }
 }
