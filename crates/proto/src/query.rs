@@ -94,7 +94,7 @@ impl StopReason {
     /// The reason in words, to follow "stopped: ".
     pub const fn in_words(self) -> &'static str {
         match self {
-            Self::Exhausted => "everyone was asked",
+            Self::Exhausted => "everyone within reach was asked",
             Self::Enough => "enough results",
             Self::HopLimit => "the hop limit was reached",
             Self::TimedOut => "some supernodes did not answer in time",
