@@ -348,7 +348,9 @@ impl SearchReport {
 pub struct StartDownload {
     /// What to fetch.
     pub target: DownloadTarget,
-    /// The folder to put it in, absolute; the configured one if not given.
+    /// The folder to put it in, absolute. A file that is complete already is copied there; while
+    /// it comes into another folder, the answer is a conflict. If not given, the configured one,
+    /// or where it is or goes already.
     pub dir: Option<PathBuf>,
 }
 

@@ -142,6 +142,8 @@ mod tests {
             target: None,
             verified: Vec::new(),
             sources: Vec::new(),
+            copy_of: None,
+            copies: Vec::new(),
         };
         assert!(move_beside(&dir.path().join("gone"), &mut record).is_err());
         assert_eq!(record.part, None);

@@ -14,6 +14,9 @@ const MAX_SOURCES: usize = 64;
 /// Downloads that are over and still listed. The oldest ones are forgotten first.
 const MAX_FINISHED: usize = 200;
 
+/// Folders in which a complete file is remembered to be; in others it is only put again.
+const MAX_COPIES: usize = 16;
+
 /// The largest record that is read. A hundred thousand runs, a fragmented terabyte, have 2 MB.
 const MAX_RECORD_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -36,6 +39,12 @@ pub(super) struct Record {
     /// Runs of chunk groups: first one, and the one behind the last.
     pub verified: Vec<(u64, u64)>,
     pub sources: Vec<Source>,
+    /// A complete file of this content: its bytes are copied from there, as far as they are right.
+    #[serde(default)]
+    pub copy_of: Option<PathBuf>,
+    /// Where else the complete file was put; it may have been moved or removed since.
+    #[serde(default)]
+    pub copies: Vec<PathBuf>,
 }
 
 /// How far a download is.
@@ -75,6 +84,15 @@ impl Record {
     /// Sets the verified chunk groups.
     pub fn set_runs(&mut self, runs: &RunSet) {
         self.verified = runs.iter().map(|run| (run.start, run.end)).collect();
+    }
+
+    /// Remembers where the complete file is, beside its target.
+    pub fn add_copy(&mut self, path: PathBuf) {
+        self.copies.retain(|known| *known != path);
+        if self.copies.len() == MAX_COPIES {
+            self.copies.remove(0);
+        }
+        self.copies.push(path);
     }
 
     /// Sets the sources to begin with next time.
@@ -183,6 +201,8 @@ mod tests {
             target: None,
             verified: vec![(0, 1)],
             sources: Vec::new(),
+            copy_of: None,
+            copies: Vec::new(),
         }
     }
 

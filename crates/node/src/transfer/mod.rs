@@ -6,14 +6,17 @@
 //!   Task        one download: swarm, network and disk together   task, fetch, view
 //!   Uploader    one stream for each request                      upload
 //!   Partial     bytes and hash tree of a download on disk        partial, disk, finish, names
+//!   Folder      where a download goes; files that are here       folder, copy
 //!   Journal     what a restart needs to know                     journal
 //! ```
 //!
 //! What a download asks of whom is decided by [`skein_swarm`]; this module does it.
 
+mod copy;
 mod disk;
 mod fetch;
 mod finish;
+mod folder;
 mod journal;
 mod names;
 mod partial;
@@ -26,11 +29,13 @@ mod upload;
 mod view;
 
 pub use disk::{Disk, LocalDisk, WritableFile};
+pub use folder::Folder;
 pub use store::{ContentStore, Membership, SourceFinder, StoredFile};
 pub use upload::UploadStats;
 
 use crate::api::types::{Download, DownloadState, Source};
 use finish::{Found, inspect};
+use folder::{Here, find, is_folder};
 use journal::{Journal, Record, Stage};
 use skein_net::{Connection, Endpoint, Stream};
 use skein_proto::ContentId;
@@ -72,6 +77,19 @@ pub enum TransferError {
     /// The content is that of an empty file.
     #[error("an empty file needs no download")]
     Empty,
+    /// The content is being downloaded to another folder: the caller should wait for that, or
+    /// call it off.
+    #[error(
+        "download {id} brings this file to {} already: wait for it, or call it off with `skein \
+         downloads cancel {id}`",
+        dir.display()
+    )]
+    Elsewhere {
+        /// The download.
+        id: u64,
+        /// Where it goes.
+        dir: PathBuf,
+    },
     /// Too many downloads run: the caller should wait for one to end, or cancel one.
     #[error("{0} downloads are running already")]
     TooMany(usize),
@@ -203,25 +221,29 @@ impl Transfers {
 
     /// Fetches a content into a folder, which is made if it is missing. Returns the number of the
     /// download, which is the one that runs already if there is one of this content; one that was
-    /// cancelled or failed goes on.
+    /// cancelled or failed goes on. A file that is here already is copied to the folder, if that
+    /// was asked for and is another one.
     ///
     /// # Errors
+    /// [`TransferError::Elsewhere`] while the content is fetched into another folder.
     /// [`TransferError`] says why it does not start.
     pub async fn start(
         &self,
         content: ContentId,
         name_hint: &str,
         sources: Vec<Source>,
-        dir: &Path,
+        folder: Folder<'_>,
     ) -> Result<u64, TransferError> {
         if *content.as_bytes() == *blake3::hash(b"").as_bytes() {
             return Err(TransferError::Empty);
         }
-        check_destination(dir).await?;
-        let (this, dir) = (self.clone(), dir.to_owned());
+        check_destination(folder.path()).await?;
+        let this = self.clone();
+        let (dir, asked) = (folder.path().to_owned(), folder.is_asked_for());
         let name = names::sanitise(name_hint, &content.short());
         // It reads and writes the record.
-        let begin = tokio::task::spawn_blocking(move || this.begin(content, name, sources, dir));
+        let begin =
+            tokio::task::spawn_blocking(move || this.begin(content, name, sources, dir, asked));
         begin.await.map_err(|panic| TransferError::Journal(io::Error::other(panic)))?
     }
 
@@ -231,12 +253,13 @@ impl Transfers {
         name: String,
         sources: Vec<Source>,
         dir: PathBuf,
+        asked: bool,
     ) -> Result<u64, TransferError> {
         // The unit in it cannot be left half-changed.
         let _beginning = self.inner.beginning.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.lock().by_content.get(&content).copied();
         if let Some(id) = known {
-            match self.go_on(id, &sources, &dir)? {
+            match self.go_on(id, &sources, &dir, asked)? {
                 Some(id) => return Ok(id),
                 // It was complete once, and its file is gone.
                 None => self.forget(id),
@@ -259,6 +282,8 @@ impl Transfers {
             target: None,
             verified: Vec::new(),
             sources: Vec::new(),
+            copy_of: None,
+            copies: Vec::new(),
         };
         record.set_sources(&sources);
         self.inner.shared.journal.save(&record).map_err(TransferError::Journal)?;
@@ -363,13 +388,24 @@ impl Transfers {
         if running < MAX_RUNNING { Ok(()) } else { Err(TransferError::TooMany(running)) }
     }
 
-    /// Goes on with a known download; `None` if it has to begin anew.
-    fn go_on(&self, id: u64, sources: &[Source], dir: &Path) -> Result<Option<u64>, TransferError> {
+    /// Goes on with a known download; `None` if it has to begin anew. `asked` says whether the
+    /// file has to be in this folder at the end.
+    fn go_on(
+        &self,
+        id: u64,
+        sources: &[Source],
+        dir: &Path,
+        asked: bool,
+    ) -> Result<Option<u64>, TransferError> {
         let shown = {
             let state = self.lock();
             let Some(entry) = state.entries.get(&id) else { return Ok(None) };
             let shown = entry.view.borrow().clone();
             if !shown.state.is_final() {
+                if asked && !is_folder(shown.path.parent(), dir) {
+                    let dir = shown.path.parent().unwrap_or(&shown.path).to_owned();
+                    return Err(TransferError::Elsewhere { id, dir });
+                }
                 if let Some(commands) = &entry.commands {
                     let _ = commands.try_send(Command::AddSources(sources.to_vec()));
                 }
@@ -377,11 +413,27 @@ impl Transfers {
             }
             shown
         };
-        if shown.state == DownloadState::Done {
-            let length = shown.path.metadata().ok().map(|meta| meta.len());
-            return Ok((length.is_some() && length == shown.size).then_some(id));
-        }
         let Ok(mut record) = self.inner.shared.journal.get(&shown.content) else { return Ok(None) };
+        match find(&record, dir, asked) {
+            Here::InPlace(path) => {
+                if record.stage != Stage::Done || record.target.as_ref() != Some(&path) {
+                    if let Some(part) = record.part.take() {
+                        // What came of a further copy is of no use any more; should it stay, it
+                        // is only in the way.
+                        let _ = std::fs::remove_file(part);
+                    }
+                    record.complete_at(path);
+                    self.inner.shared.journal.save(&record).map_err(TransferError::Journal)?;
+                    if let Some(entry) = self.lock().entries.get(&id) {
+                        entry.view.send_replace(record.as_shown());
+                    }
+                }
+                return Ok(Some(id));
+            }
+            Here::Elsewhere(path) => record.copy_from(path),
+            Here::Nowhere if record.stage == Stage::Done => return Ok(None),
+            Here::Nowhere => record.copy_of = None,
+        }
         self.check_running(&self.lock())?;
         record.stage = Stage::Active;
         record.dir = dir.to_owned();
@@ -509,10 +561,10 @@ impl Record {
         }
     }
 
-    /// Its bytes are gone: nothing of it is here.
+    /// Its bytes are gone: nothing of it is here, but perhaps the file that it is a copy of.
     fn begin_anew(&mut self) {
         self.stage = Stage::Active;
-        self.size = None;
+        self.size = self.size.filter(|_| self.copy_of.is_some());
         self.part = None;
         self.target = None;
         self.verified = Vec::new();

@@ -80,6 +80,14 @@ impl Partial {
         Ok(())
     }
 
+    /// Counts chunk groups that are in both files and have been checked.
+    pub fn adopt(&self, runs: &RunSet) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        for run in runs.iter() {
+            written.insert(run);
+        }
+    }
+
     /// Waits until what has been written will survive a crash, and tells what that is.
     pub fn sync(&self) -> io::Result<RunSet> {
         let written = self.written();

@@ -1,5 +1,6 @@
 //! One download: drives the swarm's decisions over the network and the disk.
 
+use super::copy::{self, Progress};
 use super::disk::{Disk, is_full};
 use super::fetch::{Asked, FetchError, Offer, Sink, fetch, probe};
 use super::finish::{allocate, check_room, finish, missing_bytes};
@@ -171,6 +172,12 @@ impl Task {
             self.open_files(size).await;
         }
         loop {
+            if self.record.copy_of.is_some()
+                && self.problem.is_none()
+                && let Some(stage) = self.copy(&mut commands).await
+            {
+                return self.end(stage).await;
+            }
             self.act();
             if let Some(reason) = self.hopeless.take() {
                 return self.end(Stage::Failed(reason)).await;
@@ -411,6 +418,68 @@ impl Task {
             }
             Err(error) => self.pause(&error),
         }
+    }
+
+    /// Takes the bytes from a file that is here already, as far as they are right; what is missing
+    /// then is fetched. Answers how the download ends, if it is called off meanwhile.
+    async fn copy(&mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Stage> {
+        if self.partial.is_none()
+            && let Some(size) = self.record.size
+        {
+            self.open_files(size).await;
+        }
+        let (partial, from) = (self.partial.clone()?, self.record.copy_of.clone()?);
+        let (size, content) = (partial.size, self.record.content);
+        let progress = Arc::new(Progress::default());
+        let shared = Arc::clone(&progress);
+        let copy = move || copy::copy(&from, &partial, &content, &shared);
+        let mut copying = tokio::task::spawn_blocking(copy);
+        let mut stage = None;
+        let copied = loop {
+            tokio::select! {
+                copied = &mut copying => break copied,
+                command = commands.recv(), if stage.is_none() => {
+                    match command {
+                        Some(Command::AddSources(sources)) => self.add_sources(sources),
+                        Some(Command::Cancel) => stage = Some(Stage::Cancelled),
+                        Some(Command::Stop) | None => stage = Some(Stage::Active),
+                    }
+                    if stage.is_some() {
+                        progress.stop();
+                    }
+                }
+                () = tokio::time::sleep(SHOW_TIME) => {
+                    self.view.send_modify(|view| view.verified = progress.verified());
+                }
+            }
+        };
+        match copied.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            Ok(runs) => self.copied(size, runs),
+            Err(_) if stage.is_some() => {}
+            Err(error) if is_full(&error) => self.pause(&error),
+            Err(error) => {
+                tracing::warn!(content = %content.short(), %error, "cannot copy a file that is here");
+                self.trouble.note(format!("the file that is here could not be copied: {error}"));
+                self.record.copy_of = None;
+            }
+        }
+        stage
+    }
+
+    /// Goes on with what was copied.
+    fn copied(&mut self, size: u64, runs: RunSet) {
+        self.record.copy_of = None;
+        self.record.set_runs(&runs);
+        if !runs.is_empty() {
+            let (order, seed) = (self.shared.order, rand::random());
+            self.swarm = skein_swarm::Download::resume(order, seed, size, runs);
+            for source in self.sources.keys().copied().collect::<Vec<_>>() {
+                self.tell(Input::SourceFound { source });
+            }
+        }
+        self.resumed = self.swarm.verified_bytes();
+        self.unconfirmed += self.resumed;
+        self.unshown = true;
     }
 
     /// Waits until the disk takes bytes again. What was written stays.

@@ -17,6 +17,7 @@ use skein_swarm::{
 };
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -403,7 +404,14 @@ impl Opened {
 }
 
 /// A hash tree on disk; a file of one chunk group has none.
-struct OutboardFile(Option<File>);
+pub(super) struct OutboardFile(Option<File>);
+
+impl OutboardFile {
+    /// Opens the hash tree of a file of more than one chunk group.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        File::open(path).map(|file| Self(Some(file)))
+    }
+}
 
 impl ReadAt for OutboardFile {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {

@@ -159,10 +159,10 @@ async fn what_cannot_be_started_is_refused_with_the_reason() {
         (PathBuf::from("inbox"), "inbox is not an absolute path"),
         (file.path().join("dir"), "cannot download to"),
     ] {
-        let refused = client.transfers().start(content, "a", Vec::new(), &dir).await.unwrap_err();
+        let refused = client.start_in(&dir, content).await.unwrap_err();
         assert!(refused.to_string().contains(why), "{refused}");
     }
-    let empty = client.transfers().start(id_of(b""), "a", Vec::new(), &client.inbox()).await;
+    let empty = client.start_in(&client.inbox(), id_of(b"")).await;
     assert!(matches!(empty, Err(TransferError::Empty)));
     assert!(matches!(client.transfers().cancel(7).await, Err(TransferError::NotFound(7))));
 }

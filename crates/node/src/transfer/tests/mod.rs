@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod copies;
 mod downloads;
 mod recovery;
 mod script;
@@ -236,7 +237,15 @@ impl Node {
     }
 
     async fn start(&self, content: ContentId, sources: Vec<Source>) -> u64 {
-        self.transfers().start(content, "dir/file.bin", sources, &self.inbox()).await.unwrap()
+        let inbox = self.inbox();
+        let folder = Folder::Usual(&inbox);
+        self.transfers().start(content, "dir/file.bin", sources, folder).await.unwrap()
+    }
+
+    /// As [`Node::start`], into a folder that the user asks for.
+    async fn start_in(&self, dir: &Path, content: ContentId) -> Result<u64, TransferError> {
+        let folder = Folder::AskedFor(dir);
+        self.transfers().start(content, "dir/file.bin", Vec::new(), folder).await
     }
 
     /// Waits until a download is as wanted.
