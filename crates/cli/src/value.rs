@@ -2,6 +2,7 @@
 
 use bytesize::ByteSize;
 use skein_proto::{BoundedString, ContentId};
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -55,6 +56,27 @@ pub fn extension(text: &str) -> Result<BoundedString<16>, String> {
     if is_one { BoundedString::new(bare).map_err(|_| wrong()) } else { Err(wrong()) }
 }
 
+/// Reads the id of a download.
+pub fn download_id(text: &str) -> Result<u64, String> {
+    let wrong = |_| "the id is the number in the first column of `skein downloads`".to_owned();
+    text.trim().parse().map_err(wrong)
+}
+
+/// Reads an address to listen on: an IP address with a port.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.trim().parse().map_err(|_| {
+        "an address to listen on is an IP address with a port, such as 0.0.0.0:4701, [::]:4701 or \
+         127.0.0.1:0 (any free port)"
+            .to_owned()
+    })
+}
+
+/// Reads a length of time: `90s`, `10m`, `1h 30m`, `7days`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim())
+        .map_err(|_| "a time is a number with a unit, such as 90s, 10m, 1h or 7days".to_owned())
+}
+
 /// What `skein get` is asked to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -86,6 +108,16 @@ impl FromStr for Wanted {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn wrong_values_are_answered_with_right_ones() {
+        assert_eq!(download_id("3"), Ok(3));
+        assert!(download_id("x").unwrap_err().contains("skein downloads"));
+        assert!(listen_address("127.0.0.1:0").is_ok());
+        assert!(listen_address("4701").unwrap_err().contains("0.0.0.0:4701"));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5_400)));
+        assert!(duration("foo").unwrap_err().contains("7days"));
+    }
 
     #[test]
     fn sizes_are_read_as_people_write_them() {

@@ -27,7 +27,7 @@ Examples:
   skein downloads cancel 3                 the id is in the first column of `skein downloads`")]
     Cancel {
         /// Its id, from `skein downloads`
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", value_parser = crate::value::download_id)]
         id: u64,
     },
 }
@@ -56,10 +56,28 @@ fn list(context: &Context) -> Result<(), Failure> {
 }
 
 fn cancel(context: &Context, id: u64) -> Result<(), Failure> {
-    context::block_on(async { Ok(context.client()?.cancel_download(id).await?) })?;
+    context::block_on(async {
+        let client = context.client()?;
+        let downloads = client.downloads().await?;
+        let over = downloads.iter().find(|known| known.id == id && known.state.is_final());
+        if let Some(over) = over {
+            return Err(already_over(over));
+        }
+        Ok(client.cancel_download(id).await?)
+    })?;
     context.ui.result(&serde_json::json!({ "event": "cancelled", "id": id }), |_, paint| {
         format!("{} Download {id} is stopped; what has come is kept.", paint.good("✓"))
     })
+}
+
+/// There is nothing left to stop.
+fn already_over(download: &Download) -> Failure {
+    let how = match &download.state {
+        DownloadState::Done => format!("is finished: the file is {}", download.path.display()),
+        DownloadState::Failed { .. } => "has failed already: what has come is kept".to_owned(),
+        _ => "is stopped already: what has come is kept".to_owned(),
+    };
+    Failure::failed(format!("download {} cannot be stopped, it {how}", download.id))
 }
 
 fn render(downloads: &[Download], paint: Paint) -> String {
@@ -80,7 +98,7 @@ fn render(downloads: &[Download], paint: Paint) -> String {
             percent(download).map_or_else(|| "?".to_owned(), |percent| format!("{percent} %")),
             download.size.map_or_else(|| "?".to_owned(), format::bytes),
             if is_running { format::rate(download.rate) } else { String::new() },
-            format!("{}/{}", download.sources_active, download.sources_known),
+            sources(download),
             download.path.display().to_string(),
         ]);
     }
@@ -93,6 +111,14 @@ fn render(downloads: &[Download], paint: Paint) -> String {
         }
     }
     text
+}
+
+/// A download that is over has no sources any more.
+fn sources(download: &Download) -> String {
+    if download.state.is_final() {
+        return String::new();
+    }
+    format!("{}/{}", download.sources_active, download.sources_known)
 }
 
 fn state(state: &DownloadState, paint: Paint) -> String {
@@ -150,6 +176,16 @@ pub mod tests {
         assert_eq!(percent(&download), Some(0));
         download.state = DownloadState::Done;
         assert_eq!(percent(&download), Some(100));
+    }
+
+    #[test]
+    fn what_is_over_cannot_be_stopped_and_shows_no_sources() {
+        let mut download = download();
+        assert_eq!(sources(&download), "2/3");
+        download.state = DownloadState::Done;
+        assert_eq!(sources(&download), "");
+        let text = already_over(&download).to_string();
+        assert!(text.contains("finished") && text.contains("/music/song.flac"), "{text}");
     }
 
     #[test]

@@ -20,8 +20,9 @@ use std::time::Instant;
 Examples:
   skein get 1                              the first hit of the last search
   skein get 3 -o ~/Downloads               into this folder
-  skein get e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
-Ctrl-C stops the download; the same command goes on where it stopped.")]
+  skein get e8a611ec08488202310fb869ea2e9bd224e99679c81ef15e1a5154fe864d09f8
+Ctrl-C stops the download, and what has come is kept: `skein get CONTENT-ID`, which is printed
+then, goes on where it stopped. Numbers are those of the last search since the node was started.")]
 pub struct GetArgs {
     /// The number of a hit of the last search, or a content id
     #[arg(value_name = "NUMBER|CONTENT-ID")]
@@ -56,8 +57,10 @@ pub fn run(context: &Context, args: GetArgs) -> Result<(), Failure> {
                 // The order of the two matters only when both are there: the end wins.
                 biased;
                 event = events.next() => match event {
-                    Some(event) => last = event?,
-                    None => return Err(view.gone(&last, dir.as_deref())),
+                    Some(Ok(event)) => last = event,
+                    Some(Err(error)) if error.refusal().is_some() => return Err(error.into()),
+                    // The connection broke, which says more about the daemon than its error does.
+                    Some(Err(_)) | None => return Err(view.gone(&last, dir.as_deref())),
                 },
                 _ = tokio::signal::ctrl_c() => {
                     view.bar.finish_and_clear();
@@ -91,12 +94,14 @@ struct View<'a> {
     context: &'a Context,
     bar: ProgressBar,
     troubles: usize,
+    /// What it waited for when that was last said in a line of its own.
+    waits_for: Option<String>,
 }
 
 impl<'a> View<'a> {
     fn new(context: &'a Context, download: &Download) -> Self {
         let bar = progress::download_bar(&context.ui, download.size);
-        Self { context, bar, troubles: 0 }
+        Self { context, bar, troubles: 0, waits_for: None }
     }
 
     fn show(&mut self, download: &Download) -> Result<(), Failure> {
@@ -108,6 +113,9 @@ impl<'a> View<'a> {
         }
         self.bar.set_position(download.verified);
         self.bar.set_message(message(download));
+        if !self.context.ui.is_animated() {
+            self.say_what_it_waits_for(&download.state);
+        }
         // The list keeps the last ones only, so a shorter one is a new one.
         let seen = if self.troubles <= download.trouble.len() { self.troubles } else { 0 };
         for trouble in download.trouble.iter().skip(seen) {
@@ -119,11 +127,24 @@ impl<'a> View<'a> {
         Ok(())
     }
 
+    /// Where no bar shows it, the reason to wait is said whenever it changes.
+    fn say_what_it_waits_for(&mut self, state: &DownloadState) {
+        let reason = match state {
+            DownloadState::Waiting { reason } => Some(reason.clone()),
+            _ => None,
+        };
+        if let Some(reason) = reason.as_ref().filter(|_| reason != self.waits_for) {
+            self.context.ui.note(format!("{} waiting: {reason}", self.context.ui.err.warn("!")));
+        }
+        self.waits_for = reason;
+    }
+
     fn gone(&self, last: &Download, dir: Option<&Path>) -> Failure {
         self.bar.finish_and_clear();
         Failure::failed(format!(
-            "the daemon went away; what has come is kept: start it with `skein up`, then go on \
+            "the daemon went away; what has come is kept: start it with `skein{} up`, then go on \
              with `{}`",
+            self.context.data_dir_words(),
             again(self.context, last, dir)
         ))
     }

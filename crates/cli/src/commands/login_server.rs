@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::process::{Reason, Shutdown};
 use crate::ui::paint::Paint;
+use crate::value;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -35,7 +36,7 @@ pub struct LoginServerArgs {
     #[command(subcommand)]
     command: Option<LoginServerCommand>,
     /// The UDP address to listen on; port 0 takes a free one [default: [::]:4700]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = value::listen_address)]
     listen: Option<SocketAddr>,
     #[command(flatten)]
     store: StoreArgs,
@@ -47,7 +48,7 @@ pub struct LoginServerArgs {
     #[arg(long, value_name = "ADDR", num_args = 1..=8)]
     public: Vec<String>,
     /// How long credentials are good for, from 1m to 30days: so long may a revoked node go on
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
     credential_lifetime: Option<Duration>,
     /// How log messages look
     #[arg(long, value_enum, default_value_t)]
@@ -72,7 +73,7 @@ struct InviteArgs {
     #[command(flatten)]
     store: StoreArgs,
     /// How long the code is good for
-    #[arg(long, value_name = "TIME", default_value = "7days", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "7days", value_parser = value::duration)]
     valid_for: Duration,
     /// How many codes to make
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]

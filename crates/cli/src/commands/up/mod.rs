@@ -10,6 +10,7 @@ use crate::logging;
 use crate::process::{Reason, Shutdown};
 use crate::ui::format;
 use crate::ui::paint::Paint;
+use crate::value;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use futures_util::StreamExt as _;
@@ -41,7 +42,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "ROLE", value_parser = role())]
     role: Option<RoleSetting>,
     /// The UDP address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = value::listen_address)]
     listen: Option<SocketAddr>,
     /// The network ticket; it is kept, so it is needed the first time only
     #[arg(long, value_name = "TICKET", value_parser = super::account::ticket)]
@@ -67,7 +68,7 @@ pub struct UpArgs {
 #[command(next_help_heading = "Settings")]
 struct SettingsArgs {
     /// The TCP address of the local API, always of this machine; port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = value::listen_address)]
     api_listen: Option<SocketAddr>,
     /// Where finished downloads go
     #[arg(long, value_name = "DIR")]
@@ -85,7 +86,7 @@ struct SettingsArgs {
     #[arg(long, value_name = "COUNT")]
     scan_workers: Option<u32>,
     /// How often all shared folders are scanned
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
     rescan_interval: Option<Duration>,
     /// The least important messages to log
     #[arg(long, value_name = "LEVEL", value_parser = log_level())]
