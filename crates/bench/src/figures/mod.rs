@@ -16,7 +16,8 @@ pub const FIGURES: &[Figure] = &[
     handshake::FIGURE,
     transfer::FIGURE,
     scan::FIGURE,
-    index_memory::FIGURE,
+    index_memory::MEMORY,
+    index_memory::SEARCH,
     codec::FIGURE,
     search_latency::FIGURE,
 ];
