@@ -136,6 +136,14 @@ impl Accounts {
         identity(&self.home, self.endpoint.node_id())
     }
 
+    /// The name in a credential that another node was given, as [`lost_name`] says.
+    ///
+    /// # Errors
+    /// [`HomeError`].
+    pub fn lost_name(&self) -> Result<Option<Username>, HomeError> {
+        lost_name(&self.home, self.endpoint.node_id())
+    }
+
     /// Takes a new name, with this node as its first.
     ///
     /// # Errors
@@ -255,13 +263,15 @@ impl Session {
 }
 
 /// Who a node is, by what its data folder holds. The signature of the credential is not checked:
-/// the folder is the user's own.
+/// the folder is the user's own. A credential that another node was given gives no name, see
+/// [`lost_name`].
 ///
 /// # Errors
 /// [`HomeError`].
 pub fn identity(home: &Home, node: NodeId) -> Result<Identity, HomeError> {
     let credential = home.credential()?;
     let claimed = credential.as_ref().map(SignedCredential::unverified);
+    let claimed = claimed.filter(|claimed| claimed.node == node);
     Ok(Identity {
         node,
         name: claimed.map(|claimed| claimed.name.clone()),
@@ -269,6 +279,17 @@ pub fn identity(home: &Home, node: NodeId) -> Result<Identity, HomeError> {
         ticket: home.ticket()?.map(|ticket| ticket.to_string()),
         data_dir: home.dir().to_owned(),
     })
+}
+
+/// The name in the stored credential, if that was given to another node: the node's key has been
+/// lost or replaced since. With its password the name can be had again.
+///
+/// # Errors
+/// [`HomeError`].
+pub fn lost_name(home: &Home, node: NodeId) -> Result<Option<Username>, HomeError> {
+    let credential = home.credential()?;
+    let claimed = credential.as_ref().map(SignedCredential::unverified);
+    Ok(claimed.filter(|claimed| claimed.node != node).map(|claimed| claimed.name.clone()))
 }
 
 /// The word that a failure is counted under.

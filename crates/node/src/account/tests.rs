@@ -161,6 +161,20 @@ async fn another_network_replaces_the_old_one_only_when_it_says_yes() {
 }
 
 #[tokio::test]
+async fn a_credential_of_another_key_is_not_shown_as_ours() {
+    let (service, node) = (Service::start(1), node());
+    let joined = node.accounts.register(register("alice", Some(&service.ticket()))).await.unwrap();
+    assert_eq!(node.accounts.lost_name().unwrap(), None);
+    std::fs::remove_file(node.home.key_file()).unwrap();
+    let now = node.home.node_key().unwrap().node_id();
+    assert_ne!(now, joined.identity.node);
+    let identity = identity(&node.home, now).unwrap();
+    assert_eq!((identity.name, identity.credential_expires), (None, None));
+    let lost = lost_name(&node.home, now).unwrap();
+    assert_eq!(lost, Some(Username::parse("alice").unwrap()));
+}
+
+#[tokio::test]
 async fn a_renewal_replaces_the_credential_and_a_failed_one_leaves_it() {
     let (service, node) = (Service::start(1), node());
     let ticket = service.ticket();

@@ -193,9 +193,13 @@ impl Shared {
         let snapshot = &view.snapshot;
         let now = super::clock::unix_now().0;
         match identity.credential_expires {
-            None => problems.push(
-                "not registered: run `skein register NAME`, or `skein login NAME`".to_owned(),
-            ),
+            None => problems.push(match self.accounts.lost_name() {
+                Ok(Some(name)) => format!(
+                    "the credential of @{name} belongs to another node key: run `skein login \
+                     {name}`"
+                ),
+                _ => "not registered: run `skein register NAME`, or `skein login NAME`".to_owned(),
+            }),
             Some(expires) if expires <= now => problems.push(
                 "the credential has expired and was not renewed: run `skein login NAME`".to_owned(),
             ),
