@@ -14,7 +14,7 @@ use skein_net::{CloseReason, Endpoint, EndpointConfig};
 use skein_node::api::types::{DownloadState, Source};
 use skein_node::library::{Library, LibraryConfig};
 use skein_node::transfer::{
-    LocalDisk, Membership, SourceFinder, TransferConfig, TransferParts, Transfers,
+    Folder, LocalDisk, Membership, SourceFinder, TransferConfig, TransferParts, Transfers,
 };
 use skein_proto::{
     ContentId, Credential, KeyPair, Message, NodeId, Signed, SignedCredential, UnixTime, Username,
@@ -158,7 +158,10 @@ impl Network {
     async fn download(&self, size: u64) -> Result<Spent> {
         let watch = Stopwatch::start();
         let sources = vec![self.source.clone()];
-        let id = self.wanting.start(self.content, "file.bin", sources, &self.inbox).await?;
+        let id = self
+            .wanting
+            .start(self.content, "file.bin", sources, Folder::AskedFor(&self.inbox))
+            .await?;
         let mut view = self.wanting.watch(id).context("the download is gone")?;
         let over = view.wait_for(|download| download.state.is_final());
         let download = tokio::time::timeout(PATIENCE, over).await.context("it hangs")??.clone();
