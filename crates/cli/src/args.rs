@@ -23,11 +23,7 @@ Environment: SKEIN_DATA_DIR and the other settings (`skein config example`), SKE
 /// Run a node, search by keyword, reach peers by name.
 #[derive(Debug, Parser)]
 #[command(name = "skein", version, after_help = FIRST_STEPS, max_term_width = 100)]
-#[command(
-    subcommand_required = true,
-    arg_required_else_help = true,
-    disable_help_subcommand = true
-)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     /// What holds for all commands.
     #[command(flatten)]
@@ -100,6 +96,9 @@ pub enum Command {
     Completions(commands::completions::CompletionsArgs),
     /// Write the manual pages
     Man(commands::man::ManArgs),
+    /// Print the version, as `--version` does
+    #[command(hide = true)]
+    Version,
 }
 
 /// Reads the command line; prints help and the version itself.

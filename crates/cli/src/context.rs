@@ -2,10 +2,11 @@
 
 use crate::args::GlobalArgs;
 use crate::failure::Failure;
+use crate::place;
 use crate::ui::Ui;
 use skein_node::api::types::ErrorCode;
 use skein_node::api::{ApiClient, ClientError};
-use skein_node::config::{Config, ConfigBuilder, Settings};
+use skein_node::config::{Config, ConfigBuilder, ConfigError, Settings};
 use skein_node::home::{Home, HomeError};
 use std::future::Future;
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ impl Context {
         Self {
             ui,
             verbose: global.verbose,
-            data_dir: global.data_dir.clone(),
+            data_dir: global.data_dir.as_deref().map(place::typed),
             config_file: global.config.clone(),
         }
     }
@@ -45,13 +46,16 @@ impl Context {
     /// # Errors
     /// A setting is wrong: says which, where, and what would be right.
     pub fn config(&self, flags: Settings) -> Result<Config, Failure> {
+        self.built(flags).map_err(|error| place::explained(&error))
+    }
+
+    fn built(&self, flags: Settings) -> Result<Config, ConfigError> {
         let flags = Settings { data_dir: self.data_dir.clone().or(flags.data_dir), ..flags };
         let builder = match &self.config_file {
             Some(file) => ConfigBuilder::new().file(file),
             None => ConfigBuilder::new(),
         };
-        let built = builder.environment(std::env::vars_os()).flags(flags).build();
-        built.map_err(|error| Failure::input(error.to_string()))
+        builder.environment(std::env::vars_os()).flags(flags).build()
     }
 
     /// The settings file: the one that was chosen, or the one at the platform's place.
@@ -59,17 +63,26 @@ impl Context {
     /// # Errors
     /// None was chosen, and the platform has no place for it.
     pub fn config_file(&self) -> Result<PathBuf, Failure> {
-        self.config_file.clone().or_else(Config::default_file).ok_or_else(|| {
+        place::settings_file(self.config_file.as_ref()).ok_or_else(|| {
             Failure::input("this user has no home folder: choose a settings file with --config")
         })
     }
 
-    /// The node's home, as it is: nothing is made.
+    /// The node's home, as it is: nothing is made. Of the settings only the data folder is needed,
+    /// so what else is wrong in them does not matter.
     ///
     /// # Errors
-    /// A setting is wrong, or there is no place for the data folder.
+    /// There is no place for the data folder, or settings that are wrong may say another one.
     pub fn home(&self) -> Result<Home, Failure> {
-        Ok(Home::at(self.config(Settings::default())?.data_dir()))
+        let dir = match (&self.data_dir, self.built(Settings::default())) {
+            (_, Ok(config)) => config.data_dir().to_owned(),
+            (Some(dir), Err(_)) => std::path::absolute(dir)
+                .map_err(|error| Failure::file("use the data folder", dir, &error))?,
+            (None, Err(error)) => place::despite_mistakes(self.config_file.as_ref())
+                .ok_or_else(|| place::explained(&error))?,
+        };
+        place::folder(&dir)?;
+        Ok(Home::at(dir))
     }
 
     /// A client of the daemon that runs.
@@ -77,7 +90,29 @@ impl Context {
     /// # Errors
     /// None runs, or the data folder cannot be read.
     pub fn client(&self) -> Result<ApiClient, Failure> {
-        Ok(ApiClient::from_home(&self.home()?)?)
+        let home = self.home()?;
+        ApiClient::from_home(&home).map_err(|error| match error {
+            ClientError::Busy { .. } => self.busy(&home, &error),
+            ClientError::NotRunning { .. } => Failure::failed(format!(
+                "no daemon is running on {}: start one with `skein{} up`",
+                home.dir().display(),
+                self.data_dir_words()
+            )),
+            _ => error.into(),
+        })
+    }
+
+    /// A daemon that does not say where it answers, which lasts for a moment only unless its files
+    /// were deleted.
+    fn busy(&self, home: &Home, error: &ClientError) -> Failure {
+        let pid = home.occupant().ok().flatten().and_then(|occupant| occupant.pid);
+        let more = pid.map(|pid| {
+            format!(
+                "; if that lasts, end it with `kill {pid}` and start it with `skein{} up`",
+                self.data_dir_words()
+            )
+        });
+        Failure::failed(format!("{error}{}", more.unwrap_or_default()))
     }
 
     /// The words to put behind `skein` in commands that the user is told, so that they reach

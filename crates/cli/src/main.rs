@@ -7,6 +7,7 @@ mod demo;
 mod failure;
 mod logging;
 mod password;
+mod place;
 mod process;
 mod ui;
 mod value;

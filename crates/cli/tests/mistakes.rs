@@ -51,13 +51,17 @@ fn without_a_daemon_the_commands_say_how_to_start_one() {
         &["status"][..],
         &["peers"],
         &["downloads"],
-        &["down"],
         &["share", "ls"],
         &["search", "x"],
         &["get", "1"],
     ] {
         fails(words, 1, &["no daemon is running", "skein up"]);
     }
+}
+
+#[test]
+fn to_end_what_does_not_run_is_said_plainly() {
+    fails(&["down"], 1, &["no node is running", "nothing to end"]);
 }
 
 #[test]
@@ -88,6 +92,15 @@ fn a_folder_for_downloads_that_cannot_be_written_is_named() {
     let below = file.join("below").to_string_lossy().into_owned();
     let words = ["get", "1", "-o", &below];
     assert_failure(&skein(home.path(), &words), &words, 2, &[&below, "-o"]);
+}
+
+#[test]
+fn a_file_is_no_data_folder() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let words = ["whoami", "--data-dir", &file.to_string_lossy()];
+    assert_failure(&skein(home.path(), &words), &words, 2, &["is a file", "--data-dir"]);
 }
 
 #[test]
@@ -130,8 +143,12 @@ fn a_settings_file_is_checked_line_by_line() {
     let said = String::from_utf8_lossy(&checked.stdout);
     assert!(said.contains("line 2") && said.contains("max_children"), "{said}");
 
-    let words = ["status", "--config", &path];
-    assert_failure(&skein(home.path(), &words), &words, 2, &["line 2", "max_children"]);
+    let words = ["up", "--config", &path];
+    let helps = ["line 2", "max_children", "config check"];
+    assert_failure(&skein(home.path(), &words), &words, 2, &helps);
+    // A node that runs is reached all the same.
+    let words = ["down", "--config", &path];
+    assert_failure(&skein(home.path(), &words), &words, 1, &["no node is running"]);
 }
 
 #[test]
@@ -153,6 +170,8 @@ fn help_is_a_result_and_no_mistake() {
     assert!(String::from_utf8_lossy(&help.stdout).contains("Examples:"));
     assert!(help.stderr.is_empty());
     let version = skein(home.path(), &["--version"]);
+    assert_eq!(version.stdout, skein(home.path(), &["version"]).stdout);
+    assert_eq!(skein(home.path(), &["help", "search"]).stdout, help.stdout);
     assert_eq!(version.stdout, format!("skein {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
 }
 

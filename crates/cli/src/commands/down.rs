@@ -29,6 +29,12 @@ pub struct DownArgs {}
 /// No daemon runs, or it does not end.
 pub fn run(context: &Context, _args: DownArgs) -> Result<(), Failure> {
     let home = context.home()?;
+    if home.occupant()?.is_none() {
+        return Err(Failure::failed(format!(
+            "no node is running on {}: there is nothing to end",
+            home.dir().display()
+        )));
+    }
     context::block_on(async {
         let client = context.client()?;
         let pid = client.status().await?.pid;

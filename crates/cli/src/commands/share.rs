@@ -34,7 +34,9 @@ pub enum ShareCommand {
 #[command(after_help = "\
 Examples:
   skein share add ~/Music                  share a folder
-  skein share add ~/Music ~/Books          several at once")]
+  skein share add ~/Music ~/Books          several at once
+Shared are all files in it and in its subfolders but for hidden files and folders (their name
+begins with a dot), empty files, and symbolic links.")]
 pub struct AddArgs {
     /// The folders
     #[arg(required = true, value_name = "DIR")]
@@ -90,8 +92,15 @@ fn add(context: &Context, dirs: &[PathBuf]) -> Result<(), Failure> {
     let dirs = dirs.iter().map(|dir| existing_dir(dir)).collect::<Result<Vec<_>, _>>()?;
     context::block_on(async {
         let client = context.client()?;
+        let known: Vec<PathBuf> =
+            client.shares().await?.into_iter().map(|share| share.path).collect();
         let mut scan = Scan::follow(context, &client).await?;
         for dir in dirs {
+            if known.contains(&dir) {
+                // It is what was asked for: no reason to leave out the others.
+                context.ui.note(format!("{} is shared already.", dir.display()));
+                continue;
+            }
             let share = client.add_share(dir).await?;
             context.ui.result(&share, |share, paint| {
                 format!(
@@ -149,7 +158,10 @@ fn list(context: &Context) -> Result<(), Failure> {
         return shares.iter().try_for_each(|share| context.ui.value(share));
     }
     if shares.is_empty() {
-        context.ui.note("Nothing is shared yet: share a folder with `skein share add DIR`.");
+        let skein = format!("skein{}", context.data_dir_words());
+        context
+            .ui
+            .note(format!("Nothing is shared yet: share a folder with `{skein} share add DIR`."));
         return Ok(());
     }
     context.ui.line(render(&shares, context.ui.out))

@@ -106,8 +106,9 @@ fn parent(attachment: &Attachment, paint: Paint) -> String {
     if let Some(since) = attachment.since_secs {
         text.push_str(&format!(", for {}", format::elapsed(since)));
     }
-    text.push_str(&format!(", {}", format::count(attachment.published, "file", "files")));
-    text.push_str(" published");
+    // Copies of a file are one content, and published once.
+    let contents = format::count(attachment.published, "content", "different contents");
+    text.push_str(&format!(", {contents} published"));
     if attachment.publish_pending > 0 {
         text.push_str(&format!(", {} to go", format::thousands(attachment.publish_pending)));
     }
@@ -208,7 +209,10 @@ mod tests {
         status.attachment.parent_name = Some(Username::parse("heron").unwrap());
         status.attachment.published = 1_200;
         let text = render(&status, Paint::PLAIN);
-        assert!(text.contains("@heron") && text.contains("1,200 files published"), "{text}");
+        assert!(
+            text.contains("@heron") && text.contains("1,200 different contents published"),
+            "{text}"
+        );
         assert!(!text.contains("children"), "{text}");
     }
 

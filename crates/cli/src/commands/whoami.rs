@@ -35,9 +35,9 @@ fn stored(context: &Context) -> Result<Identity, Failure> {
     let home = context.home()?;
     let Some(key) = home.existing_node_key()? else {
         return Err(Failure::failed(format!(
-            "there is no node in {} yet: take a name with `skein register NAME --ticket TICKET`, \
-             or run `skein up`",
-            home.dir().display()
+            "there is no node in {} yet: take a name with `skein{} register NAME --ticket TICKET`",
+            home.dir().display(),
+            context.data_dir_words()
         )));
     };
     Ok(account::identity(&home, key.node_id())?)
