@@ -51,8 +51,10 @@ const PROOFS: usize = 3;
 /// How often a partial source without anything of interest is asked for news.
 const REFRESH: Duration = Duration::from_secs(15);
 
-/// The first and the longest time between two calls for more sources.
-const STARVED_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5 * 60));
+/// The first and the longest time between two calls for more sources. Whoever took a file away
+/// for a moment, or started a program anew, expects the download to go on before they look twice;
+/// one search a minute is little for what nobody has.
+const STARVED_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// Names a request of one download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -413,7 +415,7 @@ impl Download {
             self.starved_wait = STARVED_WAIT.0;
             let proves = request.proves;
             if let Some(source) = self.sources.get_mut(&request.source) {
-                source.failures = 0;
+                source.delivered();
                 source.rate.add(run.len().saturating_mul(GROUP_BYTES), now);
             }
             if let Some(size) = proves

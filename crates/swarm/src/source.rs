@@ -16,8 +16,10 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(5 * 60);
 /// about a minute. It comes back when somebody finds it anew.
 const MAX_FAILURES: u32 = 6;
 
-/// How long a source that was given up stays so, even if it is found again at once.
-const GIVEN_UP_FOR: Duration = Duration::from_secs(60);
+/// How long a source that was given up stays so, even if it is found again at once: at first about
+/// as long as a file that was moved back needs to be shared again; twice as long each time, so
+/// that one that is found but never has it costs little.
+const GIVEN_UP_FOR: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// The shortest and the longest time after which a busy source is asked again, whatever it says.
 const BUSY_WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5 * 60));
@@ -75,6 +77,8 @@ pub(crate) struct Source {
     /// When it last said what it has.
     pub probed: Instant,
     pub failures: u32,
+    /// How long it stays given up when that happens next.
+    give_up_for: Duration,
     pub rate: Rate,
     /// Requests that it is working on.
     pub outstanding: u32,
@@ -90,6 +94,7 @@ impl Source {
             have: Have::Some(RunSet::new()),
             probed: now,
             failures: 0,
+            give_up_for: GIVEN_UP_FOR.0,
             rate: Rate::default(),
             outstanding: 0,
             next_group: u64::MAX,
@@ -115,10 +120,17 @@ impl Source {
         self.phase = Phase::Waiting { until, then_new: false, busy: true };
     }
 
+    /// It brought something right.
+    pub fn delivered(&mut self) {
+        self.failures = 0;
+        self.give_up_for = GIVEN_UP_FOR.0;
+    }
+
     /// It is of no use at present.
     pub fn give_up(&mut self, now: Instant) {
         self.failures = 0;
-        self.phase = Phase::GivenUp { until: now + GIVEN_UP_FOR };
+        self.phase = Phase::GivenUp { until: now + self.give_up_for };
+        self.give_up_for = (self.give_up_for * 2).min(GIVEN_UP_FOR.1);
     }
 
     /// Whether it has nothing to do now and may have more of the file later.
@@ -206,8 +218,22 @@ mod tests {
         source.failed(now, &mut rng);
         source.revive(now);
         assert!(matches!(source.phase, Phase::GivenUp { .. }));
-        source.revive(now + GIVEN_UP_FOR);
+        source.revive(now + GIVEN_UP_FOR.0);
         assert_eq!(source.phase, Phase::New);
+    }
+
+    #[test]
+    fn a_source_without_the_file_is_asked_again_within_seconds_and_ever_more_rarely() {
+        let (mut now, mut source) = (Instant::START, Source::new(Instant::START));
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            source.give_up(now);
+            let Phase::GivenUp { until } = source.phase else { panic!("{:?}", source.phase) };
+            waits.push(until.since(now).as_secs());
+            now = until;
+            source.revive(now);
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
     }
 
     #[test]
