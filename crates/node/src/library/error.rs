@@ -1,7 +1,7 @@
 //! What can go wrong with the share library.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Why the library could not do what it was asked.
@@ -33,12 +33,67 @@ pub enum LibraryError {
     /// The database failed: the disk is full, or the file is damaged.
     #[error("the library's database failed: {0}")]
     Store(#[from] sqlx::Error),
-    /// The database was written by a newer version, or is damaged.
-    #[error("the library's database cannot be opened: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The database is damaged, or is no database: the user has to move it away.
+    #[error(
+        "the share library {} is damaged: move it away, start again, and share your folders anew \
+         with `skein share add`",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database cannot be opened or written: the machine's owner has to mend that.
+    #[error(
+        "cannot use the share library {}: {source}: see that it is yours, that you may write to it \
+         and its folder, and that the disk has room",
+        path.display()
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: sqlx::Error,
+    },
+    /// The database was written by a newer version of this program: the user has to get that one.
+    #[error(
+        "the share library {} is of another version of this program ({source}): use that version, \
+         or move the file away and share your folders anew",
+        path.display()
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: sqlx::migrate::MigrateError,
+    },
     /// The library has been closed.
     #[error("the share library is closed")]
     Closed,
+}
+
+impl LibraryError {
+    /// The database at `path` does not open.
+    pub(super) fn opening(path: &Path, error: sqlx::Error) -> Self {
+        // SQLITE_CORRUPT and SQLITE_NOTADB, see https://www.sqlite.org/rescode.html.
+        let code = error.as_database_error().and_then(|error| error.code());
+        let path = path.to_owned();
+        match code.as_deref() {
+            Some("11" | "26") => Self::Damaged { path },
+            _ => Self::Unusable { path, source: error },
+        }
+    }
+
+    /// The database at `path` cannot be brought to the layout of this version.
+    pub(super) fn migrating(path: &Path, error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError;
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                Self::opening(path, error)
+            }
+            source => Self::OtherVersion { path: path.to_owned(), source },
+        }
+    }
 }
 
 /// Why a folder cannot be shared.

@@ -94,13 +94,15 @@ impl Store {
             // is undone is found again by the next scan.
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(Duration::from_secs(10));
-        let writer =
-            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        sqlx::migrate!("./migrations/library").run(&writer).await?;
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone());
+        let writer = writer.await.map_err(|error| LibraryError::opening(path, error))?;
+        let migrated = sqlx::migrate!("./migrations/library").run(&writer).await;
+        migrated.map_err(|error| LibraryError::migrating(path, error))?;
         let reader = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(options.read_only(true).create_if_missing(false))
-            .await?;
+            .await
+            .map_err(|error| LibraryError::opening(path, error))?;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         Ok(Self { writer, reader, outboards, changes })
     }

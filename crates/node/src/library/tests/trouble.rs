@@ -155,9 +155,22 @@ async fn a_closed_library_says_so() {
 }
 
 #[tokio::test]
-async fn a_damaged_database_is_an_error_not_a_crash() {
+async fn a_damaged_database_is_named_with_what_to_do() {
     let place = Place::new();
-    std::fs::write(place.data().join("library.db"), "this is no database".repeat(100)).unwrap();
-    let error = crate::library::Library::open(&place.data(), super::quick()).await;
-    assert!(error.unwrap_err().to_string().contains("database"));
+    let file = place.data().join("library.db");
+    std::fs::write(&file, "this is no database".repeat(100)).unwrap();
+    let error = crate::library::Library::open(&place.data(), super::quick()).await.unwrap_err();
+    assert!(matches!(error, LibraryError::Damaged { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&*file.to_string_lossy()) && text.contains("move it away"), "{text}");
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_is_named() {
+    let place = Place::new();
+    let file = place.data().join("library.db");
+    std::fs::create_dir(&file).unwrap();
+    let error = crate::library::Library::open(&place.data(), super::quick()).await.unwrap_err();
+    assert!(matches!(error, LibraryError::Unusable { .. }), "{error:?}");
+    assert!(error.to_string().contains(&*file.to_string_lossy()), "{error}");
 }
