@@ -151,6 +151,8 @@ mod tests {
             bytes: 2_048,
             scan: None,
             unreadable: 0,
+            unreadable_examples: Vec::new(),
+            waiting_files: 0,
             problem: None,
         };
         assert_eq!(scanned(&share, Paint::PLAIN), "✓ music: 2 files, 2.0 KiB.");

@@ -241,6 +241,8 @@ mod tests {
             bytes: 2_097_152,
             scan: None,
             unreadable: 0,
+            unreadable_examples: Vec::new(),
+            waiting_files: 0,
             problem: None,
         }
     }

@@ -172,7 +172,7 @@ pub struct SupernodeStatus {
 }
 
 /// A shared folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// Where it is.
     pub path: PathBuf,
@@ -186,6 +186,13 @@ pub struct Share {
     pub scan: Option<ScanProgress>,
     /// Files and folders that could not be read at the last scan.
     pub unreadable: u64,
+    /// The first of them, one line each with the reason.
+    #[serde(default)]
+    pub unreadable_examples: Vec<String>,
+    /// Files that are not offered yet since they were being written a moment ago: they are looked
+    /// at again when they have been left alone.
+    #[serde(default)]
+    pub waiting_files: u64,
     /// Why the last scan failed as a whole, if it did.
     pub problem: Option<String>,
 }

@@ -322,13 +322,6 @@ impl Library {
         self.shares_now().values().map(|active| active.entry.describe()).collect()
     }
 
-    /// Files and folders of a share that could not be read or published at the last scan of all of
-    /// it, one line each; only the first ones.
-    pub fn unreadable(&self, path: &Path) -> Vec<String> {
-        let shares = self.shares_now();
-        shares.get(path).map(|active| active.entry.state().examples.clone()).unwrap_or_default()
-    }
-
     /// The library in numbers.
     pub fn status(&self) -> LibraryStatus {
         let mut status = LibraryStatus::default();

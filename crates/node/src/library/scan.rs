@@ -12,7 +12,7 @@ use super::stats::Counters;
 use super::store::{BATCH, Batch, NewFile, StoreError};
 use super::walk::{self, FoundFile, Listing, Settled};
 use crate::api::types::{DaemonEvent, ScanProgress};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,8 +40,10 @@ pub(super) enum Scope {
 pub(super) struct Report {
     /// The device that the share is on.
     pub(super) device: u64,
-    /// Folders with files that were being written.
-    pub(super) deferred: BTreeSet<String>,
+    /// Folders with files that were being written, and how many these are.
+    pub(super) deferred: BTreeMap<String, u64>,
+    /// Folders that were looked at.
+    pub(super) visited: HashSet<String>,
     /// How many files and folders could not be read.
     pub(super) unreadable: u64,
     /// The first of them.
@@ -138,6 +140,7 @@ impl Scan {
         }
         self.flush().await?;
         self.remove_gone().await?;
+        self.report.visited = self.visited;
         Ok(self.report)
     }
 
@@ -367,8 +370,10 @@ impl Scan {
 
     fn defer(&mut self, folder: &str) {
         Counters::count(&self.core.counters.files_deferred);
-        if !self.report.deferred.contains(folder) {
-            self.report.deferred.insert(folder.to_owned());
+        if let Some(files) = self.report.deferred.get_mut(folder) {
+            *files += 1;
+        } else {
+            self.report.deferred.insert(folder.to_owned(), 1);
         }
     }
 

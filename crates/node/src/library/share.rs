@@ -3,6 +3,7 @@
 use super::store::{ShareRow, Totals};
 use super::touched::Touched;
 use crate::api::types::{ScanProgress, Share};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,8 @@ pub(super) struct ShareState {
     pub(super) unreadable: u64,
     /// The first of them.
     pub(super) examples: Vec<String>,
+    /// Files that were being written when they were looked at, by their folder.
+    pub(super) deferred: BTreeMap<String, u64>,
     /// Why the last scan failed.
     pub(super) scan_problem: Option<String>,
     /// Why changes are noticed late.
@@ -79,6 +82,8 @@ impl ShareEntry {
             bytes: state.totals.bytes.try_into().unwrap_or(0),
             scan: state.scan.clone().map(|scan| ScanProgress { bytes_hashed, ..scan }),
             unreadable: state.unreadable,
+            unreadable_examples: state.examples.clone(),
+            waiting_files: state.deferred.values().sum(),
             problem: state.scan_problem.clone().or_else(|| state.watch_problem.clone()),
         }
     }

@@ -171,8 +171,8 @@ impl Worker {
             self.core.store.set_online(self.share.id, true).await?;
         }
         let again = Instant::now() + config.settle().max(DEFER_AT_LEAST);
-        for folder in report.deferred {
-            self.share.touched.defer(folder, again);
+        for folder in report.deferred.keys() {
+            self.share.touched.defer(folder.clone(), again);
         }
         let counters = &self.core.counters;
         Counters::count(if whole { &counters.scans } else { &counters.folder_scans });
@@ -180,6 +180,12 @@ impl Worker {
         state.online = true;
         state.device = report.device;
         state.scan_problem = None;
+        if whole {
+            state.deferred.clear();
+        } else {
+            state.deferred.retain(|folder, _| !report.visited.contains(folder));
+        }
+        state.deferred.extend(report.deferred);
         if whole {
             state.unreadable = report.unreadable;
             state.examples = report.examples;

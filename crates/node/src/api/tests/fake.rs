@@ -89,7 +89,9 @@ pub(super) fn share(path: &str) -> Share {
         files: 1,
         bytes: 2,
         scan: Some(ScanProgress::default()),
-        unreadable: 0,
+        unreadable: 1,
+        unreadable_examples: vec!["/music/secret: Permission denied".into()],
+        waiting_files: 3,
         problem: None,
     }
 }

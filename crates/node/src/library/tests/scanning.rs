@@ -49,7 +49,7 @@ async fn what_cannot_be_published_is_counted_and_named() {
 
     assert_eq!(paths(&library).await, ["music/good"]);
     assert_eq!(library.shares()[0].unreadable, 2);
-    let lines = library.unreadable(&place.share());
+    let lines = library.shares()[0].unreadable_examples.clone();
     assert!(lines.iter().any(|line| line.contains("back\\slash")), "{lines:?}");
     library.close().await;
 }
@@ -179,12 +179,14 @@ async fn a_file_that_is_being_written_is_left_for_later() {
     place.scan(&library).await;
     assert_eq!(paths(&library).await, ["music/future", "music/old"]);
     assert!(library.stats().files_deferred > 0);
+    assert_eq!(library.shares()[0].waiting_files, 1);
 
     let file = std::fs::File::options().append(true).open(place.at("fresh")).unwrap();
     file.set_modified(now - 2 * hour).unwrap();
     place.scan(&library).await;
 
     assert_eq!(paths(&library).await, ["music/fresh", "music/future", "music/old"]);
+    assert_eq!(library.shares()[0].waiting_files, 0);
     library.close().await;
 }
 
