@@ -108,21 +108,21 @@ pub enum Command {
 pub fn parse() -> Result<Cli, Failure> {
     let words: Vec<OsString> = std::env::args_os().collect();
     let command = Cli::command().color(help_color(&words));
-    let parsed = command.try_get_matches_from(words);
+    let parsed = command.try_get_matches_from(&words);
     match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => Ok(cli),
-        Err(error) => Err(explain(&error)),
+        Err(error) => Err(explain(&error, &words)),
     }
 }
 
 /// Help and version are results, and end the process at once; everything else is a mistake.
-fn explain(error: &clap::Error) -> Failure {
+fn explain(error: &clap::Error, words: &[OsString]) -> Failure {
     use clap::error::ErrorKind;
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
         // Without any words the whole help is worth more than one line about what is missing.
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
-        _ => failure::from_clap(error),
+        _ => failure::from_clap(error, words),
     }
 }
 

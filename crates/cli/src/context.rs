@@ -58,6 +58,20 @@ impl Context {
         builder.environment(std::env::vars_os()).flags(flags).build()
     }
 
+    /// Whether the user chose a settings file.
+    pub fn chose_config_file(&self) -> bool {
+        self.config_file.is_some()
+    }
+
+    /// Looks at the settings of the environment alone.
+    ///
+    /// # Errors
+    /// A variable is wrong: says which.
+    pub fn check_environment(&self) -> Result<(), Failure> {
+        let builder = ConfigBuilder::new().no_file().environment(std::env::vars_os());
+        builder.build().map(|_| ()).map_err(|error| Failure::input(error.to_string()))
+    }
+
     /// The settings file: the one that was chosen, or the one at the platform's place.
     ///
     /// # Errors

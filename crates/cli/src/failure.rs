@@ -1,5 +1,9 @@
 //! How a command ends when it does not end well: one line for people and one exit code.
 
+use crate::args::Cli;
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ErrorKind};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -108,14 +112,16 @@ fn one_line(text: &str) -> String {
 
 /// Turns what clap says over many lines into one line: what is wrong, the likeliest remedy, and
 /// where to read more.
-pub fn from_clap(error: &clap::Error) -> Failure {
+///
+/// `words` is the command line: not every mistake of clap says of which command it is.
+pub fn from_clap(error: &clap::Error, words: &[OsString]) -> Failure {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n");
     let what = paragraphs.next().unwrap_or_default();
     let what = what.trim().trim_start_matches("error: ");
     let what: Vec<&str> = what.lines().map(str::trim).collect();
     let mut message = what.join(" ");
-    let mut usage = "skein --help".to_owned();
+    let mut usage = format!("{} --help", command_in(words));
     for paragraph in paragraphs {
         let paragraph = paragraph.trim();
         if let Some(call) = paragraph.strip_prefix("Usage: ") {
@@ -128,7 +134,27 @@ pub fn from_clap(error: &clap::Error) -> Failure {
             }
         }
     }
+    let unexpected = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    if error.kind() == ErrorKind::UnknownArgument
+        && unexpected.is_some_and(|word| word.starts_with("skein1"))
+    {
+        message.push_str(": a network ticket is given with '--ticket'");
+    }
     Failure::input(format!("{message} (see `{usage}`)"))
+}
+
+/// The words of a command line that name the command.
+fn command_in(words: &[OsString]) -> String {
+    let root = Cli::command();
+    let mut command = &root;
+    let mut path = "skein".to_owned();
+    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+        if let Some(found) = command.find_subcommand(word) {
+            command = found;
+            path = format!("{path} {}", found.get_name());
+        }
+    }
+    path
 }
 
 /// The words of a usage line that name the command: those before the first argument.
@@ -143,12 +169,12 @@ fn command_of(usage: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Cli;
-    use clap::Parser;
+    use clap::Parser as _;
 
     fn clap_line(words: &[&str]) -> String {
         let error = Cli::try_parse_from(words).expect_err("the words are wrong");
-        let failure = from_clap(&error);
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let failure = from_clap(&error, &words);
         assert_eq!(failure.exit_code(), 2);
         failure.line().expect("there is something to say")
     }
@@ -173,6 +199,21 @@ mod tests {
         assert!(line.ends_with("(see `skein get --help`)"), "{line}");
         let line = clap_line(&["skein", "share", "add"]);
         assert!(line.ends_with("(see `skein share add --help`)"), "{line}");
+    }
+
+    #[test]
+    fn a_wrong_value_leads_to_the_help_of_its_command() {
+        let line = clap_line(&["skein", "up", "--listen", "4701"]);
+        assert!(line.contains("0.0.0.0:4701"), "{line}");
+        assert!(line.ends_with("(see `skein up --help`)"), "{line}");
+        let line = clap_line(&["skein", "downloads", "cancel", "x"]);
+        assert!(line.ends_with("(see `skein downloads cancel --help`)"), "{line}");
+    }
+
+    #[test]
+    fn a_ticket_without_its_option_is_recognized() {
+        let line = clap_line(&["skein", "register", "alice", "skein1qqqq"]);
+        assert!(line.contains("'--ticket'"), "{line}");
     }
 
     #[test]

@@ -108,6 +108,7 @@ fn registering_needs_a_ticket_that_is_one() {
     fails(&["register", "alice"], 2, &["--ticket", "skein register alice"]);
     fails(&["login", "alice"], 2, &["--ticket", "skein login alice"]);
     fails(&["register", "alice", "--ticket", "hello"], 2, &["skein1"]);
+    fails(&["register", "alice", &ticket()], 2, &["'--ticket'", "skein register --help"]);
     let mut damaged = ticket();
     damaged.pop();
     fails(&["register", "alice", "--ticket", &damaged], 2, &["damaged"]);
@@ -160,6 +161,54 @@ fn the_example_of_a_settings_file_is_right() {
     std::fs::write(&file, &example.stdout).unwrap();
     let checked = skein(home.path(), &["config", "check", &file.to_string_lossy()]);
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}
+
+#[test]
+fn a_settings_file_is_begun_once_and_never_overwritten() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("deep/below/skein.toml");
+    let path = file.to_string_lossy().into_owned();
+    let words = ["config", "init", "--config", &path];
+    assert_eq!(skein(home.path(), &words).status.code(), Some(0));
+    std::fs::write(&file, "role = \"super\"\n").unwrap();
+    assert_failure(&skein(home.path(), &words), &words, 1, &["is there already"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "role = \"super\"\n");
+}
+
+#[test]
+fn what_cannot_be_checked_is_not_called_right() {
+    fails(&["config", "check", "/no/such.toml"], 2, &["/no/such.toml", "does not exist"]);
+    fails(&["config", "check", "--config", "/no/such.toml"], 2, &["/no/such.toml"]);
+    let home = tempfile::tempdir().unwrap();
+    let words = ["config", "check"];
+    let output = command(home.path(), &words).env("SKEIN_ROLE", "king").output().unwrap();
+    assert_failure(&output, &words, 2, &["SKEIN_ROLE"]);
+}
+
+#[test]
+fn a_login_service_that_cannot_be_leaves_nothing_behind() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("service");
+    let dir_word = dir.to_string_lossy().into_owned();
+    let service = ["login-server", "--data-dir", &dir_word];
+    for (more, help) in [
+        (&["--database", "mysql://me@host/db"][..], "postgres://"),
+        (&["--public", "not a host"], "login.example.org:4700"),
+        (&["--public", "host:99999"], "65535"),
+        (&["--listen", "4700"], "0.0.0.0"),
+        (&["--credential-lifetime", "1s"], "30 days"),
+        (&["invite"], "no login service"),
+        (&["invite", "--valid-for", "foo"], "7days"),
+    ] {
+        let words = [&service[..], more].concat();
+        let words = if more[0] == "invite" {
+            [&["login-server"], more, &service[1..]].concat()
+        } else {
+            words
+        };
+        assert_failure(&skein(home.path(), &words), &words, 2, &[help]);
+    }
+    assert!(!dir.exists());
 }
 
 #[test]

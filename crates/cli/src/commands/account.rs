@@ -95,7 +95,7 @@ pub fn register(context: &Context, args: RegisterArgs) -> Result<(), Failure> {
             }
         }
     })?;
-    context.ui.result(&identity, |identity, paint| welcome(identity, "is yours", paint))?;
+    context.ui.done(&identity, |identity, paint| welcome(identity, "is yours", paint))?;
     context.ui.note(next_step(context, is_up));
     Ok(())
 }
@@ -126,9 +126,9 @@ pub fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
             }
         }
     })?;
-    context.ui.result(&identity, |identity, paint| {
-        welcome(identity, "is the name of this node", paint)
-    })?;
+    context
+        .ui
+        .done(&identity, |identity, paint| welcome(identity, "is the name of this node", paint))?;
     context.ui.note(next_step(context, is_up));
     Ok(())
 }

@@ -5,6 +5,8 @@ use crate::failure::Failure;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use skein_node::config::{Config, Severity};
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 /// Checks, shows or finds the settings.
@@ -12,11 +14,13 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   skein config path                        where the settings file is, or would be
-  skein config example > \"$(skein config path)\"
+  skein config init                        begin one, with every setting explained
   skein config check                       is all right in it?")]
 pub enum ConfigCommand {
     /// Say what is wrong in the settings file, line by line
     Check(CheckArgs),
+    /// Begin a settings file that explains every setting; one that is there is left alone
+    Init(InitArgs),
     /// Print a settings file that explains every setting, with the defaults
     Example(ExampleArgs),
     /// Print where the settings file is, or would be
@@ -34,6 +38,14 @@ pub struct CheckArgs {
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
+
+/// Begins a settings file.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skein config init                        at the usual place
+  skein config init --config my.toml       at another one")]
+pub struct InitArgs {}
 
 /// Prints an example.
 #[derive(Debug, Args)]
@@ -57,6 +69,7 @@ pub struct PathArgs {}
 pub fn run(context: &Context, command: ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check(args) => check(context, args),
+        ConfigCommand::Init(_) => init(context),
         ConfigCommand::Example(_) => {
             let text = Config::example();
             context.ui.result(&json!({ "example": text }), |_, _| text.clone())
@@ -68,10 +81,36 @@ pub fn run(context: &Context, command: ConfigCommand) -> Result<(), Failure> {
     }
 }
 
+fn init(context: &Context) -> Result<(), Failure> {
+    let path = context.config_file()?;
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::failed(format!(
+            "{} is there already, and is left alone: `skein config check` looks at it",
+            path.display()
+        )),
+        _ => Failure::file("write the settings file", &path, &error),
+    };
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(failed)?;
+    }
+    let mut file = File::create_new(&path).map_err(failed)?;
+    file.write_all(Config::example().as_bytes()).map_err(failed)?;
+    context.ui.result(&json!({ "path": path }), |_, paint| {
+        format!("{} {} holds every setting with its default.", paint.good("✓"), path.display())
+    })
+}
+
 fn check(context: &Context, args: CheckArgs) -> Result<(), Failure> {
-    let is_given = args.file.is_some();
+    let is_given = args.file.is_some() || context.chose_config_file();
     let path = args.file.map_or_else(|| context.config_file(), Ok)?;
-    if !is_given && !path.exists() {
+    if is_given {
+        File::open(&path).map_err(|error| {
+            let failure = Failure::file("read the settings file", &path, &error);
+            Failure::input(failure.to_string())
+        })?;
+    }
+    context.check_environment()?;
+    if !path.exists() {
         let value = json!({ "path": path, "ok": true, "findings": [] });
         return context.ui.result(&value, |_, paint| {
             format!(

@@ -16,9 +16,10 @@ Examples:
 Everything is on 127.0.0.1 and in a temporary folder; nothing of your own node is touched, and
 nothing is left behind.")]
 pub struct DemoArgs {
-    /// Share this folder in the network of the demo, beside what it makes itself
+    /// Share this folder in the network of the demo, beside what it makes itself; may be given
+    /// several times
     #[arg(long, value_name = "DIR")]
-    share: Option<PathBuf>,
+    share: Vec<PathBuf>,
     /// Leave the network up until Ctrl-C, and print commands to try
     #[arg(long)]
     keep: bool,
@@ -29,6 +30,9 @@ pub struct DemoArgs {
 /// # Errors
 /// Anything did not go as the demo promises.
 pub fn run(context: &Context, args: DemoArgs) -> Result<(), Failure> {
-    let share = args.share.as_deref().map(super::share::existing_dir).transpose()?;
-    demo::run(context, &demo::Options { share, keep: args.keep })
+    let existing = args.share.iter().map(|dir| super::share::existing_dir(dir));
+    let mut shares = existing.collect::<Result<Vec<PathBuf>, Failure>>()?;
+    shares.sort();
+    shares.dedup();
+    demo::run(context, &demo::Options { shares, keep: args.keep })
 }

@@ -52,7 +52,7 @@ pub fn run(context: &Context, _args: DownArgs) -> Result<(), Failure> {
                 )));
             }
         }
-        context.ui.result(&serde_json::json!({ "event": "ended", "pid": pid }), |_, paint| {
+        context.ui.done(&serde_json::json!({ "event": "ended", "pid": pid }), |_, paint| {
             format!("{} The node has ended.", paint.good("✓"))
         })
     })

@@ -65,7 +65,7 @@ fn cancel(context: &Context, id: u64) -> Result<(), Failure> {
         }
         Ok(client.cancel_download(id).await?)
     })?;
-    context.ui.result(&serde_json::json!({ "event": "cancelled", "id": id }), |_, paint| {
+    context.ui.done(&serde_json::json!({ "event": "cancelled", "id": id }), |_, paint| {
         format!("{} Download {id} is stopped; what has come is kept.", paint.good("✓"))
     })
 }

@@ -1,8 +1,10 @@
 //! `skein login-server`.
 
+use super::public;
 use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::logging;
+use crate::place;
 use crate::process::{Reason, Shutdown};
 use crate::ui::paint::Paint;
 use crate::value;
@@ -12,9 +14,9 @@ use serde_json::json;
 use skein_login::server::{LoginConfig, Policy, Server, StartError};
 use skein_net::BindError;
 use skein_node::config::{LogFormat, LogLevel};
-use skein_node::home::Home;
+use skein_node::home::{Home, HomeError, InstanceLock};
 use skein_proto::Ticket;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,9 +45,9 @@ pub struct LoginServerArgs {
     /// Who may register
     #[arg(long, value_enum, default_value_t)]
     policy: PolicyChoice,
-    /// An address (host:port) at which newcomers reach it, for the ticket; up to 8 of them
-    /// [default: this machine's own]
-    #[arg(long, value_name = "ADDR", num_args = 1..=8)]
+    /// An address (host:port) at which newcomers reach it, for the ticket; up to 8 of them.
+    /// Without a port, that of --listen is taken [default: this machine's own]
+    #[arg(long, value_name = "ADDR", num_args = 1..=8, value_parser = public::checked)]
     public: Vec<String>,
     /// How long credentials are good for, from 1m to 30days: so long may a revoked node go on
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
@@ -155,6 +157,14 @@ fn config(context: &Context, store: &StoreArgs) -> Result<LoginConfig, Failure> 
 
 fn invite(context: &Context, args: &InviteArgs) -> Result<(), Failure> {
     let config = config(context, &args.store)?;
+    config.check().map_err(StartError::Config)?;
+    if !config.has_store() {
+        return Err(Failure::input(format!(
+            "there is no login service in {} yet, so nobody would know the code: give the folder of \
+             the one that shall with --data-dir, or start it first with `skein login-server`",
+            config.data_dir().display()
+        )));
+    }
     context::block_on(async {
         for _ in 0..args.count {
             let code = config.create_invite(args.valid_for).await?;
@@ -177,6 +187,7 @@ fn serve(context: &Context, args: LoginServerArgs) -> Result<(), Failure> {
     };
     logging::start(&context.ui, logging::level(context, LogLevel::Info), format);
     let data_dir = data_dir(context)?;
+    place::folder(&data_dir)?;
     let mut config = config(context, &args.store)?.policy(match args.policy {
         PolicyChoice::Open => Policy::Open,
         PolicyChoice::Invite => Policy::Invite,
@@ -190,14 +201,17 @@ fn serve(context: &Context, args: LoginServerArgs) -> Result<(), Failure> {
     }
     context::block_on_service(async {
         let mut shutdown = Shutdown::listen(args.exit_with_parent, false)?;
+        config.check().map_err(StartError::Config)?;
+        let home = Home::open(&data_dir)?;
+        let _lock = only_service(&home)?;
         let server = Server::start(config).await?;
         let listen = server.local_addr();
-        let addresses = public_addresses(&args.public, listen);
+        let addresses = public::addresses(&args.public, listen);
         let ticket = server.ticket(addresses).map_err(|error| {
             Failure::input(format!("--public: {error}: give host:port, at most 8 of them"))
         })?;
         // `skein ticket --data-dir …` finds it here.
-        Home::at(&data_dir).set_ticket(&ticket)?;
+        home.replace_ticket(&ticket)?;
         let ready = Ready {
             event: "ready".to_owned(),
             ticket: ticket.to_string(),
@@ -212,6 +226,21 @@ fn serve(context: &Context, args: LoginServerArgs) -> Result<(), Failure> {
         }
         server.shutdown().await;
         Ok(())
+    })
+}
+
+/// One service a data folder: a second one would overwrite the ticket of the first.
+fn only_service(home: &Home) -> Result<InstanceLock, Failure> {
+    home.lock().map_err(|error| match error {
+        HomeError::Locked { dir, pid } => {
+            let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            Failure::failed(format!(
+                "another login service or node{process} uses {}: end it, or choose another folder \
+                 with --data-dir",
+                dir.display()
+            ))
+        }
+        _ => error.into(),
     })
 }
 
@@ -230,50 +259,6 @@ fn welcome(ready: &Ready, ticket: &Ticket, paint: Paint) -> String {
     )
 }
 
-/// The addresses for the ticket: what was given, with the port added where it is missing; else
-/// what this machine calls itself.
-fn public_addresses(given: &[String], listen: SocketAddr) -> Vec<String> {
-    if given.is_empty() {
-        return own_addresses(listen).iter().map(ToString::to_string).collect();
-    }
-    given.iter().map(|address| with_port(address, listen.port())).collect()
-}
-
-fn with_port(address: &str, port: u16) -> String {
-    if let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return SocketAddr::new(ip, port).to_string();
-    }
-    if address.contains(':') { address.to_owned() } else { format!("{address}:{port}") }
-}
-
-/// Where this machine can be reached, as far as it knows itself.
-fn own_addresses(listen: SocketAddr) -> Vec<SocketAddr> {
-    if !listen.ip().is_unspecified() {
-        return vec![listen];
-    }
-    // The documentation ranges (RFC 5737, RFC 3849): to connect a UDP socket sends nothing, it only
-    // asks the routing table which address of this machine would be used.
-    let routes = [
-        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), "192.0.2.1:9"),
-        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), "[2001:db8::1]:9"),
-    ];
-    let mut found: Vec<SocketAddr> = routes
-        .into_iter()
-        .filter(|(from, _)| listen.is_ipv6() || from.is_ipv4())
-        .filter_map(|(from, to)| {
-            let socket = UdpSocket::bind((from, 0)).ok()?;
-            socket.connect(to).ok()?;
-            Some(socket.local_addr().ok()?.ip())
-        })
-        .filter(|ip| !ip.is_unspecified())
-        .map(|ip| SocketAddr::new(ip, listen.port()))
-        .collect();
-    if found.is_empty() {
-        found.push((Ipv4Addr::LOCALHOST, listen.port()).into());
-    }
-    found
-}
-
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match &error {
@@ -286,32 +271,5 @@ impl From<StartError> for Failure {
             StartError::Config(_) => Self::input(error.to_string()),
             _ => Self::failed(error.to_string()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_public_address_gets_the_port_that_it_lacks() {
-        assert_eq!(with_port("login.example.org", 4700), "login.example.org:4700");
-        assert_eq!(with_port("login.example.org:80", 4700), "login.example.org:80");
-        assert_eq!(with_port("192.0.2.7", 4700), "192.0.2.7:4700");
-        assert_eq!(with_port("192.0.2.7:80", 4700), "192.0.2.7:80");
-        assert_eq!(with_port("2001:db8::1", 4700), "[2001:db8::1]:4700");
-        assert_eq!(with_port("[2001:db8::1]", 4700), "[2001:db8::1]:4700");
-        assert_eq!(with_port("[2001:db8::1]:80", 4700), "[2001:db8::1]:80");
-    }
-
-    #[test]
-    fn a_service_always_has_an_address_for_its_ticket() {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 4700));
-        assert_eq!(own_addresses(listen), [listen]);
-        let found = own_addresses((Ipv6Addr::UNSPECIFIED, 4700).into());
-        assert!(!found.is_empty());
-        assert!(
-            found.iter().all(|address| address.port() == 4700 && !address.ip().is_unspecified())
-        );
     }
 }

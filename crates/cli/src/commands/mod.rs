@@ -11,6 +11,7 @@ pub mod login_server;
 pub mod man;
 pub mod network;
 pub mod peers;
+pub mod public;
 pub mod scan;
 pub mod search;
 pub mod share;

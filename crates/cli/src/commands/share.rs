@@ -102,7 +102,7 @@ fn add(context: &Context, dirs: &[PathBuf]) -> Result<(), Failure> {
                 continue;
             }
             let share = client.add_share(dir).await?;
-            context.ui.result(&share, |share, paint| {
+            context.ui.done(&share, |share, paint| {
                 format!(
                     "{} {} is shared as {:?}.",
                     paint.good("✓"),
@@ -123,7 +123,7 @@ fn remove(context: &Context, dirs: &[PathBuf]) -> Result<(), Failure> {
             let path = known_dir(dir)?;
             client.remove_share(path.clone()).await?;
             let value = serde_json::json!({ "event": "removed", "path": path });
-            context.ui.result(&value, |_, paint| {
+            context.ui.done(&value, |_, paint| {
                 format!("{} {} is no longer shared.", paint.good("✓"), path.display())
             })?;
         }

@@ -26,8 +26,8 @@ use std::time::Instant;
 /// What the user wants of the demo.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A folder to share beside the library that the demo makes.
-    pub share: Option<PathBuf>,
+    /// Folders to share beside the library that the demo makes.
+    pub shares: Vec<PathBuf>,
     /// Whether the network stays up.
     pub keep: bool,
 }
@@ -83,7 +83,7 @@ async fn play(stage: &Stage, network: &mut Network, options: &Options) -> Result
     let ties = network.start_ordinary(stage).await?;
     let cast = Cast::choose(&ties)?;
     stage.aside(format!("\n{}\n", draw(network, &ties, &cast, stage)))?;
-    publish::publish(stage, network, &cast, options.share.as_deref()).await?;
+    publish::publish(stage, network, &cast, &options.shares).await?;
 
     let searcher = cast.searcher(network)?;
     stage.act(4, "A search: answers come from everywhere, as they are found")?;

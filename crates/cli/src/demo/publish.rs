@@ -8,11 +8,11 @@ use crate::failure::Failure;
 use crate::ui::progress;
 use futures_util::future::try_join_all;
 use skein_node::api::types::Status;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-/// Fills the shelves, shares them, and waits until all of it can be found. `own` is a folder of the
-/// user's to share beside them.
+/// Fills the shelves, shares them, and waits until all of it can be found. `own` are folders of
+/// the user's to share beside them.
 ///
 /// # Errors
 /// A folder cannot be written or shared, or is not published in time.
@@ -20,7 +20,7 @@ pub async fn publish(
     stage: &Stage,
     network: &Network,
     cast: &Cast,
-    own: Option<&Path>,
+    own: &[PathBuf],
 ) -> Result<(), Failure> {
     let shelves: Vec<(usize, &Node, PathBuf, bool)> = network
         .ordinary
@@ -62,11 +62,15 @@ pub async fn publish(
         files += library.files;
         bytes += library.bytes;
     }
-    if let (Some(share), Some(node)) = (own, network.ordinary.first()) {
-        let spinner = progress::spinner(&stage.ui, format!("sharing {}…", share.display()));
+    if let (false, Some(node)) = (own.is_empty(), network.ordinary.first()) {
+        let spinner = progress::spinner(&stage.ui, "sharing what is yours…");
         let made = written.first().map_or(0, |written| written.files);
-        node.client.add_share(share).await?;
-        let is_scanned = |status: &Status| status.library.shares >= 2 && !status.library.scanning;
+        for share in own {
+            node.client.add_share(share).await?;
+        }
+        let is_scanned = |status: &Status| {
+            status.library.shares as usize > own.len() && !status.library.scanning
+        };
         node.wait_for("read the folder of --share", is_scanned).await?;
         let status = node.wait_until_published(made).await?;
         spinner.finish_and_clear();

@@ -175,6 +175,10 @@ impl Stage {
         if self.ui.json {
             return self.ui.value(scene);
         }
+        // Of a quiet demo, what it came to is left.
+        if self.ui.quiet && !matches!(scene, Scene::Kept { .. } | Scene::Done { .. }) {
+            return Ok(());
+        }
         match in_words(scene, self.ui.out) {
             Some(text) => self.ui.line(text),
             None => Ok(()),
@@ -194,7 +198,7 @@ impl Stage {
     /// # Errors
     /// Standard output is closed.
     pub fn aside(&self, text: impl std::fmt::Display) -> Result<(), Failure> {
-        if self.ui.json { Ok(()) } else { self.ui.line(text) }
+        if self.ui.json || self.ui.quiet { Ok(()) } else { self.ui.line(text) }
     }
 }
 
@@ -229,10 +233,15 @@ fn in_words(scene: &Scene, paint: Paint) -> Option<String> {
             format::millis(*took_ms)
         ),
         Scene::Searching { from, words } => format!(
-            "  {} asks its supernode {} for {}",
+            "  {} asks its supernode {} for {}\n  ({} found under {}, {} under another supernode, {} one \
+             more who has it)",
             paint.name(&from.name),
             paint.name(&from.parent),
-            paint.strong(format!("\"{words}\""))
+            paint.strong(format!("\"{words}\"")),
+            paint.faint("·"),
+            paint.name(&from.parent),
+            paint.good("↷"),
+            paint.faint("+"),
         ),
         Scene::Hit { number, name, size, owners, from_elsewhere } => hit(
             &HitLine { number: *number, name, size: *size, owners, far: *from_elsewhere },

@@ -88,6 +88,19 @@ impl Ui {
         if text.is_empty() { Ok(()) } else { self.line(text.trim_end()) }
     }
 
+    /// Says that something was done, where that it worked is all there is to say: as
+    /// [`Ui::result`], but silent for people who want silence.
+    ///
+    /// # Errors
+    /// Standard output is closed or full.
+    pub fn done<T: Serialize>(
+        &self,
+        value: &T,
+        people: impl FnOnce(&T, Paint) -> String,
+    ) -> Result<(), Failure> {
+        if self.quiet && !self.json { Ok(()) } else { self.result(value, people) }
+    }
+
     /// Says something to people that is not the result: a hint, or what goes on.
     pub fn note(&self, text: impl Display) {
         if !self.quiet && !self.json {

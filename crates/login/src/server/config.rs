@@ -224,12 +224,27 @@ impl LoginConfig {
         &self.data_dir
     }
 
+    /// Whether the store has been made already. One that a URL names is taken to be there.
+    pub fn has_store(&self) -> bool {
+        self.database_url.is_some() || self.database_path().is_file()
+    }
+
     /// Checks the ranges.
     ///
     /// # Errors
     /// [`ConfigError`] names the first setting that is out of its range, and the range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let lifetime = self.credential_lifetime;
+        require(
+            self.database_url.as_deref().is_none_or(is_known_url),
+            "the database",
+            // What stands before the first colon, since the rest may hold a password.
+            || {
+                let url = self.database_url.as_deref().unwrap_or_default();
+                url.split_once(':').map_or("not a URL", |(scheme, _)| scheme).to_owned()
+            },
+            "sqlite://FILE or postgres://…",
+        )?;
         let day = Duration::from_secs(24 * 60 * 60);
         require(
             (Duration::from_secs(60)..=30 * day).contains(&lifetime),
@@ -268,6 +283,11 @@ impl LoginConfig {
     }
 }
 
+/// Whether the store knows this sort of database.
+fn is_known_url(url: &str) -> bool {
+    ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme))
+}
+
 fn require(
     holds: bool,
     setting: &'static str,
@@ -290,6 +310,16 @@ mod tests {
     fn the_password_of_the_database_does_not_reach_the_log() {
         let config = LoginConfig::new("anywhere").database_url("postgres://me:secret@host/db");
         assert!(!format!("{config:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_database_of_another_sort_is_refused_without_showing_its_password() {
+        for url in ["mysql://me:secret@host/db", "secret"] {
+            let error = LoginConfig::new("anywhere").database_url(url).check();
+            let text = error.expect_err("there is no such store").to_string();
+            assert!(text.contains("postgres://") && !text.contains("secret"), "{text}");
+        }
+        assert_eq!(LoginConfig::new("anywhere").database_url("sqlite://x.db").check(), Ok(()));
     }
 
     #[test]

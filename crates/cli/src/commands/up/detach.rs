@@ -43,7 +43,7 @@ pub fn run(context: &Context, home: &Home) -> Result<(), Failure> {
         let _ = BufReader::new(stdout).read_line(&mut line);
     }
     match serde_json::from_str::<Ready>(&line) {
-        Ok(ready) => context.ui.result(&ready, |ready, paint| {
+        Ok(ready) => context.ui.done(&ready, |ready, paint| {
             let who = ready.name.as_ref().map_or("The node".to_owned(), |name| format!("@{name}"));
             format!(
                 "{} {} runs in the background (process {}), listening on {}.\n  {} shows how it \
@@ -52,8 +52,8 @@ pub fn run(context: &Context, home: &Home) -> Result<(), Failure> {
                 paint.name(who),
                 ready.pid,
                 ready.listen,
-                paint.key(format!("skein{} status", context.data_dir_words())),
-                paint.key(format!("skein{} down", context.data_dir_words())),
+                paint.key(format!("`skein{} status`", context.data_dir_words())),
+                paint.key(format!("`skein{} down`", context.data_dir_words())),
                 log.display()
             )
         }),

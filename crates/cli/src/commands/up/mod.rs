@@ -281,13 +281,13 @@ fn welcome(status: &Status, api: SocketAddr, context: &Context) -> String {
         None => "The node is up, but has no name yet".to_owned(),
     };
     let shared = if status.library.shares == 0 {
-        format!("nothing yet: {}", paint.key(format!("{skein} share add DIR")))
+        format!("nothing yet: {}", paint.key(format!("`{skein} share add DIR`")))
     } else {
         format::count(status.library.shares.into(), "folder", "folders")
     };
     let next = match identity.name {
-        Some(_) => format!("{skein} search WORDS…"),
-        None => format!("{skein} register NAME"),
+        Some(_) => format!("`{skein} search WORDS…`"),
+        None => format!("`{skein} register NAME`"),
     };
     format!(
         "{} {who} (node {}).\n  listening on {}, local API on {api}\n  sharing {shared}\n  next, in \
