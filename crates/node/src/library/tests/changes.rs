@@ -128,6 +128,33 @@ async fn a_watcher_that_fails_is_said_and_started_again_with_the_next_scan() {
     library.close().await;
 }
 
+/// A user to whom no folder is closed sees nothing of it, and all is as in any other share.
+#[tokio::test]
+async fn a_closed_folder_does_not_keep_the_rest_from_being_watched() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    place.write("closed/file", "unseen");
+    place.write("open/deep/file", "seen");
+    let mode = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(place.at("closed"), mode).unwrap();
+    };
+    mode(0o000);
+    let library = watched(&place).await;
+    let mut changes = library.changes();
+
+    place.write("open/deep/new", "new");
+    until(&mut changes, |all| all.added.iter().any(|file| file.content == content("new"))).await;
+    place.write("another/folder/file", "other");
+    until(&mut changes, |all| all.added.iter().any(|file| file.content == content("other"))).await;
+    assert_eq!(problem(&library, &place.share()), None);
+
+    mode(0o755);
+    eventually(|| library.status().files == 4).await;
+    assert!(library.locate(&content("unseen")).await.unwrap().is_some());
+    library.close().await;
+}
+
 #[tokio::test]
 async fn changes_that_were_missed_are_found_by_a_scan_of_everything() {
     let place = Place::new();
