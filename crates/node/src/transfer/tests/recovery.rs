@@ -159,7 +159,7 @@ async fn a_download_that_does_not_fit_does_not_begin() {
     let bytes = content_bytes(MIB);
     let id = client.start(server.share(&bytes), vec![server.source()]).await;
     let told = |download: &Download| match &download.state {
-        DownloadState::Waiting { reason } => reason.contains("1.0 MB are needed, 0 B are free"),
+        DownloadState::Waiting { reason } => reason.contains("1.0 MiB are needed, 0 B are free"),
         _ => false,
     };
     client.until(id, told).await;
