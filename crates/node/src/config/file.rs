@@ -55,7 +55,12 @@ pub(super) fn parse(text: &str, base: &Path) -> (Settings, Vec<Finding>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let line = error.span().and_then(|span| line_of(span.start));
-        findings.push(Finding::error(line, error.message().to_owned()));
+        let named = error.span().and_then(|span| text.get(span));
+        let message = match (error.message(), named) {
+            ("duplicate key", Some(key)) => format!("{} is set twice", key.trim()),
+            (message, _) => message.to_owned(),
+        };
+        findings.push(Finding::error(line, message));
     }
     for (key, value) in table.get_ref() {
         let line = line_of(key.span().start);
@@ -183,7 +188,7 @@ mod tests {
         let found = findings("role = \"super\"\nlisten = \n");
         assert!(found[0].starts_with("line 2:"), "{found:?}");
         let twice = findings("role = \"super\"\nrole = \"auto\"\n");
-        assert!(twice[0].starts_with("line 2:"), "{twice:?}");
+        assert_eq!(twice, ["line 2: role is set twice"]);
     }
 
     #[test]
