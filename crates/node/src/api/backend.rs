@@ -1,8 +1,9 @@
 //! What the daemon does for the local API.
 
 use super::types::{
-    AddShare, ApiError, DaemonEvent, Download, Identity, LoginAccount, Peer, RegisterAccount,
-    RemoveShare, RescanShare, SearchEvent, Share, StartDownload, StartSearch, Status,
+    AddShare, ApiError, DaemonEvent, Download, ForgottenDownload, Identity, LoginAccount, Peer,
+    RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share, StartDownload, StartSearch,
+    Status,
 };
 use futures_util::stream::BoxStream;
 use std::future::Future;
@@ -64,6 +65,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Calls a download off.
     fn cancel_download(&self, id: u64) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Lists a download that is over no longer, and removes what came of an incomplete one.
+    fn forget_download(
+        &self,
+        id: u64,
+    ) -> impl Future<Output = Result<ForgottenDownload, ApiError>> + Send;
 
     /// The connections.
     fn peers(&self) -> impl Future<Output = Result<Vec<Peer>, ApiError>> + Send;

@@ -3,9 +3,9 @@
 use super::announce::Announcement;
 use super::token::ApiToken;
 use super::types::{
-    AddShare, ApiError, DaemonEvent, Download, ErrorCode, Identity, LoginAccount, Peer,
-    RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share, StartDownload, StartSearch,
-    Status,
+    AddShare, ApiError, DaemonEvent, Download, ErrorCode, ForgottenDownload, Identity,
+    LoginAccount, Peer, RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share,
+    StartDownload, StartSearch, Status,
 };
 use crate::home::{Home, HomeError};
 use eventsource_stream::Eventsource;
@@ -252,6 +252,15 @@ impl ApiClient {
     /// [`ClientError`].
     pub async fn cancel_download(&self, id: u64) -> Result<(), ClientError> {
         self.call(self.request(Method::DELETE, &format!("/v1/downloads/{id}"))).await.map(drop)
+    }
+
+    /// Lists a download that is over no longer, and removes what came of an incomplete one.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refusal while the download runs.
+    pub async fn forget_download(&self, id: u64) -> Result<ForgottenDownload, ClientError> {
+        let path = format!("/v1/downloads/{id}/forget");
+        self.read(self.call(self.request(Method::POST, &path)).await?).await
     }
 
     /// The daemon's connections.

@@ -5,8 +5,8 @@ use super::error::Failure;
 use super::server::{Api, MAX_STREAMS};
 use super::stream;
 use super::types::{
-    AddShare, ApiError, Download, ErrorCode, Identity, LoginAccount, Peer, RegisterAccount,
-    RemoveShare, RescanShare, Share, StartDownload, StartSearch, Status,
+    AddShare, ApiError, Download, ErrorCode, ForgottenDownload, Identity, LoginAccount, Peer,
+    RegisterAccount, RemoveShare, RescanShare, Share, StartDownload, StartSearch, Status,
 };
 use crate::metrics;
 use axum::extract::rejection::PathRejection;
@@ -34,6 +34,7 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/v1/downloads", get(downloads).post(start_download))
         .route("/v1/downloads/{id}", delete(cancel_download))
         .route("/v1/downloads/{id}/events", get(watch_download))
+        .route("/v1/downloads/{id}/forget", post(forget_download))
         .route("/v1/peers", get(peers))
         .route("/v1/account/register", post(register))
         .route("/v1/account/login", post(login))
@@ -132,6 +133,14 @@ async fn watch_download<B: Backend>(
 ) -> Result<Response, Failure> {
     let Path(id) = id?;
     respond(&api, async || api.backend.watch_download(id).await).await
+}
+
+async fn forget_download<B: Backend>(
+    State(api): Shared<B>,
+    id: Result<Path<u64>, PathRejection>,
+) -> Answer<ForgottenDownload> {
+    let Path(id) = id?;
+    Ok(Json(api.backend.forget_download(id).await?))
 }
 
 async fn peers<B: Backend>(State(api): Shared<B>) -> Answer<Vec<Peer>> {

@@ -14,6 +14,7 @@
 //! | `GET /v1/downloads` | a list of [`Download`] |
 //! | `GET /v1/downloads/{id}/events` | a stream of [`Download`], the last one finished or failed |
 //! | `DELETE /v1/downloads/{id}` | 204; what was fetched is kept for a later try |
+//! | `POST /v1/downloads/{id}/forget` | [`ForgottenDownload`]; a conflict while it runs |
 //! | `GET /v1/peers` | a list of [`Peer`] |
 //! | `POST /v1/account/register` with [`RegisterAccount`] | [`Identity`] |
 //! | `POST /v1/account/login` with [`LoginAccount`] | [`Identity`] |
@@ -427,6 +428,14 @@ impl DownloadState {
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Done | Self::Failed { .. } | Self::Cancelled)
     }
+}
+
+/// A download that is no longer listed. A complete file stays where it is; what had come of an
+/// incomplete one is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgottenDownload {
+    /// Bytes of the disk that became free.
+    pub freed_bytes: u64,
 }
 
 /// A connection.

@@ -6,9 +6,9 @@ use super::search::{SearchError, Tally, query_of};
 use crate::account::AccountError;
 use crate::api::backend::{Backend, EventStream};
 use crate::api::types::{
-    AddShare, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode, Identity,
-    LoginAccount, Peer, RegisterAccount, Relation, RemoveShare, RescanShare, SearchEvent, Share,
-    StartDownload, StartSearch, Status, SupernodeStatus,
+    AddShare, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode,
+    ForgottenDownload, Identity, LoginAccount, Peer, RegisterAccount, Relation, RemoveShare,
+    RescanShare, SearchEvent, Share, StartDownload, StartSearch, Status, SupernodeStatus,
 };
 use crate::home::HomeError;
 use crate::library::LibraryError;
@@ -100,6 +100,10 @@ impl Backend for NodeBackend {
 
     async fn cancel_download(&self, id: u64) -> Result<(), ApiError> {
         Ok(self.0.transfers.cancel(id).await?)
+    }
+
+    async fn forget_download(&self, id: u64) -> Result<ForgottenDownload, ApiError> {
+        Ok(ForgottenDownload { freed_bytes: self.0.transfers.forget(id).await? })
     }
 
     async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
@@ -390,7 +394,7 @@ impl From<TransferError> for ApiError {
             | TransferError::NotAbsolute(_)
             | TransferError::Empty => ErrorCode::BadRequest,
             TransferError::NotFound(_) => ErrorCode::NotFound,
-            TransferError::Elsewhere { .. } => ErrorCode::Conflict,
+            TransferError::Elsewhere { .. } | TransferError::StillRuns(_) => ErrorCode::Conflict,
             _ => ErrorCode::Unavailable,
         };
         Self::new(code, error.to_string())

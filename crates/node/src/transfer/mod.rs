@@ -6,7 +6,7 @@
 //!   Task        one download: swarm, network and disk together   task, fetch, view
 //!   Uploader    one stream for each request                      upload
 //!   Partial     bytes and hash tree of a download on disk        partial, disk, finish, names
-//!   Folder      where a download goes; files that are here       folder, copy
+//!   Folder      where a download goes; files that are here       folder, copy, forget
 //!   Journal     what a restart needs to know                     journal
 //! ```
 //!
@@ -17,6 +17,7 @@ mod disk;
 mod fetch;
 mod finish;
 mod folder;
+mod forget;
 mod journal;
 mod names;
 mod partial;
@@ -93,6 +94,17 @@ pub enum TransferError {
     /// Too many downloads run: the caller should wait for one to end, or cancel one.
     #[error("{0} downloads are running already")]
     TooMany(usize),
+    /// The download is not over: the caller should cancel it first.
+    #[error("download {0} is not over: call it off first with `skein downloads cancel {0}`")]
+    StillRuns(u64),
+    /// What came of a download cannot be removed: the machine's fault.
+    #[error("cannot remove {}: {source}", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
     /// There is no such download.
     #[error("there is no download number {0}")]
     NotFound(u64),
@@ -262,7 +274,7 @@ impl Transfers {
             match self.go_on(id, &sources, &dir, asked)? {
                 Some(id) => return Ok(id),
                 // It was complete once, and its file is gone.
-                None => self.forget(id),
+                None => self.drop_entry(id),
             }
         }
         let id = {
@@ -446,7 +458,7 @@ impl Transfers {
         Ok(Some(id))
     }
 
-    fn forget(&self, id: u64) {
+    fn drop_entry(&self, id: u64) {
         let forgotten = {
             let mut state = self.lock();
             let forgotten = state.entries.remove(&id);

@@ -220,6 +220,10 @@ impl Backend for Fake {
         self.hear(format!("cancel {id}"), ())
     }
 
+    async fn forget_download(&self, id: u64) -> Result<ForgottenDownload, ApiError> {
+        self.hear(format!("forget {id}"), ForgottenDownload { freed_bytes: 5 })
+    }
+
     async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
         self.hear("peers".into(), vec![peer()])
     }

@@ -99,7 +99,7 @@ fn password() -> Password {
     Password::new("correct horse").unwrap()
 }
 
-const CALLS: [(Method, &str); 16] = [
+const CALLS: [(Method, &str); 17] = [
     (Method::GET, "/v1/status"),
     (Method::POST, "/v1/shutdown"),
     (Method::GET, "/v1/shares"),
@@ -112,6 +112,7 @@ const CALLS: [(Method, &str); 16] = [
     (Method::GET, "/v1/downloads"),
     (Method::GET, "/v1/downloads/8/events"),
     (Method::DELETE, "/v1/downloads/8"),
+    (Method::POST, "/v1/downloads/8/forget"),
     (Method::GET, "/v1/peers"),
     (Method::POST, "/v1/account/register"),
     (Method::POST, "/v1/account/login"),
@@ -138,6 +139,7 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
         client.watch_download(8).await.unwrap().map(Result::unwrap).collect().await;
     assert_eq!(watched, [running, finished]);
     client.cancel_download(8).await.unwrap();
+    assert_eq!(client.forget_download(8).await.unwrap().freed_bytes, 5);
     assert_eq!(client.peers().await.unwrap(), [fake::peer()]);
     let register = RegisterAccount {
         name: "alice".into(),
@@ -167,6 +169,7 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
         "downloads",
         "watch 8",
         "cancel 8",
+        "forget 8",
         "peers",
         "register alice",
         "login bob",

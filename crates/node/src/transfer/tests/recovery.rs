@@ -88,6 +88,37 @@ async fn a_cancelled_download_can_be_taken_up_again() {
 }
 
 #[tokio::test]
+async fn a_forgotten_download_leaves_nothing_but_a_complete_file() {
+    let (whole, cut) = (content_bytes(MIB), content_bytes(8 * MIB));
+    let (honest, mut client) = (Node::new(2), Node::new(3));
+    let _serving = honest.serve();
+    let done = client.start(honest.share(&whole), vec![honest.source()]).await;
+    let path = client.done(done).await.path;
+    let silent = silent_after(1, &cut, 3 * MIB);
+    let id = client.start(id_of(&cut), vec![silent.source()]).await;
+    client.until(id, |download| download.verified > MIB).await;
+
+    let running = client.transfers().forget(id).await.unwrap_err();
+    assert!(matches!(running, TransferError::StillRuns(_)), "{running}");
+    client.transfers().cancel(id).await.unwrap();
+    let freed = client.transfers().forget(id).await.unwrap();
+    assert!((MIB..8 * MIB).contains(&freed), "{freed}");
+    client.transfers().forget(done).await.unwrap();
+
+    assert!(client.transfers().list().is_empty());
+    let gone = client.transfers().forget(done).await;
+    assert!(matches!(gone, Err(TransferError::NotFound(_))));
+    let left: Vec<_> =
+        std::fs::read_dir(client.inbox()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [path]);
+    let journal = client.dir.path().join("downloads");
+    assert_eq!(std::fs::read_dir(journal).unwrap().count(), 0);
+    client.kill();
+    client.up();
+    assert!(client.transfers().list().is_empty());
+}
+
+#[tokio::test]
 async fn a_download_whose_file_was_deleted_begins_anew() {
     let bytes = content_bytes(4 * MIB);
     let content = id_of(&bytes);
