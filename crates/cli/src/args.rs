@@ -16,7 +16,8 @@ First steps:
   skein search some words                  look for something
   skein get 1                              fetch the first hit
 
-Exit codes: 0 it worked; 1 it failed; 2 wrong input; 130 interrupted.
+Exit codes: 0 it worked; 1 it failed; 2 wrong input; 130 interrupted. Why it failed is one line
+of text on standard error, with --json too.
 Environment: SKEIN_DATA_DIR and the other settings (`skein config example`), SKEIN_CONFIG
 (--config), SKEIN_PASSWORD (register, login), NO_COLOR.";
 

@@ -137,6 +137,19 @@ impl Context {
             None => String::new(),
         }
     }
+
+    /// A text with commands that the user is told, as in "run `skein up`": each of them reaches the
+    /// same node, also where the text comes from elsewhere.
+    pub fn addressed(&self, text: &str) -> String {
+        let words = self.data_dir_words();
+        let mut parts = text.split("`skein ");
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let words = if part.starts_with("--data-dir ") { "" } else { words.as_str() };
+            out.push_str(&format!("`skein{words} {part}"));
+        }
+        out
+    }
 }
 
 impl From<HomeError> for Failure {
@@ -212,7 +225,24 @@ pub fn shell_quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::args::Cli;
+    use clap::Parser as _;
+
+    #[test]
+    fn commands_that_are_told_reach_the_same_node() {
+        let context = |words: &[&str]| {
+            let words = ["skein", "status"].iter().chain(words);
+            Context::new(&Cli::try_parse_from(words).unwrap().global)
+        };
+        let text = "run `skein up`, or `skein --data-dir /b up`";
+        assert_eq!(context(&[]).addressed(text), text);
+        assert_eq!(
+            context(&["--data-dir", "/a"]).addressed(text),
+            "run `skein --data-dir /a up`, or `skein --data-dir /b up`"
+        );
+    }
 
     #[test]
     fn words_are_quoted_only_where_a_shell_needs_it() {

@@ -65,6 +65,12 @@ impl Failure {
         Self::failed(format!("cannot {doing} {path}: {why}"))
     }
 
+    /// The same failure in other words.
+    #[must_use]
+    pub fn reworded(self, words: impl FnOnce(&str) -> String) -> Self {
+        Self { message: words(&self.message), ..self }
+    }
+
     /// Whether nothing is wrong but that nobody reads any more.
     pub fn is_reader_gone(&self) -> bool {
         self.kind == Kind::ReaderGone

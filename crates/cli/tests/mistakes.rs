@@ -232,6 +232,11 @@ fn results_for_programs_are_one_json_value_a_line() {
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(value["path"].as_str().unwrap().ends_with("skein.toml"));
     assert_eq!(text.lines().count(), 1);
+    for words in [&["completions", "bash"][..], &["man"], &["version"], &["config", "example"]] {
+        let output = skein(home.path(), &[words, &["--json"]].concat());
+        let value: Result<serde_json::Value, _> = serde_json::from_slice(&output.stdout);
+        assert!(value.is_ok_and(|value| value.is_object()), "{words:?}");
+    }
 }
 
 #[test]

@@ -33,7 +33,10 @@ pub enum LoginError {
     #[error(transparent)]
     Refused(#[from] LoginRefusal),
     /// No address of the ticket answered: the service is down, or the network is. Try again later.
-    #[error("the login service at {addresses} cannot be reached: {why}")]
+    #[error(
+        "the login service at {addresses} cannot be reached ({why}): is it running, and is the \
+         ticket current?"
+    )]
     Unreachable {
         /// The addresses of the ticket.
         addresses: String,
@@ -267,6 +270,8 @@ impl LoginClient {
             DialError::Closed | DialError::OverLimit { .. } | DialError::Own => {
                 LoginError::Local(error.to_string())
             }
+            // Which addresses were tried is said already.
+            DialError::Unreachable { .. } => self.unreachable("no answer in time".to_owned()),
             error => self.unreachable(error.to_string()),
         })?;
         let is_reused = connection.established_at() < asked;

@@ -84,7 +84,8 @@ pub fn register(context: &Context, args: RegisterArgs) -> Result<(), Failure> {
         ticket: args.ticket,
         replace_network: args.replace_network,
     };
-    let (identity, is_up) = ask(context, async {
+    let at = service_address(&home, account.ticket.as_deref());
+    let (identity, is_up) = ask(context, &at, async {
         match running(&home)? {
             Some(client) => Ok((client.register(&account).await?, true)),
             None => {
@@ -115,7 +116,8 @@ pub fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
         ticket: args.ticket,
         replace_network: args.replace_network,
     };
-    let (identity, is_up) = ask(context, async {
+    let at = service_address(&home, account.ticket.as_deref());
+    let (identity, is_up) = ask(context, &at, async {
         match running(&home)? {
             Some(client) => Ok((client.login(&account).await?, true)),
             None => {
@@ -136,12 +138,25 @@ pub fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
 /// Runs `work` under a spinner. It gives who the node is now, and whether its daemon runs.
 fn ask(
     context: &Context,
+    at: &str,
     work: impl Future<Output = Result<(Identity, bool), Failure>>,
 ) -> Result<(Identity, bool), Failure> {
-    let spinner = progress::spinner(&context.ui, "asking the login service…");
+    let spinner = progress::spinner(&context.ui, format!("asking the login service{at}…"));
     let answer = context::block_on(work);
     spinner.finish_and_clear();
     answer
+}
+
+/// Where the login service is, by the ticket that was given or else the one that is kept.
+fn service_address(home: &Home, given: Option<&str>) -> String {
+    let ticket = match given {
+        Some(text) => text.parse().ok(),
+        None => home.ticket().ok().flatten(),
+    };
+    ticket.map_or_else(String::new, |ticket: Ticket| {
+        let addresses: Vec<&str> = ticket.addresses.iter().map(|at| at.as_str()).collect();
+        format!(" at {}", addresses.join(", "))
+    })
 }
 
 /// A client of the daemon, if one runs on this data folder.
@@ -181,9 +196,10 @@ fn need_ticket(
 impl From<AccountError> for Failure {
     fn from(error: AccountError) -> Self {
         match error {
-            AccountError::NoTicket | AccountError::BadTicket(_) | AccountError::BadName(_) => {
-                Self::input(error.to_string())
-            }
+            AccountError::NoTicket
+            | AccountError::BadTicket(_)
+            | AccountError::BadName(_)
+            | AccountError::OtherNetwork(_) => Self::input(error.to_string()),
             _ => Self::failed(error.to_string()),
         }
     }

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
+use serde_json::json;
 use std::io::Write as _;
 
 /// Prints what a shell needs to complete commands.
@@ -24,10 +25,15 @@ pub struct CompletionsArgs {
 ///
 /// # Errors
 /// The output cannot be written.
-pub fn run(_context: &Context, args: CompletionsArgs) -> Result<(), Failure> {
+pub fn run(context: &Context, args: CompletionsArgs) -> Result<(), Failure> {
     // Into memory first: the generator panics when its output is closed.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "skein", &mut script);
+    if context.ui.json {
+        let shell = args.shell.to_string();
+        let script = String::from_utf8_lossy(&script);
+        return context.ui.value(&json!({ "shell": shell, "script": script }));
+    }
     Ok(std::io::stdout().lock().write_all(&script)?)
 }
 

@@ -4,6 +4,7 @@ use crate::args::Cli;
 use crate::context::Context;
 use crate::failure::Failure;
 use clap::{Args, CommandFactory as _};
+use serde_json::json;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -28,13 +29,17 @@ pub fn run(context: &Context, args: ManArgs) -> Result<(), Failure> {
     let Some(dir) = args.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+        if context.ui.json {
+            return context.ui.value(&json!({ "page": String::from_utf8_lossy(&page) }));
+        }
         return Ok(std::io::stdout().lock().write_all(&page)?);
     };
     let failed = |error| Failure::file("write the manual pages to", &dir, &error);
     std::fs::create_dir_all(&dir).map_err(failed)?;
     clap_mangen::generate_to(Cli::command(), &dir).map_err(failed)?;
-    context.ui.note(format!("The manual pages are in {}.", dir.display()));
-    Ok(())
+    context.ui.done(&json!({ "event": "written", "path": dir }), |_, paint| {
+        format!("{} The manual pages are in {}.", paint.good("✓"), dir.display())
+    })
 }
 
 #[cfg(test)]

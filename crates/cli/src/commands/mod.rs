@@ -30,24 +30,29 @@ use crate::failure::Failure;
 /// Those of the command.
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(&cli.global);
-    match cli.command {
-        Command::Up(args) => up::run(&context, args),
-        Command::Down(args) => down::run(&context, args),
-        Command::Status(args) => status::run(&context, args),
-        Command::Register(args) => account::register(&context, args),
-        Command::Login(args) => account::login(&context, args),
-        Command::Whoami(args) => whoami::run(&context, args),
-        Command::Share(command) => share::run(&context, command),
-        Command::Search(args) => search::run(&context, args),
-        Command::Get(args) => get::run(&context, args),
-        Command::Downloads(args) => downloads::run(&context, args),
-        Command::Peers(args) => peers::run(&context, args),
-        Command::Ticket(args) => ticket::run(&context, args),
-        Command::Config(command) => config::run(&context, command),
-        Command::LoginServer(args) => login_server::run(&context, args),
-        Command::Demo(args) => demo::run(&context, args),
-        Command::Completions(args) => completions::run(&context, args),
-        Command::Man(args) => man::run(&context, args),
+    let done = dispatch(&context, cli.command);
+    done.map_err(|failure| failure.reworded(|message| context.addressed(message)))
+}
+
+fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Up(args) => up::run(context, args),
+        Command::Down(args) => down::run(context, args),
+        Command::Status(args) => status::run(context, args),
+        Command::Register(args) => account::register(context, args),
+        Command::Login(args) => account::login(context, args),
+        Command::Whoami(args) => whoami::run(context, args),
+        Command::Share(command) => share::run(context, command),
+        Command::Search(args) => search::run(context, args),
+        Command::Get(args) => get::run(context, args),
+        Command::Downloads(args) => downloads::run(context, args),
+        Command::Peers(args) => peers::run(context, args),
+        Command::Ticket(args) => ticket::run(context, args),
+        Command::Config(command) => config::run(context, command),
+        Command::LoginServer(args) => login_server::run(context, args),
+        Command::Demo(args) => demo::run(context, args),
+        Command::Completions(args) => completions::run(context, args),
+        Command::Man(args) => man::run(context, args),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             let value = serde_json::json!({ "version": version });

@@ -120,6 +120,9 @@ pub fn scanned(share: &Share, paint: Paint) -> String {
         format::count(share.files, "file", "files"),
         format::bytes(share.bytes)
     );
+    if share.waiting_files > 0 {
+        text.push_str(&format!(" {}.", waiting(share)));
+    }
     if share.unreadable > 0 {
         let count = format::count(share.unreadable, "entry", "entries");
         text.push_str(&format!(" {} could not be read.", paint.warn(count)));
@@ -130,8 +133,17 @@ pub fn scanned(share: &Share, paint: Paint) -> String {
     text
 }
 
+/// Files that were written to a moment ago are looked at when they have been left alone.
+pub fn waiting(share: &Share) -> String {
+    let count = format::count(share.waiting_files, "new file follows", "new files follow");
+    format!("{count} in some seconds")
+}
+
 /// How far a scan is.
 pub fn progress_of(scan: &ScanProgress) -> String {
+    if *scan == ScanProgress::default() {
+        return "waits for its turn".to_owned();
+    }
     if !scan.walked {
         return format!("{} seen", format::count(scan.files_seen, "file", "files"));
     }
@@ -156,6 +168,8 @@ mod tests {
             problem: None,
         };
         assert_eq!(scanned(&share, Paint::PLAIN), "✓ music: 2 files, 2.0 KiB.");
+        share.waiting_files = 1;
+        assert!(scanned(&share, Paint::PLAIN).contains("1 new file follows"));
         share.unreadable = 1;
         share.problem = Some("the folder is gone".to_owned());
         let text = scanned(&share, Paint::PLAIN);

@@ -9,7 +9,8 @@ use crate::value;
 use clap::Args;
 use futures_util::StreamExt as _;
 use indicatif::ProgressBar;
-use skein_node::api::types::{ContentHit, SearchEvent, SearchReport, StartSearch};
+use skein_node::account::lost_name;
+use skein_node::api::types::{ContentHit, Identity, SearchEvent, SearchReport, StartSearch};
 use skein_proto::query::{Filter, StopReason};
 use skein_proto::{BoundedString, Kind, Username};
 use std::collections::BTreeMap;
@@ -97,8 +98,9 @@ pub fn run(context: &Context, args: SearchArgs) -> Result<(), Failure> {
     let request = args.request()?;
     context::block_on(async {
         let client = context.client()?;
-        if client.status().await?.identity.name.is_none() {
-            return Err(no_name(context));
+        let identity = client.status().await?.identity;
+        if identity.name.is_none() {
+            return Err(no_name(context, &identity));
         }
         let mut events = client.search(&request).await?;
         let mut output = Output::new(context);
@@ -124,12 +126,17 @@ pub fn run(context: &Context, args: SearchArgs) -> Result<(), Failure> {
 }
 
 /// Supernodes answer only to members: there is nothing to wait for.
-fn no_name(context: &Context) -> Failure {
-    let skein = format!("skein{}", context.data_dir_words());
-    Failure::failed(format!(
-        "this node has no name yet, and only members can search: take one with `{skein} register \
-         NAME`"
-    ))
+fn no_name(context: &Context, identity: &Identity) -> Failure {
+    let lost = context.home().ok().and_then(|home| lost_name(&home, identity.node).ok().flatten());
+    Failure::failed(match lost {
+        Some(lost) => format!(
+            "the credential of @{lost} belongs to another node key, and only members can search: \
+             run `skein login {lost}`"
+        ),
+        None => "this node has no name yet, and only members can search: take one with `skein \
+                 register NAME`"
+            .to_owned(),
+    })
 }
 
 /// What a search that asked nobody ends with; to have found nothing would be something else.

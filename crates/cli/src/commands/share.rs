@@ -1,6 +1,6 @@
 //! `skein share`.
 
-use super::scan::{Scan, progress_of, scanned};
+use super::scan::{Scan, progress_of, scanned, waiting};
 use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::ui::format;
@@ -164,7 +164,7 @@ fn list(context: &Context) -> Result<(), Failure> {
             .note(format!("Nothing is shared yet: share a folder with `{skein} share add DIR`."));
         return Ok(());
     }
-    context.ui.line(render(&shares, context.ui.out))
+    context.ui.line(render(&shares, context.ui.details, context.ui.out))
 }
 
 /// The folder, absolute and without symbolic links, as the daemon (which has another working
@@ -193,7 +193,16 @@ fn known_dir(dir: &Path) -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::file("find", dir, &error))
 }
 
-fn render(shares: &[Share], paint: Paint) -> String {
+fn state(share: &Share) -> String {
+    match &share.scan {
+        Some(scan) => progress_of(scan),
+        None if share.waiting_files > 0 => waiting(share),
+        None => "up to date".to_owned(),
+    }
+}
+
+/// With `details`, each entry that is known not to be readable is named, else only the first.
+fn render(shares: &[Share], details: bool, paint: Paint) -> String {
     let mut table = Table::new(&[
         ("name", Lean::Left),
         ("files", Lean::Right),
@@ -206,7 +215,7 @@ fn render(shares: &[Share], paint: Paint) -> String {
             share.name.clone(),
             format::thousands(share.files),
             format::bytes(share.bytes),
-            share.scan.as_ref().map_or_else(|| "up to date".to_owned(), progress_of),
+            state(share),
             share.path.display().to_string(),
         ]);
     }
@@ -222,9 +231,20 @@ fn render(shares: &[Share], paint: Paint) -> String {
                 paint.warn("!"),
                 share.name
             ));
+            text.push_str(&examples(share, details));
         }
     }
     text
+}
+
+fn examples(share: &Share, details: bool) -> String {
+    let known = &share.unreadable_examples;
+    match known.first() {
+        Some(only) if share.unreadable == 1 => format!(": {only}"),
+        Some(_) if details => known.iter().map(|example| format!("\n    {example}")).collect(),
+        Some(first) => format!(", such as {first} (-v names more)"),
+        None => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -250,12 +270,12 @@ mod tests {
     #[test]
     fn a_share_shows_how_far_its_scan_is() {
         let mut share = share();
-        assert!(render(&[share.clone()], Paint::PLAIN).contains("up to date"));
+        assert!(render(&[share.clone()], false, Paint::PLAIN).contains("up to date"));
         share.scan = Some(ScanProgress { files_seen: 5, ..ScanProgress::default() });
-        assert!(render(&[share.clone()], Paint::PLAIN).contains("5 files seen"));
+        assert!(render(&[share.clone()], false, Paint::PLAIN).contains("5 files seen"));
         share.scan =
             Some(ScanProgress { walked: true, bytes_to_hash: 2_048, ..ScanProgress::default() });
-        assert!(render(&[share], Paint::PLAIN).contains("0 B of 2.0 KiB hashed"));
+        assert!(render(&[share], false, Paint::PLAIN).contains("0 B of 2.0 KiB hashed"));
     }
 
     #[test]
@@ -263,9 +283,28 @@ mod tests {
         let mut share = share();
         share.unreadable = 2;
         share.problem = Some("the folder is gone".to_owned());
-        let text = render(&[share], Paint::PLAIN);
+        let text = render(&[share], false, Paint::PLAIN);
         assert!(text.contains("! Music: the folder is gone"), "{text}");
         assert!(text.contains("! Music: 2 entries could not be read"), "{text}");
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_named() {
+        let mut share = share();
+        share.unreadable = 2;
+        share.unreadable_examples = vec!["/a: denied".to_owned(), "/b: denied".to_owned()];
+        let shares = [share];
+        let short = render(&shares, false, Paint::PLAIN);
+        assert!(short.contains("such as /a: denied") && !short.contains("/b"), "{short}");
+        let long = render(&shares, true, Paint::PLAIN);
+        assert!(long.contains("/a: denied") && long.contains("/b: denied"), "{long}");
+    }
+
+    #[test]
+    fn a_share_with_files_that_settle_is_not_called_up_to_date() {
+        let share = Share { waiting_files: 2, ..share() };
+        let text = render(&[share], false, Paint::PLAIN);
+        assert!(text.contains("2 new files follow") && !text.contains("up to date"), "{text}");
     }
 
     #[test]

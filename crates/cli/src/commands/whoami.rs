@@ -7,6 +7,7 @@ use crate::ui::{format, table};
 use clap::Args;
 use skein_node::account;
 use skein_node::api::types::Identity;
+use skein_proto::Username;
 
 /// Shows who this node is.
 #[derive(Debug, Args)]
@@ -27,7 +28,10 @@ pub fn run(context: &Context, _args: WhoamiArgs) -> Result<(), Failure> {
     } else {
         stored(context)?
     };
-    context.ui.result(&identity, |identity, paint| render(identity, context::now(), paint))
+    let lost = account::lost_name(&home, identity.node)?;
+    context.ui.result(&identity, |identity, paint| {
+        context.addressed(&render(identity, lost.as_ref(), context::now(), paint))
+    })
 }
 
 /// What the data folder says when no daemon runs.
@@ -35,18 +39,21 @@ fn stored(context: &Context) -> Result<Identity, Failure> {
     let home = context.home()?;
     let Some(key) = home.existing_node_key()? else {
         return Err(Failure::failed(format!(
-            "there is no node in {} yet: take a name with `skein{} register NAME --ticket TICKET`",
-            home.dir().display(),
-            context.data_dir_words()
+            "there is no node in {} yet: take a name with `skein register NAME --ticket TICKET`",
+            home.dir().display()
         )));
     };
     Ok(account::identity(&home, key.node_id())?)
 }
 
-fn render(identity: &Identity, now: u64, paint: Paint) -> String {
-    let name = match &identity.name {
-        Some(name) => paint.name(format!("@{name}")),
-        None => "none yet: take one with `skein register NAME`".to_owned(),
+/// `lost` is a name whose credential belongs to another node key than the present one.
+fn render(identity: &Identity, lost: Option<&Username>, now: u64, paint: Paint) -> String {
+    let name = match (&identity.name, lost) {
+        (Some(name), _) => paint.name(format!("@{name}")),
+        (None, Some(lost)) => paint.warn(format!(
+            "none: the credential of @{lost} belongs to another node key; run `skein login {lost}`"
+        )),
+        (None, None) => "none yet: take one with `skein register NAME`".to_owned(),
     };
     let mut facts = vec![("name", name), ("node", identity.node.to_string())];
     if let Some(expires) = identity.credential_expires {
@@ -70,7 +77,7 @@ fn render(identity: &Identity, now: u64, paint: Paint) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use skein_proto::{NodeId, Username};
+    use skein_proto::NodeId;
 
     fn identity() -> Identity {
         Identity {
@@ -84,9 +91,16 @@ mod tests {
 
     #[test]
     fn a_newcomer_is_told_what_to_do_next() {
-        let text = render(&identity(), 0, Paint::PLAIN);
+        let text = render(&identity(), None, 0, Paint::PLAIN);
         assert!(text.contains("skein register NAME"), "{text}");
         assert!(text.contains("--ticket"), "{text}");
+    }
+
+    #[test]
+    fn a_lost_key_is_told_from_a_newcomer() {
+        let lost = Username::parse("alice").unwrap();
+        let text = render(&identity(), Some(&lost), 0, Paint::PLAIN);
+        assert!(text.contains("another node key") && text.contains("skein login alice"), "{text}");
     }
 
     #[test]
@@ -94,9 +108,9 @@ mod tests {
         let mut member = identity();
         member.name = Some(Username::parse("alice").unwrap());
         member.credential_expires = Some(7_200);
-        let text = render(&member, 3_600, Paint::PLAIN);
+        let text = render(&member, None, 3_600, Paint::PLAIN);
         assert!(text.contains("@alice") && text.contains("in 1h"), "{text}");
-        let late = render(&member, 9_000, Paint::PLAIN);
+        let late = render(&member, None, 9_000, Paint::PLAIN);
         assert!(late.contains("expired"), "{late}");
     }
 }
