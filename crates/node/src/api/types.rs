@@ -13,7 +13,7 @@
 //! | `POST /v1/downloads` with [`StartDownload`] | [`Download`] |
 //! | `GET /v1/downloads` | a list of [`Download`] |
 //! | `GET /v1/downloads/{id}/events` | a stream of [`Download`], the last one finished or failed |
-//! | `DELETE /v1/downloads/{id}` | 204; what was fetched is kept for a later try |
+//! | `DELETE /v1/downloads/{id}` | 204; what was fetched is kept for a later try; a conflict if it is complete |
 //! | `POST /v1/downloads/{id}/forget` | [`ForgottenDownload`]; a conflict while it runs |
 //! | `GET /v1/peers` | a list of [`Peer`] |
 //! | `POST /v1/account/register` with [`RegisterAccount`] | [`Identity`] |

@@ -394,7 +394,9 @@ impl From<TransferError> for ApiError {
             | TransferError::NotAbsolute(_)
             | TransferError::Empty => ErrorCode::BadRequest,
             TransferError::NotFound(_) => ErrorCode::NotFound,
-            TransferError::Elsewhere { .. } | TransferError::StillRuns(_) => ErrorCode::Conflict,
+            TransferError::Elsewhere { .. }
+            | TransferError::Complete { .. }
+            | TransferError::StillRuns(_) => ErrorCode::Conflict,
             _ => ErrorCode::Unavailable,
         };
         Self::new(code, error.to_string())

@@ -94,6 +94,14 @@ pub enum TransferError {
     /// Too many downloads run: the caller should wait for one to end, or cancel one.
     #[error("{0} downloads are running already")]
     TooMany(usize),
+    /// The download is complete: there is nothing that could be called off.
+    #[error("download {id} is complete already: {}", path.display())]
+    Complete {
+        /// The download.
+        id: u64,
+        /// The file.
+        path: PathBuf,
+    },
     /// The download is not over: the caller should cancel it first.
     #[error("download {0} is not over: call it off first with `skein downloads cancel {0}`")]
     StillRuns(u64),
@@ -327,21 +335,26 @@ impl Transfers {
     /// Calls a download off. What was fetched is kept for a later try.
     ///
     /// # Errors
-    /// [`TransferError::NotFound`].
+    /// [`TransferError::NotFound`], [`TransferError::Complete`].
     pub async fn cancel(&self, id: u64) -> Result<(), TransferError> {
         let (commands, mut view) = {
             let state = self.lock();
             let entry = state.entries.get(&id).ok_or(TransferError::NotFound(id))?;
             (entry.commands.clone(), entry.view.subscribe())
         };
-        let Some(commands) = commands else { return Ok(()) };
-        // If it does not listen any more it is over.
-        let _ = commands.send(Command::Cancel).await;
-        tokio::select! {
-            _ = view.wait_for(|view| view.state.is_final()) => {}
-            () = commands.closed() => {}
+        if let Some(commands) = commands {
+            // If it does not listen any more it is over.
+            let _ = commands.send(Command::Cancel).await;
+            tokio::select! {
+                _ = view.wait_for(|view| view.state.is_final()) => {}
+                () = commands.closed() => {}
+            }
         }
-        Ok(())
+        let shown = view.borrow();
+        match shown.state {
+            DownloadState::Done => Err(TransferError::Complete { id, path: shown.path.clone() }),
+            _ => Ok(()),
+        }
     }
 
     /// Downloads that run.

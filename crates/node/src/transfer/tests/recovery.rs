@@ -103,6 +103,8 @@ async fn a_forgotten_download_leaves_nothing_but_a_complete_file() {
     client.transfers().cancel(id).await.unwrap();
     let freed = client.transfers().forget(id).await.unwrap();
     assert!((MIB..8 * MIB).contains(&freed), "{freed}");
+    let complete = client.transfers().cancel(done).await.unwrap_err();
+    assert!(matches!(complete, TransferError::Complete { .. }), "{complete}");
     client.transfers().forget(done).await.unwrap();
 
     assert!(client.transfers().list().is_empty());
