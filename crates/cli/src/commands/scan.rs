@@ -69,7 +69,7 @@ impl<'a> Scan<'a> {
     ///
     /// # Errors
     /// The daemon went away.
-    pub async fn to_the_end(mut self) -> Result<(), Failure> {
+    pub async fn until_over(mut self) -> Result<(), Failure> {
         while !self.running.is_empty() {
             let Some(events) = &mut self.events else {
                 self.context.ui.note("`skein share ls` shows how far the scan is.");

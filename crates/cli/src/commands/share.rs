@@ -92,13 +92,18 @@ fn add(context: &Context, dirs: &[PathBuf]) -> Result<(), Failure> {
     let dirs = dirs.iter().map(|dir| existing_dir(dir)).collect::<Result<Vec<_>, _>>()?;
     context::block_on(async {
         let client = context.client()?;
-        let known: Vec<PathBuf> =
+        let mut known: Vec<PathBuf> =
             client.shares().await?.into_iter().map(|share| share.path).collect();
         let mut scan = Scan::follow(context, &client).await?;
         for dir in dirs {
-            if known.contains(&dir) {
-                // It is what was asked for: no reason to leave out the others.
-                context.ui.note(format!("{} is shared already.", dir.display()));
+            // It is what was asked for: no reason to leave out the others.
+            if let Some(by) = known.iter().find(|known| dir.starts_with(known)) {
+                let part_of = if *by == dir {
+                    String::new()
+                } else {
+                    format!(", as a part of {}", by.display())
+                };
+                context.ui.note(format!("{} is shared already{part_of}.", dir.display()));
                 continue;
             }
             let share = client.add_share(dir).await?;
@@ -111,8 +116,9 @@ fn add(context: &Context, dirs: &[PathBuf]) -> Result<(), Failure> {
                 )
             })?;
             scan.expect(&share);
+            known.push(share.path);
         }
-        scan.to_the_end().await
+        scan.until_over().await
     })
 }
 
@@ -143,9 +149,9 @@ fn rescan(context: &Context, dirs: &[PathBuf]) -> Result<(), Failure> {
             let mut scan = Scan::follow(context, &client).await?;
             let share = scan.during(client.rescan_share(path)).await??;
             scan.expect(&share);
-            scan.to_the_end().await?;
+            scan.until_over().await?;
             if share.scan.is_none() {
-                context.ui.result(&share, |share, paint| scanned(share, paint))?;
+                context.ui.result(&share, scanned)?;
             }
         }
         Ok(())

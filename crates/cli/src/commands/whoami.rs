@@ -38,6 +38,14 @@ pub fn run(context: &Context, _args: WhoamiArgs) -> Result<(), Failure> {
 fn stored(context: &Context) -> Result<Identity, Failure> {
     let home = context.home()?;
     let Some(key) = home.existing_node_key()? else {
+        if let Some(credential) = home.credential()? {
+            let name = &credential.unverified().name;
+            return Err(Failure::failed(format!(
+                "the node key of @{name} is gone: restore {}, or become a new node of that name \
+                 with `skein login {name}`",
+                home.key_file().display()
+            )));
+        }
         return Err(Failure::failed(format!(
             "there is no node in {} yet: take a name with `skein register NAME --ticket TICKET`",
             home.dir().display()
