@@ -58,7 +58,11 @@ pub fn run(context: &Context, _args: DownArgs) -> Result<(), Failure> {
     })
 }
 
-async fn until_free(home: &Home) -> Result<(), Failure> {
+/// Waits until no daemon has the data folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub async fn until_free(home: &Home) -> Result<(), Failure> {
     while home.occupant()?.is_some() {
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -120,7 +120,7 @@ fn commands_to_try(network: &Network, searcher: &Node) -> Vec<String> {
     let mut commands =
         vec![on(searcher, "search ferry"), on(searcher, "get 1 -o ."), on(searcher, "status")];
     commands.extend(network.supernodes.first().map(|supernode| on(supernode, "peers")));
-    let newcomer = network.dir().join("nodes").join("newcomer");
+    let newcomer = network.dir().join(network::NODES).join("newcomer");
     let register = format!("register newcomer --ticket {}", network.ticket());
     commands.push(stage::command_for(&program, &newcomer, &register));
     commands.push(stage::command_for(&program, &newcomer, "up --listen 127.0.0.1:0"));

@@ -2,6 +2,7 @@
 
 use super::service::{self, Service};
 use super::stage::{Scene, Stage, Tie};
+use crate::commands::down::until_free;
 use crate::commands::login_server;
 use crate::commands::up;
 use crate::failure::Failure;
@@ -27,6 +28,9 @@ const ORDINARY: [&str; super::library::SHELVES] =
 /// Three supernodes with room for three children each: eight nodes cannot all go to one or two of
 /// them, so that there are other supernodes' children to find.
 const MAX_CHILDREN: &str = "3";
+
+/// The folder of the data folders.
+pub const NODES: &str = "nodes";
 
 /// The name of an empty settings file.
 const NO_SETTINGS: &str = "no-settings.toml";
@@ -190,6 +194,7 @@ impl Network {
             login.end().await;
         }
         let dir = temp.path().to_owned();
+        end_guests(&dir.join(NODES)).await;
         temp.close().map_err(|error| Failure::file("remove", &dir, &error))
     }
 
@@ -256,7 +261,7 @@ impl Network {
     }
 
     fn data_dir(&self, name: &str) -> PathBuf {
-        self.dir().join("nodes").join(name)
+        self.dir().join(NODES).join(name)
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -313,6 +318,22 @@ impl Node {
             status.library.files >= files && !status.library.scanning && is_out
         })
         .await
+    }
+}
+
+/// Ends the nodes that the user has started beside those of the demo: their folders go away with
+/// it. One that does not end keeps nobody from clearing away.
+async fn end_guests(nodes: &Path) {
+    let Ok(entries) = std::fs::read_dir(nodes) else { return };
+    for entry in entries.flatten() {
+        let home = Home::at(entry.path());
+        if !matches!(home.occupant(), Ok(Some(_))) {
+            continue;
+        }
+        let Ok(client) = ApiClient::from_home(&home) else { continue };
+        if client.shutdown().await.is_ok() {
+            let _ = tokio::time::timeout(service::END_PATIENCE, until_free(&home)).await;
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a process may take to end after it was asked to; after that it is killed.
-const END_PATIENCE: Duration = Duration::from_secs(10);
+pub const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long dropping a process may block: a killed process is gone at once, unless it is stuck in
 /// the kernel.
