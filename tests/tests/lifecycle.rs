@@ -11,7 +11,7 @@ async fn a_node_ends_in_order_when_it_is_asked_to() {
     let _ = by_command.run(&["down"]).await.worked();
     assert!(by_command.process().ended().await.success());
     let gone = by_command.run(&["status"]).await;
-    assert!(gone.refusal().contains("skein up"), "{gone:?}");
+    assert!(gone.refusal().contains(" up`"), "{gone:?}");
 
     let mut by_signal = network.registered("bob").await.up(&[]).await;
     by_signal.process().terminate();
@@ -31,7 +31,7 @@ async fn two_daemons_do_not_share_a_data_folder() {
     let network = Network::start().await;
     let alice = network.registered("alice").await.up(&[]).await;
     let second = alice.run(&["up", "--listen", "127.0.0.1:0"]).await;
-    assert!(second.refusal().contains("skein down"), "{second:?}");
+    assert!(second.refusal().contains(" down`"), "{second:?}");
     assert_eq!(alice.status().await.identity.node, alice.id(), "the first one goes on");
 }
 
@@ -42,7 +42,7 @@ async fn a_killed_node_starts_again_as_who_it_was() {
     let id = alice.id();
     let user = alice.kill();
     let died = user.run(&["status"]).await;
-    assert!(died.refusal().contains("skein up"), "{died:?}");
+    assert!(died.refusal().contains(" up`"), "{died:?}");
     let alice = within_patience("it does not start", user.up(&[])).await;
     assert_eq!(alice.id(), id);
     assert_eq!(
