@@ -22,6 +22,7 @@ mod journal;
 mod names;
 mod partial;
 mod ranges;
+mod recover;
 mod store;
 mod task;
 #[cfg(test)]
@@ -494,7 +495,18 @@ impl Transfers {
             return;
         }
         match inspect(&record, &self.inner.shared.journal) {
-            Found::AsRecorded => record.stage = Stage::Active,
+            Found::AsRecorded => {
+                record.stage = Stage::Active;
+                match recover::recover(&mut record, &self.inner.shared.journal) {
+                    Ok(0) => {}
+                    Ok(bytes) => tracing::info!(
+                        bytes,
+                        name = record.name,
+                        "found what a killed download had"
+                    ),
+                    Err(error) => tracing::warn!(%error, "a download cannot be looked through"),
+                }
+            }
             Found::Complete => {
                 record.stage = Stage::Done;
                 record.part = None;

@@ -10,7 +10,7 @@ use skein_swarm::{Have, Run, RunSet, bytes_of, groups_of, groups_within};
 const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
 
 /// Chunks in a chunk group.
-const CHUNKS: u64 = GROUP_BYTES / 1024;
+pub(super) const CHUNKS: u64 = GROUP_BYTES / 1024;
 
 /// The hash tree over a file of `size` bytes.
 pub(super) fn tree(size: u64) -> BaoTree {
