@@ -20,10 +20,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a dialled link is looked at for signs of life.
 const PULSE: Duration = Duration::from_millis(500);
 
-/// Something was sent, and nothing at all came back for so long: the transport has sent its
-/// probes several times by then (RFC 9002 doubles them from about three round trips on), and a
-/// machine that is busy for a second or two is not taken for dead.
-const SILENCE: Duration = Duration::from_secs(3);
+/// Nothing at all came for so long. The transport proves each connection alive every 4 s, so a
+/// peer that lives is heard that often; the rest is for lost packets (the transport repeats its
+/// probe several times meanwhile, RFC 9002) and for a machine that is busy for a second or two.
+/// That something was sent and not answered says nothing by itself: it may be an acknowledgement.
+const SILENCE: Duration = Duration::from_millis(6_500);
 
 /// What a link tells the driver.
 #[derive(Debug)]
@@ -186,20 +187,13 @@ impl Link {
 #[derive(Debug)]
 struct Pulse {
     heard: u64,
-    said: u64,
-    unanswered_since: Option<Instant>,
+    heard_at: Instant,
     reported: bool,
 }
 
 impl Pulse {
     fn new(connection: &Connection) -> Self {
-        let stats = connection.stats();
-        Self {
-            heard: stats.bytes_in,
-            said: stats.bytes_out,
-            unanswered_since: None,
-            reported: false,
-        }
+        Self { heard: connection.stats().bytes_in, heard_at: Instant::now(), reported: false }
     }
 
     /// Looks at the counters; true once for each silence.
@@ -207,16 +201,11 @@ impl Pulse {
         let stats = connection.stats();
         if stats.bytes_in != self.heard {
             self.heard = stats.bytes_in;
-            self.said = stats.bytes_out;
-            self.unanswered_since = None;
+            self.heard_at = Instant::now();
             self.reported = false;
             return false;
         }
-        if stats.bytes_out == self.said {
-            return false;
-        }
-        let since = *self.unanswered_since.get_or_insert_with(Instant::now);
-        let stopped = !self.reported && since.elapsed() >= SILENCE;
+        let stopped = !self.reported && self.heard_at.elapsed() >= SILENCE;
         self.reported |= stopped;
         stopped
     }
