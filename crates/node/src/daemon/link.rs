@@ -156,7 +156,7 @@ impl Link {
     /// Hands on what the peer sends, until it sends no more. `watch` is whether its silence is
     /// told, too.
     async fn receive(&self, mut receiver: FrameReceiver, watch: bool) {
-        let mut pulse = Pulse::new(&self.connection);
+        let mut pulse = Pulse::new(self.connection.stats().bytes_in, Instant::now());
         let mut ticks = tokio::time::interval(PULSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -170,7 +170,7 @@ impl Link {
                     }
                 },
                 _ = ticks.tick(), if watch => {
-                    if !pulse.stopped(&self.connection) {
+                    if !pulse.stopped(self.connection.stats().bytes_in, Instant::now()) {
                         continue;
                     }
                     LinkEvent::Silent
@@ -192,21 +192,45 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn new(connection: &Connection) -> Self {
-        Self { heard: connection.stats().bytes_in, heard_at: Instant::now(), reported: false }
+    fn new(heard: u64, now: Instant) -> Self {
+        Self { heard, heard_at: now, reported: false }
     }
 
-    /// Looks at the counters; true once for each silence.
-    fn stopped(&mut self, connection: &Connection) -> bool {
-        let stats = connection.stats();
-        if stats.bytes_in != self.heard {
-            self.heard = stats.bytes_in;
-            self.heard_at = Instant::now();
-            self.reported = false;
+    /// Looks at the number of bytes that have come; true once for each silence.
+    fn stopped(&mut self, heard: u64, now: Instant) -> bool {
+        if heard != self.heard {
+            *self = Self::new(heard, now);
             return false;
         }
-        let stopped = !self.reported && self.heard_at.elapsed() >= SILENCE;
+        let stopped = !self.reported && now - self.heard_at >= SILENCE;
         self.reported |= stopped;
         stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_heard_with_each_keep_alive_is_alive() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(0, start);
+        for half_seconds in 1..60 {
+            let now = start + PULSE * half_seconds;
+            let heard = u64::from(half_seconds / 8);
+            assert!(!pulse.stopped(heard, now), "after {half_seconds} half seconds");
+        }
+    }
+
+    #[test]
+    fn a_silence_is_told_once_and_again_after_the_peer_was_heard() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(7, start);
+        assert!(!pulse.stopped(7, start + SILENCE / 2));
+        assert!(pulse.stopped(7, start + SILENCE));
+        assert!(!pulse.stopped(7, start + SILENCE * 2));
+        assert!(!pulse.stopped(8, start + SILENCE * 3));
+        assert!(pulse.stopped(8, start + SILENCE * 4));
     }
 }
