@@ -84,7 +84,7 @@ pub enum StopReason {
     TimedOut,
     /// The user called it off.
     Cancelled,
-    /// The budget of the one who asks is used up for now.
+    /// The budget of the one who asks is used up, until it fills again.
     OverBudget,
     /// There is no supernode to ask.
     NotAttached,

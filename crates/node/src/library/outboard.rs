@@ -159,7 +159,7 @@ impl TempOutboard {
         Ok((Self { path }, file))
     }
 
-    /// Where it is for now.
+    /// Where it is until it is put into its place.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -73,7 +73,7 @@ impl HashQueue {
         self.waiting.push_back(task);
     }
 
-    /// Whether no further files should be put in for now.
+    /// Whether no further files should be put in until some were taken out.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= MAX_QUEUED
     }
