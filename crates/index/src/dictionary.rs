@@ -2,6 +2,7 @@
 
 use crate::memory;
 use crate::slab::Slab;
+use crate::vocabulary::Pending;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -34,11 +35,18 @@ pub(crate) struct Dictionary {
     words: Slab<Word>,
     heap: u64,
     postings: u64,
+    pub(crate) pending: Pending,
 }
 
 impl Dictionary {
-    pub(crate) const fn new() -> Self {
-        Self { ids: BTreeMap::new(), words: Slab::new(), heap: 0, postings: 0 }
+    pub(crate) fn new() -> Self {
+        Self {
+            ids: BTreeMap::new(),
+            words: Slab::new(),
+            heap: 0,
+            postings: 0,
+            pending: Pending::default(),
+        }
     }
 
     pub(crate) fn id(&self, text: &str) -> Option<WordId> {
@@ -88,6 +96,7 @@ impl Dictionary {
         let word = Word { text: text.clone(), postings: Vec::new() };
         let heap = word.heap_bytes();
         let id = self.words.insert(word)?;
+        self.pending.appeared(&text);
         self.ids.insert(text, id);
         self.heap += heap;
         Some(id)
@@ -123,12 +132,16 @@ impl Dictionary {
                 self.heap += word.heap_bytes();
             } else if let Some(word) = self.words.remove(*id) {
                 self.ids.remove(&word.text);
+                self.pending.vanished(&word.text);
             }
         }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        memory::b_tree::<(Arc<str>, WordId)>(self.ids.len()) + self.words.bytes() + self.heap
+        memory::b_tree::<(Arc<str>, WordId)>(self.ids.len())
+            + self.words.bytes()
+            + self.heap
+            + self.pending.bytes()
     }
 }
 

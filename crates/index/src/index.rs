@@ -5,6 +5,7 @@ use crate::dictionary::{Dictionary, EntryId, WordId};
 use crate::limits::{Limits, PublishOutcome};
 use crate::register::{OwnerNo, Register, charge};
 use crate::text::{self, RecordWord};
+use crate::vocabulary::VocabularyChanges;
 use skein_proto::{ContentId, FileMeta, NodeId, Username};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -158,9 +159,32 @@ impl Index {
         self.dictionary.id(word).is_some()
     }
 
-    /// All different words in their order.
-    pub fn words(&self) -> impl Iterator<Item = &str> {
-        self.dictionary.iter()
+    /// Different words.
+    pub fn words(&self) -> usize {
+        self.dictionary.len()
+    }
+
+    /// Goes through all different words in their order.
+    pub fn for_each_word(&self, see: impl FnMut(&str)) {
+        self.dictionary.iter().for_each(see);
+    }
+
+    /// Goes through the [hashes](text::word_hash) of all different words, in the order of the
+    /// words.
+    pub fn for_each_word_hash(&self, mut see: impl FnMut(u64)) {
+        self.for_each_word(|word| see(text::word_hash(word)));
+    }
+
+    /// What has changed in the set of different words since this was last asked. The first time
+    /// all words have appeared; changes are noted from then on, at most as many as there are
+    /// words now and were then.
+    pub fn take_vocabulary_changes(&mut self) -> VocabularyChanges {
+        self.dictionary.pending.take().unwrap_or_else(|| {
+            let mut appeared = Vec::with_capacity(self.words());
+            self.for_each_word_hash(|hash| appeared.push(hash));
+            appeared.sort_unstable();
+            VocabularyChanges { appeared, vanished: Vec::new() }
+        })
     }
 
     /// Searches so far in which a beginning stood for more than

@@ -47,7 +47,9 @@ mod search;
 mod slab;
 mod table;
 pub mod text;
+mod vocabulary;
 
 pub use index::Index;
 pub use limits::{Limits, PublishOutcome};
 pub use search::{Found, MAX_PREFIX_WORDS, MAX_SOURCES_PER_CONTENT};
+pub use vocabulary::VocabularyChanges;

@@ -230,8 +230,27 @@ fn assert_same_size(index: &Index, model: &Model) {
     assert_eq!(index.entries(), entries.len());
     assert_eq!(index.contents(), contents.len());
     assert_eq!(index.postings(), words.len() as u64);
-    assert!(index.words().eq(distinct.iter().copied()));
+    assert_eq!(index.words(), distinct.len());
+    let mut seen = Vec::new();
+    index.for_each_word(|word| seen.push(word.to_owned()));
+    assert!(seen.iter().eq(&distinct));
     assert!(distinct.iter().all(|word| index.has_word(word)));
+}
+
+/// A set of hashes that is kept in step with the changes that the index tells of.
+fn follow(index: &mut Index, known: &mut BTreeSet<u64>) {
+    let changes = index.take_vocabulary_changes();
+    for hash in changes.appeared {
+        assert!(known.insert(hash), "it was there already");
+    }
+    for hash in changes.vanished {
+        assert!(known.remove(&hash), "it was not there");
+    }
+    let mut hashes = BTreeSet::new();
+    index.for_each_word_hash(|hash| {
+        hashes.insert(hash);
+    });
+    assert_eq!(*known, hashes);
 }
 
 proptest! {
@@ -255,14 +274,19 @@ proptest! {
         };
         let mut index = Index::new(limits.clone());
         let mut model = Model { limits, owners: BTreeMap::new() };
-        for step in steps {
+        let mut vocabulary = BTreeSet::new();
+        for (number, step) in steps.into_iter().enumerate() {
             apply(step, &mut index, &mut model);
             assert_same_size(&index, &model);
+            if number % 3 == 2 {
+                follow(&mut index, &mut vocabulary);
+            }
         }
         for owner in 0..5 {
             apply(Step::Remove(owner), &mut index, &mut model);
         }
         assert_same_size(&index, &model);
+        follow(&mut index, &mut vocabulary);
         prop_assert_eq!(index.memory_bytes(), 0);
     }
 }

@@ -49,12 +49,19 @@
 //!     least [`MIN_OPEN_CHARS`] code points: its typist may not have finished it.
 //! 16. A run of one character of rule 10 matches every word that begins with it, always.
 //! 17. More than [`MAX_QUERY_WORDS`] words are refused; a run of rule 10 counts as one.
+//!
+//! # Hashes ([`word_hash`])
+//!
+//! 18. The hash of a word is the first eight bytes of the BLAKE3 hash of its folded text in UTF-8,
+//!     read as a little-endian number.
 
 mod fold;
+mod hash;
 mod query;
 mod split;
 
 pub use fold::fold;
+pub use hash::word_hash;
 pub use query::{ParsedQuery, QueryError, Term, TermMatch};
 pub use split::{RecordWord, record_words, words};
 

@@ -1,7 +1,7 @@
 //! Queries, ready to be matched: rules 13 to 17, and the filter.
 
 use super::split::{Script, record_words, runs};
-use super::{MAX_QUERY_WORDS, MIN_OPEN_CHARS, fold};
+use super::{MAX_QUERY_WORDS, MIN_OPEN_CHARS, fold, word_hash};
 use skein_proto::{Ask, ContentId, FileMeta, Filter, Query, Username};
 use thiserror::Error;
 
@@ -78,6 +78,13 @@ impl ParsedQuery {
     /// The different words that must all match.
     pub fn terms(&self) -> &[Term] {
         &self.terms
+    }
+
+    /// The hashes (rule 18) of the words that each match must have: whoever lacks one of them
+    /// has no match. Words that need only begin a word are not among them.
+    pub fn required_words(&self) -> impl Iterator<Item = u64> {
+        let whole = self.terms.iter().filter(|term| term.by == TermMatch::Exact);
+        whole.map(|term| word_hash(&term.text))
     }
 
     /// The conditions beside the words.
@@ -211,6 +218,14 @@ mod tests {
         let refused = parse(&"ab ".repeat(MAX_QUERY_WORDS + 1));
         assert_eq!(refused, Err(QueryError::TooManyWords(MAX_QUERY_WORDS + 1)));
         assert!(parse(&"東京都".repeat(10)).is_ok());
+    }
+
+    #[test]
+    fn whole_words_are_required_and_beginnings_are_not() {
+        let required = |text| parse(text).expect("few words").required_words().collect::<Vec<_>>();
+        assert_eq!(required("so* 東京都 語 song"), ["京都", "東京"].map(word_hash));
+        assert_eq!(required("some song "), ["some", "song"].map(word_hash));
+        assert_eq!(required("song"), []);
     }
 
     #[test]
