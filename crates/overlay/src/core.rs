@@ -3,14 +3,17 @@
 use crate::budget::Budgets;
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::courier::{Courier, Waiting};
 use crate::io::{Event, Now, Output};
 use crate::known::KnownSupernodes;
+use crate::membership::{Member, Membership};
 use crate::peers::{CredentialCache, Observed, Peer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use skein_proto::message::{Detach, Hello, PartingReason};
+use skein_proto::supernode::Load;
 use skein_proto::{
-    BoundedVec, Instant, Message, NodeId, Role, SignedCredential, SupernodeEntry, UnixTime,
+    BoundedVec, Instant, KeyPair, Message, NodeId, Role, SignedCredential, SupernodeEntry, UnixTime,
 };
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -19,6 +22,8 @@ use std::time::Duration;
 /// What all parts of the overlay share.
 pub(crate) struct Core {
     pub(crate) me: NodeId,
+    /// Signs what this node states.
+    pub(crate) key: KeyPair,
     pub(crate) config: Config,
     pub(crate) rng: StdRng,
     pub(crate) role: Role,
@@ -27,6 +32,9 @@ pub(crate) struct Core {
     pub(crate) observed: Observed,
     pub(crate) peers: HashMap<NodeId, Peer>,
     pub(crate) known: KnownSupernodes,
+    /// All supernodes, while this node is one itself.
+    pub(crate) membership: Membership,
+    pub(crate) courier: Courier,
     pub(crate) credentials: CredentialCache,
     pub(crate) budgets: Budgets,
     pub(crate) counters: Counters,
@@ -35,9 +43,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(me: NodeId, config: Config, seed: [u8; 32]) -> Self {
+    pub(crate) fn new(key: KeyPair, config: Config, seed: [u8; 32]) -> Self {
+        let me = key.node_id();
         Self {
             me,
+            key,
             credentials: CredentialCache::new(config.login_key),
             config,
             rng: StdRng::from_seed(seed),
@@ -47,6 +57,8 @@ impl Core {
             observed: Observed::default(),
             peers: HashMap::new(),
             known: KnownSupernodes::default(),
+            membership: Membership::new(me),
+            courier: Courier::default(),
             budgets: Budgets::default(),
             counters: Counters::default(),
             outputs: VecDeque::new(),
@@ -62,6 +74,42 @@ impl Core {
 
     pub(crate) fn send(&mut self, peer: NodeId, message: impl Into<Message>) {
         self.outputs.push_back(Output::Send { peer, message: Box::new(message.into()) });
+    }
+
+    /// Sends a message to a supernode that may not be linked: it waits until the link is there, and
+    /// comes back by [`Courier::take_failed`] when there will be none.
+    pub(crate) fn deliver(&mut self, peer: NodeId, message: impl Into<Message>, now: Now) {
+        let message = message.into();
+        let greeted = self.peers.get(&peer).is_some_and(|peer| peer.hello.is_some());
+        if greeted {
+            self.courier.on_use(peer, now.instant);
+            self.send(peer, message);
+            return;
+        }
+        let linked = self.peers.contains_key(&peer);
+        match self.courier.wait(peer, message, now.instant) {
+            Waiting::Refused => self.counters.courier_over_limit += 1,
+            Waiting::First if !linked => {
+                let addresses = self
+                    .membership
+                    .addresses(&peer)
+                    .or_else(|| self.known.addresses(&peer))
+                    .unwrap_or_default();
+                if addresses.is_empty() {
+                    self.courier.on_lost(&peer);
+                } else {
+                    self.dial(peer, addresses);
+                }
+            }
+            Waiting::First | Waiting::Behind => {}
+        }
+    }
+
+    /// A supernode has greeted: it gets what waited for it.
+    pub(crate) fn hand_over_waiting(&mut self, peer: NodeId) {
+        for message in self.courier.take_waiting(&peer) {
+            self.outputs.push_back(Output::Send { peer, message: Box::new(message) });
+        }
     }
 
     pub(crate) fn dial(&mut self, peer: NodeId, addresses: Vec<SocketAddr>) {
@@ -131,6 +179,15 @@ impl Core {
         let Some(addresses) = self.peers.get(peer).map(Peer::listen_addresses) else { return };
         if !self.known.proved(*peer, &addresses, load_percent, now) {
             self.counters.known_over_limit += 1;
+        }
+        if self.role == Role::Super && self.membership.get(peer).is_none() {
+            self.membership.insert(Member {
+                node: *peer,
+                addresses,
+                load: Load::default(),
+                since: now,
+                issued: now,
+            });
         }
     }
 

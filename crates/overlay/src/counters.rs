@@ -85,6 +85,8 @@ counters! {
     links_misbehaved,
     /// Credentials shown that did not hold.
     credentials_refused,
+    /// Messages to supernodes that were not linked, dropped since too many waited for a link.
+    courier_over_limit,
     /// Supernodes that were not remembered since the cache was full.
     known_over_limit,
 }

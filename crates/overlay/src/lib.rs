@@ -19,6 +19,8 @@
 //! | `children` | whom a supernode takes, and what its index holds |
 //! | `neighbours` | which supernodes are linked |
 //! | `flood` | how a query goes through the supernodes and its hits come back |
+//! | `membership` | all supernodes, on the ring |
+//! | `courier` | messages to supernodes that are not linked |
 //! | `search` | the searches of this node's own user |
 //! | `budget` | how often a peer may ask |
 //! | `role` | what this node is, and what follows when that changes |
@@ -30,10 +32,12 @@ mod children;
 mod config;
 mod core;
 mod counters;
+mod courier;
 mod flood;
 mod io;
 mod join;
 pub mod known;
+mod membership;
 mod neighbours;
 mod overlay;
 mod peers;

@@ -21,8 +21,8 @@ use skein_proto::message::{
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::supernode::Load;
 use skein_proto::{
-    BoundedVec, ContentId, FileMeta, Instant, Message, NodeId, QueryId, Role, SignedCredential,
-    SupernodeEntry, Username,
+    BoundedVec, ContentId, FileMeta, Instant, KeyPair, Message, NodeId, QueryId, Role,
+    SignedCredential, SupernodeEntry, Username,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -56,11 +56,12 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// A node that knows nobody yet. `seed` is 32 random bytes; with the same seed and the same
+    /// A node that knows nobody yet. `key` signs what this node states about itself and others; its
+    /// public half is the node's id. `seed` is 32 random bytes; with the same seed and the same
     /// inputs it does the same.
-    pub fn new(me: NodeId, config: Config, seed: [u8; 32], now: Now) -> Self {
+    pub fn new(key: KeyPair, config: Config, seed: [u8; 32], now: Now) -> Self {
         let role = config.role;
-        let core = Core::new(me, config, seed);
+        let core = Core::new(key, config, seed);
         let mut overlay = Self {
             children: Children::new(&core),
             core,
@@ -91,6 +92,7 @@ impl Overlay {
                 self.on_parent_change(change, now);
             }
             Input::DialFailed { peer } => {
+                self.core.courier.on_lost(&peer);
                 self.neighbours.on_link_lost(&mut self.core, &peer, now);
                 let change = self.join.on_link_lost(&mut self.core, peer, now);
                 self.on_parent_change(change, now);
@@ -186,6 +188,7 @@ impl Overlay {
     fn tidy(&mut self, now: Now) {
         self.next_tidy = now.instant + TIDY;
         self.core.budgets.tidy(now.instant);
+        self.core.courier.tidy(now.instant);
         self.children.expire(&mut self.core, now.unix);
         self.expire_ties(now);
         let mut idle: Vec<NodeId> = self
@@ -197,6 +200,7 @@ impl Overlay {
                     && self.children.bond(node).is_none()
                     && !self.join.uses(node)
                     && !self.neighbours.uses(node)
+                    && !self.core.courier.used_lately(node, now.instant)
             })
             .map(|(node, _)| *node)
             .collect();
@@ -284,6 +288,7 @@ impl Overlay {
 
     fn on_link_down(&mut self, peer: NodeId, now: Now) {
         self.core.peers.remove(&peer);
+        self.core.courier.on_lost(&peer);
         if self.children.remove(&peer) {
             self.core.counters.children_lost += 1;
         }
@@ -448,6 +453,7 @@ impl Overlay {
         }
         if is_super && name.is_some() {
             self.core.proved(&peer, None, now.unix);
+            self.core.hand_over_waiting(peer);
         } else if !is_super {
             self.core.known.forget(&peer);
         }

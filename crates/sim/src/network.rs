@@ -137,6 +137,7 @@ pub struct Network {
     reports: BTreeMap<NodeId, (SupernodeEntry, Instant)>,
     invited: Option<(NodeId, Instant)>,
     pub(crate) nodes: BTreeMap<NodeId, SimNode>,
+    keys: BTreeMap<NodeId, KeyPair>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     order: u64,
     now: Instant,
@@ -164,6 +165,7 @@ impl Network {
             reports: BTreeMap::new(),
             invited: None,
             nodes: BTreeMap::new(),
+            keys: BTreeMap::new(),
             queue: BinaryHeap::new(),
             order: 0,
             now: Instant::START,
@@ -220,9 +222,10 @@ impl Network {
         credential: SignedCredential,
     ) -> NodeId {
         let id = key.node_id();
-        let mind = Mind::Overlay(Box::new(self.new_overlay(id, role, false)));
+        let mind = Mind::Overlay(Box::new(self.new_overlay(key.clone(), role, false)));
         let name = credential.unverified().name.clone();
         let address = self.insert(id, mind, role, name, files);
+        self.keys.insert(id, key.clone());
         self.feed(id, Input::Listening(vec![address]));
         self.feed(id, Input::Credential(credential));
         id
@@ -258,13 +261,13 @@ impl Network {
         address
     }
 
-    fn new_overlay(&mut self, id: NodeId, role: RoleSetting, was_super: bool) -> Overlay {
+    fn new_overlay(&mut self, key: KeyPair, role: RoleSetting, was_super: bool) -> Overlay {
         let config = Config::new(self.login.node_id())
             .role(role)
             .was_super(was_super)
             .max_children(self.settings.max_children)
             .max_neighbours(self.settings.max_neighbours);
-        Overlay::new(id, config, self.rng.random(), self.time())
+        Overlay::new(key, config, self.rng.random(), self.time())
     }
 
     /// Ends a node without a word, as `kill -9` does.
@@ -290,7 +293,8 @@ impl Network {
         let was_super = self
             .overlay(id)
             .is_some_and(|overlay| overlay.snapshot(self.time()).role == skein_proto::Role::Super);
-        let overlay = self.new_overlay(id, role, was_super);
+        let Some(key) = self.keys.get(&id).cloned() else { return };
+        let overlay = self.new_overlay(key, role, was_super);
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.mind = Mind::Overlay(Box::new(overlay));
         node.alive = true;

@@ -196,7 +196,7 @@ impl Daemon {
         let (wishes, wished) = mpsc::channel(WISHES_WAITING);
         let was_super = remember::was_super(&home);
         let (driver, driving) = Driver::start(driver::Parts {
-            overlay: overlay(me, ticket.login_key, &config, was_super, clock),
+            overlay: overlay(key.clone(), ticket.login_key, &config, was_super, clock),
             clock,
             endpoint: endpoint.clone(),
             library: library.clone(),
@@ -375,7 +375,7 @@ fn endpoint_config(config: &Config) -> EndpointConfig {
 }
 
 fn overlay(
-    me: NodeId,
+    key: KeyPair,
     login_key: NodeId,
     config: &Config,
     was_super: bool,
@@ -387,7 +387,7 @@ fn overlay(
         .max_children(config.max_children())
         .max_neighbours(usize::try_from(config.max_neighbours()).unwrap_or(usize::MAX))
         .max_links(max_links(config));
-    Overlay::new(me, settings, rand::rng().random(), clock.now())
+    Overlay::new(key, settings, rand::rng().random(), clock.now())
 }
 
 fn library_config(config: &Config) -> LibraryConfig {
