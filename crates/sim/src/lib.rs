@@ -5,8 +5,10 @@
 
 pub mod bars;
 pub mod network;
+pub mod physics;
 pub mod population;
 mod puppet;
+pub mod queue;
 mod search;
 
 pub use network::{Network, Settings};
