@@ -18,6 +18,7 @@
 //! is the only one that knows of it.
 
 use crate::message::{FIRST_CRITICAL_KIND, Message, MessageKind};
+use bincode::enc::write::SizeWriter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -164,6 +165,19 @@ pub fn encode(message: &Message) -> Result<Vec<u8>, CodecError> {
     Ok(frame)
 }
 
+/// How long the frame of a message is, without making it.
+///
+/// # Errors
+/// As [`encode`].
+pub fn frame_len(message: &Message) -> Result<usize, CodecError> {
+    let kind = message.kind();
+    let length = message.body_len();
+    if length > kind.limit() {
+        return Err(CodecError::TooLarge { kind: kind.name(), bytes: length, limit: kind.limit() });
+    }
+    Ok(HEADER_BYTES + length)
+}
+
 /// The first message of `bytes` and the length of its frame; `None` while it is not all there.
 ///
 /// # Errors
@@ -192,10 +206,13 @@ pub(crate) fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<
 
 /// How many bytes a value takes in a body: what [`crate::pack`] reckons with.
 pub fn encoded_len<T: Serialize>(value: &T) -> usize {
+    let mut size = SizeWriter::default();
     // A value of this crate cannot fail to encode (see `encode_statement`); were one to, it would
     // count as too large for any message rather than as small enough.
-    bincode::serde::encode_into_std_write(value, &mut std::io::sink(), bincode_config())
-        .unwrap_or(usize::MAX)
+    match bincode::serde::encode_into_writer(value, &mut size, bincode_config()) {
+        Ok(()) => size.bytes_written,
+        Err(_) => usize::MAX,
+    }
 }
 
 pub(crate) fn decode_from<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), CodecError> {

@@ -1,5 +1,7 @@
 //! Key pairs, and statements that somebody signed.
 
+pub mod memo;
+
 use crate::codec;
 use crate::id::NodeId;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
@@ -34,7 +36,10 @@ impl KeyPair {
     /// Signs `bytes` under a context, so that a signature made for one purpose means nothing for
     /// another.
     pub fn sign_bytes(&self, context: &str, bytes: &[u8]) -> Signature {
-        Signature(self.0.sign(&in_context(context, bytes)).to_bytes())
+        let message = in_context(context, bytes);
+        let signature = Signature(self.0.sign(&message).to_bytes());
+        memo::remember(&self.node_id(), &message, &signature, true);
+        signature
     }
 }
 
@@ -96,9 +101,19 @@ pub fn verify_bytes(
     signature: &Signature,
 ) -> Result<(), ForgedError> {
     let forged = ForgedError { signer: *signer };
-    let key = VerifyingKey::from_bytes(signer.as_bytes()).map_err(|_| forged)?;
+    let message = in_context(context, bytes);
+    let sound = memo::find(signer, &message, signature).unwrap_or_else(|| {
+        let sound = is_sound(signer, &message, signature);
+        memo::remember(signer, &message, signature, sound);
+        sound
+    });
+    if sound { Ok(()) } else { Err(forged) }
+}
+
+fn is_sound(signer: &NodeId, message: &[u8], signature: &Signature) -> bool {
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-    key.verify_strict(&in_context(context, bytes), &signature).map_err(|_| forged)
+    VerifyingKey::from_bytes(signer.as_bytes())
+        .is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
 }
 
 fn in_context(context: &str, bytes: &[u8]) -> Vec<u8> {

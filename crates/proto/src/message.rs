@@ -74,6 +74,10 @@ macro_rules! messages {
                 match self { $(Self::$name(body) => crate::codec::encode_into(body, out),)* }
             }
 
+            pub(crate) fn body_len(&self) -> usize {
+                match self { $(Self::$name(body) => crate::codec::encoded_len(body),)* }
+            }
+
             pub(crate) fn decode_body(
                 kind: MessageKind,
                 bytes: &[u8],

@@ -46,6 +46,12 @@ proptest! {
     }
 
     #[test]
+    fn the_length_of_a_frame_is_known_without_making_it(message in any_message()) {
+        let frame = encode(&message).expect("within its limit");
+        prop_assert_eq!(frame_len(&message), Ok(frame.len()));
+    }
+
+    #[test]
     fn messages_behind_one_another_are_told_apart(messages in vec(any_message(), 1..4)) {
         let mut bytes: Vec<u8> =
             messages.iter().flat_map(|m| encode(m).expect("within its limit")).collect();
@@ -206,7 +212,10 @@ fn a_sender_is_told_when_a_message_is_over_its_limit() {
     };
     let add = publish.add.into_vec();
     publish.add = crate::BoundedVec::truncated([add.clone(), add].concat());
-    assert!(matches!(encode(&publish.into()), Err(CodecError::TooLarge { .. })));
+    let message = publish.into();
+    let refused = encode(&message).map(|frame| frame.len());
+    assert!(matches!(refused, Err(CodecError::TooLarge { .. })));
+    assert_eq!(frame_len(&message), refused, "and knows it without making the frame");
 }
 
 #[test]
