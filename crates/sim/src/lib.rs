@@ -10,6 +10,7 @@ pub mod population;
 mod puppet;
 pub mod queue;
 mod search;
+pub mod workload;
 
 pub use network::{Network, Settings};
 pub use search::SearchOutcome;
