@@ -103,6 +103,29 @@ pub struct PeerSnapshot {
 }
 
 impl Overlay {
+    /// What this node is.
+    pub fn role(&self) -> Role {
+        self.core.role
+    }
+
+    /// The active parent of an ordinary node.
+    pub fn parent(&self) -> Option<NodeId> {
+        self.join.parent()
+    }
+
+    /// Whether all that this node shares can be found: it is a supernode, or its parent holds it.
+    pub fn is_searchable(&self) -> bool {
+        match self.core.role {
+            Role::Super => !self.local_copy.is_running(),
+            Role::Ordinary => self.join.parent().is_some() && self.publisher.is_complete(),
+        }
+    }
+
+    /// Children attached to this supernode, standby ones not counted.
+    pub fn children(&self) -> u32 {
+        self.children.actives()
+    }
+
     /// How this node is doing.
     pub fn snapshot(&self, now: Now) -> Snapshot {
         let is_super = self.core.role == Role::Super;

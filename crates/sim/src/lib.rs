@@ -4,6 +4,7 @@
 //! The same seed gives the same run, to the last message.
 
 pub mod bars;
+pub mod catalogue;
 pub mod network;
 pub mod physics;
 pub mod population;

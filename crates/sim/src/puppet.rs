@@ -1,6 +1,7 @@
 //! Nodes without an overlay, for tests: they say what a test wants them to say, honest or not.
 
 use crate::network::{Mind, Network, name_of};
+use crate::physics::Line;
 use skein_overlay::Output;
 use skein_proto::Role;
 use skein_proto::message::{Hello, PartingReason, RoleSetting};
@@ -18,28 +19,35 @@ impl Network {
     pub fn add_puppet(&mut self, key: &KeyPair) -> NodeId {
         let id = key.node_id();
         let mind = Mind::Puppet(Vec::new());
-        self.insert(id, mind, RoleSetting::Ordinary, name_of(0), Vec::new());
+        self.insert(id, mind, RoleSetting::Ordinary, name_of(0), Line::default());
         id
     }
 
     /// A puppet opens a link.
     pub fn dial_as(&mut self, puppet: NodeId, to: NodeId) {
-        self.carry_out(puppet, Output::Dial { peer: to, addresses: Vec::new() });
+        self.act(puppet, Output::Dial { peer: to, addresses: Vec::new() });
     }
 
     /// A puppet closes a link.
     pub fn hang_up_as(&mut self, puppet: NodeId, peer: NodeId) {
-        self.carry_out(puppet, Output::HangUp { peer, reason: PartingReason::Moved });
+        self.act(puppet, Output::HangUp { peer, reason: PartingReason::Moved });
     }
 
     /// A puppet sends a message, if it has a link.
     pub fn say_later(&mut self, puppet: NodeId, to: NodeId, message: impl Into<Message>) {
-        self.transmit(puppet, to, Box::new(message.into()));
+        self.act(puppet, Output::Send { peer: to, message: Box::new(message.into()) });
+    }
+
+    fn act(&mut self, puppet: NodeId, output: Output) {
+        if let Some(node) = self.number(&puppet) {
+            self.carry_out(node, output);
+        }
     }
 
     /// What a puppet was sent since this was last asked, with the senders.
     pub fn heard(&mut self, puppet: NodeId) -> Vec<(NodeId, Message)> {
-        match self.nodes.get_mut(&puppet).map(|node| &mut node.mind) {
+        let Some(node) = self.number(&puppet) else { return Vec::new() };
+        match self.nodes.get_mut(node as usize).map(|node| &mut node.mind) {
             Some(Mind::Puppet(heard)) => std::mem::take(heard),
             _ => Vec::new(),
         }
@@ -47,12 +55,12 @@ impl Network {
 
     /// Whether two nodes are linked, as the first one sees it.
     pub fn linked(&self, node: NodeId, peer: NodeId) -> bool {
-        self.nodes.get(&node).is_some_and(|node| node.links.contains(&peer))
+        self.number(&node).is_some_and(|node| self.nodes[node as usize].links.get(&peer).is_some())
     }
 
     /// Where a node is.
     pub fn address(&self, node: NodeId) -> Option<SocketAddr> {
-        self.nodes.get(&node).map(|node| node.address)
+        self.number(&node).map(|node| self.nodes[node as usize].address)
     }
 
     /// The credential of a node, which the login service has signed.

@@ -19,10 +19,18 @@ pub struct SearchOutcome {
     pub first_hit: Option<Duration>,
     /// From the question to the end.
     pub took: Option<Duration>,
-    asked_at: Instant,
+    /// Who asked.
+    pub asker: u32,
+    /// When.
+    pub asked_at: Instant,
 }
 
 impl SearchOutcome {
+    fn new(asker: u32, asked_at: Instant) -> Self {
+        let (coverage, first_hit, took) = (None, None, None);
+        Self { groups: Vec::new(), coverage, first_hit, took, asker, asked_at }
+    }
+
     /// The different contents that were found.
     pub fn contents(&self) -> BTreeSet<ContentId> {
         self.groups.iter().flat_map(|group| group.files.iter().map(|file| file.content)).collect()
@@ -39,19 +47,8 @@ impl Network {
     pub fn start_query(&mut self, id: NodeId, ask: Ask, wanted: u16) -> QueryId {
         let query_id = QueryId::from_bytes(self.rng.random());
         let query = Query { ask, filter: Filter::default() };
-        let asked_at = self.now();
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.searches.insert(
-                query_id,
-                SearchOutcome {
-                    groups: Vec::new(),
-                    coverage: None,
-                    first_hit: None,
-                    took: None,
-                    asked_at,
-                },
-            );
-        }
+        let Some(asker) = self.number(&id) else { return query_id };
+        self.searches.insert(query_id, SearchOutcome::new(asker, self.now()));
         self.feed(id, Input::Search { id: query_id, query, wanted });
         query_id
     }
@@ -67,37 +64,34 @@ impl Network {
         self.run_until(Duration::from_secs(60), |network| {
             network.outcome(id, query).is_some_and(|outcome| outcome.coverage.is_some())
         });
-        self.outcome(id, query).cloned().unwrap_or_else(|| SearchOutcome {
-            groups: Vec::new(),
-            coverage: None,
-            first_hit: None,
-            took: None,
-            asked_at: self.now(),
-        })
+        let nobody = || SearchOutcome::new(u32::MAX, self.now());
+        self.outcome(id, query).cloned().unwrap_or_else(nobody)
     }
 
     /// How a search stands.
     pub fn outcome(&self, id: NodeId, query: QueryId) -> Option<&SearchOutcome> {
-        self.nodes.get(&id)?.searches.get(&query)
+        let asker = self.number(&id)?;
+        self.searches.get(&query).filter(|search| search.asker == asker)
     }
 
-    pub(crate) fn on_hits(&mut self, id: NodeId, query: QueryId, groups: Vec<HitGroup>) {
+    /// How a search stands; it is forgotten.
+    pub fn take_outcome(&mut self, query: QueryId) -> Option<SearchOutcome> {
+        self.searches.remove(&query)
+    }
+
+    pub(crate) fn on_hits(&mut self, query: QueryId, groups: Vec<HitGroup>) {
         let now = self.now();
-        if let Some(search) = self.search_mut(id, query) {
+        if let Some(search) = self.searches.get_mut(&query) {
             search.first_hit.get_or_insert(now.since(search.asked_at));
             search.groups.extend(groups);
         }
     }
 
-    pub(crate) fn on_search_done(&mut self, id: NodeId, query: QueryId, coverage: Coverage) {
+    pub(crate) fn on_search_done(&mut self, query: QueryId, coverage: Coverage) {
         let now = self.now();
-        if let Some(search) = self.search_mut(id, query) {
+        if let Some(search) = self.searches.get_mut(&query) {
             search.coverage = Some(coverage);
             search.took = Some(now.since(search.asked_at));
         }
-    }
-
-    fn search_mut(&mut self, id: NodeId, query: QueryId) -> Option<&mut SearchOutcome> {
-        self.nodes.get_mut(&id)?.searches.get_mut(&query)
     }
 }

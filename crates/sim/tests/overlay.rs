@@ -314,7 +314,7 @@ fn the_same_seed_gives_the_same_run() {
         let mut network = network();
         settle(&mut network, 3, 15);
         network.run_for(seconds(30));
-        network.traffic
+        network.traffic()
     };
     assert_eq!(run(), run());
 }

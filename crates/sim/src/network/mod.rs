@@ -1,0 +1,469 @@
+//! The network: nodes, links between them, a login service, and a queue of what happens when.
+
+mod login;
+mod node;
+mod outputs;
+mod run;
+
+use crate::catalogue::Catalogue;
+use crate::physics::{self, Line, Physics, Traffic};
+use crate::queue::Queue;
+use crate::search::SearchOutcome;
+use login::Login;
+use node::{Links, Remembered};
+pub(crate) use node::{Mind, SimNode};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use run::Happening;
+use rustc_hash::FxHashMap;
+use skein_overlay::{Config, Event, Input, Now, Overlay, Snapshot};
+use skein_proto::credential::{Credential, SignedCredential};
+use skein_proto::message::RoleSetting;
+use skein_proto::{
+    BoundedVec, ContentId, FileMeta, Instant, KeyPair, NodeId, QueryId, Role, Signed,
+    SupernodeEntry, UnixTime, Username,
+};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The settings of a network.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The seed of everything.
+    pub seed: u64,
+    /// The longest one-way latency between two nodes, without the delays of their lines; the
+    /// shortest is a twentieth of it.
+    pub max_latency: Duration,
+    /// The most that jitter adds to a way.
+    pub jitter: Duration,
+    /// The share of packets that are lost; a lost one is sent again.
+    pub loss: f64,
+    /// The line of nodes that are added without one of their own.
+    pub line: Line,
+    /// After how long without an answer a transport says that a peer is silent.
+    pub silent_after: Duration,
+    /// After how long without an answer a transport gives a connection up.
+    pub idle_timeout: Duration,
+    /// How long a dial is tried.
+    pub dial_timeout: Duration,
+    /// Children that a supernode takes.
+    pub max_children: u32,
+    /// Neighbours that a supernode has.
+    pub max_neighbours: usize,
+    /// How long a credential holds.
+    pub credential_lifetime: Duration,
+    /// Supernodes that the login service names at once.
+    pub login_list: usize,
+    /// Whether what nodes tell their users is kept; it grows for as long as they run.
+    pub keep_events: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            max_latency: Duration::from_millis(100),
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            line: Line::default(),
+            // What the daemon needs at worst: a keep-alive every 4 s, 2 s without an answer to it,
+            // and it looks every half second.
+            silent_after: Duration::from_millis(6_500),
+            idle_timeout: Duration::from_secs(15),
+            dial_timeout: Duration::from_secs(3),
+            max_children: 150,
+            max_neighbours: 40,
+            credential_lifetime: Duration::from_secs(24 * 60 * 60),
+            login_list: 200,
+            keep_events: true,
+        }
+    }
+}
+
+/// The calendar time at which a simulation starts.
+const EPOCH: UnixTime = UnixTime(1_800_000_000);
+
+/// A simulated network. Its nodes are numbered from 0 in the order in which they were added.
+pub struct Network {
+    settings: Settings,
+    pub(crate) rng: StdRng,
+    login: Login,
+    /// The wires.
+    pub physics: Physics,
+    /// All files.
+    pub catalogue: Catalogue,
+    numbers: FxHashMap<NodeId, u32>,
+    /// The ids of all nodes by number, apart from the nodes so that a look at one of them costs
+    /// no more than it must.
+    ids: Vec<NodeId>,
+    pub(crate) nodes: Vec<SimNode>,
+    queue: Queue<Happening>,
+    now: Instant,
+    links_made: u32,
+    pub(crate) searches: FxHashMap<QueryId, SearchOutcome>,
+    traffic: Vec<(u64, u64)>,
+    /// How often an overlay wanted to be woken at a time that was over already: it would spin.
+    pub overdue_wakeups: u64,
+    /// How often an overlay was woken.
+    pub wakeups: u64,
+    /// The most that an overlay wanted done because of one input.
+    pub most_outputs: usize,
+    /// Messages that the codec refused to send.
+    pub refused_messages: u64,
+    /// What happened, in all.
+    pub happenings: u64,
+}
+
+impl Network {
+    /// An empty network with a login service.
+    pub fn new(settings: Settings) -> Self {
+        let mut rng = StdRng::seed_from_u64(settings.seed);
+        let key = KeyPair::from_seed(&rng.random());
+        let wires = physics::Settings {
+            max_latency: settings.max_latency,
+            min_latency: settings.max_latency / 20,
+            jitter: settings.jitter,
+            loss: settings.loss,
+        };
+        Self {
+            login: Login::new(key, settings.login_list),
+            physics: Physics::new(wires, rng.random()),
+            catalogue: Catalogue::default(),
+            numbers: FxHashMap::default(),
+            ids: Vec::new(),
+            nodes: Vec::new(),
+            queue: Queue::new(),
+            now: Instant::START,
+            links_made: 0,
+            searches: FxHashMap::default(),
+            traffic: Vec::new(),
+            overdue_wakeups: 0,
+            wakeups: 0,
+            most_outputs: 0,
+            refused_messages: 0,
+            happenings: 0,
+            settings,
+            rng,
+        }
+    }
+
+    /// The login service's key pair, for those who act in its name.
+    pub fn login_key(&self) -> KeyPair {
+        self.login.key.clone()
+    }
+
+    /// Neighbours that a supernode has at most.
+    pub fn max_neighbours(&self) -> usize {
+        self.settings.max_neighbours
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// What time it is for the nodes.
+    pub fn time(&self) -> Now {
+        Now { instant: self.now, unix: EPOCH.plus(self.now.since(Instant::START)) }
+    }
+
+    /// How many nodes there are, dead ones included.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is no node.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The number of a node.
+    pub fn number(&self, id: &NodeId) -> Option<u32> {
+        self.numbers.get(id).copied()
+    }
+
+    /// The id of a node.
+    pub fn id(&self, node: u32) -> NodeId {
+        self.ids[node as usize]
+    }
+
+    /// Whether a node runs.
+    pub fn is_alive(&self, node: u32) -> bool {
+        self.nodes[node as usize].alive
+    }
+
+    /// Adds a node with a valid credential, which starts at once.
+    pub fn add_node(&mut self, role: RoleSetting, files: Vec<FileMeta>) -> NodeId {
+        let files = files.into_iter().map(|file| self.catalogue.add(file)).collect();
+        let node = self.add(role, files, self.settings.line);
+        self.id(node)
+    }
+
+    /// Adds a node with a valid credential, files of the catalogue and a line, which starts at
+    /// once.
+    pub fn add(&mut self, role: RoleSetting, files: Vec<u32>, line: Line) -> u32 {
+        let seed = self.rng.random();
+        let key = KeyPair::from_seed(&seed);
+        let number = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let credential = self.credential(&key.node_id(), number, &self.login.key);
+        self.start_with(role, files, line, (key, seed), credential)
+    }
+
+    /// A credential for a node, signed by `signer`, who need not be the login service.
+    pub fn credential(&self, node: &NodeId, number: u32, signer: &KeyPair) -> SignedCredential {
+        let issued = self.time().unix;
+        let expires = issued.plus(self.settings.credential_lifetime);
+        let name = name_of(number);
+        Signed::new(Credential { name, node: *node, issued, expires }, signer)
+    }
+
+    /// Adds a node that shows this credential.
+    pub fn add_node_with(
+        &mut self,
+        role: RoleSetting,
+        files: Vec<FileMeta>,
+        key: &KeyPair,
+        credential: SignedCredential,
+    ) -> NodeId {
+        let files = files.into_iter().map(|file| self.catalogue.add(file)).collect();
+        let line = self.settings.line;
+        let node = self.start_with(role, files, line, (key.clone(), *key.seed()), credential);
+        self.id(node)
+    }
+
+    fn start_with(
+        &mut self,
+        role: RoleSetting,
+        files: Vec<u32>,
+        line: Line,
+        (key, seed): (KeyPair, [u8; 32]),
+        credential: SignedCredential,
+    ) -> u32 {
+        let id = key.node_id();
+        let mind = Mind::Overlay(Box::new(self.new_overlay(key, role, false)));
+        let name = credential.unverified().name.clone();
+        let node = self.insert(id, mind, role, name, line);
+        let entry = &mut self.nodes[node as usize];
+        entry.seed = seed;
+        entry.shelf.extend(&self.catalogue, files);
+        let address = entry.address;
+        self.feed_to(node, Input::Listening(vec![address]));
+        self.feed_to(node, Input::Credential(credential));
+        node
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        id: NodeId,
+        mind: Mind,
+        role: RoleSetting,
+        name: Username,
+        line: Line,
+    ) -> u32 {
+        let number = self.physics.add(line);
+        self.numbers.insert(id, number);
+        self.ids.push(id);
+        self.nodes.push(SimNode {
+            mind,
+            seed: [0; 32],
+            name,
+            address: address_of(number),
+            shelf: crate::catalogue::Shelf::default(),
+            links: Links::default(),
+            known: Vec::new(),
+            role,
+            alive: true,
+            life: 0,
+            wake: None,
+            events: Vec::new(),
+        });
+        number
+    }
+
+    fn new_overlay(&mut self, key: KeyPair, role: RoleSetting, was_super: bool) -> Overlay {
+        let config = Config::new(self.login.key.node_id())
+            .role(role)
+            .was_super(was_super)
+            .max_children(self.settings.max_children)
+            .max_neighbours(self.settings.max_neighbours);
+        Overlay::new(key, config, self.rng.random(), self.time())
+    }
+
+    /// Ends a node without a word, as `kill -9` does.
+    pub fn kill(&mut self, id: NodeId) {
+        if let Some(node) = self.number(&id) {
+            self.kill_node(node);
+        }
+    }
+
+    /// Ends a node without a word, as `kill -9` does.
+    pub fn kill_node(&mut self, node: u32) {
+        let silent = self.now + self.settings.silent_after;
+        let dead = self.now + self.settings.idle_timeout;
+        for link in self.end(node) {
+            let (at, peer, link) = (link.peer, node, link.number);
+            self.queue.push(silent, Happening::Silent { at, peer, link });
+            self.queue.push(dead, Happening::Closed { at, peer, link });
+        }
+    }
+
+    /// Ends a node in good order: it says goodbye, and its links are closed.
+    pub fn stop_node(&mut self, node: u32) {
+        self.feed_to(node, Input::Leave);
+        for link in self.end(node) {
+            self.close_other_end(node, link.peer, link.number);
+        }
+    }
+
+    fn end(&mut self, node: u32) -> Vec<node::Link> {
+        let node = &mut self.nodes[node as usize];
+        node.alive = false;
+        node.life += 1;
+        node.wake = None;
+        node.links.take()
+    }
+
+    /// Starts a node again with its files and its cache of supernodes.
+    pub fn restart(&mut self, id: NodeId) {
+        if let Some(node) = self.number(&id) {
+            self.restart_node(node);
+        }
+    }
+
+    /// Starts a node again with its files and its cache of supernodes. One that runs starts anew.
+    pub fn restart_node(&mut self, node: u32) {
+        let was_super = match &self.nodes[node as usize].mind {
+            Mind::Overlay(overlay) => overlay.role() == Role::Super,
+            Mind::Puppet(_) => return,
+        };
+        if self.is_alive(node) {
+            self.kill_node(node);
+        }
+        let entry = &self.nodes[node as usize];
+        let key = KeyPair::from_seed(&entry.seed);
+        let (role, address, name) = (entry.role, entry.address, entry.name.clone());
+        let entries = entry.known.iter().map(|known| self.recall(known)).collect();
+        let overlay = self.new_overlay(key, role, was_super);
+        let entry = &mut self.nodes[node as usize];
+        entry.mind = Mind::Overlay(Box::new(overlay));
+        entry.alive = true;
+        entry.life += 1;
+        let issued = self.time().unix;
+        let expires = issued.plus(self.settings.credential_lifetime);
+        let id = self.id(node);
+        let credential =
+            Signed::new(Credential { name, node: id, issued, expires }, &self.login.key);
+        self.feed_to(node, Input::Listening(vec![address]));
+        self.feed_to(node, Input::Bootstrap { entries, invited: false });
+        self.feed_to(node, Input::Credential(credential));
+    }
+
+    fn recall(&self, known: &Remembered) -> SupernodeEntry {
+        match known {
+            Remembered::Real { node, load_percent, seen } => SupernodeEntry {
+                node: self.id(*node),
+                addresses: BoundedVec::truncated([self.nodes[*node as usize].address]),
+                load_percent: *load_percent,
+                seen: *seen,
+            },
+            Remembered::Other(entry) => entry.as_ref().clone(),
+        }
+    }
+
+    fn remember(&self, entry: SupernodeEntry) -> Remembered {
+        match self.number(&entry.node) {
+            Some(node) if *entry.addresses == [self.nodes[node as usize].address] => {
+                let SupernodeEntry { load_percent, seen, .. } = entry;
+                Remembered::Real { node, load_percent, seen }
+            }
+            _ => Remembered::Other(Box::new(entry)),
+        }
+    }
+
+    /// Tells a node to end; it says goodbye first.
+    pub fn leave(&mut self, id: NodeId) {
+        self.feed(id, Input::Leave);
+    }
+
+    /// Whether the login service answers from now on.
+    pub fn set_login_up(&mut self, up: bool) {
+        self.login.up = up;
+    }
+
+    /// Changes what a node shares.
+    pub fn change_files(&mut self, id: NodeId, added: Vec<FileMeta>, removed: Vec<ContentId>) {
+        let Some(node) = self.number(&id) else { return };
+        let shelf = &mut self.nodes[node as usize].shelf;
+        for content in &removed {
+            shelf.remove(&self.catalogue, content);
+        }
+        for file in &added {
+            let number = self.catalogue.add(file.clone());
+            shelf.add(&self.catalogue, number);
+        }
+        self.feed_to(node, Input::LibraryChanged { added, removed });
+    }
+
+    /// The numbers of the files that a node shares, by ascending content id.
+    pub fn files(&self, node: u32) -> &[u32] {
+        self.nodes[node as usize].shelf.files()
+    }
+
+    /// How a node is doing.
+    pub fn snapshot(&self, id: NodeId) -> Option<Snapshot> {
+        self.nodes.get(self.number(&id)? as usize).filter(|node| node.alive)?;
+        Some(self.overlay(id)?.snapshot(self.time()))
+    }
+
+    /// A node's state machine, for its counters.
+    pub fn overlay(&self, id: NodeId) -> Option<&Overlay> {
+        self.overlay_of(self.number(&id)?)
+    }
+
+    /// A node's state machine; a puppet has none.
+    pub fn overlay_of(&self, node: u32) -> Option<&Overlay> {
+        match &self.nodes.get(node as usize)?.mind {
+            Mind::Overlay(overlay) => Some(overlay),
+            Mind::Puppet(_) => None,
+        }
+    }
+
+    /// What a node told its user, if that is kept.
+    pub fn events(&self, id: NodeId) -> &[(Instant, Event)] {
+        match self.number(&id) {
+            Some(node) => &self.nodes[node as usize].events,
+            None => &[],
+        }
+    }
+
+    /// Messages sent, by the name of their kind: count and bytes of their frames.
+    pub fn traffic(&self) -> BTreeMap<&'static str, (u64, u64)> {
+        let kinds = skein_proto::message::MessageKind::ALL.iter();
+        kinds
+            .filter_map(|kind| {
+                let sent = *self.traffic.get(*kind as usize)?;
+                (sent.0 > 0).then_some((kind.name(), sent))
+            })
+            .collect()
+    }
+
+    /// What one node has sent and received.
+    pub fn traffic_of(&self, node: u32) -> Traffic {
+        self.physics.traffic(node)
+    }
+}
+
+/// Where a node is: neighbours in number are far apart in address, so that nodes which are added
+/// one after the other do not all share a prefix. No two of the first 2^30 nodes are at one place.
+fn address_of(number: u32) -> SocketAddr {
+    let network = 11 + (number % 64) as u8;
+    // An odd factor moves 24-bit numbers about without letting two fall together.
+    let [_, a, b, c] = ((number / 64).wrapping_mul(0x9e_3779)).to_be_bytes();
+    SocketAddr::from(([network, a, b, c], 4701))
+}
+
+#[allow(clippy::expect_used)]
+pub(crate) fn name_of(number: u32) -> Username {
+    Username::parse(&format!("node{number}")).expect("a word and a number make a name")
+}

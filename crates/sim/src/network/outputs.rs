@@ -1,0 +1,160 @@
+//! What nodes want done, and how it is done.
+
+use super::Network;
+use super::node::Mind;
+use super::run::Happening;
+use skein_overlay::{Input, Output};
+use skein_proto::{Message, NodeId, codec};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long a node's own disk takes to hand in a page of files.
+const DISK: Duration = Duration::from_millis(1);
+
+/// What a transport sends to close a connection: a CONNECTION_CLOSE frame (RFC 9000, section
+/// 19.19) without a phrase.
+const CLOSE_BYTES: u64 = 4;
+
+impl Network {
+    /// Hands an input of its user to a node.
+    pub fn feed(&mut self, id: NodeId, input: Input) {
+        if let Some(node) = self.number(&id) {
+            self.feed_to(node, input);
+        }
+    }
+
+    /// Hands an input to a node.
+    pub fn feed_to(&mut self, node: u32, input: Input) {
+        let now = self.time();
+        let entry = &mut self.nodes[node as usize];
+        if !entry.alive {
+            return;
+        }
+        match &mut entry.mind {
+            Mind::Overlay(overlay) => overlay.handle(input, now),
+            Mind::Puppet(heard) => {
+                if let Input::Received { peer, message } = input {
+                    heard.push((peer, *message));
+                }
+                return;
+            }
+        }
+        self.drain(node);
+    }
+
+    fn drain(&mut self, node: u32) {
+        let mut outputs = 0;
+        while let Mind::Overlay(overlay) = &mut self.nodes[node as usize].mind
+            && let Some(output) = overlay.poll_output()
+        {
+            self.carry_out(node, output);
+            outputs += 1;
+        }
+        self.most_outputs = self.most_outputs.max(outputs);
+        let now = self.time();
+        let entry = &mut self.nodes[node as usize];
+        let Mind::Overlay(overlay) = &entry.mind else { return };
+        let Some(at) = overlay.next_wakeup(now).filter(|_| entry.alive) else { return };
+        self.overdue_wakeups += u64::from(at <= self.now);
+        // What is due at once is due a moment later: time must go on.
+        let at = at.max(self.now + Duration::from_millis(1));
+        if entry.wake.is_none_or(|wake| at < wake || wake <= self.now) {
+            entry.wake = Some(at);
+            self.queue.push(at, Happening::Wake { at: node });
+        }
+    }
+
+    /// Does what a node, or a puppet, wants done.
+    pub(crate) fn carry_out(&mut self, node: u32, output: Output) {
+        match output {
+            Output::Dial { peer, addresses } => self.dial(node, &peer, &addresses),
+            Output::Send { peer, message } => self.transmit(node, &peer, message),
+            Output::HangUp { peer, .. } => self.hang_up(node, peer),
+            Output::WantFiles { page, after, limit } => {
+                let shelf = &self.nodes[node as usize].shelf;
+                let (files, last) = shelf.page(&self.catalogue, after.as_ref(), limit);
+                self.input_later(node, DISK, Input::Files { page, files, last });
+            }
+            Output::WantBootstrap { willing } => {
+                let life = self.nodes[node as usize].life;
+                let at = self.now + self.settings.max_latency;
+                self.queue.push(at, Happening::AskLogin { at: node, life, willing });
+            }
+            Output::Report { load } => {
+                if self.login.up {
+                    let (id, address) = (self.id(node), self.nodes[node as usize].address);
+                    self.login.report(id, address, load.percent(), self.now);
+                }
+            }
+            Output::RememberSupernodes(entries) => {
+                let known = entries.into_iter().map(|entry| self.remember(entry)).collect();
+                self.nodes[node as usize].known = known;
+            }
+            Output::Hits { id, groups } => self.on_hits(id, groups),
+            Output::SearchDone { id, coverage } => self.on_search_done(id, coverage),
+            Output::Event(event) => {
+                if self.settings.keep_events {
+                    self.nodes[node as usize].events.push((self.now, event));
+                }
+            }
+        }
+    }
+
+    pub(super) fn input_later(&mut self, node: u32, after: Duration, input: Input) {
+        let life = self.nodes[node as usize].life;
+        let input = Box::new(input);
+        self.queue.push(self.now + after, Happening::Input { at: node, life, input });
+    }
+
+    fn dial(&mut self, from: u32, peer: &NodeId, addresses: &[SocketAddr]) {
+        let Some(to) = self.number(peer).filter(|to| *to != from) else {
+            let input = Input::DialFailed { peer: *peer };
+            self.input_later(from, self.settings.dial_timeout, input);
+            return;
+        };
+        let target = &self.nodes[to as usize];
+        // Nobody is found where it is not; puppets need not say where.
+        let right_place = addresses.is_empty() || addresses.contains(&target.address);
+        let reaches = target.alive && right_place && !self.physics.line(to).behind_nat;
+        // A QUIC handshake takes one round trip before either side can send.
+        let time = match reaches {
+            true => self.physics.latency(from, to) * 2,
+            false => self.settings.dial_timeout,
+        };
+        let life = self.nodes[from as usize].life;
+        self.queue.push(self.now + time, Happening::Connect { from, to, life, reaches });
+    }
+
+    fn hang_up(&mut self, node: u32, peer: NodeId) {
+        let links = &mut self.nodes[node as usize].links;
+        let Some(link) = links.get(&peer) else { return };
+        links.remove(&peer, link.number);
+        self.close_other_end(node, link.peer, link.number);
+        self.input_later(node, Duration::ZERO, Input::LinkDown { peer });
+    }
+
+    /// The other end hears of it behind all that was sent to it before.
+    pub(super) fn close_other_end(&mut self, node: u32, peer: u32, link: u32) {
+        let at = self.physics.send(node, peer, CLOSE_BYTES, self.now);
+        self.queue.push(at, Happening::Closed { at: peer, peer: node, link });
+    }
+
+    pub(crate) fn transmit(&mut self, from: u32, to: &NodeId, message: Box<Message>) {
+        let Some(link) = self.nodes[from as usize].links.get(to) else { return };
+        // What the real codec refuses never arrives here either.
+        let Ok(bytes) = codec::frame_len(&message) else {
+            self.refused_messages += 1;
+            return;
+        };
+        let bytes = bytes as u64;
+        let kind = message.kind() as usize;
+        if self.traffic.len() <= kind {
+            self.traffic.resize(kind + 1, (0, 0));
+        }
+        self.traffic[kind].0 += 1;
+        self.traffic[kind].1 += bytes;
+        let when = self.physics.send(from, link.peer, bytes, self.now);
+        let (at, number) = (link.peer, link.number);
+        self.queue.push(when, Happening::Received { at, peer: from, link: number, message });
+    }
+}
