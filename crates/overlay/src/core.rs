@@ -8,6 +8,7 @@ use crate::io::{Event, Now, Output};
 use crate::known::KnownSupernodes;
 use crate::membership::{Member, Membership};
 use crate::peers::{CredentialCache, Observed, Peer};
+use crate::reputation::Reputations;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use skein_proto::message::{Detach, Hello, PartingReason};
@@ -37,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) courier: Courier,
     pub(crate) credentials: CredentialCache,
     pub(crate) budgets: Budgets,
+    /// What is known of the conduct of others.
+    pub(crate) reputations: Reputations,
     pub(crate) counters: Counters,
     pub(crate) outputs: VecDeque<Output>,
     pages: u64,
@@ -60,6 +63,7 @@ impl Core {
             membership: Membership::new(me),
             courier: Courier::default(),
             budgets: Budgets::default(),
+            reputations: Reputations::default(),
             counters: Counters::default(),
             outputs: VecDeque::new(),
             pages: 0,

@@ -23,6 +23,7 @@
 //! | `courier` | messages to supernodes that are not linked |
 //! | `search` | the searches of this node's own user |
 //! | `budget` | how often a peer may ask |
+//! | [`reputation`] | what a name has earned, by what others signed |
 //! | `role` | what this node is, and what follows when that changes |
 
 mod branch;
@@ -42,6 +43,7 @@ mod neighbours;
 mod overlay;
 mod peers;
 mod publish;
+pub mod reputation;
 mod role;
 mod search;
 mod snapshot;

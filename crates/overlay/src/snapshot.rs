@@ -90,6 +90,8 @@ pub struct PeerSnapshot {
     pub node: NodeId,
     /// Its name, from a credential that was checked.
     pub name: Option<Username>,
+    /// The reputation of that name, as far as this node has seen evidence of it.
+    pub reputation: u16,
     /// Where it is.
     pub address: SocketAddr,
     /// What it is to this node.
@@ -164,6 +166,7 @@ impl Overlay {
             .map(|(node, peer)| PeerSnapshot {
                 node: *node,
                 name: peer.name().cloned(),
+                reputation: peer.name().map_or(0, |name| self.core.reputations.of(name)),
                 address: peer.address,
                 relation: self.relation(node),
                 rtt: peer.rtt,
