@@ -232,7 +232,7 @@ mod tests {
         let claims: Vec<_> = (0..100).map(|n| time(n, TODAY - n % 30, 3_600)).collect();
         assert_eq!(reputation(&claims[..34]), 10 + 102);
         assert_eq!(reputation(&claims), 10 + 443, "thirty days allow ninety partners");
-        let more: Vec<_> = (0..100).map(|n| bytes(n, TODAY - n % 40, FULL_BYTES)).collect();
+        let more: Vec<_> = (0..100).map(|n| bytes(n, TODAY - n % 34, FULL_BYTES)).collect();
         assert!((500..=505).contains(&reputation(&more)));
     }
 
