@@ -2,6 +2,7 @@
 
 use crate::memory;
 use crate::slab::Slab;
+use crate::text::{beginning_hash, beginnings, word_hash};
 use crate::vocabulary::Pending;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -96,7 +97,11 @@ impl Dictionary {
         let word = Word { text: text.clone(), postings: Vec::new() };
         let heap = word.heap_bytes();
         let id = self.words.insert(word)?;
-        self.pending.appeared(&text);
+        if self.pending.is_wanted() {
+            for hash in self.keys_of_its_own(&text) {
+                self.pending.appeared(hash);
+            }
+        }
         self.ids.insert(text, id);
         self.heap += heap;
         Some(id)
@@ -132,8 +137,39 @@ impl Dictionary {
                 self.heap += word.heap_bytes();
             } else if let Some(word) = self.words.remove(*id) {
                 self.ids.remove(&word.text);
-                self.pending.vanished(&word.text);
+                if self.pending.is_wanted() {
+                    for hash in self.keys_of_its_own(&word.text) {
+                        self.pending.vanished(hash);
+                    }
+                }
             }
+        }
+    }
+
+    /// The hashes of a word that is not in the dictionary, and of those of its beginnings that no
+    /// word in it has.
+    fn keys_of_its_own(&self, word: &str) -> Vec<u64> {
+        let mut keys = vec![word_hash(word)];
+        // Whoever has a beginning has all shorter ones.
+        for beginning in beginnings(word) {
+            if self.starting_with(beginning).next().is_some() {
+                break;
+            }
+            keys.push(beginning_hash(beginning));
+        }
+        keys
+    }
+
+    /// Goes through the hashes of all words and their beginnings, each once.
+    pub(crate) fn for_each_key(&self, mut see: impl FnMut(u64)) {
+        let mut before = "";
+        for word in self.iter() {
+            see(word_hash(word));
+            // In the order of the words, those with the same beginning stand side by side.
+            for beginning in beginnings(word).take_while(|text| !before.starts_with(text)) {
+                see(beginning_hash(beginning));
+            }
+            before = word;
         }
     }
 

@@ -169,19 +169,19 @@ impl Index {
         self.dictionary.iter().for_each(see);
     }
 
-    /// Goes through the [hashes](text::word_hash) of all different words, in the order of the
-    /// words.
-    pub fn for_each_word_hash(&self, mut see: impl FnMut(u64)) {
-        self.for_each_word(|word| see(text::word_hash(word)));
+    /// Goes through the hashes of all different words and of their beginnings (rules 18 and 19 of
+    /// [`text`]), each once, in the order of the words.
+    pub fn for_each_key(&self, see: impl FnMut(u64)) {
+        self.dictionary.for_each_key(see);
     }
 
-    /// What has changed in the set of different words since this was last asked. The first time
-    /// all words have appeared; changes are noted from then on, at most as many as there are
-    /// words now and were then.
+    /// What has changed in the set of different words and beginnings since this was last asked. The
+    /// first time all have appeared; changes are noted from then on, at most as many as there are
+    /// now and were then.
     pub fn take_vocabulary_changes(&mut self) -> VocabularyChanges {
         self.dictionary.pending.take().unwrap_or_else(|| {
             let mut appeared = Vec::with_capacity(self.words());
-            self.for_each_word_hash(|hash| appeared.push(hash));
+            self.for_each_key(|hash| appeared.push(hash));
             appeared.sort_unstable();
             VocabularyChanges { appeared, vanished: Vec::new() }
         })

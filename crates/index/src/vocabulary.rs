@@ -1,41 +1,45 @@
 //! How the set of different words changes: what a query routing table is kept in step with.
 
 use crate::memory;
-use crate::text::word_hash;
 use std::collections::BTreeMap;
 
-/// What has changed in the set of different words since the last time that it was asked for. A
-/// word that came and went in between is in neither list. The words are given by their
-/// [hashes](word_hash), in ascending order.
+/// What has changed in the set of different words and their beginnings since the last time that it
+/// was asked for. One that came and went in between is in neither list. They are given by their
+/// hashes ([`word_hash`](crate::text::word_hash), [`beginning_hash`](crate::text::beginning_hash)),
+/// in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VocabularyChanges {
-    /// Words that are new.
+    /// Those that are new.
     pub appeared: Vec<u64>,
-    /// Words that no record has any more.
+    /// Those that no record has any more.
     pub vanished: Vec<u64>,
 }
 
-/// The changes that nobody has asked for yet. There are never more than words now and words at the
-/// last asking.
+/// The changes that nobody has asked for yet. There are never more than words and beginnings
+/// now and at the last asking.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// By how much the number of words with this hash has changed; never zero. `None` until it
+    /// By how much the number of words or beginnings with this hash has changed; never zero. `None` until it
     /// is asked for the first time: most indexes have no routing table to keep.
     changes: Option<BTreeMap<u64, i32>>,
 }
 
 impl Pending {
-    pub(crate) fn appeared(&mut self, word: &str) {
-        self.change(word, 1);
+    /// Whether anybody asks for changes.
+    pub(crate) const fn is_wanted(&self) -> bool {
+        self.changes.is_some()
     }
 
-    pub(crate) fn vanished(&mut self, word: &str) {
-        self.change(word, -1);
+    pub(crate) fn appeared(&mut self, hash: u64) {
+        self.change(hash, 1);
     }
 
-    fn change(&mut self, word: &str, by: i32) {
+    pub(crate) fn vanished(&mut self, hash: u64) {
+        self.change(hash, -1);
+    }
+
+    fn change(&mut self, hash: u64, by: i32) {
         let Some(changes) = &mut self.changes else { return };
-        let hash = word_hash(word);
         let change = changes.entry(hash).or_insert(0);
         *change += by;
         if *change == 0 {

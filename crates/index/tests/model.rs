@@ -247,7 +247,7 @@ fn follow(index: &mut Index, known: &mut BTreeSet<u64>) {
         assert!(known.remove(&hash), "it was not there");
     }
     let mut hashes = BTreeSet::new();
-    index.for_each_word_hash(|hash| {
+    index.for_each_key(|hash| {
         hashes.insert(hash);
     });
     assert_eq!(*known, hashes);

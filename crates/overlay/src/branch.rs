@@ -3,13 +3,18 @@
 
 use crate::core::Core;
 use crate::io::{Now, Output};
+use crate::waves::Waves;
 use skein_index::text::ParsedQuery;
-use skein_proto::message::{CancelSearch, SearchDone};
-use skein_proto::query::Coverage;
+use skein_proto::message::{CancelSearch, Flood, SearchDone};
+use skein_proto::query::{Coverage, StopReason};
 use skein_proto::{
-    BoundedVec, ContentId, CredentialError, FileMeta, HitGroup, Instant, NodeId, QueryId, pack,
+    BoundedVec, ContentId, CredentialError, FileMeta, HitGroup, Instant, NodeId, Query, QueryId,
+    pack,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Tags of covered supernodes in one `SearchDone`: those of the neighbours of forty neighbours.
+const MAX_TAGS: usize = BoundedVec::<[u8; 2], 2048>::LIMIT;
 
 /// Sources of one content that are worth passing on: a download uses fewer at once.
 const SOURCES_PER_CONTENT: u8 = 16;
@@ -21,37 +26,117 @@ pub(crate) enum ReplyTo {
     Peer(NodeId),
 }
 
+/// A neighbour that was asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    /// Until when it is waited for.
+    pub(crate) deadline: Instant,
+    /// How far it was to pass the query on.
+    pub(crate) hops: u8,
+    /// Whether it has sent hits.
+    pub(crate) brought: bool,
+}
+
 /// One query on its way.
 #[derive(Debug)]
 pub(crate) struct Branch {
     pub(crate) reply_to: ReplyTo,
-    pub(crate) query: ParsedQuery,
+    pub(crate) query: Query,
+    pub(crate) parsed: ParsedQuery,
+    /// The hashes of the words and beginnings that every match has.
+    pub(crate) keys: Vec<u64>,
     wanted: usize,
     /// The contents passed on, each with how many of its sources.
     contents: HashMap<ContentId, u8>,
     /// Neighbours that have not said the end yet.
-    pub(crate) waiting: BTreeSet<NodeId>,
+    pub(crate) waiting: BTreeMap<NodeId, Asked>,
     pub(crate) coverage: Coverage,
+    /// The supernodes that are covered, where it is somebody else's query.
+    covered: BTreeSet<[u8; 2]>,
+    /// How it is widened, where it began here.
+    pub(crate) waves: Option<Box<Waves>>,
+    /// When it is looked at again.
     pub(crate) deadline: Instant,
 }
 
 impl Branch {
-    pub(crate) fn new(
-        reply_to: ReplyTo,
-        query: ParsedQuery,
-        wanted: usize,
-        coverage: Coverage,
-        deadline: Instant,
-    ) -> Self {
+    /// A query that has not covered anything yet.
+    pub(crate) fn new(reply_to: ReplyTo, query: Query, parsed: ParsedQuery, wanted: usize) -> Self {
+        let coverage = Coverage {
+            supernodes_asked: 0,
+            supernodes_known: 0,
+            nodes_covered: 0,
+            stopped: StopReason::Exhausted,
+        };
         Self {
             reply_to,
             query,
+            keys: parsed.required_keys().collect(),
+            parsed,
             wanted,
             contents: HashMap::new(),
-            waiting: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             coverage,
-            deadline,
+            covered: BTreeSet::new(),
+            waves: None,
+            deadline: Instant::START,
         }
+    }
+
+    /// Contents passed on so far.
+    pub(crate) fn found(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// Passes the query on to neighbours.
+    pub(crate) fn ask(
+        &mut self,
+        core: &mut Core,
+        id: QueryId,
+        group: &[NodeId],
+        hops: u8,
+        deadline: Instant,
+    ) {
+        let flood = Flood {
+            id,
+            query: self.query.clone(),
+            wanted: u16::try_from(self.still_wanted()).unwrap_or(u16::MAX),
+            hops_left: hops,
+        };
+        for node in group {
+            core.counters.floods_forwarded += 1;
+            core.send(*node, flood.clone());
+            self.waiting.insert(*node, Asked { deadline, hops, brought: false });
+        }
+    }
+
+    /// Supernodes that were asked, or that their tables exclude.
+    pub(crate) fn cover(&mut self, tags: impl IntoIterator<Item = [u8; 2]>) {
+        match &mut self.waves {
+            Some(waves) => waves.on_covered(tags),
+            None => {
+                for tag in tags {
+                    if self.covered.len() < MAX_TAGS {
+                        self.covered.insert(tag);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives up on those whose time is over.
+    pub(crate) fn take_late(&mut self, now: Instant) -> Vec<NodeId> {
+        let late: Vec<NodeId> = self
+            .waiting
+            .iter()
+            .filter(|(_, asked)| now >= asked.deadline)
+            .map(|(node, _)| *node)
+            .collect();
+        for node in &late {
+            self.waiting.remove(node);
+            self.coverage.stopped = self.coverage.stopped.worse(StopReason::TimedOut);
+        }
+        late
     }
 
     /// Whether as many contents as were wanted have come.
@@ -65,7 +150,7 @@ impl Branch {
 
     /// Tells those who are waited for that nothing more is wanted.
     pub(crate) fn cancel_waiting(&mut self, core: &mut Core, id: QueryId) {
-        for node in std::mem::take(&mut self.waiting) {
+        for node in std::mem::take(&mut self.waiting).into_keys() {
             core.send(node, CancelSearch { id });
         }
     }
@@ -110,10 +195,24 @@ impl Branch {
 }
 
 /// Tells whoever asked that a query is over.
-pub(crate) fn finish(core: &mut Core, reply_to: ReplyTo, id: QueryId, coverage: Coverage) {
+pub(crate) fn finish(core: &mut Core, id: QueryId, branch: Branch) {
+    match branch.reply_to {
+        // Whoever began the search counts; a child gets the numbers only.
+        ReplyTo::Peer(peer) if branch.waves.is_none() => {
+            let covered = BoundedVec::truncated(branch.covered);
+            core.send(peer, SearchDone { id, coverage: branch.coverage, covered });
+        }
+        reply_to => tell_end(core, reply_to, id, branch.coverage),
+    }
+}
+
+/// Tells whoever asked that a query is over, in numbers.
+pub(crate) fn tell_end(core: &mut Core, reply_to: ReplyTo, id: QueryId, coverage: Coverage) {
     match reply_to {
         ReplyTo::User => core.outputs.push_back(Output::SearchDone { id, coverage }),
-        ReplyTo::Peer(peer) => core.send(peer, SearchDone { id, coverage }),
+        ReplyTo::Peer(peer) => {
+            core.send(peer, SearchDone { id, coverage, covered: BoundedVec::default() });
+        }
     }
 }
 

@@ -35,12 +35,17 @@ impl TokenBucket {
 
     /// Takes one token if there is one.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
+        self.take_many(1, now)
+    }
+
+    /// Takes so many tokens if they are all there.
+    pub(crate) fn take_many(&mut self, count: u64, now: Instant) -> bool {
         self.fill(now);
-        let granted = self.level >= TOKEN;
-        if granted {
-            self.level -= TOKEN;
+        let left = count.checked_mul(TOKEN).and_then(|cost| self.level.checked_sub(cost));
+        if let Some(left) = left {
+            self.level = left;
         }
-        granted
+        left.is_some()
     }
 }
 

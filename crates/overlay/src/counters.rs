@@ -26,6 +26,10 @@ counters! {
     floods_answered,
     /// Queries that had been seen before.
     floods_duplicate,
+    /// Queries that had been answered before and were taken further.
+    floods_widened,
+    /// Queries under the id of another one.
+    floods_made_up,
     /// Queries of neighbours that were over their budget.
     floods_over_budget,
     /// Queries sent on to neighbours.
@@ -33,6 +37,18 @@ counters! {
     /// Queries of neighbours that were answered but not passed on, so that there is room for those
     /// of children.
     relays_over_budget,
+    /// Messages about this supernode's own routing table sent to neighbours.
+    tables_sent,
+    /// Messages about neighbours' routing tables taken in.
+    tables_taken,
+    /// Neighbours' routing tables dropped: against the rules, too often, without use, or without
+    /// room for them.
+    tables_refused,
+    /// Neighbours that looked in their index since their table did not exclude them.
+    table_asks,
+    /// Of those, neighbours that had nothing: false positives, and words that are there, but not in
+    /// one record.
+    table_misses,
     /// Queries that could not be followed since too many were under way.
     branches_over_limit,
     /// Branches of a query that did not end in time.

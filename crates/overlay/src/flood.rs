@@ -1,48 +1,46 @@
 //! How a query goes through the supernodes, and how its hits come back.
 //!
-//! A supernode answers a query from its own index, and where that is not enough it asks its
-//! neighbours: once for each query id, never back to where the query came from, within a hop
-//! limit. Hits return along the reverse path. The end returns the same way: whoever has passed a
-//! query on waits for the end of each branch (or for its deadline, or for the loss of the
-//! neighbour), adds up what was reached, and then says that its own part is over. So the origin
-//! knows when the search is over, and how much of the network it covered, without waiting for a
-//! fixed time (an "echo" in the sense of Chang, "Echo Algorithms", IEEE TSE 1982).
+//! The supernode where a query begins looks in its own index and then steers the search by
+//! [`crate::waves`]. Whoever is asked looks in its index, once for each query id, and passes the
+//! query on as far as it was asked to: with one hop left to those neighbours whose tables do not
+//! exclude them, with more to all; never back to where it came from. Hits return along the reverse
+//! path. The end returns the same way: whoever has passed a query on waits for the end of each
+//! branch (or for its deadline, or for the loss of the neighbour), adds up what was reached, and
+//! then says that its own part is over. So the origin knows when a wave is over, and which part of
+//! the network was covered, without waiting for a fixed time (an "echo" in the sense of Chang,
+//! "Echo Algorithms", IEEE TSE 1982).
 //!
 //! Nobody passes on what is not an answer: each hop checks that a hit matches the query and that
 //! its owner's credential holds, so that whoever sends anything else is a neighbour, and known.
 
-use crate::branch::{Branch, ReplyTo, finish, retain_sound};
-use crate::bucket::TokenBucket;
+use crate::branch::{Branch, ReplyTo, finish, retain_sound, tell_end};
 use crate::budget::Ask;
 use crate::children::Children;
 use crate::core::Core;
 use crate::io::Now;
 use crate::neighbours::Neighbours;
+use crate::seen::{Seen, Sight};
+use crate::tables::Tables;
+use crate::waves::{Next, Outlook, Waves};
+use rand::seq::SliceRandom;
 use skein_index::text::ParsedQuery;
 use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::{Coverage, StopReason};
-use skein_proto::{Instant, NodeId, Query, QueryId, Role};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use skein_proto::{BoundedVec, Instant, NodeId, Query, QueryId, Role};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
-
-/// How long a query id is remembered: far longer than a query lives.
-const SEEN_FOR: Duration = Duration::from_secs(60);
-
-/// Query ids remembered: 1,000 a second for a minute. An entry takes about 60 bytes.
-const MAX_SEEN: usize = 65_536;
 
 /// Queries that wait for neighbours at the same time. One takes some kilobytes, and up to 60 KB
 /// when it has found nearly a thousand contents.
 const MAX_BRANCHES: usize = 4_096;
 
-/// Queries of neighbours that are passed on, of all together. Neighbours take 400 a second from
-/// this node; what is left of that is for its own children, whose searches come first.
-const RELAYS_PER_SECOND: u64 = 300;
-const RELAY_BURST: u64 = 600;
-
 /// What one more hop adds to the time that the end of a query is waited for: a round trip of the
 /// longest paths (0.5 s), and the time of a busy index.
 const HOP_PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// What one more hop adds to the time until the next wave goes out though not all of the last one
+/// have answered: most do within a round trip, and one that is dead must not hold up the others.
+const WAVE_PATIENCE: Duration = Duration::from_millis(600);
 
 /// After so many queries in a row that it left without an end, a neighbour is let go: whoever asks
 /// would wait for it in vain each time.
@@ -55,15 +53,20 @@ const MAX_CALLED_OFF: usize = 256;
 /// The most hits that anyone may ask for.
 const MAX_WANTED: u16 = 1_000;
 
+/// What a query is answered from.
+pub(crate) struct Sources<'a> {
+    pub(crate) children: &'a Children,
+    pub(crate) neighbours: &'a Neighbours,
+    pub(crate) tables: &'a Tables,
+}
+
 /// The queries that pass through this node.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Floods {
-    seen: HashSet<QueryId>,
-    seen_order: VecDeque<(Instant, QueryId)>,
+    seen: Seen,
     branches: HashMap<QueryId, Branch>,
-    /// The deadlines of all branches, so that nobody looks through them with each message.
+    /// When each branch is to be looked at, so that nobody looks through them with each message.
     deadlines: BTreeSet<(Instant, QueryId)>,
-    relays: TokenBucket,
     /// How many queries in a row a neighbour has left without an end.
     unanswered: HashMap<NodeId, u32>,
 }
@@ -73,222 +76,278 @@ pub(crate) struct Arrival {
     pub(crate) id: QueryId,
     pub(crate) query: Query,
     pub(crate) wanted: u16,
-    pub(crate) hops_left: u8,
     pub(crate) reply_to: ReplyTo,
 }
 
+fn nothing(stopped: StopReason) -> Coverage {
+    Coverage { supernodes_asked: 0, supernodes_known: 0, nodes_covered: 0, stopped }
+}
+
 impl Floods {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self {
-            seen: HashSet::new(),
-            seen_order: VecDeque::new(),
-            branches: HashMap::new(),
-            deadlines: BTreeSet::new(),
-            relays: TokenBucket::new(RELAYS_PER_SECOND, RELAY_BURST, now),
-            unanswered: HashMap::new(),
-        }
-    }
-
-    /// Remembers a query id. Answers whether it is new.
-    fn is_new(&mut self, id: QueryId, now: Instant) -> bool {
-        while let Some((at, old)) = self.seen_order.front() {
-            if now.since(*at) < SEEN_FOR && self.seen_order.len() < MAX_SEEN {
-                break;
-            }
-            self.seen.remove(old);
-            self.seen_order.pop_front();
-        }
-        // One that is under way is not new, however many ids came since.
-        let new = !self.branches.contains_key(&id) && self.seen.insert(id);
-        if new {
-            self.seen_order.push_back((now, id));
-        }
-        new
-    }
-
     /// A neighbour passes a query on.
     pub(crate) fn on_flood(
         &mut self,
         core: &mut Core,
-        children: &Children,
-        neighbours: &Neighbours,
+        sources: &Sources<'_>,
         peer: NodeId,
         flood: Flood,
         now: Now,
     ) {
-        let nothing = |stopped| Coverage {
-            supernodes_asked: 0,
-            supernodes_known: 0,
-            nodes_covered: 0,
-            stopped,
+        let refuse = |core: &mut Core, stopped| {
+            let covered = BoundedVec::default();
+            core.send(peer, SearchDone { id: flood.id, coverage: nothing(stopped), covered });
         };
         let granted = core.budgets.take(&peer, Ask::Flood, now.instant);
-        if !neighbours.is_linked(&peer) || !granted {
+        if !sources.neighbours.is_linked(&peer) || !granted {
             core.counters.floods_over_budget += 1;
-            core.send(peer, SearchDone { id: flood.id, coverage: nothing(StopReason::OverBudget) });
+            refuse(core, StopReason::OverBudget);
             return;
         }
-        if !self.is_new(flood.id, now.instant) {
-            core.counters.floods_duplicate += 1;
-            core.send(peer, SearchDone { id: flood.id, coverage: nothing(StopReason::Exhausted) });
-            return;
-        }
-        core.counters.floods_answered += 1;
-        let arrival = Arrival {
-            id: flood.id,
-            query: flood.query,
-            wanted: flood.wanted,
-            hops_left: flood.hops_left.min(core.config.max_hops),
-            reply_to: ReplyTo::Peer(peer),
+        let hops = flood.hops_left.min(core.config.max_hops - 1);
+        let sight = match self.branches.contains_key(&flood.id) {
+            // It is under way, however many ids came since.
+            true => Sight::Known,
+            false => self.seen.note(flood.id, &flood.query, hops, now),
         };
-        self.answer(core, children, neighbours, arrival, now);
+        match sight {
+            Sight::New | Sight::Further => {}
+            Sight::Known => {
+                core.counters.floods_duplicate += 1;
+                refuse(core, StopReason::Exhausted);
+                return;
+            }
+            Sight::Other => {
+                core.counters.floods_made_up += 1;
+                refuse(core, StopReason::OverBudget);
+                return;
+            }
+        }
+        let Some(parsed) = parse(&flood.query) else {
+            refuse(core, StopReason::Exhausted);
+            return;
+        };
+        let wanted = usize::from(flood.wanted.clamp(1, MAX_WANTED));
+        let mut branch = Branch::new(ReplyTo::Peer(peer), flood.query, parsed, wanted);
+        if sight == Sight::New {
+            core.counters.floods_answered += 1;
+            branch.coverage = own_coverage(core, sources);
+            let groups = sources.children.search(core, &branch.parsed, wanted, now);
+            branch.pass_on(core, flood.id, groups);
+        } else {
+            core.counters.floods_widened += 1;
+        }
+        if branch.is_full() {
+            branch.coverage.stopped = StopReason::Enough;
+        } else if hops > 0 {
+            self.relay(core, sources, branch, (flood.id, peer, hops), now);
+            return;
+        }
+        finish(core, flood.id, branch);
+    }
+
+    /// Passes a neighbour's query on.
+    fn relay(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        mut branch: Branch,
+        (id, from, hops): (QueryId, NodeId, u8),
+        now: Now,
+    ) {
+        let (next, excluded): (Vec<NodeId>, Vec<NodeId>) = sources
+            .neighbours
+            .linked()
+            .filter(|node| *node != from)
+            .partition(|node| hops > 1 || sources.tables.may_answer(node, &branch.keys));
+        branch.cover(excluded.iter().map(|node| id.tag(node)));
+        if next.is_empty() {
+            finish(core, id, branch);
+        } else if self.branches.len() >= MAX_BRANCHES {
+            core.counters.branches_over_limit += 1;
+            branch.coverage.stopped = StopReason::OverBudget;
+            finish(core, id, branch);
+        } else if !core.budgets.take_relays(&from, next.len(), now.instant) {
+            core.counters.relays_over_budget += 1;
+            branch.coverage.stopped = StopReason::OverBudget;
+            finish(core, id, branch);
+        } else {
+            let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 1);
+            branch.ask(core, id, &next, hops - 1, deadline);
+            self.insert(id, branch, deadline);
+        }
     }
 
     /// A query begins here: of a child, or of this node's user.
     pub(crate) fn begin(
         &mut self,
         core: &mut Core,
-        children: &Children,
-        neighbours: &Neighbours,
+        sources: &Sources<'_>,
         arrival: Arrival,
         now: Now,
     ) {
-        // Whoever draws an id that was seen hears nothing but the end.
-        if self.is_new(arrival.id, now.instant) {
-            self.answer(core, children, neighbours, arrival, now);
-        } else {
-            core.counters.floods_duplicate += 1;
-            let coverage = Coverage {
-                supernodes_asked: 0,
-                supernodes_known: 0,
-                nodes_covered: 0,
-                stopped: StopReason::OverBudget,
-            };
-            finish(core, arrival.reply_to, arrival.id, coverage);
-        }
-    }
-
-    fn answer(
-        &mut self,
-        core: &mut Core,
-        children: &Children,
-        neighbours: &Neighbours,
-        arrival: Arrival,
-        now: Now,
-    ) {
-        let Arrival { id, query, wanted, hops_left, reply_to } = arrival;
+        let Arrival { id, query, wanted, reply_to } = arrival;
         let wanted = usize::from(wanted.clamp(1, MAX_WANTED));
-        let own_node = u32::from(core.role == Role::Super);
-        let coverage = Coverage {
-            supernodes_asked: 1,
-            supernodes_known: u32::try_from(core.known.len()).unwrap_or(u32::MAX) + own_node,
-            nodes_covered: children.actives() + own_node,
-            stopped: StopReason::Exhausted,
-        };
-        let parsed = match ParsedQuery::parse(&query) {
-            Ok(parsed) if !parsed.is_empty() => parsed,
+        // Nobody passes it on from here but this search itself.
+        let sight = self.seen.note(id, &query, u8::MAX, now);
+        if sight != Sight::New || self.branches.contains_key(&id) {
+            // Whoever draws an id that was seen hears nothing but the end.
+            core.counters.floods_duplicate += 1;
+            tell_end(core, reply_to, id, nothing(StopReason::OverBudget));
+            return;
+        }
+        let coverage = own_coverage(core, sources);
+        let Some(parsed) = parse(&query) else {
             // Nothing matches it anywhere, so nobody else is troubled with it.
-            _ => {
-                finish(core, reply_to, id, coverage);
-                return;
-            }
+            tell_end(core, reply_to, id, coverage);
+            return;
         };
-        let groups = children.search(core, &parsed, wanted, now);
-        let deadline = now.instant + HOP_PATIENCE * (u32::from(hops_left) + 1);
-        let mut branch = Branch::new(reply_to, parsed, wanted, coverage, deadline);
+        let mut branch = Branch::new(reply_to, query, parsed, wanted);
+        branch.coverage = coverage;
+        let groups = sources.children.search(core, &branch.parsed, wanted, now);
         branch.pass_on(core, id, groups);
-
-        let back = match reply_to {
-            ReplyTo::Peer(peer) => Some(peer),
-            ReplyTo::User => None,
-        };
-        let relayed = back.is_some_and(|peer| neighbours.is_linked(&peer));
-        let next: BTreeSet<NodeId> =
-            neighbours.linked().filter(|node| Some(*node) != back).collect();
         if branch.is_full() {
             branch.coverage.stopped = StopReason::Enough;
-        } else if next.is_empty() {
-            // Nobody else to ask.
-        } else if hops_left == 0 {
-            branch.coverage.stopped = StopReason::HopLimit;
+            finish(core, id, branch);
         } else if self.branches.len() >= MAX_BRANCHES {
             core.counters.branches_over_limit += 1;
             branch.coverage.stopped = StopReason::OverBudget;
-        } else if relayed && !self.relays.take(now.instant) {
-            core.counters.relays_over_budget += 1;
-            branch.coverage.stopped = StopReason::OverBudget;
+            finish(core, id, branch);
         } else {
-            let flood = Flood {
-                id,
-                query,
-                wanted: u16::try_from(branch.still_wanted()).unwrap_or(MAX_WANTED),
-                hops_left: hops_left - 1,
-            };
-            for node in &next {
-                core.counters.floods_forwarded += 1;
-                core.send(*node, flood.clone());
-            }
-            branch.waiting = next;
-            self.deadlines.insert((branch.deadline, id));
-            self.branches.insert(id, branch);
-            return;
+            let waves = Waves::new(id, &core.me, core.config.max_hops - 1);
+            self.widen(core, sources, (id, branch, Box::new(waves)), now);
         }
-        finish(core, reply_to, id, branch.coverage);
+    }
+
+    /// Sends out the next wave of a search that began here, or ends it.
+    fn widen(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        (id, mut branch, mut waves): (QueryId, Branch, Box<Waves>),
+        now: Now,
+    ) {
+        let mut free: Vec<NodeId> =
+            sources.neighbours.linked().filter(|node| !branch.waiting.contains_key(node)).collect();
+        free.shuffle(&mut core.rng);
+        let next = waves.next(&Outlook {
+            free: &free,
+            may_answer: &|node| sources.tables.may_answer(node, &branch.keys),
+            members: &|see| core.membership.iter().for_each(|member| see(&member.node)),
+            found: branch.found(),
+            wanted: branch.still_wanted(),
+            is_waiting: !branch.waiting.is_empty(),
+        });
+        let mut look_again = branch.waiting.values().map(|asked| asked.deadline).min();
+        match next {
+            Next::Ask(group, hops) if !group.is_empty() => {
+                let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 2);
+                branch.ask(core, id, &group, hops, deadline);
+                look_again = Some(now.instant + WAVE_PATIENCE * (u32::from(hops) + 1));
+            }
+            Next::Ask(..) | Next::Covered => {}
+            Next::TooFar => {
+                branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::HopLimit);
+            }
+        }
+        branch.waves = Some(waves);
+        match look_again {
+            Some(at) => self.insert(id, branch, at),
+            None => conclude(core, sources, id, branch),
+        }
     }
 
     /// Hits come back. Answers whether they were by the rules.
     #[must_use]
-    pub(crate) fn on_hits(&mut self, core: &mut Core, peer: NodeId, hits: Hits, now: Now) -> bool {
+    pub(crate) fn on_hits(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        peer: NodeId,
+        hits: Hits,
+        now: Now,
+    ) -> bool {
         let id = hits.id;
-        let Some(branch) = self.branches.get_mut(&id).filter(|b| b.waiting.contains(&peer)) else {
+        let branch = self.branches.get_mut(&id);
+        let Some(branch) = branch.filter(|branch| branch.waiting.contains_key(&peer)) else {
             core.counters.hits_unasked +=
                 hits.groups.iter().map(|group| group.files.len() as u64).sum::<u64>();
             return true;
         };
         let mut groups = hits.groups.into_vec();
-        let honest = retain_sound(core, &branch.query, &mut groups, now);
+        let honest = retain_sound(core, &branch.parsed, &mut groups, now);
+        if let Some(asked) = branch.waiting.get_mut(&peer) {
+            asked.brought |= !groups.is_empty();
+        }
         branch.pass_on(core, id, groups);
         if branch.is_full() {
             branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::Enough);
-            self.call_off(core, id);
+            self.call_off(core, sources, id);
         }
         honest
     }
 
     /// A branch of a query is over.
-    pub(crate) fn on_done(&mut self, core: &mut Core, peer: NodeId, done: SearchDone) {
+    pub(crate) fn on_done(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        peer: NodeId,
+        done: SearchDone,
+        now: Now,
+    ) {
         let Some(branch) = self.branches.get_mut(&done.id) else { return };
-        if !branch.waiting.remove(&peer) {
-            return;
-        }
+        let Some(asked) = branch.waiting.remove(&peer) else { return };
         self.unanswered.remove(&peer);
+        let id = done.id;
+        let searched = done.coverage.supernodes_asked > 0;
+        if searched && asked.hops == 0 && !branch.keys.is_empty() && sources.tables.is_known(&peer)
+        {
+            core.counters.table_asks += 1;
+            core.counters.table_misses += u64::from(!asked.brought);
+        }
+        // Whoever was asked before by somebody else says that it has nothing to add.
+        if searched || done.coverage.stopped == StopReason::Exhausted {
+            branch.cover([id.tag(&peer)]);
+        }
+        branch.cover(done.covered.iter().copied());
         let coverage = &mut branch.coverage;
         coverage.supernodes_asked =
             coverage.supernodes_asked.saturating_add(done.coverage.supernodes_asked);
         coverage.nodes_covered = coverage.nodes_covered.saturating_add(done.coverage.nodes_covered);
-        coverage.supernodes_known = coverage.supernodes_known.max(coverage.supernodes_asked);
         coverage.stopped = coverage.stopped.worse(done.coverage.stopped);
         if branch.waiting.is_empty() {
-            self.end(core, done.id);
+            self.go_on(core, sources, id, now);
         }
     }
 
     /// Whoever waits for the hits of a query wants no more.
-    pub(crate) fn on_cancel(&mut self, core: &mut Core, from: ReplyTo, id: QueryId) {
+    pub(crate) fn on_cancel(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        from: ReplyTo,
+        id: QueryId,
+    ) {
         if let Some(branch) = self.branches.get_mut(&id).filter(|b| b.reply_to == from) {
             branch.coverage.stopped = StopReason::Cancelled;
-            self.call_off(core, id);
+            self.call_off(core, sources, id);
         }
     }
 
     /// The link with a peer is gone: it will not answer, and nobody waits there.
-    pub(crate) fn on_peer_lost(&mut self, core: &mut Core, peer: &NodeId) {
+    pub(crate) fn on_peer_lost(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        peer: &NodeId,
+        now: Now,
+    ) {
         self.unanswered.remove(peer);
         let mut called_off = 0;
         let touched: BTreeSet<QueryId> = self
             .branches
             .iter()
-            .filter(|(_, b)| b.reply_to == ReplyTo::Peer(*peer) || b.waiting.contains(peer))
+            .filter(|(_, b)| b.reply_to == ReplyTo::Peer(*peer) || b.waiting.contains_key(peer))
             .map(|(id, _)| *id)
             .collect();
         for id in touched {
@@ -304,30 +363,37 @@ impl Floods {
             branch.waiting.remove(peer);
             branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::TimedOut);
             if branch.waiting.is_empty() {
-                self.end(core, id);
+                self.go_on(core, sources, id, now);
             }
         }
     }
 
-    /// Ends what has waited for too long. Answers the neighbours that have left too many queries
-    /// in a row without an end.
+    /// Looks at what has waited for its time. Answers the neighbours that have left too many
+    /// queries in a row without an end.
     #[must_use]
-    pub(crate) fn step(&mut self, core: &mut Core, now: Instant) -> BTreeSet<NodeId> {
+    pub(crate) fn step(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        now: Now,
+    ) -> BTreeSet<NodeId> {
         let mut dead = BTreeSet::new();
-        while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| now >= *at) {
-            core.counters.branches_timed_out += 1;
-            if let Some(branch) = self.branches.get_mut(&id) {
-                branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::TimedOut);
-                for node in &branch.waiting {
-                    let unanswered = self.unanswered.entry(*node).or_default();
-                    *unanswered += 1;
-                    if *unanswered >= MAX_UNANSWERED {
-                        dead.insert(*node);
-                    }
+        let due = |(at, _): &(Instant, QueryId)| now.instant >= *at;
+        while let Some((_, id)) = self.deadlines.first().copied().filter(due) {
+            let Some(branch) = self.branches.get_mut(&id) else {
+                self.deadlines.pop_first();
+                continue;
+            };
+            // Those asked have an earlier deadline, so there is nothing to call off there.
+            for node in branch.take_late(now.instant) {
+                core.counters.branches_timed_out += 1;
+                let unanswered = self.unanswered.entry(node).or_default();
+                *unanswered += 1;
+                if *unanswered >= MAX_UNANSWERED {
+                    dead.insert(node);
                 }
             }
-            // Those asked have an earlier deadline, so there is nothing left to call off.
-            self.end(core, id);
+            self.go_on(core, sources, id, now);
         }
         dead
     }
@@ -336,17 +402,29 @@ impl Floods {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    fn call_off(&mut self, core: &mut Core, id: QueryId) {
-        if let Some(branch) = self.branches.get_mut(&id) {
-            branch.cancel_waiting(core, id);
+    /// Those who were waited for have answered, or their time is over.
+    fn go_on(&mut self, core: &mut Core, sources: &Sources<'_>, id: QueryId, now: Now) {
+        let Some(mut branch) = self.remove(id) else { return };
+        if let Some(waves) = branch.waves.take() {
+            self.widen(core, sources, (id, branch, waves), now);
+        } else if let Some(at) = branch.waiting.values().map(|asked| asked.deadline).min() {
+            self.insert(id, branch, at);
+        } else {
+            finish(core, id, branch);
         }
-        self.end(core, id);
     }
 
-    fn end(&mut self, core: &mut Core, id: QueryId) {
-        if let Some(branch) = self.remove(id) {
-            finish(core, branch.reply_to, id, branch.coverage);
+    fn call_off(&mut self, core: &mut Core, sources: &Sources<'_>, id: QueryId) {
+        if let Some(mut branch) = self.remove(id) {
+            branch.cancel_waiting(core, id);
+            conclude(core, sources, id, branch);
         }
+    }
+
+    fn insert(&mut self, id: QueryId, mut branch: Branch, deadline: Instant) {
+        branch.deadline = deadline;
+        self.deadlines.insert((deadline, id));
+        self.branches.insert(id, branch);
     }
 
     fn remove(&mut self, id: QueryId) -> Option<Branch> {
@@ -354,4 +432,38 @@ impl Floods {
         self.deadlines.remove(&(branch.deadline, id));
         Some(branch)
     }
+}
+
+/// A query that something may match.
+fn parse(query: &Query) -> Option<ParsedQuery> {
+    ParsedQuery::parse(query).ok().filter(|parsed| !parsed.is_empty())
+}
+
+/// What this supernode's own index covers.
+fn own_coverage(core: &Core, sources: &Sources<'_>) -> Coverage {
+    let own_node = u32::from(core.role == Role::Super);
+    Coverage {
+        supernodes_asked: 1,
+        supernodes_known: u32::try_from(core.membership.len()).unwrap_or(u32::MAX) + own_node,
+        nodes_covered: sources.children.actives() + own_node,
+        stopped: StopReason::Exhausted,
+    }
+}
+
+/// Says that a query is over, and, if it began here, how much of the network it covered: a
+/// supernode counts whose index was searched, or whose table excludes it.
+fn conclude(core: &mut Core, sources: &Sources<'_>, id: QueryId, mut branch: Branch) {
+    if let Some(waves) = &branch.waves {
+        let own = own_coverage(core, sources);
+        let others = core.membership.iter().filter(|member| waves.has_covered(&member.node));
+        let nodes = others.map(|member| match sources.tables.nodes(&member.node) {
+            Some(nodes) => nodes,
+            None => member.load.children.saturating_add(1),
+        });
+        let coverage = &mut branch.coverage;
+        coverage.nodes_covered = nodes.fold(own.nodes_covered, u32::saturating_add);
+        coverage.supernodes_asked = waves.supernodes();
+        coverage.supernodes_known = own.supernodes_known.max(waves.size());
+    }
+    finish(core, id, branch);
 }

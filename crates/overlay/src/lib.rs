@@ -19,6 +19,8 @@
 //! | `children` | whom a supernode takes, and what its index holds |
 //! | `neighbours` | which supernodes are linked |
 //! | `flood` | how a query goes through the supernodes and its hits come back |
+//! | `waves` | how the supernode where a search begins widens it |
+//! | `tables` | which neighbours need not be asked |
 //! | `membership` | all supernodes, on the ring |
 //! | `courier` | messages to supernodes that are not linked |
 //! | `search` | the searches of this node's own user |
@@ -34,6 +36,7 @@ mod config;
 mod core;
 mod counters;
 mod courier;
+mod covered;
 mod flood;
 mod io;
 mod join;
@@ -46,7 +49,10 @@ mod publish;
 pub mod reputation;
 mod role;
 mod search;
+mod seen;
 mod snapshot;
+mod tables;
+mod waves;
 
 pub use config::Config;
 pub use counters::Counters;

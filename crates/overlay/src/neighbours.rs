@@ -43,6 +43,8 @@ enum State {
 #[derive(Debug, Default)]
 pub(crate) struct Neighbours {
     states: BTreeMap<NodeId, State>,
+    /// Those that were linked since this was last asked.
+    new: Vec<NodeId>,
     /// Those that shall dial this node, and until when they are waited for.
     courtesies: HashMap<NodeId, Instant>,
     next_review: Instant,
@@ -58,6 +60,13 @@ impl Neighbours {
 
     pub(crate) fn count(&self) -> usize {
         self.linked().count()
+    }
+
+    /// Those that are linked and were linked, or linked once more, since this was last asked.
+    pub(crate) fn take_new(&mut self) -> Vec<NodeId> {
+        let mut new = std::mem::take(&mut self.new);
+        new.retain(|peer| self.is_linked(peer));
+        new
     }
 
     pub(crate) fn is_linked(&self, peer: &NodeId) -> bool {
@@ -244,6 +253,7 @@ impl Neighbours {
         if self.states.insert(peer, State::Linked) != Some(State::Linked) {
             core.counters.neighbours_linked += 1;
         }
+        self.new.push(peer);
         self.courtesies.remove(&peer);
         core.proved(&peer, Some(load.percent()), now.unix);
     }

@@ -6,7 +6,7 @@ use crate::children::Children;
 use crate::config::Config;
 use crate::core::{Core, earlier};
 use crate::counters::Counters;
-use crate::flood::{Arrival, Floods};
+use crate::flood::{Arrival, Floods, Sources};
 use crate::io::{Event, Input, Now, Output};
 use crate::join::{Join, ParentChange};
 use crate::neighbours::Neighbours;
@@ -15,6 +15,7 @@ use crate::publish::{Complete, LocalCopy, Publisher};
 use crate::role::ENOUGH_SUPERNODES;
 use crate::search::Searches;
 use crate::snapshot::Relation;
+use crate::tables::Tables;
 use skein_proto::message::{
     Hello, LoadUpdate, PartingReason, ProbeReply, Search, SearchDone, Supernodes,
 };
@@ -46,6 +47,7 @@ pub struct Overlay {
     pub(crate) children: Children,
     pub(crate) neighbours: Neighbours,
     pub(crate) floods: Floods,
+    pub(crate) tables: Tables,
     pub(crate) searches: Searches,
     pub(crate) role_reason: &'static str,
     pub(crate) leaving: bool,
@@ -53,6 +55,17 @@ pub struct Overlay {
     pub(crate) next_beat: Instant,
     pub(crate) lost_at: Option<Instant>,
     pub(crate) last_recovery: Option<Duration>,
+}
+
+/// What a query is answered from; a macro, so that only these fields are borrowed.
+macro_rules! sources {
+    ($overlay:ident) => {
+        Sources {
+            children: &$overlay.children,
+            neighbours: &$overlay.neighbours,
+            tables: &$overlay.tables,
+        }
+    };
 }
 
 impl Overlay {
@@ -69,7 +82,8 @@ impl Overlay {
             publisher: Publisher::default(),
             local_copy: LocalCopy::default(),
             neighbours: Neighbours::default(),
-            floods: Floods::new(now.instant),
+            floods: Floods::default(),
+            tables: Tables::new(now.instant),
             searches: Searches::default(),
             role_reason: ENOUGH_SUPERNODES,
             leaving: false,
@@ -109,7 +123,8 @@ impl Overlay {
             Input::Search { id, query, wanted } => self.on_user_search((id, query, wanted), now),
             Input::CancelSearch { id } => {
                 self.searches.cancel(&mut self.core, id);
-                self.floods.on_cancel(&mut self.core, ReplyTo::User, id);
+                let sources = sources!(self);
+                self.floods.on_cancel(&mut self.core, &sources, ReplyTo::User, id);
             }
             Input::Leave => self.leave(),
             Input::Tick => {}
@@ -134,6 +149,7 @@ impl Overlay {
             Role::Super if self.core.has_credential(now.unix) => {
                 wake = earlier(wake, self.neighbours.next_wakeup());
                 wake = earlier(wake, Some(self.next_beat));
+                wake = earlier(wake, self.tables.next_wakeup());
             }
             Role::Super => {}
         }
@@ -172,13 +188,15 @@ impl Overlay {
             Role::Super if self.core.has_credential(now.unix) => {
                 let load = self.load();
                 self.neighbours.step(&mut self.core, load, now);
+                self.update_tables(now);
                 if now.instant >= self.next_beat {
                     self.beat(now);
                 }
             }
             Role::Super => {}
         }
-        for dead in self.floods.step(&mut self.core, now.instant) {
+        let sources = sources!(self);
+        for dead in self.floods.step(&mut self.core, &sources, now) {
             self.core.counters.neighbours_timed_out += 1;
             self.let_go(dead, PartingReason::Moved, now);
         }
@@ -245,8 +263,20 @@ impl Overlay {
 
     fn lose_neighbour(&mut self, peer: &NodeId, now: Now) {
         if self.neighbours.on_link_lost(&mut self.core, peer, now) {
-            self.floods.on_peer_lost(&mut self.core, peer);
+            self.tables.on_lost(peer);
+            let sources = sources!(self);
+            self.floods.on_peer_lost(&mut self.core, &sources, peer, now);
         }
+    }
+
+    /// Brings new neighbours, and all of them, up to date on what this node's index holds.
+    fn update_tables(&mut self, now: Now) {
+        for peer in self.neighbours.take_new() {
+            self.tables.on_linked(&mut self.core, peer, now.instant);
+        }
+        let nodes = self.children.actives() + 1;
+        let linked = self.neighbours.linked();
+        self.tables.step(&mut self.core, &mut self.children.index, nodes, linked, now);
     }
 
     fn beat(&mut self, now: Now) {
@@ -293,7 +323,9 @@ impl Overlay {
             self.core.counters.children_lost += 1;
         }
         self.neighbours.on_link_lost(&mut self.core, &peer, now);
-        self.floods.on_peer_lost(&mut self.core, &peer);
+        self.tables.on_lost(&peer);
+        let sources = sources!(self);
+        self.floods.on_peer_lost(&mut self.core, &sources, &peer, now);
         let change = self.join.on_link_lost(&mut self.core, peer, now);
         self.on_parent_change(change, now);
     }
@@ -367,35 +399,43 @@ impl Overlay {
                 if !self.children.on_publish(&mut self.core, peer, publish) {
                     self.misbehaved(peer, now);
                 }
+                self.tables.touch(now.instant);
             }
             Message::PublishAck(ack) => {
                 let complete = self.publisher.on_ack(&mut self.core, peer, ack);
                 self.on_published(complete, now);
             }
             Message::Search(search) => self.on_child_search(peer, search, now),
-            Message::Flood(flood) => self.floods.on_flood(
-                &mut self.core,
-                &self.children,
-                &self.neighbours,
-                peer,
-                flood,
-                now,
-            ),
+            Message::Flood(flood) => {
+                let sources = sources!(self);
+                self.floods.on_flood(&mut self.core, &sources, peer, flood, now);
+            }
             Message::Hits(hits) => {
+                let sources = sources!(self);
                 let honest = match self.core.role {
-                    Role::Super => self.floods.on_hits(&mut self.core, peer, hits, now),
+                    Role::Super => self.floods.on_hits(&mut self.core, &sources, peer, hits, now),
                     Role::Ordinary => self.searches.on_hits(&mut self.core, peer, hits, now),
                 };
                 if !honest {
                     self.misbehaved(peer, now);
                 }
             }
-            Message::SearchDone(done) => match self.core.role {
-                Role::Super => self.floods.on_done(&mut self.core, peer, done),
-                Role::Ordinary => self.searches.on_done(&mut self.core, peer, done),
-            },
+            Message::SearchDone(done) => {
+                let sources = sources!(self);
+                match self.core.role {
+                    Role::Super => self.floods.on_done(&mut self.core, &sources, peer, done, now),
+                    Role::Ordinary => self.searches.on_done(&mut self.core, peer, done),
+                }
+            }
             Message::CancelSearch(cancel) => {
-                self.floods.on_cancel(&mut self.core, ReplyTo::Peer(peer), cancel.id);
+                let sources = sources!(self);
+                let from = ReplyTo::Peer(peer);
+                self.floods.on_cancel(&mut self.core, &sources, from, cancel.id);
+            }
+            Message::TableUpdate(update) => {
+                if !self.tables.on_update(&mut self.core, peer, update, now.instant) {
+                    self.misbehaved(peer, now);
+                }
             }
             Message::Link(link) => {
                 let load = self.load();
@@ -475,10 +515,10 @@ impl Overlay {
                     id: search.id,
                     query: search.query,
                     wanted: search.wanted,
-                    hops_left: self.core.config.max_hops,
                     reply_to: ReplyTo::Peer(peer),
                 };
-                self.floods.begin(&mut self.core, &self.children, &self.neighbours, arrival, now);
+                let sources = sources!(self);
+                self.floods.begin(&mut self.core, &sources, arrival, now);
             }
             refused => {
                 let stopped = if refused.is_some() {
@@ -493,7 +533,8 @@ impl Overlay {
                     nodes_covered: 0,
                     stopped,
                 };
-                self.core.send(peer, SearchDone { id: search.id, coverage });
+                let covered = BoundedVec::default();
+                self.core.send(peer, SearchDone { id: search.id, coverage, covered });
             }
         }
     }
@@ -504,9 +545,9 @@ impl Overlay {
         now: Now,
     ) {
         if self.core.role == Role::Super {
-            let hops_left = self.core.config.max_hops;
-            let arrival = Arrival { id, query, wanted, hops_left, reply_to: ReplyTo::User };
-            self.floods.begin(&mut self.core, &self.children, &self.neighbours, arrival, now);
+            let arrival = Arrival { id, query, wanted, reply_to: ReplyTo::User };
+            let sources = sources!(self);
+            self.floods.begin(&mut self.core, &sources, arrival, now);
         } else {
             let parent = self.join.parent();
             self.searches.start(&mut self.core, parent, (id, query, wanted), now);
@@ -525,6 +566,7 @@ impl Overlay {
         if let Some(name) = self.own_name() {
             self.children.publish_own(&mut self.core, &name, files);
         }
+        self.tables.touch(now.instant);
         if whole {
             let records = self.children.index.owner_records(&self.core.me);
             self.core.event(Event::Published { records, recovery: None });

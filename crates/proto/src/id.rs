@@ -147,6 +147,24 @@ impl FromStr for QueryId {
     }
 }
 
+impl QueryId {
+    /// The tag of a node in this query: 16 bits by which the supernodes that a search has covered
+    /// are told apart. They are different for each query, so that nobody can choose an id that
+    /// stands for another's.
+    ///
+    /// It is the upper 16 bits of what the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA
+    /// 2014) makes of the first eight bytes of both ids, as little-endian numbers, exclusive-ored.
+    pub fn tag(&self, node: &NodeId) -> [u8; 2] {
+        let first = |bytes: &[u8]| bytes.first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
+        let mut mixed = first(&self.0) ^ first(&node.0);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let [.., a, b] = mixed.to_le_bytes();
+        [a, b]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +187,16 @@ mod tests {
             let _ = text.parse::<ContentId>();
             let _ = text.parse::<QueryId>();
         }
+    }
+
+    #[test]
+    fn the_tag_of_a_node_is_what_the_protocol_says() {
+        let (query, node) = (QueryId::from_bytes([0; 16]), NodeId::from_bytes([0; 32]));
+        assert_eq!(query.tag(&node), [0, 0]);
+        let query = QueryId::from_bytes([1; 16]);
+        let tags: std::collections::BTreeSet<_> =
+            (0..100).map(|n| query.tag(&NodeId::from_bytes([n; 32]))).collect();
+        assert!(tags.len() >= 99, "100 nodes have {} tags", tags.len());
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod message;
 pub mod name;
 pub mod pack;
 pub mod query;
+pub mod routing;
 pub mod supernode;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -17,6 +17,7 @@ use crate::file::FileMeta;
 use crate::id::{ContentId, QueryId};
 use crate::login::{LoginReply, LoginRequest};
 use crate::query::{Coverage, HitGroup, Query};
+use crate::routing::TableUpdate;
 use crate::supernode::{Load, SupernodeEntry};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -123,7 +124,7 @@ messages! {
     /// Hits, on the reverse path of the query.
     Hits = 11, at most 64 * KIB;
     /// The end of a search, or of the part of it that was forwarded, on the reverse path.
-    SearchDone = 12, at most 256;
+    SearchDone = 12, at most 5 * KIB;
     /// The asker wants no more hits. On the path of the query.
     CancelSearch = 13, at most 256;
     /// Let us be neighbours. Between credentialed supernodes.
@@ -134,6 +135,8 @@ messages! {
     Supernodes = 16, at most 16 * KIB;
     /// A parent says how it is doing. By a supernode, to its children and neighbours.
     LoadUpdate = 17, at most 256;
+    /// A query routing table, or its changes. Between neighbours only.
+    TableUpdate = 24, at most 33 * KIB;
     /// A request to the login service, first on a stream of its own.
     LoginRequest = 64, at most 2 * KIB;
     /// The login service's answer.
@@ -306,7 +309,8 @@ pub struct Flood {
     pub query: Query,
     /// How many hits are enough, 1 to 1,000.
     pub wanted: u16,
-    /// How many more times it may be forwarded after this one.
+    /// How far it goes on from the receiver: 0, not at all; 1, to those of its neighbours whose
+    /// table does not exclude them; from 2 on, to all of its neighbours with one less.
     pub hops_left: u8,
 }
 
@@ -320,12 +324,15 @@ pub struct Hits {
 }
 
 /// The end of a query, or of the branch of it that the sender was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchDone {
     /// Which query.
     pub id: QueryId,
     /// What was reached.
     pub coverage: Coverage,
+    /// The [tags](QueryId::tag) of the supernodes besides the sender that were asked, or did not
+    /// have to be since their tables exclude them. To supernodes only.
+    pub covered: BoundedVec<[u8; 2], 2048>,
 }
 
 /// The asker wants no more.

@@ -218,6 +218,7 @@ fn the_network_goes_on_without_its_login_service() {
     network.run_for(seconds(30));
     network.restart(node);
     assert!(network.run_until_all(&[node], seconds(30)), "the cache of supernodes is enough");
+    network.run_for(seconds(1)); // until the neighbours of its parent have heard of its words
     let asker = elsewhere(&network, &children, node);
     assert_eq!(network.search(asker, "rare4", 10).contents().len(), 1);
 }

@@ -50,10 +50,13 @@
 //! 16. A run of one character of rule 10 matches every word that begins with it, always.
 //! 17. More than [`MAX_QUERY_WORDS`] words are refused; a run of rule 10 counts as one.
 //!
-//! # Hashes ([`word_hash`])
+//! # Hashes ([`word_hash`], [`beginning_hash`])
 //!
 //! 18. The hash of a word is the first eight bytes of the BLAKE3 hash of its folded text in UTF-8,
 //!     read as a little-endian number.
+//! 19. The hash of a beginning ([`beginning_hash`]) is that of the beginning with `*` behind it.
+//!     Beginnings of 1 to 6, 8 and 12 code points have one ([`beginnings`]); a query for a
+//!     beginning of another length goes by the longest one within it.
 
 mod fold;
 mod hash;
@@ -61,7 +64,7 @@ mod query;
 mod split;
 
 pub use fold::fold;
-pub use hash::word_hash;
+pub use hash::{beginning_hash, beginnings, word_hash};
 pub use query::{ParsedQuery, QueryError, Term, TermMatch};
 pub use split::{RecordWord, record_words, words};
 

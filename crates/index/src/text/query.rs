@@ -1,7 +1,7 @@
 //! Queries, ready to be matched: rules 13 to 17, and the filter.
 
 use super::split::{Script, record_words, runs};
-use super::{MAX_QUERY_WORDS, MIN_OPEN_CHARS, fold, word_hash};
+use super::{MAX_QUERY_WORDS, MIN_OPEN_CHARS, beginning_hash, beginnings, fold, word_hash};
 use skein_proto::{Ask, ContentId, FileMeta, Filter, Query, Username};
 use thiserror::Error;
 
@@ -80,11 +80,15 @@ impl ParsedQuery {
         &self.terms
     }
 
-    /// The hashes (rule 18) of the words that each match must have: whoever lacks one of them
-    /// has no match. Words that need only begin a word are not among them.
-    pub fn required_words(&self) -> impl Iterator<Item = u64> {
-        let whole = self.terms.iter().filter(|term| term.by == TermMatch::Exact);
-        whole.map(|term| word_hash(&term.text))
+    /// The hashes (rules 18 and 19) of the words and beginnings that each match must have:
+    /// whoever lacks one of them has no match.
+    pub fn required_keys(&self) -> impl Iterator<Item = u64> {
+        self.terms.iter().filter_map(|term| match term.by {
+            TermMatch::Exact => Some(word_hash(&term.text)),
+            TermMatch::Prefix | TermMatch::Character => {
+                beginnings(&term.text).next().map(beginning_hash)
+            }
+        })
     }
 
     /// The conditions beside the words.
@@ -221,11 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn whole_words_are_required_and_beginnings_are_not() {
-        let required = |text| parse(text).expect("few words").required_words().collect::<Vec<_>>();
-        assert_eq!(required("so* 東京都 語 song"), ["京都", "東京"].map(word_hash));
+    fn whole_words_are_required_and_the_longest_beginnings_that_have_a_hash() {
+        let required = |text| parse(text).expect("few words").required_keys().collect::<Vec<_>>();
         assert_eq!(required("some song "), ["some", "song"].map(word_hash));
-        assert_eq!(required("song"), []);
+        assert_eq!(required("song"), [beginning_hash("song")]);
+        assert_eq!(required("symphony"), [beginning_hash("symphony")]);
+        assert_eq!(required("serenad"), [beginning_hash("serena")]);
+        let mixed = [word_hash("京都"), word_hash("東京"), beginning_hash("語")];
+        assert_eq!(required("東京都 語 "), mixed);
     }
 
     #[test]

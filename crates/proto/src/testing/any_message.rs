@@ -13,6 +13,7 @@ use crate::message::{
     LoadUpdate, Message, MessageKind, PartingReason, Probe, ProbeReply, Publish, PublishAck,
     Refusal, Role, Search, SearchDone, Supernodes,
 };
+use crate::routing::{SharedBytes, TableUpdate};
 use crate::supernode::SupernodeList;
 use crate::time::UnixTime;
 use proptest::option;
@@ -62,8 +63,8 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         MessageKind::Hits => (any_query_id(), few(any_hit_group()))
             .prop_map(|(id, groups)| Hits { id, groups }.into())
             .boxed(),
-        MessageKind::SearchDone => (any_query_id(), any_coverage())
-            .prop_map(|(id, coverage)| SearchDone { id, coverage }.into())
+        MessageKind::SearchDone => (any_query_id(), any_coverage(), few(any::<[u8; 2]>()))
+            .prop_map(|(id, coverage, covered)| SearchDone { id, coverage, covered }.into())
             .boxed(),
         MessageKind::CancelSearch => {
             any_query_id().prop_map(|id| CancelSearch { id }.into()).boxed()
@@ -76,6 +77,7 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
             few(any_supernode_entry()).prop_map(|entries| Supernodes { entries }.into()).boxed()
         }
         MessageKind::LoadUpdate => any_load().prop_map(|load| LoadUpdate { load }.into()).boxed(),
+        MessageKind::TableUpdate => any_table_update().prop_map(Message::from).boxed(),
         MessageKind::LoginRequest => any_login_request().prop_map(Message::from).boxed(),
         MessageKind::LoginReply => any_login_reply().prop_map(Message::from).boxed(),
         MessageKind::FetchRequest => (any_content_id(), any_ranges(), option::of(any_credential()))
@@ -96,6 +98,20 @@ fn any_hello() -> impl Strategy<Value = Hello> {
             listen,
             observed,
         })
+}
+
+fn any_table_update() -> impl Strategy<Value = TableUpdate> {
+    let whole = (any::<[u8; 2]>(), any_bytes(), any::<u32>()).prop_map(
+        |([log2_bits, part], bits, nodes)| TableUpdate::Whole { log2_bits, part, bits, nodes },
+    );
+    let flips =
+        (any_bytes(), any::<u32>()).prop_map(|(flips, nodes)| TableUpdate::Flips { flips, nodes });
+    prop_oneof![whole, flips]
+}
+
+fn any_bytes<const N: usize>() -> impl Strategy<Value = SharedBytes<N>> {
+    proptest::collection::vec(any::<u8>(), 0..=N.min(300))
+        .prop_map(|bytes| SharedBytes::new(bytes).expect("few bytes"))
 }
 
 fn any_role() -> impl Strategy<Value = Role> {

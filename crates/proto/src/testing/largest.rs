@@ -15,6 +15,7 @@ use crate::message::{
 use crate::name::Username;
 use crate::pack;
 use crate::query::{Ask, Coverage, Filter, HitGroup, Owner, Query, StopReason};
+use crate::routing::{SharedBytes, TABLE_PART_BYTES, TableUpdate};
 use crate::supernode::{Load, SupernodeEntry, SupernodeList};
 use crate::time::UnixTime;
 use std::collections::VecDeque;
@@ -49,12 +50,21 @@ pub fn largest_message(kind: MessageKind) -> Message {
             Flood { id: id(), query: query(), wanted: u16::MAX, hops_left: u8::MAX }.into()
         }
         MessageKind::Hits => largest_hits().into(),
-        MessageKind::SearchDone => SearchDone { id: id(), coverage: coverage() }.into(),
+        MessageKind::SearchDone => {
+            SearchDone { id: id(), coverage: coverage(), covered: full(&[0xff; 2]) }.into()
+        }
         MessageKind::CancelSearch => CancelSearch { id: id() }.into(),
         MessageKind::Link => Link { load: load() }.into(),
         MessageKind::LinkReply => LinkReply { outcome: Ok(load()), others: full(&entry()) }.into(),
         MessageKind::Supernodes => Supernodes { entries: full(&entry()) }.into(),
         MessageKind::LoadUpdate => LoadUpdate { load: load() }.into(),
+        MessageKind::TableUpdate => TableUpdate::Whole {
+            log2_bits: u8::MAX,
+            part: u8::MAX,
+            bits: SharedBytes::new(vec![0xff; TABLE_PART_BYTES]).expect("a full part"),
+            nodes: u32::MAX,
+        }
+        .into(),
         MessageKind::LoginRequest => LoginRequest::Register {
             name: name(),
             password: Password::new("p".repeat(256)).expect("256 bytes"),

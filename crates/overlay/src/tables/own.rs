@@ -1,0 +1,344 @@
+//! The table of this supernode's own index, and what its neighbours were told of it.
+
+use super::filter::Filter;
+use skein_index::Index;
+use skein_proto::routing::{FLIPS_BYTES, SharedBytes, TABLE_LOG2_BITS, TableUpdate, table_bits};
+use std::collections::BTreeSet;
+
+/// Bits for each key below which the table is doubled: with six hashes 0.84 % of the words that are
+/// not there seem to be there at 10 bits a key, and 0.03 % right after doubling.
+const MIN_BITS_PER_KEY: u64 = 10;
+
+/// Bits for each key above which it is halved: far from the other bound, so that a vocabulary that
+/// goes up and down does not send the whole table each time.
+const MAX_BITS_PER_KEY: u64 = 40;
+
+/// A counter that has come so far stays there until the table is made anew: what it counted is
+/// not known any more. At half of the bits set one in 10¹⁵ comes there by chance.
+const STUCK: u8 = 15;
+
+/// The table of this supernode's own index.
+#[derive(Debug)]
+pub(crate) struct OwnTable {
+    keys: u64,
+    /// How many keys set each bit, two counters in a byte (Fan, Cao, Almeida and Broder 2000), so
+    /// that a key can be taken out.
+    counters: Vec<u8>,
+    /// What the neighbours have.
+    told: Filter,
+    /// Bits that have changed since they were told.
+    changed: BTreeSet<u32>,
+    /// Whether they need the whole of it.
+    whole: bool,
+}
+
+impl OwnTable {
+    pub(crate) fn new() -> Self {
+        let told = Filter::empty(*TABLE_LOG2_BITS.start());
+        Self {
+            keys: 0,
+            counters: counters(told.log2_bits()),
+            told,
+            changed: BTreeSet::new(),
+            whole: false,
+        }
+    }
+
+    /// Takes in what has changed in the index.
+    pub(crate) fn follow(&mut self, index: &mut Index) {
+        let changes = index.take_vocabulary_changes();
+        let appeared = changes.appeared.len() as u64;
+        self.keys = (self.keys + appeared).saturating_sub(changes.vanished.len() as u64);
+        let log2_bits = fitting(self.keys, self.told.log2_bits());
+        if log2_bits != self.told.log2_bits() {
+            self.told = Filter::empty(log2_bits);
+            self.counters = counters(log2_bits);
+            self.changed.clear();
+            self.whole = true;
+            index.for_each_key(|key| self.add(key));
+            return;
+        }
+        for key in changes.vanished {
+            self.remove(key);
+        }
+        for key in changes.appeared {
+            self.add(key);
+        }
+    }
+
+    fn add(&mut self, key: u64) {
+        for bit in table_bits(key, self.told.log2_bits()) {
+            let count = self.count(bit);
+            if count == 0 {
+                self.toggle(bit);
+            }
+            self.set_count(bit, (count + 1).min(STUCK));
+        }
+    }
+
+    fn remove(&mut self, key: u64) {
+        for bit in table_bits(key, self.told.log2_bits()) {
+            let count = self.count(bit);
+            if count == 0 || count == STUCK {
+                continue;
+            }
+            self.set_count(bit, count - 1);
+            if count == 1 {
+                self.toggle(bit);
+            }
+        }
+    }
+
+    fn toggle(&mut self, bit: u32) {
+        if !self.changed.remove(&bit) {
+            self.changed.insert(bit);
+        }
+    }
+
+    fn count(&self, bit: u32) -> u8 {
+        let pair = self.counters.get(bit as usize / 2).copied().unwrap_or(0);
+        if bit.is_multiple_of(2) { pair & 0x0f } else { pair >> 4 }
+    }
+
+    fn set_count(&mut self, bit: u32, count: u8) {
+        if let Some(pair) = self.counters.get_mut(bit as usize / 2) {
+            *pair = if bit.is_multiple_of(2) {
+                (*pair & 0xf0) | count
+            } else {
+                (*pair & 0x0f) | (count << 4)
+            };
+        }
+    }
+
+    /// Bits that are set, of how many; for people.
+    pub(crate) fn fill(&self) -> (u64, u64) {
+        (self.told.ones(), self.told.bits())
+    }
+
+    /// Whether there is something to tell.
+    pub(crate) fn has_news(&self) -> bool {
+        self.whole || !self.changed.is_empty()
+    }
+
+    /// What brings those up to date who have what was told before.
+    pub(crate) fn take_news(&mut self, nodes: u32) -> Vec<TableUpdate> {
+        let flips: Vec<u32> = std::mem::take(&mut self.changed).into_iter().collect();
+        self.told.flip(&flips);
+        // A flip takes one to three bytes.
+        let many = flips.len() as u64 * 2 > self.told.bits() / 8;
+        if std::mem::take(&mut self.whole) || many {
+            return self.whole(nodes);
+        }
+        write_flips(&flips)
+            .into_iter()
+            .filter_map(|bytes| SharedBytes::new(bytes).ok())
+            .map(|flips| TableUpdate::Flips { flips, nodes })
+            .collect()
+    }
+
+    /// All that the neighbours were told so far.
+    pub(crate) fn whole(&mut self, nodes: u32) -> Vec<TableUpdate> {
+        let log2_bits = self.told.log2_bits();
+        let parts = self.told.parts().iter().zip(0_u8..);
+        parts
+            .filter_map(|(bits, part)| Some((SharedBytes::new(bits.clone()).ok()?, part)))
+            .map(|(bits, part)| TableUpdate::Whole { log2_bits, part, bits, nodes })
+            .collect()
+    }
+}
+
+fn counters(log2_bits: u8) -> Vec<u8> {
+    vec![0; 1 << (log2_bits - 1)]
+}
+
+/// The size for so many keys, where the table has this size now.
+fn fitting(keys: u64, now: u8) -> u8 {
+    let mut log2_bits = now;
+    while log2_bits < *TABLE_LOG2_BITS.end() && (1 << log2_bits) < keys * MIN_BITS_PER_KEY {
+        log2_bits += 1;
+    }
+    while log2_bits > *TABLE_LOG2_BITS.start() && (1 << log2_bits) > keys * MAX_BITS_PER_KEY {
+        log2_bits -= 1;
+    }
+    log2_bits
+}
+
+/// Ascending bits as distances, in lists of [`FLIPS_BYTES`] at most; an empty one if there are
+/// none.
+fn write_flips(flips: &[u32]) -> Vec<Vec<u8>> {
+    let mut lists = vec![Vec::new()];
+    let mut before = 0;
+    for bit in flips {
+        let mut number = bit - before;
+        if let Some(list) = lists.last()
+            && list.len() + 5 > FLIPS_BYTES
+        {
+            lists.push(Vec::new());
+            number = *bit;
+        }
+        before = *bit;
+        let Some(list) = lists.last_mut() else { continue };
+        while number >= 0x80 {
+            // The seven lowest bits.
+            #[allow(clippy::cast_possible_truncation)]
+            list.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        #[allow(clippy::cast_possible_truncation)]
+        list.push(number as u8);
+    }
+    lists
+}
+
+/// Reads what [`OwnTable::take_news`] wrote; `None` if the bits do not ascend or are not within a
+/// table of this size.
+pub(crate) fn read_flips(bytes: &[u8], log2_bits: u8) -> Option<Vec<u32>> {
+    let mut flips: Vec<u32> = Vec::new();
+    let (mut number, mut shift) = (0_u64, 0);
+    for byte in bytes {
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 != 0 {
+            shift += 7;
+            if shift > 28 {
+                return None;
+            }
+            continue;
+        }
+        let before = flips.last().copied();
+        if before.is_some() && number == 0 {
+            return None;
+        }
+        let bit = u64::from(before.unwrap_or(0)) + number;
+        if bit >= 1 << log2_bits {
+            return None;
+        }
+        flips.push(u32::try_from(bit).ok()?);
+        (number, shift) = (0, 0);
+    }
+    (shift == 0).then_some(flips)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use skein_index::Limits;
+    use skein_index::text::word_hash;
+    use skein_proto::{ContentId, FileMeta, FilePath, Kind, NodeId, Username};
+
+    const OWNER: NodeId = NodeId::from_bytes([1; 32]);
+
+    fn file(number: u32) -> FileMeta {
+        let mut content = [0; 32];
+        content[..4].copy_from_slice(&number.to_le_bytes());
+        FileMeta {
+            content: ContentId::from_bytes(content),
+            size: 1,
+            kind: Kind::Audio,
+            path: FilePath::new(format!("w{}", word_hash(&number.to_string()))).expect("a path"),
+            tags: None,
+        }
+    }
+
+    fn index() -> Index {
+        let mut index = Index::new(Limits::default());
+        index.set_owner(OWNER, &Username::parse("owner").expect("a name"));
+        index
+    }
+
+    /// Keeps a copy in step, as a neighbour does.
+    fn copy(held: &mut Filter, news: Vec<TableUpdate>) {
+        let mut parts = Vec::new();
+        for update in news {
+            match update {
+                TableUpdate::Whole { log2_bits, bits, .. } => {
+                    parts.push(bits.into_arc());
+                    if let Some(filter) = Filter::from_parts(log2_bits, parts.clone()) {
+                        *held = filter;
+                    }
+                }
+                TableUpdate::Flips { flips, .. } => {
+                    held.flip(&read_flips(&flips, held.log2_bits()).expect("sound flips"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_that_is_kept_in_step_knows_every_word_and_forgets_those_that_vanish() {
+        let (mut index, mut own) = (index(), OwnTable::new());
+        let mut held = Filter::empty(10);
+        for round in 0..40_u32 {
+            index.publish(&OWNER, (round * 250..(round + 1) * 250).map(file));
+            own.follow(&mut index);
+            copy(&mut held, own.take_news(1));
+            index.for_each_key(|key| assert!(held.may_have(key)));
+        }
+        assert_eq!(held.log2_bits(), 19, "10,000 words and their beginnings");
+        let all: Vec<ContentId> = (0..10_000).map(|number| file(number).content).collect();
+        index.withdraw(&OWNER, &all[1..]);
+        own.follow(&mut index);
+        copy(&mut held, own.take_news(1));
+        assert_eq!(held.log2_bits(), 10);
+        let mut keys = 0;
+        index.for_each_key(|_| keys += 1);
+        assert!(held.ones() <= keys * 6);
+        index.withdraw(&OWNER, &all);
+        own.follow(&mut index);
+        copy(&mut held, own.take_news(1));
+        assert_eq!(held.ones(), 0, "removal is exact");
+    }
+
+    #[test]
+    fn the_rate_of_false_positives_is_what_theory_says() {
+        let (mut index, mut own) = (index(), OwnTable::new());
+        index.publish(&OWNER, (0..8_000).map(file));
+        own.follow(&mut index);
+        let mut held = Filter::empty(10);
+        copy(&mut held, own.take_news(1));
+        #[allow(clippy::cast_precision_loss)]
+        let theory = (held.ones() as f64 / held.bits() as f64).powi(6);
+        let tries = 400_000_u32;
+        let wrong = (0..tries)
+            .filter(|number| held.may_have(word_hash(&format!("absent{number}"))))
+            .count();
+        #[allow(clippy::cast_precision_loss)]
+        let measured = wrong as f64 / f64::from(tries);
+        assert!(theory < 0.0085, "at 10 bits a key or more: {theory}");
+        assert!((measured / theory - 1.0).abs() < 0.25, "measured {measured}, theory {theory}");
+    }
+
+    #[test]
+    fn the_size_does_not_go_up_and_down_with_one_word() {
+        let full = fitting(10_000, 10);
+        assert_eq!(fitting(10_001, full), full);
+        assert_eq!(fitting(5_000, full), full);
+        assert_eq!(fitting(3_000, full), full - 1);
+        assert_eq!(fitting(u64::from(u32::MAX), 10), 23);
+        assert_eq!(fitting(0, 23), 10);
+    }
+
+    proptest! {
+        #[test]
+        fn flips_are_read_as_they_were_written(
+            bits in proptest::collection::btree_set(0_u32..1 << 20, 0..30_000),
+        ) {
+            let bits: Vec<u32> = bits.into_iter().collect();
+            let lists = write_flips(&bits);
+            prop_assert!(lists.iter().all(|list| list.len() <= FLIPS_BYTES));
+            let read: Option<Vec<_>> = lists.iter().map(|list| read_flips(list, 20)).collect();
+            prop_assert_eq!(read.map(|lists| lists.concat()), Some(bits));
+        }
+
+        #[test]
+        fn flips_of_a_stranger_ascend_or_are_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            if let Some(flips) = read_flips(&bytes, 12) {
+                prop_assert!(flips.is_sorted_by(|a, b| a < b));
+                prop_assert!(flips.iter().all(|bit| *bit < 4_096));
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Searches that are steered by query routing tables: what is found, and what it costs.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use skein_proto::message::{Flood, RoleSetting};
+use skein_proto::query::StopReason;
+use skein_proto::routing::{SharedBytes, TableUpdate};
+use skein_proto::{Message, NodeId, QueryId};
+use skein_sim::population::{file, settle};
+use skein_sim::{Network, Settings};
+
+/// A network that is too large for everyone to be everyone's neighbour.
+fn wide(supernodes: usize, neighbours: usize, children: usize) -> (Network, Vec<NodeId>) {
+    let settings = Settings { seed: SEED, max_neighbours: neighbours, ..Settings::default() };
+    let mut network = Network::new(settings);
+    let (_, children, settled) = settle(&mut network, supernodes, children);
+    assert!(settled);
+    network.run_for(seconds(12));
+    (network, children)
+}
+
+fn floods(network: &Network) -> u64 {
+    network.traffic.get("Flood").map_or(0, |(count, _)| *count)
+}
+
+#[test]
+fn single_copies_are_found_at_a_fraction_of_what_flooding_costs() {
+    let (mut network, children) = wide(120, 12, 240);
+    let before = floods(&network);
+    let searches = 40;
+    let mut found = 0;
+    for number in 0..searches {
+        let asker = children[(number * 7 + 100) % children.len()];
+        let outcome = network.search(asker, &format!("rare{number} "), 5);
+        found += outcome.contents().len();
+        let coverage = outcome.coverage.unwrap();
+        assert!(coverage.supernodes_asked >= 114, "{coverage:?}");
+    }
+    assert!(found >= searches - 1, "{found} of {searches}");
+    let each = (floods(&network) - before) as usize / searches;
+    // Every supernode would send it to all of its neighbours but one.
+    let flooding = 120 * 11;
+    assert!(each * 10 < flooding, "{each} messages, flooding takes {flooding}");
+}
+
+#[test]
+fn words_that_nobody_has_cost_little_and_the_report_says_that_all_are_covered() {
+    let (mut network, children) = wide(30, 40, 60);
+    let before = floods(&network);
+    for number in 0..20 {
+        let outcome = network.search(children[number], &format!("absent{number} "), 5);
+        let coverage = outcome.coverage.unwrap();
+        assert_eq!(coverage.stopped, StopReason::Exhausted);
+        assert_eq!((coverage.supernodes_asked, coverage.supernodes_known), (30, 30));
+        assert_eq!(coverage.nodes_covered, 90);
+    }
+    let sent = floods(&network) - before;
+    assert!(sent <= 25, "{sent} messages for 20 searches among 30 supernodes");
+}
+
+#[test]
+fn what_many_have_is_found_without_asking_everybody() {
+    let (mut network, children) = wide(60, 20, 240);
+    let before = floods(&network);
+    let outcome = network.search(children[0], "common", 20);
+    assert_eq!(outcome.contents().len(), 20);
+    assert_eq!(outcome.coverage.unwrap().stopped, StopReason::Enough);
+    let sent = floods(&network) - before;
+    assert!(sent < 30, "{sent} messages");
+}
+
+#[test]
+fn a_search_that_is_called_off_is_called_off_everywhere() {
+    let (mut network, children) = wide(40, 8, 40);
+    let query = network.start_search(children[0], "common", 1_000);
+    network.run_for(std::time::Duration::from_millis(250));
+    network.feed(children[0], skein_overlay::Input::CancelSearch { id: query });
+    network.run_for(std::time::Duration::from_millis(500));
+    let before = floods(&network);
+    network.run_for(seconds(10));
+    assert_eq!(floods(&network), before, "nobody goes on with it");
+    assert!(network.traffic.get("CancelSearch").is_some_and(|(count, _)| *count > 1));
+}
+
+#[test]
+fn words_that_vanish_are_not_asked_for_any_more() {
+    let (mut network, children) = wide(3, 10, 12);
+    let contents = vec![file("common/rare3 song.mp3").content];
+    network.change_files(children[3], Vec::new(), contents);
+    network.run_for(seconds(12));
+    let before = floods(&network);
+    let outcome = network.search(elsewhere(&network, &children, children[3]), "rare3 ", 5);
+    assert!(outcome.contents().is_empty());
+    assert!(floods(&network) - before <= 1);
+}
+
+#[test]
+fn a_query_under_the_id_of_another_one_is_refused() {
+    let mut network = network();
+    let victim = lone_super(&mut network);
+    let puppet = neighbour(&mut network, victim, 1);
+    let id = QueryId::from_bytes([9; 16]);
+    for (text, hops_left) in [("song ", 0), ("other ", 1), ("song ", 1)] {
+        network.say(puppet, victim, Flood { id, query: words(text), wanted: 5, hops_left });
+    }
+    let ends: Vec<StopReason> = network
+        .heard(puppet)
+        .into_iter()
+        .filter_map(|(_, message)| match message {
+            Message::SearchDone(done) => Some(done.coverage.stopped),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ends, [StopReason::Exhausted, StopReason::OverBudget, StopReason::Exhausted]);
+    let counters = counters(&network, victim);
+    assert_eq!((counters.floods_answered, counters.floods_widened), (1, 1));
+    assert_eq!(counters.floods_made_up, 1);
+}
+
+fn part(log2_bits: u8, part: u8, fill: u8) -> TableUpdate {
+    let bytes = (1_usize << (log2_bits.min(30) - 3)).min(32 * 1024);
+    let bits = SharedBytes::new(vec![fill; bytes]).unwrap();
+    TableUpdate::Whole { log2_bits, part, bits, nodes: 1 }
+}
+
+/// Whether a puppet neighbour is asked for a word that its table does not have.
+fn is_asked(network: &mut Network, victim: NodeId, puppet: NodeId, word: &str) -> bool {
+    network.heard(puppet);
+    let asker = network.add_node(RoleSetting::Ordinary, Vec::new());
+    assert!(network.run_until_all(&[asker], seconds(20)));
+    assert_eq!(network.snapshot(asker).unwrap().parent.parent, Some(victim));
+    network.start_search(asker, word, 5);
+    network.run_for(seconds(2));
+    let heard = network.heard(puppet);
+    heard
+        .iter()
+        .any(|(_, message)| matches!(message, Message::Flood(flood) if flood.hops_left == 0))
+}
+
+#[test]
+fn a_neighbour_is_asked_until_its_table_excludes_it() {
+    let mut network = network();
+    let victim = lone_super(&mut network);
+    let puppet = neighbour(&mut network, victim, 1);
+    assert!(is_asked(&mut network, victim, puppet, "melody "), "nothing is known of it");
+    network.say(puppet, victim, part(10, 0, 0));
+    assert!(!is_asked(&mut network, victim, puppet, "melody "));
+    network.say(puppet, victim, part(10, 0, 0xff));
+    assert_eq!(counters(&network, victim).tables_refused, 1, "it would say yes to everything");
+    assert_eq!(neighbours(&network, victim), 1);
+}
+
+#[test]
+fn tables_against_the_rules_cost_the_link() {
+    let flips =
+        |bytes: &[u8]| TableUpdate::Flips { flips: SharedBytes::new(bytes).unwrap(), nodes: 1 };
+    let cases = [
+        vec![part(18, 1, 0)],
+        vec![part(19, 0, 0), part(19, 0, 0), part(19, 2, 0)],
+        vec![part(19, 0, 0), part(20, 1, 0)],
+        vec![part(9, 0, 0)],
+        vec![part(10, 0, 0), flips(&[0xff, 0x7f])],
+        vec![part(10, 0, 0), flips(&[5, 0])],
+        vec![part(10, 0, 0), flips(&[0x80])],
+    ];
+    for case in cases {
+        let mut network = network();
+        let victim = lone_super(&mut network);
+        let puppet = neighbour(&mut network, victim, 1);
+        for update in case.clone() {
+            network.say(puppet, victim, update);
+        }
+        assert_eq!(neighbours(&network, victim), 0, "{case:?}");
+    }
+}
+
+#[test]
+fn tables_sent_in_a_loop_are_not_taken_in_for_ever() {
+    let mut network = network();
+    let victim = lone_super(&mut network);
+    let puppet = neighbour(&mut network, victim, 1);
+    for _ in 0..500 {
+        network.say_later(puppet, victim, part(18, 0, 0x11));
+    }
+    network.run_for(seconds(1));
+    let counters = counters(&network, victim);
+    assert!(counters.tables_taken < 170, "{}", counters.tables_taken);
+    assert!(counters.tables_refused > 330, "{}", counters.tables_refused);
+}
+
+#[test]
+fn wrong_asks_are_as_rare_as_the_tables_promise() {
+    let (mut network, children) = wide(20, 40, 200);
+    for number in 0..200 {
+        let asker = children[number % children.len()];
+        network.search(asker, &format!("nothing{number} "), 5);
+    }
+    let parents: std::collections::BTreeSet<NodeId> = children
+        .iter()
+        .filter_map(|child| network.snapshot(*child).unwrap().parent.parent)
+        .collect();
+    let asks: u64 = parents.iter().map(|node| counters(&network, *node).table_asks).sum();
+    // 200 searches look at 19 tables each; at 10 bits a key or more less than 0.84 % are wrong.
+    assert!(asks <= 200 * 19 / 100, "{asks} of {}", 200 * 19);
+}
