@@ -29,8 +29,13 @@ const ALL_RELAYS: (u64, u64) = (2_000, 8_000);
 /// a minute.
 const REQUESTS: (u64, u64) = (1, 40);
 
+/// Questions of the epidemic that a neighbour may ask: a newcomer to a network of 10,000
+/// supernodes asks some 40 at once, and then about one a second. Each makes this node send up to
+/// 256 records.
+const GOSSIP: (u64, u64) = (2, 200);
+
 /// Budgets kept: three times the links that a node has, since those that are gone are remembered
-/// for the 40 s that the slowest budget takes to fill. An entry takes about 150 bytes.
+/// for the 100 s that the slowest budget takes to fill. An entry takes about 150 bytes.
 const MAX_BUDGETS: usize = 65_536;
 
 /// What a peer asks for.
@@ -39,6 +44,7 @@ pub(crate) enum Ask {
     Search,
     Flood,
     Request,
+    Gossip,
 }
 
 #[derive(Debug)]
@@ -47,6 +53,7 @@ struct Budget {
     floods: TokenBucket,
     requests: TokenBucket,
     relays: TokenBucket,
+    gossip: TokenBucket,
 }
 
 /// The budgets of all who have asked lately.
@@ -64,6 +71,7 @@ impl Budgets {
             Ask::Search => budget.searches.take(now),
             Ask::Flood => budget.floods.take(now),
             Ask::Request => budget.requests.take(now),
+            Ask::Gossip => budget.gossip.take(now),
         }
     }
 
@@ -88,6 +96,7 @@ impl Budgets {
             searches: full(SEARCHES),
             floods: full(FLOODS),
             requests: full(REQUESTS),
+            gossip: full(GOSSIP),
             relays: full(RELAYS),
         }))
     }
@@ -95,8 +104,8 @@ impl Budgets {
     /// Forgets those that have asked for nothing for so long that a fresh budget is the same.
     pub(crate) fn tidy(&mut self, now: Instant) {
         self.peers.retain(|_, budget| {
-            let Budget { searches, floods, requests, relays } = budget;
-            let buckets = [searches, floods, requests, relays];
+            let Budget { searches, floods, requests, relays, gossip } = budget;
+            let buckets = [searches, floods, requests, relays, gossip];
             !buckets.into_iter().all(|bucket| bucket.is_full(now))
         });
     }

@@ -6,13 +6,12 @@ use crate::counters::Counters;
 use crate::courier::{Courier, Waiting};
 use crate::io::{Event, Now, Output};
 use crate::known::KnownSupernodes;
-use crate::membership::{Member, Membership};
+use crate::membership::Membership;
 use crate::peers::{CredentialCache, Observed, Peer};
 use crate::reputation::Reputations;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use skein_proto::message::{Detach, Hello, PartingReason};
-use skein_proto::supernode::Load;
 use skein_proto::{
     BoundedVec, Instant, KeyPair, Message, NodeId, Role, SignedCredential, SupernodeEntry, UnixTime,
 };
@@ -183,15 +182,6 @@ impl Core {
         let Some(addresses) = self.peers.get(peer).map(Peer::listen_addresses) else { return };
         if !self.known.proved(*peer, &addresses, load_percent, now) {
             self.counters.known_over_limit += 1;
-        }
-        if self.role == Role::Super && self.membership.get(peer).is_none() {
-            self.membership.insert(Member {
-                node: *peer,
-                addresses,
-                load: Load::default(),
-                since: now,
-                issued: now,
-            });
         }
     }
 

@@ -103,6 +103,29 @@ counters! {
     credentials_refused,
     /// Messages to supernodes that were not linked, dropped since too many waited for a link.
     courier_over_limit,
+    /// News about supernodes taken in and passed on.
+    rumours_taken,
+    /// News that were known already, or too old.
+    rumours_old,
+    /// News that were refused: from the future, too fast, over a limit, or from a witness that is
+    /// not believed.
+    rumours_refused,
+    /// News whose signatures did not hold.
+    rumours_forged,
+    /// Messages of the epidemic from others than neighbours.
+    gossip_unasked,
+    /// Messages of the epidemic that came too fast.
+    gossip_over_budget,
+    /// Supernodes not taken in since too many are known, or their name owns too many.
+    members_over_limit,
+    /// Supernodes taken for dead.
+    members_dead,
+    /// Suspicions that this node told.
+    suspicions_told,
+    /// Suspicions that were not believed.
+    suspicions_refused,
+    /// Suspicions that a fresher word of the supernode has refuted.
+    suspicions_refuted,
     /// Supernodes that were not remembered since the cache was full.
     known_over_limit,
 }

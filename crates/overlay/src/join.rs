@@ -417,6 +417,12 @@ impl Join {
         {
             self.ask(core, node, Bond::Active, now);
         }
+        // Whoever was to be the parent has refused, or is gone, and there is nobody else.
+        if self.parent.is_none()
+            && let Some(tie) = self.standby.take_if(|tie| tie.state == TieState::Agreed)
+        {
+            self.ask(core, tie.node, Bond::Active, now);
+        }
         if self.standby.is_none()
             && let Some(node) = self.ranked.pop_front()
         {

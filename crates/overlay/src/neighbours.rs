@@ -255,6 +255,7 @@ impl Neighbours {
         }
         self.new.push(peer);
         self.courtesies.remove(&peer);
+        core.membership.epidemic.on_neighbour(now.instant);
         core.proved(&peer, Some(load.percent()), now.unix);
     }
 

@@ -102,11 +102,16 @@ impl Overlay {
             Input::LinkUp { peer, address, rtt } => self.on_link_up(peer, address, rtt, now),
             Input::LinkDown { peer } => self.on_link_down(peer, now),
             Input::LinkSilent { peer } => {
+                if self.neighbours.is_linked(&peer) {
+                    // A link among supernodes is cheap to make again.
+                    self.core.hang_up(peer, PartingReason::Moved);
+                }
                 let change = self.join.on_link_silent(&mut self.core, peer, now);
                 self.on_parent_change(change, now);
             }
             Input::DialFailed { peer } => {
                 self.core.courier.on_lost(&peer);
+                self.core.doubt_unreached(peer, now);
                 self.neighbours.on_link_lost(&mut self.core, &peer, now);
                 let change = self.join.on_link_lost(&mut self.core, peer, now);
                 self.on_parent_change(change, now);
@@ -126,7 +131,7 @@ impl Overlay {
                 let sources = sources!(self);
                 self.floods.on_cancel(&mut self.core, &sources, ReplyTo::User, id);
             }
-            Input::Leave => self.leave(),
+            Input::Leave => self.leave(now),
             Input::Tick => {}
         }
         self.step(now);
@@ -148,6 +153,7 @@ impl Overlay {
             Role::Ordinary => wake = earlier(wake, self.join.next_wakeup(&self.core, now)),
             Role::Super if self.core.has_credential(now.unix) => {
                 wake = earlier(wake, self.neighbours.next_wakeup());
+                wake = earlier(wake, self.core.membership.next_wakeup());
                 wake = earlier(wake, Some(self.next_beat));
                 wake = earlier(wake, self.tables.next_wakeup());
             }
@@ -165,6 +171,11 @@ impl Overlay {
     /// Supernodes that this node knows, the freshest first.
     pub fn known_supernodes(&self, count: usize) -> Vec<SupernodeEntry> {
         self.core.known.freshest(count)
+    }
+
+    /// The other supernodes that this one knows of, in the order of the ring; none if it is none.
+    pub fn supernodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.core.membership.iter().map(|member| member.node)
     }
 
     pub(crate) fn load(&self) -> Load {
@@ -189,6 +200,7 @@ impl Overlay {
                 let load = self.load();
                 self.neighbours.step(&mut self.core, load, now);
                 self.update_tables(now);
+                self.step_membership(load, now);
                 if now.instant >= self.next_beat {
                     self.beat(now);
                 }
@@ -207,6 +219,11 @@ impl Overlay {
         self.next_tidy = now.instant + TIDY;
         self.core.budgets.tidy(now.instant);
         self.core.courier.tidy(now.instant);
+        if self.core.role == Role::Super {
+            let load = self.load();
+            self.core.membership.sweep(now);
+            self.core.review_announcement(load);
+        }
         self.children.expire(&mut self.core, now.unix);
         self.expire_ties(now);
         let mut idle: Vec<NodeId> = self
@@ -314,6 +331,7 @@ impl Overlay {
         let load = self.load();
         self.join.on_link_up(&mut self.core, peer, now);
         self.neighbours.on_link_up(&mut self.core, peer, load, now);
+        self.core.membership.doubts.on_link_up(&peer);
     }
 
     fn on_link_down(&mut self, peer: NodeId, now: Now) {
@@ -322,7 +340,9 @@ impl Overlay {
         if self.children.remove(&peer) {
             self.core.counters.children_lost += 1;
         }
-        self.neighbours.on_link_lost(&mut self.core, &peer, now);
+        if self.neighbours.on_link_lost(&mut self.core, &peer, now) {
+            self.core.doubt_lost(peer, now);
+        }
         self.tables.on_lost(&peer);
         let sources = sources!(self);
         self.floods.on_peer_lost(&mut self.core, &sources, &peer, now);
@@ -345,9 +365,10 @@ impl Overlay {
         }
     }
 
-    fn misbehaved(&mut self, peer: NodeId, now: Now) {
+    pub(crate) fn misbehaved(&mut self, peer: NodeId, now: Now) {
         self.core.counters.links_misbehaved += 1;
         self.core.hang_up(peer, PartingReason::Misbehaved);
+        self.lose_neighbour(&peer, now);
         self.on_link_down(peer, now);
     }
 
@@ -454,6 +475,11 @@ impl Overlay {
                     self.core.proved(&peer, Some(update.load.percent()), now.unix);
                 }
             }
+            Message::Gossip(_)
+            | Message::GossipOffer(_)
+            | Message::GossipWant(_)
+            | Message::GossipDigest(_)
+            | Message::GossipInventory(_) => self.on_gossip(peer, message, now),
             Message::LoginRequest(_)
             | Message::LoginReply(_)
             | Message::FetchRequest(_)
@@ -600,6 +626,8 @@ impl Overlay {
 
     fn on_credential(&mut self, credential: SignedCredential, now: Now) {
         let first = !self.core.has_credential(now.unix);
+        let core = &mut self.core;
+        core.membership.announcer.on_credential(now.instant, &mut core.rng);
         self.core.credential = Some(credential);
         let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();
         linked.sort_unstable();

@@ -2,6 +2,7 @@
 
 use crate::io::{Event, Now, Output};
 use crate::overlay::Overlay;
+use skein_proto::membership::SupernodeState;
 use skein_proto::message::{PartingReason, RoleSetting};
 use skein_proto::{NodeId, Role, SupernodeEntry};
 
@@ -39,6 +40,8 @@ impl Overlay {
         let change = self.join.dissolve(&mut self.core, PartingReason::Moved);
         self.on_parent_change(change, now);
         self.core.role = Role::Super;
+        let time = (now.instant, now.unix);
+        self.core.membership.announcer.start(SupernodeState::Serving, time);
         self.next_beat = now.instant;
         if self.core.credential.is_some() {
             self.local_copy.start(&mut self.core);
@@ -48,6 +51,7 @@ impl Overlay {
 
     fn become_ordinary(&mut self, reason: &'static str, now: Now) {
         self.local_copy.stop();
+        self.bid_farewell(now);
         self.children.dismiss_all(&mut self.core, PartingReason::Demoted);
         self.neighbours.dissolve(&mut self.core, PartingReason::Demoted);
         self.children.index.remove_owner(&self.core.me);
@@ -68,8 +72,9 @@ impl Overlay {
         }
     }
 
-    pub(crate) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self, now: Now) {
         self.leaving = true;
+        self.bid_farewell(now);
         self.join.dissolve(&mut self.core, PartingReason::Leaving);
         self.children.dismiss_all(&mut self.core, PartingReason::Leaving);
         self.neighbours.dissolve(&mut self.core, PartingReason::Leaving);

@@ -16,6 +16,7 @@ use crate::fetch::{FetchReply, FetchRequest};
 use crate::file::FileMeta;
 use crate::id::{ContentId, QueryId};
 use crate::login::{LoginReply, LoginRequest};
+use crate::membership::{Gossip, GossipDigest, GossipInventory, GossipOffer, GossipWant};
 use crate::query::{Coverage, HitGroup, Query};
 use crate::routing::TableUpdate;
 use crate::supernode::{Load, SupernodeEntry};
@@ -135,6 +136,16 @@ messages! {
     Supernodes = 16, at most 16 * KIB;
     /// A parent says how it is doing. By a supernode, to its children and neighbours.
     LoadUpdate = 17, at most 256;
+    /// News of the epidemic, in full. Between neighbours only.
+    Gossip = 18, at most 64 * KIB;
+    /// Names news that the receiver may want. Between neighbours only.
+    GossipOffer = 19, at most 16 * KIB;
+    /// Asks for news that were offered. Between neighbours only.
+    GossipWant = 20, at most 4 * KIB;
+    /// What the sender holds, in short. Between neighbours only.
+    GossipDigest = 21, at most 2 * KIB;
+    /// What the sender holds in some parts of the ring. Between neighbours only.
+    GossipInventory = 22, at most 32 * KIB;
     /// A query routing table, or its changes. Between neighbours only.
     TableUpdate = 24, at most 33 * KIB;
     /// A request to the login service, first on a stream of its own.

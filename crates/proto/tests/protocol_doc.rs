@@ -7,6 +7,7 @@ use skein_proto::codec::MAX_EXTENSIONS;
 use skein_proto::credential::Credential;
 use skein_proto::evidence::{Receipt, Voucher};
 use skein_proto::key::Statement;
+use skein_proto::membership::{SupernodeRecord, Suspicion};
 use skein_proto::message::MessageKind;
 use skein_proto::testing::any_message_of;
 use std::collections::BTreeSet;
@@ -76,8 +77,14 @@ fn every_field_of_every_message_is_described_in_its_section() {
 
 #[test]
 fn the_contexts_of_all_signed_statements_are_listed() {
-    for context in [Credential::CONTEXT, SupernodeList::CONTEXT, Voucher::CONTEXT, Receipt::CONTEXT]
-    {
+    for context in [
+        Credential::CONTEXT,
+        SupernodeList::CONTEXT,
+        SupernodeRecord::CONTEXT,
+        Suspicion::CONTEXT,
+        Voucher::CONTEXT,
+        Receipt::CONTEXT,
+    ] {
         assert!(DOC.contains(&format!("| `{context}` |")), "{context:?} is missing");
     }
 }

@@ -2,45 +2,35 @@
 //!
 //! A supernode's place on the ring is the hash of its id; a key belongs to the supernodes that
 //! follow it (consistent hashing, Karger et al. 1997; one hop with full membership, Gupta, Liskov
-//! and Rodrigues, NSDI 2004).
+//! and Rodrigues, NSDI 2004). Each supernode speaks for itself ([`announcer`]), an epidemic spreads
+//! what it says ([`epidemic`]), and those who cannot reach it say so ([`doubts`]).
 
-use skein_proto::supernode::Load;
-use skein_proto::{NodeId, UnixTime};
-use std::collections::{BTreeMap, HashMap};
+mod announcer;
+mod dispatch;
+mod doubts;
+pub(crate) mod epidemic;
+mod judge;
+mod names;
+mod store;
+
+use announcer::Announcer;
+use doubts::Doubts;
+use epidemic::Epidemic;
+use names::Names;
+use skein_proto::membership::SupernodeState;
+use skein_proto::rumour::Topic;
+use skein_proto::{NodeId, Rumour};
 use std::net::SocketAddr;
-use std::ops::Bound;
 
-/// A place on the ring: the first 16 bytes of a BLAKE3 hash, as a big-endian number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place(pub(crate) u128);
+pub(crate) use skein_proto::Place;
+pub(crate) use skein_proto::membership::SupernodeRecord as Member;
 
-impl Place {
-    /// The place of a supernode.
-    pub(crate) fn of_node(node: &NodeId) -> Self {
-        Self::of(b"skein ring node", node.as_bytes())
-    }
+/// Supernodes kept in mind, of which each takes about 600 bytes: a network of ten million nodes
+/// has as many.
+pub(crate) const MAX_MEMBERS: usize = 65_536;
 
-    /// The place of a key of this sort.
-    pub(crate) fn of(sort: &[u8], key: &[u8]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(sort).update(&[0]).update(key);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        Self(u128::from_be_bytes(bytes))
-    }
-}
-
-/// What is known of a supernode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
-    pub(crate) node: NodeId,
-    pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) load: Load,
-    /// When it became a supernode.
-    pub(crate) since: UnixTime,
-    /// When it last said so.
-    pub(crate) issued: UnixTime,
-}
+/// Comings and goings that wait to be looked at. What is over it is dropped, the oldest first.
+const MAX_CHANGES: usize = 2 * MAX_MEMBERS;
 
 /// Somebody came or went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,45 +43,78 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Membership {
     me: (Place, NodeId),
-    ring: BTreeMap<Place, Member>,
-    places: HashMap<NodeId, Place>,
+    /// What spreads among supernodes. Other parts of the overlay may let theirs ride along.
+    pub(crate) epidemic: Epidemic,
+    pub(crate) doubts: Doubts,
+    pub(crate) announcer: Announcer,
+    names: Names,
+    /// Others that are there and not about to leave.
+    present: usize,
     changes: Vec<Change>,
+    /// The part of the ring that is looked through next for what has expired.
+    swept: usize,
 }
 
 impl Membership {
     pub(crate) fn new(me: NodeId) -> Self {
         Self {
             me: (Place::of_node(&me), me),
-            ring: BTreeMap::new(),
-            places: HashMap::new(),
+            epidemic: Epidemic::default(),
+            doubts: Doubts::default(),
+            announcer: Announcer::default(),
+            names: Names::default(),
+            present: 0,
             changes: Vec::new(),
+            swept: 0,
         }
     }
 
     /// Others known.
     pub(crate) fn len(&self) -> usize {
-        self.ring.len()
+        self.present
     }
 
+    /// What another supernode says of itself.
     pub(crate) fn get(&self, node: &NodeId) -> Option<&Member> {
-        self.ring.get(self.places.get(node)?)
+        self.rumour(node)?.record().filter(|member| self.counts(member))
+    }
+
+    fn rumour(&self, node: &NodeId) -> Option<&Rumour> {
+        self.epidemic.store(Topic::Supernodes).get(Place::of_node(node).short())
+    }
+
+    fn counts(&self, member: &Member) -> bool {
+        member.node != self.me.1 && member.state != SupernodeState::Leaving
     }
 
     pub(crate) fn addresses(&self, node: &NodeId) -> Option<Vec<SocketAddr>> {
-        self.get(node).map(|member| member.addresses.clone()).filter(|found| !found.is_empty())
+        self.get(node).map(|member| member.addresses.to_vec()).filter(|found| !found.is_empty())
     }
 
     /// All others, in the order of the ring.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.ring.values()
+        let all = self.epidemic.store(Topic::Supernodes).iter();
+        all.filter_map(Rumour::record).filter(|member| self.counts(member))
+    }
+
+    /// One of the others by its number, which is below the number of all that are stored; `None`
+    /// if it does not count.
+    pub(crate) fn nth(&self, number: usize) -> Option<&Member> {
+        let rumour = self.epidemic.store(Topic::Supernodes).nth(number)?;
+        rumour.record().filter(|member| self.counts(member))
+    }
+
+    /// Numbers that [`Membership::nth`] knows.
+    pub(crate) fn stored(&self) -> usize {
+        self.epidemic.store(Topic::Supernodes).len()
     }
 
     /// The first `count` supernodes at or behind a place, this node among them if it is one.
     pub(crate) fn successors(&self, place: Place, count: usize) -> Vec<NodeId> {
-        let behind = self.ring.range((Bound::Included(place), Bound::Unbounded));
-        let around = self.ring.range((Bound::Unbounded, Bound::Excluded(place)));
-        let mut found: Vec<(u128, NodeId)> = behind
-            .chain(around)
+        let around = self.epidemic.store(Topic::Supernodes).around(place);
+        let mut found: Vec<(u128, NodeId)> = around
+            .filter_map(|rumour| Some((rumour.place(), rumour.record()?)))
+            .filter(|(_, member)| self.counts(member))
             .take(count)
             .map(|(at, member)| (at.0.wrapping_sub(place.0), member.node))
             .collect();
@@ -106,57 +129,63 @@ impl Membership {
         self.successors(place, count).contains(&self.me.1)
     }
 
-    /// Takes in what is known of a supernode.
-    pub(crate) fn insert(&mut self, member: Member) {
-        if member.node == self.me.1 {
-            return;
-        }
-        let place = Place::of_node(&member.node);
-        let node = member.node;
-        self.places.insert(node, place);
-        if self.ring.insert(place, member).is_none() {
-            self.changes.push(Change::Joined(node));
-        }
-    }
-
-    /// A supernode is gone.
-    pub(crate) fn remove(&mut self, node: &NodeId) {
-        if let Some(place) = self.places.remove(node) {
-            self.ring.remove(&place);
-            self.changes.push(Change::Left(*node));
-        }
-    }
-
     /// Who came and went since the last call.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
+    }
+
+    /// Forgets everybody, for one who is no supernode any more.
+    pub(crate) fn clear(&mut self) {
+        self.epidemic.clear();
+        self.doubts = Doubts::default();
+        self.names = Names::default();
+        self.present = 0;
+        self.changes.clear();
+    }
+
+    /// One record took the place of another, or of none.
+    fn note(&mut self, before: Option<&Member>, after: Option<&Member>) {
+        let was = before.is_some_and(|member| self.counts(member));
+        let is = after.is_some_and(|member| self.counts(member));
+        let change = match (was, is) {
+            (false, true) => after.map(|member| Change::Joined(member.node)),
+            (true, false) => before.map(|member| Change::Left(member.node)),
+            _ => None,
+        };
+        let Some(change) = change else { return };
+        match change {
+            Change::Joined(_) => self.present += 1,
+            Change::Left(_) => self.present -= 1,
+        }
+        if self.changes.len() >= MAX_CHANGES {
+            self.changes.drain(..MAX_MEMBERS);
+        }
+        self.changes.push(change);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::epidemic::Pace;
     use super::*;
+    use skein_proto::KeyPair;
+    use skein_proto::rumour::News;
+    use skein_proto::testing::{announcement, supernode_key};
 
-    fn member(number: u8) -> Member {
-        Member {
-            node: NodeId::from_bytes([number; 32]),
-            addresses: Vec::new(),
-            load: Load::default(),
-            since: UnixTime(0),
-            issued: UnixTime(0),
-        }
+    fn insert(membership: &mut Membership, number: u8) -> NodeId {
+        let login = KeyPair::from_seed(&[0; 32]);
+        let rumour = Rumour::new(News::Announcement(announcement(number, &login)));
+        membership.admit(rumour, None, Pace::Slow);
+        supernode_key(number).node_id()
     }
 
     #[test]
     fn a_place_belongs_to_those_that_follow_it_around_the_ring() {
         let me = NodeId::from_bytes([99; 32]);
         let mut membership = Membership::new(me);
-        (1..20).for_each(|number| membership.insert(member(number)));
-        let mut all: Vec<(Place, NodeId)> = (1..20)
-            .map(|number| member(number).node)
-            .chain([me])
-            .map(|node| (Place::of_node(&node), node))
-            .collect();
+        let others: Vec<NodeId> = (1..20).map(|n| insert(&mut membership, n)).collect();
+        let mut all: Vec<(Place, NodeId)> =
+            others.into_iter().chain([me]).map(|node| (Place::of_node(&node), node)).collect();
         all.sort_unstable();
         for key in 0..50_u8 {
             let place = Place::of(b"test", &[key]);
@@ -170,11 +199,10 @@ mod tests {
     #[test]
     fn comings_and_goings_are_told_once() {
         let mut membership = Membership::new(NodeId::from_bytes([99; 32]));
-        membership.insert(member(1));
-        membership.insert(member(1));
-        membership.remove(&member(1).node);
-        membership.remove(&member(1).node);
-        let node = member(1).node;
+        let node = insert(&mut membership, 1);
+        insert(&mut membership, 1);
+        membership.lay_to_rest(&node);
+        membership.lay_to_rest(&node);
         assert_eq!(membership.take_changes(), [Change::Joined(node), Change::Left(node)]);
         assert_eq!(membership.len(), 0);
     }

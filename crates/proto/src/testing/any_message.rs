@@ -1,5 +1,6 @@
 //! A strategy for every kind of message.
 
+use super::gossip::any_gossip_of;
 use super::values::{
     any_address, any_content_id, any_coverage, any_credential, any_file, any_hit_group, any_key,
     any_load, any_node_id, any_password, any_query, any_query_id, any_ranges, any_supernode_entry,
@@ -77,6 +78,11 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
             few(any_supernode_entry()).prop_map(|entries| Supernodes { entries }.into()).boxed()
         }
         MessageKind::LoadUpdate => any_load().prop_map(|load| LoadUpdate { load }.into()).boxed(),
+        MessageKind::Gossip
+        | MessageKind::GossipOffer
+        | MessageKind::GossipWant
+        | MessageKind::GossipDigest
+        | MessageKind::GossipInventory => any_gossip_of(kind),
         MessageKind::TableUpdate => any_table_update().prop_map(Message::from).boxed(),
         MessageKind::LoginRequest => any_login_request().prop_map(Message::from).boxed(),
         MessageKind::LoginReply => any_login_reply().prop_map(Message::from).boxed(),

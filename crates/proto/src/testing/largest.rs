@@ -1,5 +1,6 @@
 //! The largest message of each kind: every list full, every text and number as long as it may be.
 
+use super::gossip::largest_gossip;
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::credential::{Credential, SignedCredential};
 use crate::fetch::{ByteRange, FetchReply, FetchRequest};
@@ -7,6 +8,7 @@ use crate::file::{FileMeta, FilePath, Kind, MediaTags};
 use crate::id::{ContentId, NodeId, QueryId};
 use crate::key::{KeyPair, Signed};
 use crate::login::{LoginReply, LoginRequest, Password};
+use crate::membership::{Announcement, SupernodeRecord, SupernodeState};
 use crate::message::{
     Attach, AttachReply, Bond, CancelSearch, Detach, Flood, Hello, Hits, Link, LinkReply,
     LoadUpdate, Message, MessageKind, PartingReason, Probe, ProbeReply, Publish, PublishAck, Role,
@@ -16,6 +18,7 @@ use crate::name::Username;
 use crate::pack;
 use crate::query::{Ask, Coverage, Filter, HitGroup, Owner, Query, StopReason};
 use crate::routing::{SharedBytes, TABLE_PART_BYTES, TableUpdate};
+use crate::rumour::{News, Rumour};
 use crate::supernode::{Load, SupernodeEntry, SupernodeList};
 use crate::time::UnixTime;
 use std::collections::VecDeque;
@@ -58,6 +61,11 @@ pub fn largest_message(kind: MessageKind) -> Message {
         MessageKind::LinkReply => LinkReply { outcome: Ok(load()), others: full(&entry()) }.into(),
         MessageKind::Supernodes => Supernodes { entries: full(&entry()) }.into(),
         MessageKind::LoadUpdate => LoadUpdate { load: load() }.into(),
+        MessageKind::Gossip
+        | MessageKind::GossipOffer
+        | MessageKind::GossipWant
+        | MessageKind::GossipDigest
+        | MessageKind::GossipInventory => largest_gossip(kind, &largest_rumour()),
         MessageKind::TableUpdate => TableUpdate::Whole {
             log2_bits: u8::MAX,
             part: u8::MAX,
@@ -114,6 +122,20 @@ pub fn largest_file(number: u32) -> FileMeta {
 /// An owner with the longest name and as many addresses as it may have.
 pub fn largest_owner() -> Owner {
     Owner { node: node(), credential: credential(), addresses: full(&address()), parent: node() }
+}
+
+fn largest_rumour() -> Rumour {
+    let record = SupernodeRecord {
+        node: node(),
+        addresses: full(&address()),
+        load: load(),
+        since: UnixTime(u64::MAX),
+        issued: UnixTime(u64::MAX),
+        lifetime_secs: u32::MAX,
+        state: SupernodeState::Leaving,
+    };
+    let record = Signed::new(record, &key());
+    Rumour::new(News::Announcement(Announcement { record, credential: credential() }))
 }
 
 fn largest_hits() -> Hits {

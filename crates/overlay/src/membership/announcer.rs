@@ -1,0 +1,186 @@
+//! When this supernode speaks of itself, and what it says.
+
+use rand::{Rng, RngExt};
+use skein_proto::membership::{Announcement, MAX_LIFETIME, SupernodeRecord, SupernodeState};
+use skein_proto::rumour::News;
+use skein_proto::supernode::Load;
+use skein_proto::{BoundedVec, Instant, KeyPair, Rumour, Signed, SignedCredential, UnixTime};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How often a supernode of a small network says that it is there.
+const PERIOD: Duration = Duration::from_secs(10 * 60);
+
+/// Supernodes of a small network. In a larger one everybody speaks less often, so that what a
+/// supernode has to listen to does not grow beyond two records a second; deaths are told by others.
+const SMALL: usize = 1_000;
+
+/// The longest pause, however large the network.
+const LONGEST_PERIOD: Duration = Duration::from_secs(60 * 60);
+
+/// A record is good for so many periods: two of them may get lost.
+const PERIODS: u32 = 3;
+
+/// The shortest pause between two records. Others ignore what comes faster, see
+/// [`MIN_SPACING_SECS`].
+const SPACING: Duration = Duration::from_secs(30);
+
+/// Seconds between two records of a supernode below which the second is ignored, unless its state
+/// is another or somebody suspects it: what one name can make all others pass on is bounded.
+pub(crate) const MIN_SPACING_SECS: u64 = 10;
+
+/// Pause after a change of the load before it is told.
+const LOAD_PAUSE: Duration = Duration::from_secs(60);
+
+/// Percent by which the load must differ from the last word for a new one.
+const LOAD_STEP: u8 = 25;
+
+/// How often a supernode looks whether it knows an address of its own by now.
+const UNREADY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often each supernode of a network of that size says that it is there.
+pub(crate) fn period(members: usize) -> Duration {
+    let scale = u32::try_from(members / SMALL).unwrap_or(u32::MAX).max(1);
+    PERIOD.saturating_mul(scale).min(LONGEST_PERIOD)
+}
+
+/// When this supernode speaks of itself, and what it says.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    since: UnixTime,
+    state: SupernodeState,
+    /// The version of the last record; none may be older.
+    version: u64,
+    last: Option<(Instant, SupernodeRecord)>,
+    due: Instant,
+    doubted: bool,
+    urgent: bool,
+}
+
+impl Default for Announcer {
+    fn default() -> Self {
+        Self {
+            since: UnixTime(0),
+            state: SupernodeState::Serving,
+            version: 0,
+            last: None,
+            due: Instant::START,
+            doubted: false,
+            urgent: false,
+        }
+    }
+}
+
+impl Announcer {
+    /// This node has become a supernode.
+    pub(crate) fn start(&mut self, state: SupernodeState, now: (Instant, UnixTime)) {
+        self.since = now.1;
+        self.state = state;
+        self.last = None;
+        self.due = now.0;
+    }
+
+    /// It takes on something else from now on.
+    pub(crate) fn set_state(&mut self, state: SupernodeState, now: Instant) {
+        if self.state != state {
+            self.state = state;
+            self.due = now;
+        }
+    }
+
+    /// Somebody spoke of this node with this version, or doubts it: the next record must be newer,
+    /// and come now.
+    pub(crate) fn outdo(&mut self, version: u64, now: Instant) {
+        if version >= self.version {
+            self.version = version;
+            self.due = now;
+            self.doubted = true;
+        }
+    }
+
+    /// Whether somebody doubted this node before its last record, so that all must hear of it.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
+    /// There is nothing to be said yet.
+    pub(crate) fn put_off(&mut self, now: Instant) {
+        self.due = now + UNREADY_PAUSE;
+    }
+
+    /// Whether somebody doubts the present record.
+    pub(crate) fn is_present(&self, version: u64) -> bool {
+        version >= self.version
+    }
+
+    /// Speaks sooner if what it said last does not hold any more.
+    pub(crate) fn review(&mut self, load: Load, addresses: &[SocketAddr]) {
+        let Some((at, last)) = &self.last else { return };
+        // A record has room for four.
+        let told = last.addresses.len().min(addresses.len());
+        if last.addresses[..] != addresses[..told] {
+            self.due = self.due.min(*at + SPACING);
+        }
+        let differs = last.load.percent().abs_diff(load.percent()) >= LOAD_STEP
+            || last.load.accepting != load.accepting;
+        if differs {
+            self.due = self.due.min(*at + LOAD_PAUSE);
+        }
+    }
+
+    /// The credential is another one.
+    pub(crate) fn on_credential(&mut self, now: Instant, rng: &mut impl Rng) {
+        // Everybody's ran out at the same time, maybe, when the login service was away.
+        self.due = self.due.min(now + LOAD_PAUSE.mul_f64(rng.random()));
+    }
+
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        now >= self.due
+    }
+
+    pub(crate) fn next_wakeup(&self) -> Instant {
+        self.due
+    }
+
+    /// The next word.
+    pub(crate) fn announce(
+        &mut self,
+        (key, credential): (&KeyPair, &SignedCredential),
+        (load, addresses): (Load, &[SocketAddr]),
+        members: usize,
+        (now, unix): (Instant, UnixTime),
+        rng: &mut impl Rng,
+    ) -> Rumour {
+        let period = period(members);
+        self.version = unix.0.max(self.version.saturating_add(1));
+        self.due = now + period.mul_f64(rng.random_range(0.75..1.25));
+        let lifetime = (period * PERIODS).min(MAX_LIFETIME).as_secs();
+        let record = SupernodeRecord {
+            node: key.node_id(),
+            addresses: BoundedVec::truncated(addresses.iter().copied()),
+            load,
+            since: self.since,
+            issued: UnixTime(self.version),
+            lifetime_secs: u32::try_from(lifetime).unwrap_or(u32::MAX),
+            state: self.state,
+        };
+        self.urgent = std::mem::take(&mut self.doubted);
+        self.last = Some((now, record.clone()));
+        let record = Signed::new(record, key);
+        Rumour::new(News::Announcement(Announcement { record, credential: credential.clone() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_network_speaks_less_often_each() {
+        assert_eq!(period(1), PERIOD);
+        assert_eq!(period(950), PERIOD);
+        assert_eq!(period(3_000), PERIOD * 3);
+        assert_eq!(period(1_000_000), LONGEST_PERIOD);
+        assert!(LONGEST_PERIOD * PERIODS <= MAX_LIFETIME);
+    }
+}

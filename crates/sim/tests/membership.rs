@@ -1,0 +1,99 @@
+//! How supernodes know of each other, told as stories in virtual time.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::{counters, network, seconds};
+use skein_proto::NodeId;
+use skein_proto::message::RoleSetting;
+use skein_sim::{Network, Settings};
+use std::collections::BTreeSet;
+
+/// So many supernodes, which know each other after at most `within` seconds.
+fn supernodes(network: &mut Network, count: usize, within: u64) -> Vec<NodeId> {
+    let all: Vec<NodeId> =
+        (0..count).map(|_| network.add_node(RoleSetting::Super, Vec::new())).collect();
+    assert!(know_each_other(network, &all, within), "all know all after {within} s");
+    all
+}
+
+fn know_each_other(network: &mut Network, all: &[NodeId], within: u64) -> bool {
+    let deadline = network.now() + seconds(within);
+    while network.now() < deadline {
+        network.run_for(seconds(1));
+        if all.iter().all(|node| view(network, *node).len() + 1 == all.len()) {
+            return true;
+        }
+    }
+    false
+}
+
+fn view(network: &Network, node: NodeId) -> BTreeSet<NodeId> {
+    network.overlay(node).unwrap().supernodes().collect()
+}
+
+#[test]
+fn all_supernodes_know_all_within_half_a_minute() {
+    let settings = Settings { seed: 3, max_neighbours: 8, ..Settings::default() };
+    let mut network = Network::new(settings);
+    let all = supernodes(&mut network, 60, 30);
+    let newcomer = network.add_node(RoleSetting::Super, Vec::new());
+    network.run_for(seconds(15));
+    assert_eq!(view(&network, newcomer).len(), all.len());
+    let told = all.iter().filter(|node| view(&network, **node).contains(&newcomer)).count();
+    assert_eq!(told, all.len(), "a newcomer is known to all");
+}
+
+#[test]
+fn whoever_says_goodbye_is_forgotten_within_seconds() {
+    let settings = Settings { seed: 4, max_neighbours: 8, ..Settings::default() };
+    let mut network = Network::new(settings);
+    let all = supernodes(&mut network, 40, 30);
+    network.leave(all[7]);
+    network.run_for(seconds(8));
+    let rest = all.iter().filter(|node| **node != all[7]);
+    let known = rest.filter(|node| view(&network, **node).contains(&all[7])).count();
+    assert_eq!(known, 0);
+}
+
+#[test]
+fn the_dead_are_forgotten_within_half_a_minute() {
+    let settings = Settings { seed: 5, max_neighbours: 8, ..Settings::default() };
+    let mut network = Network::new(settings);
+    let all = supernodes(&mut network, 40, 30);
+    let (dead, alive) = all.split_at(12);
+    for node in dead {
+        network.kill(*node);
+    }
+    network.run_for(seconds(40));
+    for node in alive {
+        let view = view(&network, *node);
+        assert_eq!(dead.iter().filter(|node| view.contains(node)).count(), 0);
+        assert_eq!(view.len() + 1, alive.len(), "nobody else is");
+    }
+    let told: u64 = alive.iter().map(|node| counters(&network, *node).suspicions_told).sum();
+    assert!(told <= 8 * dead.len() as u64, "{told} suspicions for {} dead", dead.len());
+}
+
+#[test]
+fn the_last_two_notice_that_the_third_is_gone() {
+    let mut network = network();
+    let all = supernodes(&mut network, 3, 30);
+    network.kill(all[2]);
+    network.run_for(seconds(60));
+    assert_eq!(view(&network, all[0]), BTreeSet::from([all[1]]));
+    network.kill(all[1]);
+    network.run_for(seconds(60));
+    assert!(view(&network, all[0]).is_empty());
+}
+
+#[test]
+fn one_that_comes_back_is_known_again() {
+    let mut network = network();
+    let all = supernodes(&mut network, 5, 30);
+    network.kill(all[2]);
+    network.run_for(seconds(40));
+    assert!(!view(&network, all[0]).contains(&all[2]));
+    network.restart(all[2]);
+    assert!(know_each_other(&mut network, &all, 20));
+}
