@@ -5,6 +5,7 @@
 
 pub mod bars;
 pub mod catalogue;
+pub mod baselines;
 pub mod network;
 pub mod physics;
 pub mod population;
