@@ -15,6 +15,8 @@
 //! packets; where a paper gives no format, the module says what is counted.
 
 pub mod chord;
+pub mod kelips;
+pub mod pastry;
 pub mod world;
 
 pub use world::{Address, Operation, World};
