@@ -4,8 +4,8 @@
 //! The same seed gives the same run, to the last message.
 
 pub mod bars;
-pub mod catalogue;
 pub mod baselines;
+pub mod catalogue;
 pub mod network;
 pub mod physics;
 pub mod population;

@@ -326,10 +326,10 @@ impl Peer for Kelips {
     fn ask(&mut self, operation: u32, file: u64, ctx: &mut Context<'_, Self>) {
         // Files have the numbers of their users.
         let file = file as u32;
-        if ctx.shared().group(file) == self.group {
-            if let Some(home) = self.home_of(file) {
-                return ctx.answer(operation, home, 0);
-            }
+        if ctx.shared().group(file) == self.group
+            && let Some(home) = self.home_of(file)
+        {
+            return ctx.answer(operation, home, 0);
         }
         self.pending.push(Pending { operation, file, tried: Vec::new(), helpers: 0 });
         self.try_next(operation, ctx);

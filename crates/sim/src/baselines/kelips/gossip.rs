@@ -56,10 +56,10 @@ impl Kelips {
     fn call_for_contacts(&self, ctx: &mut Context<'_, Self>) {
         let unknown = self.contacts.iter().filter(|places| places.iter().all(Option::is_none));
         // The own group has no contacts either.
-        if self.members.is_empty() || unknown.count() > self.contacts.len() / 2 + 1 {
-            if let Some(contact) = ctx.contact() {
-                ctx.send(contact, Message::GetContacts);
-            }
+        if (self.members.is_empty() || unknown.count() > self.contacts.len() / 2 + 1)
+            && let Some(contact) = ctx.contact()
+        {
+            ctx.send(contact, Message::GetContacts);
         }
     }
 
