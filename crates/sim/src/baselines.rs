@@ -15,7 +15,9 @@
 //! packets; where a paper gives no format, the module says what is counted.
 
 pub mod chord;
+pub mod gnutella;
 pub mod kelips;
+pub mod library;
 pub mod pastry;
 pub mod world;
 

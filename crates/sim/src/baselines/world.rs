@@ -4,11 +4,10 @@
 //! A node has an address, its number on the wires. Whoever comes again has a new address, as with
 //! most access lines, so what others remember of it is stale.
 
-use crate::physics::{self, Physics};
+use crate::physics::{self, Line, Physics};
 use crate::queue::Queue;
 use crate::workload::{Churn, Content, Population};
 use rand::rngs::SmallRng;
-use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use skein_proto::Instant;
 use std::time::Duration;
@@ -69,6 +68,11 @@ pub trait Peer: Sized {
     /// A connection has ended with the death of the other end.
     fn link_down(&mut self, _peer: Address, _ctx: &mut Context<'_, Self>) {}
 
+    /// Whether newcomers are sent to it, when it stands in the network.
+    fn is_contact(&self) -> bool {
+        true
+    }
+
     /// Those that this node holds a connection to, who hear of its death from their own systems.
     fn links(&self) -> Vec<Address> {
         Vec::new()
@@ -93,8 +97,19 @@ pub struct Operation {
     pub timeouts: u32,
     /// How a look-up ended; `None` while it runs or when it was given up.
     pub answer: Option<Answer>,
-    /// What a search has brought so far, and when; with repeats.
-    pub hits: Vec<(Instant, Content)>,
+    /// What a search has brought so far, with repeats.
+    pub hits: Vec<Hit>,
+}
+
+/// A result of a search.
+#[derive(Clone, Copy, Debug)]
+pub struct Hit {
+    /// When it came.
+    pub at: Instant,
+    /// What was found.
+    pub content: Content,
+    /// How many hops the question had made to who has it.
+    pub hops: u32,
 }
 
 /// The end of a look-up.
@@ -138,6 +153,8 @@ struct Common<P: Peer> {
     alive: Vec<Address>,
     place: Vec<Option<u32>>,
     joined: Vec<bool>,
+    /// Those that newcomers are sent to; the dead among them are noticed when they are drawn.
+    contacts: Vec<Address>,
     operations: Vec<Operation>,
     maintenance: Tally,
 }
@@ -204,11 +221,22 @@ impl<P: Peer> Context<'_, P> {
 
     /// A node that stands in the network, as a host cache or login service names one to newcomers.
     pub fn contact(&mut self) -> Option<Address> {
-        let Common { alive, joined, rng, .. } = &mut *self.common;
-        let me = self.me;
-        let known = |address: &Address| *address != me && joined[*address as usize];
-        // Nearly all stand in the network: a few draws find one, if there is any.
-        (0..32).filter_map(|_| alive.choose(rng).copied()).find(known)
+        let Common { contacts, place, rng, .. } = &mut *self.common;
+        // Of two nodes one is somebody else.
+        for _ in 0..8 {
+            let address = loop {
+                let index = rng.random_range(0..contacts.len().max(1));
+                let address = *contacts.get(index)?;
+                if place[address as usize].is_some() {
+                    break address;
+                }
+                contacts.swap_remove(index);
+            };
+            if address != self.me {
+                return Some(address);
+            }
+        }
+        None
     }
 
     /// The round trip to a node, measured by a probe and its answer of so many bytes each, which
@@ -223,7 +251,9 @@ impl<P: Peer> Context<'_, P> {
 
     /// Says that this node stands in the network now: it counts where the truth is asked for.
     pub fn joined(&mut self) {
-        self.common.joined[self.me as usize] = true;
+        if !std::mem::replace(&mut self.common.joined[self.me as usize], true) {
+            self.common.contacts.push(self.me);
+        }
     }
 
     /// Ends a look-up. Only its first answer counts.
@@ -235,10 +265,10 @@ impl<P: Peer> Context<'_, P> {
     }
 
     /// Brings a hit of a search to the user who asked.
-    pub fn hit(&mut self, operation: u32, content: Content) {
+    pub fn hit(&mut self, operation: u32, content: Content, hops: u32) {
         let at = self.common.now;
         if let Some(operation) = self.common.operations.get_mut(operation as usize) {
-            operation.hits.push((at, content));
+            operation.hits.push(Hit { at, content, hops });
         }
     }
 }
@@ -249,6 +279,7 @@ pub struct World<P: Peer> {
     common: Common<P>,
     user_of: Vec<u32>,
     address_of: Vec<Option<Address>>,
+    server: Option<Address>,
     churn: Churn,
     churn_rng: SmallRng,
     /// How many nodes have gone so far.
@@ -278,11 +309,13 @@ impl<P: Peer> World<P> {
                 alive: Vec::new(),
                 place: Vec::new(),
                 joined: Vec::new(),
+                contacts: Vec::new(),
                 operations: Vec::new(),
                 maintenance: Tally::default(),
             },
             user_of: Vec::new(),
             address_of: Vec::new(),
+            server: None,
             churn: Churn::None,
             churn_rng: SmallRng::from_rng(&mut root),
             gone: 0,
@@ -291,7 +324,17 @@ impl<P: Peer> World<P> {
 
     /// Puts a user's node on the wires. It does nothing before [`Self::start`].
     pub fn add(&mut self, user: u32) -> Address {
-        let line = self.common.population.line(user);
+        self.add_on(user, self.common.population.line(user))
+    }
+
+    /// Puts a server on the wires, with a line without limits, which stays whoever goes.
+    pub fn add_server(&mut self, user: u32) -> Address {
+        let address = self.add_on(user, Line::default());
+        self.server = Some(address);
+        address
+    }
+
+    fn add_on(&mut self, user: u32, line: Line) -> Address {
         let address = self.common.physics.add(line);
         let peer = P::new(user, address, &self.common.shared, &mut self.common.rng);
         self.peers.push(Some(Box::new(peer)));
@@ -310,8 +353,12 @@ impl<P: Peer> World<P> {
     /// Starts all nodes that were added, as nodes that stand in the network already.
     pub fn start(&mut self) {
         for address in self.common.alive.clone() {
-            self.common.joined[address as usize] = true;
-            self.with(address, |peer, ctx| peer.start(true, ctx));
+            self.with(address, |peer, ctx| {
+                if peer.is_contact() {
+                    ctx.joined();
+                }
+                peer.start(true, ctx);
+            });
         }
     }
 
@@ -324,6 +371,9 @@ impl<P: Peer> World<P> {
     pub fn set_churn(&mut self, churn: Churn) {
         self.churn = churn;
         for address in self.common.alive.clone() {
+            if self.server == Some(address) {
+                continue;
+            }
             let user = self.user_of[address as usize];
             if let Some(after) = self.churn.session(&mut self.churn_rng) {
                 self.common.queue.push(self.common.now + after, Event::Go { user });
