@@ -51,6 +51,12 @@ pub struct OverlayMetrics {
     pub records: Gauge,
     /// Bytes that the index reckons to hold.
     pub index_bytes: Gauge,
+    /// Bits of the own query routing table.
+    pub table_bits: Gauge,
+    /// How many of them are set.
+    pub table_bits_set: Gauge,
+    /// Bytes that the neighbours' query routing tables take.
+    pub tables_bytes: Gauge,
     /// Searches of its own user and of its children.
     pub searches: Counter,
     /// Queries of neighbours.
@@ -213,6 +219,11 @@ impl OverlayMetrics {
         to.register("supernode", "1 for a supernode, else 0", self.supernode.clone());
         to.register("records", "Records in the index", self.records.clone());
         to.register("index_bytes", "Bytes that the index holds", self.index_bytes.clone());
+        to.register("table_bits", "Bits of the query routing table", self.table_bits.clone());
+        let help = "Bits of the query routing table that are set";
+        to.register("table_bits_set", help, self.table_bits_set.clone());
+        let help = "Bytes that the neighbours' query routing tables take";
+        to.register("tables_bytes", help, self.tables_bytes.clone());
         to.register("searches", "Searches of its user and its children", self.searches.clone());
         to.register("floods", "Queries of neighbours", self.floods.clone());
         to.register("hits", "Hits given", self.hits.clone());

@@ -3,6 +3,7 @@
 
 use crate::core::Core;
 use crate::io::{Now, Output};
+use crate::sieve::{Moment, Sieve};
 use crate::waves::Waves;
 use skein_index::text::ParsedQuery;
 use skein_proto::message::{CancelSearch, Flood, SearchDone};
@@ -18,6 +19,13 @@ const MAX_TAGS: usize = BoundedVec::<[u8; 2], 2048>::LIMIT;
 
 /// Sources of one content that are worth passing on: a download uses fewer at once.
 const SOURCES_PER_CONTENT: u8 = 16;
+
+/// Groups of hits that are kept for whoever asks the same; an answer that large is not popular.
+const MAX_ANSWER_GROUPS: usize = 1_024;
+
+/// Reputation that makes a holder count for one more: a newcomer (10) counts once, the best fifty
+/// times.
+const STANDING: u32 = 20;
 
 /// Who waits for the hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +63,10 @@ pub(crate) struct Branch {
     covered: BTreeSet<[u8; 2]>,
     /// How it is widened, where it began here.
     pub(crate) waves: Option<Box<Waves>>,
+    /// What of its hits is held back, where it began here.
+    sieve: Option<Box<Sieve>>,
+    /// What was passed on of the hits of others, for whoever asks the same.
+    answer: Vec<HitGroup>,
     /// When it is looked at again.
     pub(crate) deadline: Instant,
 }
@@ -79,13 +91,36 @@ impl Branch {
             coverage,
             covered: BTreeSet::new(),
             waves: None,
+            sieve: None,
+            answer: Vec::new(),
             deadline: Instant::START,
         }
     }
 
-    /// Contents passed on so far.
+    /// A query that begins here.
+    pub(crate) fn origin(
+        reply_to: ReplyTo,
+        query: Query,
+        parsed: ParsedQuery,
+        wanted: usize,
+    ) -> Self {
+        Self { sieve: Some(Box::default()), ..Self::new(reply_to, query, parsed, wanted) }
+    }
+
+    /// Contents passed on so far, or, where it began here, names found: the made-up contents of one
+    /// name must not be taken for enough.
     pub(crate) fn found(&self) -> usize {
-        self.contents.len()
+        self.sieve.as_ref().map_or(self.contents.len(), |sieve| sieve.names())
+    }
+
+    /// How many are wanted in all.
+    pub(crate) fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// What was passed on of the hits of others.
+    pub(crate) fn take_answer(&mut self) -> Vec<HitGroup> {
+        std::mem::take(&mut self.answer)
     }
 
     /// Passes the query on to neighbours.
@@ -145,7 +180,7 @@ impl Branch {
     }
 
     pub(crate) fn still_wanted(&self) -> usize {
-        self.wanted.saturating_sub(self.contents.len())
+        self.wanted.saturating_sub(self.found())
     }
 
     /// Tells those who are waited for that nothing more is wanted.
@@ -155,8 +190,37 @@ impl Branch {
         }
     }
 
-    /// Passes on as many of the hits as are still wanted.
+    /// Takes in hits, and passes on as many of them as are still wanted.
     pub(crate) fn pass_on(&mut self, core: &mut Core, id: QueryId, groups: Vec<HitGroup>) {
+        let groups = match &mut self.sieve {
+            None => groups,
+            Some(sieve) => {
+                let reputations = &core.reputations;
+                sieve.take_in(groups, |name| 1 + u32::from(reputations.of(name)) / STANDING);
+                sieve.release(Moment::Arrival)
+            }
+        };
+        self.send_on(core, id, groups);
+    }
+
+    /// A wave is over: passes on what nobody contests.
+    pub(crate) fn pass_on_wave(&mut self, core: &mut Core, id: QueryId) {
+        if let Some(sieve) = &mut self.sieve {
+            let groups = sieve.release(Moment::Wave);
+            self.send_on(core, id, groups);
+        }
+    }
+
+    /// Passes on what was held back, but for decoys.
+    pub(crate) fn pass_on_rest(&mut self, core: &mut Core, id: QueryId) {
+        let Some(sieve) = &mut self.sieve else { return };
+        let groups = sieve.release(Moment::End);
+        core.counters.hits_decoys += sieve.left_out();
+        core.counters.hits_over_wanted += sieve.overflown;
+        self.send_on(core, id, groups);
+    }
+
+    fn send_on(&mut self, core: &mut Core, id: QueryId, groups: Vec<HitGroup>) {
         let mut kept = Vec::new();
         for group in groups {
             let before = group.files.len();
@@ -171,6 +235,9 @@ impl Branch {
         if kept.is_empty() {
             return;
         }
+        if self.waves.is_some() && self.answer.len() < MAX_ANSWER_GROUPS {
+            self.answer.extend(kept.iter().filter(|group| group.owner.parent != core.me).cloned());
+        }
         match self.reply_to {
             ReplyTo::User => core.outputs.push_back(Output::Hits { id, groups: kept }),
             ReplyTo::Peer(peer) => {
@@ -182,7 +249,7 @@ impl Branch {
     }
 
     fn admit(&mut self, content: ContentId) -> bool {
-        if self.is_full() && !self.contents.contains_key(&content) {
+        if self.contents.len() >= self.wanted && !self.contents.contains_key(&content) {
             return false;
         }
         let sources = self.contents.entry(content).or_default();
@@ -195,10 +262,11 @@ impl Branch {
 }
 
 /// Tells whoever asked that a query is over.
-pub(crate) fn finish(core: &mut Core, id: QueryId, branch: Branch) {
+pub(crate) fn finish(core: &mut Core, id: QueryId, mut branch: Branch) {
+    branch.pass_on_rest(core, id);
     match branch.reply_to {
         // Whoever began the search counts; a child gets the numbers only.
-        ReplyTo::Peer(peer) if branch.waves.is_none() => {
+        ReplyTo::Peer(peer) if branch.sieve.is_none() => {
             let covered = BoundedVec::truncated(branch.covered);
             core.send(peer, SearchDone { id, coverage: branch.coverage, covered });
         }

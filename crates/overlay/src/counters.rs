@@ -57,6 +57,12 @@ counters! {
     hits_passed,
     /// Hits dropped since enough had come.
     hits_over_wanted,
+    /// Hits left out at the end of a search: others of the same name are held by far more.
+    hits_decoys,
+    /// Searches answered from what others said to the same a moment ago.
+    cache_hits,
+    /// Searches that others had to be asked for.
+    cache_misses,
     /// Hits that nobody had asked for, or that do not match what was asked for.
     hits_unasked,
     /// Hits whose owner's credential did not hold.

@@ -15,6 +15,7 @@
 
 use crate::branch::{Branch, ReplyTo, finish, retain_sound, tell_end};
 use crate::budget::Ask;
+use crate::cache::Cache;
 use crate::children::Children;
 use crate::core::Core;
 use crate::io::Now;
@@ -69,6 +70,7 @@ pub(crate) struct Floods {
     deadlines: BTreeSet<(Instant, QueryId)>,
     /// How many queries in a row a neighbour has left without an end.
     unanswered: HashMap<NodeId, u32>,
+    cache: Cache,
 }
 
 /// A query as it arrived.
@@ -201,10 +203,13 @@ impl Floods {
             tell_end(core, reply_to, id, coverage);
             return;
         };
-        let mut branch = Branch::new(reply_to, query, parsed, wanted);
+        let mut branch = Branch::origin(reply_to, query, parsed, wanted);
         branch.coverage = coverage;
         let groups = sources.children.search(core, &branch.parsed, wanted, now);
         branch.pass_on(core, id, groups);
+        if !branch.is_full() {
+            self.look_in_cache(core, id, &mut branch, now);
+        }
         if branch.is_full() {
             branch.coverage.stopped = StopReason::Enough;
             finish(core, id, branch);
@@ -215,6 +220,22 @@ impl Floods {
         } else {
             let waves = Waves::new(id, &core.me, core.config.max_hops - 1);
             self.widen(core, sources, (id, branch, Box::new(waves)), now);
+        }
+    }
+
+    /// Answers from what others said to the same a moment ago.
+    fn look_in_cache(&mut self, core: &mut Core, id: QueryId, branch: &mut Branch, now: Now) {
+        let cached = self.cache.get(&branch.parsed, branch.wanted(), now.instant);
+        let Some((mut groups, coverage)) = cached else {
+            core.counters.cache_misses += 1;
+            return;
+        };
+        core.counters.cache_hits += 1;
+        // They were checked when they came, but credentials run out.
+        let _ = retain_sound(core, &branch.parsed, &mut groups, now);
+        branch.pass_on(core, id, groups);
+        if branch.is_full() {
+            branch.coverage = coverage;
         }
     }
 
@@ -252,7 +273,7 @@ impl Floods {
         branch.waves = Some(waves);
         match look_again {
             Some(at) => self.insert(id, branch, at),
-            None => conclude(core, sources, id, branch),
+            None => self.conclude(core, sources, id, branch, now),
         }
     }
 
@@ -281,7 +302,7 @@ impl Floods {
         branch.pass_on(core, id, groups);
         if branch.is_full() {
             branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::Enough);
-            self.call_off(core, sources, id);
+            self.call_off(core, sources, id, now);
         }
         honest
     }
@@ -327,10 +348,11 @@ impl Floods {
         sources: &Sources<'_>,
         from: ReplyTo,
         id: QueryId,
+        now: Now,
     ) {
         if let Some(branch) = self.branches.get_mut(&id).filter(|b| b.reply_to == from) {
             branch.coverage.stopped = StopReason::Cancelled;
-            self.call_off(core, sources, id);
+            self.call_off(core, sources, id, now);
         }
     }
 
@@ -405,6 +427,7 @@ impl Floods {
     /// Those who were waited for have answered, or their time is over.
     fn go_on(&mut self, core: &mut Core, sources: &Sources<'_>, id: QueryId, now: Now) {
         let Some(mut branch) = self.remove(id) else { return };
+        branch.pass_on_wave(core, id);
         if let Some(waves) = branch.waves.take() {
             self.widen(core, sources, (id, branch, waves), now);
         } else if let Some(at) = branch.waiting.values().map(|asked| asked.deadline).min() {
@@ -414,10 +437,10 @@ impl Floods {
         }
     }
 
-    fn call_off(&mut self, core: &mut Core, sources: &Sources<'_>, id: QueryId) {
+    fn call_off(&mut self, core: &mut Core, sources: &Sources<'_>, id: QueryId, now: Now) {
         if let Some(mut branch) = self.remove(id) {
             branch.cancel_waiting(core, id);
-            conclude(core, sources, id, branch);
+            self.conclude(core, sources, id, branch, now);
         }
     }
 
@@ -431,6 +454,36 @@ impl Floods {
         let branch = self.branches.remove(&id)?;
         self.deadlines.remove(&(branch.deadline, id));
         Some(branch)
+    }
+
+    /// Says that a query is over, and, if it began here, how much of the network it covered: a
+    /// supernode counts whose index was searched, or whose table excludes it.
+    fn conclude(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        id: QueryId,
+        mut branch: Branch,
+        now: Now,
+    ) {
+        if let Some(waves) = &branch.waves {
+            let own = own_coverage(core, sources);
+            let others = core.membership.iter().filter(|member| waves.has_covered(&member.node));
+            let nodes = others.map(|member| match sources.tables.nodes(&member.node) {
+                Some(nodes) => nodes,
+                None => member.load.children.saturating_add(1),
+            });
+            let coverage = &mut branch.coverage;
+            coverage.nodes_covered = nodes.fold(own.nodes_covered, u32::saturating_add);
+            coverage.supernodes_asked = waves.supernodes();
+            coverage.supernodes_known = own.supernodes_known.max(waves.size());
+        }
+        if branch.waves.is_some() && branch.coverage.stopped == StopReason::Enough {
+            branch.pass_on_rest(core, id);
+            let answer = branch.take_answer();
+            self.cache.put(&branch.parsed, branch.wanted(), answer, branch.coverage, now.instant);
+        }
+        finish(core, id, branch);
     }
 }
 
@@ -448,22 +501,4 @@ fn own_coverage(core: &Core, sources: &Sources<'_>) -> Coverage {
         nodes_covered: sources.children.actives() + own_node,
         stopped: StopReason::Exhausted,
     }
-}
-
-/// Says that a query is over, and, if it began here, how much of the network it covered: a
-/// supernode counts whose index was searched, or whose table excludes it.
-fn conclude(core: &mut Core, sources: &Sources<'_>, id: QueryId, mut branch: Branch) {
-    if let Some(waves) = &branch.waves {
-        let own = own_coverage(core, sources);
-        let others = core.membership.iter().filter(|member| waves.has_covered(&member.node));
-        let nodes = others.map(|member| match sources.tables.nodes(&member.node) {
-            Some(nodes) => nodes,
-            None => member.load.children.saturating_add(1),
-        });
-        let coverage = &mut branch.coverage;
-        coverage.nodes_covered = nodes.fold(own.nodes_covered, u32::saturating_add);
-        coverage.supernodes_asked = waves.supernodes();
-        coverage.supernodes_known = own.supernodes_known.max(waves.size());
-    }
-    finish(core, id, branch);
 }

@@ -20,6 +20,8 @@
 //! | `neighbours` | which supernodes are linked |
 //! | `flood` | how a query goes through the supernodes and its hits come back |
 //! | `waves` | how the supernode where a search begins widens it |
+//! | `sieve` | which hits are decoys |
+//! | `cache` | what others answered to popular searches a moment ago |
 //! | `tables` | which neighbours need not be asked |
 //! | `membership` | all supernodes, on the ring |
 //! | `courier` | messages to supernodes that are not linked |
@@ -31,6 +33,7 @@
 mod branch;
 mod bucket;
 mod budget;
+mod cache;
 mod children;
 mod config;
 mod core;
@@ -50,6 +53,7 @@ pub mod reputation;
 mod role;
 mod search;
 mod seen;
+mod sieve;
 mod snapshot;
 mod tables;
 mod waves;

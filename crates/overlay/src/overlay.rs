@@ -129,7 +129,7 @@ impl Overlay {
             Input::CancelSearch { id } => {
                 self.searches.cancel(&mut self.core, id);
                 let sources = sources!(self);
-                self.floods.on_cancel(&mut self.core, &sources, ReplyTo::User, id);
+                self.floods.on_cancel(&mut self.core, &sources, ReplyTo::User, id, now);
             }
             Input::Leave => self.leave(now),
             Input::Tick => {}
@@ -451,7 +451,7 @@ impl Overlay {
             Message::CancelSearch(cancel) => {
                 let sources = sources!(self);
                 let from = ReplyTo::Peer(peer);
-                self.floods.on_cancel(&mut self.core, &sources, from, cancel.id);
+                self.floods.on_cancel(&mut self.core, &sources, from, cancel.id, now);
             }
             Message::TableUpdate(update) => {
                 if !self.tables.on_update(&mut self.core, peer, update, now.instant) {

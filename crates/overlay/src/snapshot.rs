@@ -64,6 +64,12 @@ pub struct SupernodeSnapshot {
     pub records: u64,
     /// Bytes that the index takes.
     pub index_bytes: u64,
+    /// Bits of its query routing table.
+    pub table_bits: u64,
+    /// How many of them are set: the share to the power of six is the rate of false positives.
+    pub table_bits_set: u64,
+    /// Bytes that the neighbours' tables take.
+    pub tables_bytes: u64,
 }
 
 /// What a peer is to this node.
@@ -158,6 +164,9 @@ impl Overlay {
             neighbours: u32::try_from(self.neighbours.count()).unwrap_or(u32::MAX),
             records: self.children.index.records(),
             index_bytes: self.children.index.memory_bytes(),
+            table_bits: self.tables.own_fill().1,
+            table_bits_set: self.tables.own_fill().0,
+            tables_bytes: self.tables.bytes(),
         });
         let mut peers: Vec<PeerSnapshot> = self
             .core

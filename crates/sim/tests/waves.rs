@@ -205,3 +205,59 @@ fn wrong_asks_are_as_rare_as_the_tables_promise() {
     // 200 searches look at 19 tables each; at 10 bits a key or more less than 0.84 % are wrong.
     assert!(asks <= 200 * 19 / 100, "{asks} of {}", 200 * 19);
 }
+
+#[test]
+fn popular_words_are_answered_from_the_cache_for_a_while() {
+    let (mut network, children) = wide(30, 10, 120);
+    let asker = children[0];
+    let first = network.search(asker, "common ", 30).contents();
+    let before = floods(&network);
+    let outcome = network.search(asker, "COMMON ", 30);
+    assert_eq!(outcome.contents(), first);
+    assert_eq!(outcome.coverage.unwrap().stopped, StopReason::Enough);
+    assert_eq!(floods(&network), before, "nobody else was asked");
+    network.run_for(seconds(31));
+    network.search(asker, "common ", 30);
+    assert!(floods(&network) > before);
+}
+
+#[test]
+fn decoys_do_not_drown_what_many_hold() {
+    let settings = Settings { seed: SEED, max_neighbours: 10, ..Settings::default() };
+    let mut network = Network::new(settings);
+    for _ in 0..10 {
+        network.add_node(RoleSetting::Super, Vec::new());
+    }
+    let name = |number: usize| format!("hits/popular tune {number}.mp3");
+    let nodes: Vec<NodeId> = (0..200)
+        .map(|number: usize| {
+            // One in twenty makes up contents under the names of what is popular.
+            let files = if number % 20 == 7 {
+                let decoy = |tune| {
+                    let mut decoy = file(&format!("fake{number}/popular tune {tune}.mp3"));
+                    decoy.size = 666;
+                    decoy
+                };
+                (0..10).map(decoy).collect()
+            } else {
+                vec![file(&name(number % 10)), file(&format!("own/rare{number}.mp3"))]
+            };
+            network.add_node(RoleSetting::Ordinary, files)
+        })
+        .collect();
+    assert!(network.run_until_all(&nodes, seconds(60)));
+    network.run_for(seconds(15));
+    let (mut good, mut bad) = (0, 0);
+    for tune in 0..10 {
+        let outcome = network.search(nodes[tune], &format!("popular tune {tune} "), 20);
+        let files = outcome.groups.iter().flat_map(|group| group.files.iter());
+        for hit in files {
+            let counter = if hit.size == 666 { &mut bad } else { &mut good };
+            *counter += 1;
+        }
+        assert!(outcome.contents().contains(&file(&name(tune)).content), "tune {tune}");
+    }
+    assert!(good >= 100 && bad * 20 <= good, "{good} good hits, {bad} decoys");
+    let outcome = network.search(nodes[3], "rare11", 5);
+    assert!(outcome.contents().contains(&file("own/rare11.mp3").content));
+}
