@@ -89,6 +89,8 @@ counters! {
     neighbours_linked,
     /// Neighbours refused since there was no room.
     neighbours_refused,
+    /// Neighbours given up for others, so that searches see other parts of the network.
+    neighbours_reshuffled,
     /// Neighbours lost, for whatever reason.
     neighbours_lost,
     /// Neighbours let go since they answered nothing.

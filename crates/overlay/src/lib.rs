@@ -18,6 +18,7 @@
 //! | `publish` | which metadata the parent still needs |
 //! | `children` | whom a supernode takes, and what its index holds |
 //! | `neighbours` | which supernodes are linked |
+//! | `variety` | which supernodes make a good set of neighbours |
 //! | `flood` | how a query goes through the supernodes and its hits come back |
 //! | `waves` | how the supernode where a search begins widens it |
 //! | `sieve` | which hits are decoys |
@@ -56,6 +57,7 @@ mod seen;
 mod sieve;
 mod snapshot;
 mod tables;
+mod variety;
 mod waves;
 
 pub use config::Config;

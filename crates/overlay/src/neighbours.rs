@@ -1,16 +1,38 @@
 //! A supernode's links to other supernodes.
+//!
+//! Together they are a random graph in which everybody has about as many links, which stays in one
+//! piece when half of all supernodes go at once. Once in a while one link is given up for another,
+//! so that searches begin at ever new parts of the network.
 
 use crate::budget::Ask;
 use crate::core::{Core, earlier};
 use crate::io::{Now, Output};
+use crate::variety::{self, Mix, Prefix};
+use rand::seq::IndexedRandom;
 use skein_proto::message::{Detach, Link, LinkReply, PartingReason, Refusal};
 use skein_proto::supernode::Load;
 use skein_proto::{BoundedVec, Instant, NodeId, Role, UnixTime};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How often a supernode looks whether it could have more neighbours.
+/// How often a supernode that has too few neighbours looks for more, and how often one that has
+/// enough looks whether that is still so.
 const REVIEW: Duration = Duration::from_secs(2);
+const CALM_REVIEW: Duration = Duration::from_secs(20);
+
+/// How often a neighbour is given up for another one: with 40 neighbours, and as many links given
+/// up by the other side, a link lives for an hour and a half. A new link costs a routing table each
+/// way, so 400 bytes a second go into this.
+const RESHUFFLE: Duration = Duration::from_secs(300);
+
+/// How long one that could not be linked is left alone, doubled each time, and one that has given
+/// this node up.
+const RETRY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
+
+/// Supernodes that are left alone at a time; of more, some are tried too soon.
+const MAX_AVOIDED: usize = 1_024;
 
 /// Neighbours dialled at once, so that a supernode that starts does not dial 40 at a time.
 const DIALS_AT_ONCE: usize = 8;
@@ -39,14 +61,28 @@ enum State {
     Linked,
 }
 
+/// One that is left alone for a while.
+#[derive(Clone, Copy, Debug, Default)]
+struct Avoided {
+    failures: u32,
+    until: Instant,
+}
+
 /// A supernode's links to other supernodes.
 #[derive(Debug, Default)]
 pub(crate) struct Neighbours {
     states: BTreeMap<NodeId, State>,
+    linked: usize,
     /// Those that were linked since this was last asked.
     new: Vec<NodeId>,
     /// Those that shall dial this node, and until when they are waited for.
-    courtesies: HashMap<NodeId, Instant>,
+    courtesies: BTreeMap<NodeId, Instant>,
+    avoided: BTreeMap<NodeId, Avoided>,
+    /// Neighbours of one prefix that are fine; none is counted before the first review.
+    prefix_cap: Option<usize>,
+    /// The one that another one makes place for, once it is linked.
+    successor: Option<NodeId>,
+    next_reshuffle: Option<Instant>,
     next_review: Instant,
     next_bootstrap: Instant,
     lonely_bootstraps: u32,
@@ -59,7 +95,7 @@ impl Neighbours {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.linked().count()
+        self.linked
     }
 
     /// Those that are linked and were linked, or linked once more, since this was last asked.
@@ -79,13 +115,7 @@ impl Neighbours {
 
     /// Looks for neighbours where some are missing.
     pub(crate) fn step(&mut self, core: &mut Core, load: Load, now: Now) {
-        self.states.retain(|node, state| match *state {
-            State::Asked { deadline } if now.instant >= deadline => {
-                core.known.failed(node, now.instant);
-                false
-            }
-            _ => true,
-        });
+        self.give_up(core, now);
         if now.instant >= self.next_bootstrap {
             let lonely = self.count() == 0;
             let pause = if lonely {
@@ -101,27 +131,97 @@ impl Neighbours {
         if now.instant < self.next_review {
             return;
         }
-        self.next_review = now.instant + core.jitter(REVIEW);
         self.courtesies.retain(|_, until| *until + REVIEW * 8 > now.instant);
+        self.avoided.retain(|_, avoided| avoided.until + LONGEST_RETRY > now.instant);
         let asked = self.states.len() - self.count();
         let missing = core.config.max_neighbours.saturating_sub(self.states.len());
-        let room = missing.min(DIALS_AT_ONCE.saturating_sub(asked));
-        let me = core.me;
-        let picked = core.known.pick(room, now.instant, &mut core.rng, |node| {
-            *node == me || self.states.contains_key(node)
-        });
-        for (node, addresses) in picked {
+        let pause = if missing == 0 { CALM_REVIEW } else { REVIEW };
+        self.next_review = now.instant + core.jitter(pause);
+        let mut room = missing.min(DIALS_AT_ONCE.saturating_sub(asked));
+        let reshuffles = missing == 0 && self.reshuffle_due(core, now);
+        room += usize::from(reshuffles);
+        if room == 0 {
+            return;
+        }
+        for (node, addresses) in self.pick(core, room, now) {
             if core.peers.contains_key(&node) {
                 self.ask(core, node, load, now);
-                continue;
+            } else {
+                let wait = *self.courtesies.entry(node).or_insert(now.instant + COURTESY);
+                if core.me > node && now.instant < wait {
+                    continue;
+                }
+                self.states.insert(node, State::Asked { deadline: now.instant + PATIENCE });
+                core.dial(node, addresses);
             }
-            let wait = *self.courtesies.entry(node).or_insert(now.instant + COURTESY);
-            if me > node && now.instant < wait {
-                continue;
+            if reshuffles {
+                self.successor = Some(node);
             }
-            self.states.insert(node, State::Asked { deadline: now.instant + PATIENCE });
-            core.dial(node, addresses);
         }
+    }
+
+    /// Gives up on those that do not answer.
+    fn give_up(&mut self, core: &mut Core, now: Now) {
+        let late = self.states.iter().filter(|(_, state)| match state {
+            State::Asked { deadline } => now.instant >= *deadline,
+            State::Linked => false,
+        });
+        for node in late.map(|(node, _)| *node).collect::<Vec<_>>() {
+            self.states.remove(&node);
+            self.avoid(core, &node, now);
+        }
+    }
+
+    /// Whether it is time to give a neighbour up for another one, where there are others.
+    fn reshuffle_due(&mut self, core: &mut Core, now: Now) -> bool {
+        let due = *self.next_reshuffle.get_or_insert_with(|| now.instant + core.jitter(RESHUFFLE));
+        if now.instant < due {
+            return false;
+        }
+        self.next_reshuffle = Some(now.instant + core.jitter(RESHUFFLE));
+        core.membership.len() > self.states.len()
+    }
+
+    /// Whom to ask: supernodes of the view that make the neighbours a good mix; where there are
+    /// not enough, those that the login service or others have named.
+    fn pick(&mut self, core: &mut Core, room: usize, now: Now) -> Vec<(NodeId, Vec<SocketAddr>)> {
+        let mut mix = Mix::default();
+        for node in self.states.keys() {
+            let member = core.membership.get(node);
+            let address = match core.peers.get(node) {
+                Some(peer) => Some(peer.address),
+                None => member.and_then(|member| member.addresses.first().copied()),
+            };
+            if let Some(address) = address {
+                mix.add(&address, member.map(|member| member.since));
+            }
+        }
+        let wanted = core.config.max_neighbours;
+        let avoided = |node: &NodeId| {
+            self.avoided.get(node).is_some_and(|avoided| now.instant < avoided.until)
+        };
+        let fits = |node: &NodeId| !self.states.contains_key(node) && !avoided(node);
+        let choice = variety::choose(&core.membership, mix, (room, wanted), &mut core.rng, fits);
+        let mut picked = choice.picked;
+        let me = core.me;
+        let others = core.known.pick(room - picked.len(), now.instant, &mut core.rng, |node| {
+            *node == me || core.membership.get(node).is_some() || !fits(node)
+        });
+        picked.extend(others);
+        let few = core.membership.len() <= wanted;
+        self.prefix_cap = (!few).then_some(choice.cap);
+        picked
+    }
+
+    /// Leaves one alone for a while.
+    fn avoid(&mut self, core: &mut Core, node: &NodeId, now: Now) {
+        core.known.failed(node, now.instant);
+        if self.avoided.len() >= MAX_AVOIDED && !self.avoided.contains_key(node) {
+            return;
+        }
+        let avoided = self.avoided.entry(*node).or_default();
+        let pause = RETRY.saturating_mul(1 << avoided.failures.min(8)).min(LONGEST_RETRY);
+        *avoided = Avoided { failures: avoided.failures + 1, until: now.instant + pause };
     }
 
     pub(crate) fn next_wakeup(&self) -> Option<Instant> {
@@ -151,18 +251,17 @@ impl Neighbours {
 
     /// The link is gone. Answers whether a neighbour is lost.
     pub(crate) fn on_link_lost(&mut self, core: &mut Core, peer: &NodeId, now: Now) -> bool {
-        match self.states.remove(peer) {
-            Some(State::Linked) => {
-                core.counters.neighbours_lost += 1;
-                core.known.failed(peer, now.instant);
-                true
-            }
-            Some(State::Asked { .. }) => {
-                core.known.failed(peer, now.instant);
-                false
-            }
-            None => false,
+        let Some(state) = self.states.remove(peer) else { return false };
+        self.avoid(core, peer, now);
+        if state != State::Linked {
+            return false;
         }
+        self.linked -= 1;
+        core.counters.neighbours_lost += 1;
+        // Not at once: when many are lost together, not all of the rest look for others at the
+        // same moment.
+        self.next_review = self.next_review.min(now.instant + core.jitter(REVIEW));
+        true
     }
 
     /// Somebody wants to be a neighbour.
@@ -201,10 +300,20 @@ impl Neighbours {
         if !core.is_member_super(&peer, now.unix) {
             return Err(Refusal::NotSuper);
         }
-        if !self.is_linked(&peer) && !self.has_room(core) {
+        let fits = self.has_room(core) && self.suits(core, &peer);
+        if !self.is_linked(&peer) && !fits {
             return Err(Refusal::Full);
         }
         Ok(load)
+    }
+
+    /// Whether not too many neighbours share the prefix of this one; twice as many may as are looked
+    /// for, since it is not for this node to choose who asks.
+    fn suits(&self, core: &Core, peer: &NodeId) -> bool {
+        let Some(cap) = self.prefix_cap else { return true };
+        let prefix = |node: &NodeId| core.peers.get(node).map(|peer| Prefix::of(&peer.address));
+        let own = prefix(peer);
+        self.linked().filter(|node| prefix(node) == own).count() < 2 * cap
     }
 
     fn has_room(&self, core: &Core) -> bool {
@@ -239,11 +348,15 @@ impl Neighbours {
                 self.link(core, peer, load, now);
             }
             Ok(_) => {
-                core.known.failed(&peer, now.instant);
+                self.avoid(core, &peer, now);
                 core.part(peer, PartingReason::Moved);
             }
-            Err(Refusal::NotSuper) => core.known.forget(&peer),
-            Err(_) => core.known.failed(&peer, now.instant),
+            Err(refusal) => {
+                self.avoid(core, &peer, now);
+                if refusal == Refusal::NotSuper {
+                    core.known.forget(&peer);
+                }
+            }
         }
         // Those that it named may be missing here.
         self.next_review = self.next_review.min(now.instant + Duration::from_millis(50));
@@ -251,16 +364,38 @@ impl Neighbours {
 
     fn link(&mut self, core: &mut Core, peer: NodeId, load: Load, now: Now) {
         if self.states.insert(peer, State::Linked) != Some(State::Linked) {
+            self.linked += 1;
             core.counters.neighbours_linked += 1;
         }
         self.new.push(peer);
         self.courtesies.remove(&peer);
+        self.avoided.remove(&peer);
         core.membership.epidemic.on_neighbour(now.instant);
         core.proved(&peer, Some(load.percent()), now.unix);
     }
 
+    /// The neighbour that is to be given up, if another one has come in its place.
+    pub(crate) fn take_outgoing(&mut self, core: &mut Core) -> Option<NodeId> {
+        let successor = self.successor?;
+        match self.states.get(&successor) {
+            Some(State::Asked { .. }) => return None,
+            Some(State::Linked) => {}
+            None => {
+                self.successor = None;
+                return None;
+            }
+        }
+        self.successor = None;
+        if self.linked <= core.config.max_neighbours {
+            return None;
+        }
+        let others: Vec<NodeId> = self.linked().filter(|node| *node != successor).collect();
+        others.choose(&mut core.rng).copied()
+    }
+
     /// Lets go of all of them.
     pub(crate) fn dissolve(&mut self, core: &mut Core, reason: PartingReason) {
+        self.linked = 0;
         for (node, state) in std::mem::take(&mut self.states) {
             match state {
                 State::Linked => core.part(node, reason),

@@ -199,6 +199,10 @@ impl Overlay {
             Role::Super if self.core.has_credential(now.unix) => {
                 let load = self.load();
                 self.neighbours.step(&mut self.core, load, now);
+                if let Some(outgoing) = self.neighbours.take_outgoing(&mut self.core) {
+                    self.core.counters.neighbours_reshuffled += 1;
+                    self.let_go(outgoing, PartingReason::Moved, now);
+                }
                 self.update_tables(now);
                 self.step_membership(load, now);
                 if now.instant >= self.next_beat {

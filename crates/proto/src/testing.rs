@@ -14,7 +14,7 @@ mod largest;
 mod values;
 
 pub use any_message::{any_message, any_message_of};
-pub use gossip::{announcement, any_rumour, supernode_key};
+pub use gossip::{announcement, announcement_of, any_rumour, supernode_key};
 pub use largest::{largest_file, largest_message, largest_owner};
 pub use values::{
     any_address, any_content_id, any_credential, any_file, any_file_path, any_filter,

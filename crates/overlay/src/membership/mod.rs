@@ -164,6 +164,39 @@ impl Membership {
     }
 }
 
+/// Views to test with.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::epidemic::Pace;
+    use super::*;
+    use skein_proto::rumour::News;
+    use skein_proto::testing::announcement_of;
+    use skein_proto::{KeyPair, UnixTime};
+
+    /// A view of so many supernodes with these addresses, which are supernodes since then.
+    pub(crate) fn view(
+        count: usize,
+        address: impl Fn(usize) -> SocketAddr,
+        since: impl Fn(usize) -> u64,
+    ) -> Membership {
+        let mut membership = Membership::new(NodeId::from_bytes([99; 32]));
+        let login = KeyPair::from_seed(&[0; 32]);
+        for number in 0..count {
+            let mut seed = [7; 32];
+            seed[..8].copy_from_slice(&number.to_le_bytes());
+            let name = format!("super{number}");
+            let announcement =
+                announcement_of(&KeyPair::from_seed(&seed), &name, &login, |record| {
+                    record.addresses = skein_proto::BoundedVec::truncated([address(number)]);
+                    record.since = UnixTime(since(number));
+                });
+            let rumour = Rumour::new(News::Announcement(announcement));
+            membership.admit(rumour, None, Pace::Slow);
+        }
+        membership
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::epidemic::Pace;

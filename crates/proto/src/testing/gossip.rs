@@ -24,24 +24,33 @@ pub fn supernode_key(number: u8) -> KeyPair {
 /// The announcement of the supernode with this number, made at the second 1,000; its credential
 /// is signed by `login`.
 pub fn announcement(number: u8, login: &KeyPair) -> Announcement {
-    let key = supernode_key(number);
-    let record = SupernodeRecord {
-        node: key.node_id(),
-        addresses: BoundedVec::truncated([SocketAddr::from(([10, 0, 0, number], 4701))]),
+    announcement_of(&supernode_key(number), &format!("super{number}"), login, |record| {
+        record.addresses = BoundedVec::truncated([SocketAddr::from(([10, 0, 0, number], 4701))]);
+    })
+}
+
+/// An announcement by this key, changed before it is signed; its credential is signed by `login`.
+pub fn announcement_of(
+    key: &KeyPair,
+    name: &str,
+    login: &KeyPair,
+    change: impl FnOnce(&mut SupernodeRecord),
+) -> Announcement {
+    let node = key.node_id();
+    let mut record = SupernodeRecord {
+        node,
+        addresses: BoundedVec::truncated([SocketAddr::from(([10, 0, 0, 1], 4701))]),
         load: Load { capacity: 150, accepting: true, ..Load::default() },
         since: UnixTime(900),
         issued: UnixTime(1_000),
         lifetime_secs: 1_800,
         state: SupernodeState::Serving,
     };
-    let name = Username::parse(&format!("super{number}")).expect("a name");
-    let credential = Credential {
-        name,
-        node: key.node_id(),
-        issued: UnixTime(0),
-        expires: UnixTime(UnixTime::DAY),
-    };
-    Announcement { record: Signed::new(record, &key), credential: Signed::new(credential, login) }
+    change(&mut record);
+    let name = Username::parse(name).expect("a name");
+    // From the beginning until long after any test.
+    let credential = Credential { name, node, issued: UnixTime(0), expires: UnixTime(1 << 40) };
+    Announcement { record: Signed::new(record, key), credential: Signed::new(credential, login) }
 }
 
 /// Some rumour.
