@@ -9,6 +9,7 @@
 pub mod bounded;
 pub mod codec;
 pub mod credential;
+pub mod directory;
 pub mod evidence;
 pub mod fetch;
 pub mod file;

@@ -12,6 +12,7 @@
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::codec::CodecError;
 use crate::credential::SignedCredential;
+use crate::directory::{Announce, ArcSent, ArcWanted, Find, Found, Put};
 use crate::fetch::{FetchReply, FetchRequest};
 use crate::file::FileMeta;
 use crate::id::{ContentId, QueryId};
@@ -148,6 +149,18 @@ messages! {
     GossipInventory = 22, at most 32 * KIB;
     /// A query routing table, or its changes. Between neighbours only.
     TableUpdate = 24, at most 33 * KIB;
+    /// What goes into the directory. By a child, to its active parent.
+    Announce = 32, at most 16 * KIB;
+    /// Records of the directory. By a supernode, to one that their keys belong to.
+    Put = 33, at most 64 * KIB;
+    /// Looks up a key of the directory. By a child, to its parent; by a supernode, to a holder.
+    Find = 34, at most 256;
+    /// The answer to `Find`.
+    Found = 35, at most 48 * KIB;
+    /// Asks for the records of an arc. By a supernode that it has come to belong to.
+    ArcWanted = 36, at most 64;
+    /// All records of the arc were sent.
+    ArcSent = 37, at most 64;
     /// A request to the login service, first on a stream of its own.
     LoginRequest = 64, at most 2 * KIB;
     /// The login service's answer.

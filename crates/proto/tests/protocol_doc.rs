@@ -5,6 +5,7 @@ use proptest::test_runner::TestRunner;
 use skein_proto::SupernodeList;
 use skein_proto::codec::MAX_EXTENSIONS;
 use skein_proto::credential::Credential;
+use skein_proto::directory::{Loss, Presence, SourceClaim};
 use skein_proto::evidence::{Receipt, Voucher};
 use skein_proto::key::Statement;
 use skein_proto::membership::{SupernodeRecord, Suspicion};
@@ -84,6 +85,9 @@ fn the_contexts_of_all_signed_statements_are_listed() {
         Suspicion::CONTEXT,
         Voucher::CONTEXT,
         Receipt::CONTEXT,
+        Presence::CONTEXT,
+        Loss::CONTEXT,
+        SourceClaim::CONTEXT,
     ] {
         assert!(DOC.contains(&format!("| `{context}` |")), "{context:?} is missing");
     }

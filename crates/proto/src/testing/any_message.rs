@@ -1,11 +1,16 @@
 //! A strategy for every kind of message.
 
+use super::directory::{
+    any_directory_key, any_found, any_node_record, any_presence, any_source_claim,
+    any_source_records,
+};
 use super::gossip::any_gossip_of;
 use super::values::{
     any_address, any_content_id, any_coverage, any_credential, any_file, any_hit_group, any_key,
     any_load, any_node_id, any_password, any_query, any_query_id, any_ranges, any_supernode_entry,
     any_text, any_username, few,
 };
+use crate::directory::{Announce, ArcSent, ArcWanted, Find, Put};
 use crate::fetch::{FetchReply, FetchRequest};
 use crate::key::Signed;
 use crate::login::{LoginRefusal, LoginReply, LoginRequest};
@@ -84,6 +89,22 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         | MessageKind::GossipDigest
         | MessageKind::GossipInventory => any_gossip_of(kind),
         MessageKind::TableUpdate => any_table_update().prop_map(Message::from).boxed(),
+        MessageKind::Announce => (option::of(any_presence()), few(any_source_claim()))
+            .prop_map(|(presence, claims)| Announce { presence, claims }.into())
+            .boxed(),
+        MessageKind::Put => (few(any_node_record()), few(any_source_records()))
+            .prop_map(|(nodes, sources)| Put { nodes, sources }.into())
+            .boxed(),
+        MessageKind::Find => (any_query_id(), any_directory_key())
+            .prop_map(|(id, key)| Find { id, key }.into())
+            .boxed(),
+        MessageKind::Found => any_found().prop_map(Message::from).boxed(),
+        MessageKind::ArcWanted => {
+            any::<[u128; 2]>().prop_map(|[after, to]| ArcWanted { after, to }.into()).boxed()
+        }
+        MessageKind::ArcSent => (any::<[u128; 2]>(), any::<u32>())
+            .prop_map(|([after, to], records)| ArcSent { after, to, records }.into())
+            .boxed(),
         MessageKind::LoginRequest => any_login_request().prop_map(Message::from).boxed(),
         MessageKind::LoginReply => any_login_reply().prop_map(Message::from).boxed(),
         MessageKind::FetchRequest => (any_content_id(), any_ranges(), option::of(any_credential()))

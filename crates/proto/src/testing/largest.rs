@@ -1,8 +1,10 @@
 //! The largest message of each kind: every list full, every text and number as long as it may be.
 
+use super::directory::{largest_announce, largest_found, largest_put};
 use super::gossip::largest_gossip;
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::credential::{Credential, SignedCredential};
+use crate::directory::{ArcSent, ArcWanted, DirectoryKey, Find};
 use crate::fetch::{ByteRange, FetchReply, FetchRequest};
 use crate::file::{FileMeta, FilePath, Kind, MediaTags};
 use crate::id::{ContentId, NodeId, QueryId};
@@ -73,6 +75,14 @@ pub fn largest_message(kind: MessageKind) -> Message {
             nodes: u32::MAX,
         }
         .into(),
+        MessageKind::Announce => largest_announce().into(),
+        MessageKind::Put => largest_put().into(),
+        MessageKind::Find => Find { id: id(), key: DirectoryKey::Name(name()) }.into(),
+        MessageKind::Found => largest_found().into(),
+        MessageKind::ArcWanted => ArcWanted { after: u128::MAX, to: u128::MAX }.into(),
+        MessageKind::ArcSent => {
+            ArcSent { after: u128::MAX, to: u128::MAX, records: u32::MAX }.into()
+        }
         MessageKind::LoginRequest => LoginRequest::Register {
             name: name(),
             password: Password::new("p".repeat(256)).expect("256 bytes"),
@@ -150,7 +160,7 @@ fn largest_publish() -> Publish {
     pack::take_publish(&mut remove, &mut add, u64::MAX, true)
 }
 
-fn full<T: Clone, const N: usize>(element: &T) -> BoundedVec<T, N> {
+pub(super) fn full<T: Clone, const N: usize>(element: &T) -> BoundedVec<T, N> {
     BoundedVec::truncated(vec![element.clone(); N])
 }
 
@@ -158,15 +168,15 @@ fn text<const N: usize>() -> BoundedString<N> {
     BoundedString::truncated(&"t".repeat(N))
 }
 
-fn key() -> KeyPair {
+pub(super) fn key() -> KeyPair {
     KeyPair::from_seed(&[9; 32])
 }
 
-fn node() -> NodeId {
+pub(super) fn node() -> NodeId {
     key().node_id()
 }
 
-fn id() -> QueryId {
+pub(super) fn id() -> QueryId {
     QueryId::from_bytes([8; 16])
 }
 
@@ -176,16 +186,16 @@ fn name() -> Username {
     Username::parse(&"漢".repeat(Username::MAX_CHARS)).expect("a name")
 }
 
-fn address() -> SocketAddr {
+pub(super) fn address() -> SocketAddr {
     SocketAddr::from(([0xffff; 8], u16::MAX))
 }
 
-fn credential() -> SignedCredential {
+pub(super) fn credential() -> SignedCredential {
     let (issued, expires) = (UnixTime(u64::MAX), UnixTime(u64::MAX));
     Signed::new(Credential { name: name(), node: node(), issued, expires }, &key())
 }
 
-fn entry() -> SupernodeEntry {
+pub(super) fn entry() -> SupernodeEntry {
     SupernodeEntry {
         node: node(),
         addresses: full(&address()),
