@@ -134,6 +134,54 @@ counters! {
     suspicions_refused,
     /// Suspicions that a fresher word of the supernode has refuted.
     suspicions_refuted,
+    /// Records of the directory that were taken in.
+    directory_taken,
+    /// Records that were as old as what was kept, or older.
+    directory_stale,
+    /// Records that were not signed by whom they must be.
+    directory_forged,
+    /// Records that had expired, were from the future, or wanted to live too long.
+    directory_untimely,
+    /// Records put here whose keys belong to others.
+    directory_foreign,
+    /// Sources of a content that has as many as are kept.
+    directory_crowded,
+    /// Records refused since the table, or the owner's share of it, was full.
+    directory_full,
+    /// Records that expired.
+    directory_expired,
+    /// Records let go since others keep them now.
+    directory_let_go,
+    /// Records sent to supernodes that an arc has come to belong to.
+    directory_records_moved,
+    /// Arcs whose records have come.
+    directory_arcs_taken,
+    /// Questions for an arc that were not answered.
+    directory_arcs_unanswered,
+    /// Messages with records sent to their holders.
+    directory_puts_sent,
+    /// Messages with records that could not be delivered.
+    directory_puts_lost,
+    /// Records that were not sent since too many waited.
+    directory_puts_over_limit,
+    /// Look-ups begun here, for this node's user or a child.
+    directory_lookups,
+    /// Look-ups that found something with the first holder that was asked.
+    directory_first_try,
+    /// Holders that did not answer a look-up in time.
+    directory_unanswered,
+    /// Answers that pointed to others.
+    directory_redirected,
+    /// Look-ups that found nothing, or no node that is there.
+    directory_found_nothing,
+    /// Look-ups of other supernodes answered.
+    directory_answered,
+    /// Answers that nobody waited for.
+    directory_answers_unasked,
+    /// Look-ups that were not begun since too many were under way.
+    directory_finds_over_limit,
+    /// Messages of the directory from peers that caused too much work.
+    directory_over_budget,
     /// Supernodes that were not remembered since the cache was full.
     known_over_limit,
 }

@@ -1,5 +1,7 @@
 //! What goes into the overlay, and what comes out.
 
+use crate::directory::{FoundNode, FoundSource};
+use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::message::{PartingReason, RoleSetting};
 use skein_proto::query::Coverage;
 use skein_proto::supernode::Load;
@@ -100,6 +102,20 @@ pub enum Input {
         /// Which search.
         id: QueryId,
     },
+    /// The user looks up a name or a content id.
+    Find {
+        /// A number that was not used before, drawn at random.
+        id: QueryId,
+        /// What is looked up.
+        key: DirectoryKey,
+    },
+    /// A download serves what it has verified, or does so no more.
+    Serving {
+        /// The content that is being downloaded.
+        content: ContentId,
+        /// Whether it is served.
+        serving: bool,
+    },
     /// The node is about to end: tell those who count on it.
     Leave,
     /// The time that [`crate::Overlay::next_wakeup`] named has come.
@@ -164,6 +180,17 @@ pub enum Output {
         id: QueryId,
         /// How complete it is.
         coverage: Coverage,
+    },
+    /// What came of [`Input::Find`]; every record was checked.
+    Found {
+        /// Which look-up.
+        id: QueryId,
+        /// How it went.
+        outcome: FindOutcome,
+        /// The nodes of a name.
+        nodes: Vec<FoundNode>,
+        /// Sources of a content.
+        sources: Vec<FoundSource>,
     },
     /// Something that people may want to know.
     Event(Event),

@@ -25,6 +25,7 @@
 //! | `cache` | what others answered to popular searches a moment ago |
 //! | `tables` | which neighbours need not be asked |
 //! | `membership` | all supernodes, on the ring |
+//! | `directory` | names and content ids looked up exactly |
 //! | `courier` | messages to supernodes that are not linked |
 //! | `search` | the searches of this node's own user |
 //! | `budget` | how often a peer may ask |
@@ -41,6 +42,7 @@ mod core;
 mod counters;
 mod courier;
 mod covered;
+mod directory;
 mod flood;
 mod io;
 mod join;
@@ -62,6 +64,7 @@ mod waves;
 
 pub use config::Config;
 pub use counters::Counters;
+pub use directory::{DirectorySnapshot, FoundNode, FoundSource};
 pub use io::{Event, Input, Now, Output};
 pub use overlay::Overlay;
 pub use snapshot::{ParentSnapshot, PeerSnapshot, Relation, Snapshot, SupernodeSnapshot};

@@ -6,6 +6,7 @@ use crate::children::Children;
 use crate::config::Config;
 use crate::core::{Core, earlier};
 use crate::counters::Counters;
+use crate::directory::Directory;
 use crate::flood::{Arrival, Floods, Sources};
 use crate::io::{Event, Input, Now, Output};
 use crate::join::{Join, ParentChange};
@@ -49,6 +50,7 @@ pub struct Overlay {
     pub(crate) floods: Floods,
     pub(crate) tables: Tables,
     pub(crate) searches: Searches,
+    pub(crate) directory: Directory,
     pub(crate) role_reason: &'static str,
     pub(crate) leaving: bool,
     pub(crate) next_tidy: Instant,
@@ -85,6 +87,7 @@ impl Overlay {
             floods: Floods::default(),
             tables: Tables::new(now.instant),
             searches: Searches::default(),
+            directory: Directory::default(),
             role_reason: ENOUGH_SUPERNODES,
             leaving: false,
             next_tidy: now.instant + TIDY,
@@ -118,8 +121,8 @@ impl Overlay {
             }
             Input::Received { peer, message } => self.on_message(peer, *message, now),
             Input::Files { page, files, last } => self.on_files(page, files, last, now),
-            Input::LibraryChanged { added, removed } => self.on_library_change(added, removed),
-            Input::LibraryReset => self.on_library_reset(),
+            Input::LibraryChanged { added, removed } => self.on_library_change(added, removed, now),
+            Input::LibraryReset => self.on_library_reset(now),
             Input::Credential(credential) => self.on_credential(credential, now),
             Input::Bootstrap { entries, invited } => self.on_bootstrap(&entries, invited, now),
             Input::BootstrapFailed => self.join.on_bootstrap(&mut self.core, now, false),
@@ -131,6 +134,8 @@ impl Overlay {
                 let sources = sources!(self);
                 self.floods.on_cancel(&mut self.core, &sources, ReplyTo::User, id, now);
             }
+            Input::Find { id, key } => self.on_user_find(id, key, now),
+            Input::Serving { content, serving } => self.on_serving(content, serving, now),
             Input::Leave => self.leave(now),
             Input::Tick => {}
         }
@@ -160,6 +165,7 @@ impl Overlay {
             Role::Super => {}
         }
         wake = earlier(wake, self.floods.next_wakeup());
+        wake = earlier(wake, self.next_directory_wakeup(now));
         earlier(wake, self.searches.next_wakeup())
     }
 
@@ -217,6 +223,10 @@ impl Overlay {
             self.let_go(dead, PartingReason::Moved, now);
         }
         self.searches.step(&mut self.core, now.instant);
+        for (peer, message) in self.core.courier.take_failed() {
+            self.on_directory_failed(peer, &message, now);
+        }
+        self.step_directory(now);
     }
 
     fn tidy(&mut self, now: Now) {
@@ -229,6 +239,7 @@ impl Overlay {
             self.core.review_announcement(load);
         }
         self.children.expire(&mut self.core, now.unix);
+        self.tidy_directory(now);
         self.expire_ties(now);
         let mut idle: Vec<NodeId> = self
             .core
@@ -360,10 +371,12 @@ impl Overlay {
                 self.lost_at = self.join.take_lost_at().or(self.lost_at);
                 self.publisher.start(&mut self.core, parent);
                 self.searches.on_parent(&mut self.core, parent, now);
+                self.on_directory_parent(parent, now);
             }
             Some(ParentChange::Lost(parent)) => {
                 self.publisher.stop();
                 self.searches.on_parent_lost(parent, now);
+                self.on_directory_parent_lost(parent, now);
             }
             None => {}
         }
@@ -484,6 +497,16 @@ impl Overlay {
             | Message::GossipWant(_)
             | Message::GossipDigest(_)
             | Message::GossipInventory(_) => self.on_gossip(peer, message, now),
+            Message::Announce(_)
+            | Message::Put(_)
+            | Message::Find(_)
+            | Message::Found(_)
+            | Message::ArcWanted(_)
+            | Message::ArcSent(_) => {
+                if !self.on_directory_message(peer, message, now) {
+                    self.misbehaved(peer, now);
+                }
+            }
             Message::LoginRequest(_)
             | Message::LoginReply(_)
             | Message::FetchRequest(_)
@@ -585,6 +608,9 @@ impl Overlay {
     }
 
     fn on_files(&mut self, page: u64, files: Vec<FileMeta>, last: bool, now: Now) {
+        if self.on_directory_files(page, &files, last) {
+            return;
+        }
         if self.core.role == Role::Ordinary {
             let complete = self.publisher.on_files(&mut self.core, page, files, last);
             self.on_published(complete, now);
@@ -603,7 +629,8 @@ impl Overlay {
         }
     }
 
-    fn on_library_change(&mut self, added: Vec<FileMeta>, removed: Vec<ContentId>) {
+    fn on_library_change(&mut self, added: Vec<FileMeta>, removed: Vec<ContentId>, now: Now) {
+        self.on_directory_change(&added, &removed, now);
         if self.core.role == Role::Ordinary {
             self.publisher.on_change(&mut self.core, added, removed);
             return;
@@ -618,7 +645,8 @@ impl Overlay {
         }
     }
 
-    fn on_library_reset(&mut self) {
+    fn on_library_reset(&mut self, now: Now) {
+        self.on_directory_reset(now);
         match self.core.role {
             Role::Ordinary => self.publisher.restart(&mut self.core),
             Role::Super => {
@@ -633,6 +661,7 @@ impl Overlay {
         let core = &mut self.core;
         core.membership.announcer.on_credential(now.instant, &mut core.rng);
         self.core.credential = Some(credential);
+        self.on_directory_credential(now);
         let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();
         linked.sort_unstable();
         for peer in linked {

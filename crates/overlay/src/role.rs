@@ -42,6 +42,7 @@ impl Overlay {
         self.core.role = Role::Super;
         let time = (now.instant, now.unix);
         self.core.membership.announcer.start(SupernodeState::Serving, time);
+        self.open_directory(now);
         self.next_beat = now.instant;
         if self.core.credential.is_some() {
             self.local_copy.start(&mut self.core);
@@ -51,6 +52,7 @@ impl Overlay {
 
     fn become_ordinary(&mut self, reason: &'static str, now: Now) {
         self.local_copy.stop();
+        self.close_directory(now);
         self.bid_farewell(now);
         self.children.dismiss_all(&mut self.core, PartingReason::Demoted);
         self.neighbours.dissolve(&mut self.core, PartingReason::Demoted);
@@ -74,6 +76,7 @@ impl Overlay {
 
     pub(crate) fn leave(&mut self, now: Now) {
         self.leaving = true;
+        self.leave_directory(now);
         self.bid_farewell(now);
         self.join.dissolve(&mut self.core, PartingReason::Leaving);
         self.children.dismiss_all(&mut self.core, PartingReason::Leaving);

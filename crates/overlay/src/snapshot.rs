@@ -1,5 +1,6 @@
 //! How the overlay is doing, for people and metrics.
 
+use crate::directory::DirectorySnapshot;
 use crate::io::Now;
 use crate::overlay::Overlay;
 use skein_proto::message::Bond;
@@ -70,6 +71,8 @@ pub struct SupernodeSnapshot {
     pub table_bits_set: u64,
     /// Bytes that the neighbours' tables take.
     pub tables_bytes: u64,
+    /// What it keeps of the directory.
+    pub directory: DirectorySnapshot,
 }
 
 /// What a peer is to this node.
@@ -167,6 +170,7 @@ impl Overlay {
             table_bits: self.tables.own_fill().1,
             table_bits_set: self.tables.own_fill().0,
             tables_bytes: self.tables.bytes(),
+            directory: self.directory.snapshot(),
         });
         let mut peers: Vec<PeerSnapshot> = self
             .core

@@ -6,6 +6,7 @@
 pub mod bars;
 pub mod baselines;
 pub mod catalogue;
+mod find;
 pub mod network;
 pub mod physics;
 pub mod population;
@@ -14,5 +15,6 @@ pub mod queue;
 mod search;
 pub mod workload;
 
+pub use find::Lookup;
 pub use network::{Network, Settings};
 pub use search::SearchOutcome;

@@ -10,7 +10,8 @@ use super::remember::Memory;
 use crate::api::types::DaemonEvent;
 use crate::library::Library;
 use skein_net::{Connection, Endpoint, Stream};
-use skein_overlay::{Counters, Event, Input, Output, Overlay, Snapshot};
+use skein_overlay::{Counters, Event, FoundNode, FoundSource, Input, Output, Overlay, Snapshot};
+use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::message::{Hello, PartingReason};
 use skein_proto::query::Coverage;
 use skein_proto::supernode::Load;
@@ -75,6 +76,14 @@ pub(crate) enum SearchUpdate {
     Done(Coverage),
 }
 
+/// What came of a look-up in the directory; every record was checked.
+#[derive(Debug)]
+pub(crate) struct DirectoryAnswer {
+    pub(crate) outcome: FindOutcome,
+    pub(crate) nodes: Vec<FoundNode>,
+    pub(crate) sources: Vec<FoundSource>,
+}
+
 /// How the overlay is doing.
 #[derive(Clone, Debug)]
 pub(crate) struct OverlayView {
@@ -92,6 +101,7 @@ enum Order {
     Input(Input),
     Dialled { peer: NodeId, outcome: Option<(Connection, Stream)> },
     Search { id: QueryId, query: Query, wanted: u16, updates: mpsc::Sender<SearchUpdate> },
+    Find { id: QueryId, key: DirectoryKey, answer: oneshot::Sender<DirectoryAnswer> },
     View(oneshot::Sender<OverlayView>),
 }
 
@@ -137,6 +147,7 @@ impl Driver {
             links: HashMap::new(),
             link_tasks: TaskTracker::new(),
             searches: HashMap::new(),
+            finds: HashMap::new(),
             next_generation: 0,
             links_stalled: 0,
             hits_unread: 0,
@@ -163,6 +174,15 @@ impl Driver {
         let (updates, receiver) = mpsc::channel(HITS_QUEUE);
         self.order(Order::Search { id, query, wanted, updates }).await;
         SearchUpdates { id, receiver, cancels: self.cancels.clone(), done: false }
+    }
+
+    /// Looks something up in the directory; `None` once the driver has ended. It takes half a
+    /// minute at most.
+    pub(crate) async fn find(&self, key: DirectoryKey) -> Option<DirectoryAnswer> {
+        let (answer, receiver) = oneshot::channel();
+        let id = QueryId::from_bytes(rand::random());
+        self.order(Order::Find { id, key, answer }).await;
+        receiver.await.ok()
     }
 
     /// How the overlay is doing; `None` once the driver has ended.
@@ -212,6 +232,8 @@ struct Task {
     links: HashMap<NodeId, LinkHandle>,
     link_tasks: TaskTracker,
     searches: HashMap<QueryId, mpsc::Sender<SearchUpdate>>,
+    /// The overlay ends each look-up, and so bounds them.
+    finds: HashMap<QueryId, oneshot::Sender<DirectoryAnswer>>,
     next_generation: u64,
     links_stalled: u64,
     hits_unread: u64,
@@ -274,6 +296,10 @@ impl Task {
             Order::Search { id, query, wanted, updates } => {
                 self.searches.insert(id, updates);
                 self.handle(Input::Search { id, query, wanted });
+            }
+            Order::Find { id, key, answer } => {
+                self.finds.insert(id, answer);
+                self.handle(Input::Find { id, key });
             }
             Order::View(answer) => {
                 let view = OverlayView {
@@ -385,6 +411,12 @@ impl Task {
                         tokio::spawn(async move {
                             let _ = updates.send(SearchUpdate::Done(coverage)).await;
                         });
+                    }
+                }
+                Output::Found { id, outcome, nodes, sources } => {
+                    if let Some(answer) = self.finds.remove(&id) {
+                        // Whoever asked may have gone.
+                        let _ = answer.send(DirectoryAnswer { outcome, nodes, sources });
                     }
                 }
                 Output::Event(event) => self.announce(event),

@@ -124,6 +124,17 @@ impl Membership {
         found.into_iter().map(|(_, node)| node).collect()
     }
 
+    /// The first `count` others before this node, the nearest first.
+    pub(crate) fn before_me(&self, count: usize) -> Vec<(Place, NodeId)> {
+        let before = self.epidemic.store(Topic::Supernodes).around(self.me.0).rev();
+        before
+            .filter_map(|rumour| Some((rumour.place(), rumour.record()?)))
+            .filter(|(_, member)| self.counts(member))
+            .take(count)
+            .map(|(place, member)| (place, member.node))
+            .collect()
+    }
+
     /// Whether this node is one of the `count` supernodes that a place belongs to.
     pub(crate) fn is_mine(&self, place: Place, count: usize) -> bool {
         self.successors(place, count).contains(&self.me.1)

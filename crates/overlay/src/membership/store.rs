@@ -68,7 +68,7 @@ impl Store {
     }
 
     /// All of them, once around the ring, beginning at or behind a place.
-    pub(crate) fn around(&self, place: Place) -> impl Iterator<Item = &Rumour> {
+    pub(crate) fn around(&self, place: Place) -> impl DoubleEndedIterator<Item = &Rumour> {
         let first = bucket_of(place.short());
         let split = self
             .buckets

@@ -6,6 +6,7 @@ mod outputs;
 mod run;
 
 use crate::catalogue::Catalogue;
+use crate::find::Lookup;
 use crate::physics::{self, Line, Physics, Traffic};
 use crate::queue::Queue;
 use crate::search::SearchOutcome;
@@ -102,6 +103,7 @@ pub struct Network {
     now: Instant,
     links_made: u32,
     pub(crate) searches: FxHashMap<QueryId, SearchOutcome>,
+    pub(crate) lookups: FxHashMap<QueryId, Lookup>,
     traffic: Vec<(u64, u64)>,
     /// How often an overlay wanted to be woken at a time that was over already: it would spin.
     pub overdue_wakeups: u64,
@@ -137,6 +139,7 @@ impl Network {
             now: Instant::START,
             links_made: 0,
             searches: FxHashMap::default(),
+            lookups: FxHashMap::default(),
             traffic: Vec::new(),
             overdue_wakeups: 0,
             wakeups: 0,

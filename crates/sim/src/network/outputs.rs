@@ -92,6 +92,9 @@ impl Network {
             }
             Output::Hits { id, groups } => self.on_hits(id, groups),
             Output::SearchDone { id, coverage } => self.on_search_done(id, coverage),
+            Output::Found { id, outcome, nodes, sources } => {
+                self.on_found(id, outcome, nodes, sources);
+            }
             Output::Event(event) => {
                 if self.settings.keep_events {
                     self.nodes[node as usize].events.push((self.now, event));

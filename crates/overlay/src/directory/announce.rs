@@ -1,0 +1,285 @@
+//! What a node says of itself: where it is, and which contents it has.
+//!
+//! The files stay with the driver, which hands them in page by page; a page is signed when it is
+//! sent. The first walk through all files is quick; later ones, which only keep the claims alive,
+//! are spread over hours. What stays the same when the parent changes is not said again.
+
+use crate::core::{Core, earlier};
+use crate::io::{Now, Output};
+use skein_proto::directory::{Announce, Contact, Presence, Shared, SourceClaim, SourceState};
+use skein_proto::{BoundedVec, ContentId, FileMeta, Instant, NodeId, Signed, UnixTime};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::check::{CLAIM_LIFE, PRESENCE_LIFE};
+
+/// Claims in one message.
+const PAGE: usize = BoundedVec::<SourceClaim, 64>::LIMIT;
+
+/// How long a node that has just come waits before it walks through its files: its parent takes in
+/// the metadata first.
+const FIRST_WALK: Duration = Duration::from_secs(3);
+
+/// Pause between the pages of the first walk: 7 KB/s for as long as it takes.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long until the next walk begins: it must be over before the claims of this one expire.
+const WALK_PERIOD: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// How long a later walk may take, and the pause between its pages where there are few: 170 B/s.
+const WALK_TIME: Duration = Duration::from_secs(60 * 60);
+const WALK_PAUSE: Duration = Duration::from_secs(40);
+
+/// Changes kept while they cannot be sent. Beyond it, additions are left to a walk that begins
+/// anew.
+const MAX_CHANGES: usize = 4_096;
+
+/// Downloads that are announced as partial sources.
+const MAX_PARTIAL: usize = 256;
+
+/// A presence that says where this node is now may replace one that said it wrong, but not more
+/// often than this: addresses may flap.
+const RELOCATE_PAUSE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+struct Walk {
+    after: Option<ContentId>,
+    asked: Option<u64>,
+    page: VecDeque<ContentId>,
+    pages: u32,
+    whole: bool,
+    quick: bool,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Announcer {
+    /// To whom: the parent, or this node itself when it is a supernode.
+    to: Option<NodeId>,
+    presence: Option<Shared<Presence>>,
+    presence_due: Option<Instant>,
+    signed: UnixTime,
+    said_at: Instant,
+    changes: BTreeMap<ContentId, SourceState>,
+    partial: BTreeSet<ContentId>,
+    walk: Option<Box<Walk>>,
+    /// Pages that the last walk came to.
+    pages: u32,
+    walked: bool,
+    next_walk: Option<Instant>,
+    next_send: Instant,
+}
+
+impl Announcer {
+    /// Somebody takes in what this node says.
+    pub(super) fn start(&mut self, core: &mut Core, to: NodeId, now: Now) {
+        self.to = Some(to);
+        self.presence_due = Some(now.instant);
+        if !self.walked && self.walk.is_none() && self.next_walk.is_none() {
+            self.next_walk = Some(now.instant + core.jitter(FIRST_WALK));
+        }
+    }
+
+    /// Nobody does at present. A page that is on its way is asked for again.
+    pub(super) fn stop(&mut self) {
+        self.to = None;
+        if let Some(walk) = &mut self.walk {
+            walk.asked = None;
+        }
+    }
+
+    /// A fresh credential came: what was signed under the old one ends with it.
+    pub(super) fn on_credential(&mut self, now: Now) {
+        if self.to.is_some() {
+            self.presence_due = Some(now.instant);
+        }
+    }
+
+    /// What this node shares has changed.
+    pub(super) fn on_change(&mut self, added: &[FileMeta], removed: &[ContentId], now: Now) {
+        for content in removed {
+            let state = if self.partial.contains(content) {
+                SourceState::Partial
+            } else {
+                SourceState::Withdrawn
+            };
+            self.change(*content, state, now);
+        }
+        for file in added {
+            self.change(file.content, SourceState::Complete, now);
+        }
+    }
+
+    fn change(&mut self, content: ContentId, state: SourceState, now: Now) {
+        if self.changes.len() < MAX_CHANGES || self.changes.contains_key(&content) {
+            self.changes.insert(content, state);
+        } else if state != SourceState::Withdrawn {
+            self.on_reset(now);
+        }
+    }
+
+    /// What this node shares has changed in a way that is not known.
+    pub(super) fn on_reset(&mut self, now: Now) {
+        self.walk = None;
+        self.walked = false;
+        self.next_walk = Some(now.instant + FIRST_WALK);
+    }
+
+    /// A download has begun to serve what it has, or does so no more.
+    pub(super) fn on_partial(&mut self, content: ContentId, serving: bool, now: Now) {
+        if !serving {
+            if self.partial.remove(&content) {
+                self.change(content, SourceState::Withdrawn, now);
+            }
+        } else if self.partial.len() < MAX_PARTIAL && self.partial.insert(content) {
+            self.change(content, SourceState::Partial, now);
+        }
+    }
+
+    /// A page came from the driver. Answers whether it was asked for here.
+    pub(super) fn on_files(&mut self, page: u64, files: &[FileMeta], last: bool) -> bool {
+        let Some(walk) = self.walk.as_mut().filter(|walk| walk.asked == Some(page)) else {
+            return false;
+        };
+        walk.asked = None;
+        walk.after = files.last().map(|file| file.content).or(walk.after);
+        walk.whole = last || files.is_empty();
+        walk.pages += 1;
+        walk.page = files.iter().map(|file| file.content).collect();
+        true
+    }
+
+    /// Looks whether this node is where it says it is.
+    pub(super) fn relocate(&mut self, core: &Core, now: Now) {
+        let Some(presence) = self.presence.as_ref().filter(|_| self.to.is_some()) else { return };
+        let moved = core.own_addresses().iter().take(8).ne(&presence.unverified().addresses);
+        if moved && self.presence_due.is_none_or(|due| due > self.said_at + RELOCATE_PAUSE) {
+            self.presence_due = Some((self.said_at + RELOCATE_PAUSE).max(now.instant));
+        }
+    }
+
+    /// What is to be said now, and to whom.
+    pub(super) fn step(&mut self, core: &mut Core, now: Now) -> Option<(NodeId, Announce)> {
+        let to = self.to?;
+        let expires = core.credential.as_ref()?.unverified().expires;
+        if now.unix >= expires {
+            return None;
+        }
+        self.walk_on(core, now);
+        let due = |at: Option<Instant>| at.is_some_and(|at| now.instant >= at);
+        let presence = due(self.presence_due).then(|| self.sign_presence(core, to, true, now));
+        let claims = if now.instant >= self.next_send {
+            self.take_claims(core, expires, now)
+        } else {
+            Vec::new()
+        };
+        if presence.is_none() && claims.is_empty() {
+            return None;
+        }
+        Some((to, Announce { presence, claims: BoundedVec::truncated(claims) }))
+    }
+
+    /// Says that this node is gone, if it has said that it is there.
+    pub(super) fn farewell(&mut self, core: &mut Core, now: Now) -> Option<(NodeId, Announce)> {
+        let to = self.to.take()?;
+        self.presence.as_ref()?;
+        let presence = Some(self.sign_presence(core, to, false, now));
+        Some((to, Announce { presence, claims: BoundedVec::default() }))
+    }
+
+    fn sign_presence(
+        &mut self,
+        core: &mut Core,
+        to: NodeId,
+        online: bool,
+        now: Now,
+    ) -> Shared<Presence> {
+        // A later word is always the later one, also when two fall into one second.
+        let issued = UnixTime(self.signed.0 + 1).max(now.unix);
+        self.signed = issued;
+        let parent = core.peers.get(&to).map(|peer| Contact {
+            node: to,
+            addresses: BoundedVec::truncated(peer.listen_addresses()),
+        });
+        let presence = Presence {
+            issued,
+            expires: issued.plus(PRESENCE_LIFE),
+            online,
+            addresses: BoundedVec::truncated(core.own_addresses()),
+            parent,
+        };
+        let signed: Shared<Presence> = Signed::new(presence, &core.key).into();
+        self.presence = Some(signed.clone());
+        self.said_at = now.instant;
+        // At three quarters of its life, a quarter either way: always before it ends.
+        self.presence_due = Some(now.instant + core.jitter(PRESENCE_LIFE * 3 / 4));
+        signed
+    }
+
+    /// Goes on with the walk, or begins the next one.
+    fn walk_on(&mut self, core: &mut Core, now: Now) {
+        if self.walk.is_none() && self.next_walk.is_some_and(|at| now.instant >= at) {
+            self.next_walk = None;
+            self.walk = Some(Box::new(Walk { quick: !self.walked, ..Walk::default() }));
+            for content in &self.partial {
+                self.changes.entry(*content).or_insert(SourceState::Partial);
+            }
+        }
+        let Some(walk) = &mut self.walk else { return };
+        if !walk.page.is_empty() || walk.asked.is_some() {
+            return;
+        }
+        if walk.whole {
+            self.walked = true;
+            self.pages = walk.pages;
+            self.walk = None;
+            self.next_walk = Some(now.instant + core.jitter(WALK_PERIOD));
+        } else if now.instant >= self.next_send {
+            let page = core.next_page();
+            walk.asked = Some(page);
+            core.outputs.push_back(Output::WantFiles { page, after: walk.after, limit: PAGE });
+        }
+    }
+
+    /// The next claims, signed.
+    fn take_claims(
+        &mut self,
+        core: &mut Core,
+        expires: UnixTime,
+        now: Now,
+    ) -> Vec<Shared<SourceClaim>> {
+        let mut said = Vec::new();
+        while said.len() < PAGE
+            && let Some(change) = self.changes.pop_first()
+        {
+            said.push(change);
+        }
+        let mut pause = FIRST_PAUSE;
+        if let Some(walk) = self.walk.as_mut().filter(|walk| !walk.page.is_empty()) {
+            let free = walk.page.len().min(PAGE - said.len());
+            said.extend(walk.page.drain(..free).map(|content| (content, SourceState::Complete)));
+            if !walk.quick {
+                pause = WALK_PAUSE.min(WALK_TIME / self.pages.max(1));
+            }
+        }
+        if said.is_empty() {
+            return Vec::new();
+        }
+        self.next_send = now.instant + core.jitter(pause);
+        let issued = now.unix;
+        let expires = issued.plus(CLAIM_LIFE).min(expires);
+        let sign = |(content, state)| {
+            let claim = SourceClaim { content, state, issued, expires };
+            Signed::new(claim, &core.key).into()
+        };
+        said.into_iter().map(sign).collect()
+    }
+
+    pub(super) fn next_wakeup(&self) -> Option<Instant> {
+        self.to?;
+        let waiting = self.walk.as_ref().is_some_and(|walk| walk.asked.is_none());
+        let send = (!self.changes.is_empty() || waiting).then_some(self.next_send);
+        let walk = self.next_walk.filter(|_| self.walk.is_none());
+        earlier(earlier(self.presence_due, send), walk)
+    }
+}

@@ -1,0 +1,295 @@
+//! Look-ups that a supernode makes, for its own user or for a child.
+//!
+//! With all supernodes known, one question is enough: the nearest of those who keep the key is
+//! asked. The next one is asked when nothing comes in time, and when it has nothing, or nothing
+//! that shows a node to be there: it may be new, or lie.
+
+use crate::core::{Core, earlier};
+use crate::io::Now;
+use crate::membership::Place;
+use rand::RngExt;
+use skein_proto::directory::{DirectoryKey, Find, FindOutcome, Found, NodeRecord, SourceRecords};
+use skein_proto::{BoundedVec, Instant, NodeId, QueryId, SupernodeEntry};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::answer::{Answer, retain_sound};
+use super::table::{fresher_node, place_of};
+use super::{COPIES, Holder};
+
+/// How long an answer may take over a link that is there, beyond what the path takes four times.
+const LINKED_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long it may take where a link has to be made first.
+const DIAL_PATIENCE: Duration = Duration::from_millis(2_500);
+
+/// Look-ups at the same time, and those of one child.
+const MAX_LOOKUPS: usize = 4_096;
+
+/// Who is asked at most: all three holders, and two to whom a holder that is none points.
+const MAX_ASKED: usize = COPIES + 2;
+
+/// Answers that are put together at most.
+const ENOUGH_ANSWERS: u8 = 2;
+
+/// Who wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    User(QueryId),
+    Child(NodeId, QueryId),
+}
+
+#[derive(Debug)]
+struct Lookup {
+    key: DirectoryKey,
+    asker: Asker,
+    /// Who may be asked, the best last.
+    left: Vec<NodeId>,
+    asked: Vec<NodeId>,
+    deadline: Instant,
+    nodes: Vec<NodeRecord>,
+    sources: Vec<SourceRecords>,
+    answers: u8,
+    redirected: bool,
+}
+
+/// Look-ups under way, by the ids under which holders are asked.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    running: BTreeMap<QueryId, Lookup>,
+    next: Option<Instant>,
+}
+
+impl Lookup {
+    /// Whether what has come is worth the user's while.
+    fn is_satisfied(&self, now: Now) -> bool {
+        self.answers >= ENOUGH_ANSWERS
+            || !self.sources.is_empty()
+            || self.nodes.iter().any(|record| super::answer::is_online(record, now.unix))
+    }
+
+    /// Takes in records that were checked; of two about one node, the later holds.
+    fn merge(&mut self, nodes: Vec<NodeRecord>, sources: Vec<SourceRecords>) {
+        for record in nodes {
+            let owner = record.credential.unverified().node;
+            let same = |known: &&mut NodeRecord| known.credential.unverified().node == owner;
+            match self.nodes.iter_mut().find(same) {
+                Some(known) if fresher_node(&record, known) => *known = record,
+                Some(_) => {}
+                None => self.nodes.push(record),
+            }
+        }
+        for source in sources {
+            let owner = source.credential.unverified().node;
+            if !self.sources.iter().any(|known| known.credential.unverified().node == owner) {
+                self.sources.push(source);
+            }
+        }
+    }
+}
+
+impl Holder {
+    /// Begins a look-up.
+    pub(super) fn look_up(&mut self, core: &mut Core, key: DirectoryKey, asker: Asker, now: Now) {
+        if self.lookups.running.len() >= MAX_LOOKUPS {
+            core.counters.directory_finds_over_limit += 1;
+            Answer::nothing(FindOutcome::OverBudget).give(core, asker, now);
+            return;
+        }
+        core.counters.directory_lookups += 1;
+        let place = place_of(&key);
+        let holders = core.membership.successors(place, COPIES);
+        let mut lookup = Lookup {
+            left: ranked(core, &holders),
+            key,
+            asker,
+            asked: Vec::new(),
+            deadline: now.instant,
+            nodes: Vec::new(),
+            sources: Vec::new(),
+            answers: 0,
+            redirected: false,
+        };
+        if holders.contains(&core.me) {
+            let (nodes, sources) = self.kept(core, &lookup.key, now);
+            lookup.merge(nodes, sources);
+            // What is here may not be all while the arc is still being fetched.
+            let whole = !self.reach.is_pending(place);
+            if lookup.is_satisfied(now) || (whole && lookup.left.is_empty()) {
+                core.counters.directory_first_try += 1;
+                finish(core, lookup, now);
+                return;
+            }
+            lookup.answers += u8::from(whole);
+        }
+        let id = QueryId::from_bytes(core.rng.random());
+        self.go_on(core, id, lookup, now);
+    }
+
+    /// What is kept here of a key.
+    pub(super) fn kept(
+        &mut self,
+        core: &mut Core,
+        key: &DirectoryKey,
+        now: Now,
+    ) -> (Vec<NodeRecord>, Vec<SourceRecords>) {
+        let place = place_of(key);
+        match key {
+            DirectoryKey::Name(_) => (self.table.nodes(place, now.unix), Vec::new()),
+            DirectoryKey::Content(_) => {
+                let count = BoundedVec::<SourceRecords, 32>::LIMIT;
+                (Vec::new(), self.table.sources(place, count, now.unix, &mut core.rng))
+            }
+        }
+    }
+
+    /// Asks the next one, or ends the look-up.
+    fn go_on(&mut self, core: &mut Core, id: QueryId, mut lookup: Lookup, now: Now) {
+        let next = if lookup.asked.len() < MAX_ASKED && !lookup.is_satisfied(now) {
+            lookup.left.pop()
+        } else {
+            None
+        };
+        let Some(holder) = next else {
+            finish(core, lookup, now);
+            return;
+        };
+        let patience = match core.peers.get(&holder) {
+            Some(peer) if peer.hello.is_some() => LINKED_PATIENCE + peer.rtt * 4,
+            _ => DIAL_PATIENCE,
+        };
+        lookup.asked.push(holder);
+        lookup.deadline = now.instant + patience;
+        core.deliver(holder, Find { id, key: lookup.key.clone() }, now);
+        self.lookups.next = earlier(self.lookups.next, Some(lookup.deadline));
+        self.lookups.running.insert(id, lookup);
+    }
+
+    /// An answer came.
+    pub(super) fn on_found(&mut self, core: &mut Core, peer: NodeId, mut found: Found, now: Now) {
+        let asked = |lookup: &Lookup| lookup.asked.contains(&peer);
+        if !self.lookups.running.get(&found.id).is_some_and(asked) {
+            core.counters.directory_answers_unasked += 1;
+            return;
+        }
+        let Some(mut lookup) = self.lookups.running.remove(&found.id) else { return };
+        retain_sound(core, &lookup.key, &mut found, now);
+        let first = lookup.asked.len() == 1 && lookup.answers == 0;
+        match found.outcome {
+            FindOutcome::Answered => {
+                lookup.merge(found.nodes.into_vec(), found.sources.into_vec());
+                lookup.answers += 1;
+                if first && lookup.is_satisfied(now) {
+                    core.counters.directory_first_try += 1;
+                }
+            }
+            FindOutcome::Elsewhere => {
+                core.counters.directory_redirected += 1;
+                follow(core, &mut lookup, peer, &found.holders, now);
+            }
+            _ => {}
+        }
+        self.go_on(core, found.id, lookup, now);
+    }
+
+    /// Goes on with those whose answer does not come, and the one whose question was not delivered.
+    pub(super) fn on_find_failed(&mut self, core: &mut Core, peer: NodeId, id: QueryId, now: Now) {
+        if let Some(lookup) = self.lookups.running.remove(&id) {
+            if lookup.asked.last() == Some(&peer) {
+                core.counters.directory_unanswered += 1;
+                self.go_on(core, id, lookup, now);
+            } else {
+                self.lookups.running.insert(id, lookup);
+            }
+        }
+    }
+
+    /// Look-ups that this supernode will not end.
+    pub(super) fn take_lookups(&mut self) -> Vec<(Asker, DirectoryKey)> {
+        let running = std::mem::take(&mut self.lookups.running);
+        running.into_values().map(|lookup| (lookup.asker, lookup.key)).collect()
+    }
+
+    pub(super) fn step_lookups(&mut self, core: &mut Core, now: Now) {
+        if self.lookups.next.is_none_or(|next| now.instant < next) {
+            return;
+        }
+        let late = |lookup: &Lookup| now.instant >= lookup.deadline;
+        let late: Vec<QueryId> = self
+            .lookups
+            .running
+            .iter()
+            .filter(|(_, lookup)| late(lookup))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            if let Some(lookup) = self.lookups.running.remove(&id) {
+                core.counters.directory_unanswered += 1;
+                self.go_on(core, id, lookup, now);
+            }
+        }
+        let deadlines = self.lookups.running.values().map(|lookup| lookup.deadline);
+        self.lookups.next = deadlines.min();
+    }
+}
+
+impl Lookups {
+    pub(super) fn next_wakeup(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+/// The holders in the order in which they are asked, the first one last: those that are linked by
+/// their round trip, then the others by their load.
+fn ranked(core: &mut Core, holders: &[NodeId]) -> Vec<NodeId> {
+    let mut ranked: Vec<((bool, u128), u32, NodeId)> = Vec::new();
+    for holder in holders.iter().filter(|holder| **holder != core.me) {
+        let linked = core.peers.get(holder).filter(|peer| peer.hello.is_some());
+        let cost = match linked {
+            Some(peer) => (false, peer.rtt.as_micros()),
+            None => {
+                let load = core.membership.get(holder).map_or(100, |member| member.load.percent());
+                (true, u128::from(load / 10))
+            }
+        };
+        // Equals are asked in any order, so that the first of three is not asked by everyone.
+        ranked.push((cost, core.rng.random(), *holder));
+    }
+    ranked.sort_unstable();
+    ranked.into_iter().rev().map(|(_, _, holder)| holder).collect()
+}
+
+/// Takes up whom one points to that is no holder itself, if that brings the look-up nearer.
+fn follow(
+    core: &mut Core,
+    lookup: &mut Lookup,
+    peer: NodeId,
+    holders: &[SupernodeEntry],
+    now: Now,
+) {
+    if std::mem::replace(&mut lookup.redirected, true) {
+        return;
+    }
+    let place = place_of(&lookup.key);
+    let distance = |node: &NodeId| Place::of_node(node).0.wrapping_sub(place.0);
+    let nearer: Vec<SupernodeEntry> = holders
+        .iter()
+        .filter(|entry| entry.node != core.me && distance(&entry.node) < distance(&peer))
+        .filter(|entry| !lookup.asked.contains(&entry.node))
+        .cloned()
+        .collect();
+    core.hear_of(&nearer, false, now);
+    for entry in nearer.iter().rev() {
+        lookup.left.retain(|node| *node != entry.node);
+        lookup.left.push(entry.node);
+    }
+}
+
+fn finish(core: &mut Core, lookup: Lookup, now: Now) {
+    let outcome = if lookup.answers > 0 { FindOutcome::Answered } else { FindOutcome::Unreachable };
+    let Lookup { asker, nodes, sources, .. } = lookup;
+    let empty = !nodes.iter().any(|record| super::answer::is_online(record, now.unix))
+        && sources.is_empty();
+    core.counters.directory_found_nothing += u64::from(empty);
+    Answer { outcome, nodes, sources }.give(core, asker, now);
+}

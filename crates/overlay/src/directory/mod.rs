@@ -1,0 +1,339 @@
+//! The directory: names and content ids looked up exactly, in about one hop.
+//!
+//! Every supernode knows all others on the ring ([`crate::membership`]); a key belongs to the
+//! [`COPIES`] supernodes that follow it. Records are signed by their owners and expire; an owner
+//! hands them to its parent, which puts them where they belong. One hop with full membership:
+//! Gupta, Liskov and Rodrigues, NSDI 2004; the ring: Karger et al., STOC 1997.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `announce` | what a node says of itself, and when |
+//! | `cards` | what a parent passes on of its children |
+//! | `outbox` | when records travel, and together with which |
+//! | `check` | which records are believed |
+//! | `table` | which records are kept |
+//! | `arc`, `reach` | which arc of the ring is kept, and where its records come from |
+//! | `lookup` | who is asked for a key, and who next |
+//! | `finds` | the look-ups of an ordinary node |
+//! | `answer` | what is told of what was found |
+
+mod announce;
+mod answer;
+mod arc;
+mod cards;
+mod check;
+mod dispatch;
+mod finds;
+mod lookup;
+mod outbox;
+mod reach;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{FoundNode, FoundSource};
+pub use dispatch::DirectorySnapshot;
+
+use crate::bucket::TokenBucket;
+use crate::core::{Core, earlier};
+use crate::io::Now;
+use crate::membership::Place;
+use announce::Announcer;
+use arc::Arc;
+use cards::Cards;
+use finds::Finds;
+use lookup::Lookups;
+use outbox::{Outbox, Parcel};
+use rand::RngExt;
+use reach::Reach;
+use skein_proto::directory::{DirectoryKey, Find, FindOutcome, Found, Put, SourceRecords};
+use skein_proto::{BoundedVec, Instant, NodeId, SupernodeEntry};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use table::{Table, Taken, place_of};
+
+/// Supernodes that keep a key: while 30 % of all die at once, 97 % of all keys are kept by
+/// another one.
+const COPIES: usize = 3;
+
+/// A record is taken by so many more supernodes than keep it in the end: two views of the ring may
+/// differ by those who have just come or gone.
+const SLACK: usize = 2;
+
+/// How old a supernode is when it looks whether it has put and taken records where they do not
+/// belong: one that has just become one knows few of the others.
+const SETTLED: [Duration; 3] =
+    [Duration::from_secs(15), Duration::from_secs(60), Duration::from_secs(180)];
+
+/// How often what has expired or moved away is dropped.
+const SWEEP: Duration = Duration::from_secs(5 * 60);
+
+/// Work that a peer may cause: a signature check or a record sent costs one, 50 µs at most. The
+/// burst is an arc of 20,000 records, or a second of one core.
+const WORK: (u64, u64) = (200, 20_000);
+
+/// Peers whose work is remembered: those linked within the 100 s that the budget takes to fill.
+const MAX_METERED: usize = 65_536;
+
+/// The directory as this node takes part in it. An ordinary node has the first two parts only.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    announcer: Announcer,
+    finds: Finds,
+    holder: Option<Box<Holder>>,
+}
+
+/// What a supernode does for the directory.
+#[derive(Debug)]
+struct Holder {
+    table: Table,
+    outbox: Outbox,
+    reach: Reach,
+    lookups: Lookups,
+    cards: Cards,
+    meters: BTreeMap<NodeId, TokenBucket>,
+    /// When it is settled, a little more each time; the last one first.
+    settled: Vec<Instant>,
+    next_sweep: Instant,
+}
+
+impl Holder {
+    fn new(core: &mut Core, now: Now) -> Self {
+        Self {
+            table: Table::new(core.rng.random()),
+            outbox: Outbox::new(now.instant),
+            reach: Reach::default(),
+            lookups: Lookups::default(),
+            cards: Cards::default(),
+            meters: BTreeMap::new(),
+            settled: SETTLED.iter().rev().map(|age| now.instant + *age).collect(),
+            next_sweep: now.instant + core.jitter(SWEEP),
+        }
+    }
+
+    /// Whether a peer may cause so much work now; if so, it is accounted for.
+    fn may_cause(&mut self, core: &mut Core, peer: NodeId, work: usize, now: Now) -> bool {
+        let known = self.meters.contains_key(&peer);
+        let room = known || self.meters.len() < MAX_METERED;
+        let full = || TokenBucket::new(WORK.0, WORK.1, now.instant);
+        let granted = room
+            && self.meters.entry(peer).or_insert_with(full).take_many(work as u64, now.instant);
+        core.counters.directory_over_budget += u64::from(!granted);
+        granted
+    }
+
+    /// Puts a record where its key belongs, here included.
+    fn publish(&mut self, core: &mut Core, key: &DirectoryKey, parcel: Parcel, now: Now) {
+        let place = place_of(key);
+        for holder in core.membership.successors(place, COPIES) {
+            if holder == core.me {
+                self.keep(core, key, parcel.clone(), now);
+            } else {
+                self.outbox.put(core, holder, parcel.clone(), now);
+            }
+        }
+    }
+
+    /// Keeps a record that was checked.
+    fn keep(&mut self, core: &mut Core, key: &DirectoryKey, parcel: Parcel, now: Now) {
+        let place = place_of(key);
+        let taken = match parcel {
+            Parcel::Node(record) => self.table.put_node(place, record),
+            Parcel::Source(credential, presence, claim) => {
+                self.table.put_source(place, &credential, presence.as_ref(), claim, now.unix)
+            }
+        };
+        match taken {
+            Taken::Kept => core.counters.directory_taken += 1,
+            Taken::Stale => core.counters.directory_stale += 1,
+            Taken::Crowded => core.counters.directory_crowded += 1,
+            Taken::Full => core.counters.directory_full += 1,
+        }
+    }
+
+    /// Records come from another supernode.
+    fn on_put(&mut self, core: &mut Core, put: Put, now: Now) {
+        for record in put.nodes {
+            let key = DirectoryKey::Name(record.credential.unverified().name.clone());
+            if !self.is_mine(core, &key) {
+                core.counters.directory_foreign += 1;
+            } else if !self.table.wants_node(place_of(&key), &record) {
+                core.counters.directory_stale += 1;
+            } else {
+                let checked = self
+                    .check_credential(core, &record.credential, now)
+                    .and_then(|()| check::presence(&record.credential, &record.presence, now))
+                    .and_then(|()| match &record.loss {
+                        Some(loss) => check::loss(&record.credential, &record.presence, loss, now),
+                        None => Ok(()),
+                    });
+                match checked {
+                    Ok(()) => self.keep(core, &key, Parcel::Node(record), now),
+                    Err(fault) => fault.count(core),
+                }
+            }
+        }
+        for source in put.sources {
+            self.on_source(core, source, now);
+        }
+    }
+
+    fn on_source(&mut self, core: &mut Core, source: SourceRecords, now: Now) {
+        let SourceRecords { credential, presence, claims } = source;
+        let node = credential.unverified().node;
+        // The owner is checked with the first claim that is of interest.
+        let mut owner = None;
+        for claim in claims {
+            let key = DirectoryKey::Content(claim.unverified().content);
+            if !self.is_mine(core, &key) {
+                core.counters.directory_foreign += 1;
+                continue;
+            }
+            if !self.table.wants_claim(place_of(&key), &node, claim.unverified()) {
+                core.counters.directory_stale += 1;
+                continue;
+            }
+            let sound = *owner.get_or_insert_with(|| {
+                self.check_credential(core, &credential, now).and_then(|()| match &presence {
+                    Some(presence) => check::presence(&credential, presence, now),
+                    None => Ok(()),
+                })
+            });
+            match sound.and_then(|()| check::claim(&credential, &claim, now)) {
+                Ok(()) => {
+                    let parcel = Parcel::Source(credential.clone(), presence.clone(), claim);
+                    self.keep(core, &key, parcel, now);
+                }
+                Err(fault) => fault.count(core),
+            }
+        }
+    }
+
+    /// Whether a key is among those that may be put here.
+    fn is_mine(&self, core: &Core, key: &DirectoryKey) -> bool {
+        core.membership.is_mine(place_of(key), COPIES + SLACK)
+    }
+
+    fn check_credential(
+        &self,
+        core: &Core,
+        credential: &skein_proto::directory::Shared<skein_proto::Credential>,
+        now: Now,
+    ) -> Result<(), check::Fault> {
+        let known = self.table.credential(&credential.unverified().node);
+        if known == Some(credential) && now.unix < credential.unverified().expires {
+            return Ok(());
+        }
+        check::credential(core, credential, now)
+    }
+
+    /// Another supernode asks what is kept here of a key.
+    fn on_find(&mut self, core: &mut Core, peer: NodeId, find: Find, now: Now) {
+        let place = place_of(&find.key);
+        let (nodes, sources) = self.kept(core, &find.key, now);
+        let holders = core.membership.successors(place, COPIES);
+        let nothing = nodes.is_empty() && sources.is_empty();
+        let found = if nothing && !holders.contains(&core.me) {
+            let entries = holders.iter().filter_map(|node| entry_of(core, node));
+            let entries = BoundedVec::truncated(entries);
+            Found { holders: entries, ..Found::nothing(find.id, FindOutcome::Elsewhere) }
+        } else if nothing && self.reach.is_pending(place) {
+            // To say that there is nothing would be to speak of what is not here yet.
+            Found::nothing(find.id, FindOutcome::Unreachable)
+        } else {
+            Found {
+                nodes: BoundedVec::truncated(nodes),
+                sources: BoundedVec::truncated(sources),
+                ..Found::nothing(find.id, FindOutcome::Answered)
+            }
+        };
+        core.counters.directory_answered += 1;
+        core.send(peer, found);
+    }
+
+    /// Sends on what was put here, or elsewhere, while few of the others were known.
+    fn settle(&mut self, core: &mut Core, now: Now) {
+        let whole = Arc::whole(Place::of_node(&core.me));
+        let foreign = |place: &Place| !core.membership.is_mine(*place, COPIES);
+        let nodes = self.table.nodes_on(whole).filter(|(place, _)| foreign(place));
+        let sources = self.table.sources_on(whole).filter(|(place, _)| foreign(place));
+        let moved: Vec<(Place, Parcel)> = nodes
+            .map(|(place, record)| (place, Parcel::Node(record)))
+            .chain(sources.flat_map(|(place, source)| {
+                parcels(source).into_iter().map(move |parcel| (place, parcel))
+            }))
+            .collect();
+        for (place, parcel) in moved {
+            for holder in core.membership.successors(place, COPIES) {
+                self.outbox.put(core, holder, parcel.clone(), now);
+            }
+        }
+        self.publish_cards(core, now);
+    }
+
+    fn step(&mut self, core: &mut Core, now: Now) {
+        if self.settled.pop_if(|at| now.instant >= *at).is_some() {
+            self.settle(core, now);
+        }
+        self.reach.step(core, now);
+        self.step_lookups(core, now);
+        self.outbox.step(core, now);
+        if now.instant >= self.next_sweep {
+            self.next_sweep = now.instant + core.jitter(SWEEP);
+            let (expired, moved) = self.table.sweep(now.unix, |place| self.reach.keeps(place));
+            core.counters.directory_expired += expired;
+            core.counters.directory_let_go += moved;
+            self.reach.swept();
+            self.meters.retain(|_, bucket| !bucket.is_full(now.instant));
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<Instant> {
+        let mut wake = earlier(Some(self.next_sweep), self.outbox.next_wakeup());
+        wake = earlier(wake, self.reach.next_wakeup());
+        wake = earlier(wake, self.settled.last().copied());
+        earlier(wake, self.lookups.next_wakeup())
+    }
+
+    /// Hands what is kept here to those who keep it when this supernode is gone.
+    fn hand_over(&mut self, core: &mut Core, now: Now) {
+        let whole = Arc::whole(Place::of_node(&core.me));
+        let nodes: Vec<_> = self
+            .table
+            .nodes_on(whole)
+            .map(|(place, record)| (place, vec![Parcel::Node(record)]))
+            .collect();
+        let sources: Vec<_> =
+            self.table.sources_on(whole).map(|(place, source)| (place, parcels(source))).collect();
+        let mut heirs: BTreeMap<NodeId, Vec<Parcel>> = BTreeMap::new();
+        for (place, parcels) in nodes.into_iter().chain(sources) {
+            let next = core.membership.successors(place, COPIES + 1);
+            if let Some(heir) = next.get(COPIES).filter(|_| next.contains(&core.me)) {
+                heirs.entry(*heir).or_default().extend(parcels);
+            }
+        }
+        for (heir, parcels) in heirs {
+            let records = self.outbox.put_arc(core, heir, parcels.into_iter());
+            core.counters.directory_records_moved += u64::from(records);
+        }
+        self.outbox.flush(core, now);
+    }
+}
+
+fn parcels(source: SourceRecords) -> Vec<Parcel> {
+    let SourceRecords { credential, presence, claims } = source;
+    claims
+        .into_iter()
+        .map(|claim| Parcel::Source(credential.clone(), presence.clone(), claim))
+        .collect()
+}
+
+fn entry_of(core: &Core, node: &NodeId) -> Option<SupernodeEntry> {
+    let member = core.membership.get(node)?;
+    Some(SupernodeEntry {
+        node: *node,
+        addresses: BoundedVec::truncated(member.addresses.iter().copied()),
+        load_percent: member.load.percent(),
+        seen: member.issued,
+    })
+}

@@ -1,0 +1,417 @@
+//! The records that a supernode keeps for the ring.
+//!
+//! An owner's credential and presence are kept once, however many of its contents are here, and a
+//! record is a key and an address: some 60 bytes in the tree, and the statement that it points to.
+
+use crate::membership::Place;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use skein_proto::directory::{
+    DirectoryKey, Loss, NodeRecord, Presence, Shared, SourceClaim, SourceRecords, SourceState,
+};
+use skein_proto::{BoundedVec, Credential, NodeId, UnixTime};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+use super::arc::Arc;
+
+/// Claims kept in all: about 150 MB. A network of 100,000 nodes with 20 contents each gives each of
+/// its 950 supernodes some 6,000.
+const MAX_SOURCES: usize = 500_000;
+
+/// Nodes kept under their names: about 40 MB. The same network gives each some 300.
+const MAX_NODES: usize = 100_000;
+
+/// Claims kept of one owner, so that none fills the table alone. In a network of three supernodes
+/// each of them keeps all claims of everyone.
+const MAX_OWNED: u32 = 50_000;
+
+/// Sources kept of one content: a download takes from fewer at once, and three holders that choose
+/// each by its own lot know up to three times as many.
+pub(super) const MAX_PER_CONTENT: usize = 64;
+
+/// How often the lot by which sources of a popular content are chosen changes.
+const LOT_SECS: u64 = 60 * 60;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is kept.
+    Kept,
+    /// What is here already is as fresh, or fresher.
+    Stale,
+    /// Its content has so many sources that there is no room for this one.
+    Crowded,
+    /// The table, or the owner's share of it, is full.
+    Full,
+}
+
+#[derive(Debug)]
+struct Owner {
+    credential: Shared<Credential>,
+    presence: Option<Shared<Presence>>,
+    loss: Option<Shared<Loss>>,
+    /// Where it is kept under its name.
+    name: Option<Place>,
+    claims: u32,
+}
+
+/// The records that a supernode keeps for the ring.
+#[derive(Debug)]
+pub(super) struct Table {
+    owners: Vec<Option<Owner>>,
+    free: Vec<u32>,
+    by_node: HashMap<NodeId, u32>,
+    nodes: BTreeSet<(Place, u32)>,
+    sources: BTreeMap<(Place, u32), Shared<SourceClaim>>,
+    /// Known to this supernode alone, so that nobody can choose a key that always wins.
+    salt: u64,
+}
+
+/// Where a key is on the ring.
+pub(super) fn place_of(key: &DirectoryKey) -> Place {
+    match key {
+        DirectoryKey::Name(name) => Place::of(b"skein ring name", name.as_str().as_bytes()),
+        DirectoryKey::Content(content) => Place::of(b"skein ring content", content.as_bytes()),
+    }
+}
+
+/// Of two statements of one node the later holds; a node that is gone wins a tie.
+fn fresher_presence(new: &Presence, old: &Presence) -> bool {
+    (new.issued, !new.online) > (old.issued, !old.online)
+}
+
+pub(super) fn fresher_claim(new: &SourceClaim, old: &SourceClaim) -> bool {
+    (new.issued, new.state) > (old.issued, old.state)
+}
+
+/// Whether `new` says something that `old` does not.
+pub(super) fn fresher_node(new: &NodeRecord, old: &NodeRecord) -> bool {
+    let (said, known) = (new.presence.unverified(), old.presence.unverified());
+    fresher_presence(said, known)
+        || (said == known && new.loss.is_some() && old.loss.is_none())
+        || (said == known
+            && new.credential.unverified().issued > old.credential.unverified().issued)
+}
+
+impl Table {
+    pub(super) fn new(salt: u64) -> Self {
+        Self {
+            owners: Vec::new(),
+            free: Vec::new(),
+            by_node: HashMap::new(),
+            nodes: BTreeSet::new(),
+            sources: BTreeMap::new(),
+            salt,
+        }
+    }
+
+    /// Claims kept, and nodes kept under their names.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.sources.len(), self.nodes.len())
+    }
+
+    fn owner(&self, number: u32) -> Option<&Owner> {
+        self.owners.get(number as usize)?.as_ref()
+    }
+
+    fn owner_mut(&mut self, number: u32) -> Option<&mut Owner> {
+        self.owners.get_mut(number as usize)?.as_mut()
+    }
+
+    fn record(&self, number: u32) -> Option<NodeRecord> {
+        let owner = self.owner(number)?;
+        Some(NodeRecord {
+            credential: owner.credential.clone(),
+            presence: owner.presence.clone()?,
+            loss: owner.loss.clone(),
+        })
+    }
+
+    /// The credential kept of a node: one that equals it need not be checked again.
+    pub(super) fn credential(&self, node: &NodeId) -> Option<&Shared<Credential>> {
+        Some(&self.owner(*self.by_node.get(node)?)?.credential)
+    }
+
+    /// Whether a node's record would change what is kept: if not, it need not be checked.
+    pub(super) fn wants_node(&self, place: Place, record: &NodeRecord) -> bool {
+        let node = record.credential.unverified().node;
+        let Some(number) = self.by_node.get(&node) else { return true };
+        let known = self.record(*number).filter(|_| self.nodes.contains(&(place, *number)));
+        known.is_none_or(|known| fresher_node(record, &known))
+    }
+
+    /// Whether a claim would change what is kept: if not, it need not be checked.
+    pub(super) fn wants_claim(&self, place: Place, node: &NodeId, claim: &SourceClaim) -> bool {
+        let known = self.by_node.get(node).and_then(|number| self.sources.get(&(place, *number)));
+        known.is_none_or(|known| fresher_claim(claim, known.unverified()))
+    }
+
+    /// Keeps a node under its name. The record was checked.
+    pub(super) fn put_node(&mut self, place: Place, record: NodeRecord) -> Taken {
+        if !self.wants_node(place, &record) {
+            return Taken::Stale;
+        }
+        if self.nodes.len() >= MAX_NODES {
+            return Taken::Full;
+        }
+        let number = self.enter(&record.credential);
+        let Some(owner) = self.owner_mut(number) else { return Taken::Full };
+        let before = owner.name.replace(place).filter(|before| *before != place);
+        owner.locate(record.presence, record.loss);
+        if let Some(before) = before {
+            self.nodes.remove(&(before, number));
+        }
+        self.nodes.insert((place, number));
+        Taken::Kept
+    }
+
+    /// Keeps a claim. It, the credential and the presence were checked.
+    pub(super) fn put_source(
+        &mut self,
+        place: Place,
+        credential: &Shared<Credential>,
+        presence: Option<&Shared<Presence>>,
+        claim: Shared<SourceClaim>,
+        now: UnixTime,
+    ) -> Taken {
+        let node = credential.unverified().node;
+        if !self.wants_claim(place, &node, claim.unverified()) {
+            return Taken::Stale;
+        }
+        let number = self.by_node.get(&node).copied();
+        let known = number.is_some_and(|number| self.sources.contains_key(&(place, number)));
+        if !known {
+            let owned = number.and_then(|number| self.owner(number)).map_or(0, |own| own.claims);
+            if self.sources.len() >= MAX_SOURCES || owned >= MAX_OWNED {
+                return Taken::Full;
+            }
+            if !self.make_room(place, &node, claim.unverified().state, now) {
+                return Taken::Crowded;
+            }
+        }
+        let number = self.enter(credential);
+        let Some(owner) = self.owner_mut(number) else { return Taken::Full };
+        if let Some(presence) = presence {
+            owner.locate(presence.clone(), None);
+        }
+        owner.claims += u32::from(!known);
+        self.sources.insert((place, number), claim);
+        Taken::Kept
+    }
+
+    /// Whether there is room for one more source of a content; the one that the lot falls upon
+    /// makes it, which may be the new one itself.
+    fn make_room(&mut self, place: Place, new: &NodeId, state: SourceState, now: UnixTime) -> bool {
+        let there = self.sources.range((place, 0)..=(place, u32::MAX));
+        let ranked = there.filter_map(|((_, number), claim)| {
+            let node = &self.owner(*number)?.credential.unverified().node;
+            Some((self.rank(claim.unverified().state, node, now), *number))
+        });
+        let ranked: Vec<_> = ranked.collect();
+        if ranked.len() < MAX_PER_CONTENT {
+            return true;
+        }
+        match ranked.into_iter().max() {
+            Some((worst, number)) if worst > self.rank(state, new, now) => {
+                self.remove_source(place, number);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The lot of a source; the highest goes first. Whoever has all of a content is worth more
+    /// than who has a part.
+    fn rank(&self, state: SourceState, node: &NodeId, now: UnixTime) -> (u8, u64) {
+        let worth = match state {
+            SourceState::Complete => 0,
+            SourceState::Partial => 1,
+            SourceState::Withdrawn => 2,
+        };
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&node.as_bytes()[..8]);
+        (worth, mix(u64::from_le_bytes(bytes) ^ mix(self.salt ^ (now.0 / LOT_SECS))))
+    }
+
+    /// The number of an owner, entered if it is new; the later credential is kept.
+    fn enter(&mut self, credential: &Shared<Credential>) -> u32 {
+        let node = credential.unverified().node;
+        if let Some(number) = self.by_node.get(&node).copied() {
+            if let Some(owner) = self.owner_mut(number)
+                && credential.unverified().issued > owner.credential.unverified().issued
+            {
+                owner.credential = credential.clone();
+            }
+            return number;
+        }
+        let credential = credential.clone();
+        let owner = Owner { credential, presence: None, loss: None, name: None, claims: 0 };
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.owners.push(None);
+            // Far fewer than u32 can count: each owner has a record, and those are bounded.
+            u32::try_from(self.owners.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(slot) = self.owners.get_mut(number as usize) {
+            *slot = Some(owner);
+        }
+        self.by_node.insert(node, number);
+        number
+    }
+
+    fn leave_if_unused(&mut self, number: u32) {
+        let Some(owner) = self.owner(number) else { return };
+        if owner.claims == 0 && owner.name.is_none() {
+            let node = owner.credential.unverified().node;
+            self.by_node.remove(&node);
+            self.owners[number as usize] = None;
+            self.free.push(number);
+        }
+    }
+
+    fn remove_source(&mut self, place: Place, number: u32) {
+        if self.sources.remove(&(place, number)).is_some()
+            && let Some(owner) = self.owner_mut(number)
+        {
+            owner.claims -= 1;
+            self.leave_if_unused(number);
+        }
+    }
+
+    fn remove_node(&mut self, place: Place, number: u32) {
+        if self.nodes.remove(&(place, number))
+            && let Some(owner) = self.owner_mut(number)
+        {
+            owner.name = None;
+            self.leave_if_unused(number);
+        }
+    }
+
+    /// The nodes kept under a name.
+    pub(super) fn nodes(&self, place: Place, now: UnixTime) -> Vec<NodeRecord> {
+        self.nodes
+            .range((place, 0)..=(place, u32::MAX))
+            .filter_map(|(_, number)| self.record(*number))
+            .filter(|record| now < record.credential.unverified().expires)
+            .collect()
+    }
+
+    /// Sources of a content, at most so many of them, drawn at random.
+    pub(super) fn sources(
+        &self,
+        place: Place,
+        count: usize,
+        now: UnixTime,
+        rng: &mut StdRng,
+    ) -> Vec<SourceRecords> {
+        let there = self.sources.range((place, 0)..=(place, u32::MAX));
+        let mut found: Vec<SourceRecords> = there
+            .filter(|(_, claim)| claim.unverified().state != SourceState::Withdrawn)
+            .filter_map(|((_, number), claim)| self.source(*number, claim))
+            .filter(|source| is_alive(source, now))
+            .collect();
+        while found.len() > count {
+            let at = rng.random_range(0..found.len());
+            found.swap_remove(at);
+        }
+        found
+    }
+
+    fn source(&self, number: u32, claim: &Shared<SourceClaim>) -> Option<SourceRecords> {
+        let owner = self.owner(number)?;
+        Some(SourceRecords {
+            credential: owner.credential.clone(),
+            presence: owner.presence.clone(),
+            claims: BoundedVec::truncated([claim.clone()]),
+        })
+    }
+
+    /// All nodes whose names lie on an arc, with their places.
+    pub(super) fn nodes_on(&self, arc: Arc) -> impl Iterator<Item = (Place, NodeRecord)> {
+        ranges(arc).into_iter().flat_map(|range| {
+            self.nodes
+                .range(range)
+                .filter_map(|(place, number)| Some((*place, self.record(*number)?)))
+        })
+    }
+
+    /// All claims of contents on an arc, withdrawn ones as well, with their places.
+    pub(super) fn sources_on(&self, arc: Arc) -> impl Iterator<Item = (Place, SourceRecords)> {
+        ranges(arc).into_iter().flat_map(|range| {
+            self.sources
+                .range(range)
+                .filter_map(|((place, number), claim)| Some((*place, self.source(*number, claim)?)))
+        })
+    }
+
+    /// Drops what has expired, and what is none of this supernode's business any more. Answers how
+    /// many records of the two sorts went.
+    pub(super) fn sweep(&mut self, now: UnixTime, keep: impl Fn(Place) -> bool) -> (u64, u64) {
+        let expires = |number: u32| {
+            self.owner(number).map_or(UnixTime(0), |owner| owner.credential.unverified().expires)
+        };
+        let (mut gone, mut nodes, mut foreign) = (Vec::new(), Vec::new(), 0);
+        for ((place, number), claim) in &self.sources {
+            let dead = now >= claim.unverified().expires || now >= expires(*number);
+            if dead || !keep(*place) {
+                foreign += u64::from(!dead);
+                gone.push((*place, *number));
+            }
+        }
+        for (place, number) in &self.nodes {
+            let dead = now >= expires(*number);
+            if dead || !keep(*place) {
+                foreign += u64::from(!dead);
+                nodes.push((*place, *number));
+            }
+        }
+        let all = (gone.len() + nodes.len()) as u64;
+        for (place, number) in gone {
+            self.remove_source(place, number);
+        }
+        for (place, number) in nodes {
+            self.remove_node(place, number);
+        }
+        (all - foreign, foreign)
+    }
+}
+
+impl Owner {
+    /// Takes in where the owner is, if that is news.
+    fn locate(&mut self, presence: Shared<Presence>, loss: Option<Shared<Loss>>) {
+        let known = self.presence.as_ref().map(|known| known.unverified());
+        if known == Some(presence.unverified()) {
+            self.loss = loss.or(self.loss.take());
+        } else if known.is_none_or(|known| fresher_presence(presence.unverified(), known)) {
+            self.presence = Some(presence);
+            self.loss = loss;
+        }
+    }
+}
+
+fn is_alive(source: &SourceRecords, now: UnixTime) -> bool {
+    now < source.credential.unverified().expires
+        && source.claims.iter().all(|claim| now < claim.unverified().expires)
+}
+
+type Range = (Bound<(Place, u32)>, Bound<(Place, u32)>);
+
+/// An arc as ranges of keys: two where it goes over the end of the numbers.
+fn ranges(arc: Arc) -> Vec<Range> {
+    let after = Bound::Excluded((arc.after, u32::MAX));
+    let to = Bound::Included((arc.to, u32::MAX));
+    if arc.after < arc.to {
+        vec![(after, to)]
+    } else {
+        vec![(after, Bound::Unbounded), (Bound::Unbounded, to)]
+    }
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every bit of the input moves every
+/// bit of the output.
+fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
