@@ -286,7 +286,9 @@ fn follow(
 }
 
 fn finish(core: &mut Core, lookup: Lookup, now: Now) {
-    let outcome = if lookup.answers > 0 { FindOutcome::Answered } else { FindOutcome::Unreachable };
+    let found_some = !(lookup.nodes.is_empty() && lookup.sources.is_empty());
+    let answered = lookup.answers > 0 || found_some;
+    let outcome = if answered { FindOutcome::Answered } else { FindOutcome::Unreachable };
     let Lookup { asker, nodes, sources, .. } = lookup;
     let empty = !nodes.iter().any(|record| super::answer::is_online(record, now.unix))
         && sources.is_empty();
