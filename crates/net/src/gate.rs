@@ -10,15 +10,13 @@
 //! 3. an address that is proven has an allowance of its own, so that nobody can use up another's
 //!    by forging its address; over that one it is refused.
 
+use crate::clock::{Moment, TokioClock};
 use crate::config::Limits;
-use governor::clock::{Clock, Reference};
 use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::ops::Add;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -139,48 +137,6 @@ impl Source {
             }
         };
         Self { prefix, proven }
-    }
-}
-
-/// tokio's clock for governor, so that it follows virtual time.
-#[derive(Clone, Copy, Debug)]
-struct TokioClock {
-    start: Instant,
-}
-
-impl TokioClock {
-    fn start() -> Self {
-        Self { start: Instant::now() }
-    }
-}
-
-impl Clock for TokioClock {
-    type Instant = Moment;
-
-    fn now(&self) -> Moment {
-        Moment(self.start.elapsed())
-    }
-}
-
-/// Time since the clock's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Moment(Duration);
-
-impl Add<Nanos> for Moment {
-    type Output = Self;
-
-    fn add(self, nanos: Nanos) -> Self {
-        Self(self.0.saturating_add(nanos.into()))
-    }
-}
-
-impl Reference for Moment {
-    fn duration_since(&self, earlier: Self) -> Nanos {
-        self.0.saturating_sub(earlier.0).into()
-    }
-
-    fn saturating_sub(&self, nanos: Nanos) -> Self {
-        Self(self.0.checked_sub(nanos.into()).unwrap_or(self.0))
     }
 }
 

@@ -27,6 +27,7 @@
 //! * **Time** is tokio's: under a paused clock whole nodes run in virtual time over the
 //!   network in memory that the feature `simnet` adds.
 
+mod clock;
 mod config;
 mod connection;
 mod dial;
@@ -34,6 +35,7 @@ mod endpoint;
 mod error;
 mod gate;
 mod incoming;
+pub mod relay;
 mod reset;
 #[cfg(feature = "simnet")]
 pub mod simnet;

@@ -1,0 +1,95 @@
+//! Batches that wait for the system's socket: the oldest go when there are too many.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// Bytes that wait at most: 5 ms of a line of 10 Gbit/s. What waits for longer is of no use to
+/// the congestion control of the two ends.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// A batch of datagrams for one address.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) to: SocketAddr,
+    /// The length of each datagram but the last.
+    pub(super) segment: usize,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Batches that wait, in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    control: VecDeque<Parcel>,
+    data: VecDeque<Parcel>,
+    data_bytes: usize,
+}
+
+/// Answers to binds that wait at most; they are small, and whoever gets none asks again.
+const MAX_CONTROL: usize = 1_024;
+
+impl Outbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.data.is_empty()
+    }
+
+    /// Keeps a batch of a session's packets. Answers how many bytes had to go for it.
+    pub(super) fn push_data(&mut self, parcel: Parcel) -> usize {
+        self.data_bytes += parcel.bytes.len();
+        self.data.push_back(parcel);
+        let mut dropped = 0;
+        while self.data_bytes > MAX_BYTES {
+            let Some(oldest) = self.data.pop_front() else { break };
+            self.data_bytes -= oldest.bytes.len();
+            dropped += oldest.bytes.len();
+        }
+        dropped
+    }
+
+    /// Keeps a frame that is no data. Answers whether there was room.
+    pub(super) fn push_control(&mut self, parcel: Parcel) -> bool {
+        let room = self.control.len() < MAX_CONTROL;
+        if room {
+            self.control.push_back(parcel);
+        }
+        room
+    }
+
+    /// The batch that is next, control first.
+    pub(super) fn front(&self) -> Option<&Parcel> {
+        self.control.front().or_else(|| self.data.front())
+    }
+
+    pub(super) fn pop(&mut self) {
+        if self.control.pop_front().is_none()
+            && let Some(sent) = self.data.pop_front()
+        {
+            self.data_bytes -= sent.bytes.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parcel(number: u8, bytes: usize) -> Parcel {
+        let to = SocketAddr::from(([192, 0, 2, number], 1));
+        Parcel { to, segment: 1_200, bytes: vec![number; bytes] }
+    }
+
+    #[test]
+    fn when_it_is_full_the_oldest_data_goes_and_control_stays() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.push_control(parcel(0, 24)));
+        assert_eq!(outbox.push_data(parcel(1, MAX_BYTES / 2)), 0);
+        assert_eq!(outbox.push_data(parcel(2, MAX_BYTES / 2)), 0);
+        assert_eq!(outbox.push_data(parcel(3, 10)), MAX_BYTES / 2);
+        let mut order = Vec::new();
+        while let Some(next) = outbox.front() {
+            order.push(next.bytes[0]);
+            outbox.pop();
+        }
+        assert_eq!(order, [0, 2, 3]);
+        assert_eq!(outbox.data_bytes, 0);
+    }
+}

@@ -1,0 +1,261 @@
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use super::*;
+use crate::socket::{RecvMeta, WritePoller};
+use frame::HEADER;
+use std::io::{self, IoSliceMut};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// What was sent: to whom, in which segments, which bytes.
+type Sent = (SocketAddr, Option<usize>, Vec<u8>);
+
+#[derive(Debug, Default)]
+struct Wire {
+    sent: Mutex<Vec<Sent>>,
+    full: AtomicBool,
+}
+
+impl DatagramSocket for Wire {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let sent = (transmit.destination, transmit.segment_size, transmit.contents.to_vec());
+        self.sent.lock().unwrap().push(sent);
+        Ok(())
+    }
+
+    fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {
+        unreachable!("these tests flush by hand")
+    }
+
+    fn poll_recv(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut [IoSliceMut<'_>],
+        _: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+}
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], port))
+}
+
+fn name(text: &str) -> Username {
+    Username::parse(text).unwrap()
+}
+
+const SLOT: SlotNumber = SlotNumber::new(0x00aa_bbcc_ddee_ff01);
+
+struct Lab {
+    wire: Arc<Wire>,
+    relay: Relay,
+}
+
+impl Lab {
+    fn new(limits: RelayLimits) -> Self {
+        let wire = Arc::<Wire>::default();
+        let socket = Arc::clone(&wire) as Arc<dyn DatagramSocket>;
+        Self { wire, relay: Relay::new(socket, Arc::default(), [7; 32], limits) }
+    }
+
+    /// With a slot whose ends are at the ports 1 and 2.
+    fn bound() -> (Self, Grant) {
+        let lab = Self::new(RelayLimits::default());
+        let grant = lab.relay.grant(&name("anna"), SLOT).unwrap();
+        lab.bind(&grant, 0, at(1));
+        lab.bind(&grant, 1, at(2));
+        (lab, grant)
+    }
+
+    fn taken(&self) -> Vec<Sent> {
+        std::mem::take(&mut *self.wire.sent.lock().unwrap())
+    }
+
+    fn cookie_for(&self, slot: SlotNumber, from: SocketAddr) -> Cookie {
+        let ask = Frame::Bind { slot, cookie: [0; 16], proof: [0; 16] }.encode();
+        self.relay.receive(from, &ask, ask.len());
+        let sent = self.taken();
+        assert_eq!((sent.len(), sent[0].0), (1, from));
+        let Some(Frame::Challenge { cookie, .. }) = Frame::decode(&sent[0].2) else {
+            panic!("no challenge")
+        };
+        cookie
+    }
+
+    fn bind(&self, grant: &Grant, end: usize, from: SocketAddr) {
+        let slot = grant.slot;
+        let cookie = self.cookie_for(slot, from);
+        let key = &grant.keys[end];
+        let bind = Frame::Bind { slot, cookie, proof: key.bind_proof(slot, &cookie) }.encode();
+        self.relay.receive(from, &bind, bind.len());
+        let sent = self.taken();
+        let proof = key.bound_proof(slot, &cookie);
+        assert_eq!(Frame::decode(&sent[0].2), Some(Frame::Bound { slot, proof }));
+    }
+}
+
+/// `count` packets of a slot in one batch, each `stride` bytes with its header.
+fn batch(slot: SlotNumber, count: usize, stride: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for number in 0..count {
+        bytes.extend_from_slice(&frame::data_header(slot));
+        bytes.resize(bytes.len() + stride - HEADER, 0x40 + u8::try_from(number % 64).unwrap());
+    }
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_came_goes_out_as_it_was() {
+    let (lab, _) = Lab::bound();
+    let bytes = batch(SLOT, 10, 1_208);
+    lab.relay.receive(at(1), &bytes, 1_208);
+    assert_eq!(lab.taken(), [(at(2), Some(1_208), bytes.clone())]);
+    lab.relay.receive(at(2), &bytes[..1_208], 1_208);
+    assert_eq!(lab.taken(), [(at(1), None, bytes[..1_208].to_vec())]);
+    assert_eq!(lab.relay.usage().bytes, 11 * 1_208);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_two_slots_is_parted() {
+    let (lab, _) = Lab::bound();
+    let other = SlotNumber::new(5);
+    let grant = lab.relay.grant(&name("anna"), other).unwrap();
+    lab.bind(&grant, 0, at(1));
+    lab.bind(&grant, 1, at(3));
+    let bytes = [batch(SLOT, 2, 100), batch(other, 3, 100)].concat();
+    lab.relay.receive(at(1), &bytes, 100);
+    let sent: Vec<_> = lab.taken().into_iter().map(|(to, _, b)| (to, b.len())).collect();
+    assert_eq!(sent, [(at(2), 200), (at(3), 300)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_who_knows_the_number_of_a_slot_gains_nothing() {
+    let (lab, grant) = Lab::bound();
+    lab.relay.receive(at(66), &batch(SLOT, 5, 100), 100);
+    let sent = lab.taken();
+    assert_eq!(sent.len(), 1, "one answer, to the stranger himself");
+    assert!(sent[0].0 == at(66) && sent[0].2.len() < 100);
+
+    // He answers the challenge as well as he can.
+    let cookie = lab.cookie_for(SLOT, at(66));
+    let stolen = grant.keys[0].bind_proof(SLOT, &lab.cookie_for(SLOT, at(1)));
+    for proof in [[1; 16], stolen] {
+        let bind = Frame::Bind { slot: SLOT, cookie, proof }.encode();
+        lab.relay.receive(at(66), &bind, bind.len());
+    }
+    assert_eq!((lab.taken().len(), lab.relay.usage().forged), (0, 2));
+    lab.relay.receive(at(1), &batch(SLOT, 1, 100), 100);
+    assert_eq!(lab.taken()[0].0, at(2), "the slot is as it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorded_bind_cannot_be_sent_from_elsewhere_or_later() {
+    let (lab, grant) = Lab::bound();
+    let cookie = lab.cookie_for(SLOT, at(1));
+    let proof = grant.keys[0].bind_proof(SLOT, &cookie);
+    let recorded = Frame::Bind { slot: SLOT, cookie, proof }.encode();
+    lab.relay.receive(at(66), &recorded, recorded.len());
+    tokio::time::advance(COOKIE_LIFE * 2).await;
+    lab.relay.receive(at(1), &recorded, recorded.len());
+    assert_eq!((lab.taken().len(), lab.relay.usage().forged), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_whose_address_has_changed_is_challenged_and_bound_anew() {
+    let (lab, grant) = Lab::bound();
+    let packet = batch(SLOT, 1, 100);
+    lab.relay.receive(at(10), &packet, 100);
+    let sent = lab.taken();
+    let Some(Frame::Challenge { slot, cookie }) = Frame::decode(&sent[0].2) else { panic!() };
+    let bind = Frame::Bind { slot, cookie, proof: grant.keys[0].bind_proof(slot, &cookie) };
+    lab.relay.receive(at(10), &bind.encode(), 40);
+    lab.taken();
+    lab.relay.receive(at(2), &packet, 100);
+    assert_eq!(lab.taken()[0].0, at(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_answered_with_more_than_it_was() {
+    let (lab, _) = Lab::bound();
+    for length in HEADER + 1..60 {
+        let packet = batch(SLOT, 1, length);
+        lab.relay.receive(at(66), &packet, length);
+        let answered: usize = lab.taken().iter().map(|(_, _, bytes)| bytes.len()).sum();
+        assert!(answered <= length);
+    }
+    let unknown = Frame::Bind { slot: SlotNumber::new(9), cookie: [0; 16], proof: [0; 16] };
+    lab.relay.receive(at(66), &unknown.encode(), 40);
+    assert!(lab.taken().is_empty(), "a slot that is not there is not answered for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_hold_and_can_be_changed_while_packets_pass() {
+    let (lab, _) = Lab::bound();
+    let second = batch(SLOT, 50, 1_000);
+    let pass = |times: usize| {
+        (0..times).for_each(|_| lab.relay.receive(at(1), &second, 1_000));
+        lab.taken().len()
+    };
+    let defaults = RelayLimits::default();
+    lab.relay.set_limits(RelayLimits { slot_rate: 400_000, ..defaults });
+    assert_eq!(pass(10), 2, "a burst of 128 KiB");
+    tokio::time::advance(Duration::from_millis(250)).await;
+    assert_eq!(pass(10), 2);
+    lab.relay.set_limits(RelayLimits {
+        slot_rate: u32::MAX,
+        name_rate: u32::MAX,
+        total_rate: u32::MAX,
+        ..defaults
+    });
+    assert_eq!(pass(10), 10);
+    let usage = lab.relay.usage();
+    assert_eq!(usage.bytes + usage.dropped_over_rate, 30 * 50_000);
+    lab.relay.set_limits(RelayLimits { slots: 0, ..defaults });
+    assert_eq!((pass(1), lab.relay.usage().slots), (0, 0), "a donor may stop at once");
+    assert_eq!(lab.relay.grant(&name("anna"), SLOT), Err(GrantRefused::OptedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_are_bounded_by_name_and_in_all_and_given_back() {
+    let lab = Lab::new(RelayLimits { slots: 3, slots_per_name: 2, ..RelayLimits::default() });
+    let grant = |who: &str, number| lab.relay.grant(&name(who), SlotNumber::new(number)).err();
+    assert_eq!((grant("anna", 1), grant("anna", 2)), (None, None));
+    assert_eq!(grant("anna", 3), Some(GrantRefused::TooMany));
+    assert_eq!(grant("bert", 4), None);
+    assert_eq!(grant("cora", 5), Some(GrantRefused::Full));
+    lab.relay.release(SlotNumber::new(1));
+    assert_eq!(grant("cora", 6), None);
+    tokio::time::advance(RelayLimits::default().idle).await;
+    assert_eq!(lab.relay.expire(), 3);
+    assert_eq!(lab.relay.usage().slots, 0);
+    assert!(lab.relay.accounts.is_empty(), "nobody is remembered who has no slot");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_socket_delays_and_then_drops_the_oldest() {
+    let (lab, _) = Lab::bound();
+    let unlimited = RelayLimits {
+        slot_rate: u32::MAX,
+        name_rate: u32::MAX,
+        total_rate: u32::MAX,
+        ..RelayLimits::default()
+    };
+    lab.relay.set_limits(unlimited);
+    lab.wire.full.store(true, Ordering::Relaxed);
+    let bytes = batch(SLOT, 60, 1_000);
+    (0..100).for_each(|_| lab.relay.receive(at(1), &bytes, 1_000));
+    assert!(lab.relay.is_waiting());
+    lab.wire.full.store(false, Ordering::Relaxed);
+    lab.relay.flush();
+    let sent: usize = lab.taken().iter().map(|(_, _, bytes)| bytes.len()).sum();
+    assert_eq!(sent as u64 + lab.relay.usage().dropped_queue, 6_000_000);
+    assert!(!lab.relay.is_waiting() && sent > 4_000_000);
+}
