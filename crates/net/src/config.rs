@@ -1,5 +1,6 @@
 //! The settings of an endpoint.
 
+use crate::relay::RelayLimits;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +104,7 @@ pub struct EndpointConfig {
     handshake_burst: u32,
     handshakes_per_second: u32,
     socket_buffer: usize,
+    relay: RelayLimits,
 }
 
 impl Default for EndpointConfig {
@@ -125,6 +127,7 @@ impl Default for EndpointConfig {
             handshake_burst: HANDSHAKE_BURST,
             handshakes_per_second: HANDSHAKES_PER_SECOND,
             socket_buffer: SOCKET_BUFFER,
+            relay: RelayLimits { slots: 0, ..RelayLimits::default() },
         }
     }
 }
@@ -266,6 +269,18 @@ impl EndpointConfig {
     pub fn socket_buffer(mut self, bytes: usize) -> Self {
         self.socket_buffer = bytes;
         self
+    }
+
+    /// What this endpoint gives as a relay (default: nothing). It can be changed while it runs, see
+    /// [`Relay::set_limits`](crate::relay::Relay::set_limits).
+    #[must_use]
+    pub fn relay(mut self, limits: RelayLimits) -> Self {
+        self.relay = limits;
+        self
+    }
+
+    pub(crate) const fn relay_limits(&self) -> RelayLimits {
+        self.relay
     }
 
     /// Checks every setting against its range. Binding does it, too.

@@ -6,13 +6,16 @@ use crate::dial::Dials;
 use crate::error::{BindError, CloseReason, DialError};
 use crate::gate::Gate;
 use crate::incoming;
+use crate::relay::{EndKey, Relay};
 use crate::reset::ResetKey;
+use crate::session::{Binding, Route, Session, Sessions};
 use crate::socket::{DatagramSocket, Demultiplexer, UdpSocket};
 use crate::stats::{Counters, EndpointStats};
 use crate::table::Table;
 use crate::tls::{self, CertificateFailure, Identity};
 use quinn::VarInt;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rand::RngExt;
 use skein_proto::{KeyPair, NodeId};
 use std::fmt;
 use std::net::SocketAddr;
@@ -59,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) outgoing: Arc<Semaphore>,
     pub(crate) counters: Arc<Counters>,
+    sessions: Arc<Sessions>,
+    relay: Arc<Relay>,
     pub(crate) tasks: TaskTracker,
     closing: Mutex<Option<CloseReason>>,
     /// Where dialled connections are announced; nowhere once the endpoint is closed.
@@ -101,6 +106,11 @@ impl Endpoint {
         let counters = Arc::<Counters>::default();
         let identity = Identity::new(key)?;
         let transport = config.transport();
+        let sessions = Arc::new(Sessions::new(Arc::clone(&socket), Arc::clone(&counters)));
+        let secret = rand::rng().random();
+        let relay =
+            Relay::new(Arc::clone(&socket), Arc::clone(&counters), secret, config.relay_limits());
+        let relay = Arc::new(relay);
         let server = match config.accepts() {
             true => Some(server_config(&identity, Arc::clone(&transport))?),
             false => None,
@@ -108,7 +118,12 @@ impl Endpoint {
         let quic = quinn::Endpoint::new_with_abstract_socket(
             ResetKey::new(key, address.port()).endpoint_config(),
             server,
-            Arc::new(Demultiplexer::new(socket, Arc::clone(&counters))),
+            Arc::new(Demultiplexer::new(
+                socket,
+                Arc::clone(&counters),
+                Arc::clone(&sessions),
+                Arc::clone(&relay),
+            )),
             Arc::new(quinn::TokioRuntime),
         )
         .map_err(|error| BindError::from_io(address, error))?;
@@ -123,6 +138,8 @@ impl Endpoint {
             gate: Gate::new(limits),
             outgoing: Arc::new(Semaphore::new(limits.outgoing)),
             counters,
+            sessions,
+            relay,
             tasks: TaskTracker::new(),
             closing: Mutex::new(None),
             announce: Mutex::new(None),
@@ -207,6 +224,21 @@ impl Endpoint {
         if tokio::time::timeout(FAREWELL, all_done).await.is_err() {
             tracing::debug!("some peers could not be told that this endpoint is closed");
         }
+    }
+
+    /// What this endpoint does as a relay for others.
+    pub fn relay(&self) -> &Arc<Relay> {
+        &self.shared().relay
+    }
+
+    /// A session without a route: see [`Session`].
+    pub fn open_session(&self) -> Session {
+        self.shared().sessions.open()
+    }
+
+    /// This node's end of a relay's slot, whose key it was given.
+    pub fn join_slot(&self, relay: Route, key: EndKey) -> Binding {
+        Binding::new(Arc::clone(&self.shared().sessions), relay, key)
     }
 
     /// What has been counted so far.

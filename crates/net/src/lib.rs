@@ -37,6 +37,7 @@ mod gate;
 mod incoming;
 pub mod relay;
 mod reset;
+pub mod session;
 #[cfg(feature = "simnet")]
 pub mod simnet;
 mod socket;

@@ -6,10 +6,13 @@
 //!
 //! A datagram passes the sender's line and then the receiver's. Each has a delay, a loss and a
 //! rate in either direction, and in front of a line with a rate there is a queue that drops what
-//! does not fit, as routers do. There is no address translation: addresses are the caller's to
-//! choose, and who knows one can send to it.
+//! does not fit, as routers do. Addresses are the caller's to choose, and who knows one can send to
+//! it, unless there is a router with address translation between the two ([`Network::nat`]).
+
+mod nat;
 
 use crate::socket::{DatagramSocket, EcnCodepoint, RecvMeta, Transmit, WritePoller};
+use nat::Nat;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use std::cmp::Reverse;
@@ -21,6 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+pub use nat::{NatKind, Realm};
 
 /// The largest datagram that passes: Ethernet's 1,500 bytes without the headers of IPv4 and UDP.
 /// A larger one is lost without a word, as on paths that filter ICMP.
@@ -123,6 +128,7 @@ impl Network {
         let state = State {
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
             ports: BTreeMap::new(),
+            nats: BTreeMap::new(),
             cut: BTreeSet::new(),
             sequence: 0,
             stats: NetworkStats::default(),
@@ -135,12 +141,44 @@ impl Network {
     /// # Errors
     /// [`io::ErrorKind::AddrInUse`] if there is one at this address.
     pub fn socket(&self, address: SocketAddr, profile: LinkProfile) -> io::Result<Arc<SimSocket>> {
+        self.socket_in(Realm::INTERNET, address, profile)
+    }
+
+    /// The same behind a router; see [`Network::nat`].
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AddrInUse`] if there is one at this address, in whatever realm.
+    pub fn socket_in(
+        &self,
+        realm: Realm,
+        address: SocketAddr,
+        profile: LinkProfile,
+    ) -> io::Result<Arc<SimSocket>> {
         let mut state = self.lock();
         if state.ports.contains_key(&address) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        state.ports.insert(address, Port::new(profile));
+        state.ports.insert(address, Port::new(realm, profile));
         Ok(Arc::new(SimSocket { network: self.clone(), address, timer: Mutex::new(None) }))
+    }
+
+    /// Puts up a router with address translation. `outside` is its address in the realm `parent`,
+    /// another router's or the internet; a mapping that nothing was sent through for `timeout` is
+    /// gone. The realm behind it is returned; its own hosts reach each other directly, and not by
+    /// the outside address.
+    pub fn nat(&self, kind: NatKind, outside: IpAddr, parent: Realm, timeout: Duration) -> Realm {
+        let mut state = self.lock();
+        let realm = Realm(u32::try_from(state.nats.len()).unwrap_or(u32::MAX).saturating_add(1));
+        state.nats.insert(realm, Nat::new(kind, outside, parent, timeout));
+        realm
+    }
+
+    /// Lets a router forget its mappings, as when it is started again: what is behind it gets new
+    /// ports.
+    pub fn forget_mappings(&self, behind: Realm) {
+        if let Some(nat) = self.lock().nats.get_mut(&behind) {
+            nat.forget();
+        }
     }
 
     /// Cuts the line of an address: from now on nothing gets in or out, not even what is on its
@@ -182,6 +220,7 @@ impl Network {
 struct State {
     random: Xoshiro256PlusPlus,
     ports: BTreeMap<SocketAddr, Port>,
+    nats: BTreeMap<Realm, Nat>,
     cut: BTreeSet<SocketAddr>,
     sequence: u64,
     stats: NetworkStats,
@@ -190,6 +229,7 @@ struct State {
 /// What the network knows of a socket.
 #[derive(Debug)]
 struct Port {
+    realm: Realm,
     profile: LinkProfile,
     up: Lane,
     down: Lane,
@@ -198,9 +238,9 @@ struct Port {
 }
 
 impl Port {
-    fn new(profile: LinkProfile) -> Self {
+    fn new(realm: Realm, profile: LinkProfile) -> Self {
         let (up, down) = (Lane::default(), Lane::default());
-        Self { profile, up, down, inbox: BinaryHeap::new(), reader: None }
+        Self { realm, profile, up, down, inbox: BinaryHeap::new(), reader: None }
     }
 }
 
@@ -268,13 +308,16 @@ impl State {
             self.stats.too_large += 1;
             return None;
         }
-        let destination = unmapped(destination);
-        let is_cut = self.cut.contains(&source) || self.cut.contains(&destination);
-        if is_cut || !self.ports.contains_key(&destination) {
+        let sender = source;
+        let Some((source, destination)) = self.route(source, unmapped(destination)) else {
+            self.stats.unreachable += 1;
+            return None;
+        };
+        if self.cut.contains(&sender) || self.cut.contains(&destination) {
             self.stats.unreachable += 1;
             return None;
         }
-        let due = match self.travel(source, destination, bytes.len()) {
+        let due = match self.travel(sender, destination, bytes.len()) {
             Ok(due) => due?,
             Err(Loss::Chance) => {
                 self.stats.lost += 1;
@@ -297,6 +340,36 @@ impl State {
         let bytes = bytes.to_vec();
         port.inbox.push(Reverse(Datagram { due, sequence, source, ecn, bytes }));
         port.reader.take()
+    }
+
+    /// Which socket a datagram gets to, and what its source is there.
+    fn route(
+        &mut self,
+        mut source: SocketAddr,
+        mut to: SocketAddr,
+    ) -> Option<(SocketAddr, SocketAddr)> {
+        let mut realm = self.ports.get(&source)?.realm;
+        loop {
+            if self.ports.get(&to).is_some_and(|port| port.realm == realm) {
+                return Some((source, to));
+            }
+            let inner = self
+                .nats
+                .iter()
+                .find(|(_, nat)| nat.parent == realm && nat.outside == to.ip())
+                .map(|(inner, nat)| (*inner, nat.inward(source, to)));
+            if let Some((inner, inside)) = inner {
+                to = inside?;
+                realm = inner;
+                continue;
+            }
+            let nat = self.nats.get_mut(&realm)?;
+            if nat.outside == to.ip() {
+                return None;
+            }
+            source = nat.outward(source, to);
+            realm = nat.parent;
+        }
     }
 
     fn travel(

@@ -7,20 +7,22 @@
 //!
 //! | top bits | what it is |
 //! |---|---|
-//! | `00` | a frame of ours, for punching and relaying. This version knows none: dropped, counted |
+//! | `00` | a frame of ours: a packet of a session, or for the relay; unknown ones are dropped |
 //! | `01`, `11` | QUIC: a short or a long header, both with the fixed bit |
 //! | `10` | nothing; QUIC drops it |
 //!
-//! QUIC packets always have the fixed bit, since greasing it (RFC 9287) is off. Whatever handles
-//! frames of ours later takes its place in [`Demultiplexer::sort`], before QUIC sees the batch.
+//! QUIC packets always have the fixed bit, since greasing it (RFC 9287) is off.
 
+use crate::connection::canonical;
+use crate::relay::Relay;
+use crate::session::Sessions;
 use crate::stats::Counters;
 use quinn::AsyncUdpSocket;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 pub use quinn::UdpPoller as WritePoller;
@@ -150,29 +152,59 @@ impl DatagramSocket for UdpSocket {
     }
 }
 
-/// Gives QUIC its datagrams and keeps the others from it.
-#[derive(Debug)]
+/// How many receive calls in a row may bring nothing for QUIC before others get their turn.
+const BUSY_CALLS: usize = 16;
+
+/// Gives QUIC its datagrams, sessions theirs, and the relay the rest.
 pub(crate) struct Demultiplexer {
     socket: Arc<dyn DatagramSocket>,
     counters: Arc<Counters>,
+    sessions: Arc<Sessions>,
+    relay: Arc<Relay>,
+    /// The socket takes IPv4 only. QUIC is told that it takes IPv6, with IPv4 mapped into it, since
+    /// the addresses of sessions are IPv6.
+    is_v4: bool,
+    /// Waits for the system's socket on behalf of what the relay could not send.
+    room: Mutex<Option<Pin<Box<dyn WritePoller>>>>,
+}
+
+impl Debug for Demultiplexer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Demultiplexer").field("socket", &self.socket).finish_non_exhaustive()
+    }
 }
 
 impl Demultiplexer {
-    pub(crate) fn new(socket: Arc<dyn DatagramSocket>, counters: Arc<Counters>) -> Self {
-        Self { socket, counters }
+    pub(crate) fn new(
+        socket: Arc<dyn DatagramSocket>,
+        counters: Arc<Counters>,
+        sessions: Arc<Sessions>,
+        relay: Arc<Relay>,
+    ) -> Self {
+        let is_v4 = socket.local_addr().is_ok_and(|address| address.is_ipv4());
+        Self { socket, counters, sessions, relay, is_v4, room: Mutex::new(None) }
     }
 
-    /// Takes the datagrams that are not QUIC's out of one batch; what is left moves together.
+    /// Leaves in one batch what is QUIC's; what is left moves together.
     fn sort(&self, buffer: &mut [u8], meta: &mut RecvMeta) {
         let stride = meta.stride.max(1);
         let length = meta.len.min(buffer.len());
+        self.counters.datagrams_in.add(length.div_ceil(stride) as u64);
+        if buffer[..length].first().is_some_and(|first| is_ours(*first))
+            && self.sessions.receive(buffer, meta)
+        {
+            return;
+        }
         let mut kept = 0;
         let mut at = 0;
         while at < length {
-            let end = (at + stride).min(length);
-            self.counters.datagrams_in.increment();
-            if is_ours(buffer[at]) {
-                self.counters.datagrams_unknown.increment();
+            let ours = is_ours(buffer[at]);
+            let mut end = at;
+            while end < length && is_ours(buffer[end]) == ours {
+                end = (end + stride).min(length);
+            }
+            if ours {
+                self.take_frames(meta.addr, &buffer[at..end], stride);
             } else {
                 if kept != at {
                     buffer.copy_within(at..end, kept);
@@ -182,6 +214,39 @@ impl Demultiplexer {
             at = end;
         }
         meta.len = kept;
+    }
+
+    /// Frames of ours that are no packets of this node's own sessions.
+    fn take_frames(&self, source: SocketAddr, frames: &[u8], stride: usize) {
+        let first = &frames[..stride.min(frames.len())];
+        if self.sessions.on_frame(source, first) {
+            let rest = &frames[first.len()..];
+            if !rest.is_empty() {
+                self.take_frames(source, rest, stride);
+            }
+            return;
+        }
+        self.relay.receive(source, frames, stride);
+    }
+
+    /// Sends what the relay could not, as soon as there is room.
+    fn poll_room(&self, cx: &mut Context<'_>) {
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.relay.is_waiting() {
+            let poller = room.get_or_insert_with(|| Arc::clone(&self.socket).write_poller());
+            match poller.as_mut().poll_writable(cx) {
+                Poll::Ready(Ok(())) => self.relay.flush(),
+                Poll::Ready(Err(_)) | Poll::Pending => return,
+            }
+        }
+    }
+}
+
+/// An address as an IPv6 socket sees it (RFC 4291, section 2.5.5.2).
+fn mapped(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
+        IpAddr::V6(_) => address,
     }
 }
 
@@ -196,7 +261,14 @@ impl AsyncUdpSocket for Demultiplexer {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.socket.try_send(transmit)?;
+        match self.sessions.try_send(transmit) {
+            Some(sent) => sent?,
+            None if self.is_v4 => {
+                let destination = canonical(transmit.destination);
+                self.socket.try_send(&Transmit { destination, ..*transmit })?;
+            }
+            None => self.socket.try_send(transmit)?,
+        }
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         self.counters.datagrams_out.add(transmit.contents.len().div_ceil(segment) as u64);
         Ok(())
@@ -208,15 +280,37 @@ impl AsyncUdpSocket for Demultiplexer {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(self.socket.poll_recv(cx, buffers, meta))?;
-        for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()).take(count) {
-            self.sort(buffer, meta);
+        if let (Some(buffer), Some(first)) = (buffers.first_mut(), meta.first_mut())
+            && self.sessions.take_pending(buffer, first)
+        {
+            return Poll::Ready(Ok(1));
         }
-        Poll::Ready(Ok(count))
+        for _ in 0..BUSY_CALLS {
+            let received = self.socket.poll_recv(cx, buffers, meta);
+            if let Poll::Ready(Ok(count)) = &received {
+                for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()).take(*count) {
+                    self.sort(buffer, meta);
+                    if self.is_v4 {
+                        meta.addr = mapped(meta.addr);
+                    }
+                }
+            }
+            if self.relay.is_waiting() {
+                self.poll_room(cx);
+            }
+            let count = ready!(received)?;
+            if meta.iter().take(count).any(|meta| meta.len > 0) {
+                return Poll::Ready(Ok(count));
+            }
+        }
+        // Nothing was QUIC's. Others get their turn, then this goes on.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        let address = self.socket.local_addr()?;
+        Ok(if self.is_v4 { mapped(address) } else { address })
     }
 
     fn max_transmit_segments(&self) -> usize {
@@ -265,7 +359,12 @@ mod tests {
     }
 
     fn demultiplexer() -> Demultiplexer {
-        Demultiplexer::new(Arc::new(NoSocket), Arc::default())
+        let socket = Arc::new(NoSocket) as Arc<dyn DatagramSocket>;
+        let counters = Arc::<Counters>::default();
+        let sessions = Arc::new(Sessions::new(Arc::clone(&socket), Arc::clone(&counters)));
+        let limits = crate::relay::RelayLimits { slots: 0, ..Default::default() };
+        let relay = Relay::new(Arc::clone(&socket), Arc::clone(&counters), [1; 32], limits);
+        Demultiplexer::new(socket, counters, sessions, Arc::new(relay))
     }
 
     proptest! {
@@ -278,15 +377,12 @@ mod tests {
             let stride_used = stride.max(1);
             let expected: Vec<u8> =
                 bytes.chunks(stride_used).filter(|c| c[0] >= 0x40).flatten().copied().collect();
-            let dropped = bytes.chunks(stride_used).filter(|c| c[0] < 0x40).count();
-
             let mut buffer = bytes.clone();
             let mut meta = RecvMeta { len: bytes.len(), stride, ..RecvMeta::default() };
             demultiplexer.sort(&mut buffer, &mut meta);
 
             prop_assert_eq!(&buffer[..meta.len], &expected[..]);
             let stats = demultiplexer.counters.snapshot();
-            prop_assert_eq!(stats.datagrams_unknown, dropped as u64);
             prop_assert_eq!(stats.datagrams_in, bytes.chunks(stride_used).count() as u64);
         }
     }

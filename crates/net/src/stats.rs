@@ -70,6 +70,10 @@ counters! {
     datagrams_out,
     /// Datagrams dropped since they are of a kind of frame that this version does not know.
     datagrams_unknown,
+    /// Datagrams of sessions that had no route.
+    session_datagrams_unroutable,
+    /// Batches of sessions dropped since too many came mixed with those of others.
+    session_datagrams_overflowed,
     /// Messages received.
     messages_in,
     /// Messages sent.

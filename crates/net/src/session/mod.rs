@@ -1,0 +1,344 @@
+//! Sessions: connections whose path may change under them.
+//!
+//! QUIC sees one address for the peer of a session, and never another: a *virtual* one, drawn at
+//! random for each session, which no datagram ever carries. What QUIC sends there goes along the
+//! session's *route* of the moment; what comes along any of its routes, QUIC sees as coming from
+//! there. So a session begins over a relay, goes on directly, and falls back, without a new
+//! handshake and without a word to the application. A change of the route is no migration in the
+//! sense of QUIC (RFC 9000, section 9): keys, streams and what is in flight stay as they are.
+//!
+//! A route is an address and a number, that of the relay's slot or one that both sides have
+//! agreed on. Each packet has the number before it ([`frame`]): the receiver
+//! knows by it, and by where it came from, which session it belongs to, and takes nothing else.
+
+mod binding;
+
+use crate::relay::frame::{self, Frame, HEADER, SlotNumber};
+use crate::socket::{DatagramSocket, RecvMeta, Transmit};
+use crate::stats::Counters;
+use dashmap::DashMap;
+use rand::RngExt;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+pub use binding::{BindError, Binding};
+
+/// Batches of one session that came in one receive call with those of another, and wait to be
+/// given to QUIC by the next one. A call gives 32 batches at most.
+const MAX_PENDING: usize = 256;
+
+/// Where the packets of a session go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// The relay, or the peer itself.
+    pub to: SocketAddr,
+    /// The number of the relay's slot, or the one that both sides have agreed on.
+    pub number: SlotNumber,
+}
+
+/// The route of a session, shared with whoever sends.
+#[derive(Debug)]
+struct Inner {
+    address: SocketAddr,
+    route: RwLock<Option<Route>>,
+}
+
+/// A session of an endpoint. It ends, and its routes with it, when it is dropped; a connection
+/// over it then runs into its idle timeout, so close that first.
+pub struct Session {
+    inner: Arc<Inner>,
+    routes: Mutex<Vec<Route>>,
+    table: Arc<Sessions>,
+}
+
+impl Session {
+    /// The address to dial the peer at, and the one that its dial seems to come from.
+    pub fn address(&self) -> SocketAddr {
+        self.inner.address
+    }
+
+    /// The route of the moment.
+    pub fn route(&self) -> Option<Route> {
+        *self.inner.route.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes packets from this route as well. Answers false if it belongs to another session.
+    pub fn listen(&self, route: Route) -> bool {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if routes.contains(&route) {
+            return true;
+        }
+        let mut free = false;
+        self.table.by_route.entry(route).or_insert_with(|| {
+            free = true;
+            Arc::clone(&self.inner)
+        });
+        if free {
+            routes.push(route);
+        }
+        free
+    }
+
+    /// Sends along this route from now on; packets are taken from all routes as before.
+    pub fn send_along(&self, route: Route) {
+        *self.inner.route.write().unwrap_or_else(PoisonError::into_inner) = Some(route);
+    }
+
+    /// Takes no packets from this route any more.
+    pub fn forget(&self, route: Route) {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = routes.iter().position(|known| *known == route) {
+            routes.swap_remove(at);
+            self.table.by_route.remove(&route);
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The address is a secret of this process: who knows it could aim at the session.
+        f.debug_struct("Session").field("route", &self.route()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.table.by_address.remove(&self.inner.address);
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        for route in routes.iter() {
+            self.table.by_route.remove(route);
+        }
+    }
+}
+
+/// The sessions of an endpoint.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    socket: Arc<dyn DatagramSocket>,
+    counters: Arc<Counters>,
+    by_address: DashMap<SocketAddr, Arc<Inner>>,
+    by_route: DashMap<Route, Arc<Inner>>,
+    bindings: DashMap<Route, Arc<binding::State>>,
+    pending: Mutex<VecDeque<(RecvMeta, Vec<u8>)>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(socket: Arc<dyn DatagramSocket>, counters: Arc<Counters>) -> Self {
+        Self {
+            socket,
+            counters,
+            by_address: DashMap::new(),
+            by_route: DashMap::new(),
+            bindings: DashMap::new(),
+            pending: Mutex::default(),
+        }
+    }
+
+    /// A session without a route.
+    pub(crate) fn open(self: &Arc<Self>) -> Session {
+        let address = virtual_address();
+        let inner = Arc::new(Inner { address, route: RwLock::new(None) });
+        self.by_address.insert(address, Arc::clone(&inner));
+        Session { inner, routes: Mutex::default(), table: Arc::clone(self) }
+    }
+
+    /// Sends what is meant for a session along its route. Answers `None` if it is for none.
+    pub(crate) fn try_send(&self, transmit: &Transmit<'_>) -> Option<io::Result<()>> {
+        if !is_virtual(&transmit.destination) {
+            return None;
+        }
+        let route = self
+            .by_address
+            .get(&transmit.destination)
+            .and_then(|inner| *inner.route.read().unwrap_or_else(PoisonError::into_inner));
+        let Some(route) = route else {
+            // As on any path that is down: what is sent is lost.
+            self.counters.session_datagrams_unroutable.increment();
+            return Some(Ok(()));
+        };
+        Some(send_framed(&*self.socket, route, transmit))
+    }
+
+    /// Takes a batch of data frames that came from `meta.addr`, if it belongs to a session: what is
+    /// left in the buffer is QUIC's, from the session's address. Answers false if it does not.
+    pub(crate) fn receive(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
+        let stride = meta.stride.max(1);
+        let mut rest = 0..meta.len.min(buffer.len());
+        let mut first: Option<RecvMeta> = None;
+        while !rest.is_empty() {
+            let Some(number) =
+                frame::data_slot(&buffer[rest.start..(rest.start + stride).min(rest.end)])
+            else {
+                break;
+            };
+            let run = frame::run_length(&buffer[rest.clone()], stride, number);
+            let route = Route { to: meta.addr, number };
+            let Some(inner) = self.by_route.get(&route).map(|inner| Arc::clone(&inner)) else {
+                break;
+            };
+            let bytes = &mut buffer[rest.start..rest.start + run];
+            let length = strip(bytes, stride);
+            let mut of_session = *meta;
+            of_session.addr = inner.address;
+            of_session.stride = stride - HEADER;
+            of_session.len = length;
+            if first.is_none() {
+                first = Some(of_session);
+            } else {
+                self.keep(of_session, &bytes[..length]);
+            }
+            rest.start += run;
+        }
+        let Some(first) = first else { return false };
+        if !rest.is_empty() {
+            self.counters.datagrams_unknown.add(rest.len().div_ceil(stride) as u64);
+        }
+        *meta = first;
+        true
+    }
+
+    fn keep(&self, meta: RecvMeta, bytes: &[u8]) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.len() < MAX_PENDING {
+            pending.push_back((meta, bytes.to_vec()));
+        } else {
+            self.counters.session_datagrams_overflowed.increment();
+        }
+    }
+
+    /// A batch that was kept, if there is one and it fits.
+    pub(crate) fn take_pending(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((kept, bytes)) = pending.pop_front() else { return false };
+        let Some(room) = buffer.get_mut(..bytes.len()) else { return false };
+        room.copy_from_slice(&bytes);
+        *meta = kept;
+        true
+    }
+
+    /// Takes a frame of a relay that is no data. Answers false if it is for no session.
+    pub(crate) fn on_frame(&self, source: SocketAddr, datagram: &[u8]) -> bool {
+        let (number, answer) = match Frame::decode(datagram) {
+            Some(Frame::Challenge { slot, cookie }) => (slot, Ok(cookie)),
+            Some(Frame::Bound { slot, proof }) => (slot, Err(proof)),
+            _ => return false,
+        };
+        let route = Route { to: source, number };
+        let Some(state) = self.bindings.get(&route).map(|state| Arc::clone(&state)) else {
+            return false;
+        };
+        match answer {
+            Ok(cookie) => {
+                if let Some(answer) = state.on_challenge(number, cookie) {
+                    self.send_frame(source, &answer);
+                }
+            }
+            Err(proof) => state.on_bound(number, &proof),
+        }
+        true
+    }
+
+    /// Sends one frame. One that the system has no room for is lost, as in a network.
+    fn send_frame(&self, to: SocketAddr, frame: &Frame<'_>) {
+        let contents = frame.encode();
+        let transmit = Transmit {
+            destination: to,
+            ecn: None,
+            contents: &contents,
+            segment_size: None,
+            src_ip: None,
+        };
+        if self.socket.try_send(&transmit).is_ok() {
+            self.counters.datagrams_out.increment();
+        }
+    }
+}
+
+/// Sends a batch with the number of the route before each datagram.
+fn send_framed(
+    socket: &dyn DatagramSocket,
+    route: Route,
+    transmit: &Transmit<'_>,
+) -> io::Result<()> {
+    thread_local! {
+        // A batch has 64 KiB at most; to allocate it each time would cost more than to fill it.
+        static FRAMED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    FRAMED.with_borrow_mut(|framed| {
+        framed.clear();
+        let header = frame::data_header(route.number);
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        for datagram in transmit.contents.chunks(segment) {
+            framed.extend_from_slice(&header);
+            framed.extend_from_slice(datagram);
+        }
+        socket.try_send(&Transmit {
+            destination: route.to,
+            ecn: transmit.ecn,
+            contents: framed,
+            segment_size: transmit.segment_size.map(|size| size + HEADER),
+            src_ip: None,
+        })
+    })
+}
+
+/// Takes the headers out of a batch; answers what length is left.
+fn strip(batch: &mut [u8], stride: usize) -> usize {
+    let mut kept = 0;
+    let mut at = 0;
+    while at < batch.len() {
+        let end = (at + stride).min(batch.len());
+        batch.copy_within(at + HEADER..end, kept);
+        kept += end - at - HEADER;
+        at = end;
+    }
+    kept
+}
+
+/// 104 random bits and a random port in the unique local range (RFC 4193), which no router passes
+/// on: a datagram with such a source address that came from outside would have to be guessed.
+fn virtual_address() -> SocketAddr {
+    let mut rng = rand::rng();
+    let bits = (0xfd_u128 << 120) | (0x5e_1a_u128 << 104) | (rng.random::<u128>() >> 24);
+    SocketAddr::from((Ipv6Addr::from_bits(bits), rng.random_range(1..=u16::MAX)))
+}
+
+fn is_virtual(address: &SocketAddr) -> bool {
+    match address {
+        SocketAddr::V6(address) => address.ip().to_bits() >> 104 == 0xfd_5e_1a,
+        SocketAddr::V4(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_framed_comes_out_as_it_went_in(
+            bytes in proptest::collection::vec(any::<u8>(), 1..300),
+            segment in 1_usize..60,
+        ) {
+            let header = frame::data_header(SlotNumber::new(3));
+            let mut framed: Vec<u8> =
+                bytes.chunks(segment).flat_map(|chunk| [&header[..], chunk].concat()).collect();
+            let length = strip(&mut framed, segment + HEADER);
+            prop_assert_eq!(&framed[..length], &bytes[..]);
+        }
+    }
+
+    #[test]
+    fn virtual_addresses_are_told_from_real_ones_and_from_each_other() {
+        let (one, other) = (virtual_address(), virtual_address());
+        assert!(is_virtual(&one) && is_virtual(&other) && one != other);
+        assert!(!is_virtual(&"[fd00::1]:4701".parse().unwrap()));
+        assert!(!is_virtual(&"192.0.2.1:4701".parse().unwrap()));
+    }
+}
