@@ -18,6 +18,9 @@
 //! packets; where a paper gives no format, the module says what is counted.
 
 pub mod chord;
+pub mod command;
+pub mod compare;
+pub mod equal_recall;
 pub mod fasttrack;
 pub mod gnutella;
 pub mod kelips;

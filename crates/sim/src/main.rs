@@ -3,6 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use skein_sim::bars::BARS;
+use skein_sim::baselines::command::Compare;
 use std::process::ExitCode;
 
 /// Runs the overlay of thousands of nodes in virtual time.
@@ -20,6 +21,8 @@ struct Arguments {
 enum Command {
     /// Names all figures, with what is measured and the bar.
     List,
+    /// Compares the systems before this one, measured in one workload.
+    Compare(Compare),
     /// Measures one figure; exits with 0 only when its bar holds.
     Bar {
         /// Which figure, see `list`.
@@ -38,6 +41,13 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        Command::Compare(compare) => match compare.run(Vec::new()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("skein-sim: {error}");
+                ExitCode::from(2)
+            }
+        },
         Command::Bar { name, seed } => {
             let Some(bar) = BARS.iter().find(|bar| bar.name == name) else {
                 eprintln!("skein-sim: there is no figure {name:?}: see `skein-sim list`");

@@ -47,27 +47,32 @@ pub struct Shared {
     pub library: Library,
     /// How many hops a query makes among supernodes.
     pub ttl: u8,
-    /// Which part of the users with good lines are supernodes.
-    eligible: f64,
+    /// Users with good lines whose hash is not above this are supernodes.
+    threshold: u64,
 }
 
 impl Shared {
     /// A network for so many nodes, with one supernode for each [`CHILDREN`] others.
     pub fn new(library: Library, ttl: u8) -> Self {
-        let workload = library.workload();
-        let nodes = workload.nodes();
-        let good = (0..nodes).filter(|user| is_good(&library, *user)).count();
-        let wanted = f64::from(nodes.div_ceil(CHILDREN + 1));
-        let eligible = (wanted / good.max(1) as f64).min(1.0);
-        Self { library, ttl, eligible }
+        let nodes = library.workload().nodes();
+        let good = (0..nodes).filter(|user| is_good(&library, *user));
+        let mut hashes: Vec<u64> = good.map(hash).collect();
+        hashes.sort_unstable();
+        let wanted = nodes.div_ceil(CHILDREN + 1) as usize;
+        let last = wanted.min(hashes.len()).checked_sub(1);
+        let threshold = last.map_or(0, |last| hashes[last]);
+        Self { library, ttl, threshold }
     }
 
     /// Whether a user's node is a supernode whenever it is up.
     pub fn is_super(&self, user: u32) -> bool {
-        // Always the same for a user, and as if drawn.
-        let hash = u64::from(user).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        is_good(&self.library, user) && (hash as f64) < self.eligible * f64::from(1 << 24)
+        is_good(&self.library, user) && hash(user) <= self.threshold
     }
+}
+
+/// A number that is always the same for a user, and as if drawn.
+fn hash(user: u32) -> u64 {
+    u64::from(user).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Whether a user's line would do for a supernode: reachable, and 2 Mbit/s up.

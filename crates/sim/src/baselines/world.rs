@@ -510,6 +510,11 @@ impl<P: Peer> World<P> {
         self.common.alive.iter().copied().filter(joined)
     }
 
+    /// Whether a node is up and has said that it stands in the network.
+    pub fn has_joined(&self, address: Address) -> bool {
+        self.common.is_alive(address) && self.common.joined[address as usize]
+    }
+
     /// The user of a node.
     pub fn user_of(&self, address: Address) -> u32 {
         self.user_of[address as usize]

@@ -162,6 +162,15 @@ impl Churn {
         }
     }
 
+    /// How long nodes stay on average; `None`: for ever.
+    pub fn session_mean(&self) -> Option<Duration> {
+        match self {
+            Self::Turnover { per_hour, .. } if *per_hour > 0.0 => Some(seconds(3_600.0 / per_hour)),
+            Self::None | Self::Turnover { .. } => None,
+            Self::Sessions { session, .. } => Some(session.mean()),
+        }
+    }
+
     /// How long a node is away that goes now.
     pub fn absence(&self, rng: &mut impl Rng) -> Duration {
         match self {
