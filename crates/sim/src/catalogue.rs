@@ -1,46 +1,80 @@
 //! All files that there are, each once: nodes share numbers.
 
+use crate::workload::{self, Content, Workload};
 use rustc_hash::FxHashMap;
 use skein_proto::{ContentId, FileMeta};
+use std::sync::Arc;
 
-/// All files that there are, by their numbers.
+/// All files that there are, by their numbers: first those of a workload, whose metadata is made
+/// when it is asked for, then those that were added one by one.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    files: Vec<FileMeta>,
+    workload: Option<Arc<Workload>>,
+    added: Vec<FileMeta>,
     numbers: FxHashMap<ContentId, u32>,
 }
 
 impl Catalogue {
+    /// The files of a workload; others may be added.
+    pub fn of(workload: Arc<Workload>) -> Self {
+        Self { workload: Some(workload), ..Self::default() }
+    }
+
     /// The number of a file, which is added if it is new. One content has one set of metadata: that
     /// of who named it last.
     pub fn add(&mut self, file: FileMeta) -> u32 {
-        let new = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+        if let Some(number) = self.made().and_then(|made| made.content(&file.content)) {
+            return number.0;
+        }
+        let new = self.len();
         let number = *self.numbers.entry(file.content).or_insert(new);
-        match self.files.get_mut(number as usize) {
+        let place = (number - self.first_added()) as usize;
+        match self.added.get_mut(place) {
             Some(known) => *known = file,
-            None => self.files.push(file),
+            None => self.added.push(file),
         }
         number
     }
 
     /// The number of a content, if it is known.
     pub fn number(&self, content: &ContentId) -> Option<u32> {
-        self.numbers.get(content).copied()
+        let made = self.made().and_then(|made| made.content(content)).map(|content| content.0);
+        made.or_else(|| self.numbers.get(content).copied())
     }
 
     /// A file's metadata.
-    pub fn file(&self, number: u32) -> &FileMeta {
-        &self.files[number as usize]
+    pub fn file(&self, number: u32) -> FileMeta {
+        match (number.checked_sub(self.first_added()), self.made()) {
+            (None, Some(made)) => made.file(Content(number)),
+            (place, _) => self.added[place.unwrap_or_default() as usize].clone(),
+        }
+    }
+
+    /// A file's content id.
+    pub fn content(&self, number: u32) -> ContentId {
+        match (number.checked_sub(self.first_added()), self.made()) {
+            (None, Some(made)) => made.id(Content(number)),
+            (place, _) => self.added[place.unwrap_or_default() as usize].content,
+        }
     }
 
     /// How many files there are.
-    pub fn len(&self) -> usize {
-        self.files.len()
+    pub fn len(&self) -> u32 {
+        // Numbers of files are of 32 bits, here and in a workload.
+        self.first_added() + self.added.len() as u32
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.len() == 0
+    }
+
+    fn made(&self) -> Option<&workload::Catalogue> {
+        self.workload.as_ref().map(|workload| &workload.catalogue)
+    }
+
+    fn first_added(&self) -> u32 {
+        self.made().map_or(0, workload::Catalogue::len)
     }
 }
 
@@ -59,7 +93,7 @@ impl Shelf {
 
     /// Adds a file.
     pub fn add(&mut self, catalogue: &Catalogue, file: u32) {
-        let content = catalogue.file(file).content;
+        let content = catalogue.content(file);
         if let Err(at) = self.find(catalogue, &content) {
             self.files.insert(at, file);
         }
@@ -68,7 +102,7 @@ impl Shelf {
     /// Adds many files, faster than one by one.
     pub fn extend(&mut self, catalogue: &Catalogue, files: impl IntoIterator<Item = u32>) {
         self.files.extend(files);
-        self.files.sort_unstable_by_key(|file| catalogue.file(*file).content);
+        self.files.sort_by_cached_key(|file| catalogue.content(*file));
         self.files.dedup();
         self.files.shrink_to_fit();
     }
@@ -92,17 +126,14 @@ impl Shelf {
             Some(Ok(at)) => at + 1,
             Some(Err(at)) => at,
         };
-        let files: Vec<FileMeta> = self.files[start..]
-            .iter()
-            .take(limit)
-            .map(|file| catalogue.file(*file).clone())
-            .collect();
+        let files: Vec<FileMeta> =
+            self.files[start..].iter().take(limit).map(|file| catalogue.file(*file)).collect();
         let last = files.len() < limit;
         (files, last)
     }
 
     fn find(&self, catalogue: &Catalogue, content: &ContentId) -> Result<usize, usize> {
-        self.files.binary_search_by(|file| catalogue.file(*file).content.cmp(content))
+        self.files.binary_search_by(|file| catalogue.content(*file).cmp(content))
     }
 }
 

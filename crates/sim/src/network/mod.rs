@@ -120,6 +120,11 @@ pub struct Network {
 impl Network {
     /// An empty network with a login service.
     pub fn new(settings: Settings) -> Self {
+        Self::with_files(settings, Catalogue::default())
+    }
+
+    /// An empty network with a login service, whose nodes will share some of these files.
+    pub fn with_files(settings: Settings, catalogue: Catalogue) -> Self {
         let mut rng = StdRng::seed_from_u64(settings.seed);
         let key = KeyPair::from_seed(&rng.random());
         let wires = physics::Settings {
@@ -131,7 +136,7 @@ impl Network {
         Self {
             login: Login::new(key, settings.login_list),
             physics: Physics::new(wires, rng.random()),
-            catalogue: Catalogue::default(),
+            catalogue,
             numbers: FxHashMap::default(),
             ids: Vec::new(),
             nodes: Vec::new(),
@@ -206,11 +211,22 @@ impl Network {
     /// Adds a node with a valid credential, files of the catalogue and a line, which starts at
     /// once.
     pub fn add(&mut self, role: RoleSetting, files: Vec<u32>, line: Line) -> u32 {
+        let node = self.place(role, files, line);
+        self.restart_node(node);
+        node
+    }
+
+    /// Adds a node that does not run yet: [`Network::restart_node`] starts it.
+    pub fn place(&mut self, role: RoleSetting, files: Vec<u32>, line: Line) -> u32 {
         let seed = self.rng.random();
-        let key = KeyPair::from_seed(&seed);
-        let number = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        let credential = self.credential(&key.node_id(), number, &self.login.key);
-        self.start_with(role, files, line, (key, seed), credential)
+        let id = KeyPair::from_seed(&seed).node_id();
+        let name = name_of(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        let node = self.insert(id, Mind::Off { was_super: false }, role, name, line);
+        let entry = &mut self.nodes[node as usize];
+        entry.seed = seed;
+        entry.alive = false;
+        entry.shelf.extend(&self.catalogue, files);
+        node
     }
 
     /// A credential for a node, signed by `signer`, who need not be the login service.
@@ -229,31 +245,18 @@ impl Network {
         key: &KeyPair,
         credential: SignedCredential,
     ) -> NodeId {
-        let files = files.into_iter().map(|file| self.catalogue.add(file)).collect();
-        let line = self.settings.line;
-        let node = self.start_with(role, files, line, (key.clone(), *key.seed()), credential);
-        self.id(node)
-    }
-
-    fn start_with(
-        &mut self,
-        role: RoleSetting,
-        files: Vec<u32>,
-        line: Line,
-        (key, seed): (KeyPair, [u8; 32]),
-        credential: SignedCredential,
-    ) -> u32 {
         let id = key.node_id();
-        let mind = Mind::Overlay(Box::new(self.new_overlay(key, role, false)));
+        let mind = Mind::Overlay(Box::new(self.new_overlay(key.clone(), role, false)));
         let name = credential.unverified().name.clone();
-        let node = self.insert(id, mind, role, name, line);
+        let node = self.insert(id, mind, role, name, self.settings.line);
+        let files: Vec<u32> = files.into_iter().map(|file| self.catalogue.add(file)).collect();
         let entry = &mut self.nodes[node as usize];
-        entry.seed = seed;
+        entry.seed = *key.seed();
         entry.shelf.extend(&self.catalogue, files);
         let address = entry.address;
         self.feed_to(node, Input::Listening(vec![address]));
         self.feed_to(node, Input::Credential(credential));
-        node
+        id
     }
 
     pub(crate) fn insert(
@@ -324,6 +327,9 @@ impl Network {
         node.alive = false;
         node.life += 1;
         node.wake = None;
+        if let Mind::Overlay(overlay) = &node.mind {
+            node.mind = Mind::Off { was_super: overlay.role() == Role::Super };
+        }
         node.links.take()
     }
 
@@ -334,19 +340,18 @@ impl Network {
         }
     }
 
-    /// Starts a node again with its files and its cache of supernodes. One that runs starts anew.
+    /// Starts a node, or starts it again with its files and its cache of supernodes. One that runs
+    /// is killed first.
     pub fn restart_node(&mut self, node: u32) {
-        let was_super = match &self.nodes[node as usize].mind {
-            Mind::Overlay(overlay) => overlay.role() == Role::Super,
-            Mind::Puppet(_) => return,
-        };
-        if self.is_alive(node) {
+        if matches!(self.nodes[node as usize].mind, Mind::Overlay(_)) {
             self.kill_node(node);
         }
+        let Mind::Off { was_super } = self.nodes[node as usize].mind else { return };
         let entry = &self.nodes[node as usize];
         let key = KeyPair::from_seed(&entry.seed);
         let (role, address, name) = (entry.role, entry.address, entry.name.clone());
-        let entries = entry.known.iter().map(|known| self.recall(known)).collect();
+        let known: Vec<SupernodeEntry> =
+            entry.known.iter().map(|known| self.recall(known)).collect();
         let overlay = self.new_overlay(key, role, was_super);
         let entry = &mut self.nodes[node as usize];
         entry.mind = Mind::Overlay(Box::new(overlay));
@@ -358,7 +363,9 @@ impl Network {
         let credential =
             Signed::new(Credential { name, node: id, issued, expires }, &self.login.key);
         self.feed_to(node, Input::Listening(vec![address]));
-        self.feed_to(node, Input::Bootstrap { entries, invited: false });
+        if !known.is_empty() {
+            self.feed_to(node, Input::Bootstrap { entries: known, invited: false });
+        }
         self.feed_to(node, Input::Credential(credential));
     }
 
@@ -428,7 +435,7 @@ impl Network {
     pub fn overlay_of(&self, node: u32) -> Option<&Overlay> {
         match &self.nodes.get(node as usize)?.mind {
             Mind::Overlay(overlay) => Some(overlay),
-            Mind::Puppet(_) => None,
+            Mind::Puppet(_) | Mind::Off { .. } => None,
         }
     }
 

@@ -8,6 +8,10 @@ use std::net::SocketAddr;
 
 /// What decides for a node.
 pub(crate) enum Mind {
+    /// Nothing: it does not run. Whether it was a supernode when it did.
+    Off {
+        was_super: bool,
+    },
     Overlay(Box<Overlay>),
     /// Nothing: a test says what it sends. What it is sent is kept.
     Puppet(Vec<(NodeId, Message)>),

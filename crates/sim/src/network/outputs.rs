@@ -38,6 +38,7 @@ impl Network {
                 }
                 return;
             }
+            Mind::Off { .. } => return,
         }
         self.drain(node);
     }
