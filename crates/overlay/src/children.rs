@@ -1,12 +1,14 @@
 //! A supernode's children: whom it takes, and what it indexes for them.
 
+use crate::bucket::TokenBucket;
 use crate::budget::Ask;
 use crate::core::Core;
 use crate::io::Now;
 use skein_index::Index;
 use skein_index::text::ParsedQuery;
 use skein_proto::message::{
-    Attach, AttachReply, Bond, Detach, PartingReason, Publish, PublishAck, Refusal,
+    Attach, AttachReply, Bond, Detach, LoadUpdate, PartingReason, Publish, PublishAck, Refusal,
+    Supernodes,
 };
 use skein_proto::supernode::Load;
 use skein_proto::{
@@ -17,21 +19,40 @@ use std::collections::HashMap;
 /// Standby bonds for each child that a supernode takes: they cost a connection and nothing else.
 const STANDBYS_PER_CHILD: u32 = 2;
 
-/// Standbys whose parent died are taken over the limit, up to half as many again: when 30 % of
-/// all supernodes die at once, the others get 1 / (1 - 0.3) = 1.43 times their children.
-const EMERGENCY_PERCENT: u32 = 150;
+/// Standbys whose parent died are taken over the limit, up to so much of it, and so is everybody
+/// while many supernodes have just died: when 30 % of all do, the others get 1 / (1 - 0.3) = 1.43
+/// times their children. Of one that was filled to 0.7 before, that is twice its children at most.
+const EMERGENCY_PERCENT: u32 = 140;
+
+/// Children taken in a second, and at once: each publishes all that it shares, and shows a
+/// credential. Who comes later is refused and comes back, so that those who are here are served.
+const ARRIVALS: (u64, u64) = (30, 200);
+
+/// Points by which the load must differ from what a child was told last to be told again.
+const LOAD_STEP: u8 = 10;
+
+/// Of so many children, one is told of other supernodes at each beat.
+const SAMPLE_TURNS: u8 = 10;
+
+/// Other supernodes named in an answer, and now and then.
+const OTHERS: usize = 16;
+const SAMPLE: usize = 8;
 
 #[derive(Debug)]
 struct Child {
     bond: Bond,
     next_sequence: u64,
     over_quota: u64,
+    /// What it was told of how full this supernode is, in percent.
+    told: u8,
 }
 
 /// A supernode's children and the index over their metadata.
 pub(crate) struct Children {
     children: HashMap<NodeId, Child>,
     actives: u32,
+    arrivals: Option<TokenBucket>,
+    turn: u8,
     pub(crate) index: Index,
 }
 
@@ -40,6 +61,8 @@ impl Children {
         Self {
             children: HashMap::new(),
             actives: 0,
+            arrivals: None,
+            turn: 0,
             index: Index::new(core.config.index_limits.clone()),
         }
     }
@@ -81,9 +104,10 @@ impl Children {
             Ok(_) => core.counters.children_taken += 1,
             Err(Refusal::NoCredential) => core.counters.children_refused_credential += 1,
             Err(Refusal::Full) => core.counters.children_refused_full += 1,
+            Err(Refusal::TooFast) => core.counters.children_refused_busy += 1,
             Err(_) => {}
         }
-        let others = BoundedVec::truncated(core.others(32, &peer));
+        let others = BoundedVec::truncated(core.others(OTHERS, &peer));
         core.send(peer, AttachReply { outcome, others });
     }
 
@@ -96,12 +120,15 @@ impl Children {
         let before = self.bond(&peer);
         let room = match (bond, before) {
             (Bond::Active, Some(Bond::Active)) => true,
-            (Bond::Active, Some(Bond::Standby)) => {
-                let emergency =
-                    u64::from(core.config.max_children) * u64::from(EMERGENCY_PERCENT) / 100;
-                u64::from(self.actives) < emergency
+            (Bond::Active, Some(Bond::Standby)) => self.actives < emergency(core),
+            (Bond::Active, None) => {
+                let limit = if core.membership.is_emergency(now.instant) {
+                    emergency(core)
+                } else {
+                    core.config.max_children
+                };
+                self.actives < limit
             }
-            (Bond::Active, None) => self.actives < core.config.max_children,
             (Bond::Standby, Some(Bond::Standby)) => true,
             (Bond::Standby, _) => {
                 self.standbys() < core.config.max_children.saturating_mul(STANDBYS_PER_CHILD)
@@ -110,13 +137,53 @@ impl Children {
         if !room {
             return Err(Refusal::Full);
         }
+        if bond == Bond::Active && before.is_none() && !self.may_arrive(now.instant) {
+            return Err(Refusal::TooFast);
+        }
+        let told = self.load(core, 0).percent();
         self.remove(&peer);
         if bond == Bond::Active {
             self.actives += 1;
             self.index.set_owner(peer, name);
         }
-        self.children.insert(peer, Child { bond, next_sequence: 1, over_quota: 0 });
+        self.children.insert(peer, Child { bond, next_sequence: 1, over_quota: 0, told });
         Ok(bond)
+    }
+
+    fn may_arrive(&mut self, now: Instant) -> bool {
+        let (per_second, burst) = ARRIVALS;
+        let arrivals =
+            self.arrivals.get_or_insert_with(|| TokenBucket::new(per_second, burst, now));
+        arrivals.take(now)
+    }
+
+    /// Tells children how full this supernode is, if that has changed, and some of them, by turns,
+    /// of other supernodes.
+    pub(crate) fn tell(&mut self, core: &mut Core, load: Load) {
+        let percent = load.percent();
+        self.turn = (self.turn + 1) % SAMPLE_TURNS;
+        let me = core.me;
+        let entries = BoundedVec::truncated(core.others(SAMPLE, &me));
+        let mut changed = Vec::new();
+        let mut sampled = Vec::new();
+        for (node, child) in &mut self.children {
+            if child.told.abs_diff(percent) >= LOAD_STEP {
+                child.told = percent;
+                changed.push(*node);
+            }
+            let turn = node.as_bytes()[0] % SAMPLE_TURNS;
+            if child.bond == Bond::Active && turn == self.turn && !entries.is_empty() {
+                sampled.push(*node);
+            }
+        }
+        changed.sort_unstable();
+        sampled.sort_unstable();
+        for node in changed {
+            core.send(node, LoadUpdate { load });
+        }
+        for node in sampled {
+            core.send(node, Supernodes { entries: entries.clone() });
+        }
     }
 
     /// Ends a bond from either side. Answers whether there was one.
@@ -250,6 +317,12 @@ impl Children {
         let addresses = BoundedVec::truncated(addresses);
         Some(Owner { node, credential, addresses, parent: core.me })
     }
+}
+
+/// Children that are taken at most when others have died.
+fn emergency(core: &Core) -> u32 {
+    let limit = u64::from(core.config.max_children) * u64::from(EMERGENCY_PERCENT) / 100;
+    u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
 /// Files in one group of hits.

@@ -15,6 +15,7 @@ pub struct Config {
     pub(crate) max_neighbours: usize,
     pub(crate) max_hops: u8,
     pub(crate) max_links: usize,
+    pub(crate) max_known: usize,
     pub(crate) index_limits: Limits,
 }
 
@@ -33,6 +34,7 @@ impl Config {
             // 40 neighbours reach 1,600 supernodes in two hops and 64,000 in three.
             max_hops: 3,
             max_links: 20_000,
+            max_known: crate::known::MAX_KNOWN,
             index_limits: Limits::default(),
         }
     }
@@ -86,6 +88,14 @@ impl Config {
     #[must_use]
     pub fn max_links(mut self, links: usize) -> Self {
         self.max_links = links.max(8);
+        self
+    }
+
+    /// Supernodes kept in mind, and on disk, for when the present parents are gone; 200 if not set,
+    /// 16 at least. Each takes about 90 bytes.
+    #[must_use]
+    pub fn max_known(mut self, supernodes: usize) -> Self {
+        self.max_known = supernodes.max(16);
         self
     }
 

@@ -51,6 +51,7 @@ impl Core {
             me,
             key,
             credentials: CredentialCache::new(config.login_key),
+            known: KnownSupernodes::new(config.max_known),
             config,
             rng: StdRng::from_seed(seed),
             role: Role::Ordinary,
@@ -58,7 +59,6 @@ impl Core {
             listen: Vec::new(),
             observed: Observed::default(),
             peers: HashMap::new(),
-            known: KnownSupernodes::default(),
             membership: Membership::new(me),
             courier: Courier::default(),
             budgets: Budgets::default(),
@@ -200,9 +200,14 @@ impl Core {
         self.hang_up(peer, reason);
     }
 
-    /// Some supernodes to name to others.
-    pub(crate) fn others(&self, count: usize, besides: &NodeId) -> Vec<SupernodeEntry> {
-        let mut others = self.known.freshest(count + 1);
+    /// Some supernodes to name to others, those with room first.
+    pub(crate) fn others(&mut self, count: usize, besides: &NodeId) -> Vec<SupernodeEntry> {
+        let membership = &self.membership;
+        // In a network of a few, somebody may not have been heard of yet.
+        let unheard = (membership.len() < count).then_some(0);
+        let load =
+            |node: &NodeId| membership.get(node).map(|member| member.load.percent()).or(unheard);
+        let mut others = self.known.to_name(count + 1, &mut self.rng, load);
         others.retain(|entry| entry.node != *besides);
         others.truncate(count);
         others

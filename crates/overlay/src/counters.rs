@@ -75,6 +75,8 @@ counters! {
     children_taken,
     /// Children refused since there was no room.
     children_refused_full,
+    /// Children refused since too many came at once.
+    children_refused_busy,
     /// Children refused for want of a valid credential.
     children_refused_credential,
     /// Children sent away since their credential ran out.
@@ -99,6 +101,8 @@ counters! {
     ties_expired,
     /// Parents lost, for whatever reason.
     parents_lost,
+    /// Parents left for others that agreed before.
+    parents_moved,
     /// Parents left since they took nothing in.
     parents_timed_out,
     /// Links hung up since too many were open.

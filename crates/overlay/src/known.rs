@@ -1,16 +1,16 @@
 //! The supernodes that a node knows of, with how they fared.
 
+use crate::packed::Packed;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use skein_proto::{BoundedVec, Instant, NodeId, SupernodeEntry, UnixTime};
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Supernodes kept in mind. The login service's list has 200, a FastTrack client cached as many;
-/// gossip among supernodes adds some. An entry takes about 150 bytes.
-pub const MAX_KNOWN: usize = 1_000;
+/// Supernodes kept in mind unless the settings say otherwise: as many as a FastTrack client cached,
+/// and as the login service's list has. An entry takes about 90 bytes.
+pub const MAX_KNOWN: usize = 200;
 
 /// How long a supernode is left alone after it failed for the first time; doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
@@ -21,35 +21,85 @@ const MAX_RETRY: Duration = Duration::from_secs(300);
 
 /// After so many failures in a row a supernode is forgotten, unless it is one of the last few that
 /// are vouched for.
-const MAX_FAILURES: u32 = 8;
+const MAX_FAILURES: u8 = 8;
 
-/// Supernodes that are vouched for are not forgotten while there are no more than these: it may
-/// be this node's own line that is dead, and when that is back it needs somebody to try. As many
-/// as are kept for the next start.
-pub(crate) const LAST_RESORT: usize = 200;
+/// How full a supernode may be to be named to others, as long as there are emptier ones.
+const ROOMY_PERCENT: u8 = 90;
 
 #[derive(Clone, Debug)]
 struct Known {
-    addresses: Vec<SocketAddr>,
+    node: NodeId,
+    addresses: Packed,
     load_percent: u8,
-    seen: UnixTime,
+    failures: u8,
     /// The login service has named it, or it has shown a credential to this node. What is only
     /// hearsay may be made up, so it never takes the place of what is vouched for.
     vouched: bool,
     /// This node talks to it: nobody else changes its addresses.
     proven: bool,
-    failures: u32,
+    seen: UnixTime,
     retry_at: Instant,
 }
 
 /// The supernodes that a node knows of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KnownSupernodes {
-    entries: HashMap<NodeId, Known>,
+    /// By ascending id, so that what is picked depends on the seed alone.
+    entries: Vec<Known>,
+    most: usize,
     changed: bool,
 }
 
+impl Default for KnownSupernodes {
+    fn default() -> Self {
+        Self::new(MAX_KNOWN)
+    }
+}
+
 impl KnownSupernodes {
+    /// Room for so many.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { entries: Vec::new(), most, changed: false }
+    }
+
+    fn find(&self, node: &NodeId) -> Result<usize, usize> {
+        self.entries.binary_search_by_key(node, |known| known.node)
+    }
+
+    fn get(&self, node: &NodeId) -> Option<&Known> {
+        self.find(node).ok().and_then(|at| self.entries.get(at))
+    }
+
+    fn get_mut(&mut self, node: &NodeId) -> Option<&mut Known> {
+        self.find(node).ok().and_then(|at| self.entries.get_mut(at))
+    }
+
+    fn insert(&mut self, known: Known) {
+        if let Err(at) = self.find(&known.node) {
+            self.changed = true;
+            self.entries.insert(at, known);
+        }
+    }
+
+    fn remove(&mut self, node: &NodeId) -> bool {
+        let Ok(at) = self.find(node) else { return false };
+        self.entries.remove(at);
+        self.changed = true;
+        true
+    }
+
+    /// Supernodes that are vouched for are not forgotten while there are no more than half of what
+    /// there is room for: it may be this node's own line that is dead, and when that is back it
+    /// needs somebody to try.
+    fn last_resort(&self) -> usize {
+        self.most / 2
+    }
+
+    /// How full it was when it was last heard of.
+    pub(crate) fn load_percent(&self, node: &NodeId) -> Option<u8> {
+        self.get(node).map(|known| known.load_percent)
+    }
+
     /// How many are known.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -62,12 +112,12 @@ impl KnownSupernodes {
 
     /// Whether this one is known.
     pub fn contains(&self, node: &NodeId) -> bool {
-        self.entries.contains_key(node)
+        self.find(node).is_ok()
     }
 
     /// Where to find it.
     pub fn addresses(&self, node: &NodeId) -> Option<Vec<SocketAddr>> {
-        self.entries.get(node).map(|known| known.addresses.clone())
+        self.get(node).map(|known| known.addresses.to_vec())
     }
 
     /// Takes in what a peer said, or, with `vouched`, the login service. Answers whether there was
@@ -78,31 +128,30 @@ impl KnownSupernodes {
         }
         // Nobody has seen anything in the future.
         let seen = entry.seen.min(now);
-        if let Some(known) = self.entries.get_mut(&entry.node) {
+        if let Some(known) = self.get_mut(&entry.node) {
             // Hearsay may say where a supernode has moved to, but only once it is lost there.
             let believed = vouched || !known.vouched || known.failures > 0;
             if believed && !known.proven && seen >= known.seen {
-                known.addresses = entry.addresses.to_vec();
+                known.addresses = Packed::new(&entry.addresses);
                 known.load_percent = entry.load_percent;
                 known.seen = seen;
             }
             known.vouched |= vouched;
             return true;
         }
-        if self.entries.len() >= MAX_KNOWN && !self.make_room(vouched, seen) {
+        if self.entries.len() >= self.most && !self.make_room(vouched, seen) {
             return false;
         }
-        self.changed = true;
-        let known = Known {
-            addresses: entry.addresses.to_vec(),
+        self.insert(Known {
+            node: entry.node,
+            addresses: Packed::new(&entry.addresses),
             load_percent: entry.load_percent,
-            seen,
+            failures: 0,
             vouched,
             proven: false,
-            failures: 0,
+            seen,
             retry_at: Instant::START,
-        };
-        self.entries.insert(entry.node, known);
+        });
         true
     }
 
@@ -111,11 +160,11 @@ impl KnownSupernodes {
         let least = self
             .entries
             .iter()
-            .filter(|(_, known)| !known.proven)
-            .min_by_key(|(node, known)| (known.vouched, known.seen, **node))
-            .map(|(node, known)| (*node, (known.vouched, known.seen)));
+            .filter(|known| !known.proven)
+            .min_by_key(|known| (known.vouched, known.seen, known.node))
+            .map(|known| (known.node, (known.vouched, known.seen)));
         match least {
-            Some((node, worth)) if worth < (vouched, seen) => self.entries.remove(&node).is_some(),
+            Some((node, worth)) if worth < (vouched, seen) => self.remove(&node),
             _ => false,
         }
     }
@@ -129,25 +178,23 @@ impl KnownSupernodes {
         load: Option<u8>,
         now: UnixTime,
     ) -> bool {
-        if !self.entries.contains_key(&node)
-            && self.entries.len() >= MAX_KNOWN
-            && !self.make_room(true, now)
-        {
-            return false;
-        }
-        let known = self.entries.entry(node).or_insert_with(|| {
-            self.changed = true;
-            Known {
-                addresses: Vec::new(),
+        if !self.contains(&node) {
+            if self.entries.len() >= self.most && !self.make_room(true, now) {
+                return false;
+            }
+            self.insert(Known {
+                node,
+                addresses: Packed::default(),
                 load_percent: 0,
-                seen: now,
+                failures: 0,
                 vouched: true,
                 proven: true,
-                failures: 0,
+                seen: now,
                 retry_at: Instant::START,
-            }
-        });
-        known.addresses = addresses.iter().copied().take(4).collect();
+            });
+        }
+        let Some(known) = self.get_mut(&node) else { return false };
+        known.addresses = Packed::new(addresses);
         known.load_percent = load.unwrap_or(known.load_percent);
         known.seen = now;
         known.vouched = true;
@@ -159,13 +206,12 @@ impl KnownSupernodes {
 
     /// This supernode did not answer, or answered that it is none.
     pub(crate) fn failed(&mut self, node: &NodeId, now: Instant) {
-        let is_last_resort = self.entries.len() <= LAST_RESORT;
-        let Some(known) = self.entries.get_mut(node) else { return };
+        let is_last_resort = self.entries.len() <= self.last_resort();
+        let Some(known) = self.get_mut(node) else { return };
         known.failures = (known.failures + 1).min(MAX_FAILURES);
         known.proven = false;
         if known.failures == MAX_FAILURES && !(known.vouched && is_last_resort) {
-            self.entries.remove(node);
-            self.changed = true;
+            self.remove(node);
             return;
         }
         let pause = FIRST_RETRY.saturating_mul(1 << (known.failures - 1)).min(MAX_RETRY);
@@ -174,7 +220,7 @@ impl KnownSupernodes {
 
     /// It is no supernode any more.
     pub(crate) fn forget(&mut self, node: &NodeId) {
-        self.changed |= self.entries.remove(node).is_some();
+        self.remove(node);
     }
 
     /// Up to `count` that may be tried now, the light ones more often than the full ones. Half of
@@ -186,29 +232,55 @@ impl KnownSupernodes {
         rng: &mut impl Rng,
         exclude: impl Fn(&NodeId) -> bool,
     ) -> Vec<(NodeId, Vec<SocketAddr>)> {
-        let mut ready: Vec<(&NodeId, &Known)> = self
+        let ready: Vec<&Known> = self
             .entries
             .iter()
-            .filter(|(node, known)| known.retry_at <= now && !exclude(node))
+            .filter(|known| known.retry_at <= now && !exclude(&known.node))
             .collect();
-        // A fixed order first: what is picked depends on the seed alone, not on the hash map.
-        ready.sort_unstable_by_key(|(node, _)| **node);
-        let weight = |(_, known): &(&NodeId, &Known)| f64::from(110 - known.load_percent.min(100));
+        let weight = |known: &&Known| f64::from(110 - known.load_percent.min(100));
         let mut picked: Vec<(NodeId, Vec<SocketAddr>)> = Vec::new();
         for (most, only_vouched) in [(count.div_ceil(2), true), (count, false)] {
-            let left: Vec<(&NodeId, &Known)> = ready
+            let left: Vec<&Known> = ready
                 .iter()
-                .filter(|(node, known)| {
-                    (known.vouched || !only_vouched) && picked.iter().all(|(one, _)| one != *node)
+                .filter(|known| {
+                    let new = picked.iter().all(|(one, _)| *one != known.node);
+                    new && (known.vouched || !only_vouched)
                 })
                 .copied()
                 .collect();
             let sample = left.sample_weighted(rng, most - picked.len(), weight);
-            picked.extend(
-                sample.into_iter().flatten().map(|(node, known)| (**node, known.addresses.clone())),
-            );
+            let sample = sample.into_iter().flatten();
+            picked.extend(sample.map(|known| (known.node, known.addresses.to_vec())));
         }
         picked
+    }
+
+    /// Up to `count` to be named to others, at random: those that this node has reached or that are
+    /// vouched for, first of all those with room. `load` is what is known better than here; without
+    /// an answer a supernode is named only if there is nobody else.
+    pub(crate) fn to_name(
+        &self,
+        count: usize,
+        rng: &mut impl Rng,
+        load: impl Fn(&NodeId) -> Option<u8>,
+    ) -> Vec<SupernodeEntry> {
+        let fit = self.entries.iter().filter(|known| known.failures == 0);
+        let fit: Vec<(&Known, u8)> = fit
+            .filter(|known| known.proven || known.vouched)
+            .map(|known| (known, load(&known.node).unwrap_or(UNSURE)))
+            .collect();
+        let weight = |(_, percent): &(&Known, u8)| match *percent {
+            percent if percent < ROOMY_PERCENT => f64::from(110 - percent),
+            UNSURE => 0.001,
+            _ => 0.1,
+        };
+        let sample = fit.sample_weighted(rng, count, weight).into_iter().flatten();
+        sample
+            .map(|(known, percent)| {
+                let percent = if *percent == UNSURE { known.load_percent } else { *percent };
+                SupernodeEntry { load_percent: percent, ..known.entry() }
+            })
+            .collect()
     }
 
     /// The `count` freshest that did not fail, to be told to others: first those that this node
@@ -220,29 +292,34 @@ impl KnownSupernodes {
     /// Those to be kept for the next start: what is vouched for, even if it does not answer at
     /// present. It may be this node's own line that is dead.
     pub(crate) fn to_remember(&self) -> Vec<SupernodeEntry> {
-        self.best(LAST_RESORT, |known| known.vouched)
+        self.best(self.most, |known| known.vouched)
     }
 
     fn best(&self, count: usize, wanted: impl Fn(&Known) -> bool) -> Vec<SupernodeEntry> {
-        let mut all: Vec<(&NodeId, &Known)> =
-            self.entries.iter().filter(|(_, known)| wanted(known)).collect();
-        all.sort_unstable_by_key(|(node, known)| {
-            (!known.proven, !known.vouched, known.failures, Reverse(known.seen), **node)
+        let mut all: Vec<&Known> = self.entries.iter().filter(|known| wanted(known)).collect();
+        all.sort_unstable_by_key(|known| {
+            (!known.proven, !known.vouched, known.failures, Reverse(known.seen), known.node)
         });
-        all.into_iter()
-            .take(count)
-            .map(|(node, known)| SupernodeEntry {
-                node: *node,
-                addresses: BoundedVec::truncated(known.addresses.iter().copied()),
-                load_percent: known.load_percent,
-                seen: known.seen,
-            })
-            .collect()
+        all.into_iter().take(count).map(Known::entry).collect()
     }
 
     /// Whether the set has changed since this was last asked.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
+    }
+}
+
+/// Stands for a load that is not known.
+const UNSURE: u8 = u8::MAX;
+
+impl Known {
+    fn entry(&self) -> SupernodeEntry {
+        SupernodeEntry {
+            node: self.node,
+            addresses: BoundedVec::truncated(self.addresses.to_vec()),
+            load_percent: self.load_percent,
+            seen: self.seen,
+        }
     }
 }
 
@@ -278,7 +355,7 @@ mod tests {
     fn a_flood_of_made_up_supernodes_pushes_out_no_fresher_one() {
         let mut known = KnownSupernodes::default();
         let now = UnixTime(1_000);
-        for number in 0..1_000 {
+        for number in 0..200 {
             assert!(known.hear_of(&entry(number, 500), false, now));
         }
         assert!(!known.hear_of(&entry(2_000, 400), false, now));
@@ -316,6 +393,22 @@ mod tests {
         assert_eq!(known.pick(5, now, &mut StdRng::seed_from_u64(1), |_| false).len(), 1);
         assert!(known.freshest(5).is_empty(), "nobody else is told of it");
         assert_eq!(known.to_remember().len(), 1);
+    }
+
+    #[test]
+    fn those_that_are_named_to_others_have_room_and_were_reached() {
+        let mut known = KnownSupernodes::default();
+        let real: SocketAddr = "192.0.2.1:4701".parse().expect("an address");
+        for number in 0..40 {
+            known.proved(entry(number, 0).node, &[real], Some(5), UnixTime(10));
+            known.hear_of(&entry(100 + number, 9), false, UnixTime(10));
+        }
+        let full = |node: &NodeId| Some(if node.as_bytes()[1] % 2 == 0 { 100 } else { 30 });
+        let named = known.to_name(16, &mut StdRng::seed_from_u64(3), full);
+        assert_eq!(named.len(), 16);
+        assert!(named.iter().all(|entry| entry.node.as_bytes()[1] < 40), "no hearsay");
+        let roomy = named.iter().filter(|entry| entry.load_percent == 30).count();
+        assert!(roomy >= 14, "{roomy} of 16");
     }
 
     #[test]

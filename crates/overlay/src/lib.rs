@@ -50,6 +50,7 @@ pub mod known;
 mod membership;
 mod neighbours;
 mod overlay;
+mod packed;
 mod peers;
 mod publish;
 pub mod reputation;

@@ -48,6 +48,11 @@ const COURTESY: Duration = Duration::from_secs(2);
 const LONELY_BOOTSTRAP: Duration = Duration::from_secs(2);
 const BOOTSTRAP: Duration = Duration::from_secs(120);
 
+/// Whoever knows so many supernodes asks the login service for one reason only: to find those that
+/// it has lost sight of, if the network has come apart.
+const INFORMED: usize = 8;
+const INFORMED_BOOTSTRAP: Duration = Duration::from_secs(600);
+
 /// Neighbours over the limit that are taken when they ask, so that a full network still takes in
 /// a new supernode.
 const COURTESY_PLACES: usize = 10;
@@ -123,7 +128,8 @@ impl Neighbours {
                 core.back_off(self.lonely_bootstraps - 1, LONELY_BOOTSTRAP, BOOTSTRAP)
             } else {
                 self.lonely_bootstraps = 0;
-                core.jitter(BOOTSTRAP)
+                let informed = core.membership.len() >= INFORMED;
+                core.jitter(if informed { INFORMED_BOOTSTRAP } else { BOOTSTRAP })
             };
             self.next_bootstrap = now.instant + pause;
             core.outputs.push_back(Output::WantBootstrap { willing: false });
@@ -162,6 +168,9 @@ impl Neighbours {
 
     /// Gives up on those that do not answer.
     fn give_up(&mut self, core: &mut Core, now: Now) {
+        if self.asked_until().is_none_or(|deadline| now.instant < deadline) {
+            return;
+        }
         let late = self.states.iter().filter(|(_, state)| match state {
             State::Asked { deadline } => now.instant >= *deadline,
             State::Linked => false,
@@ -225,11 +234,19 @@ impl Neighbours {
     }
 
     pub(crate) fn next_wakeup(&self) -> Option<Instant> {
+        earlier(self.asked_until(), Some(self.next_review.min(self.next_bootstrap)))
+    }
+
+    /// When the first of those that were asked is late.
+    fn asked_until(&self) -> Option<Instant> {
+        if self.states.len() == self.linked {
+            return None;
+        }
         let asked = self.states.values().filter_map(|state| match state {
             State::Asked { deadline } => Some(*deadline),
             State::Linked => None,
         });
-        earlier(asked.min(), Some(self.next_review.min(self.next_bootstrap)))
+        asked.min()
     }
 
     fn ask(&mut self, core: &mut Core, node: NodeId, load: Load, now: Now) {

@@ -17,9 +17,7 @@ use crate::role::ENOUGH_SUPERNODES;
 use crate::search::Searches;
 use crate::snapshot::Relation;
 use crate::tables::Tables;
-use skein_proto::message::{
-    Hello, LoadUpdate, PartingReason, ProbeReply, Search, SearchDone, Supernodes,
-};
+use skein_proto::message::{Hello, PartingReason, ProbeReply, Search, SearchDone};
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::supernode::Load;
 use skein_proto::{
@@ -31,6 +29,9 @@ use std::time::Duration;
 
 /// How often a node tidies up: hangs up on links without a use, checks its children's credentials.
 const TIDY: Duration = Duration::from_secs(5);
+
+/// The same for an ordinary node that has no links but those with its parent and its standby.
+const CALM_TIDY: Duration = Duration::from_secs(20);
 
 /// How old a link without a use may grow: old enough for both sides to find a use for it. One that
 /// has lost its use later is closed at the next tidying.
@@ -230,7 +231,8 @@ impl Overlay {
     }
 
     fn tidy(&mut self, now: Now) {
-        self.next_tidy = now.instant + TIDY;
+        let calm = self.core.role == Role::Ordinary && self.core.peers.len() <= 2;
+        self.next_tidy = now.instant + if calm { CALM_TIDY } else { TIDY };
         self.core.budgets.tidy(now.instant);
         self.core.courier.tidy(now.instant);
         if self.core.role == Role::Super {
@@ -315,19 +317,7 @@ impl Overlay {
         self.next_beat = now.instant + self.core.jitter(BEAT);
         let load = self.load();
         self.core.outputs.push_back(Output::Report { load });
-        let entries = BoundedVec::truncated(self.core.known.freshest(32));
-        let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();
-        linked.sort_unstable();
-        for node in linked {
-            match self.relation(&node) {
-                Relation::Neighbour => self.core.send(node, LoadUpdate { load }),
-                Relation::Child | Relation::StandbyChild => {
-                    self.core.send(node, LoadUpdate { load });
-                    self.core.send(node, Supernodes { entries: entries.clone() });
-                }
-                _ => {}
-            }
-        }
+        self.children.tell(&mut self.core, load);
     }
 
     fn on_link_up(&mut self, peer: NodeId, address: SocketAddr, rtt: Duration, now: Now) {
@@ -377,6 +367,12 @@ impl Overlay {
                 self.publisher.stop();
                 self.searches.on_parent_lost(parent, now);
                 self.on_directory_parent_lost(parent, now);
+            }
+            Some(ParentChange::Moved { from, to }) => {
+                self.publisher.stop();
+                self.searches.on_parent_lost(from, now);
+                self.publisher.start(&mut self.core, to);
+                self.searches.on_parent(&mut self.core, to, now);
             }
             None => {}
         }
@@ -668,7 +664,7 @@ impl Overlay {
             self.core.greet(peer);
         }
         if first {
-            self.join.on_credential(now);
+            self.join.on_credential(&mut self.core, now);
             self.next_beat = now.instant;
             if self.core.role == Role::Super {
                 self.local_copy.start(&mut self.core);

@@ -59,7 +59,7 @@ impl Overlay {
         self.children.index.remove_owner(&self.core.me);
         self.core.role = Role::Ordinary;
         self.core.config.was_super = false;
-        self.join.on_credential(now);
+        self.join.on_credential(&mut self.core, now);
         self.role_changed(reason);
     }
 

@@ -194,7 +194,11 @@ impl Overlay {
             observed: self.core.observed.best(),
             parent,
             supernode,
-            supernodes_known: self.core.known.len(),
+            supernodes_known: if is_super {
+                self.core.known.len().max(self.core.membership.len())
+            } else {
+                self.core.known.len()
+            },
             peers,
         }
     }

@@ -166,7 +166,7 @@ impl Core {
                     let present = self.membership.get(&node);
                     if present.is_some_and(|member| member.issued.0 == version) {
                         self.counters.members_dead += 1;
-                        self.membership.lay_to_rest(&node);
+                        self.membership.lay_to_rest(&node, now.instant);
                     }
                 }
             }
@@ -186,11 +186,12 @@ impl Core {
         if self.peers.contains_key(&node) {
             return;
         }
-        if let Some(version) = self.membership.get(&node).map(|member| member.issued.0) {
+        let known = self.membership.get(&node);
+        if let Some(of) = known.map(|member| (member.issued.0, member.load.neighbours)) {
             let jitter = self.rng.random();
-            if self.membership.doubts.on_dial_failed(node, version, jitter, now.instant) {
+            if self.membership.doubts.on_dial_failed(node, of, jitter, now.instant) {
                 self.counters.members_dead += 1;
-                self.membership.lay_to_rest(&node);
+                self.membership.lay_to_rest(&node, now.instant);
             }
         }
     }

@@ -28,8 +28,11 @@ const CHECK_PAUSE: Duration = Duration::from_secs(1);
 /// How long a dial may take.
 const DIAL_PATIENCE: Duration = Duration::from_secs(8);
 
-/// How long a witness waits for others to speak first, at most: of 40 that notice, few need to.
-const TESTIMONY_PAUSE: Duration = Duration::from_millis(1_500);
+/// Of all neighbours of the subject, so many speak at once, on average; of 40 that notice, few need
+/// to. The others wait until the word of the first ones would have come.
+const SPEAKERS: f64 = 6.0;
+const TESTIMONY_PAUSE: Duration = Duration::from_secs(1);
+const LATE_TESTIMONY: Duration = Duration::from_secs(5);
 
 /// How long after its testimony a witness tries once more. What fails again is dead to this node,
 /// whatever others say: so two supernodes that survive alone do not wait for a third witness.
@@ -119,16 +122,16 @@ impl Doubts {
         self.begin(node, Doubt { version, stage });
     }
 
-    /// A dial to a supernode failed, for whatever it was meant. Answers whether it is dead to this
-    /// node from now on.
+    /// A dial to a supernode, which has so many neighbours, failed, for whatever it was meant.
+    /// Answers whether it is dead to this node from now on.
     pub(crate) fn on_dial_failed(
         &mut self,
         node: NodeId,
-        version: u64,
+        (version, neighbours): (u64, u32),
         jitter: f64,
         now: Instant,
     ) -> bool {
-        let stage = Stage::Testify(now + TESTIMONY_PAUSE.mul_f64(jitter));
+        let stage = Stage::Testify(now + testimony_pause(neighbours, jitter));
         match self.own.get(&node).copied() {
             Some(doubt) if doubt.version == version => match doubt.stage {
                 Stage::Dialled { again: true, .. } => {
@@ -298,7 +301,7 @@ impl Doubts {
                 }
             }
         }
-        if self.forgiven_at.is_none_or(|at| now >= at) {
+        if now >= *self.forgiven_at.get_or_insert(now + FORGIVENESS) {
             self.forgiven_at = Some(now + FORGIVENESS);
             for credit in self.witnesses.values_mut() {
                 credit.false_alarms = credit.false_alarms.saturating_sub(1);
@@ -321,5 +324,111 @@ impl Doubts {
         while self.losses.front().is_some_and(|at| now.since(*at) > SAME_CAUSE) {
             self.losses.pop_front();
         }
+    }
+}
+
+/// How long a witness waits. `jitter` is between 0 and 1.
+fn testimony_pause(neighbours: u32, jitter: f64) -> Duration {
+    let speakers = (SPEAKERS / f64::from(neighbours.max(1))).min(1.0);
+    if jitter < speakers {
+        TESTIMONY_PAUSE.mul_f64(jitter / speakers)
+    } else {
+        LATE_TESTIMONY.mul_f64(1.0 + jitter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    fn name(number: u8) -> Username {
+        Username::parse(&format!("super{number}")).expect("a name")
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::START + Duration::from_secs(seconds)
+    }
+
+    fn accuse(doubts: &mut Doubts, witness: u8, now: Instant) {
+        assert!(doubts.may_testify(&node(9), 1, &node(witness), &name(witness)));
+        doubts.testify(node(9), 1, (node(witness), name(witness)), 20, now);
+    }
+
+    fn step(doubts: &mut Doubts, now: Instant) -> Vec<Step> {
+        doubts.step(40, |_| false, now)
+    }
+
+    #[test]
+    fn three_witnesses_condemn_after_a_time_for_an_answer() {
+        let mut doubts = Doubts::default();
+        accuse(&mut doubts, 1, at(0));
+        accuse(&mut doubts, 2, at(0));
+        assert!(!doubts.may_testify(&node(9), 1, &node(3), &name(2)), "a name speaks once");
+        assert_eq!(step(&mut doubts, at(60)), []);
+        accuse(&mut doubts, 3, at(60));
+        assert_eq!(step(&mut doubts, at(60) + GRACE / 2), []);
+        assert_eq!(step(&mut doubts, at(60) + GRACE), [Step::Bury(node(9), 1)]);
+    }
+
+    #[test]
+    fn a_fresher_word_acquits_and_is_held_against_the_witnesses() {
+        let mut doubts = Doubts::default();
+        for version in 1..=u64::from(MAX_FALSE_ALARMS) {
+            assert!(doubts.may_testify(&node(9), version, &node(1), &name(1)));
+            doubts.testify(node(9), version, (node(1), name(1)), 20, at(0));
+            assert!(doubts.on_refuted(&node(9), false));
+        }
+        assert_eq!(step(&mut doubts, at(60)), []);
+        assert!(!doubts.may_testify(&node(8), 1, &node(1), &name(1)), "it is not believed now");
+        step(&mut doubts, at(60) + FORGIVENESS);
+        assert!(doubts.may_testify(&node(8), 1, &node(1), &name(1)), "one is forgiven");
+    }
+
+    #[test]
+    fn a_restart_is_not_held_against_those_who_saw_the_death() {
+        let mut doubts = Doubts::default();
+        for version in 1..=20 {
+            doubts.testify(node(9), version, (node(1), name(1)), 20, at(0));
+            doubts.on_refuted(&node(9), true);
+        }
+        assert!(doubts.may_testify(&node(8), 1, &node(1), &name(1)));
+    }
+
+    #[test]
+    fn whoever_lost_most_of_its_links_says_nothing_about_others() {
+        let mut doubts = Doubts::default();
+        for number in 10..40 {
+            doubts.on_neighbour_lost(node(number), 1, 0.0, at(0));
+        }
+        let few_left = 9;
+        let dials = doubts.step(few_left, |_| false, at(2));
+        assert_eq!(dials.len(), 30, "it looks for them");
+        for number in 10..40 {
+            assert!(!doubts.on_dial_failed(node(number), (1, 40), 0.0, at(3)));
+        }
+        assert_eq!(doubts.step(few_left, |_| false, at(4)), []);
+    }
+
+    #[test]
+    fn a_witness_that_fails_twice_needs_nobody_elses_word() {
+        let mut doubts = Doubts::default();
+        doubts.on_dial_failed(node(9), (1, 40), 0.0, at(0));
+        assert_eq!(step(&mut doubts, at(1)), [Step::Testify(node(9), 1)]);
+        assert_eq!(step(&mut doubts, at(1) + RECHECK), [Step::Dial(node(9))]);
+        assert!(doubts.on_dial_failed(node(9), (1, 40), 0.0, at(40)));
+    }
+
+    #[test]
+    fn a_witness_cannot_suspect_everybody() {
+        let mut doubts = Doubts::default();
+        for subject in 0..u8::try_from(MAX_OPEN).expect("few") {
+            assert!(doubts.may_testify(&node(100 + subject), 1, &node(1), &name(1)));
+            doubts.testify(node(100 + subject), 1, (node(1), name(1)), 20, at(0));
+        }
+        assert!(!doubts.may_testify(&node(99), 1, &node(1), &name(1)));
     }
 }

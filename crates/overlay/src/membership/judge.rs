@@ -9,7 +9,7 @@ use crate::io::Now;
 use skein_proto::credential::CLOCK_SKEW;
 use skein_proto::membership::{Announcement, SupernodeState, Suspicion};
 use skein_proto::rumour::{News, Topic};
-use skein_proto::{KeyPair, NodeId, Rumour, Signed, Username};
+use skein_proto::{Instant, KeyPair, NodeId, Rumour, Signed, Username};
 
 /// What became of a rumour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,10 +235,11 @@ impl Membership {
     }
 
     /// A supernode is dead: it is forgotten, and what it said before is not believed again.
-    pub(crate) fn lay_to_rest(&mut self, node: &NodeId) {
+    pub(crate) fn lay_to_rest(&mut self, node: &NodeId, now: Instant) {
         let place = skein_proto::Place::of_node(node).short();
         self.doubts.on_gone(node);
         if let Some(rumour) = self.epidemic.bury(Topic::Supernodes, place) {
+            self.count_death(now);
             self.note(rumour.record(), None);
         }
     }

@@ -19,8 +19,9 @@ use epidemic::Epidemic;
 use names::Names;
 use skein_proto::membership::SupernodeState;
 use skein_proto::rumour::Topic;
-use skein_proto::{NodeId, Rumour};
+use skein_proto::{Instant, NodeId, Rumour};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub(crate) use skein_proto::Place;
 pub(crate) use skein_proto::membership::SupernodeRecord as Member;
@@ -28,6 +29,10 @@ pub(crate) use skein_proto::membership::SupernodeRecord as Member;
 /// Supernodes kept in mind, of which each takes about 600 bytes: a network of ten million nodes
 /// has as many.
 pub(crate) const MAX_MEMBERS: usize = 65_536;
+
+/// How long after the first of many deaths the rest may take more children than they should: until
+/// others have been made supernodes.
+const EMERGENCY: Duration = Duration::from_secs(600);
 
 /// Comings and goings that wait to be looked at. What is over it is dropped, the oldest first.
 const MAX_CHANGES: usize = 2 * MAX_MEMBERS;
@@ -51,6 +56,8 @@ pub(crate) struct Membership {
     /// Others that are there and not about to leave.
     present: usize,
     changes: Vec<Change>,
+    /// When the first of those died that are counted, and how many did.
+    deaths: Option<(Instant, usize)>,
     /// The part of the ring that is looked through next for what has expired.
     swept: usize,
 }
@@ -65,6 +72,7 @@ impl Membership {
             names: Names::default(),
             present: 0,
             changes: Vec::new(),
+            deaths: None,
             swept: 0,
         }
     }
@@ -138,6 +146,21 @@ impl Membership {
     /// Whether this node is one of the `count` supernodes that a place belongs to.
     pub(crate) fn is_mine(&self, place: Place, count: usize) -> bool {
         self.successors(place, count).contains(&self.me.1)
+    }
+
+    /// Whether a tenth of all supernodes has died within some minutes, so that the rest must take
+    /// more children than they should.
+    pub(crate) fn is_emergency(&self, now: Instant) -> bool {
+        self.deaths.is_some_and(|(since, count)| {
+            now.since(since) < EMERGENCY && count >= 2 && count * 10 >= self.present + count
+        })
+    }
+
+    fn count_death(&mut self, now: Instant) {
+        match &mut self.deaths {
+            Some((since, count)) if now.since(*since) < EMERGENCY => *count += 1,
+            _ => self.deaths = Some((now, 1)),
+        }
     }
 
     /// Who came and went since the last call.
@@ -245,8 +268,8 @@ mod tests {
         let mut membership = Membership::new(NodeId::from_bytes([99; 32]));
         let node = insert(&mut membership, 1);
         insert(&mut membership, 1);
-        membership.lay_to_rest(&node);
-        membership.lay_to_rest(&node);
+        membership.lay_to_rest(&node, Instant::START);
+        membership.lay_to_rest(&node, Instant::START);
         assert_eq!(membership.take_changes(), [Change::Joined(node), Change::Left(node)]);
         assert_eq!(membership.len(), 0);
     }

@@ -4,16 +4,25 @@
 //! client asked), ranks those that take children by round trip and load, and asks the best to be
 //! its parent and the next to be its standby. When the parent dies the standby is asked at once.
 
+mod moving;
+
 use crate::core::{Core, earlier};
 use crate::io::{Event, Now, Output};
+use crate::variety::Prefix;
+use moving::{MUCH_BETTER, Move};
+use rand::RngExt;
 use skein_proto::message::{Attach, AttachReply, Bond, PartingReason, Probe, ProbeReply};
 use skein_proto::{Instant, NodeId, Role, UnixTime};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Supernodes asked at once, as a FastTrack client did: enough to avoid a bad one, few enough not
 /// to burden the network with handshakes.
 const PROBES: usize = 5;
+
+/// Others that are asked how they are when a child looks for a better parent.
+const COMPARED: usize = 2;
 
 /// How long to wait for the answers of all: a handshake over the longest paths takes about 1 s.
 const PROBE_PATIENCE: Duration = Duration::from_secs(4);
@@ -32,6 +41,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// After so many attempts without a parent the login service is asked, however many supernodes are
 /// known: they may all be gone, or made up by somebody who wants this node for himself.
 const ATTEMPTS_ALONE: u32 = 2;
+
+/// Nodes that start, or lose their parent, at the same moment look for one within that time of each
+/// other.
+const START_SPREAD: Duration = Duration::from_millis(500);
 
 /// A missing standby is not urgent: the pauses begin here.
 const STANDBY_PAUSE: Duration = Duration::from_secs(5);
@@ -67,8 +80,10 @@ enum Candidate {
 
 #[derive(Debug)]
 struct Seeking {
-    candidates: HashMap<NodeId, Candidate>,
+    candidates: BTreeMap<NodeId, Candidate>,
     deadline: Instant,
+    /// There is a parent, which is asked as well: this is only about a better one.
+    compares: bool,
 }
 
 /// What the rest of the overlay must know about a change.
@@ -78,6 +93,8 @@ pub(crate) enum ParentChange {
     Gained(NodeId),
     /// There is none any more.
     Lost(NodeId),
+    /// Another one has agreed to take the place of the old one, which lives.
+    Moved { from: NodeId, to: NodeId },
 }
 
 /// The ties of an ordinary node.
@@ -94,6 +111,8 @@ pub(crate) struct Join {
     bootstrap_failures: u32,
     bootstrap_asked: bool,
     lost_at: Option<Instant>,
+    moving: Option<Move>,
+    next_review: Option<Instant>,
     /// The parent answers nothing at present, and there is no standby to take over.
     parent_silent: bool,
     /// How often a parent was lost.
@@ -126,6 +145,7 @@ impl Join {
         let tied = |tie: &Option<Tie>| tie.is_some_and(|tie| tie.node == *peer);
         tied(&self.parent)
             || tied(&self.standby)
+            || self.is_target(peer)
             || self.seeking.as_ref().is_some_and(|seeking| seeking.candidates.contains_key(peer))
             || self.ranked.contains(peer)
     }
@@ -141,6 +161,8 @@ impl Join {
             core.part(tie.node, reason);
         }
         self.seeking = None;
+        self.moving = None;
+        self.next_review = None;
         self.ranked.clear();
         self.lost_at = None;
         lost
@@ -166,6 +188,8 @@ impl Join {
         }
         if missing && core.has_credential(now.unix) && now.instant >= self.next_seek {
             self.seek(core, now);
+        } else if !missing && self.moving.is_none() && self.review_due(core, now) {
+            self.compare(core, now);
         }
     }
 
@@ -176,8 +200,12 @@ impl Join {
             TieState::Agreed => None,
         };
         let mut wake = earlier(asked(&self.parent), asked(&self.standby));
+        wake = earlier(wake, self.moving.map(|moving| moving.deadline));
         if let Some(seeking) = &self.seeking {
             return earlier(wake, Some(seeking.deadline));
+        }
+        if self.parent.is_some() && self.standby.is_some() && self.moving.is_none() {
+            wake = earlier(wake, self.next_review);
         }
         if (self.parent.is_none() || self.standby.is_none()) && core.has_credential(now.unix) {
             wake = earlier(wake, Some(self.next_seek));
@@ -194,6 +222,9 @@ impl Join {
                 core.hang_up(node, PartingReason::Moved);
                 *tie = None;
             }
+        }
+        if self.moving.is_some_and(|moving| now.instant >= moving.deadline) {
+            self.give_up_move(core, now);
         }
     }
 
@@ -213,7 +244,27 @@ impl Join {
             self.pause(core, now);
             return;
         }
-        let mut candidates = HashMap::new();
+        self.probe(core, picked, false, now);
+    }
+
+    /// Looks whether there is a much better parent.
+    fn compare(&mut self, core: &mut Core, now: Now) {
+        let (Some(parent), me) = (self.parent(), core.me) else { return };
+        let mut picked = core
+            .known
+            .pick(COMPARED, now.instant, &mut core.rng, |node| *node == me || *node == parent);
+        picked.push((parent, Vec::new()));
+        self.probe(core, picked, true, now);
+    }
+
+    fn probe(
+        &mut self,
+        core: &mut Core,
+        picked: Vec<(NodeId, Vec<SocketAddr>)>,
+        compares: bool,
+        now: Now,
+    ) {
+        let mut candidates = BTreeMap::new();
         for (node, addresses) in picked {
             let state = if core.peers.contains_key(&node) {
                 core.send(node, Probe);
@@ -224,7 +275,8 @@ impl Join {
             };
             candidates.insert(node, state);
         }
-        self.seeking = Some(Seeking { candidates, deadline: now.instant + PROBE_PATIENCE });
+        let deadline = now.instant + PROBE_PATIENCE;
+        self.seeking = Some(Seeking { candidates, deadline, compares });
     }
 
     fn pause(&mut self, core: &mut Core, now: Now) {
@@ -256,9 +308,9 @@ impl Join {
     }
 
     /// A fresh credential came: whoever had none can join now.
-    pub(crate) fn on_credential(&mut self, now: Now) {
+    pub(crate) fn on_credential(&mut self, core: &mut Core, now: Now) {
         if self.parent.is_none() {
-            self.next_seek = now.instant;
+            self.next_seek = now.instant + START_SPREAD.mul_f64(core.rng.random());
             self.seek_failures = 0;
         }
     }
@@ -270,6 +322,7 @@ impl Join {
             *candidate = Candidate::Probed { sent: now.instant };
             core.send(peer, Probe);
         }
+        self.on_target_up(core, peer);
     }
 
     /// The link is gone, or was never there, or the peer sends this node away.
@@ -286,6 +339,9 @@ impl Join {
             core.known.failed(&peer, now.instant);
         }
         self.ranked.retain(|node| *node != peer);
+        if self.is_target(&peer) {
+            self.give_up_move(core, now);
+        }
         self.lose(core, peer, now)
     }
 
@@ -348,8 +404,9 @@ impl Join {
         let was_parent = self.parent.filter(|tie| tie.node == peer)?;
         self.parent = None;
         self.parent_silent = false;
+        self.next_review = None;
         self.seek_failures = 0;
-        self.next_seek = now.instant;
+        self.next_seek = now.instant + START_SPREAD.mul_f64(core.rng.random());
         self.bootstrap_failures = 0;
         core.known.failed(&peer, now.instant);
         if was_parent.state != TieState::Agreed {
@@ -384,7 +441,8 @@ impl Join {
         // Only a credentialed node may be a supernode; its greeting came before this reply.
         let credentialed =
             core.peers.get(&peer).is_some_and(|peer| peer.valid_credential(now.unix).is_some());
-        if !reply.load.accepting || !credentialed {
+        let is_parent = self.parent.is_some_and(|tie| tie.node == peer);
+        if !(reply.load.accepting || is_parent) || !credentialed {
             *candidate = Candidate::Useless;
             return;
         }
@@ -395,6 +453,7 @@ impl Join {
 
     fn rank(&mut self, core: &mut Core, now: Now) {
         let Some(seeking) = self.seeking.take() else { return };
+        let compares = seeking.compares;
         let mut ranked = Vec::new();
         for (node, candidate) in seeking.candidates {
             match candidate {
@@ -406,9 +465,27 @@ impl Join {
             }
         }
         ranked.sort_unstable();
+        if compares {
+            self.judge(core, &ranked, now);
+            return;
+        }
         self.ranked = ranked.into_iter().map(|(_, node)| node).collect();
         // What was found may still refuse; the pause ends what would else be a busy loop.
         self.pause(core, now);
+    }
+
+    /// Moves if another parent is much better, by a coin: of many children of one that is full,
+    /// not all shall go, since each makes it emptier for the rest.
+    fn judge(&mut self, core: &mut Core, ranked: &[(u64, NodeId)], now: Now) {
+        let Some(parent) = self.parent() else { return };
+        let present = ranked.iter().find(|(_, node)| *node == parent);
+        let best = ranked.iter().find(|(_, node)| *node != parent);
+        if let (Some((cost, _)), Some((other, node))) = (present, best)
+            && other.saturating_mul(MUCH_BETTER) <= *cost
+            && core.rng.random::<bool>()
+        {
+            self.move_to(core, *node, Vec::new(), now);
+        }
     }
 
     fn ask_ranked(&mut self, core: &mut Core, now: Now) {
@@ -424,10 +501,19 @@ impl Join {
             self.ask(core, tie.node, Bond::Active, now);
         }
         if self.standby.is_none()
-            && let Some(node) = self.ranked.pop_front()
+            && let Some(node) = self.take_other_prefix(core)
         {
             self.ask(core, node, Bond::Standby, now);
         }
+    }
+
+    /// The best that is ranked and not in the network of the parent: what takes one down shall not
+    /// take the other down as well. If there is no such one, the best.
+    fn take_other_prefix(&mut self, core: &Core) -> Option<NodeId> {
+        let prefix = |node: &NodeId| core.peers.get(node).map(|peer| Prefix::of(&peer.address));
+        let parent = self.parent.and_then(|tie| prefix(&tie.node));
+        let other = self.ranked.iter().position(|node| prefix(node) != parent);
+        self.ranked.remove(other.unwrap_or(0))
     }
 
     fn ask(&mut self, core: &mut Core, node: NodeId, bond: Bond, now: Now) {
@@ -447,6 +533,12 @@ impl Join {
         reply: &AttachReply,
         now: Now,
     ) -> Option<ParentChange> {
+        if self.is_target(&peer) {
+            core.hear_of(&reply.others, false, now);
+            if let Some(change) = self.on_target_reply(core, peer, reply, now) {
+                return change;
+            }
+        }
         let asked = |tie: &Option<Tie>| {
             tie.is_some_and(|tie| tie.node == peer && matches!(tie.state, TieState::Asked { .. }))
         };
@@ -460,6 +552,7 @@ impl Join {
                 self.parent = Some(agreed);
                 self.seek_failures = 0;
                 self.bootstrap_failures = 0;
+                self.schedule_review(core, now);
                 core.event(Event::Attached { parent: peer });
                 return Some(ParentChange::Gained(peer));
             }
