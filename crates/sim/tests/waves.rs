@@ -258,6 +258,6 @@ fn decoys_do_not_drown_what_many_hold() {
         assert!(outcome.contents().contains(&file(&name(tune)).content), "tune {tune}");
     }
     assert!(good >= 100 && bad * 20 <= good, "{good} good hits, {bad} decoys");
-    let outcome = network.search(nodes[3], "rare11", 5);
+    let outcome = network.search(nodes[3], "rare11 ", 5);
     assert!(outcome.contents().contains(&file("own/rare11.mp3").content));
 }
