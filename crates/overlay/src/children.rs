@@ -307,7 +307,8 @@ impl Children {
         groups
     }
 
-    fn owner(&self, core: &Core, node: NodeId, now: Now) -> Option<Owner> {
+    /// How a child, or this node itself, is shown to those who look for what it offers.
+    pub(crate) fn owner(&self, core: &Core, node: NodeId, now: Now) -> Option<Owner> {
         let (credential, addresses) = if node == core.me {
             (core.credential.clone()?, core.own_addresses())
         } else {

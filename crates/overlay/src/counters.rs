@@ -87,6 +87,22 @@ counters! {
     records_taken,
     /// Records refused since the owner's quota was full.
     records_over_quota,
+    /// Wishes of children, and of this node's own user, taken in and spread.
+    wishes_taken,
+    /// Wishes of children that were against the rules, too many or too fast.
+    wishes_refused,
+    /// Wishes of this node's own user that ask for everything, or are one too many.
+    wishes_over_limit,
+    /// Hits of wishes that the user was told of.
+    wish_hits,
+    /// Hits of wishes that the user had been told of before.
+    wish_hits_repeated,
+    /// Hits of wishes that nobody has, or from somebody who has no business to send them.
+    wish_hits_unasked,
+    /// Hits that were not pushed since their wish had too many lately.
+    wish_hits_over_budget,
+    /// Hits whose wisher could not be found.
+    wish_hits_undelivered,
     /// Neighbours linked.
     neighbours_linked,
     /// Neighbours refused since there was no room.

@@ -116,6 +116,20 @@ pub enum Input {
         /// Whether it is served.
         serving: bool,
     },
+    /// The user wishes to be told of whatever is published from now on and matches.
+    Wish {
+        /// A number that was not used before, drawn at random; the same one after a restart.
+        id: QueryId,
+        /// What is looked for: a content, or at least one word or beginning of one.
+        query: Query,
+        /// What the user was told of before; the newest last.
+        seen: Vec<ContentId>,
+    },
+    /// The user wishes for it no longer.
+    EndWish {
+        /// Which wish.
+        id: QueryId,
+    },
     /// The node is about to end: tell those who count on it.
     Leave,
     /// The time that [`crate::Overlay::next_wakeup`] named has come.
@@ -170,6 +184,13 @@ pub enum Output {
     /// Hits for the user; the owners' names are checked.
     Hits {
         /// Which search.
+        id: QueryId,
+        /// The hits.
+        groups: Vec<HitGroup>,
+    },
+    /// Something that the user wished for is there; of each content this comes once.
+    WishHits {
+        /// Which wish.
         id: QueryId,
         /// The hits.
         groups: Vec<HitGroup>,

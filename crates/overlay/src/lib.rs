@@ -23,6 +23,7 @@
 //! | `waves` | how the supernode where a search begins widens it |
 //! | `sieve` | which hits are decoys |
 //! | `cache` | what others answered to popular searches a moment ago |
+//! | `wishes` | who is told of what is published |
 //! | `tables` | which neighbours need not be asked |
 //! | `membership` | all supernodes, on the ring |
 //! | `directory` | names and content ids looked up exactly |
@@ -62,6 +63,7 @@ mod snapshot;
 mod tables;
 mod variety;
 mod waves;
+mod wishes;
 
 pub use config::Config;
 pub use counters::Counters;

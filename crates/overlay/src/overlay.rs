@@ -17,6 +17,7 @@ use crate::role::ENOUGH_SUPERNODES;
 use crate::search::Searches;
 use crate::snapshot::Relation;
 use crate::tables::Tables;
+use crate::wishes::own::OwnWishes;
 use skein_proto::message::{Hello, PartingReason, ProbeReply, Search, SearchDone};
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::supernode::Load;
@@ -51,6 +52,7 @@ pub struct Overlay {
     pub(crate) floods: Floods,
     pub(crate) tables: Tables,
     pub(crate) searches: Searches,
+    pub(crate) own_wishes: OwnWishes,
     pub(crate) directory: Directory,
     pub(crate) role_reason: &'static str,
     pub(crate) leaving: bool,
@@ -88,6 +90,7 @@ impl Overlay {
             floods: Floods::default(),
             tables: Tables::new(now.instant),
             searches: Searches::default(),
+            own_wishes: OwnWishes::default(),
             directory: Directory::default(),
             role_reason: ENOUGH_SUPERNODES,
             leaving: false,
@@ -137,6 +140,10 @@ impl Overlay {
             }
             Input::Find { id, key } => self.on_user_find(id, key, now),
             Input::Serving { content, serving } => self.on_serving(content, serving, now),
+            Input::Wish { id, query, seen } => {
+                self.own_wishes.add(&mut self.core, (id, query, seen), now);
+            }
+            Input::EndWish { id } => self.own_wishes.end(id),
             Input::Leave => self.leave(now),
             Input::Tick => {}
         }
@@ -166,6 +173,7 @@ impl Overlay {
             Role::Super => {}
         }
         wake = earlier(wake, self.floods.next_wakeup());
+        wake = earlier(wake, self.own_wishes.next_wakeup(self.wish_parent()));
         wake = earlier(wake, self.next_directory_wakeup(now));
         earlier(wake, self.searches.next_wakeup())
     }
@@ -224,8 +232,10 @@ impl Overlay {
             self.let_go(dead, PartingReason::Moved, now);
         }
         self.searches.step(&mut self.core, now.instant);
+        self.step_wishes(now);
         for (peer, message) in self.core.courier.take_failed() {
             self.on_directory_failed(peer, &message, now);
+            self.on_wish_failed(message, now);
         }
         self.step_directory(now);
     }
@@ -430,9 +440,11 @@ impl Overlay {
                 self.on_parent_change(change, now);
             }
             Message::Publish(publish) => {
+                let found = self.wished_for(&peer, &publish.add);
                 if !self.children.on_publish(&mut self.core, peer, publish) {
                     self.misbehaved(peer, now);
                 }
+                self.push_matches(peer, found, now);
                 self.tables.touch(now.instant);
             }
             Message::PublishAck(ack) => {
@@ -465,6 +477,16 @@ impl Overlay {
                 let sources = sources!(self);
                 let from = ReplyTo::Peer(peer);
                 self.floods.on_cancel(&mut self.core, &sources, from, cancel.id, now);
+            }
+            Message::WishUpdate(update) => {
+                if !self.on_wish_update(peer, update, now) {
+                    self.misbehaved(peer, now);
+                }
+            }
+            Message::WishHit(hit) => {
+                if !self.on_wish_hit(peer, hit, now) {
+                    self.misbehaved(peer, now);
+                }
             }
             Message::TableUpdate(update) => {
                 if !self.tables.on_update(&mut self.core, peer, update, now.instant) {
@@ -616,7 +638,9 @@ impl Overlay {
             return;
         };
         if let Some(name) = self.own_name() {
+            let found = self.wished_for(&self.core.me, &files);
             self.children.publish_own(&mut self.core, &name, files);
+            self.push_matches(self.core.me, found, now);
         }
         self.tables.touch(now.instant);
         if whole {
@@ -637,7 +661,9 @@ impl Overlay {
         }
         self.children.index.withdraw(&self.core.me, &removed);
         if let Some(name) = self.own_name() {
+            let found = self.wished_for(&self.core.me, &added);
             self.children.publish_own(&mut self.core, &name, added);
+            self.push_matches(self.core.me, found, now);
         }
     }
 

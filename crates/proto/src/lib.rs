@@ -28,6 +28,7 @@ pub mod supernode;
 pub mod testing;
 pub mod ticket;
 pub mod time;
+pub mod wish;
 
 pub use bounded::{BoundedString, BoundedVec};
 pub use codec::{CodecError, Decoded};

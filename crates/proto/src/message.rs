@@ -21,6 +21,7 @@ use crate::membership::{Gossip, GossipDigest, GossipInventory, GossipOffer, Goss
 use crate::query::{Coverage, HitGroup, Query};
 use crate::routing::TableUpdate;
 use crate::supernode::{Load, SupernodeEntry};
+use crate::wish::{WishHit, WishUpdate};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -149,6 +150,10 @@ messages! {
     GossipInventory = 22, at most 32 * KIB;
     /// A query routing table, or its changes. Between neighbours only.
     TableUpdate = 24, at most 33 * KIB;
+    /// A standing query. By a child, to its active parent.
+    WishUpdate = 25, at most 2 * KIB;
+    /// What was wished for. By a supernode, to the parent of whoever wished, and on to that one.
+    WishHit = 26, at most 4 * KIB;
     /// What goes into the directory. By a child, to its active parent.
     Announce = 32, at most 16 * KIB;
     /// Records of the directory. By a supernode, to one that their keys belong to.

@@ -4,6 +4,7 @@ use crate::id::NodeId;
 use crate::key::{ForgedError, Signed};
 use crate::membership::{Announcement, SUSPICION_LIFETIME, SupernodeRecord, Suspicion};
 use crate::time::UnixTime;
+use crate::wish::{StandingQuery, Wish};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -48,11 +49,13 @@ pub enum Topic {
     Supernodes,
     /// Supernodes that could not be reached.
     Suspicions,
+    /// Standing queries.
+    Wishes,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Supernodes, Self::Suspicions];
+    pub const ALL: [Self; 3] = [Self::Supernodes, Self::Suspicions, Self::Wishes];
 }
 
 /// What a rumour says.
@@ -62,6 +65,8 @@ pub enum News {
     Announcement(Announcement),
     /// A supernode could not be reached.
     Suspicion(Signed<Suspicion>),
+    /// Somebody wishes to be told of something.
+    Wish(StandingQuery),
 }
 
 /// Which rumour, and which version of it.
@@ -116,6 +121,10 @@ impl Rumour {
                 let place = Place::of_parts(b"skein suspicion", &parts);
                 (place, suspicion.version.0, suspicion.issued.plus(SUSPICION_LIFETIME))
             }
+            News::Wish(standing) => {
+                let wish = standing.wish.unverified();
+                (Wish::place_of(&wish.owner, &wish.id), wish.issued.0, standing.expires())
+            }
         };
         Self(Arc::new(Inner { news, place, version, expires, checked: OnceLock::new() }))
     }
@@ -129,7 +138,7 @@ impl Rumour {
     pub fn announcement(&self) -> Option<&Announcement> {
         match &self.0.news {
             News::Announcement(announcement) => Some(announcement),
-            News::Suspicion(_) => None,
+            News::Suspicion(_) | News::Wish(_) => None,
         }
     }
 
@@ -143,6 +152,7 @@ impl Rumour {
         match self.0.news {
             News::Announcement(_) => Topic::Supernodes,
             News::Suspicion(_) => Topic::Suspicions,
+            News::Wish(_) => Topic::Wishes,
         }
     }
 
@@ -174,6 +184,7 @@ impl Rumour {
             News::Suspicion(signed) => {
                 signed.verify(&signed.unverified().witness)?;
             }
+            News::Wish(standing) => standing.check_signatures(login_key)?,
         }
         self.0.checked.get_or_init(|| *login_key);
         Ok(())

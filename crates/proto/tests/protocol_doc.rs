@@ -11,6 +11,7 @@ use skein_proto::key::Statement;
 use skein_proto::membership::{SupernodeRecord, Suspicion};
 use skein_proto::message::MessageKind;
 use skein_proto::testing::any_message_of;
+use skein_proto::wish::Wish;
 use std::collections::BTreeSet;
 
 const DOC: &str = include_str!("../../../docs/protocol.md");
@@ -85,6 +86,7 @@ fn the_contexts_of_all_signed_statements_are_listed() {
         Suspicion::CONTEXT,
         Voucher::CONTEXT,
         Receipt::CONTEXT,
+        Wish::CONTEXT,
         Presence::CONTEXT,
         Loss::CONTEXT,
         SourceClaim::CONTEXT,

@@ -54,6 +54,15 @@ impl Membership {
                     None => Verdict::Ignored,
                 }
             }
+            News::Wish(standing) => {
+                if self.wishes.would_take(standing, now) {
+                    self.take_if_sound(&rumour, login_key, |this, rumour| {
+                        this.admit_wish(rumour, Some(from), Pace::Slow, now);
+                    })
+                } else {
+                    Verdict::Ignored
+                }
+            }
         };
         match verdict {
             Verdict::Taken => counters.rumours_taken += 1,
@@ -153,6 +162,18 @@ impl Membership {
             counters.suspicions_refuted += u64::from(!restarted);
         }
         self.admit(rumour, Some(from), pace);
+    }
+
+    /// Takes in a wish that was found to be sound.
+    pub(crate) fn admit_wish(
+        &mut self,
+        rumour: Rumour,
+        from: Option<NodeId>,
+        pace: Pace,
+        now: Now,
+    ) {
+        self.wishes.insert(rumour.clone(), now);
+        self.epidemic.insert(rumour, from, pace);
     }
 
     /// Takes in an announcement that was found to be true.
@@ -258,6 +279,7 @@ impl Membership {
                     self.note(rumour.record(), None);
                 }
                 News::Suspicion(signed) => self.doubts.on_expired(&signed.unverified().subject),
+                News::Wish(_) => self.wishes.remove(rumour.id().place),
             }
         }
     }

@@ -13,6 +13,7 @@ mod judge;
 mod names;
 mod store;
 
+use crate::wishes::Wishes;
 use announcer::Announcer;
 use doubts::Doubts;
 use epidemic::Epidemic;
@@ -23,6 +24,7 @@ use skein_proto::{Instant, NodeId, Rumour};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub(crate) use epidemic::Pace;
 pub(crate) use skein_proto::Place;
 pub(crate) use skein_proto::membership::SupernodeRecord as Member;
 
@@ -52,6 +54,8 @@ pub(crate) struct Membership {
     pub(crate) epidemic: Epidemic,
     pub(crate) doubts: Doubts,
     pub(crate) announcer: Announcer,
+    /// Standing queries, which all supernodes know.
+    pub(crate) wishes: Wishes,
     names: Names,
     /// Others that are there and not about to leave.
     present: usize,
@@ -69,6 +73,7 @@ impl Membership {
             epidemic: Epidemic::default(),
             doubts: Doubts::default(),
             announcer: Announcer::default(),
+            wishes: Wishes::default(),
             names: Names::default(),
             present: 0,
             changes: Vec::new(),
@@ -173,6 +178,7 @@ impl Membership {
         self.epidemic.clear();
         self.doubts = Doubts::default();
         self.names = Names::default();
+        self.wishes = Wishes::default();
         self.present = 0;
         self.changes.clear();
     }

@@ -22,6 +22,7 @@ use crate::message::{
 use crate::routing::{SharedBytes, TableUpdate};
 use crate::supernode::SupernodeList;
 use crate::time::UnixTime;
+use crate::wish::{StandingQuery, Wish, WishHit, WishUpdate};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::result::maybe_ok;
@@ -89,6 +90,20 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         | MessageKind::GossipDigest
         | MessageKind::GossipInventory => any_gossip_of(kind),
         MessageKind::TableUpdate => any_table_update().prop_map(Message::from).boxed(),
+        MessageKind::WishUpdate => {
+            any_standing_query().prop_map(|standing| WishUpdate { standing }.into()).boxed()
+        }
+        MessageKind::WishHit => (
+            any_query_id(),
+            any_node_id(),
+            any::<u8>(),
+            any_hit_group().prop_map(|group| group.owner),
+            any_file(),
+        )
+            .prop_map(|(id, wisher, hops_left, owner, file)| {
+                WishHit { id, wisher, hops_left, owner, file }.into()
+            })
+            .boxed(),
         MessageKind::Announce => (option::of(any_presence()), few(any_source_claim()))
             .prop_map(|(presence, claims)| Announce { presence, claims }.into())
             .boxed(),
@@ -134,6 +149,24 @@ fn any_table_update() -> impl Strategy<Value = TableUpdate> {
     let flips =
         (any_bytes(), any::<u32>()).prop_map(|(flips, nodes)| TableUpdate::Flips { flips, nodes });
     prop_oneof![whole, flips]
+}
+
+/// Some wish.
+pub(super) fn any_standing_query() -> impl Strategy<Value = StandingQuery> {
+    (
+        any_query_id(),
+        any_query(),
+        any_node_id(),
+        any::<u64>(),
+        any::<bool>(),
+        any_key(),
+        any_credential(),
+    )
+        .prop_map(|(id, query, parent, issued, withdrawn, key, credential)| {
+            let (owner, issued) = (key.node_id(), UnixTime(issued));
+            let wish = Wish { id, owner, query, parent, issued, withdrawn };
+            StandingQuery { wish: Signed::new(wish, &key), credential }
+        })
 }
 
 fn any_bytes<const N: usize>() -> impl Strategy<Value = SharedBytes<N>> {

@@ -1,5 +1,6 @@
 //! Announcements, suspicions and the messages that spread them.
 
+use super::any_message::any_standing_query;
 use super::values::{any_address, any_credential, any_key, any_load, any_node_id, few};
 use crate::bounded::BoundedVec;
 use crate::credential::Credential;
@@ -85,7 +86,8 @@ pub fn any_rumour() -> impl Strategy<Value = Rumour> {
             News::Suspicion(Signed::new(suspicion, &key))
         },
     );
-    prop_oneof![announcement, suspicion].prop_map(Rumour::new)
+    let wish = any_standing_query().prop_map(News::Wish);
+    prop_oneof![announcement, suspicion, wish].prop_map(Rumour::new)
 }
 
 fn any_state() -> impl Strategy<Value = SupernodeState> {
@@ -123,7 +125,7 @@ pub(super) fn any_gossip_of(kind: MessageKind) -> BoxedStrategy<Message> {
 
 /// The largest message of the epidemic of this kind; of another kind, a [`Gossip`].
 pub(super) fn largest_gossip(kind: MessageKind, rumour: &Rumour) -> Message {
-    let topic = Topic::Suspicions;
+    let topic = Topic::Wishes;
     let id = RumourId { place: u64::MAX, version: u64::MAX };
     match kind {
         MessageKind::GossipOffer => GossipOffer { topic, ids: full(id) }.into(),

@@ -23,6 +23,7 @@ use crate::routing::{SharedBytes, TABLE_PART_BYTES, TableUpdate};
 use crate::rumour::{News, Rumour};
 use crate::supernode::{Load, SupernodeEntry, SupernodeList};
 use crate::time::UnixTime;
+use crate::wish::{StandingQuery, Wish, WishHit, WishUpdate};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -73,6 +74,15 @@ pub fn largest_message(kind: MessageKind) -> Message {
             part: u8::MAX,
             bits: SharedBytes::new(vec![0xff; TABLE_PART_BYTES]).expect("a full part"),
             nodes: u32::MAX,
+        }
+        .into(),
+        MessageKind::WishUpdate => WishUpdate { standing: standing() }.into(),
+        MessageKind::WishHit => WishHit {
+            id: id(),
+            wisher: node(),
+            hops_left: u8::MAX,
+            owner: largest_owner(),
+            file: largest_file(1),
         }
         .into(),
         MessageKind::Announce => largest_announce().into(),
@@ -228,6 +238,18 @@ fn query() -> Query {
             owner: Some(name()),
         },
     }
+}
+
+fn standing() -> StandingQuery {
+    let wish = Wish {
+        id: id(),
+        owner: node(),
+        query: query(),
+        parent: node(),
+        issued: UnixTime(u64::MAX),
+        withdrawn: true,
+    };
+    StandingQuery { wish: Signed::new(wish, &key()), credential: credential() }
 }
 
 fn coverage() -> Coverage {

@@ -21,7 +21,7 @@ use skein_overlay::{Config, Event, Input, Now, Overlay, Snapshot};
 use skein_proto::credential::{Credential, SignedCredential};
 use skein_proto::message::RoleSetting;
 use skein_proto::{
-    BoundedVec, ContentId, FileMeta, Instant, KeyPair, NodeId, QueryId, Role, Signed,
+    BoundedVec, ContentId, FileMeta, HitGroup, Instant, KeyPair, NodeId, QueryId, Role, Signed,
     SupernodeEntry, UnixTime, Username,
 };
 use std::collections::BTreeMap;
@@ -105,6 +105,8 @@ pub struct Network {
     pub(crate) searches: FxHashMap<QueryId, SearchOutcome>,
     pub(crate) lookups: FxHashMap<QueryId, Lookup>,
     traffic: Vec<(u64, u64)>,
+    /// What nodes were told of their wishes: who, which wish, and the hits.
+    pub wish_hits: Vec<(NodeId, QueryId, Vec<HitGroup>)>,
     /// How often an overlay wanted to be woken at a time that was over already: it would spin.
     pub overdue_wakeups: u64,
     /// How often an overlay was woken.
@@ -146,6 +148,7 @@ impl Network {
             searches: FxHashMap::default(),
             lookups: FxHashMap::default(),
             traffic: Vec::new(),
+            wish_hits: Vec::new(),
             overdue_wakeups: 0,
             wakeups: 0,
             most_outputs: 0,

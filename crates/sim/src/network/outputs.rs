@@ -92,6 +92,10 @@ impl Network {
                 self.nodes[node as usize].known = known;
             }
             Output::Hits { id, groups } => self.on_hits(id, groups),
+            Output::WishHits { id, groups } => {
+                let wisher = self.id(node);
+                self.wish_hits.push((wisher, id, groups));
+            }
             Output::SearchDone { id, coverage } => self.on_search_done(id, coverage),
             Output::Found { id, outcome, nodes, sources } => {
                 self.on_found(id, outcome, nodes, sources);

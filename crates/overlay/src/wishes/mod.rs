@@ -1,0 +1,361 @@
+//! Standing queries, as supernodes hold them: whatever is published is held against them.
+//!
+//! All supernodes know all wishes, by the epidemic of [`crate::membership`]; so a match is found
+//! where it is published, and nobody asks again and again. A wish is filed under the rarest-looking
+//! of the hashes that every match has, so that a record is compared with those wishes only that
+//! share a word with it.
+
+mod dispatch;
+pub(crate) mod own;
+
+use crate::bucket::TokenBucket;
+use crate::io::Now;
+use skein_index::text::{
+    ParsedQuery, TermMatch, beginning_hash, beginnings, record_words, word_hash,
+};
+use skein_proto::credential::CLOCK_SKEW;
+use skein_proto::rumour::News;
+use skein_proto::wish::{StandingQuery, WISH_SPACING_SECS, Wish, WishHit};
+use skein_proto::{ContentId, FileMeta, Instant, NodeId, QueryId, Rumour, Username};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+/// Wishes of one name.
+pub(crate) const MAX_PER_NAME: u32 = 32;
+
+/// Wishes of all: each takes about a kilobyte.
+const MAX_WISHES: usize = 32_768;
+
+/// Hits of one wish that are pushed from here: a word that everybody's files have must not bury the
+/// one who wished for it. 6 a minute in the long run.
+const PUSHES: (u64, u64) = (1, 64);
+/// How many tokens a push takes, so that a bucket of one a second grants six a minute.
+const PUSH_COST: u64 = 10;
+
+/// Hits of one wish, the newest, that are kept: its owner may move, or its parent have died without
+/// anybody noticing. They are sent once more where the wish comes from a new parent soon.
+const MAX_KEPT: usize = 8;
+const KEEP: Duration = Duration::from_secs(10 * 60);
+
+#[derive(Debug)]
+struct Held {
+    rumour: Rumour,
+    parsed: ParsedQuery,
+    key: u64,
+    pushes: TokenBucket,
+    kept: VecDeque<(Instant, WishHit)>,
+}
+
+impl Held {
+    fn standing(&self) -> Option<&StandingQuery> {
+        match self.rumour.news() {
+            News::Wish(standing) => Some(standing),
+            _ => None,
+        }
+    }
+}
+
+/// The wishes of everybody.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    held: BTreeMap<u64, Held>,
+    by_key: HashMap<u64, BTreeSet<u64>>,
+    per_name: HashMap<Username, u32>,
+    ready: Vec<WishHit>,
+}
+
+/// The hash that a wish is filed under: that of its longest word, else of its longest beginning, or
+/// of its content. `None` if it would have to be held against everything.
+fn key_of(query: &ParsedQuery) -> Option<u64> {
+    if let Some(content) = query.content() {
+        return Some(content_key(content));
+    }
+    let mut terms: Vec<_> = query.terms().iter().collect();
+    terms.sort_by_key(|term| (term.by == TermMatch::Exact, term.text.len()));
+    let term = terms.last()?;
+    match term.by {
+        TermMatch::Exact => Some(word_hash(&term.text)),
+        TermMatch::Prefix | TermMatch::Character => {
+            beginnings(&term.text).next().map(beginning_hash)
+        }
+    }
+}
+
+fn content_key(content: &ContentId) -> u64 {
+    content.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// A query that can be wished for.
+pub(crate) fn parse(query: &skein_proto::Query) -> Option<ParsedQuery> {
+    ParsedQuery::parse(query).ok().filter(|parsed| key_of(parsed).is_some())
+}
+
+impl Wishes {
+    /// Whether a wish would be taken if its signatures hold.
+    pub(crate) fn would_take(&self, standing: &StandingQuery, now: Now) -> bool {
+        let wish = standing.wish.unverified();
+        if wish.issued > now.unix.plus(CLOCK_SKEW) {
+            return false;
+        }
+        let place = Wish::place_of(&wish.owner, &wish.id).short();
+        if let Some(before) = self.held.get(&place) {
+            return wish.issued.0 >= before.rumour.id().version.saturating_add(WISH_SPACING_SECS);
+        }
+        let name = &standing.credential.unverified().name;
+        self.held.len() < MAX_WISHES
+            && self.per_name.get(name).is_none_or(|count| *count < MAX_PER_NAME)
+            && parse(&wish.query).is_some()
+    }
+
+    /// Takes in a wish that was found to be sound, in the place of its earlier version.
+    pub(crate) fn insert(&mut self, rumour: Rumour, now: Now) {
+        let News::Wish(standing) = rumour.news() else { return };
+        let Some(parsed) = parse(&standing.wish.unverified().query) else { return };
+        let Some(key) = key_of(&parsed) else { return };
+        let place = rumour.id().place;
+        let name = standing.credential.unverified().name.clone();
+        let before = self.take_out(place);
+        let parent = |standing: &StandingQuery| standing.wish.unverified().parent;
+        let has_moved =
+            before.as_ref().and_then(Held::standing).map(parent) != Some(parent(standing));
+        let (pushes, mut kept) = match before {
+            Some(before) => (before.pushes, before.kept),
+            None => {
+                (TokenBucket::new(PUSHES.0, PUSHES.1 * PUSH_COST, now.instant), VecDeque::new())
+            }
+        };
+        if standing.wish.unverified().withdrawn {
+            kept.clear();
+        } else {
+            self.by_key.entry(key).or_default().insert(place);
+        }
+        if has_moved {
+            let fresh = kept.drain(..).filter(|(at, _)| now.instant.since(*at) < KEEP);
+            self.ready.extend(fresh.map(|(_, hit)| hit));
+        }
+        *self.per_name.entry(name).or_default() += 1;
+        self.held.insert(place, Held { rumour, parsed, key, pushes, kept });
+    }
+
+    /// A wish has expired.
+    pub(crate) fn remove(&mut self, place: u64) {
+        self.take_out(place);
+    }
+
+    fn take_out(&mut self, place: u64) -> Option<Held> {
+        let held = self.held.remove(&place)?;
+        if let Some(places) = self.by_key.get_mut(&held.key) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.by_key.remove(&held.key);
+            }
+        }
+        if let Some(standing) = held.standing() {
+            let name = &standing.credential.unverified().name;
+            if let Some(count) = self.per_name.get_mut(name) {
+                *count -= 1;
+                if *count == 0 {
+                    self.per_name.remove(name);
+                }
+            }
+        }
+        Some(held)
+    }
+
+    /// Wishes held.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The wish of this node with this id, if it is still one.
+    fn get(&self, wisher: &NodeId, id: &QueryId) -> Option<&Held> {
+        let held = self.held.get(&Wish::place_of(wisher, id).short())?;
+        let wish = held.standing()?.wish.unverified();
+        (wish.owner == *wisher && wish.id == *id && !wish.withdrawn).then_some(held)
+    }
+
+    /// The supernode that a wisher is attached to, as its newest wish says, and what it wishes for.
+    pub(crate) fn find(&self, wisher: &NodeId, id: &QueryId) -> Option<(NodeId, &ParsedQuery)> {
+        let held = self.get(wisher, id)?;
+        Some((held.standing()?.wish.unverified().parent, &held.parsed))
+    }
+
+    /// The wishes that files of this name satisfy: which file, whose wish, and which.
+    pub(crate) fn matches(
+        &self,
+        files: &[FileMeta],
+        name: &Username,
+    ) -> Vec<(usize, NodeId, QueryId)> {
+        let mut found = BTreeSet::new();
+        if self.by_key.is_empty() {
+            return Vec::new();
+        }
+        for (number, file) in files.iter().enumerate() {
+            let mut keys = BTreeSet::from([content_key(&file.content)]);
+            for word in record_words(file) {
+                keys.insert(word_hash(&word.text));
+                keys.extend(beginnings(&word.text).map(beginning_hash));
+            }
+            let places = keys.iter().filter_map(|key| self.by_key.get(key)).flatten();
+            for held in places.filter_map(|place| self.held.get(place)) {
+                if held.parsed.matches(file, name)
+                    && let Some(standing) = held.standing()
+                {
+                    let wish = standing.wish.unverified();
+                    found.insert((number, wish.owner, wish.id));
+                }
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// Whether one more hit of a wish may be pushed now; if so, it is accounted for.
+    pub(crate) fn may_push(&mut self, wisher: &NodeId, id: &QueryId, now: Now) -> bool {
+        let held = self.held.get_mut(&Wish::place_of(wisher, id).short());
+        held.is_some_and(|held| held.pushes.take_many(PUSH_COST, now.instant))
+    }
+
+    /// Keeps a hit for the case that the wisher has moved. Answers whether the wish is known.
+    pub(crate) fn keep(&mut self, hit: WishHit, now: Now) -> bool {
+        let held = self.held.get_mut(&Wish::place_of(&hit.wisher, &hit.id).short());
+        let Some(held) = held else { return false };
+        if held.kept.iter().any(|(_, kept)| kept.file.content == hit.file.content) {
+            return true;
+        }
+        if held.kept.len() >= MAX_KEPT {
+            held.kept.pop_front();
+        }
+        held.kept.push_back((now.instant, hit));
+        true
+    }
+
+    /// Kept hits whose wishers have a new parent.
+    pub(crate) fn take_ready(&mut self) -> Vec<WishHit> {
+        std::mem::take(&mut self.ready)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use skein_proto::query::Filter;
+    use skein_proto::{
+        Ask, BoundedString, Credential, FilePath, KeyPair, Kind, Query, Signed, UnixTime,
+    };
+
+    const NOW: Now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+
+    fn standing(key: u8, number: u8, words: &str, issued: u64) -> StandingQuery {
+        let key = KeyPair::from_seed(&[key; 32]);
+        let owner = key.node_id();
+        let query =
+            Query { ask: Ask::Words(BoundedString::truncated(words)), filter: Filter::default() };
+        let wish = Wish {
+            id: QueryId::from_bytes([number; 16]),
+            owner,
+            query,
+            parent: NodeId::from_bytes([9; 32]),
+            issued: UnixTime(issued),
+            withdrawn: false,
+        };
+        let name = Username::parse("wisher").expect("a name");
+        let (issued, expires) = (UnixTime(0), UnixTime(1 << 30));
+        let credential = Credential { name, node: owner, issued, expires };
+        StandingQuery { wish: Signed::new(wish, &key), credential: Signed::new(credential, &key) }
+    }
+
+    fn add(wishes: &mut Wishes, standing: StandingQuery) -> bool {
+        let taken = wishes.would_take(&standing, NOW);
+        if taken {
+            wishes.insert(Rumour::new(News::Wish(standing)), NOW);
+        }
+        taken
+    }
+
+    fn file(path: &str) -> FileMeta {
+        FileMeta {
+            content: ContentId::from_bytes([1; 32]),
+            size: 1,
+            kind: Kind::Audio,
+            path: FilePath::new(path).expect("a path"),
+            tags: None,
+        }
+    }
+
+    fn matching(wishes: &Wishes, path: &str) -> usize {
+        wishes.matches(&[file(path)], &Username::parse("bob").expect("a name")).len()
+    }
+
+    #[test]
+    fn a_record_meets_the_wishes_that_it_satisfies() {
+        let mut wishes = Wishes::default();
+        assert!(add(&mut wishes, standing(1, 1, "rare melody ", 1_000)));
+        assert!(add(&mut wishes, standing(1, 2, "mel", 1_000)));
+        assert_eq!(matching(&wishes, "a/Rare Melody.ogg"), 2);
+        assert_eq!(matching(&wishes, "a/melodies.ogg"), 1);
+        assert_eq!(matching(&wishes, "a/rare.ogg"), 0);
+        wishes.remove(
+            Wish::place_of(
+                &standing(1, 2, "x", 1).wish.unverified().owner,
+                &QueryId::from_bytes([2; 16]),
+            )
+            .short(),
+        );
+        assert_eq!(matching(&wishes, "a/melodies.ogg"), 0);
+        assert_eq!(wishes.len(), 1);
+    }
+
+    #[test]
+    fn a_wish_is_renewed_with_pauses_and_ends_when_it_is_withdrawn() {
+        let mut wishes = Wishes::default();
+        assert!(add(&mut wishes, standing(1, 1, "melody ", 900)));
+        assert!(!add(&mut wishes, standing(1, 1, "melody ", 909)), "too soon");
+        assert!(!add(&mut wishes, standing(1, 1, "melody ", 5_000)), "from the future");
+        let mut withdrawn = standing(1, 1, "melody ", 950).wish.unverified().clone();
+        withdrawn.withdrawn = true;
+        let key = KeyPair::from_seed(&[1; 32]);
+        let credential = standing(1, 1, "x", 1).credential;
+        assert!(add(&mut wishes, StandingQuery { wish: Signed::new(withdrawn, &key), credential }));
+        assert_eq!(matching(&wishes, "melody"), 0);
+    }
+
+    #[test]
+    fn one_name_has_so_many_wishes_and_none_for_everything() {
+        let mut wishes = Wishes::default();
+        let taken = (0..40).filter(|n| add(&mut wishes, standing(1, *n, "song ", 1_000))).count();
+        assert_eq!(taken, MAX_PER_NAME as usize);
+        let mut other = standing(2, 1, "", 1_000);
+        let name = Username::parse("other").expect("a name");
+        let mut credential = other.credential.unverified().clone();
+        credential.name = name;
+        other.credential = Signed::new(credential, &KeyPair::from_seed(&[2; 32]));
+        assert!(!add(&mut wishes, other), "it has no word");
+    }
+
+    #[test]
+    fn what_was_found_lately_is_ready_when_the_wisher_has_moved() {
+        let mut wishes = Wishes::default();
+        add(&mut wishes, standing(1, 1, "song ", 900));
+        let skein_proto::Message::WishHit(mut hit) =
+            skein_proto::testing::largest_message(skein_proto::message::MessageKind::WishHit)
+        else {
+            unreachable!("it is one");
+        };
+        hit.wisher = KeyPair::from_seed(&[1; 32]).node_id();
+        hit.id = QueryId::from_bytes([1; 16]);
+        for number in 0..20 {
+            hit.file.content = ContentId::from_bytes([number / 2; 32]);
+            assert!(wishes.keep(hit.clone(), NOW));
+        }
+        add(&mut wishes, standing(1, 1, "song ", 950));
+        assert!(wishes.take_ready().is_empty(), "it is where it was");
+        let key = KeyPair::from_seed(&[1; 32]);
+        let mut moved = standing(1, 1, "song ", 980);
+        let mut wish = moved.wish.unverified().clone();
+        wish.parent = NodeId::from_bytes([10; 32]);
+        moved.wish = Signed::new(wish, &key);
+        add(&mut wishes, moved);
+        assert_eq!(wishes.take_ready().len(), MAX_KEPT, "each content once, the newest");
+    }
+}

@@ -1,0 +1,160 @@
+//! Standing queries: pushed when what was wished for is published, once, wherever it is.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use skein_overlay::Input;
+use skein_proto::message::{Bond, RoleSetting};
+use skein_proto::wish::{StandingQuery, Wish, WishHit, WishUpdate};
+use skein_proto::{ContentId, KeyPair, NodeId, QueryId, Signed, UnixTime};
+use skein_sim::population::{file, settle};
+use skein_sim::{Network, Settings};
+
+const WISH: QueryId = QueryId::from_bytes([77; 16]);
+
+fn wide() -> (Network, Vec<NodeId>, Vec<NodeId>) {
+    let settings = Settings { seed: SEED, max_neighbours: 6, ..Settings::default() };
+    let mut network = Network::new(settings);
+    let (supers, children, settled) = settle(&mut network, 20, 60);
+    assert!(settled);
+    (network, supers, children)
+}
+
+fn wish(network: &mut Network, node: NodeId, text: &str) {
+    network.feed(node, Input::Wish { id: WISH, query: words(text), seen: Vec::new() });
+}
+
+fn share(network: &mut Network, node: NodeId, path: &str) -> ContentId {
+    let new = file(path);
+    let content = new.content;
+    network.change_files(node, vec![new], Vec::new());
+    content
+}
+
+/// The contents that a node was told of, as often as it was.
+fn told(network: &Network, node: NodeId) -> Vec<ContentId> {
+    let hits = network.wish_hits.iter().filter(|(wisher, ..)| *wisher == node);
+    hits.flat_map(|(.., groups)| groups.iter().flat_map(|g| g.files.iter().map(|f| f.content)))
+        .collect()
+}
+
+#[test]
+fn a_wish_is_pushed_exactly_once_from_wherever_it_is_published() {
+    let (mut network, supers, children) = wide();
+    wish(&mut network, children[0], "unheard melody ");
+    network.run_for(seconds(20));
+    assert!(told(&network, children[0]).is_empty(), "nobody has it yet");
+    let far = elsewhere(&network, &children, children[0]);
+    let first = share(&mut network, far, "fresh/Unheard Melody.ogg");
+    network.run_for(seconds(3));
+    assert_eq!(told(&network, children[0]), [first], "within seconds");
+    share(&mut network, children[5], "copy/Unheard Melody.ogg");
+    let copy = file("copy/Unheard Melody.ogg").content;
+    let at_super = share(&mut network, supers[3], "own/another unheard melody.ogg");
+    share(&mut network, far, "fresh/melody that is something else.ogg");
+    network.run_for(seconds(120));
+    assert_eq!(told(&network, children[0]), [first, copy, at_super]);
+}
+
+#[test]
+fn whoever_shares_the_same_again_after_moving_tells_nobody_twice() {
+    let (mut network, _, children) = wide();
+    let far = elsewhere(&network, &children, children[0]);
+    wish(&mut network, children[0], "unheard ");
+    network.run_for(seconds(20));
+    let content = share(&mut network, far, "fresh/unheard.ogg");
+    network.run_for(seconds(5));
+    let parent = network.snapshot(far).unwrap().parent.parent.unwrap();
+    network.kill(parent);
+    network.run_for(seconds(60));
+    assert_eq!(told(&network, children[0]), [content]);
+}
+
+#[test]
+fn a_wisher_that_has_moved_is_told_all_the_same() {
+    let (mut network, _, children) = wide();
+    let wisher = children[0];
+    wish(&mut network, wisher, "unheard ");
+    network.run_for(seconds(20));
+    let parent = network.snapshot(wisher).unwrap().parent.parent.unwrap();
+    let far = elsewhere(&network, &children, wisher);
+    network.kill(parent);
+    network.run_for(seconds(1));
+    // Nobody has noticed yet that the parent is gone.
+    let content = share(&mut network, far, "fresh/unheard.ogg");
+    network.run_for(seconds(90));
+    assert_eq!(told(&network, wisher), [content]);
+}
+
+#[test]
+fn a_withdrawn_wish_is_withdrawn_everywhere() {
+    let (mut network, _, children) = wide();
+    wish(&mut network, children[0], "unheard ");
+    network.run_for(seconds(20));
+    network.feed(children[0], Input::EndWish { id: WISH });
+    network.run_for(seconds(60));
+    let far = elsewhere(&network, &children, children[0]);
+    share(&mut network, far, "fresh/unheard.ogg");
+    network.run_for(seconds(10));
+    assert!(network.wish_hits.is_empty());
+    let hits = network.traffic().get("WishHit").map_or(0, |(count, _)| *count);
+    assert_eq!(hits, 0, "nobody sends it either");
+}
+
+#[test]
+fn wishes_of_others_forged_wishes_and_hits_that_are_none_lead_nowhere() {
+    let mut network = network();
+    let victim = lone_super(&mut network);
+    let puppet = child(&mut network, victim, 1, Bond::Active);
+    let standing = |key: &KeyPair, signer: &KeyPair, network: &Network| {
+        let wish = Wish {
+            id: WISH,
+            owner: key.node_id(),
+            query: words("song "),
+            parent: victim,
+            issued: UnixTime(1_800_000_002),
+            withdrawn: false,
+        };
+        let credential = network.honest_credential(key, 901);
+        StandingQuery { wish: Signed::new(wish, signer), credential }
+    };
+    let of_another = standing(&key(2), &key(2), &network);
+    network.say(puppet, victim, WishUpdate { standing: of_another });
+    assert_eq!(counters(&network, victim).wishes_refused, 1);
+    let own = standing(&key(1), &key(1), &network);
+    network.say(puppet, victim, WishUpdate { standing: own });
+    assert_eq!(counters(&network, victim).wishes_taken, 1);
+    let neighbour = neighbour(&mut network, victim, 3);
+    let credential = network.honest_credential(&key(3), 903);
+    let owner = skein_proto::Owner {
+        node: neighbour,
+        credential,
+        addresses: skein_proto::BoundedVec::default(),
+        parent: neighbour,
+    };
+    network.heard(puppet);
+    for path in ["spam/buy this.ogg", "a/song.ogg"] {
+        let file = file(path);
+        let hit = WishHit { id: WISH, wisher: puppet, hops_left: 2, owner: owner.clone(), file };
+        network.say(neighbour, victim, hit);
+    }
+    let heard = network.heard(puppet).into_iter();
+    let hits = heard.filter(|(_, message)| matches!(message, skein_proto::Message::WishHit(_)));
+    assert_eq!(hits.count(), 1, "the one that matches");
+    let forged = standing(&key(1), &key(2), &network);
+    network.say(puppet, victim, WishUpdate { standing: forged });
+    assert!(!network.linked(victim, puppet), "a forged signature costs the link");
+}
+
+#[test]
+fn a_newcomer_among_the_supernodes_learns_of_the_wishes() {
+    let (mut network, _, children) = wide();
+    wish(&mut network, children[0], "unheard ");
+    network.run_for(seconds(20));
+    let late = network.add_node(RoleSetting::Super, Vec::new());
+    network.run_for(seconds(150));
+    let content = share(&mut network, late, "late/unheard.ogg");
+    network.run_for(seconds(10));
+    assert_eq!(told(&network, children[0]), [content]);
+}
