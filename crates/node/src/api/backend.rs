@@ -1,9 +1,9 @@
 //! What the daemon does for the local API.
 
 use super::types::{
-    AddShare, ApiError, DaemonEvent, Download, ForgottenDownload, Identity, LoginAccount, Peer,
-    RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share, StartDownload, StartSearch,
-    Status,
+    AddShare, AddWish, ApiError, DaemonEvent, Download, ForgottenDownload, Identity, LoginAccount,
+    Peer, RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share, StartDownload,
+    StartSearch, Status, Wish,
 };
 use futures_util::stream::BoxStream;
 use std::future::Future;
@@ -46,6 +46,15 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         search: StartSearch,
     ) -> impl Future<Output = Result<EventStream<SearchEvent>, ApiError>> + Send;
+
+    /// The wishes, with what came of them.
+    fn wishes(&self) -> impl Future<Output = Result<Vec<Wish>, ApiError>> + Send;
+
+    /// Wishes for something.
+    fn add_wish(&self, wish: AddWish) -> impl Future<Output = Result<Wish, ApiError>> + Send;
+
+    /// Wishes for it no longer.
+    fn remove_wish(&self, number: u64) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// Starts a download, or goes on with one.
     fn start_download(

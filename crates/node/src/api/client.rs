@@ -3,9 +3,9 @@
 use super::announce::Announcement;
 use super::token::ApiToken;
 use super::types::{
-    AddShare, ApiError, DaemonEvent, Download, ErrorCode, ForgottenDownload, Identity,
+    AddShare, AddWish, ApiError, DaemonEvent, Download, ErrorCode, ForgottenDownload, Identity,
     LoginAccount, Peer, RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share,
-    StartDownload, StartSearch, Status,
+    StartDownload, StartSearch, Status, Wish,
 };
 use crate::home::{Home, HomeError};
 use eventsource_stream::Eventsource;
@@ -261,6 +261,30 @@ impl ApiClient {
     pub async fn forget_download(&self, id: u64) -> Result<ForgottenDownload, ClientError> {
         let path = format!("/v1/downloads/{id}/forget");
         self.read(self.call(self.request(Method::POST, &path)).await?).await
+    }
+
+    /// The wishes, with what came of them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn wishes(&self) -> Result<Vec<Wish>, ClientError> {
+        self.get("/v1/wishes").await
+    }
+
+    /// Wishes to be told of whatever is shared from now on and matches.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn add_wish(&self, wish: &AddWish) -> Result<Wish, ClientError> {
+        self.send(Method::POST, "/v1/wishes", wish).await
+    }
+
+    /// Wishes for it no longer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn remove_wish(&self, number: u64) -> Result<(), ClientError> {
+        self.call(self.request(Method::DELETE, &format!("/v1/wishes/{number}"))).await.map(drop)
     }
 
     /// The daemon's connections.

@@ -5,8 +5,9 @@ use super::error::Failure;
 use super::server::{Api, MAX_STREAMS};
 use super::stream;
 use super::types::{
-    AddShare, ApiError, Download, ErrorCode, ForgottenDownload, Identity, LoginAccount, Peer,
-    RegisterAccount, RemoveShare, RescanShare, Share, StartDownload, StartSearch, Status,
+    AddShare, AddWish, ApiError, Download, ErrorCode, ForgottenDownload, Identity, LoginAccount,
+    Peer, RegisterAccount, RemoveShare, RescanShare, Share, StartDownload, StartSearch, Status,
+    Wish,
 };
 use crate::metrics;
 use axum::extract::rejection::PathRejection;
@@ -31,6 +32,8 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/v1/shares/rescan", post(rescan_share))
         .route("/v1/events", get(events))
         .route("/v1/searches", post(search))
+        .route("/v1/wishes", get(wishes).post(add_wish))
+        .route("/v1/wishes/{number}", delete(remove_wish))
         .route("/v1/downloads", get(downloads).post(start_download))
         .route("/v1/downloads/{id}", delete(cancel_download))
         .route("/v1/downloads/{id}/events", get(watch_download))
@@ -102,6 +105,23 @@ async fn search<B: Backend>(
     Body(search): Body<StartSearch>,
 ) -> Result<Response, Failure> {
     respond(&api, async || api.backend.search(search).await).await
+}
+
+async fn wishes<B: Backend>(State(api): Shared<B>) -> Answer<Vec<Wish>> {
+    Ok(Json(api.backend.wishes().await?))
+}
+
+async fn add_wish<B: Backend>(State(api): Shared<B>, Body(wish): Body<AddWish>) -> Answer<Wish> {
+    Ok(Json(api.backend.add_wish(wish).await?))
+}
+
+async fn remove_wish<B: Backend>(
+    State(api): Shared<B>,
+    number: Result<Path<u64>, PathRejection>,
+) -> Result<StatusCode, Failure> {
+    let Path(number) = number?;
+    api.backend.remove_wish(number).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn downloads<B: Backend>(State(api): Shared<B>) -> Answer<Vec<Download>> {

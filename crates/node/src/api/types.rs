@@ -10,6 +10,9 @@
 //! | `POST /v1/shares/rescan` with [`RescanShare`] | [`Share`], once the scan is over, or still scanning after some seconds |
 //! | `GET /v1/events` | a stream of [`DaemonEvent`] |
 //! | `POST /v1/searches` with [`StartSearch`] | a stream of [`SearchEvent`]; hanging up cancels |
+//! | `GET /v1/wishes` | a list of [`Wish`] |
+//! | `POST /v1/wishes` with [`AddWish`] | [`Wish`]; what comes of it is a [`DaemonEvent::WishHit`] |
+//! | `DELETE /v1/wishes/{number}` | 204 |
 //! | `POST /v1/downloads` with [`StartDownload`] | [`Download`] |
 //! | `GET /v1/downloads` | a list of [`Download`] |
 //! | `GET /v1/downloads/{id}/events` | a stream of [`Download`], the last one finished or failed |
@@ -268,6 +271,15 @@ pub enum DaemonEvent {
         /// Why.
         reason: String,
     },
+    /// Something that was wished for is shared now. Each content is told once.
+    WishHit {
+        /// The number of the wish.
+        wish: u64,
+        /// Its words.
+        words: String,
+        /// What is shared.
+        hit: Box<ContentHit>,
+    },
 }
 
 /// Starts a search.
@@ -280,6 +292,32 @@ pub struct StartSearch {
     pub filter: Filter,
     /// How many different contents are enough, 1 to 1,000; 100 if not given.
     pub limit: Option<u16>,
+}
+
+/// Wishes to be told of whatever is shared from now on and matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddWish {
+    /// The words, as typed, or a content id.
+    pub words: String,
+    /// Conditions.
+    #[serde(default)]
+    pub filter: Filter,
+}
+
+/// A wish, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// The number to give to `skein wish rm`.
+    pub number: u64,
+    /// The words, as typed, or a content id.
+    pub words: String,
+    /// Conditions.
+    #[serde(default)]
+    pub filter: Filter,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// What came of it, the newest last; at most 100.
+    pub hits: Vec<ContentHit>,
 }
 
 /// What comes back of a search.

@@ -6,9 +6,9 @@ use super::search::{SearchError, Tally, query_of};
 use crate::account::AccountError;
 use crate::api::backend::{Backend, EventStream};
 use crate::api::types::{
-    AddShare, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode,
+    AddShare, AddWish, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode,
     ForgottenDownload, Identity, LoginAccount, Peer, RegisterAccount, Relation, RemoveShare,
-    RescanShare, SearchEvent, Share, StartDownload, StartSearch, Status, SupernodeStatus,
+    RescanShare, SearchEvent, Share, StartDownload, StartSearch, Status, SupernodeStatus, Wish,
 };
 use crate::home::HomeError;
 use crate::library::LibraryError;
@@ -104,6 +104,18 @@ impl Backend for NodeBackend {
 
     async fn forget_download(&self, id: u64) -> Result<ForgottenDownload, ApiError> {
         Ok(ForgottenDownload { freed_bytes: self.0.transfers.forget(id).await? })
+    }
+
+    async fn wishes(&self) -> Result<Vec<Wish>, ApiError> {
+        Ok(self.0.wishes.list())
+    }
+
+    async fn add_wish(&self, wish: AddWish) -> Result<Wish, ApiError> {
+        self.0.wishes.add(&self.0.driver, wish).await
+    }
+
+    async fn remove_wish(&self, number: u64) -> Result<(), ApiError> {
+        self.0.wishes.remove(&self.0.driver, number).await
     }
 
     async fn peers(&self) -> Result<Vec<Peer>, ApiError> {

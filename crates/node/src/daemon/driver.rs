@@ -7,6 +7,7 @@
 use super::clock::Clock;
 use super::link::{LinkEvent, LinkHandle};
 use super::remember::Memory;
+use super::wishes::WishHits;
 use crate::api::types::DaemonEvent;
 use crate::library::Library;
 use skein_net::{Connection, Endpoint, Stream};
@@ -131,6 +132,8 @@ pub(crate) struct Parts {
     pub(crate) memory: Memory,
     pub(crate) events: broadcast::Sender<DaemonEvent>,
     pub(crate) wishes: mpsc::Sender<LoginWish>,
+    /// Where it goes what comes of the user's own wishes.
+    pub(crate) wish_hits: mpsc::Sender<WishHits>,
     pub(crate) ended: CancellationToken,
 }
 
@@ -402,6 +405,11 @@ impl Task {
                         && let Err(mpsc::error::TrySendError::Full(_)) =
                             updates.try_send(SearchUpdate::Hits(groups))
                     {
+                        self.hits_unread += 1;
+                    }
+                }
+                Output::WishHits { id, groups } => {
+                    if self.parts.wish_hits.try_send((id, groups)).is_err() {
                         self.hits_unread += 1;
                     }
                 }

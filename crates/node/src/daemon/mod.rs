@@ -21,6 +21,7 @@ mod serve;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 use crate::account::Accounts;
 use crate::api::server::{ApiServer, ServeError};
@@ -50,12 +51,16 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use wishes::WishBook;
 
 /// Events that wait for a slow listener before it misses some.
 const EVENTS_KEPT: usize = 256;
 
 /// Wishes of the overlay that wait for the login service.
 const WISHES_WAITING: usize = 8;
+
+/// Hits of the user's own wishes that wait to be put on record.
+const WISH_HITS_WAITING: usize = 256;
 
 /// Inbound connections beside those of children and neighbours: searches for sources, downloads,
 /// newcomers that only ask.
@@ -137,6 +142,7 @@ struct Shared {
     member: Member,
     login: Arc<LoginView>,
     last_search: LastSearch,
+    wishes: WishBook,
     events: broadcast::Sender<DaemonEvent>,
     metrics: Metrics,
     ended: CancellationToken,
@@ -194,6 +200,7 @@ impl Daemon {
             Arc::new(Accounts::new(home.clone(), endpoint.clone(), metrics.login.clone()));
 
         let (wishes, wished) = mpsc::channel(WISHES_WAITING);
+        let (wish_hits, wish_hits_of) = mpsc::channel(WISH_HITS_WAITING);
         let was_super = remember::was_super(&home);
         let (driver, driving) = Driver::start(driver::Parts {
             overlay: overlay(key.clone(), ticket.login_key, &config, was_super, clock),
@@ -203,6 +210,7 @@ impl Daemon {
             memory: Memory::start(home.clone()),
             events: events.clone(),
             wishes,
+            wish_hits,
             ended: ended.clone(),
         });
         let finder = Arc::new(OverlaySearch { driver: driver.clone(), me });
@@ -246,12 +254,14 @@ impl Daemon {
             member,
             login: Arc::default(),
             last_search: LastSearch::default(),
+            wishes: WishBook::open(&home),
             events,
             metrics,
             ended: ended.clone(),
         });
         parts.begin(remembered).await;
-        let tasks = parts.spawn(wished, news);
+        let mut tasks = parts.spawn(wished, news);
+        tasks.spawn(parts.wishes.clone().keep(wish_hits_of, parts.events.clone()));
         let api_metrics = parts.metrics.api.clone();
         let backend = Arc::new(NodeBackend(Arc::clone(&parts)));
         let api = tokio::spawn(api.run(backend, api_metrics, ended.clone()));
@@ -320,6 +330,7 @@ impl Shared {
         if let Some(credential) = self.member.credential() {
             self.driver.input(Input::Credential(credential)).await;
         }
+        self.wishes.begin(&self.driver).await;
     }
 
     fn spawn(

@@ -12,7 +12,7 @@
 //! | `api.token` | what a client must show it | 0600 |
 //! | `lock` | held by the running daemon; its process id | 0600 |
 
-mod files;
+pub(crate) mod files;
 mod key;
 mod lock;
 mod network;

@@ -96,6 +96,11 @@ pub(super) fn share(path: &str) -> Share {
     }
 }
 
+pub(super) fn wish(number: u64) -> Wish {
+    let (words, filter) = ("rare melody".to_owned(), Default::default());
+    Wish { number, words, filter, since: 7, hits: vec![] }
+}
+
 pub(super) fn hit(number: u32) -> SearchEvent {
     SearchEvent::Hit(Box::new(ContentHit {
         number,
@@ -222,6 +227,18 @@ impl Backend for Fake {
 
     async fn forget_download(&self, id: u64) -> Result<ForgottenDownload, ApiError> {
         self.hear(format!("forget {id}"), ForgottenDownload { freed_bytes: 5 })
+    }
+
+    async fn wishes(&self) -> Result<Vec<Wish>, ApiError> {
+        self.hear("wishes".into(), vec![wish(1)])
+    }
+
+    async fn add_wish(&self, asked: AddWish) -> Result<Wish, ApiError> {
+        self.hear(format!("wish for {}", asked.words), wish(2))
+    }
+
+    async fn remove_wish(&self, number: u64) -> Result<(), ApiError> {
+        self.hear(format!("no wish {number}"), ())
     }
 
     async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
