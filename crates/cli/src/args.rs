@@ -78,6 +78,9 @@ pub enum Command {
     Share(commands::share::ShareCommand),
     /// Look for files by words
     Search(commands::search::SearchArgs),
+    /// Be told of files as soon as anyone shares them
+    #[command(subcommand)]
+    Wish(commands::wish::WishCommand),
     /// Fetch a file, verified as it arrives
     Get(commands::get::GetArgs),
     /// List the downloads, or cancel one

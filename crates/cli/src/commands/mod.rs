@@ -19,6 +19,7 @@ pub mod status;
 pub mod ticket;
 pub mod up;
 pub mod whoami;
+pub mod wish;
 
 use crate::args::{Cli, Command};
 use crate::context::Context;
@@ -44,6 +45,7 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Whoami(args) => whoami::run(context, args),
         Command::Share(command) => share::run(context, command),
         Command::Search(args) => search::run(context, args),
+        Command::Wish(command) => wish::run(context, command),
         Command::Get(args) => get::run(context, args),
         Command::Downloads(args) => downloads::run(context, args),
         Command::Peers(args) => peers::run(context, args),

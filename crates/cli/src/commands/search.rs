@@ -28,6 +28,16 @@ pub struct SearchArgs {
     /// What to look for: words, or a content id
     #[arg(required = true, value_name = "WORDS")]
     words: Vec<String>,
+    #[command(flatten)]
+    conditions: Conditions,
+    /// Stop after so many different files, 1 to 1000 [default: 100]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: Option<u16>,
+}
+
+/// What else must hold of a file.
+#[derive(Debug, Args)]
+pub struct Conditions {
     /// Only this kind: audio, video, image, document, archive, software or other
     #[arg(long)]
     kind: Option<Kind>,
@@ -52,17 +62,14 @@ pub struct SearchArgs {
     /// Only what this user shares
     #[arg(long, value_name = "NAME")]
     owner: Option<Username>,
-    /// Stop after so many different files, 1 to 1000 [default: 100]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
-    limit: Option<u16>,
 }
 
-impl SearchArgs {
-    /// What to ask the daemon.
+impl Conditions {
+    /// The filter that they make.
     ///
     /// # Errors
     /// Two conditions exclude each other.
-    fn request(self) -> Result<StartSearch, Failure> {
+    pub fn filter(self) -> Result<Filter, Failure> {
         let crossed = |what: &str| {
             Failure::input(format!("--min-{what} is over --max-{what}: nothing can match both"))
         };
@@ -72,11 +79,7 @@ impl SearchArgs {
         if matches!((self.min_duration, self.max_duration), (Some(min), Some(max)) if min > max) {
             return Err(crossed("duration"));
         }
-        let words = self.words.join(" ");
-        if !words.chars().any(char::is_alphanumeric) {
-            return Err(Failure::input("a search needs at least one word of letters or digits"));
-        }
-        let filter = Filter {
+        Ok(Filter {
             kind: self.kind,
             extension: self.ext,
             min_size: self.min_size,
@@ -85,9 +88,31 @@ impl SearchArgs {
             min_duration_secs: self.min_duration,
             max_duration_secs: self.max_duration,
             owner: self.owner,
-        };
-        Ok(StartSearch { words, filter, limit: self.limit })
+        })
     }
+}
+
+impl SearchArgs {
+    /// What to ask the daemon.
+    ///
+    /// # Errors
+    /// There is no word, or two conditions exclude each other.
+    fn request(self) -> Result<StartSearch, Failure> {
+        let filter = self.conditions.filter()?;
+        Ok(StartSearch { words: joined(&self.words)?, filter, limit: self.limit })
+    }
+}
+
+/// The words as one text.
+///
+/// # Errors
+/// There is nothing in them to look for.
+pub fn joined(words: &[String]) -> Result<String, Failure> {
+    let words = words.join(" ");
+    if !words.chars().any(char::is_alphanumeric) {
+        return Err(Failure::input("a search needs at least one word of letters or digits"));
+    }
+    Ok(words)
 }
 
 /// Searches, and prints the hits as they come.

@@ -18,10 +18,11 @@ use std::time::Duration;
 /// Updates that go to all neighbours: one each 10 s in the long run, since each is a message for
 /// every neighbour; some at once after a quiet time, since a file whose words are not in the tables
 /// yet is not found.
-const UPDATES_BURST: u64 = 6;
+const UPDATES_BURST: u64 = 20;
 const UPDATE_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long changes are gathered at least: a child publishes in pages.
+/// The shortest pause between two updates. The first one after a pause goes out at once, so that
+/// what is published is found as soon as its owner hears that it is.
 const GATHER: Duration = Duration::from_millis(500);
 
 /// Messages about its table that a neighbour may send: the parts of the largest table some times
@@ -173,9 +174,9 @@ impl Tables {
         }
     }
 
-    /// The index has changed: its changes are gathered from now on.
+    /// The index has changed.
     pub(crate) fn touch(&mut self, now: Instant) {
-        self.wake.get_or_insert(self.next_update.max(now + GATHER / 5));
+        self.wake.get_or_insert(self.next_update.max(now));
     }
 
     /// When [`Tables::step`] has something to look at.

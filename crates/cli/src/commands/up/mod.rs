@@ -319,6 +319,9 @@ fn event_line(event: &DaemonEvent, paint: Paint) -> Option<String> {
             format::count(share.files, "file", "files"),
             format::bytes(share.bytes)
         ),
+        DaemonEvent::WishHit { wish, words, hit } => {
+            super::wish::hit_line(*wish, words, hit, paint)
+        }
         _ => return None,
     })
 }

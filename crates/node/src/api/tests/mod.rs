@@ -99,7 +99,7 @@ fn password() -> Password {
     Password::new("correct horse").unwrap()
 }
 
-const CALLS: [(Method, &str); 17] = [
+const CALLS: [(Method, &str); 20] = [
     (Method::GET, "/v1/status"),
     (Method::POST, "/v1/shutdown"),
     (Method::GET, "/v1/shares"),
@@ -108,6 +108,9 @@ const CALLS: [(Method, &str); 17] = [
     (Method::POST, "/v1/shares/rescan"),
     (Method::GET, "/v1/events"),
     (Method::POST, "/v1/searches"),
+    (Method::GET, "/v1/wishes"),
+    (Method::POST, "/v1/wishes"),
+    (Method::DELETE, "/v1/wishes/3"),
     (Method::POST, "/v1/downloads"),
     (Method::GET, "/v1/downloads"),
     (Method::GET, "/v1/downloads/8/events"),
@@ -128,6 +131,10 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
     assert_eq!(client.add_share("/films").await.unwrap(), fake::share("/films"));
     assert_eq!(client.rescan_share("/films").await.unwrap(), fake::share("/films"));
     client.remove_share("/films").await.unwrap();
+    assert_eq!(client.wishes().await.unwrap(), [fake::wish(1)]);
+    let wish = AddWish { words: "rare melody".into(), filter: Default::default() };
+    assert_eq!(client.add_wish(&wish).await.unwrap(), fake::wish(2));
+    client.remove_wish(3).await.unwrap();
     let event = client.events().await.unwrap().next().await.unwrap().unwrap();
     assert_eq!(event, DaemonEvent::Attached { parent: fake::node() });
     let start = StartDownload { target: DownloadTarget::Number(1), dir: Some("/got".into()) };
@@ -164,6 +171,9 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
         "add /films",
         "rescan /films",
         "remove /films",
+        "wishes",
+        "wish for rare melody",
+        "no wish 3",
         "events",
         "download Number(1)",
         "downloads",
