@@ -4,7 +4,7 @@
 //! A worker prints one line of JSON when it is ready, and one for each line that it reads. It ends
 //! when its standard input does, so that none outlives the measurement.
 
-use crate::figures::{handshake, idle_connection, index_memory, search_latency};
+use crate::figures::{handshake, idle_connection, index_memory, relay, search_latency};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,12 @@ pub enum Job {
     Node(search_latency::NodeJob),
     /// Answers requests, one a stream.
     Answer,
+    /// Is one end of a session.
+    Ship,
+    /// Relays.
+    Relay,
+    /// Forwards datagrams.
+    Forward,
 }
 
 /// A worker, as the measurement sees it. Dropping it kills the process.
@@ -145,5 +151,8 @@ pub async fn work(job: Job) -> Result<()> {
         Job::Index(build) => index_memory::build(build, boss).await,
         Job::Node(node) => search_latency::node(node, boss).await,
         Job::Answer => search_latency::answer(boss).await,
+        Job::Ship => relay::ship(boss).await,
+        Job::Relay => relay::relay(boss).await,
+        Job::Forward => relay::forward(boss).await,
     }
 }

@@ -14,7 +14,7 @@
 //! QUIC packets always have the fixed bit, since greasing it (RFC 9287) is off.
 
 use crate::connection::canonical;
-use crate::relay::Relay;
+use crate::relay::{Batch, Relay};
 use crate::session::Sessions;
 use crate::stats::Counters;
 use quinn::AsyncUdpSocket;
@@ -204,7 +204,8 @@ impl Demultiplexer {
                 end = (end + stride).min(length);
             }
             if ours {
-                self.take_frames(meta.addr, &buffer[at..end], stride);
+                let batch = Batch { bytes: &buffer[at..end], stride, ecn: meta.ecn };
+                self.take_frames(meta.addr, batch);
             } else {
                 if kept != at {
                     buffer.copy_within(at..end, kept);
@@ -217,16 +218,15 @@ impl Demultiplexer {
     }
 
     /// Frames of ours that are no packets of this node's own sessions.
-    fn take_frames(&self, source: SocketAddr, frames: &[u8], stride: usize) {
-        let first = &frames[..stride.min(frames.len())];
-        if self.sessions.on_frame(source, first) {
-            let rest = &frames[first.len()..];
-            if !rest.is_empty() {
-                self.take_frames(source, rest, stride);
+    fn take_frames(&self, source: SocketAddr, mut batch: Batch<'_>) {
+        while !batch.bytes.is_empty() {
+            let first = &batch.bytes[..batch.stride.min(batch.bytes.len())];
+            if !self.sessions.on_frame(source, first) {
+                self.relay.receive(source, batch);
+                return;
             }
-            return;
+            batch.bytes = &batch.bytes[first.len()..];
         }
-        self.relay.receive(source, frames, stride);
     }
 
     /// Sends what the relay could not, as soon as there is room.

@@ -4,6 +4,7 @@ pub mod codec;
 pub mod handshake;
 pub mod idle_connection;
 pub mod index_memory;
+pub mod relay;
 pub mod scan;
 pub mod search_latency;
 pub mod transfer;
@@ -20,4 +21,7 @@ pub const FIGURES: &[Figure] = &[
     index_memory::SEARCH,
     codec::FIGURE,
     search_latency::FIGURE,
+    relay::CPU,
+    relay::GOODPUT,
+    relay::DIRECT,
 ];

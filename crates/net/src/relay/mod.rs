@@ -15,7 +15,7 @@ mod limits;
 mod outbox;
 
 use crate::clock::TokioClock;
-use crate::socket::{DatagramSocket, Transmit};
+use crate::socket::{DatagramSocket, EcnCodepoint, Transmit};
 use crate::stats::Counters;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -142,6 +142,15 @@ struct Slot {
     account: Arc<Account>,
     /// Milliseconds since the relay's start.
     last_used: AtomicU64,
+}
+
+/// Equally long datagrams one behind the other, the last of which may be shorter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) stride: usize,
+    /// The mark that a router or the sender has put on them; it goes on with them.
+    pub(crate) ecn: Option<EcnCodepoint>,
 }
 
 /// A relay: the slots that it has granted, and what it moves through them.
@@ -330,17 +339,17 @@ impl Relay {
         }
     }
 
-    /// Takes up a batch of equally long datagrams from one address, the last of which may be
-    /// shorter. All of them are frames of ours, and none is for this node itself.
-    pub(crate) fn receive(&self, source: SocketAddr, batch: &[u8], stride: usize) {
+    /// Takes up a batch from one address. All of it are frames of ours, and none is for this node itself.
+    pub(crate) fn receive(&self, source: SocketAddr, batch: Batch<'_>) {
+        let Batch { bytes, stride, ecn } = batch;
         let stride = stride.max(1);
-        let mut rest = batch;
+        let mut rest = bytes;
         while !rest.is_empty() {
             let first = &rest[..stride.min(rest.len())];
             let length = match frame::data_slot(first) {
                 Some(slot) => {
                     let length = frame::run_length(rest, stride, slot);
-                    self.forward(source, slot, &rest[..length], stride);
+                    self.forward(source, slot, Batch { bytes: &rest[..length], stride, ecn });
                     length
                 }
                 None => {
@@ -352,7 +361,8 @@ impl Relay {
         }
     }
 
-    fn forward(&self, source: SocketAddr, number: SlotNumber, run: &[u8], stride: usize) {
+    fn forward(&self, source: SocketAddr, number: SlotNumber, batch: Batch<'_>) {
+        let run = batch.bytes;
         let Some(slot) = self.slots.get(&number) else {
             add(&self.used.foreign, 1);
             return;
@@ -360,7 +370,7 @@ impl Relay {
         let Some(end) = slot.ends.iter().position(|end| *end == Some(source)) else {
             drop(slot);
             add(&self.used.foreign, 1);
-            self.challenge(source, number, run.len().min(stride));
+            self.challenge(source, number, run.len().min(batch.stride));
             return;
         };
         let Some(to) = slot.ends[1 - end] else {
@@ -377,21 +387,23 @@ impl Relay {
             return;
         }
         add(&self.used.bytes, run.len());
-        if self.waiting.load(Ordering::Relaxed) || !self.send(to, run, stride) {
-            let parcel = Parcel { to, segment: stride, bytes: run.to_vec() };
+        if self.waiting.load(Ordering::Relaxed) || !self.send(to, batch) {
+            let Batch { stride: segment, ecn, .. } = batch;
+            let parcel = Parcel { to, segment, ecn, bytes: run.to_vec() };
             add(&self.used.queue, self.outbox().push_data(parcel));
             self.waiting.store(true, Ordering::Relaxed);
         }
     }
 
     /// Sends a batch. Answers false if the system's socket is full.
-    fn send(&self, to: SocketAddr, bytes: &[u8], segment: usize) -> bool {
-        let segment_size = (bytes.len() > segment).then_some(segment);
+    fn send(&self, to: SocketAddr, batch: Batch<'_>) -> bool {
+        let Batch { bytes, stride, ecn } = batch;
+        let segment_size = (bytes.len() > stride).then_some(stride);
         let transmit =
-            Transmit { destination: to, ecn: None, contents: bytes, segment_size, src_ip: None };
+            Transmit { destination: to, ecn, contents: bytes, segment_size, src_ip: None };
         match self.socket.try_send(&transmit) {
             Ok(()) => {
-                self.counters.datagrams_out.add(bytes.len().div_ceil(segment.max(1)) as u64);
+                self.counters.datagrams_out.add(bytes.len().div_ceil(stride.max(1)) as u64);
                 true
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => false,
@@ -413,7 +425,8 @@ impl Relay {
     pub(crate) fn flush(&self) {
         let mut outbox = self.outbox();
         while let Some(parcel) = outbox.front() {
-            if !self.send(parcel.to, &parcel.bytes, parcel.segment) {
+            let Parcel { segment: stride, ecn, .. } = *parcel;
+            if !self.send(parcel.to, Batch { bytes: &parcel.bytes, stride, ecn }) {
                 return;
             }
             outbox.pop();
@@ -462,8 +475,10 @@ impl Relay {
     fn reply(&self, to: SocketAddr, frame: &Frame<'_>) {
         let bytes = frame.encode();
         let length = bytes.len();
-        if self.is_waiting() || !self.send(to, &bytes, length) {
-            let kept = self.outbox().push_control(Parcel { to, segment: length, bytes });
+        let batch = Batch { bytes: &bytes, stride: length, ecn: None };
+        if self.is_waiting() || !self.send(to, batch) {
+            let parcel = Parcel { to, segment: length, ecn: None, bytes };
+            let kept = self.outbox().push_control(parcel);
             add(&self.used.queue, if kept { 0 } else { length });
             self.waiting.store(true, Ordering::Relaxed);
         }

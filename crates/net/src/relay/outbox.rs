@@ -1,5 +1,6 @@
 //! Batches that wait for the system's socket: the oldest go when there are too many.
 
+use crate::socket::EcnCodepoint;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -13,6 +14,7 @@ pub(super) struct Parcel {
     pub(super) to: SocketAddr,
     /// The length of each datagram but the last.
     pub(super) segment: usize,
+    pub(super) ecn: Option<EcnCodepoint>,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -74,7 +76,7 @@ mod tests {
 
     fn parcel(number: u8, bytes: usize) -> Parcel {
         let to = SocketAddr::from(([192, 0, 2, number], 1));
-        Parcel { to, segment: 1_200, bytes: vec![number; bytes] }
+        Parcel { to, segment: 1_200, ecn: None, bytes: vec![number; bytes] }
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Lab {
 
     fn cookie_for(&self, slot: SlotNumber, from: SocketAddr) -> Cookie {
         let ask = Frame::Bind { slot, cookie: [0; 16], proof: [0; 16] }.encode();
-        self.relay.receive(from, &ask, ask.len());
+        self.relay.receive(from, batched(&ask, ask.len()));
         let sent = self.taken();
         assert_eq!((sent.len(), sent[0].0), (1, from));
         let Some(Frame::Challenge { cookie, .. }) = Frame::decode(&sent[0].2) else {
@@ -95,11 +95,15 @@ impl Lab {
         let cookie = self.cookie_for(slot, from);
         let key = &grant.keys[end];
         let bind = Frame::Bind { slot, cookie, proof: key.bind_proof(slot, &cookie) }.encode();
-        self.relay.receive(from, &bind, bind.len());
+        self.relay.receive(from, batched(&bind, bind.len()));
         let sent = self.taken();
         let proof = key.bound_proof(slot, &cookie);
         assert_eq!(Frame::decode(&sent[0].2), Some(Frame::Bound { slot, proof }));
     }
+}
+
+fn batched(bytes: &[u8], stride: usize) -> Batch<'_> {
+    Batch { bytes, stride, ecn: None }
 }
 
 /// `count` packets of a slot in one batch, each `stride` bytes with its header.
@@ -116,9 +120,9 @@ fn batch(slot: SlotNumber, count: usize, stride: usize) -> Vec<u8> {
 async fn a_batch_that_came_goes_out_as_it_was() {
     let (lab, _) = Lab::bound();
     let bytes = batch(SLOT, 10, 1_208);
-    lab.relay.receive(at(1), &bytes, 1_208);
+    lab.relay.receive(at(1), batched(&bytes, 1_208));
     assert_eq!(lab.taken(), [(at(2), Some(1_208), bytes.clone())]);
-    lab.relay.receive(at(2), &bytes[..1_208], 1_208);
+    lab.relay.receive(at(2), batched(&bytes[..1_208], 1_208));
     assert_eq!(lab.taken(), [(at(1), None, bytes[..1_208].to_vec())]);
     assert_eq!(lab.relay.usage().bytes, 11 * 1_208);
 }
@@ -131,7 +135,7 @@ async fn a_batch_of_two_slots_is_parted() {
     lab.bind(&grant, 0, at(1));
     lab.bind(&grant, 1, at(3));
     let bytes = [batch(SLOT, 2, 100), batch(other, 3, 100)].concat();
-    lab.relay.receive(at(1), &bytes, 100);
+    lab.relay.receive(at(1), batched(&bytes, 100));
     let sent: Vec<_> = lab.taken().into_iter().map(|(to, _, b)| (to, b.len())).collect();
     assert_eq!(sent, [(at(2), 200), (at(3), 300)]);
 }
@@ -139,7 +143,7 @@ async fn a_batch_of_two_slots_is_parted() {
 #[tokio::test(start_paused = true)]
 async fn a_stranger_who_knows_the_number_of_a_slot_gains_nothing() {
     let (lab, grant) = Lab::bound();
-    lab.relay.receive(at(66), &batch(SLOT, 5, 100), 100);
+    lab.relay.receive(at(66), batched(&batch(SLOT, 5, 100), 100));
     let sent = lab.taken();
     assert_eq!(sent.len(), 1, "one answer, to the stranger himself");
     assert!(sent[0].0 == at(66) && sent[0].2.len() < 100);
@@ -149,10 +153,10 @@ async fn a_stranger_who_knows_the_number_of_a_slot_gains_nothing() {
     let stolen = grant.keys[0].bind_proof(SLOT, &lab.cookie_for(SLOT, at(1)));
     for proof in [[1; 16], stolen] {
         let bind = Frame::Bind { slot: SLOT, cookie, proof }.encode();
-        lab.relay.receive(at(66), &bind, bind.len());
+        lab.relay.receive(at(66), batched(&bind, bind.len()));
     }
     assert_eq!((lab.taken().len(), lab.relay.usage().forged), (0, 2));
-    lab.relay.receive(at(1), &batch(SLOT, 1, 100), 100);
+    lab.relay.receive(at(1), batched(&batch(SLOT, 1, 100), 100));
     assert_eq!(lab.taken()[0].0, at(2), "the slot is as it was");
 }
 
@@ -162,9 +166,9 @@ async fn a_recorded_bind_cannot_be_sent_from_elsewhere_or_later() {
     let cookie = lab.cookie_for(SLOT, at(1));
     let proof = grant.keys[0].bind_proof(SLOT, &cookie);
     let recorded = Frame::Bind { slot: SLOT, cookie, proof }.encode();
-    lab.relay.receive(at(66), &recorded, recorded.len());
+    lab.relay.receive(at(66), batched(&recorded, recorded.len()));
     tokio::time::advance(COOKIE_LIFE * 2).await;
-    lab.relay.receive(at(1), &recorded, recorded.len());
+    lab.relay.receive(at(1), batched(&recorded, recorded.len()));
     assert_eq!((lab.taken().len(), lab.relay.usage().forged), (0, 2));
 }
 
@@ -172,13 +176,13 @@ async fn a_recorded_bind_cannot_be_sent_from_elsewhere_or_later() {
 async fn an_end_whose_address_has_changed_is_challenged_and_bound_anew() {
     let (lab, grant) = Lab::bound();
     let packet = batch(SLOT, 1, 100);
-    lab.relay.receive(at(10), &packet, 100);
+    lab.relay.receive(at(10), batched(&packet, 100));
     let sent = lab.taken();
     let Some(Frame::Challenge { slot, cookie }) = Frame::decode(&sent[0].2) else { panic!() };
     let bind = Frame::Bind { slot, cookie, proof: grant.keys[0].bind_proof(slot, &cookie) };
-    lab.relay.receive(at(10), &bind.encode(), 40);
+    lab.relay.receive(at(10), batched(&bind.encode(), 40));
     lab.taken();
-    lab.relay.receive(at(2), &packet, 100);
+    lab.relay.receive(at(2), batched(&packet, 100));
     assert_eq!(lab.taken()[0].0, at(10));
 }
 
@@ -187,12 +191,12 @@ async fn nothing_is_answered_with_more_than_it_was() {
     let (lab, _) = Lab::bound();
     for length in HEADER + 1..60 {
         let packet = batch(SLOT, 1, length);
-        lab.relay.receive(at(66), &packet, length);
+        lab.relay.receive(at(66), batched(&packet, length));
         let answered: usize = lab.taken().iter().map(|(_, _, bytes)| bytes.len()).sum();
         assert!(answered <= length);
     }
     let unknown = Frame::Bind { slot: SlotNumber::new(9), cookie: [0; 16], proof: [0; 16] };
-    lab.relay.receive(at(66), &unknown.encode(), 40);
+    lab.relay.receive(at(66), batched(&unknown.encode(), 40));
     assert!(lab.taken().is_empty(), "a slot that is not there is not answered for");
 }
 
@@ -201,7 +205,7 @@ async fn limits_hold_and_can_be_changed_while_packets_pass() {
     let (lab, _) = Lab::bound();
     let second = batch(SLOT, 50, 1_000);
     let pass = |times: usize| {
-        (0..times).for_each(|_| lab.relay.receive(at(1), &second, 1_000));
+        (0..times).for_each(|_| lab.relay.receive(at(1), batched(&second, 1_000)));
         lab.taken().len()
     };
     let defaults = RelayLimits::default();
@@ -251,7 +255,7 @@ async fn a_full_socket_delays_and_then_drops_the_oldest() {
     lab.relay.set_limits(unlimited);
     lab.wire.full.store(true, Ordering::Relaxed);
     let bytes = batch(SLOT, 60, 1_000);
-    (0..100).for_each(|_| lab.relay.receive(at(1), &bytes, 1_000));
+    (0..100).for_each(|_| lab.relay.receive(at(1), batched(&bytes, 1_000)));
     assert!(lab.relay.is_waiting());
     lab.wire.full.store(false, Ordering::Relaxed);
     lab.relay.flush();
