@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use skein_sim::bars::BARS;
-use skein_sim::baselines::command::Compare;
+use skein_sim::baselines::command::{Compare, CompareError, Floods};
 use std::process::ExitCode;
 
 /// Runs the overlay of thousands of nodes in virtual time.
@@ -23,6 +23,8 @@ enum Command {
     List,
     /// Compares the systems before this one, measured in one workload.
     Compare(Compare),
+    /// Measures what floods cost that find a given share of what is there.
+    Floods(Floods),
     /// Measures one figure; exits with 0 only when its bar holds.
     Bar {
         /// Which figure, see `list`.
@@ -41,13 +43,8 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Command::Compare(compare) => match compare.run(Vec::new()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("skein-sim: {error}");
-                ExitCode::from(2)
-            }
-        },
+        Command::Compare(compare) => exit(compare.run(Vec::new())),
+        Command::Floods(floods) => exit(floods.run()),
         Command::Bar { name, seed } => {
             let Some(bar) = BARS.iter().find(|bar| bar.name == name) else {
                 eprintln!("skein-sim: there is no figure {name:?}: see `skein-sim list`");
@@ -59,6 +56,16 @@ fn main() -> ExitCode {
             println!("bar {}: {verdict}", bar.bar);
             println!("{}", outcome.figure);
             if outcome.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn exit(result: Result<(), CompareError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("skein-sim: {error}");
+            ExitCode::from(2)
         }
     }
 }

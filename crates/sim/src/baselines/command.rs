@@ -1,12 +1,16 @@
-//! The command that compares.
+//! The commands that compare.
 #![allow(clippy::print_stdout)]
 
 use super::compare::{Contender, Figures, Setup, baselines, compare, table, write_plots};
-use crate::workload::SettingError;
+use super::equal_recall::{self, Asked, Cost, Target};
+use crate::workload::{SettingError, Settings, Workload};
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Compares Napster, Gnutella, FastTrack, Chord, Pastry and Kelips in one workload.
@@ -116,6 +120,63 @@ impl Compare {
     }
 }
 
+/// What floods cost that find a given share of what is there: Gnutella's, and FastTrack's.
+#[derive(Args, Clone, Debug)]
+pub struct Floods {
+    /// How many nodes there are.
+    #[arg(long, default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub nodes: u32,
+    /// The share of what is wanted and there that is to be found, 0 to 1.
+    #[arg(long, default_value_t = 0.95)]
+    pub recall: f64,
+    /// How many different contents a search wants.
+    #[arg(long, default_value_t = 100)]
+    pub wanted: usize,
+    /// How many searches are made, half of them for files of a single copy.
+    #[arg(long, default_value_t = 20)]
+    pub searches: u32,
+    /// The seed of the runs: the same seed gives the same figures.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Prints one line of JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Floods {
+    /// Measures both, and prints what came out.
+    ///
+    /// # Errors
+    /// [`CompareError`].
+    pub fn run(&self) -> Result<(), CompareError> {
+        let workload = Arc::new(Workload::new(&Settings::default(), self.nodes, self.seed)?);
+        let mut rng = SmallRng::seed_from_u64(self.seed);
+        let searches = Asked::sample(&workload, self.searches, &mut rng);
+        let target = Target { wanted: self.wanted, recall: self.recall };
+        let spinner = ProgressBar::new_spinner();
+        spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+        spinner.set_message("Gnutella 0.4");
+        let gnutella = equal_recall::gnutella(&workload, &searches, target, self.seed);
+        spinner.set_message("FastTrack");
+        let fasttrack = equal_recall::fasttrack(&workload, &searches, target, self.seed);
+        spinner.finish_and_clear();
+        let costs = [("Gnutella 0.4", gnutella), ("FastTrack", fasttrack)];
+        if self.json {
+            println!("{}", serde_json::to_string(&costs)?);
+            return Ok(());
+        }
+        for (system, Cost { ttl, recall, messages, bytes }) in costs {
+            let (recall, kilobytes) = (recall * 100.0, bytes / 1_000.0);
+            println!(
+                "{system:12} TTL {ttl:2}: {recall:.1} % found with {messages:.0} messages and \
+                 {kilobytes:.1} kB a search"
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Whether somebody means this system: its name, or the first word of it, in any case.
 fn is_called(name: &str, asked: &str) -> bool {
     let first = name.split(' ').next().unwrap_or(name);
@@ -134,12 +195,12 @@ impl Bars {
         // A wrong template would be a fault of this program; the default style does as well.
         let style = ProgressStyle::with_template("{msg:24} {bar:40} {percent:>3} %  {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = |contender: &Box<dyn Contender>| {
+        let bar = |contender: &dyn Contender| {
             let bar = all.add(ProgressBar::new(1_000).with_style(style.clone()));
             bar.set_message(format!("{} ({nodes})", contender.name()));
             bar
         };
-        let bars = contenders.iter().map(bar).collect();
+        let bars = contenders.iter().map(|contender| bar(contender.as_ref())).collect();
         Self { all, bars }
     }
 

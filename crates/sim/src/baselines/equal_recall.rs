@@ -9,8 +9,8 @@ use super::world::{Address, Peer, World};
 use super::{fasttrack, gnutella};
 use crate::physics;
 use crate::workload::{Content, Search, Workload};
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::{Rng, RngExt, SeedableRng};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,6 +29,20 @@ pub struct Asked {
     pub by: u32,
     /// What for.
     pub search: Search,
+}
+
+impl Asked {
+    /// So many searches of users drawn at random: by turns for a file of a single copy, by all
+    /// words of its name, and for two words of something popular.
+    pub fn sample(workload: &Workload, count: u32, rng: &mut impl Rng) -> Vec<Self> {
+        let draw = |number: u32| {
+            let by = rng.random_range(0..workload.nodes());
+            let rare = if number.is_multiple_of(2) { workload.rare_search(rng) } else { None };
+            let search = rare.unwrap_or_else(|| workload.two_word_search(rng));
+            Self { by, search }
+        };
+        (0..count).map(draw).collect()
+    }
 }
 
 /// What is to be reached.
@@ -176,24 +190,15 @@ mod tests {
 
     use super::*;
     use crate::baselines::testing::workload;
-    use rand::RngExt;
 
-    fn sample(workload: &Workload, count: u32) -> Vec<Asked> {
-        let mut rng = SmallRng::seed_from_u64(5);
-        (0..count)
-            .map(|number| {
-                let by = rng.random_range(0..workload.nodes());
-                let rare = if number % 2 == 0 { workload.rare_search(&mut rng) } else { None };
-                let search = rare.unwrap_or_else(|| workload.two_word_search(&mut rng));
-                Asked { by, search }
-            })
-            .collect()
+    fn sample(workload: &Workload) -> Vec<Asked> {
+        Asked::sample(workload, 10, &mut SmallRng::seed_from_u64(5))
     }
 
     #[test]
     fn more_recall_takes_a_longer_reach_and_more_messages() {
         let workload = Arc::new(workload(2_000, 7));
-        let searches = sample(&workload, 10);
+        let searches = sample(&workload);
         let wanted = usize::MAX;
         let some = gnutella(&workload, &searches, Target { wanted, recall: 0.3 }, 1);
         let most = gnutella(&workload, &searches, Target { wanted, recall: 0.95 }, 1);
@@ -206,7 +211,7 @@ mod tests {
     #[test]
     fn supernodes_cost_far_less_for_the_same_recall() {
         let workload = Arc::new(workload(4_000, 7));
-        let searches = sample(&workload, 10);
+        let searches = sample(&workload);
         let target = Target { wanted: 20, recall: 0.95 };
         let blind = gnutella(&workload, &searches, target, 1);
         let supers = fasttrack(&workload, &searches, target, 1);
