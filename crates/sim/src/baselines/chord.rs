@@ -3,7 +3,7 @@
 //! Stoica, Morris, Karger, Kaashoek, Balakrishnan, "Chord: A Scalable Peer-to-peer Lookup Service
 //! for Internet Applications", SIGCOMM 2001; the version of 2003 in Transactions on Networking adds
 //! the successor list to the choice of the next hop and the check of the predecessor. Look-ups are
-//! iterative, as in section 6.1 of the paper's simulator: the asker talks to each node on the way.
+//! iterative, as in the paper's simulator: the asker talks to each node on the way.
 //! The last hop is the owner of the key itself, which is asked for what it keeps.
 //!
 //! The papers give no format. Counted are the fields: 5 bytes for kind and number of a request, 20
@@ -28,8 +28,8 @@ const KEY: u64 = 20;
 /// Bytes of a node.
 const NODE: u64 = 26;
 
-/// Stabilisation runs at random times between these two (SIGCOMM 2001, section 6.4), each time
-/// with one finger and the predecessor.
+/// Stabilisation runs at random times between these two, 30 s on average, as in the simulations of
+/// the paper, each time with one finger and the predecessor.
 const STABILISE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(45));
 
 /// What all nodes know.
@@ -44,7 +44,7 @@ pub struct Shared {
 
 impl Shared {
     /// For about so many nodes: `2 log2 N` successors, with which the ring holds when half of all
-    /// nodes fail (section 6.4), and fingers that reach beyond the successor.
+    /// nodes fail, and fingers that reach beyond the successor.
     pub fn for_nodes(nodes: u32) -> Self {
         let log = nodes.max(2).next_power_of_two().trailing_zeros();
         Self { successors: 2 * log as usize, lowest_finger: 64 - log - 4 }
@@ -106,7 +106,7 @@ pub enum Message {
     Ping,
     /// Yes. 5 bytes.
     Pong,
-    /// What are your fingers? Asked by who joins (section 4.4). 5 bytes.
+    /// What are your fingers? Asked by who joins. 5 bytes.
     GetFingers,
     /// These. 5 + 26 bytes each.
     Fingers(Box<[Node]>),

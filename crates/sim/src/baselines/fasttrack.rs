@@ -1,11 +1,12 @@
 //! FastTrack: supernodes that index their children, and flooding among them.
 //!
 //! The protocol was never published. Structure and numbers are those that Liang, Kumar and Ross
-//! measured ("The FastTrack Overlay: A Measurement Study", Computer Networks 2006): a supernode has
-//! 100 to 150 children and 30 to 50 links to others; a node keeps a cache of 200 supernodes, pings 5
-//! of them and takes one. What they could not see, as who becomes a supernode, is a fixed part of
-//! the users with good lines here. There are no query routing tables: a supernode passes a query on
-//! to all its links but the one it came from, each query once, until its time to live is used up.
+//! measured ("Understanding KaZaA", 2004, and "The FastTrack Overlay: A Measurement Study",
+//! Computer Networks 2006): a supernode has 100 to 150 children and 30 to 50 links to others; a node
+//! keeps a cache of 200 supernodes, pings 5 of them and takes one. What they could not see, as who
+//! becomes a supernode, is a fixed part of the users with good lines here. There are no query
+//! routing tables: a supernode passes a query on to all its links but the one it came from, each
+//! query once, until its time to live is used up.
 //!
 //! Sizes are those of the fields: 5 bytes of header, 6 for an address, 8 for an entry of the cache
 //! (with load and freshness), 20 for the hash, 4 for the size of a file.

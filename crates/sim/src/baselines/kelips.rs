@@ -69,7 +69,7 @@ pub struct Shared {
 
 impl Shared {
     /// For about so many nodes, with the square root of it as the number of groups, which makes
-    /// the state smallest (section 3).
+    /// the state smallest.
     ///
     /// A node receives as many entries as it sends, so it hears of each of so many others about
     /// every `others / entries` packets. The patience is ten times that, and at least half a
@@ -343,7 +343,7 @@ impl Peer for Kelips {
 
 impl Kelips {
     /// Asks the next one who may know: the nearest contact, the other one, or somebody of the own
-    /// group for help (section 2.3).
+    /// group for help.
     fn try_next(&mut self, operation: u32, ctx: &mut Context<'_, Self>) {
         let Some(index) = self.pending.iter().position(|p| p.operation == operation) else {
             return;

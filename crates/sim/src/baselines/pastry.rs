@@ -29,10 +29,10 @@ const KEY: u64 = 16;
 /// Bytes of a node.
 const NODE: u64 = 22;
 
-/// A heartbeat to the neighbour in descending direction (DSN 2004, section 4.1).
+/// A heartbeat to the neighbour in descending direction (DSN 2004).
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Rows are exchanged with a random node of each (DSN 2004, section 4.2).
+/// Rows are exchanged with a random node of each (DSN 2004).
 const EXCHANGE: Duration = Duration::from_secs(20 * 60);
 
 /// Hops after which a message is dropped; a way takes `log16 N + 1` of them.
@@ -49,7 +49,7 @@ pub struct Shared {
 
 impl Shared {
     /// For about so many nodes: a row more than the digits that tell them apart, and 16 leaves
-    /// (Middleware 2001, section 2.2).
+    /// (Middleware 2001: 2^b of them, or twice as many).
     pub fn for_nodes(nodes: u32) -> Self {
         let bits = nodes.max(2).next_power_of_two().trailing_zeros();
         Self { rows: bits.div_ceil(4) as usize + 1, leaves_a_side: 8 }

@@ -5,7 +5,7 @@ use rand::{Rng, RngExt};
 /// Ranks from 0, the first the most likely: the rank `r` has a weight of `1 / (r + 1 + flat)^alpha`
 /// (Zipf-Mandelbrot). With `flat` above 0 the first ranks differ less, as they do where each person
 /// fetches a file at most once (Gummadi et al., "Measurement, Modeling, and Analysis of a
-/// Peer-to-Peer File-Sharing Workload", SOSP 2003, section 4).
+/// Peer-to-Peer File-Sharing Workload", SOSP 2003).
 #[derive(Clone, Debug)]
 pub struct Zipf {
     /// The sum of all weights up to each rank.

@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use std::time::Duration;
 
 /// From so many contacts a newcomer takes the nearest: joining through a near node is what makes
-/// its routing table local (Middleware 2001, section 2.5).
+/// its routing table local (Middleware 2001, on node arrival and locality).
 const CONTACTS: usize = 4;
 
 impl Pastry {
@@ -113,7 +113,7 @@ impl Pastry {
     }
 
     /// Somebody does not answer: it is forgotten, and what it leaves empty is filled again
-    /// (Middleware 2001, section 2.4).
+    /// (Middleware 2001, on node departure).
     pub(super) fn on_death(&mut self, dead: Address, ctx: &mut Context<'_, Self>) {
         let was_larger = self.tables.larger.iter().any(|node| node.at == dead);
         let was_smaller = self.tables.smaller.iter().any(|node| node.at == dead);

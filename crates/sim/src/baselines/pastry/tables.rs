@@ -158,7 +158,7 @@ impl Tables {
     }
 
     /// Who comes next on the way to a key; `None` when nobody known is nearer than this node.
-    /// It is the routine of figure 1 of the paper.
+    /// It is the core routing routine of the paper of 2001.
     pub(super) fn next_hop(&self, key: u64) -> Option<Node> {
         let me = self.me;
         let up = self
@@ -197,7 +197,7 @@ fn ring(world: &World<Pastry>, members: impl Iterator<Item = Address>) -> Vec<No
 }
 
 /// Nodes that were looked at for each entry of a routing table: the nearest of so many was chosen.
-/// The routing tables of a real network are about as good (Middleware 2001, section 3.2).
+/// It is no perfect table, as those of a network that grew by joining are none.
 const CANDIDATES: usize = 16;
 
 /// Sets all tables as they are when nobody has come or gone for long.
