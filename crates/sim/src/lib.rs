@@ -12,6 +12,7 @@ pub mod physics;
 pub mod population;
 mod puppet;
 pub mod queue;
+pub mod reputation;
 mod search;
 pub mod workload;
 
