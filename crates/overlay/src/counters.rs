@@ -129,6 +129,26 @@ counters! {
     links_misbehaved,
     /// Credentials shown that did not hold.
     credentials_refused,
+    /// Vouchers signed for children, standby children and neighbours.
+    vouchers_signed,
+    /// Names that were not vouched for since the totals of too many were kept that day.
+    vouching_over_limit,
+    /// Receipts signed for uploaders.
+    receipts_signed,
+    /// Uploaders that got no receipt since too many were dealt with that day.
+    receipts_over_limit,
+    /// Receipts of downloaders taken in.
+    receipts_taken,
+    /// Statements about this node that are worth keeping.
+    evidence_kept,
+    /// Statements that were not sound, or not about whom they should be.
+    evidence_refused,
+    /// Statements of others dropped since there was no room for them.
+    evidence_over_limit,
+    /// Offences of others that were proven.
+    offences_proven,
+    /// Accusations that proved nothing.
+    accusations_refused,
     /// Messages to supernodes that were not linked, dropped since too many waited for a link.
     courier_over_limit,
     /// News about supernodes taken in and passed on.

@@ -2,12 +2,13 @@
 
 use crate::directory::{FoundNode, FoundSource};
 use skein_proto::directory::{DirectoryKey, FindOutcome};
+use skein_proto::evidence::{AnyEvidence, Evidence, Receipt, ShowEvidence};
 use skein_proto::message::{PartingReason, RoleSetting};
 use skein_proto::query::Coverage;
 use skein_proto::supernode::Load;
 use skein_proto::{
     ContentId, FileMeta, HitGroup, Instant, Message, NodeId, Query, QueryId, Role,
-    SignedCredential, SupernodeEntry, UnixTime,
+    SignedCredential, SupernodeEntry, UnixTime, Username,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -130,6 +131,34 @@ pub enum Input {
         /// Which wish.
         id: QueryId,
     },
+    /// Evidence about this node that was kept by an earlier run, see [`Output::RememberEvidence`].
+    Evidence(Vec<AnyEvidence>),
+    /// A peer shows what others have signed about it, on a stream of its own.
+    EvidenceShown {
+        /// The peer.
+        peer: NodeId,
+        /// What it shows.
+        shown: ShowEvidence,
+    },
+    /// Bytes were received and verified.
+    BytesVerified {
+        /// The node that sent them, and whose node it is.
+        source: (NodeId, Username),
+        /// How many came since the last time.
+        bytes: u64,
+    },
+    /// A downloader gives a receipt for what this node has sent.
+    ReceiptGiven {
+        /// The downloader.
+        peer: NodeId,
+        /// The receipt.
+        receipt: Box<Evidence<Receipt>>,
+    },
+    /// A node of this name has sent bytes that do not belong to the content.
+    WrongBytes {
+        /// The name.
+        name: Username,
+    },
     /// The node is about to end: tell those who count on it.
     Leave,
     /// The time that [`crate::Overlay::next_wakeup`] named has come.
@@ -181,6 +210,16 @@ pub enum Output {
     },
     /// Keep these for the next start.
     RememberSupernodes(Vec<SupernodeEntry>),
+    /// Keep this for the next start: all evidence about this node, at most
+    /// [`skein_proto::evidence::MAX_CARRIED`] statements.
+    RememberEvidence(Vec<AnyEvidence>),
+    /// Give this receipt to an uploader, on a stream of its own, if it is still connected.
+    Receipt {
+        /// The uploader.
+        peer: NodeId,
+        /// The receipt.
+        receipt: Box<Evidence<Receipt>>,
+    },
     /// Hits for the user; the owners' names are checked.
     Hits {
         /// Which search.

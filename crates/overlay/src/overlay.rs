@@ -13,6 +13,7 @@ use crate::join::{Join, ParentChange};
 use crate::neighbours::Neighbours;
 use crate::peers::{Greeting, Peer};
 use crate::publish::{Complete, LocalCopy, Publisher};
+use crate::reputation::Conduct;
 use crate::role::ENOUGH_SUPERNODES;
 use crate::search::Searches;
 use crate::snapshot::Relation;
@@ -55,6 +56,7 @@ pub struct Overlay {
     pub(crate) own_wishes: OwnWishes,
     pub(crate) directory: Directory,
     pub(crate) role_reason: &'static str,
+    pub(crate) conduct: Conduct,
     pub(crate) leaving: bool,
     pub(crate) next_tidy: Instant,
     pub(crate) next_beat: Instant,
@@ -93,6 +95,7 @@ impl Overlay {
             own_wishes: OwnWishes::default(),
             directory: Directory::default(),
             role_reason: ENOUGH_SUPERNODES,
+            conduct: Conduct::new(now),
             leaving: false,
             next_tidy: now.instant + TIDY,
             next_beat: now.instant,
@@ -144,6 +147,13 @@ impl Overlay {
                 self.own_wishes.add(&mut self.core, (id, query, seen), now);
             }
             Input::EndWish { id } => self.own_wishes.end(id),
+            Input::Evidence(evidence) => self.on_evidence_remembered(evidence, now),
+            Input::EvidenceShown { peer, shown } => self.on_evidence_shown(peer, shown, now),
+            Input::BytesVerified { source, bytes } => {
+                self.conduct.receipts.received(&mut self.core, source, bytes, now);
+            }
+            Input::ReceiptGiven { peer, receipt } => self.on_receipt(peer, *receipt, now),
+            Input::WrongBytes { name } => self.core.reputations.blame(&name, now.unix.day()),
             Input::Leave => self.leave(now),
             Input::Tick => {}
         }
@@ -175,6 +185,8 @@ impl Overlay {
         wake = earlier(wake, self.floods.next_wakeup());
         wake = earlier(wake, self.own_wishes.next_wakeup(self.wish_parent()));
         wake = earlier(wake, self.next_directory_wakeup(now));
+        let signs = self.core.has_credential(now.unix);
+        wake = earlier(wake, self.conduct.receipts.next_wakeup(signs));
         earlier(wake, self.searches.next_wakeup())
     }
 
@@ -197,7 +209,7 @@ impl Overlay {
         self.children.load(&self.core, self.neighbours.count())
     }
 
-    fn own_name(&self) -> Option<Username> {
+    pub(crate) fn own_name(&self) -> Option<Username> {
         self.core.credential.as_ref().map(|credential| credential.unverified().name.clone())
     }
 
@@ -238,6 +250,7 @@ impl Overlay {
             self.on_wish_failed(message, now);
         }
         self.step_directory(now);
+        self.conduct.receipts.step(&mut self.core, now);
     }
 
     fn tidy(&mut self, now: Now) {
@@ -250,6 +263,7 @@ impl Overlay {
             self.core.membership.sweep(now);
             self.core.review_announcement(load);
         }
+        self.tend_reputations(now);
         self.children.expire(&mut self.core, now.unix);
         self.tidy_directory(now);
         self.expire_ties(now);
@@ -372,6 +386,7 @@ impl Overlay {
                 self.publisher.start(&mut self.core, parent);
                 self.searches.on_parent(&mut self.core, parent, now);
                 self.on_directory_parent(parent, now);
+                self.show_evidence(parent);
             }
             Some(ParentChange::Lost(parent)) => {
                 self.publisher.stop();
@@ -431,6 +446,7 @@ impl Overlay {
                 self.on_parent_change(change, now);
             }
             Message::Detach(detach) => {
+                self.vouch_at_parting(&peer, now);
                 self.children.remove(&peer);
                 self.lose_neighbour(&peer, now);
                 if detach.reason == PartingReason::Demoted {
@@ -525,7 +541,11 @@ impl Overlay {
                     self.misbehaved(peer, now);
                 }
             }
-            Message::LoginRequest(_)
+            Message::Vouched(vouched) => self.on_vouched(peer, vouched, now),
+            Message::ShowEvidence(shown) => self.on_evidence_shown(peer, shown, now),
+            Message::Accuse(accuse) => self.on_accused(peer, accuse, now),
+            Message::GiveReceipt(_)
+            | Message::LoginRequest(_)
             | Message::LoginReply(_)
             | Message::FetchRequest(_)
             | Message::FetchReply(_) => self.misbehaved(peer, now),
@@ -533,14 +553,14 @@ impl Overlay {
     }
 
     /// Whether this peer has not asked for too much lately.
-    fn may_ask(&mut self, peer: &NodeId, now: Now) -> bool {
+    pub(crate) fn may_ask(&mut self, peer: &NodeId, now: Now) -> bool {
         let granted = self.core.budgets.take(peer, Ask::Request, now.instant);
         self.core.counters.requests_over_budget += u64::from(!granted);
         granted
     }
 
     /// Whether this peer is a supernode that this node has chosen, or agreed with.
-    fn is_above(&self, peer: &NodeId) -> bool {
+    pub(crate) fn is_above(&self, peer: &NodeId) -> bool {
         matches!(self.relation(peer), Relation::Parent | Relation::Standby | Relation::Neighbour)
     }
 
@@ -682,6 +702,7 @@ impl Overlay {
         let first = !self.core.has_credential(now.unix);
         let core = &mut self.core;
         core.membership.announcer.on_credential(now.instant, &mut core.rng);
+        self.conduct.wallet.keep_only(&credential.unverified().name);
         self.core.credential = Some(credential);
         self.on_directory_credential(now);
         let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();

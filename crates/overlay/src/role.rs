@@ -54,6 +54,7 @@ impl Overlay {
         self.local_copy.stop();
         self.close_directory(now);
         self.bid_farewell(now);
+        self.vouch_for_all(now);
         self.children.dismiss_all(&mut self.core, PartingReason::Demoted);
         self.neighbours.dissolve(&mut self.core, PartingReason::Demoted);
         self.children.index.remove_owner(&self.core.me);
@@ -78,6 +79,10 @@ impl Overlay {
         self.leaving = true;
         self.leave_directory(now);
         self.bid_farewell(now);
+        if self.core.role == Role::Super {
+            self.vouch_for_all(now);
+        }
+        self.remember_last_evidence();
         self.join.dissolve(&mut self.core, PartingReason::Leaving);
         self.children.dismiss_all(&mut self.core, PartingReason::Leaving);
         self.neighbours.dissolve(&mut self.core, PartingReason::Leaving);

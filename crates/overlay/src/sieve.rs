@@ -154,7 +154,8 @@ mod tests {
         let node = NodeId::from_bytes([owner; 32]);
         let name = Username::parse(&format!("node{owner}")).expect("a name");
         let (issued, expires) = (UnixTime(0), UnixTime(1));
-        let credential = Signed::new(Credential { name, node, issued, expires }, &key);
+        let credential =
+            Signed::new(Credential { name, node, issued, expires, registered: issued }, &key);
         let owner = Owner { node, credential, addresses: BoundedVec::default(), parent: node };
         let file = FileMeta {
             content: ContentId::from_bytes([content; 32]),

@@ -3,6 +3,7 @@
 use crate::directory::DirectorySnapshot;
 use crate::io::Now;
 use crate::overlay::Overlay;
+use crate::reputation::formula::Assessment;
 use skein_proto::message::Bond;
 use skein_proto::{NodeId, Role, Username};
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub parent: ParentSnapshot,
     /// What it does as a supernode.
     pub supernode: Option<SupernodeSnapshot>,
+    /// The reputation of this node's name, with where it comes from.
+    pub reputation: Assessment,
     /// Supernodes known.
     pub supernodes_known: usize,
     /// All who are linked.
@@ -199,6 +202,7 @@ impl Overlay {
             } else {
                 self.core.known.len()
             },
+            reputation: self.own_assessment(),
             peers,
         }
     }

@@ -26,6 +26,9 @@ pub struct Credential {
     pub issued: UnixTime,
     /// From when on it is worthless.
     pub expires: UnixTime,
+    /// When the name was registered. Time is the one thing that a crowd of new names has not, so
+    /// the word of a name counts the more the older it is (see [`crate::evidence`]).
+    pub registered: UnixTime,
 }
 
 impl Statement for Credential {
@@ -97,6 +100,7 @@ mod tests {
                 node: node.node_id(),
                 issued: UnixTime(1_000),
                 expires: UnixTime(2_000),
+                registered: UnixTime(0),
             },
             login,
         )

@@ -1,9 +1,13 @@
-//! Evidence of good conduct, always signed by the *other* side.
+//! Evidence of conduct, always signed by the *other* side.
 //!
 //! A voucher or receipt is a running total per pair and day: the newest one replaces the older
 //! ones, so evidence stays small however long two nodes deal with each other.
+//!
+//! What somebody signed that cannot be true is evidence, too: against the signer. See
+//! [`crate::misconduct`].
 
-use crate::credential::{CredentialError, SignedCredential};
+use crate::bounded::BoundedVec;
+use crate::credential::{CLOCK_SKEW, CredentialError, SignedCredential};
 use crate::id::NodeId;
 use crate::key::{Signed, Statement};
 use crate::name::Username;
@@ -20,13 +24,18 @@ pub struct Voucher {
     pub child: Username,
     /// The UTC day, see [`UnixTime::day`].
     pub day: u32,
-    /// Seconds connected on that day so far, at most 86,400.
+    /// Seconds connected on that day so far.
     pub connected_secs: u32,
+    /// When this was signed. No total can be longer than the day was old by then.
+    pub signed: UnixTime,
 }
 
 impl Statement for Voucher {
     const CONTEXT: &'static str = "skein voucher 1";
 }
+
+/// The most bytes of a receipt: a full 100 Gbit/s line for a whole day moves 1.08 PB.
+pub const MOST_BYTES: u64 = 1_080_000_000_000_000;
 
 /// A downloader's word about bytes that it received and verified.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,7 +80,8 @@ impl Testimony for Voucher {
     }
 
     fn is_possible(&self) -> bool {
-        u64::from(self.connected_secs) <= UnixTime::DAY
+        let age = self.signed.since(day_begins(self.day)) + CLOCK_SKEW;
+        u64::from(self.connected_secs) <= age.as_secs().min(UnixTime::DAY)
     }
 }
 
@@ -89,9 +99,14 @@ impl Testimony for Receipt {
     }
 
     fn is_possible(&self) -> bool {
-        // A full 100 Gbit/s line for a whole day moves 1.08 PB.
-        self.bytes <= 1_080_000_000_000_000
+        self.bytes <= MOST_BYTES
     }
+}
+
+/// The first second of a UTC day.
+pub(crate) const fn day_begins(day: u32) -> UnixTime {
+    // A u32 of days fits in a u64 of seconds.
+    UnixTime(day as u64 * UnixTime::DAY)
 }
 
 /// Testimony with the credential that shows whose word it is.
@@ -127,7 +142,7 @@ impl<T: Testimony> Evidence<T> {
     ///
     /// # Errors
     /// [`EvidenceError`].
-    pub fn verify(&self, login_key: &NodeId) -> Result<(&T, &Username), EvidenceError> {
+    pub fn verify(&self, login_key: &NodeId) -> Result<Testified<'_, T>, EvidenceError> {
         let claimed = self.claim.unverified();
         let credential = self.witness.unverified();
         if !claimed.is_possible() {
@@ -136,19 +151,95 @@ impl<T: Testimony> Evidence<T> {
         if credential.name == *claimed.about() {
             return Err(EvidenceError::SelfPraise);
         }
-        let day_begins = UnixTime(u64::from(claimed.day()) * UnixTime::DAY);
-        let day_ends = UnixTime(day_begins.0 + UnixTime::DAY);
-        if credential.issued >= day_ends || credential.expires <= day_begins {
-            return Err(EvidenceError::WitnessNotCredentialed);
-        }
-        let at = credential.issued.max(day_begins);
-        self.witness.check(login_key, claimed.witness(), at).map_err(|error| match error {
-            CredentialError::Forged | CredentialError::OtherNode => EvidenceError::Forged,
-            _ => EvidenceError::WitnessNotCredentialed,
-        })?;
+        held_on(&self.witness, login_key, claimed.witness(), claimed.day())?;
         let claim = self.claim.verify(claimed.witness()).map_err(|_| EvidenceError::Forged)?;
-        Ok((claim, &credential.name))
+        let age = day_begins(claim.day()).since(credential.registered);
+        Ok(Testified {
+            claim,
+            witness: &credential.name,
+            seniority: u32::try_from(age.as_secs() / UnixTime::DAY).unwrap_or(u32::MAX),
+        })
     }
+}
+
+/// Evidence that was found sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Testified<'a, T> {
+    /// What was said.
+    pub claim: &'a T,
+    /// The name of the witness.
+    pub witness: &'a Username,
+    /// For how many days that name had been registered when the day of the claim began.
+    pub seniority: u32,
+}
+
+/// Whether a credential made `node` the property of its name on that day.
+pub(crate) fn held_on(
+    credential: &SignedCredential,
+    login_key: &NodeId,
+    node: &NodeId,
+    day: u32,
+) -> Result<(), EvidenceError> {
+    let held = credential.unverified();
+    let (begins, ends) = (day_begins(day), day_begins(day.saturating_add(1)));
+    if held.issued >= ends || held.expires <= begins {
+        return Err(EvidenceError::WitnessNotCredentialed);
+    }
+    let at = held.issued.max(begins);
+    match credential.check(login_key, node, at) {
+        Ok(_) => Ok(()),
+        Err(CredentialError::Forged | CredentialError::OtherNode) => Err(EvidenceError::Forged),
+        Err(_) => Err(EvidenceError::WitnessNotCredentialed),
+    }
+}
+
+/// Evidence of either sort, as its owner carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AnyEvidence {
+    /// Time that a supernode vouches for.
+    Voucher(Evidence<Voucher>),
+    /// Bytes that a downloader received.
+    Receipt(Evidence<Receipt>),
+}
+
+impl AnyEvidence {
+    /// The name that it speaks for.
+    pub fn about(&self) -> &Username {
+        match self {
+            Self::Voucher(evidence) => evidence.claim.unverified().about(),
+            Self::Receipt(evidence) => evidence.claim.unverified().about(),
+        }
+    }
+}
+
+/// The most statements that a name carries of itself: two for each of more partners than a month
+/// brings, in some 60 KiB.
+pub const MAX_CARRIED: usize = 256;
+
+/// Statements in one message.
+pub const PAGE: usize = 48;
+
+/// A supernode vouches for one that is connected. To the one that it speaks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vouched {
+    /// The total of the day so far. The credential of the signer is in its `Hello`.
+    pub voucher: Signed<Voucher>,
+}
+
+/// Evidence about one name, part of all that its owner carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShowEvidence {
+    /// Who shows it: nobody shows what speaks for another name.
+    pub owner: SignedCredential,
+    /// The statements.
+    pub evidence: BoundedVec<AnyEvidence, PAGE>,
+}
+
+/// A downloader's receipt, for the uploader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GiveReceipt {
+    /// The total of the day so far.
+    pub receipt: Evidence<Receipt>,
 }
 
 #[cfg(test)]
@@ -166,7 +257,11 @@ mod tests {
     fn credential(login: &KeyPair, who: &str, node: &KeyPair) -> SignedCredential {
         let issued = UnixTime(u64::from(DAY) * UnixTime::DAY + 3_600);
         let expires = UnixTime(issued.0 + UnixTime::DAY);
-        Signed::new(Credential { name: name(who), node: node.node_id(), issued, expires }, login)
+        let registered = UnixTime(issued.0 - 50 * UnixTime::DAY);
+        Signed::new(
+            Credential { name: name(who), node: node.node_id(), issued, expires, registered },
+            login,
+        )
     }
 
     fn receipt(signer: &KeyPair, day: u32, bytes: u64) -> Signed<Receipt> {
@@ -181,8 +276,25 @@ mod tests {
         let (login, dan) = (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
         let evidence =
             Evidence { claim: receipt(&dan, DAY, 77), witness: credential(&login, "dan", &dan) };
-        let (claim, witness) = evidence.verify(&login.node_id()).expect("sound evidence");
-        assert_eq!((claim.bytes, witness), (77, &name("dan")));
+        let testified = evidence.verify(&login.node_id()).expect("sound evidence");
+        assert_eq!((testified.claim.bytes, testified.witness), (77, &name("dan")));
+        assert_eq!(testified.seniority, 49, "whole days before the day of the claim");
+    }
+
+    #[test]
+    fn nobody_is_connected_for_longer_than_the_day_is_old() {
+        let voucher = |connected_secs, hour: u64| Voucher {
+            parent: KeyPair::from_seed(&[2; 32]).node_id(),
+            child: name("uma"),
+            day: DAY,
+            connected_secs,
+            signed: UnixTime(u64::from(DAY) * UnixTime::DAY + hour * 3_600),
+        };
+        assert!(voucher(7_200, 2).is_possible());
+        assert!(voucher(7_200 + 300, 2).is_possible(), "clocks differ a little");
+        assert!(!voucher(7_200 + 301, 2).is_possible());
+        assert!(voucher(86_400, 30).is_possible());
+        assert!(!voucher(86_401, 30).is_possible());
     }
 
     #[test]

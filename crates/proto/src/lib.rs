@@ -18,6 +18,7 @@ pub mod key;
 pub mod login;
 pub mod membership;
 pub mod message;
+pub mod misconduct;
 pub mod name;
 pub mod pack;
 pub mod query;

@@ -13,11 +13,13 @@ use crate::bounded::{BoundedString, BoundedVec};
 use crate::codec::CodecError;
 use crate::credential::SignedCredential;
 use crate::directory::{Announce, ArcSent, ArcWanted, Find, Found, Put};
+use crate::evidence::{GiveReceipt, ShowEvidence, Vouched};
 use crate::fetch::{FetchReply, FetchRequest};
 use crate::file::FileMeta;
 use crate::id::{ContentId, QueryId};
 use crate::login::{LoginReply, LoginRequest};
 use crate::membership::{Gossip, GossipDigest, GossipInventory, GossipOffer, GossipWant};
+use crate::misconduct::Accuse;
 use crate::query::{Coverage, HitGroup, Query};
 use crate::routing::TableUpdate;
 use crate::supernode::{Load, SupernodeEntry};
@@ -166,6 +168,12 @@ messages! {
     ArcWanted = 36, at most 64;
     /// All records of the arc were sent.
     ArcSent = 37, at most 64;
+    /// The sender vouches for the receiver's time. By a supernode, to its children and neighbours.
+    Vouched = 48, at most 512;
+    /// Evidence about a name. By its owner, to its parent, or first on a stream of its own.
+    ShowEvidence = 49, at most 24 * KIB;
+    /// Misconduct that somebody's own signature proves. Between supernodes.
+    Accuse = 50, at most KIB;
     /// A request to the login service, first on a stream of its own.
     LoginRequest = 64, at most 2 * KIB;
     /// The login service's answer.
@@ -174,6 +182,8 @@ messages! {
     FetchRequest = 80, at most 4 * KIB;
     /// The answer; the bytes follow it.
     FetchReply = 81, at most 4 * KIB;
+    /// Bytes that the sender has received and verified, first on a stream of its own.
+    GiveReceipt = 82, at most KIB;
 }
 
 /// What a node does for others.

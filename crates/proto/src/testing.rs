@@ -18,7 +18,7 @@ pub use any_message::{any_message, any_message_of};
 pub use gossip::{announcement, announcement_of, any_rumour, supernode_key};
 pub use largest::{largest_file, largest_message, largest_owner};
 pub use values::{
-    any_address, any_content_id, any_credential, any_file, any_file_path, any_filter,
+    any_address, any_content_id, any_credential, any_evidence, any_file, any_file_path, any_filter,
     any_hit_group, any_load, any_node_id, any_owner, any_password, any_query, any_query_id,
     any_supernode_entry, any_text, any_username,
 };

@@ -126,6 +126,7 @@ fn hits() -> Result<Vec<message::Hits>> {
                 node,
                 issued: UnixTime(1_800_000_000),
                 expires: UnixTime(1_800_086_400),
+                registered: UnixTime(1_700_000_000),
             };
             let owner = Owner {
                 node,

@@ -262,6 +262,7 @@ impl Member {
             node: key.node_id(),
             issued: UnixTime(1_000),
             expires: UnixTime(10_000),
+            registered: UnixTime(0),
         };
         Ok(Self { credential: Signed::new(credential, &login), login: login.node_id() })
     }

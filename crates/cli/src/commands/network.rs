@@ -44,6 +44,7 @@ mod tests {
             node: NodeId::from_bytes([7; 32]),
             issued: UnixTime(1),
             expires: UnixTime(2),
+            registered: UnixTime(0),
         };
         home.set_credential(&Signed::new(credential, &own)).unwrap();
         assert_eq!(guard(&ticket(&own, "elsewhere:2")), Ok(()), "the network may move");

@@ -251,7 +251,7 @@ impl Service {
         self.store.register(NewAccount { name, password_hash, node, invite, now, expires }).await?;
         self.counters.registered.add();
         tracing::info!(%name, node = %peer.short(), "registered");
-        Ok(self.credential(name.clone(), peer, now, expires))
+        self.credential(name.clone(), peer, now, expires).await
     }
 
     async fn log_in(
@@ -266,7 +266,7 @@ impl Service {
         let expires = now.plus(self.credential_lifetime);
         self.store.log_in(name, peer, self.nodes_per_name, now, expires).await?;
         self.counters.logged_in.add();
-        Ok(self.credential(name.clone(), peer, now, expires))
+        self.credential(name.clone(), peer, now, expires).await
     }
 
     async fn renew(&self, peer: NodeId) -> Result<LoginReply, Failure> {
@@ -274,18 +274,19 @@ impl Service {
         let expires = now.plus(self.credential_lifetime);
         let name = self.store.renew(peer, expires).await?;
         self.counters.renewed.add();
-        Ok(self.credential(name, peer, now, expires))
+        self.credential(name, peer, now, expires).await
     }
 
-    fn credential(
+    async fn credential(
         &self,
         name: Username,
         node: NodeId,
         issued: UnixTime,
         expires: UnixTime,
-    ) -> LoginReply {
-        let credential = Credential { name, node, issued, expires };
-        LoginReply::Credential(SignedCredential::new(credential, &self.key))
+    ) -> Result<LoginReply, Failure> {
+        let registered = self.store.registered(&name).await?;
+        let credential = Credential { name, node, issued, expires, registered };
+        Ok(LoginReply::Credential(SignedCredential::new(credential, &self.key)))
     }
 
     async fn check_password(

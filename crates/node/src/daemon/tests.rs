@@ -41,7 +41,7 @@ fn credential(name: &str, node: NodeId) -> SignedCredential {
     let issued = clock::unix_now();
     let expires = UnixTime(issued.0 + UnixTime::DAY);
     let name = Username::parse(name).unwrap();
-    Signed::new(Credential { name, node, issued, expires }, &login())
+    Signed::new(Credential { name, node, issued, expires, registered: UnixTime(0) }, &login())
 }
 
 /// A node that has been registered, but does not run yet.

@@ -176,6 +176,7 @@ mod tests {
             node: NodeId::from_bytes([2; 32]),
             issued: UnixTime(1),
             expires: UnixTime(2),
+            registered: UnixTime(0),
         };
         Signed::new(credential, &KeyPair::from_seed(&[1; 32]))
     }

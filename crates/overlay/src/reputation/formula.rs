@@ -5,7 +5,7 @@
 //! so that no two machines can round differently. In one line:
 //!
 //! ```text
-//! credit      = min(sum over partners of min(1, time + bytes), sum over days of 3)
+//! credit      = min(sum over partners of age * min(1, time + bytes), sum over days of 3)
 //! reputation  = 10 + 990 * credit² / (credit² + 100²) - losses
 //! ```
 
@@ -38,6 +38,10 @@ pub const FULL_SECS: u64 = 3_600;
 /// Bytes for one downloader that count in full: 64 MiB, some albums or a short video. A witness can
 /// claim any number, so more must not count for more.
 pub const FULL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The word of a name counts in full when it has been registered for so many days, and evenly less
+/// before: names are made in a minute, a quarter of a year is not.
+pub const MATURE_DAYS: u32 = 90;
 
 /// Evidence counts in full for so many days.
 pub const FRESH_DAYS: u32 = 30;
@@ -74,6 +78,8 @@ pub enum Deed {
 pub struct Claim<W> {
     /// Who says so.
     pub witness: W,
+    /// For how many days the name of the witness had been registered by then.
+    pub seniority: u32,
     /// The UTC day, see [`skein_proto::UnixTime::day`].
     pub day: u32,
     /// What was seen.
@@ -106,7 +112,7 @@ pub struct Assessment {
 impl<W> Claim<W> {
     /// What this claim counts by itself today, in thousandths of a partner.
     pub fn worth(&self, today: u32) -> u64 {
-        self.credit() * weight(self.day, today) / WHOLE
+        mature(self.credit() * weight(self.day, today) / WHOLE, self.seniority)
     }
 
     /// What it counted while it was fresh. The square root gives the first minutes and bytes the
@@ -118,6 +124,11 @@ impl<W> Claim<W> {
         };
         (amount.min(full) * PARTNER * PARTNER / full).isqrt()
     }
+}
+
+/// What is left of a credit by the word of a name that has been registered for so many days.
+fn mature(credit: u64, seniority: u32) -> u64 {
+    credit * u64::from(seniority.saturating_add(1).min(MATURE_DAYS)) / u64::from(MATURE_DAYS)
 }
 
 const WHOLE: u64 = 1_000;
@@ -148,13 +159,22 @@ pub fn assess<W: Ord + Copy>(
 ) -> Assessment {
     #[derive(Default)]
     struct Partner {
+        /// The best credit, when it was fresh and now.
         time: (u64, u64),
         bytes: (u64, u64),
+        seniority: u32,
+    }
+    impl Partner {
+        fn credit(&self, of: impl Fn((u64, u64)) -> u64) -> u64 {
+            // Both sorts together are what one name says, so its age weighs on their sum.
+            mature((of(self.time) + of(self.bytes)).min(PARTNER), self.seniority)
+        }
     }
     let mut partners: BTreeMap<W, Partner> = BTreeMap::new();
     let mut days: BTreeSet<u32> = BTreeSet::new();
     for claim in claims {
-        let (fresh, worth) = (claim.credit(), claim.worth(today));
+        let fresh = claim.credit();
+        let worth = fresh * weight(claim.day, today) / WHOLE;
         if worth == 0 {
             continue;
         }
@@ -165,10 +185,10 @@ pub fn assess<W: Ord + Copy>(
             Deed::Sent { .. } => &mut partner.bytes,
         };
         *best = (best.0.max(fresh), best.1.max(worth));
+        partner.seniority = partner.seniority.max(claim.seniority);
     }
-    let capped = |a: u64, b: u64| (a + b).min(PARTNER);
-    let credit: u64 = partners.values().map(|p| capped(p.time.1, p.bytes.1)).sum();
-    let fresh: u64 = partners.values().map(|p| capped(p.time.0, p.bytes.0)).sum();
+    let credit: u64 = partners.values().map(|partner| partner.credit(|both| both.1)).sum();
+    let fresh: u64 = partners.values().map(|partner| partner.credit(|both| both.0)).sum();
     let day_limit = days.iter().map(|day| DAY * weight(*day, today) / WHOLE).sum();
     let lost = loss(offences, today);
     let count = |matches: &dyn Fn(&Partner) -> bool| {
@@ -195,7 +215,8 @@ fn height(credit: u64) -> u16 {
     START + u16::try_from(gained).unwrap_or(HIGHEST - START)
 }
 
-fn loss(offences: &[u32], today: u32) -> u16 {
+/// What offences on these days take from a reputation.
+pub fn loss(offences: &[u32], today: u32) -> u16 {
     let lost: u64 = offences
         .iter()
         .map(|day| LOSS * fading(today.saturating_sub(*day), 0, LOSS_DAYS) / WHOLE)
@@ -211,11 +232,11 @@ mod tests {
     const TODAY: u32 = 20_000;
 
     fn time(witness: u32, day: u32, secs: u32) -> Claim<u32> {
-        Claim { witness, day, deed: Deed::Connected { secs } }
+        Claim { witness, seniority: MATURE_DAYS, day, deed: Deed::Connected { secs } }
     }
 
     fn bytes(witness: u32, day: u32, bytes: u64) -> Claim<u32> {
-        Claim { witness, day, deed: Deed::Sent { bytes } }
+        Claim { witness, seniority: MATURE_DAYS, day, deed: Deed::Sent { bytes } }
     }
 
     fn reputation(claims: &[Claim<u32>]) -> u16 {
@@ -260,6 +281,18 @@ mod tests {
     }
 
     #[test]
+    fn the_word_of_a_new_name_counts_little() {
+        let of = |seniority| -> u64 {
+            let claims = (0..60).map(|n| Claim { seniority, ..time(n, TODAY - n % 30, 3_600) });
+            assess(claims, &[], TODAY).credit
+        };
+        assert_eq!(of(0), 60 * (PARTNER / 90));
+        assert_eq!(of(29), 60 * (PARTNER / 3));
+        assert_eq!(of(89), 60 * PARTNER);
+        assert_eq!(of(u32::MAX), 60 * PARTNER);
+    }
+
+    #[test]
     fn what_is_old_fades_and_is_gone_in_the_end() {
         let claims: Vec<_> = (0..90).map(|n| time(n, TODAY - n % 30, 3_600)).collect();
         let at = |today| assess(claims.iter().copied(), &[], today);
@@ -292,7 +325,12 @@ mod tests {
             (0..1_u64 << 28).prop_map(|bytes| Deed::Sent { bytes }),
         ];
         let day = prop_oneof![TODAY - 130..TODAY + 3, any::<u32>()];
-        (0..40_u32, day, deed).prop_map(|(witness, day, deed)| Claim { witness, day, deed })
+        (0..40_u32, 0..120_u32, day, deed).prop_map(|(witness, seniority, day, deed)| Claim {
+            witness,
+            seniority,
+            day,
+            deed,
+        })
     }
 
     proptest! {

@@ -1,30 +1,317 @@
 //! The reputations of those whose evidence this node has seen.
 
-use super::formula::START;
-use skein_proto::Username;
-use std::collections::HashMap;
+use super::claim::{Partner, claim};
+use super::formula::{Assessment, Claim, START, assess, loss};
+use skein_proto::evidence::{AnyEvidence, EvidenceError, MAX_CARRIED};
+use skein_proto::misconduct::{Misconduct, Proof};
+use skein_proto::{NodeId, Username};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Names whose evidence is kept in mind: several times the children that a supernode has. An entry
+/// that was checked takes up to 12 KiB, for the 256 statements of somebody well known, one that
+/// was not checked yet up to 100 KiB.
+const MAX_NAMES: usize = 1_024;
+
+/// Statements of one name that are kept: all that it may carry, twice.
+const MAX_SEEN: usize = 2 * MAX_CARRIED;
+
+/// Statements of all names together that wait to be checked; each takes about 300 bytes.
+const MAX_UNCHECKED: usize = 16_384;
+
+/// Names whose offences are kept in mind; an entry takes about 100 bytes.
+const MAX_OFFENDERS: usize = 4_096;
+
+/// Offences of one name that are kept: three of them take all that there is.
+const MAX_OFFENCES: usize = 8;
+
+/// Statements that are checked at a time: with two signatures each, some 10 ms.
+const CHECKS: usize = 100;
+
+/// What is known of one name.
+#[derive(Debug, Default)]
+struct Entry {
+    /// Shown and not looked at yet.
+    unchecked: Vec<AnyEvidence>,
+    /// What was shown once, so that it is not looked at again.
+    seen: HashSet<u64>,
+    claims: Vec<Claim<Partner>>,
+    assessment: Option<(u32, Assessment)>,
+    /// Somebody has asked for the reputation since it was last computed.
+    wanted: AtomicBool,
+    shown: u64,
+}
+
+/// Days of offences, the proven ones and those that only this node knows of.
+#[derive(Debug, Default)]
+struct Offences {
+    proven: Vec<u32>,
+    own: Vec<u32>,
+}
+
+/// What was not taken in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checked {
+    /// How many statements were not sound.
+    pub(crate) refused: u64,
+    /// Statements that prove an offence of whoever signed them.
+    pub(crate) proofs: Vec<Proof>,
+}
 
 /// The reputations of those whose evidence this node has seen.
 #[derive(Debug, Default)]
 pub(crate) struct Reputations {
-    values: HashMap<Username, u16>,
+    names: HashMap<Username, Entry>,
+    offenders: HashMap<Username, Offences>,
+    guilty: HashSet<Partner>,
+    unchecked: usize,
+    today: u32,
+    clock: u64,
 }
 
 impl Reputations {
-    /// The reputation of a name, 0 to 1,000; that of a newcomer if nothing is known.
+    /// The reputation of a name, 0 to 1,000; that of a newcomer if nothing is known. Evidence that
+    /// was shown is checked only when somebody has asked, so a later answer may be another one.
     pub(crate) fn of(&self, name: &Username) -> u16 {
-        self.values.get(name).copied().unwrap_or(START)
+        let earned = self.names.get(name).and_then(|entry| {
+            entry.wanted.store(true, Ordering::Relaxed);
+            entry.assessment.map(|(_, assessment)| assessment.reputation)
+        });
+        let lost = |days: &[u32]| loss(days, self.today);
+        let offences = self.offenders.get(name);
+        let own = offences.map_or(0, |offences| lost(&offences.own));
+        // What is proven is part of the assessment where there is one.
+        let earned = earned.unwrap_or_else(|| START.saturating_sub(lost(self.offences(name))));
+        earned.saturating_sub(own)
     }
+
+    /// The days of proven offences of a name.
+    pub(crate) fn offences(&self, name: &Username) -> &[u32] {
+        self.offenders.get(name).map_or(&[], |offences| offences.proven.as_slice())
+    }
+
+    /// Keeps what was shown until somebody wants to know. Answers how much of it there was no room
+    /// for.
+    pub(crate) fn show(&mut self, evidence: impl IntoIterator<Item = AnyEvidence>) -> u64 {
+        self.clock += 1;
+        let mut over = 0;
+        for statement in evidence {
+            over += u64::from(!self.keep(statement));
+        }
+        over
+    }
+
+    fn keep(&mut self, statement: AnyEvidence) -> bool {
+        if self.unchecked >= MAX_UNCHECKED {
+            return false;
+        }
+        if !self.names.contains_key(statement.about()) && self.names.len() >= MAX_NAMES {
+            self.forget_oldest();
+        }
+        let clock = self.clock;
+        let entry = self.names.entry(statement.about().clone()).or_default();
+        entry.shown = clock;
+        if entry.seen.len() >= MAX_SEEN {
+            if !entry.unchecked.is_empty() {
+                return false;
+            }
+            // Most of it has been replaced by now: what still counts is shown again.
+            (entry.seen, entry.claims) = Default::default();
+        }
+        if entry.seen.insert(digest(&statement)) {
+            entry.unchecked.push(statement);
+            self.unchecked += 1;
+        }
+        true
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.names.iter().min_by_key(|(name, entry)| (entry.shown, *name));
+        if let Some(name) = oldest.map(|(name, _)| name.clone())
+            && let Some(entry) = self.names.remove(&name)
+        {
+            self.unchecked -= entry.unchecked.len();
+        }
+    }
+
+    /// Checks some of what was shown of those that somebody has asked for.
+    pub(crate) fn check(&mut self, login_key: &NodeId, today: u32) -> Checked {
+        self.today = today;
+        let mut checked = Checked::default();
+        let mut left = CHECKS;
+        let mut wanted: Vec<&Username> = self
+            .names
+            .iter()
+            .filter(|(_, entry)| entry.wanted.load(Ordering::Relaxed))
+            .map(|(name, _)| name)
+            .collect();
+        wanted.sort_unstable();
+        for name in wanted.into_iter().cloned().collect::<Vec<_>>() {
+            if left == 0 {
+                break;
+            }
+            let offences = self.offences(&name).to_vec();
+            let Some(entry) = self.names.get_mut(&name) else { continue };
+            let count = entry.unchecked.len().min(left);
+            left -= count;
+            self.unchecked -= count;
+            for statement in entry.unchecked.drain(..count) {
+                match claim(&statement, login_key) {
+                    Ok(claim) => entry.claims.push(claim),
+                    Err(EvidenceError::Impossible) => {
+                        checked.refused += 1;
+                        checked.proofs.push(proof(statement));
+                    }
+                    Err(_) => checked.refused += 1,
+                }
+            }
+            let outdated = entry.assessment.is_none_or(|(day, _)| day != today);
+            if count > 0 || outdated {
+                let guilty = &self.guilty;
+                let heard = entry.claims.iter().filter(|claim| !guilty.contains(&claim.witness));
+                entry.assessment = Some((today, assess(heard.copied(), &offences, today)));
+            }
+            entry.wanted.store(!entry.unchecked.is_empty(), Ordering::Relaxed);
+        }
+        checked
+    }
+
+    /// A proven offence of a name. Answers whether it is news.
+    pub(crate) fn convict(&mut self, name: &Username, day: u32) -> bool {
+        let Some(offences) = self.offences_mut(name) else { return false };
+        if offences.proven.contains(&day) || offences.proven.len() >= MAX_OFFENCES {
+            return false;
+        }
+        offences.proven.push(day);
+        self.guilty.insert(Partner::of(name));
+        // Whatever this name has signed counts no more, for anybody.
+        for entry in self.names.values_mut() {
+            entry.assessment = None;
+            entry.wanted.store(true, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// An offence that only this node knows of, such as wrong bytes: it changes nobody else's view.
+    pub(crate) fn blame(&mut self, name: &Username, day: u32) {
+        if let Some(offences) = self.offences_mut(name)
+            && offences.own.len() < MAX_OFFENCES
+            && !offences.own.contains(&day)
+        {
+            offences.own.push(day);
+        }
+    }
+
+    fn offences_mut(&mut self, name: &Username) -> Option<&mut Offences> {
+        if self.offenders.len() >= MAX_OFFENDERS && !self.offenders.contains_key(name) {
+            return None;
+        }
+        Some(self.offenders.entry(name.clone()).or_default())
+    }
+}
+
+/// What makes an impossible statement a proof.
+fn proof(statement: AnyEvidence) -> Proof {
+    let (what, signer) = match statement {
+        AnyEvidence::Voucher(said) => (Misconduct::ImpossibleVoucher(said.claim), said.witness),
+        AnyEvidence::Receipt(said) => (Misconduct::ImpossibleReceipt(said.claim), said.witness),
+    };
+    Proof { what, signer }
+}
+
+fn digest(statement: &AnyEvidence) -> u64 {
+    let hash = blake3::hash(&skein_proto::codec::encode_statement(statement));
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash.as_bytes()[..8]);
+    u64::from_le_bytes(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used)]
     use super::*;
+    use crate::reputation::testing::{DAY, Person, login};
+
+    /// Evidence of a month of three partners a day.
+    fn month(uma: &Person) -> Vec<AnyEvidence> {
+        (0..90)
+            .map(|n| Person::new(&format!("parent{n}")).voucher(uma, DAY - n % 30, 3_600))
+            .collect()
+    }
+
+    fn checked(table: &mut Reputations, name: &Username) -> u16 {
+        let _ = table.of(name);
+        table.check(&login().node_id(), DAY);
+        table.of(name)
+    }
 
     #[test]
     fn a_name_of_which_nothing_is_known_has_the_reputation_of_a_newcomer() {
-        let name = Username::parse("nobody").expect("a name");
-        assert_eq!(Reputations::default().of(&name), 10);
+        assert_eq!(Reputations::default().of(&Person::new("nobody").name), 10);
+    }
+
+    #[test]
+    fn evidence_is_checked_when_somebody_asks_and_not_before() {
+        let uma = Person::new("uma");
+        let mut table = Reputations::default();
+        assert_eq!(table.show(month(&uma)), 0);
+        table.check(&login().node_id(), DAY);
+        assert_eq!(table.unchecked, 90);
+        assert_eq!(table.of(&uma.name), 10, "nobody has asked before");
+        table.check(&login().node_id(), DAY);
+        assert_eq!((table.of(&uma.name), table.unchecked), (453, 0));
+    }
+
+    #[test]
+    fn what_was_shown_before_is_not_looked_at_again() {
+        let uma = Person::new("uma");
+        let mut table = Reputations::default();
+        table.show(month(&uma));
+        let before = checked(&mut table, &uma.name);
+        assert_eq!(table.show(month(&uma)), 0);
+        assert_eq!(table.unchecked, 0);
+        assert_eq!(checked(&mut table, &uma.name), before);
+    }
+
+    #[test]
+    fn an_impossible_statement_convicts_its_signer_and_whatever_else_it_signed() {
+        let uma = Person::new("uma");
+        let liar = Person::new("parent7");
+        let mut table = Reputations::default();
+        table.show(month(&uma).into_iter().chain([liar.voucher(&uma, DAY, 90_000)]));
+        let before = checked(&mut table, &uma.name);
+        table.show([liar.voucher(&uma, DAY - 40, 90_000)]);
+        let _ = table.of(&uma.name);
+        let found = table.check(&login().node_id(), DAY);
+        assert_eq!((found.refused, found.proofs.len()), (1, 1));
+        let (name, day) = found.proofs[0].verify(&login().node_id()).expect("a proof");
+        assert!(table.convict(&name.clone(), day) && !table.convict(&liar.name, day));
+        assert_eq!(table.of(&liar.name), 0);
+        assert!(checked(&mut table, &uma.name) < before);
+    }
+
+    #[test]
+    fn blame_is_this_nodes_own_view() {
+        let uma = Person::new("uma");
+        let mut table = Reputations::default();
+        table.show(month(&uma));
+        assert!(checked(&mut table, &uma.name) > 400);
+        table.blame(&uma.name, DAY);
+        assert_eq!(table.of(&uma.name), 0);
+        assert_eq!(table.offences(&uma.name), &[] as &[u32], "nothing of it is told");
+    }
+
+    #[test]
+    fn a_flood_of_statements_takes_no_more_than_its_room() {
+        let mut table = Reputations::default();
+        let mut over = 0;
+        let witness = Person::new("witness");
+        for number in 0..MAX_NAMES + 50 {
+            let name = Person::new(&format!("name{number}"));
+            over += table.show((0..20).map(|secs| witness.voucher(&name, DAY, secs)));
+        }
+        assert!(table.names.len() <= MAX_NAMES && table.unchecked <= MAX_UNCHECKED && over > 0);
+        let held: usize = table.names.values().map(|entry| entry.unchecked.len()).sum();
+        assert_eq!(held, table.unchecked);
     }
 }

@@ -261,7 +261,7 @@ mod tests {
         };
         let name = Username::parse("wisher").expect("a name");
         let (issued, expires) = (UnixTime(0), UnixTime(1 << 30));
-        let credential = Credential { name, node: owner, issued, expires };
+        let credential = Credential { name, node: owner, issued, expires, registered: issued };
         StandingQuery { wish: Signed::new(wish, &key), credential: Signed::new(credential, &key) }
     }
 

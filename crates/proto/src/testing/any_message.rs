@@ -6,11 +6,13 @@ use super::directory::{
 };
 use super::gossip::any_gossip_of;
 use super::values::{
-    any_address, any_content_id, any_coverage, any_credential, any_file, any_hit_group, any_key,
-    any_load, any_node_id, any_password, any_query, any_query_id, any_ranges, any_supernode_entry,
-    any_text, any_username, few,
+    any_address, any_content_id, any_coverage, any_credential, any_evidence, any_file,
+    any_hit_group, any_key, any_load, any_node_id, any_password, any_proof, any_query,
+    any_query_id, any_ranges, any_receipt, any_supernode_entry, any_text, any_username,
+    any_voucher, few,
 };
 use crate::directory::{Announce, ArcSent, ArcWanted, Find, Put};
+use crate::evidence::{Evidence, GiveReceipt, ShowEvidence, Vouched};
 use crate::fetch::{FetchReply, FetchRequest};
 use crate::key::Signed;
 use crate::login::{LoginRefusal, LoginReply, LoginRequest};
@@ -19,6 +21,7 @@ use crate::message::{
     LoadUpdate, Message, MessageKind, PartingReason, Probe, ProbeReply, Publish, PublishAck,
     Refusal, Role, Search, SearchDone, Supernodes,
 };
+use crate::misconduct::Accuse;
 use crate::routing::{SharedBytes, TableUpdate};
 use crate::supernode::SupernodeList;
 use crate::time::UnixTime;
@@ -120,6 +123,13 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         MessageKind::ArcSent => (any::<[u128; 2]>(), any::<u32>())
             .prop_map(|([after, to], records)| ArcSent { after, to, records }.into())
             .boxed(),
+        MessageKind::Vouched => {
+            any_voucher().prop_map(|voucher| Vouched { voucher }.into()).boxed()
+        }
+        MessageKind::ShowEvidence => (any_credential(), few(any_evidence()))
+            .prop_map(|(owner, evidence)| ShowEvidence { owner, evidence }.into())
+            .boxed(),
+        MessageKind::Accuse => any_proof().prop_map(|proof| Accuse { proof }.into()).boxed(),
         MessageKind::LoginRequest => any_login_request().prop_map(Message::from).boxed(),
         MessageKind::LoginReply => any_login_reply().prop_map(Message::from).boxed(),
         MessageKind::FetchRequest => (any_content_id(), any_ranges(), option::of(any_credential()))
@@ -128,6 +138,11 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
             })
             .boxed(),
         MessageKind::FetchReply => any_fetch_reply().prop_map(Message::from).boxed(),
+        MessageKind::GiveReceipt => (any_receipt(), any_credential())
+            .prop_map(|(claim, witness)| {
+                GiveReceipt { receipt: Evidence { claim, witness } }.into()
+            })
+            .boxed(),
     }
 }
 

@@ -50,7 +50,9 @@ pub fn announcement_of(
     change(&mut record);
     let name = Username::parse(name).expect("a name");
     // From the beginning until long after any test.
-    let credential = Credential { name, node, issued: UnixTime(0), expires: UnixTime(1 << 40) };
+    let (issued, registered) = (UnixTime(0), UnixTime(0));
+    let expires = UnixTime(1 << 40);
+    let credential = Credential { name, node, issued, expires, registered };
     Announcement { record: Signed::new(record, key), credential: Signed::new(credential, login) }
 }
 

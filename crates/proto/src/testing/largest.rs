@@ -5,6 +5,9 @@ use super::gossip::largest_gossip;
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::credential::{Credential, SignedCredential};
 use crate::directory::{ArcSent, ArcWanted, DirectoryKey, Find};
+use crate::evidence::{
+    AnyEvidence, Evidence, GiveReceipt, Receipt, ShowEvidence, Vouched, Voucher,
+};
 use crate::fetch::{ByteRange, FetchReply, FetchRequest};
 use crate::file::{FileMeta, FilePath, Kind, MediaTags};
 use crate::id::{ContentId, NodeId, QueryId};
@@ -16,6 +19,7 @@ use crate::message::{
     LoadUpdate, Message, MessageKind, PartingReason, Probe, ProbeReply, Publish, PublishAck, Role,
     Search, SearchDone, Supernodes,
 };
+use crate::misconduct::{Accuse, Misconduct, Proof};
 use crate::name::Username;
 use crate::pack;
 use crate::query::{Ask, Coverage, Filter, HitGroup, Owner, Query, StopReason};
@@ -93,6 +97,16 @@ pub fn largest_message(kind: MessageKind) -> Message {
         MessageKind::ArcSent => {
             ArcSent { after: u128::MAX, to: u128::MAX, records: u32::MAX }.into()
         }
+        MessageKind::Vouched => Vouched { voucher: voucher() }.into(),
+        MessageKind::ShowEvidence => {
+            let evidence = Evidence { claim: voucher(), witness: credential() };
+            let evidence = full(&AnyEvidence::Voucher(evidence));
+            ShowEvidence { owner: credential(), evidence }.into()
+        }
+        MessageKind::Accuse => {
+            let what = Misconduct::Contradiction { earlier: voucher(), later: voucher() };
+            Accuse { proof: Proof { what, signer: credential() } }.into()
+        }
         MessageKind::LoginRequest => LoginRequest::Register {
             name: name(),
             password: Password::new("p".repeat(256)).expect("256 bytes"),
@@ -116,6 +130,12 @@ pub fn largest_message(kind: MessageKind) -> Message {
         .into(),
         MessageKind::FetchReply => {
             FetchReply::Sending { size: u64::MAX, have: full(&range()) }.into()
+        }
+        MessageKind::GiveReceipt => {
+            let (downloader, uploader) = (node(), name());
+            let receipt = Receipt { downloader, uploader, day: u32::MAX, bytes: u64::MAX };
+            let claim = Signed::new(receipt, &key());
+            GiveReceipt { receipt: Evidence { claim, witness: credential() } }.into()
         }
     }
 }
@@ -202,7 +222,16 @@ pub(super) fn address() -> SocketAddr {
 
 pub(super) fn credential() -> SignedCredential {
     let (issued, expires) = (UnixTime(u64::MAX), UnixTime(u64::MAX));
-    Signed::new(Credential { name: name(), node: node(), issued, expires }, &key())
+    Signed::new(
+        Credential { name: name(), node: node(), issued, expires, registered: issued },
+        &key(),
+    )
+}
+
+fn voucher() -> Signed<Voucher> {
+    let (parent, child, signed) = (node(), name(), UnixTime(u64::MAX));
+    let voucher = Voucher { parent, child, day: u32::MAX, connected_secs: u32::MAX, signed };
+    Signed::new(voucher, &key())
 }
 
 pub(super) fn entry() -> SupernodeEntry {

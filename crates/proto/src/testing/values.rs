@@ -2,11 +2,13 @@
 
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::credential::{Credential, SignedCredential};
+use crate::evidence::{AnyEvidence, Evidence, Receipt, Voucher};
 use crate::fetch::{ByteRange, GROUP_BYTES};
 use crate::file::{FileMeta, FilePath, Kind, MediaTags};
 use crate::id::{ContentId, NodeId, QueryId};
 use crate::key::{KeyPair, Signed};
 use crate::login::Password;
+use crate::misconduct::{Misconduct, Proof};
 use crate::name::Username;
 use crate::query::{Ask, Coverage, Filter, HitGroup, Owner, Query, StopReason};
 use crate::supernode::{Load, SupernodeEntry};
@@ -70,13 +72,11 @@ pub(super) fn few<T: std::fmt::Debug, const N: usize>(
 
 /// A credential that the login service with the key of seed `[0; 32]` has signed.
 pub fn any_credential() -> impl Strategy<Value = SignedCredential> {
-    (any_username(), any_node_id(), any::<u64>(), any::<u64>()).prop_map(
-        |(name, node, issued, expires)| {
-            let (issued, expires) = (UnixTime(issued), UnixTime(expires));
-            let login = KeyPair::from_seed(&[0; 32]);
-            Signed::new(Credential { name, node, issued, expires }, &login)
-        },
-    )
+    (any_username(), any_node_id(), any::<[u64; 3]>()).prop_map(|(name, node, times)| {
+        let [issued, expires, registered] = times.map(UnixTime);
+        let login = KeyPair::from_seed(&[0; 32]);
+        Signed::new(Credential { name, node, issued, expires, registered }, &login)
+    })
 }
 
 /// The path of a shared file.
@@ -144,6 +144,46 @@ pub fn any_filter() -> impl Strategy<Value = Filter> {
 pub fn any_query() -> impl Strategy<Value = Query> {
     let ask = prop_oneof![any_text().prop_map(Ask::Words), any_content_id().prop_map(Ask::Content)];
     (ask, any_filter()).prop_map(|(ask, filter)| Query { ask, filter })
+}
+
+/// A voucher by the node that it names.
+pub(super) fn any_voucher() -> impl Strategy<Value = Signed<Voucher>> {
+    (any_key(), any_username(), any::<[u32; 2]>(), any::<u64>()).prop_map(
+        |(key, child, [day, connected_secs], signed)| {
+            let (parent, signed) = (key.node_id(), UnixTime(signed));
+            Signed::new(Voucher { parent, child, day, connected_secs, signed }, &key)
+        },
+    )
+}
+
+/// A receipt by the node that it names.
+pub(super) fn any_receipt() -> impl Strategy<Value = Signed<Receipt>> {
+    (any_key(), any_username(), any::<u32>(), any::<u64>()).prop_map(
+        |(key, uploader, day, bytes)| {
+            Signed::new(Receipt { downloader: key.node_id(), uploader, day, bytes }, &key)
+        },
+    )
+}
+
+/// Evidence of either sort; its witness need not be the one of the credential.
+pub fn any_evidence() -> impl Strategy<Value = AnyEvidence> {
+    prop_oneof![
+        (any_voucher(), any_credential())
+            .prop_map(|(claim, witness)| AnyEvidence::Voucher(Evidence { claim, witness })),
+        (any_receipt(), any_credential())
+            .prop_map(|(claim, witness)| AnyEvidence::Receipt(Evidence { claim, witness })),
+    ]
+}
+
+/// What may be said to prove misconduct.
+pub(super) fn any_proof() -> impl Strategy<Value = Proof> {
+    let what = prop_oneof![
+        any_voucher().prop_map(Misconduct::ImpossibleVoucher),
+        any_receipt().prop_map(Misconduct::ImpossibleReceipt),
+        (any_voucher(), any_voucher())
+            .prop_map(|(earlier, later)| Misconduct::Contradiction { earlier, later }),
+    ];
+    (what, any_credential()).prop_map(|(what, signer)| Proof { what, signer })
 }
 
 /// Someone who offers files.

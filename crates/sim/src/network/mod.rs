@@ -85,6 +85,9 @@ impl Default for Settings {
 /// The calendar time at which a simulation starts.
 const EPOCH: UnixTime = UnixTime(1_800_000_000);
 
+/// When all names were registered: the network is an old one.
+const LONG_AGO: UnixTime = UnixTime(1_700_000_000);
+
 /// A simulated network. Its nodes are numbered from 0 in the order in which they were added.
 pub struct Network {
     settings: Settings,
@@ -237,7 +240,8 @@ impl Network {
         let issued = self.time().unix;
         let expires = issued.plus(self.settings.credential_lifetime);
         let name = name_of(number);
-        Signed::new(Credential { name, node: *node, issued, expires }, signer)
+        let credential = Credential { name, node: *node, issued, expires, registered: LONG_AGO };
+        Signed::new(credential, signer)
     }
 
     /// Adds a node that shows this credential.
@@ -281,6 +285,7 @@ impl Network {
             shelf: crate::catalogue::Shelf::default(),
             links: Links::default(),
             known: Vec::new(),
+            evidence: Vec::new(),
             role,
             alive: true,
             life: 0,
@@ -355,6 +360,7 @@ impl Network {
         let (role, address, name) = (entry.role, entry.address, entry.name.clone());
         let known: Vec<SupernodeEntry> =
             entry.known.iter().map(|known| self.recall(known)).collect();
+        let evidence = entry.evidence.clone();
         let overlay = self.new_overlay(key, role, was_super);
         let entry = &mut self.nodes[node as usize];
         entry.mind = Mind::Overlay(Box::new(overlay));
@@ -363,12 +369,13 @@ impl Network {
         let issued = self.time().unix;
         let expires = issued.plus(self.settings.credential_lifetime);
         let id = self.id(node);
-        let credential =
-            Signed::new(Credential { name, node: id, issued, expires }, &self.login.key);
+        let credential = Credential { name, node: id, issued, expires, registered: LONG_AGO };
+        let credential = Signed::new(credential, &self.login.key);
         self.feed_to(node, Input::Listening(vec![address]));
         if !known.is_empty() {
             self.feed_to(node, Input::Bootstrap { entries: known, invited: false });
         }
+        self.feed_to(node, Input::Evidence(evidence));
         self.feed_to(node, Input::Credential(credential));
     }
 

@@ -91,6 +91,13 @@ impl Network {
                 let known = entries.into_iter().map(|entry| self.remember(entry)).collect();
                 self.nodes[node as usize].known = known;
             }
+            Output::RememberEvidence(evidence) => self.nodes[node as usize].evidence = evidence,
+            Output::Receipt { peer, receipt } => {
+                if let Some(to) = self.number(&peer) {
+                    let input = Input::ReceiptGiven { peer: self.id(node), receipt };
+                    self.input_later(to, self.physics.latency(node, to), input);
+                }
+            }
             Output::Hits { id, groups } => self.on_hits(id, groups),
             Output::WishHits { id, groups } => {
                 let wisher = self.id(node);

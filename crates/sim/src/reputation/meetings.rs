@@ -1,5 +1,6 @@
 //! Who meets whom, and what is signed about it.
 
+use super::names::Names;
 use super::presence::{Presence, Span};
 use crate::workload::Workload;
 use rand::{Rng, RngExt};
@@ -38,16 +39,17 @@ pub(super) struct Totals {
 
 impl Totals {
     /// The claims that a witness has signed; the days are counted from `first`.
-    pub(super) fn claims(&self, first: u32) -> Vec<Claim<u32>> {
-        let time = self.seconds.iter().map(|(&(witness, day), &seconds)| {
+    pub(super) fn claims(&self, names: &Names, first: u32) -> Vec<Claim<u32>> {
+        let claim = |node, day, deed| {
+            let (witness, seniority) = names.at(node, day);
+            Claim { witness, seniority, day: first + day, deed }
+        };
+        let time = self.seconds.iter().map(|(&(node, day), &seconds)| {
             let secs = u32::try_from(seconds.min(DAY)).unwrap_or(u32::MAX);
-            Claim { witness, day: first + day, deed: Deed::Connected { secs } }
+            claim(node, day, Deed::Connected { secs })
         });
-        let bytes = self.bytes.iter().map(|(&(witness, day), &bytes)| Claim {
-            witness,
-            day: first + day,
-            deed: Deed::Sent { bytes },
-        });
+        let bytes = self.bytes.iter();
+        let bytes = bytes.map(|(&(node, day), &bytes)| claim(node, day, Deed::Sent { bytes }));
         time.chain(bytes).collect()
     }
 

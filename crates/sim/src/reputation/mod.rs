@@ -7,6 +7,7 @@
 
 mod clique;
 mod meetings;
+mod names;
 mod presence;
 
 pub use clique::clique;
@@ -14,6 +15,7 @@ pub use clique::clique;
 use crate::bars::Outcome;
 use crate::workload::{self, SettingError, Workload};
 use meetings::{DAY, Totals, downloads, ties};
+use names::Names;
 use presence::{Presence, Span};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -84,14 +86,16 @@ pub fn run(settings: Settings) -> Result<Report, SettingError> {
     let workload = Workload::new(&workload::Settings::default(), settings.nodes, settings.seed)?;
     let mut rng = StdRng::seed_from_u64(settings.seed);
     let presence = Presence::new(&workload, end, &mut rng);
+    let names = Names::new(settings.nodes, days, &mut rng);
     let sample = settings.sample.min(settings.nodes);
     let mut people: Vec<Totals> =
         (0..sample).map(|node| ties(&presence, node, presence.sessions(node), &mut rng)).collect();
     downloads(&workload, &presence, start, &mut people, &mut rng);
     // A node behind a NAT that leads nobody and shares nothing, but never goes.
     let always = ties(&presence, settings.nodes, &[Span { from: start, to: end }], &mut rng);
-    let always = always.claims(FIRST_DAY);
-    let people: Vec<Vec<Claim<u32>>> = people.iter().map(|one| one.claims(FIRST_DAY)).collect();
+    let always = always.claims(&names, FIRST_DAY);
+    let people: Vec<Vec<Claim<u32>>> =
+        people.iter().map(|one| one.claims(&names, FIRST_DAY)).collect();
     let today = FIRST_DAY + days - 1;
     let rows = DAYS.map(|days| row(&people, &always, days, today)).to_vec();
     Ok(Report { rows, supernodes: presence.places() })

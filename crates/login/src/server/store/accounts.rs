@@ -97,6 +97,19 @@ impl Store {
         Ok(row.map(|row| row.try_get("password")).transpose()?)
     }
 
+    /// When a name was registered.
+    ///
+    /// # Errors
+    /// [`LoginRefusal::NotRegistered`] if it is not, or the database's failure.
+    pub async fn registered(&self, name: &Username) -> Result<UnixTime, StoreError> {
+        let row = sqlx::query("SELECT created FROM accounts WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_optional(&self.pool)
+            .await?
+            .ok_or(LoginRefusal::NotRegistered)?;
+        time(&row, "created")
+    }
+
     /// What is on record of a node.
     ///
     /// # Errors

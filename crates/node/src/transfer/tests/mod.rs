@@ -105,6 +105,7 @@ impl FakeMembership {
             node: key.node_id(),
             issued: UnixTime(1_000),
             expires: UnixTime(expires),
+            registered: UnixTime(0),
         };
         Self { credential: Some(Signed::new(credential, &login())) }
     }
