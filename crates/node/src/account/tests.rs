@@ -60,7 +60,10 @@ impl Service {
     fn sign(&self, name: Username, node: NodeId) -> SignedCredential {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let expires = UnixTime(now + *self.lifetime_secs.lock().unwrap());
-        Signed::new(Credential { name, node, issued: UnixTime(now), expires, registered: UnixTime(0) }, &self.key)
+        Signed::new(
+            Credential { name, node, issued: UnixTime(now), expires, registered: UnixTime(0) },
+            &self.key,
+        )
     }
 
     fn ticket(&self) -> Ticket {

@@ -2,6 +2,7 @@
 //! to show.
 
 use super::clock::unix_now;
+use super::conduct::Conduct;
 use super::driver::{Driver, SearchUpdate};
 use super::search::sources_of;
 use crate::api::types::Source;
@@ -12,6 +13,7 @@ use futures_util::future::BoxFuture;
 use rand::RngExt;
 use skein_proto::{
     Ask, ContentId, CredentialError, Filter, NodeId, Query, QueryId, SignedCredential, UnixTime,
+    Username,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +69,7 @@ impl SourceFinder for OverlaySearch {
 pub(super) struct Member {
     login_key: NodeId,
     credential: Arc<watch::Sender<Option<SignedCredential>>>,
+    conduct: Conduct,
 }
 
 impl Member {
@@ -84,7 +87,12 @@ impl Member {
                 false
             }
         });
-        Self { login_key, credential: Arc::new(watch::Sender::new(own)) }
+        Self { login_key, credential: Arc::new(watch::Sender::new(own)), conduct: Conduct::new() }
+    }
+
+    /// What transfers and the overlay tell each other about peers.
+    pub(super) fn conduct(&self) -> Conduct {
+        self.conduct.clone()
     }
 
     /// A fresh credential came.
@@ -110,5 +118,21 @@ impl Membership for Member {
 
     fn now(&self) -> UnixTime {
         unix_now()
+    }
+
+    fn rank(&self, member: &Username) -> u32 {
+        self.conduct.rank(member)
+    }
+
+    fn verified(&self, source: &NodeId, name: &Username, bytes: u64) {
+        self.conduct.verified(*source, name, bytes);
+    }
+
+    fn wrong_bytes(&self, name: &Username) {
+        self.conduct.wrong_bytes(name);
+    }
+
+    fn waits_for(&self, source: &NodeId) {
+        self.conduct.waits_for(*source);
     }
 }

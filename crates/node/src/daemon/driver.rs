@@ -5,6 +5,7 @@
 //! peer can keep the user waiting.
 
 use super::clock::Clock;
+use super::conduct::tell;
 use super::link::{LinkEvent, LinkHandle};
 use super::remember::Memory;
 use super::wishes::WishHits;
@@ -13,10 +14,11 @@ use crate::library::Library;
 use skein_net::{Connection, Endpoint, Stream};
 use skein_overlay::{Counters, Event, FoundNode, FoundSource, Input, Output, Overlay, Snapshot};
 use skein_proto::directory::{DirectoryKey, FindOutcome};
+use skein_proto::evidence::{GiveReceipt, ShowEvidence};
 use skein_proto::message::{Hello, PartingReason};
 use skein_proto::query::Coverage;
 use skein_proto::supernode::Load;
-use skein_proto::{ContentId, HitGroup, Message, NodeId, Query, QueryId};
+use skein_proto::{ContentId, HitGroup, Message, NodeId, Query, QueryId, Username};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -60,6 +62,8 @@ pub(super) enum FromPeer {
     Link { peer: NodeId, generation: u64, event: LinkEvent },
     /// A peer has opened a control stream and greeted.
     Greeted(Box<Greeted>),
+    /// Something came on a stream of its own.
+    Aside(Box<Input>),
 }
 
 /// A control stream that a peer has opened, with the greeting that came on it.
@@ -104,6 +108,8 @@ enum Order {
     Search { id: QueryId, query: Query, wanted: u16, updates: mpsc::Sender<SearchUpdate> },
     Find { id: QueryId, key: DirectoryKey, answer: oneshot::Sender<DirectoryAnswer> },
     View(oneshot::Sender<OverlayView>),
+    Reputations(Vec<Username>, oneshot::Sender<Vec<u16>>),
+    Evidence(oneshot::Sender<Vec<ShowEvidence>>),
 }
 
 /// What the login service is asked for on the overlay's behalf.
@@ -192,6 +198,28 @@ impl Driver {
     pub(crate) async fn view(&self) -> Option<OverlayView> {
         let (sender, receiver) = oneshot::channel();
         self.order(Order::View(sender)).await;
+        receiver.await.ok()
+    }
+
+    /// Hands in what a peer sent on a stream of its own; it waits for its turn like all that comes
+    /// from peers.
+    pub(crate) async fn aside(&self, input: Input) {
+        if self.from_peers.send(FromPeer::Aside(Box::new(input))).await.is_err() {
+            tracing::debug!("the driver has ended; what a peer sent is dropped");
+        }
+    }
+
+    /// The reputations of these names; `None` once the driver has ended.
+    pub(crate) async fn reputations(&self, names: Vec<Username>) -> Option<Vec<u16>> {
+        let (sender, receiver) = oneshot::channel();
+        self.order(Order::Reputations(names, sender)).await;
+        receiver.await.ok()
+    }
+
+    /// What this node carries about its own name; `None` once the driver has ended.
+    pub(crate) async fn evidence(&self) -> Option<Vec<ShowEvidence>> {
+        let (sender, receiver) = oneshot::channel();
+        self.order(Order::Evidence(sender)).await;
         receiver.await.ok()
     }
 
@@ -304,6 +332,14 @@ impl Task {
                 self.finds.insert(id, answer);
                 self.handle(Input::Find { id, key });
             }
+            // Whoever asked may have gone.
+            Order::Reputations(names, answer) => {
+                let of = |name: &Username| self.parts.overlay.reputation_of(name);
+                let _ = answer.send(names.iter().map(of).collect());
+            }
+            Order::Evidence(answer) => {
+                let _ = answer.send(self.parts.overlay.evidence_pages());
+            }
             Order::View(answer) => {
                 let view = OverlayView {
                     snapshot: self.parts.overlay.snapshot(self.parts.clock.now()),
@@ -370,6 +406,7 @@ impl Task {
                 self.on_link_event(peer, generation, event);
             }
             FromPeer::Greeted(greeted) => self.on_inbound(*greeted),
+            FromPeer::Aside(input) => self.handle(*input),
         }
     }
 
@@ -400,6 +437,10 @@ impl Task {
                 }
                 Output::Report { load } => self.wish(LoginWish::Report { load }),
                 Output::RememberSupernodes(entries) => self.parts.memory.set(entries),
+                Output::RememberEvidence(evidence) => self.parts.memory.set_evidence(evidence),
+                Output::Receipt { peer, receipt } => {
+                    self.give(peer, GiveReceipt { receipt: *receipt })
+                }
                 Output::Hits { id, groups } => {
                     if let Some(updates) = self.searches.get(&id)
                         && let Err(mpsc::error::TrySendError::Full(_)) =
@@ -497,6 +538,16 @@ impl Task {
                 if ended.run_until_cancelled(pause).await.is_none() {
                     return;
                 }
+            }
+        });
+    }
+
+    fn give(&self, uploader: NodeId, receipt: GiveReceipt) {
+        // One that has gone by now gets the next total when it is met again.
+        let Some(connection) = self.parts.endpoint.connection(&uploader) else { return };
+        tokio::spawn(async move {
+            if let Err(error) = tell(&connection, vec![receipt.into()]).await {
+                tracing::debug!(peer = %uploader.short(), %error, "a receipt was not given");
             }
         });
     }

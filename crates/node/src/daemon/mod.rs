@@ -11,6 +11,7 @@
 mod adapters;
 mod backend;
 mod clock;
+mod conduct;
 mod driver;
 mod link;
 mod login;
@@ -43,6 +44,7 @@ use remember::Memory;
 use search::LastSearch;
 use skein_net::{BindError, CloseReason, DatagramSocket, Endpoint, EndpointConfig};
 use skein_overlay::{Input, Overlay};
+use skein_proto::evidence::AnyEvidence;
 use skein_proto::message::RoleSetting;
 use skein_proto::{KeyPair, NodeId, Role, SupernodeEntry};
 use std::net::SocketAddr;
@@ -181,7 +183,7 @@ impl Daemon {
         let ticket = home.ticket()?.ok_or(StartError::NoTicket)?;
         let key = home.node_key()?;
         let me = key.node_id();
-        let remembered = home.supernodes()?;
+        let remembered = (home.supernodes()?, home.evidence()?);
         let journal_dir = home.downloads_dir()?;
         let endpoint = open(&key, &config)?;
         let listen = endpoint.local_addr().map_err(StartError::Socket)?;
@@ -324,9 +326,10 @@ impl Daemon {
 
 impl Shared {
     /// Tells the overlay what the data folder knows.
-    async fn begin(&self, remembered: Vec<SupernodeEntry>) {
+    async fn begin(&self, (entries, evidence): (Vec<SupernodeEntry>, Vec<AnyEvidence>)) {
         self.driver.input(Input::Listening(vec![self.listen])).await;
-        self.driver.input(Input::Bootstrap { entries: remembered, invited: false }).await;
+        self.driver.input(Input::Bootstrap { entries, invited: false }).await;
+        self.driver.input(Input::Evidence(evidence)).await;
         if let Some(credential) = self.member.credential() {
             self.driver.input(Input::Credential(credential)).await;
         }
@@ -356,6 +359,8 @@ impl Shared {
             self.driver.clone(),
             self.transfers.clone(),
         ));
+        let conduct = self.member.conduct();
+        tasks.spawn(conduct.tend(self.endpoint.clone(), self.driver.clone(), self.ended.clone()));
         tasks.spawn(sweep::sweep(self.endpoint.clone(), linked, self.ended.clone()));
         tasks.spawn(news.pass_on(self.driver.clone(), self.events.clone()));
         tasks

@@ -1,7 +1,8 @@
-//! Keeps on disk what the overlay wants to know at the next start: the cache of supernodes, and
-//! whether this node is one.
+//! Keeps on disk what the overlay wants to know at the next start: the cache of supernodes, the
+//! evidence about this node, and whether it is a supernode.
 
 use crate::home::Home;
+use skein_proto::evidence::AnyEvidence;
 use skein_proto::{Role, SupernodeEntry};
 use std::io;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ const MARK: &str = "is-supernode";
 #[derive(Clone, Debug, Default)]
 struct Wanted {
     supernodes: Option<Vec<SupernodeEntry>>,
+    evidence: Option<Vec<AnyEvidence>>,
     role: Option<Role>,
 }
 
@@ -46,6 +48,11 @@ impl Memory {
         self.wanted.send_modify(|wanted| wanted.supernodes = Some(entries));
     }
 
+    /// Keeps this evidence from now on.
+    pub(crate) fn set_evidence(&self, evidence: Vec<AnyEvidence>) {
+        self.wanted.send_modify(|wanted| wanted.evidence = Some(evidence));
+    }
+
     /// Keeps this role from now on.
     pub(crate) fn set_role(&self, role: Role) {
         self.wanted.send_modify(|wanted| wanted.role = Some(role));
@@ -69,6 +76,11 @@ fn write(home: &Home, wanted: &Wanted) {
         && let Err(error) = home.set_supernodes(entries)
     {
         tracing::warn!(%error, "the cache of supernodes was not written");
+    }
+    if let Some(evidence) = &wanted.evidence
+        && let Err(error) = home.set_evidence(evidence.clone())
+    {
+        tracing::warn!(%error, "the evidence about this node was not written");
     }
     let mark = home.dir().join(MARK);
     let marked = match wanted.role {

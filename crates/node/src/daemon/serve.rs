@@ -4,13 +4,18 @@
 use super::driver::Driver;
 use crate::transfer::Transfers;
 use skein_net::{CloseReason, Connection, Endpoint, Stream};
+use skein_overlay::Input;
 use skein_proto::Message;
+use skein_proto::evidence::{MAX_CARRIED, PAGE};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// How long the first message on a stream may take. A stream that says nothing holds one of the
 /// few places that a peer has.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+
+/// Pages of evidence that one stream may show: all that a name carries.
+const MAX_PAGES: usize = MAX_CARRIED.div_ceil(PAGE);
 
 /// Serves every connection of the endpoint, whoever dialled it, until the endpoint is closed. When
 /// it is dropped, all that it serves ends.
@@ -57,6 +62,25 @@ async fn serve_stream(
         Ok(Some(Message::Hello(hello))) => driver.inbound(connection, stream, hello).await,
         Ok(Some(Message::FetchRequest(request))) => {
             transfers.handle_stream(connection, request, stream).await;
+        }
+        Ok(Some(Message::GiveReceipt(given))) => {
+            driver
+                .aside(Input::ReceiptGiven {
+                    peer: connection.peer(),
+                    receipt: Box::new(given.receipt),
+                })
+                .await;
+        }
+        Ok(Some(Message::ShowEvidence(first))) => {
+            let mut page = first;
+            for _ in 0..MAX_PAGES {
+                let peer = connection.peer();
+                driver.aside(Input::EvidenceShown { peer, shown: page }).await;
+                match stream.receiver.recv_within(FIRST_MESSAGE).await {
+                    Ok(Some(Message::ShowEvidence(next))) => page = next,
+                    _ => return,
+                }
+            }
         }
         Ok(Some(message)) => {
             let kind = message.kind().name();

@@ -1,7 +1,8 @@
 //! What the folder remembers of the network: its ticket, this node's credential, supernodes.
 
 use super::{Home, HomeError, files};
-use skein_proto::{SignedCredential, SupernodeEntry, Ticket, TicketError, codec};
+use skein_proto::evidence::{AnyEvidence, MAX_CARRIED};
+use skein_proto::{BoundedVec, SignedCredential, SupernodeEntry, Ticket, TicketError, codec};
 
 /// The most supernodes that the cache keeps: as many as a login service lists.
 pub const MAX_SUPERNODES_CACHED: usize = 200;
@@ -97,6 +98,7 @@ impl Home {
                 let credential_dropped = self.credential_file().exists();
                 files::remove(&self.credential_file())?;
                 files::remove(&self.supernodes_file())?;
+                files::remove(&self.evidence_file())?;
                 TicketChange::OtherNetwork { credential_dropped }
             }
             Err(error) => return Err(error),
@@ -127,6 +129,30 @@ impl Home {
     /// [`HomeError::Io`].
     pub fn set_credential(&self, credential: &SignedCredential) -> Result<(), HomeError> {
         files::write_atomic(&self.credential_file(), &codec::encode_statement(credential))
+    }
+
+    /// What others have signed about this name; none if nothing is there. What cannot be read
+    /// counts as nothing: it will be signed again.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`].
+    pub fn evidence(&self) -> Result<Vec<AnyEvidence>, HomeError> {
+        let path = self.evidence_file();
+        let Some(bytes) = files::read_small(&path)? else { return Ok(Vec::new()) };
+        let read = codec::decode_statement::<BoundedVec<AnyEvidence, MAX_CARRIED>>(&bytes);
+        Ok(read.map(BoundedVec::into_vec).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "the evidence is damaged; it starts empty");
+            Vec::new()
+        }))
+    }
+
+    /// Keeps the first [`MAX_CARRIED`] of these statements, some 60 KiB, the best ones first.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`].
+    pub fn set_evidence(&self, evidence: Vec<AnyEvidence>) -> Result<(), HomeError> {
+        let kept: BoundedVec<AnyEvidence, MAX_CARRIED> = BoundedVec::truncated(evidence);
+        files::write_atomic(&self.evidence_file(), &codec::encode_statement(&kept))
     }
 
     /// The supernodes known when the node last ran; none if the cache is not there. A cache that

@@ -3,7 +3,7 @@
 use crate::api::types::Source;
 use crate::library::Library;
 use futures_util::future::BoxFuture;
-use skein_proto::{ContentId, NodeId, SignedCredential, UnixTime};
+use skein_proto::{ContentId, NodeId, SignedCredential, UnixTime, Username};
 use std::path::PathBuf;
 
 /// A whole file that can be served.
@@ -73,7 +73,16 @@ pub trait Membership: Send + Sync + 'static {
     fn now(&self) -> UnixTime;
 
     /// How much a member deserves to be served before others; the higher the sooner.
-    fn rank(&self, _member: &NodeId) -> u32 {
+    fn rank(&self, _member: &Username) -> u32 {
         0
     }
+
+    /// Bytes of a source were verified and written.
+    fn verified(&self, _source: &NodeId, _name: &Username, _bytes: u64) {}
+
+    /// A node of this name has sent bytes that do not belong to the content.
+    fn wrong_bytes(&self, _name: &Username) {}
+
+    /// A source has put this node into its queue.
+    fn waits_for(&self, _source: &NodeId) {}
 }

@@ -257,6 +257,9 @@ impl Task {
                 }
                 Output::Ban { source } => {
                     self.shared.counts.corrupt_sources.fetch_add(1, Ordering::Relaxed);
+                    if let Some(known) = self.sources.get(&source) {
+                        self.shared.membership.wrong_bytes(&known.name);
+                    }
                     let name = self.name_of(&source);
                     tracing::warn!(content = %self.record.content.short(), source = %source, "a source sent wrong bytes and is not asked again");
                     self.trouble.note(format!("{name} sent wrong bytes and is not asked again"));
@@ -359,7 +362,7 @@ impl Task {
     fn note(&mut self, source: &NodeId, error: &FetchError) {
         match error {
             // A queue is no trouble; that all are busy shows in the state.
-            FetchError::Busy { .. } => {}
+            FetchError::Busy { .. } => self.shared.membership.waits_for(source),
             // It is told when the swarm bans the source, with the reason here in the log.
             FetchError::WrongBytes(why) => tracing::info!(source = %source, why, "wrong bytes"),
             FetchError::Stream(StreamError::Connection(_)) | FetchError::CutShort => {
@@ -380,6 +383,7 @@ impl Task {
             self.open_files(size).await;
         }
         let Some(partial) = self.partial.clone() else { return };
+        let source = self.workers.get(&request).map(|worker| worker.source);
         let (Some(run), bytes) = (batch.run, batch.bytes()) else { return };
         let written = tokio::task::spawn_blocking(move || partial.write(&batch)).await;
         match written.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
@@ -387,6 +391,9 @@ impl Task {
                 self.unconfirmed += bytes;
                 self.shared.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.rate.add(bytes, Clock::now());
+                if let Some(known) = source.and_then(|source| self.sources.get(&source)) {
+                    self.shared.membership.verified(&known.node, &known.name, bytes);
+                }
                 self.tell(Input::Verified { request, run });
             }
             Err(error) => self.pause(&error),

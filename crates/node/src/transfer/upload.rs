@@ -259,7 +259,7 @@ impl Uploader {
         };
         let login_key = self.membership.login_key()?;
         match credential.check(&login_key, peer, self.membership.now()) {
-            Ok(_) => Some(Class::Member { rank: self.membership.rank(peer) }),
+            Ok(shown) => Some(Class::Member { rank: self.membership.rank(&shown.name) }),
             Err(error) => {
                 tracing::debug!(peer = %peer.short(), %error, "an upload is refused");
                 None

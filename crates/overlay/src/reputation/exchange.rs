@@ -243,6 +243,13 @@ impl Overlay {
         true
     }
 
+    /// The reputation of a name, 0 to 1,000, as far as this node has seen evidence of it; 10 if it
+    /// has seen none. Evidence is checked when it is first asked for, so a later answer may be
+    /// another one.
+    pub fn reputation_of(&self, name: &Username) -> u16 {
+        self.core.reputations.of(name)
+    }
+
     /// The reputation of this node's own name, with where it comes from; as of the last tidying.
     pub(crate) fn own_assessment(&self) -> Assessment {
         self.conduct.assessed.1
