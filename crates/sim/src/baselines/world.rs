@@ -4,83 +4,20 @@
 //! A node has an address, its number on the wires. Whoever comes again has a new address, as with
 //! most access lines, so what others remember of it is stale.
 
+mod context;
+mod peer;
+
+pub use context::Context;
+pub use peer::{ANSWER_TIMEOUT, Address, Message, Peer};
+
 use crate::physics::{self, Line, Physics};
 use crate::queue::Queue;
 use crate::workload::{Churn, Content, Population};
+use context::Common;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use skein_proto::Instant;
 use std::time::Duration;
-
-/// Where a node can be reached; no two nodes, not even of the same user, ever have the same.
-pub type Address = u32;
-
-/// How long a node waits for an answer before it takes the other for dead: more than twice the
-/// longest round trip, so that a busy line is not taken for a death.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// What nodes send each other.
-pub trait Message {
-    /// Its size in bytes, by the specification.
-    fn bytes(&self) -> u64;
-
-    /// The user's look-up or search that it belongs to; all others are maintenance.
-    fn operation(&self) -> Option<u32>;
-
-    /// How many messages of the same kind this one stands for, where only a sample is sent.
-    fn weight(&self) -> u64 {
-        1
-    }
-
-    /// Whether a sender that gets no answer hears of it after [`ANSWER_TIMEOUT`].
-    fn wants_answer(&self) -> bool;
-}
-
-/// A node: a state machine that knows nothing but what it is told here.
-pub trait Peer: Sized {
-    /// What it sends and receives.
-    type Message: Message;
-    /// What it wants to be reminded of.
-    type Timer;
-    /// What a user asks for.
-    type Ask;
-    /// What all nodes know from the start: settings, and what the users share.
-    type Shared;
-
-    /// A node that is about to come, with nothing but what all nodes know.
-    fn new(user: u32, address: Address, shared: &Self::Shared, rng: &mut SmallRng) -> Self;
-
-    /// It starts; `joined` when it stands in the network already and has only to set its timers.
-    fn start(&mut self, joined: bool, ctx: &mut Context<'_, Self>);
-
-    /// A message has come.
-    fn received(&mut self, from: Address, message: Self::Message, ctx: &mut Context<'_, Self>);
-
-    /// Nobody has answered a message that wants an answer.
-    fn unanswered(&mut self, to: Address, message: Self::Message, ctx: &mut Context<'_, Self>);
-
-    /// A timer is due.
-    fn timer(&mut self, timer: Self::Timer, ctx: &mut Context<'_, Self>);
-
-    /// The user asks for something.
-    fn ask(&mut self, operation: u32, ask: Self::Ask, ctx: &mut Context<'_, Self>);
-
-    /// A connection has ended with the death of the other end.
-    fn link_down(&mut self, _peer: Address, _ctx: &mut Context<'_, Self>) {}
-
-    /// Whether newcomers are sent to it, when it stands in the network.
-    fn is_contact(&self) -> bool {
-        true
-    }
-
-    /// Those that this node holds a connection to, who hear of its death from their own systems.
-    fn links(&self) -> Vec<Address> {
-        Vec::new()
-    }
-
-    /// Bytes of what it must remember of others to do its work, as packed as its messages are.
-    fn state_bytes(&self) -> u64;
-}
 
 /// A user's look-up or search, and what it has come to.
 #[derive(Clone, Debug)]
@@ -139,138 +76,6 @@ enum Event<P: Peer> {
     LinkDown { at: Address, peer: Address },
     Go { user: u32 },
     Come { user: u32 },
-}
-
-/// What all nodes of a world have in common.
-struct Common<P: Peer> {
-    now: Instant,
-    queue: Queue<Event<P>>,
-    physics: Physics,
-    rng: SmallRng,
-    shared: P::Shared,
-    population: Population,
-    /// Those that are up, and where each stands among them.
-    alive: Vec<Address>,
-    place: Vec<Option<u32>>,
-    joined: Vec<bool>,
-    /// Those that newcomers are sent to; the dead among them are noticed when they are drawn.
-    contacts: Vec<Address>,
-    operations: Vec<Operation>,
-    maintenance: Tally,
-}
-
-impl<P: Peer> Common<P> {
-    fn send(&mut self, from: Address, to: Address, message: P::Message) {
-        let (bytes, weight) = (message.bytes(), message.weight());
-        self.count(message.operation(), bytes * weight, weight);
-        let at = self.physics.send(from, to, bytes, self.now);
-        self.queue.push(at, Event::Deliver { from, to, message });
-    }
-
-    fn count(&mut self, operation: Option<u32>, bytes: u64, messages: u64) {
-        match operation.and_then(|number| self.operations.get_mut(number as usize)) {
-            Some(operation) => {
-                operation.messages += messages;
-                operation.bytes += bytes;
-            }
-            None => {
-                self.maintenance.messages += messages;
-                self.maintenance.bytes += bytes;
-            }
-        }
-    }
-
-    fn is_alive(&self, address: Address) -> bool {
-        self.place.get(address as usize).is_some_and(Option::is_some)
-    }
-}
-
-/// What a node may do and see while it handles something.
-pub struct Context<'a, P: Peer> {
-    /// The node's own address.
-    pub me: Address,
-    common: &'a mut Common<P>,
-}
-
-impl<P: Peer> Context<'_, P> {
-    /// What time it is.
-    pub fn now(&self) -> Instant {
-        self.common.now
-    }
-
-    /// Random numbers.
-    pub fn rng(&mut self) -> &mut SmallRng {
-        &mut self.common.rng
-    }
-
-    /// What all nodes know.
-    pub fn shared(&self) -> &P::Shared {
-        &self.common.shared
-    }
-
-    /// Sends a message.
-    pub fn send(&mut self, to: Address, message: P::Message) {
-        self.common.send(self.me, to, message);
-    }
-
-    /// Wants to be reminded after a while.
-    pub fn timer(&mut self, after: Duration, timer: P::Timer) {
-        let at = self.common.now + after;
-        self.common.queue.push(at, Event::Timer { at: self.me, timer });
-    }
-
-    /// A node that stands in the network, as a host cache or login service names one to newcomers.
-    pub fn contact(&mut self) -> Option<Address> {
-        let Common { contacts, place, rng, .. } = &mut *self.common;
-        // Of two nodes one is somebody else.
-        for _ in 0..8 {
-            let address = loop {
-                let index = rng.random_range(0..contacts.len().max(1));
-                let address = *contacts.get(index)?;
-                if place[address as usize].is_some() {
-                    break address;
-                }
-                contacts.swap_remove(index);
-            };
-            if address != self.me {
-                return Some(address);
-            }
-        }
-        None
-    }
-
-    /// The round trip to a node, measured by a probe and its answer of so many bytes each, which
-    /// are counted as maintenance; `None` if it is dead. The result is there at once: when it comes
-    /// a round trip later makes no difference to those who ask.
-    pub fn measure(&mut self, peer: Address, bytes: u64) -> Option<Duration> {
-        let alive = self.common.is_alive(peer);
-        let messages = if alive { 2 } else { 1 };
-        self.common.count(None, bytes * messages, messages);
-        alive.then(|| self.common.physics.latency(self.me, peer) * 2)
-    }
-
-    /// Says that this node stands in the network now: it counts where the truth is asked for.
-    pub fn joined(&mut self) {
-        if !std::mem::replace(&mut self.common.joined[self.me as usize], true) {
-            self.common.contacts.push(self.me);
-        }
-    }
-
-    /// Ends a look-up. Only its first answer counts.
-    pub fn answer(&mut self, operation: u32, node: Address, hops: u32) {
-        let at = self.common.now;
-        if let Some(operation) = self.common.operations.get_mut(operation as usize) {
-            operation.answer.get_or_insert(Answer { at, hops, node });
-        }
-    }
-
-    /// Brings a hit of a search to the user who asked.
-    pub fn hit(&mut self, operation: u32, content: Content, hops: u32) {
-        let at = self.common.now;
-        if let Some(operation) = self.common.operations.get_mut(operation as usize) {
-            operation.hits.push(Hit { at, content, hops });
-        }
-    }
 }
 
 /// A network of one protocol.
