@@ -170,6 +170,10 @@ impl Core {
 
     /// Takes in supernodes that a peer named, or, with `vouched`, the login service.
     pub(crate) fn hear_of(&mut self, entries: &[SupernodeEntry], vouched: bool, now: Now) {
+        if !vouched && self.membership.len() >= INFORMED {
+            // It has the signed word of all of them.
+            return;
+        }
         for entry in entries.iter().filter(|entry| entry.node != self.me) {
             if !self.known.hear_of(entry, vouched, now.unix) {
                 self.counters.known_over_limit += 1;
@@ -230,6 +234,10 @@ impl Core {
         full.mul_f64(self.rng.random_range(0.5..1.0))
     }
 }
+
+/// A supernode that knows so many others needs no hearsay, and asks the login service for one reason
+/// only: to find those that it has lost sight of, if the network has come apart.
+pub(crate) const INFORMED: usize = 8;
 
 /// The earlier of two times that may not be set.
 pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

@@ -164,6 +164,8 @@ counters! {
     gossip_unasked,
     /// Messages of the epidemic that came too fast.
     gossip_over_budget,
+    /// News that were not passed on, or not asked for, since too many waited.
+    gossip_over_limit,
     /// Supernodes not taken in since too many are known, or their name owns too many.
     members_over_limit,
     /// Supernodes taken for dead.

@@ -403,7 +403,8 @@ mod tests {
             known.proved(entry(number, 0).node, &[real], Some(5), UnixTime(10));
             known.hear_of(&entry(100 + number, 9), false, UnixTime(10));
         }
-        let full = |node: &NodeId| Some(if node.as_bytes()[1] % 2 == 0 { 100 } else { 30 });
+        let full =
+            |node: &NodeId| Some(if node.as_bytes()[1].is_multiple_of(2) { 100 } else { 30 });
         let named = known.to_name(16, &mut StdRng::seed_from_u64(3), full);
         assert_eq!(named.len(), 16);
         assert!(named.iter().all(|entry| entry.node.as_bytes()[1] < 40), "no hearsay");

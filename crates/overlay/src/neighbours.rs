@@ -5,7 +5,7 @@
 //! so that searches begin at ever new parts of the network.
 
 use crate::budget::Ask;
-use crate::core::{Core, earlier};
+use crate::core::{Core, INFORMED, earlier};
 use crate::io::{Now, Output};
 use crate::variety::{self, Mix, Prefix};
 use rand::seq::IndexedRandom;
@@ -48,9 +48,7 @@ const COURTESY: Duration = Duration::from_secs(2);
 const LONELY_BOOTSTRAP: Duration = Duration::from_secs(2);
 const BOOTSTRAP: Duration = Duration::from_secs(120);
 
-/// Whoever knows so many supernodes asks the login service for one reason only: to find those that
-/// it has lost sight of, if the network has come apart.
-const INFORMED: usize = 8;
+/// The same for one that knows enough others.
 const INFORMED_BOOTSTRAP: Duration = Duration::from_secs(600);
 
 /// Neighbours over the limit that are taken when they ask, so that a full network still takes in

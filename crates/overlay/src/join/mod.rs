@@ -5,49 +5,25 @@
 //! its parent and the next to be its standby. When the parent dies the standby is asked at once.
 
 mod moving;
+mod seek;
 
 use crate::core::{Core, earlier};
-use crate::io::{Event, Now, Output};
+use crate::io::{Event, Now};
 use crate::variety::Prefix;
-use moving::{MUCH_BETTER, Move};
+use moving::Move;
 use rand::RngExt;
-use skein_proto::message::{Attach, AttachReply, Bond, PartingReason, Probe, ProbeReply};
-use skein_proto::{Instant, NodeId, Role, UnixTime};
+use seek::FIRST_PAUSE;
+use skein_proto::message::{Attach, AttachReply, Bond, PartingReason, Probe};
+use skein_proto::{Instant, NodeId, UnixTime};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Duration;
-
-/// Supernodes asked at once, as a FastTrack client did: enough to avoid a bad one, few enough not
-/// to burden the network with handshakes.
-const PROBES: usize = 5;
-
-/// Others that are asked how they are when a child looks for a better parent.
-const COMPARED: usize = 2;
-
-/// How long to wait for the answers of all: a handshake over the longest paths takes about 1 s.
-const PROBE_PATIENCE: Duration = Duration::from_secs(4);
-
-/// How long to wait for the others once the first has answered: whoever is slower than this is no
-/// good parent anyway.
-const STRAGGLER_PATIENCE: Duration = Duration::from_millis(400);
 
 /// How long a supernode may take to answer whether it takes this node.
 const REPLY_PATIENCE: Duration = Duration::from_secs(4);
 
-/// Pauses between attempts to find what is missing, jittered and doubled.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// After so many attempts without a parent the login service is asked, however many supernodes are
-/// known: they may all be gone, or made up by somebody who wants this node for himself.
-const ATTEMPTS_ALONE: u32 = 2;
-
 /// Nodes that start, or lose their parent, at the same moment look for one within that time of each
 /// other.
 const START_SPREAD: Duration = Duration::from_millis(500);
-
-/// A missing standby is not urgent: the pauses begin here.
-const STANDBY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Pauses between questions to the login service. The first ones are short, since a network that
 /// has just been started has its first supernode some seconds later.
@@ -228,73 +204,6 @@ impl Join {
         }
     }
 
-    fn seek(&mut self, core: &mut Core, now: Now) {
-        let ties = [self.parent.map(|tie| tie.node), self.standby.map(|tie| tie.node)];
-        let me = core.me;
-        let picked = core.known.pick(PROBES, now.instant, &mut core.rng, |node| {
-            *node == me || ties.contains(&Some(*node))
-        });
-        let alone = self.parent.is_none();
-        if picked.is_empty()
-            || (alone && (picked.len() < 2 || self.seek_failures >= ATTEMPTS_ALONE))
-        {
-            self.want_bootstrap(core, now);
-        }
-        if picked.is_empty() {
-            self.pause(core, now);
-            return;
-        }
-        self.probe(core, picked, false, now);
-    }
-
-    /// Looks whether there is a much better parent.
-    fn compare(&mut self, core: &mut Core, now: Now) {
-        let (Some(parent), me) = (self.parent(), core.me) else { return };
-        let mut picked = core
-            .known
-            .pick(COMPARED, now.instant, &mut core.rng, |node| *node == me || *node == parent);
-        picked.push((parent, Vec::new()));
-        self.probe(core, picked, true, now);
-    }
-
-    fn probe(
-        &mut self,
-        core: &mut Core,
-        picked: Vec<(NodeId, Vec<SocketAddr>)>,
-        compares: bool,
-        now: Now,
-    ) {
-        let mut candidates = BTreeMap::new();
-        for (node, addresses) in picked {
-            let state = if core.peers.contains_key(&node) {
-                core.send(node, Probe);
-                Candidate::Probed { sent: now.instant }
-            } else {
-                core.dial(node, addresses);
-                Candidate::Dialling
-            };
-            candidates.insert(node, state);
-        }
-        let deadline = now.instant + PROBE_PATIENCE;
-        self.seeking = Some(Seeking { candidates, deadline, compares });
-    }
-
-    fn pause(&mut self, core: &mut Core, now: Now) {
-        let first = if self.parent.is_some() { STANDBY_PAUSE } else { FIRST_PAUSE };
-        let pause = core.back_off(self.seek_failures, first, LONGEST_PAUSE);
-        self.seek_failures = self.seek_failures.saturating_add(1);
-        self.next_seek = now.instant + pause;
-    }
-
-    fn want_bootstrap(&mut self, core: &mut Core, now: Now) {
-        if self.bootstrap_asked || now.instant < self.next_bootstrap {
-            return;
-        }
-        self.bootstrap_asked = true;
-        let willing = core.config.role == skein_proto::message::RoleSetting::Auto;
-        core.outputs.push_back(Output::WantBootstrap { willing });
-    }
-
     /// The login service has answered, or not.
     pub(crate) fn on_bootstrap(&mut self, core: &mut Core, now: Now, answered: bool) {
         self.bootstrap_asked = false;
@@ -423,71 +332,6 @@ impl Join {
         Some(ParentChange::Lost(peer))
     }
 
-    pub(crate) fn on_probe_reply(
-        &mut self,
-        core: &mut Core,
-        peer: NodeId,
-        reply: &ProbeReply,
-        now: Now,
-    ) {
-        let Some(seeking) = &mut self.seeking else { return };
-        let Some(candidate) = seeking.candidates.get_mut(&peer) else { return };
-        let Candidate::Probed { sent } = *candidate else { return };
-        if reply.role != Role::Super {
-            core.known.forget(&peer);
-            *candidate = Candidate::Useless;
-            return;
-        }
-        // Only a credentialed node may be a supernode; its greeting came before this reply.
-        let credentialed =
-            core.peers.get(&peer).is_some_and(|peer| peer.valid_credential(now.unix).is_some());
-        let is_parent = self.parent.is_some_and(|tie| tie.node == peer);
-        if !(reply.load.accepting || is_parent) || !credentialed {
-            *candidate = Candidate::Useless;
-            return;
-        }
-        let round_trip = now.instant.since(sent);
-        *candidate = Candidate::Ranked(cost(round_trip, reply.load.percent()));
-        seeking.deadline = seeking.deadline.min(now.instant + STRAGGLER_PATIENCE);
-    }
-
-    fn rank(&mut self, core: &mut Core, now: Now) {
-        let Some(seeking) = self.seeking.take() else { return };
-        let compares = seeking.compares;
-        let mut ranked = Vec::new();
-        for (node, candidate) in seeking.candidates {
-            match candidate {
-                Candidate::Ranked(cost) => ranked.push((cost, node)),
-                Candidate::Dialling | Candidate::Probed { .. } => {
-                    core.known.failed(&node, now.instant);
-                }
-                Candidate::Useless => {}
-            }
-        }
-        ranked.sort_unstable();
-        if compares {
-            self.judge(core, &ranked, now);
-            return;
-        }
-        self.ranked = ranked.into_iter().map(|(_, node)| node).collect();
-        // What was found may still refuse; the pause ends what would else be a busy loop.
-        self.pause(core, now);
-    }
-
-    /// Moves if another parent is much better, by a coin: of many children of one that is full,
-    /// not all shall go, since each makes it emptier for the rest.
-    fn judge(&mut self, core: &mut Core, ranked: &[(u64, NodeId)], now: Now) {
-        let Some(parent) = self.parent() else { return };
-        let present = ranked.iter().find(|(_, node)| *node == parent);
-        let best = ranked.iter().find(|(_, node)| *node != parent);
-        if let (Some((cost, _)), Some((other, node))) = (present, best)
-            && other.saturating_mul(MUCH_BETTER) <= *cost
-            && core.rng.random::<bool>()
-        {
-            self.move_to(core, *node, Vec::new(), now);
-        }
-    }
-
     fn ask_ranked(&mut self, core: &mut Core, now: Now) {
         if self.parent.is_none()
             && let Some(node) = self.ranked.pop_front()
@@ -571,26 +415,5 @@ impl Join {
         core.known.failed(&peer, now.instant);
         core.hang_up(peer, PartingReason::Moved);
         None
-    }
-}
-
-/// The cost of a parent: its round trip, made up to four times longer by its load. A millisecond
-/// is added to the round trip, so that in one LAN the load alone decides.
-fn cost(round_trip: Duration, load_percent: u8) -> u64 {
-    let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX).saturating_add(1_000);
-    micros.saturating_mul(100 + 3 * u64::from(load_percent.min(100))) / 100
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_near_parent_beats_a_far_one_until_it_is_much_fuller() {
-        let near = Duration::from_millis(10);
-        let far = Duration::from_millis(30);
-        assert!(cost(near, 50) < cost(far, 0));
-        assert!(cost(near, 100) > cost(far, 0));
-        assert!(cost(Duration::from_micros(300), 10) < cost(Duration::from_micros(100), 50));
     }
 }

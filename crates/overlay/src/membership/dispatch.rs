@@ -63,6 +63,7 @@ impl Overlay {
         self.core.settle_doubts(neighbours.len(), now);
         let core = &mut self.core;
         let letters = core.membership.epidemic.step(&neighbours, &mut core.rng, now.instant);
+        core.counters.gossip_over_limit = core.membership.epidemic.over_limit;
         core.post(letters);
     }
 

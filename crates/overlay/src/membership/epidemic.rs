@@ -443,3 +443,6 @@ fn is_due(
     *at = None;
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,16 +36,6 @@ pub(crate) const MAX_MEMBERS: usize = 65_536;
 /// others have been made supernodes.
 const EMERGENCY: Duration = Duration::from_secs(600);
 
-/// Comings and goings that wait to be looked at. What is over it is dropped, the oldest first.
-const MAX_CHANGES: usize = 2 * MAX_MEMBERS;
-
-/// Somebody came or went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    Joined(NodeId),
-    Left(NodeId),
-}
-
 /// All supernodes, this node excluded, on a ring that this node is on as well.
 #[derive(Debug)]
 pub(crate) struct Membership {
@@ -59,7 +49,6 @@ pub(crate) struct Membership {
     names: Names,
     /// Others that are there and not about to leave.
     present: usize,
-    changes: Vec<Change>,
     /// When the first of those died that are counted, and how many did.
     deaths: Option<(Instant, usize)>,
     /// The part of the ring that is looked through next for what has expired.
@@ -76,7 +65,6 @@ impl Membership {
             wishes: Wishes::default(),
             names: Names::default(),
             present: 0,
-            changes: Vec::new(),
             deaths: None,
             swept: 0,
         }
@@ -168,11 +156,6 @@ impl Membership {
         }
     }
 
-    /// Who came and went since the last call.
-    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
-        std::mem::take(&mut self.changes)
-    }
-
     /// Forgets everybody, for one who is no supernode any more.
     pub(crate) fn clear(&mut self) {
         self.epidemic.clear();
@@ -180,27 +163,14 @@ impl Membership {
         self.names = Names::default();
         self.wishes = Wishes::default();
         self.present = 0;
-        self.changes.clear();
     }
 
     /// One record took the place of another, or of none.
     fn note(&mut self, before: Option<&Member>, after: Option<&Member>) {
         let was = before.is_some_and(|member| self.counts(member));
         let is = after.is_some_and(|member| self.counts(member));
-        let change = match (was, is) {
-            (false, true) => after.map(|member| Change::Joined(member.node)),
-            (true, false) => before.map(|member| Change::Left(member.node)),
-            _ => None,
-        };
-        let Some(change) = change else { return };
-        match change {
-            Change::Joined(_) => self.present += 1,
-            Change::Left(_) => self.present -= 1,
-        }
-        if self.changes.len() >= MAX_CHANGES {
-            self.changes.drain(..MAX_MEMBERS);
-        }
-        self.changes.push(change);
+        self.present += usize::from(is && !was);
+        self.present -= usize::from(was && !is);
     }
 }
 
@@ -270,13 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn comings_and_goings_are_told_once() {
+    fn whoever_is_there_is_counted_once() {
         let mut membership = Membership::new(NodeId::from_bytes([99; 32]));
         let node = insert(&mut membership, 1);
         insert(&mut membership, 1);
+        assert_eq!(membership.len(), 1);
         membership.lay_to_rest(&node, Instant::START);
         membership.lay_to_rest(&node, Instant::START);
-        assert_eq!(membership.take_changes(), [Change::Joined(node), Change::Left(node)]);
         assert_eq!(membership.len(), 0);
     }
 }

@@ -137,3 +137,75 @@ fn bucket_of(place: u64) -> usize {
 pub(crate) fn ids(rumours: &[Rumour]) -> impl Iterator<Item = RumourId> {
     rumours.iter().map(Rumour::id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use skein_proto::KeyPair;
+    use skein_proto::rumour::News;
+    use skein_proto::testing::announcement_of;
+    use std::collections::BTreeMap;
+
+    /// The announcement of a supernode, at this time.
+    fn rumour(number: u8, issued: u64) -> Rumour {
+        let key = KeyPair::from_seed(&[number; 32]);
+        let login = KeyPair::from_seed(&[0; 32]);
+        Rumour::new(News::Announcement(announcement_of(&key, "somebody", &login, |record| {
+            record.issued = UnixTime(issued);
+        })))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn it_does_what_a_sorted_map_does(
+            deeds in proptest::collection::vec((1..24_u8, 0..4_u64), 0..60),
+            from in any::<u128>(),
+        ) {
+            let mut store = Store::default();
+            let mut model: BTreeMap<Place, u64> = BTreeMap::new();
+            for (number, version) in deeds {
+                let rumour = rumour(number, version);
+                let (place, id) = (rumour.place(), rumour.id());
+                let before = if version == 0 {
+                    (store.remove(id.place), model.remove(&place))
+                } else {
+                    (store.insert(rumour), model.insert(place, version))
+                };
+                prop_assert_eq!(before.0.map(|rumour| rumour.id().version), before.1);
+            }
+            prop_assert_eq!(store.len(), model.len());
+            let from = Place(from);
+            let found: Vec<Place> = store.around(from).map(Rumour::place).collect();
+            let expected: Vec<Place> =
+                model.range(from..).chain(model.range(..from)).map(|(place, _)| *place).collect();
+            prop_assert_eq!(found, expected);
+            let nth: Vec<Place> =
+                (0..store.len()).filter_map(|at| store.nth(at)).map(Rumour::place).collect();
+            prop_assert_eq!(nth, model.into_keys().collect::<Vec<_>>());
+            // What is held decides the digest, not how it came about.
+            let mut fresh = Store::default();
+            for rumour in store.iter() {
+                fresh.insert(rumour.clone());
+            }
+            let digest: Vec<u32> = fresh.digest().collect();
+            prop_assert_eq!(store.differences(&digest), Vec::<u8>::new());
+        }
+    }
+
+    #[test]
+    fn one_that_differs_is_seen_in_its_part_of_the_ring_alone() {
+        let mut store = Store::default();
+        (1..40).for_each(|number| {
+            store.insert(rumour(number, 5));
+        });
+        let digest: Vec<u32> = store.digest().collect();
+        let changed = rumour(7, 6);
+        store.insert(changed.clone());
+        let part = usize::from(changed.id().place.to_be_bytes()[0]);
+        assert_eq!(store.differences(&digest), [u8::try_from(part).expect("a byte")]);
+        assert!(store.bucket(part).contains(&changed));
+    }
+}
