@@ -33,6 +33,12 @@ impl TokenBucket {
         self.level == self.burst
     }
 
+    /// Whole tokens in it.
+    pub(crate) fn level(&mut self, now: Instant) -> u64 {
+        self.fill(now);
+        self.level / TOKEN
+    }
+
     /// Takes one token if there is one.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         self.take_many(1, now)

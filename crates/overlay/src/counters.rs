@@ -22,6 +22,10 @@ counters! {
     searches_answered,
     /// Searches of children that were over their budget.
     searches_over_budget,
+    /// Searches of children whose name had used up its budget, here or elsewhere.
+    names_over_budget,
+    /// Reports of what a name has used that were not believed.
+    spend_reports_refused,
     /// Queries of neighbours that were answered.
     floods_answered,
     /// Queries that had been seen before.

@@ -29,10 +29,12 @@
 //! | `directory` | names and content ids looked up exactly |
 //! | `courier` | messages to supernodes that are not linked |
 //! | `search` | the searches of this node's own user |
+//! | `allowance` | how often a name may search, wherever it is attached |
 //! | `budget` | how often a peer may ask |
 //! | [`reputation`] | what a name has earned, by what others signed |
 //! | `role` | what this node is, and what follows when that changes |
 
+mod allowance;
 mod branch;
 mod bucket;
 mod budget;
@@ -60,6 +62,7 @@ mod search;
 mod seen;
 mod sieve;
 mod snapshot;
+mod spending;
 mod tables;
 mod variety;
 mod waves;

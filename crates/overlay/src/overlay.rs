@@ -1,5 +1,6 @@
 //! The state machine that joins the parts: it hands each input to whom it concerns.
 
+use crate::allowance::Allowances;
 use crate::branch::ReplyTo;
 use crate::budget::Ask;
 use crate::children::Children;
@@ -54,6 +55,7 @@ pub struct Overlay {
     pub(crate) tables: Tables,
     pub(crate) searches: Searches,
     pub(crate) own_wishes: OwnWishes,
+    pub(crate) allowances: Allowances,
     pub(crate) directory: Directory,
     pub(crate) role_reason: &'static str,
     pub(crate) conduct: Conduct,
@@ -93,6 +95,7 @@ impl Overlay {
             tables: Tables::new(now.instant),
             searches: Searches::default(),
             own_wishes: OwnWishes::default(),
+            allowances: Allowances::default(),
             directory: Directory::default(),
             role_reason: ENOUGH_SUPERNODES,
             conduct: Conduct::new(now),
@@ -257,6 +260,7 @@ impl Overlay {
         let calm = self.core.role == Role::Ordinary && self.core.peers.len() <= 2;
         self.next_tidy = now.instant + if calm { CALM_TIDY } else { TIDY };
         self.core.budgets.tidy(now.instant);
+        self.allowances.tidy(now.instant);
         self.core.courier.tidy(now.instant);
         if self.core.role == Role::Super {
             let load = self.load();
@@ -494,6 +498,9 @@ impl Overlay {
                 let from = ReplyTo::Peer(peer);
                 self.floods.on_cancel(&mut self.core, &sources, from, cancel.id, now);
             }
+            Message::SpendReport(report) => self.on_spend_report(peer, &report, now),
+            Message::BudgetWanted(wanted) => self.on_budget_wanted(peer, wanted, now),
+            Message::BudgetLeft(answer) => self.on_budget_left(peer, &answer, now),
             Message::WishUpdate(update) => {
                 if !self.on_wish_update(peer, update, now) {
                     self.misbehaved(peer, now);
@@ -599,7 +606,11 @@ impl Overlay {
     }
 
     fn on_child_search(&mut self, peer: NodeId, search: Search, now: Now) {
-        match self.children.may_search(&mut self.core, &peer, now.instant) {
+        let granted = match self.children.may_search(&mut self.core, &peer, now.instant) {
+            Some(true) => Some(self.may_spend(&peer, now)),
+            refused => refused,
+        };
+        match granted {
             Some(true) => {
                 self.core.counters.searches_answered += 1;
                 let arrival = Arrival {

@@ -7,6 +7,7 @@
 //! [`bounded`] and [`codec`].
 
 pub mod bounded;
+pub mod budget;
 pub mod codec;
 pub mod credential;
 pub mod directory;

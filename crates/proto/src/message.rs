@@ -10,6 +10,7 @@
 //!   knowing the message means that the connection cannot go on.
 
 use crate::bounded::{BoundedString, BoundedVec};
+use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::codec::CodecError;
 use crate::credential::SignedCredential;
 use crate::directory::{Announce, ArcSent, ArcWanted, Find, Found, Put};
@@ -156,6 +157,12 @@ messages! {
     WishUpdate = 25, at most 2 * KIB;
     /// What was wished for. By a supernode, to the parent of whoever wished, and on to that one.
     WishHit = 26, at most 4 * KIB;
+    /// A name has searched. By its parent, to those who keep the name's records.
+    SpendReport = 28, at most 256;
+    /// Asks what is left of a name's budget. As `SpendReport`.
+    BudgetWanted = 29, at most 256;
+    /// The answer to `BudgetWanted`.
+    BudgetLeft = 30, at most 256;
     /// What goes into the directory. By a child, to its active parent.
     Announce = 32, at most 16 * KIB;
     /// Records of the directory. By a supernode, to one that their keys belong to.

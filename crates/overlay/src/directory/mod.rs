@@ -27,7 +27,7 @@ mod finds;
 mod lookup;
 mod outbox;
 mod reach;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
@@ -54,7 +54,7 @@ use table::{Table, Taken, place_of};
 
 /// Supernodes that keep a key: while 30 % of all die at once, 97 % of all keys are kept by
 /// another one.
-const COPIES: usize = 3;
+pub(crate) const COPIES: usize = 3;
 
 /// A record is taken by so many more supernodes than keep it in the end: two views of the ring may
 /// differ by those who have just come or gone.

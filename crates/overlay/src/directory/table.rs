@@ -69,7 +69,7 @@ pub(super) struct Table {
 }
 
 /// Where a key is on the ring.
-pub(super) fn place_of(key: &DirectoryKey) -> Place {
+pub(crate) fn place_of(key: &DirectoryKey) -> Place {
     match key {
         DirectoryKey::Name(name) => Place::of(b"skein ring name", name.as_str().as_bytes()),
         DirectoryKey::Content(content) => Place::of(b"skein ring content", content.as_bytes()),

@@ -11,6 +11,7 @@ use super::values::{
     any_query_id, any_ranges, any_receipt, any_supernode_entry, any_text, any_username,
     any_voucher, few,
 };
+use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::directory::{Announce, ArcSent, ArcWanted, Find, Put};
 use crate::evidence::{Evidence, GiveReceipt, ShowEvidence, Vouched};
 use crate::fetch::{FetchReply, FetchRequest};
@@ -93,6 +94,15 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         | MessageKind::GossipDigest
         | MessageKind::GossipInventory => any_gossip_of(kind),
         MessageKind::TableUpdate => any_table_update().prop_map(Message::from).boxed(),
+        MessageKind::SpendReport => (any_username(), any::<u16>())
+            .prop_map(|(name, spent)| SpendReport { name, spent }.into())
+            .boxed(),
+        MessageKind::BudgetWanted => {
+            any_username().prop_map(|name| BudgetWanted { name }.into()).boxed()
+        }
+        MessageKind::BudgetLeft => (any_username(), any::<u16>())
+            .prop_map(|(name, left)| BudgetLeft { name, left }.into())
+            .boxed(),
         MessageKind::WishUpdate => {
             any_standing_query().prop_map(|standing| WishUpdate { standing }.into()).boxed()
         }

@@ -3,6 +3,7 @@
 use super::directory::{largest_announce, largest_found, largest_put};
 use super::gossip::largest_gossip;
 use crate::bounded::{BoundedString, BoundedVec};
+use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::credential::{Credential, SignedCredential};
 use crate::directory::{ArcSent, ArcWanted, DirectoryKey, Find};
 use crate::evidence::{
@@ -80,6 +81,9 @@ pub fn largest_message(kind: MessageKind) -> Message {
             nodes: u32::MAX,
         }
         .into(),
+        MessageKind::SpendReport => SpendReport { name: name(), spent: u16::MAX }.into(),
+        MessageKind::BudgetWanted => BudgetWanted { name: name() }.into(),
+        MessageKind::BudgetLeft => BudgetLeft { name: name(), left: u16::MAX }.into(),
         MessageKind::WishUpdate => WishUpdate { standing: standing() }.into(),
         MessageKind::WishHit => WishHit {
             id: id(),

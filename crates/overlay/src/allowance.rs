@@ -1,0 +1,277 @@
+//! Budgets for searches that follow a name from supernode to supernode.
+//!
+//! Whoever moves on to a fresh supernode each time its budget is used up ("supernode hopping") would
+//! have a new one each time. So a parent grants a name a small allowance only, and when that is
+//! half used asks the three supernodes that keep the name's records in the directory what is left
+//! of its budget; and it reports to them what the name uses. None of the three decides alone: the
+//! middle one of their answers counts. They believe a report only of a supernode that one of the
+//! name's own signed records names as its parent. Whoever searches as people do never comes so far
+//! that anybody is asked.
+
+use crate::bucket::TokenBucket;
+use skein_proto::{Instant, NodeId, Username};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Searches that a name may start in all: at once, and for each second. As a node's own budget.
+const WHOLE: (u64, u64) = (5, 40);
+
+/// Searches that a parent grants a name before it knows what is left of its budget.
+const FIRST: (u64, u64) = (1, 10);
+
+/// What is left of the first allowance when the keepers are asked.
+const ASK_BELOW: u64 = 5;
+
+/// Searches after which the keepers are told: at most so many that they do not know of are gained
+/// with each move.
+const REPORT_AT: u16 = 5;
+
+/// How long the keepers may take. If two of them have not answered by then, the name gets its whole
+/// budget: their failure is not its fault.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How long what the keepers said is good, and after which idle time a name is forgotten: by then
+/// any budget is full again.
+const GOOD_FOR: Duration = Duration::from_secs(60);
+
+/// Names that are kept in mind, as their parent and as their keeper. Each takes some 200 bytes.
+const MAX_NAMES: usize = 16_384;
+
+#[derive(Debug)]
+enum Standing {
+    /// Nobody was asked yet.
+    First,
+    /// The keepers were asked; what they said, and what was used since.
+    Asked { at: Instant, keepers: usize, answers: Vec<(NodeId, u16)>, used: u64 },
+    /// They have answered.
+    Known,
+}
+
+#[derive(Debug)]
+struct Account {
+    bucket: TokenBucket,
+    standing: Standing,
+    unreported: u16,
+    last_use: Instant,
+}
+
+#[derive(Debug)]
+struct Kept {
+    bucket: TokenBucket,
+    last_use: Instant,
+}
+
+/// What a search of a name leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spent {
+    /// Whether the search may be started.
+    pub(crate) granted: bool,
+    /// Whether the keepers are to be asked what is left.
+    pub(crate) ask: bool,
+    /// What the keepers are to be told; 0 for nothing.
+    pub(crate) report: u16,
+}
+
+/// The budgets of names.
+#[derive(Debug, Default)]
+pub(crate) struct Allowances {
+    accounts: HashMap<Username, Account>,
+    kept: HashMap<Username, Kept>,
+}
+
+impl Allowances {
+    /// A child of this name wants to search.
+    pub(crate) fn spend(&mut self, name: &Username, now: Instant) -> Spent {
+        if !self.accounts.contains_key(name) && self.accounts.len() >= MAX_NAMES {
+            return Spent::default();
+        }
+        let account = self.accounts.entry(name.clone()).or_insert_with(|| Account {
+            bucket: TokenBucket::new(FIRST.0, FIRST.1, now),
+            standing: Standing::First,
+            unreported: 0,
+            last_use: now,
+        });
+        account.last_use = now;
+        account.give_up_waiting(now);
+        let granted = account.bucket.take(now);
+        let mut spent = Spent { granted, ..Spent::default() };
+        if granted {
+            account.unreported += 1;
+            if let Standing::Asked { used, .. } = &mut account.standing {
+                *used += 1;
+            }
+            if account.unreported >= REPORT_AT {
+                spent.report = std::mem::take(&mut account.unreported);
+            }
+        }
+        spent.ask =
+            matches!(account.standing, Standing::First) && account.bucket.level(now) < ASK_BELOW;
+        spent
+    }
+
+    /// So many keepers were asked.
+    pub(crate) fn asked(&mut self, name: &Username, keepers: usize, now: Instant) {
+        if let Some(account) = self.accounts.get_mut(name) {
+            let answers = Vec::new();
+            account.standing = Standing::Asked { at: now, keepers, answers, used: 0 };
+        }
+    }
+
+    /// A keeper says what is left of a name's budget.
+    pub(crate) fn on_left(&mut self, name: &Username, keeper: NodeId, left: u16, now: Instant) {
+        let Some(account) = self.accounts.get_mut(name) else { return };
+        let Standing::Asked { keepers, answers, used, .. } = &mut account.standing else { return };
+        if answers.iter().any(|(known, _)| *known == keeper) {
+            return;
+        }
+        answers.push((keeper, left));
+        if answers.len() < *keepers {
+            return;
+        }
+        let (left, used) = (verdict(answers), *used);
+        account.settle(left.saturating_sub(used), now);
+    }
+
+    /// A parent of this name reports what it has used.
+    pub(crate) fn on_report(&mut self, name: &Username, spent: u16, now: Instant) {
+        if !self.kept.contains_key(name) && self.kept.len() >= MAX_NAMES {
+            return;
+        }
+        let kept = self.kept.entry(name.clone()).or_insert_with(|| Kept {
+            bucket: TokenBucket::new(WHOLE.0, WHOLE.1, now),
+            last_use: now,
+        });
+        kept.last_use = now;
+        let taken = kept.bucket.level(now).min(u64::from(spent.min(REPORT_AT)));
+        kept.bucket.take_many(taken, now);
+    }
+
+    /// What is left of the budget of a name that is kept here.
+    pub(crate) fn left(&mut self, name: &Username, now: Instant) -> u16 {
+        let left = self.kept.get_mut(name).map_or(WHOLE.1, |kept| kept.bucket.level(now));
+        u16::try_from(left).unwrap_or(u16::MAX)
+    }
+
+    /// Forgets the names that have not searched for so long that their budget is full again.
+    pub(crate) fn tidy(&mut self, now: Instant) {
+        self.accounts.retain(|_, account| now.since(account.last_use) < GOOD_FOR);
+        self.kept.retain(|_, kept| now.since(kept.last_use) < GOOD_FOR);
+    }
+}
+
+impl Account {
+    fn settle(&mut self, left: u64, now: Instant) {
+        self.bucket = TokenBucket::new(WHOLE.0, WHOLE.1, now);
+        self.bucket.take_many(WHOLE.1.saturating_sub(left), now);
+        self.standing = Standing::Known;
+    }
+
+    fn give_up_waiting(&mut self, now: Instant) {
+        let Standing::Asked { at, answers, used, .. } = &self.standing else { return };
+        if now.since(*at) >= PATIENCE {
+            let left = if answers.len() < 2 { WHOLE.1 } else { verdict(answers) };
+            self.settle(left.saturating_sub(*used), now);
+        }
+    }
+}
+
+/// What the keepers together say: the middle one of three, the higher one of two, since one of them
+/// may lie. What one alone says counts only where there is one alone.
+fn verdict(answers: &[(NodeId, u16)]) -> u64 {
+    let mut said: Vec<u16> = answers.iter().map(|(_, left)| *left).collect();
+    said.sort_unstable();
+    said.get(said.len() / 2).copied().map_or(WHOLE.1, |left| u64::from(left).min(WHOLE.1))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+
+    fn name() -> Username {
+        Username::parse("hopper").expect("a name")
+    }
+
+    fn keeper(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    /// Searches as fast as it can at one parent: how many were granted, and what was reported.
+    fn rush(parent: &mut Allowances, keepers: &mut [Allowances], now: Instant) -> u32 {
+        let mut granted = 0;
+        for _ in 0..100 {
+            let spent = parent.spend(&name(), now);
+            granted += u32::from(spent.granted);
+            for keeper in keepers.iter_mut().filter(|_| spent.report > 0) {
+                keeper.on_report(&name(), spent.report, now);
+            }
+            if spent.ask {
+                parent.asked(&name(), keepers.len(), now);
+                for (number, kept) in (0..).zip(keepers.iter_mut()) {
+                    let left = kept.left(&name(), now);
+                    parent.on_left(&name(), keeper(number), left, now);
+                }
+            }
+        }
+        granted
+    }
+
+    #[test]
+    fn a_name_that_hops_does_not_get_a_new_budget_each_time() {
+        let now = Instant::START;
+        let mut keepers = [Allowances::default(), Allowances::default(), Allowances::default()];
+        let first = rush(&mut Allowances::default(), &mut keepers, now);
+        assert!((40..=46).contains(&first), "{first}");
+        let later: u32 = (0..10).map(|_| rush(&mut Allowances::default(), &mut keepers, now)).sum();
+        assert!(later <= 10 * 6, "{later} with ten moves, where 400 would be ten new budgets");
+    }
+
+    #[test]
+    fn one_keeper_that_lies_decides_nothing() {
+        let now = Instant::START;
+        for lie in [0, u16::MAX] {
+            let mut parent = Allowances::default();
+            parent.spend(&name(), now);
+            parent.asked(&name(), 3, now);
+            for (number, left) in (0..).zip([lie, 30, 30]) {
+                parent.on_left(&name(), keeper(number), left, now);
+            }
+            let granted = (0..100).filter(|_| parent.spend(&name(), now).granted).count();
+            assert_eq!(granted, 30);
+        }
+    }
+
+    #[test]
+    fn a_keeper_answers_once_and_those_that_do_not_answer_starve_nobody() {
+        let now = Instant::START;
+        let mut parent = Allowances::default();
+        parent.spend(&name(), now);
+        parent.asked(&name(), 3, now);
+        for _ in 0..5 {
+            parent.on_left(&name(), keeper(1), 0, now);
+        }
+        let later = now + PATIENCE;
+        let granted = (0..100).filter(|_| parent.spend(&name(), later).granted).count();
+        assert_eq!(granted, 40);
+    }
+
+    #[test]
+    fn a_report_takes_no_more_than_one_report_can_and_names_are_forgotten() {
+        let now = Instant::START;
+        let mut keeper = Allowances::default();
+        keeper.on_report(&name(), u16::MAX, now);
+        assert_eq!(keeper.left(&name(), now), 35);
+        keeper.tidy(now + GOOD_FOR);
+        assert!(keeper.kept.is_empty());
+    }
+
+    #[test]
+    fn whoever_searches_like_a_person_is_not_asked_after() {
+        let mut parent = Allowances::default();
+        for second in 0..100 {
+            let now = Instant::START + Duration::from_secs(second * 3);
+            let spent = parent.spend(&name(), now);
+            assert!(spent.granted && !spent.ask);
+        }
+    }
+}
