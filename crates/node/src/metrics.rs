@@ -57,6 +57,8 @@ pub struct OverlayMetrics {
     pub table_bits_set: Gauge,
     /// Bytes that the neighbours' query routing tables take.
     pub tables_bytes: Gauge,
+    /// Standing queries of everybody.
+    pub wishes: Gauge,
     /// Searches of its own user and of its children.
     pub searches: Counter,
     /// Queries of neighbours.
@@ -224,6 +226,7 @@ impl OverlayMetrics {
         to.register("table_bits_set", help, self.table_bits_set.clone());
         let help = "Bytes that the neighbours' query routing tables take";
         to.register("tables_bytes", help, self.tables_bytes.clone());
+        to.register("wishes", "Standing queries of everybody", self.wishes.clone());
         to.register("searches", "Searches of its user and its children", self.searches.clone());
         to.register("floods", "Queries of neighbours", self.floods.clone());
         to.register("hits", "Hits given", self.hits.clone());

@@ -16,18 +16,15 @@
 use crate::branch::{Branch, ReplyTo, finish, retain_sound, tell_end};
 use crate::budget::Ask;
 use crate::cache::Cache;
-use crate::children::Children;
 use crate::core::Core;
 use crate::io::Now;
-use crate::neighbours::Neighbours;
 use crate::seen::{Seen, Sight};
-use crate::tables::Tables;
+use crate::sources::{Sources, nothing, parse};
 use crate::waves::{Next, Outlook, Waves};
 use rand::seq::SliceRandom;
-use skein_index::text::ParsedQuery;
 use skein_proto::message::{Flood, Hits, SearchDone};
-use skein_proto::query::{Coverage, StopReason};
-use skein_proto::{BoundedVec, Instant, NodeId, Query, QueryId, Role};
+use skein_proto::query::StopReason;
+use skein_proto::{BoundedVec, Instant, NodeId, Query, QueryId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -54,13 +51,6 @@ const MAX_CALLED_OFF: usize = 256;
 /// The most hits that anyone may ask for.
 const MAX_WANTED: u16 = 1_000;
 
-/// What a query is answered from.
-pub(crate) struct Sources<'a> {
-    pub(crate) children: &'a Children,
-    pub(crate) neighbours: &'a Neighbours,
-    pub(crate) tables: &'a Tables,
-}
-
 /// The queries that pass through this node.
 #[derive(Debug, Default)]
 pub(crate) struct Floods {
@@ -79,10 +69,6 @@ pub(crate) struct Arrival {
     pub(crate) query: Query,
     pub(crate) wanted: u16,
     pub(crate) reply_to: ReplyTo,
-}
-
-fn nothing(stopped: StopReason) -> Coverage {
-    Coverage { supernodes_asked: 0, supernodes_known: 0, nodes_covered: 0, stopped }
 }
 
 impl Floods {
@@ -132,7 +118,7 @@ impl Floods {
         let mut branch = Branch::new(ReplyTo::Peer(peer), flood.query, parsed, wanted);
         if sight == Sight::New {
             core.counters.floods_answered += 1;
-            branch.coverage = own_coverage(core, sources);
+            branch.coverage = sources.own_coverage(core);
             let groups = sources.children.search(core, &branch.parsed, wanted, now);
             branch.pass_on(core, flood.id, groups);
         } else {
@@ -197,7 +183,7 @@ impl Floods {
             tell_end(core, reply_to, id, nothing(StopReason::OverBudget));
             return;
         }
-        let coverage = own_coverage(core, sources);
+        let coverage = sources.own_coverage(core);
         let Some(parsed) = parse(&query) else {
             // Nothing matches it anywhere, so nobody else is troubled with it.
             tell_end(core, reply_to, id, coverage);
@@ -467,7 +453,7 @@ impl Floods {
         now: Now,
     ) {
         if let Some(waves) = &branch.waves {
-            let own = own_coverage(core, sources);
+            let own = sources.own_coverage(core);
             let others = core.membership.iter().filter(|member| waves.has_covered(&member.node));
             let nodes = others.map(|member| match sources.tables.nodes(&member.node) {
                 Some(nodes) => nodes,
@@ -484,21 +470,5 @@ impl Floods {
             self.cache.put(&branch.parsed, branch.wanted(), answer, branch.coverage, now.instant);
         }
         finish(core, id, branch);
-    }
-}
-
-/// A query that something may match.
-fn parse(query: &Query) -> Option<ParsedQuery> {
-    ParsedQuery::parse(query).ok().filter(|parsed| !parsed.is_empty())
-}
-
-/// What this supernode's own index covers.
-fn own_coverage(core: &Core, sources: &Sources<'_>) -> Coverage {
-    let own_node = u32::from(core.role == Role::Super);
-    Coverage {
-        supernodes_asked: 1,
-        supernodes_known: u32::try_from(core.membership.len()).unwrap_or(u32::MAX) + own_node,
-        nodes_covered: sources.children.actives() + own_node,
-        stopped: StopReason::Exhausted,
     }
 }

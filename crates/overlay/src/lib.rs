@@ -62,6 +62,7 @@ mod search;
 mod seen;
 mod sieve;
 mod snapshot;
+mod sources;
 mod spending;
 mod tables;
 mod variety;

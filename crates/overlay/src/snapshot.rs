@@ -74,6 +74,8 @@ pub struct SupernodeSnapshot {
     pub table_bits_set: u64,
     /// Bytes that the neighbours' tables take.
     pub tables_bytes: u64,
+    /// Standing queries of everybody that it holds.
+    pub wishes: u64,
     /// What it keeps of the directory.
     pub directory: DirectorySnapshot,
 }
@@ -173,6 +175,7 @@ impl Overlay {
             table_bits: self.tables.own_fill().1,
             table_bits_set: self.tables.own_fill().0,
             tables_bytes: self.tables.bytes(),
+            wishes: self.core.membership.wishes.len() as u64,
             directory: self.directory.snapshot(),
         });
         let mut peers: Vec<PeerSnapshot> = self

@@ -24,6 +24,9 @@ const ENOUGH_TAGS: u32 = 500;
 /// others were not heard of, and how many there are must be guessed.
 const KNOWN_SHARE: f64 = 0.98;
 
+/// Shows all supernodes that are known, one by one.
+pub(crate) type Members<'a> = dyn Fn(&mut dyn FnMut(&NodeId)) + 'a;
+
 /// What a plan is made from.
 pub(crate) struct Outlook<'a> {
     /// Neighbours that may be asked now.
@@ -31,7 +34,7 @@ pub(crate) struct Outlook<'a> {
     /// Whether a neighbour's table does not exclude it.
     pub(crate) may_answer: &'a dyn Fn(&NodeId) -> bool,
     /// All other supernodes that are known.
-    pub(crate) members: &'a dyn Fn(&mut dyn FnMut(&NodeId)),
+    pub(crate) members: &'a Members<'a>,
     /// Contents found.
     pub(crate) found: usize,
     /// Contents still wanted.

@@ -28,6 +28,7 @@ impl Shared {
         set_level(&metrics.table_bits, supernode.table_bits);
         set_level(&metrics.table_bits_set, supernode.table_bits_set);
         set_level(&metrics.tables_bytes, supernode.tables_bytes);
+        set_level(&metrics.wishes, supernode.wishes);
         set_total(&metrics.searches, counters.searches_answered);
         set_total(&metrics.floods, counters.floods_answered);
         set_total(&metrics.hits, counters.hits_passed);

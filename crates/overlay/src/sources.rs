@@ -1,0 +1,39 @@
+//! What a query is answered from, and what that covers.
+
+use crate::children::Children;
+use crate::core::Core;
+use crate::neighbours::Neighbours;
+use crate::tables::Tables;
+use skein_index::text::ParsedQuery;
+use skein_proto::query::{Coverage, StopReason};
+use skein_proto::{Query, Role};
+
+/// What a query is answered from.
+pub(crate) struct Sources<'a> {
+    pub(crate) children: &'a Children,
+    pub(crate) neighbours: &'a Neighbours,
+    pub(crate) tables: &'a Tables,
+}
+
+impl Sources<'_> {
+    /// What this supernode's own index covers.
+    pub(crate) fn own_coverage(&self, core: &Core) -> Coverage {
+        let own_node = u32::from(core.role == Role::Super);
+        Coverage {
+            supernodes_asked: 1,
+            supernodes_known: u32::try_from(core.membership.len()).unwrap_or(u32::MAX) + own_node,
+            nodes_covered: self.children.actives() + own_node,
+            stopped: StopReason::Exhausted,
+        }
+    }
+}
+
+/// A query that something may match.
+pub(crate) fn parse(query: &Query) -> Option<ParsedQuery> {
+    ParsedQuery::parse(query).ok().filter(|parsed| !parsed.is_empty())
+}
+
+/// Nobody was asked.
+pub(crate) fn nothing(stopped: StopReason) -> Coverage {
+    Coverage { supernodes_asked: 0, supernodes_known: 0, nodes_covered: 0, stopped }
+}
