@@ -130,7 +130,16 @@ impl Network {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
         let at = |offset: i64| UnixTime(now.as_secs().saturating_add_signed(offset));
         let name = Username::parse(name).expect("a name");
-        Signed::new(Credential { name, node, issued: at(begins), expires: at(ends), registered: UnixTime(0) }, key)
+        Signed::new(
+            Credential {
+                name,
+                node,
+                issued: at(begins),
+                expires: at(ends),
+                registered: UnixTime(0),
+            },
+            key,
+        )
     }
 }
 

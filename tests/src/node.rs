@@ -5,7 +5,7 @@ use crate::process::Process;
 use crate::{PATIENCE, within_patience};
 use futures_util::StreamExt as _;
 use skein_node::api::ApiClient;
-use skein_node::api::types::{ContentHit, Download, SearchEvent, SearchReport, Status};
+use skein_node::api::types::{ContentHit, Download, NamedNode, SearchEvent, SearchReport, Status};
 use skein_node::home::Home;
 use skein_proto::{ContentId, NodeId};
 use std::collections::BTreeMap;
@@ -276,6 +276,27 @@ impl Node {
                 let found = self.search(words).await;
                 if wanted(&found) {
                     return found;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Looks a user up until what is found is as wanted.
+    ///
+    /// # Panics
+    /// If it is not within [`PATIENCE`].
+    pub async fn find_until(
+        &self,
+        name: &str,
+        wanted: impl Fn(&Outcome, &[NamedNode]) -> bool,
+    ) -> Vec<NamedNode> {
+        within_patience(&format!("{} did not find {name}", self.name), async {
+            loop {
+                let outcome = self.run(&["find", name]).await;
+                let nodes: Vec<NamedNode> = outcome.json();
+                if wanted(&outcome, &nodes) {
+                    return nodes;
                 }
             }
         })

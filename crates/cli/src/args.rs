@@ -81,6 +81,8 @@ pub enum Command {
     /// Be told of files as soon as anyone shares them
     #[command(subcommand)]
     Wish(commands::wish::WishCommand),
+    /// Find the nodes of a user, and whether they are online
+    Find(commands::find::FindArgs),
     /// Fetch a file, verified as it arrives
     Get(commands::get::GetArgs),
     /// List the downloads, or cancel one

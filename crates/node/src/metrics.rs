@@ -59,6 +59,14 @@ pub struct OverlayMetrics {
     pub tables_bytes: Gauge,
     /// Standing queries of everybody.
     pub wishes: Gauge,
+    /// Nodes kept for the directory.
+    pub directory_nodes: Gauge,
+    /// Sources kept for the directory.
+    pub directory_sources: Gauge,
+    /// Look-ups in the directory, of its own user and of its children.
+    pub directory_lookups: Counter,
+    /// Those that the first one that was asked could answer.
+    pub directory_first_try: Counter,
     /// Searches of its own user and of its children.
     pub searches: Counter,
     /// Queries of neighbours.
@@ -227,6 +235,14 @@ impl OverlayMetrics {
         let help = "Bytes that the neighbours' query routing tables take";
         to.register("tables_bytes", help, self.tables_bytes.clone());
         to.register("wishes", "Standing queries of everybody", self.wishes.clone());
+        let help = "Nodes kept for the directory";
+        to.register("directory_nodes", help, self.directory_nodes.clone());
+        let help = "Sources kept for the directory";
+        to.register("directory_sources", help, self.directory_sources.clone());
+        let help = "Look-ups in the directory";
+        to.register("directory_lookups", help, self.directory_lookups.clone());
+        let help = "Look-ups that the first supernode asked could answer";
+        to.register("directory_first_try", help, self.directory_first_try.clone());
         to.register("searches", "Searches of its user and its children", self.searches.clone());
         to.register("floods", "Queries of neighbours", self.floods.clone());
         to.register("hits", "Hits given", self.hits.clone());

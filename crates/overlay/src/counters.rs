@@ -187,15 +187,15 @@ counters! {
     /// Records that were not signed by whom they must be.
     directory_forged,
     /// Records that had expired, were from the future, or wanted to live too long.
-    directory_untimely,
+    directory_refused_untimely,
     /// Records put here whose keys belong to others.
-    directory_foreign,
+    directory_refused_foreign,
     /// Sources of a content that has as many as are kept.
-    directory_crowded,
+    directory_refused_crowded,
     /// Records refused since the table, or the owner's share of it, was full.
-    directory_full,
+    directory_refused_full,
     /// Records that expired.
-    directory_expired,
+    directory_ended,
     /// Records let go since others keep them now.
     directory_let_go,
     /// Records sent to supernodes that an arc has come to belong to.

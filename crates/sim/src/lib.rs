@@ -6,6 +6,7 @@
 pub mod bars;
 pub mod baselines;
 pub mod catalogue;
+pub mod exact;
 mod find;
 pub mod network;
 pub mod physics;

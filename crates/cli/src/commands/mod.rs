@@ -6,6 +6,7 @@ pub mod config;
 pub mod demo;
 pub mod down;
 pub mod downloads;
+pub mod find;
 pub mod get;
 pub mod login_server;
 pub mod man;
@@ -46,6 +47,7 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Share(command) => share::run(context, command),
         Command::Search(args) => search::run(context, args),
         Command::Wish(command) => wish::run(context, command),
+        Command::Find(args) => find::run(context, args),
         Command::Get(args) => get::run(context, args),
         Command::Downloads(args) => downloads::run(context, args),
         Command::Peers(args) => peers::run(context, args),

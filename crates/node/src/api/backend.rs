@@ -2,10 +2,11 @@
 
 use super::types::{
     AddShare, AddWish, ApiError, DaemonEvent, Download, ForgottenDownload, Identity, LoginAccount,
-    Peer, RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share, StartDownload,
+    NamedNode, Peer, RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share, StartDownload,
     StartSearch, Status, Wish,
 };
 use futures_util::stream::BoxStream;
+use skein_proto::Username;
 use std::future::Future;
 
 /// Values that come as they happen. Dropping the stream ends what feeds it.
@@ -80,6 +81,10 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         id: u64,
     ) -> impl Future<Output = Result<ForgottenDownload, ApiError>> + Send;
+
+    /// The nodes of a user.
+    fn find(&self, name: Username)
+    -> impl Future<Output = Result<Vec<NamedNode>, ApiError>> + Send;
 
     /// The connections.
     fn peers(&self) -> impl Future<Output = Result<Vec<Peer>, ApiError>> + Send;

@@ -4,7 +4,7 @@ use super::announce::Announcement;
 use super::token::ApiToken;
 use super::types::{
     AddShare, AddWish, ApiError, DaemonEvent, Download, ErrorCode, ForgottenDownload, Identity,
-    LoginAccount, Peer, RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share,
+    LoginAccount, NamedNode, Peer, RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share,
     StartDownload, StartSearch, Status, Wish,
 };
 use crate::home::{Home, HomeError};
@@ -14,6 +14,8 @@ use futures_util::stream::BoxStream;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use skein_proto::Username;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -285,6 +287,23 @@ impl ApiClient {
     /// [`ClientError`].
     pub async fn remove_wish(&self, number: u64) -> Result<(), ClientError> {
         self.call(self.request(Method::DELETE, &format!("/v1/wishes/{number}"))).await.map(drop)
+    }
+
+    /// The nodes of a user.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refusal where nobody is known by that name.
+    pub async fn find(&self, name: &Username) -> Result<Vec<NamedNode>, ClientError> {
+        // Letters of any script: a path has them encoded.
+        let mut url = format!("http://{}/v1/names/", self.address);
+        for byte in name.as_str().bytes() {
+            let _ = match byte {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => write!(url, "{}", char::from(byte)),
+                other => write!(url, "%{other:02X}"),
+            };
+        }
+        let request = self.http.request(Method::GET, url).bearer_auth(self.token.as_str());
+        self.read(self.call(request).await?).await
     }
 
     /// The daemon's connections.

@@ -6,8 +6,8 @@ use super::server::{Api, MAX_STREAMS};
 use super::stream;
 use super::types::{
     AddShare, AddWish, ApiError, Download, ErrorCode, ForgottenDownload, Identity, LoginAccount,
-    Peer, RegisterAccount, RemoveShare, RescanShare, Share, StartDownload, StartSearch, Status,
-    Wish,
+    NamedNode, Peer, RegisterAccount, RemoveShare, RescanShare, Share, StartDownload, StartSearch,
+    Status, Wish,
 };
 use crate::metrics;
 use axum::extract::rejection::PathRejection;
@@ -19,6 +19,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use skein_proto::Username;
 use std::sync::Arc;
 
 type Shared<B> = State<Arc<Api<B>>>;
@@ -38,6 +39,7 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/v1/downloads/{id}", delete(cancel_download))
         .route("/v1/downloads/{id}/events", get(watch_download))
         .route("/v1/downloads/{id}/forget", post(forget_download))
+        .route("/v1/names/{name}", get(find))
         .route("/v1/peers", get(peers))
         .route("/v1/account/register", post(register))
         .route("/v1/account/login", post(login))
@@ -161,6 +163,15 @@ async fn forget_download<B: Backend>(
 ) -> Answer<ForgottenDownload> {
     let Path(id) = id?;
     Ok(Json(api.backend.forget_download(id).await?))
+}
+
+async fn find<B: Backend>(
+    State(api): Shared<B>,
+    name: Result<Path<String>, PathRejection>,
+) -> Answer<Vec<NamedNode>> {
+    let Path(name) = name?;
+    let name = Username::parse(&name).map_err(|wrong| ApiError::bad_request(wrong.to_string()))?;
+    Ok(Json(api.backend.find(name).await?))
 }
 
 async fn peers<B: Backend>(State(api): Shared<B>) -> Answer<Vec<Peer>> {

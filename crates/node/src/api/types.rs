@@ -18,6 +18,7 @@
 //! | `GET /v1/downloads/{id}/events` | a stream of [`Download`], the last one finished or failed |
 //! | `DELETE /v1/downloads/{id}` | 204; what was fetched is kept for a later try; a conflict if it is complete |
 //! | `POST /v1/downloads/{id}/forget` | [`ForgottenDownload`]; a conflict while it runs |
+//! | `GET /v1/names/{name}` | a list of [`NamedNode`], the nodes of a user; 404 where nobody is known by that name |
 //! | `GET /v1/peers` | a list of [`Peer`] |
 //! | `POST /v1/account/register` with [`RegisterAccount`] | [`Identity`] |
 //! | `POST /v1/account/login` with [`LoginAccount`] | [`Identity`] |
@@ -350,6 +351,25 @@ pub struct ContentHit {
     pub tags: Option<Box<MediaTags>>,
     /// Who offers it.
     pub sources: Vec<Source>,
+}
+
+/// A node of a user, as the directory knows it. What it says was signed by that node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedNode {
+    /// The node.
+    pub node: NodeId,
+    /// The user that it belongs to, from a credential that was checked.
+    pub name: Username,
+    /// Whether it is there, as far as the directory knows.
+    pub online: bool,
+    /// When it last said that it is there, or was lost, in seconds since 1970.
+    pub seen: u64,
+    /// Where it may be reached, the likeliest first.
+    pub addresses: Vec<SocketAddr>,
+    /// The supernode that it is attached to; a supernode has none.
+    pub parent: Option<NodeId>,
+    /// Where that listens.
+    pub parent_addresses: Vec<SocketAddr>,
 }
 
 /// Somebody who offers a content.

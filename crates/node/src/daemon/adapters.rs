@@ -11,6 +11,8 @@ use crate::transfer::{Membership, SourceFinder};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rand::RngExt;
+use skein_overlay::Input;
+use skein_proto::directory::DirectoryKey;
 use skein_proto::{
     Ask, ContentId, CredentialError, Filter, NodeId, Query, QueryId, SignedCredential, UnixTime,
     Username,
@@ -18,6 +20,7 @@ use skein_proto::{
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Different contents that are enough: one more than can be found, or else the search would be over
 /// with the first source, and nobody but this node's parent would be asked.
@@ -26,15 +29,59 @@ const CONTENTS_WANTED: u16 = 2;
 /// How long a search for sources may take; the overlay ends its searches earlier.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Finds sources by searching the overlay for the content.
+/// How long a search may take to tell what a content is called, once its sources are known.
+const NAME_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the directory may take to name more sources, once a search has found some.
+const LISTED_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Finds sources: in the directory, and by searching the overlay for the content.
 pub(super) struct OverlaySearch {
     pub(super) driver: Driver,
     pub(super) me: NodeId,
 }
 
 impl OverlaySearch {
-    /// Everybody who offers it, with the name that the first one gives it.
+    /// Everybody who offers it, with the name that the first one gives it. The directory knows who
+    /// has it, a search what it is called: once the first has answered, the second is not waited
+    /// for much longer.
     pub(super) async fn offers(&self, content: ContentId) -> (Option<String>, Vec<Source>) {
+        let search = self.search(content);
+        tokio::pin!(search);
+        tokio::select! {
+            listed = self.listed(content) => {
+                let found = if listed.is_empty() {
+                    search.await
+                } else {
+                    timeout(NAME_PATIENCE, search).await.unwrap_or_default()
+                };
+                (found.0, joined(listed, found.1))
+            }
+            found = &mut search => {
+                let listed = timeout(LISTED_PATIENCE, self.listed(content)).await;
+                (found.0, joined(listed.unwrap_or_default(), found.1))
+            }
+        }
+    }
+
+    /// Those who have it, as the directory knows.
+    async fn listed(&self, content: ContentId) -> Vec<Source> {
+        let Some(answer) = self.driver.find(DirectoryKey::Content(content)).await else {
+            return Vec::new();
+        };
+        let others = answer.sources.into_iter().filter(|source| source.node != self.me);
+        others
+            .map(|source| Source {
+                node: source.node,
+                name: source.name,
+                addresses: source.addresses,
+                parent: source.parent.map_or(source.node, |parent| parent.node),
+            })
+            .collect()
+    }
+
+    /// Those whom a search finds, and the name that the first one gives it.
+    async fn search(&self, content: ContentId) -> (Option<String>, Vec<Source>) {
         let query = Query { ask: Ask::Content(content), filter: Filter::default() };
         let id = QueryId::from_bytes(rand::rng().random());
         let mut updates = self.driver.search(id, query, CONTENTS_WANTED).await;
@@ -53,14 +100,33 @@ impl OverlaySearch {
             }
         };
         // What has come by then is what there is.
-        let _ = tokio::time::timeout(PATIENCE, collect).await;
+        let _ = timeout(PATIENCE, collect).await;
         (name, sources)
     }
 }
 
+/// Both, each node once; what a search found is the later word about where a node is.
+fn joined(listed: Vec<Source>, mut found: Vec<Source>) -> Vec<Source> {
+    for source in listed {
+        if !found.iter().any(|known| known.node == source.node) {
+            found.push(source);
+        }
+    }
+    found
+}
+
 impl SourceFinder for OverlaySearch {
     fn find<'a>(&'a self, content: &'a ContentId) -> BoxFuture<'a, Vec<Source>> {
-        async move { self.offers(*content).await.1 }.boxed()
+        async move {
+            let listed = self.listed(*content).await;
+            if listed.is_empty() { self.search(*content).await.1 } else { listed }
+        }
+        .boxed()
+    }
+
+    fn serving(&self, content: ContentId, serving: bool) {
+        let driver = self.driver.clone();
+        tokio::spawn(async move { driver.input(Input::Serving { content, serving }).await });
     }
 }
 

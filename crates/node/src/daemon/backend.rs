@@ -7,8 +7,9 @@ use crate::account::AccountError;
 use crate::api::backend::{Backend, EventStream};
 use crate::api::types::{
     AddShare, AddWish, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode,
-    ForgottenDownload, Identity, LoginAccount, Peer, RegisterAccount, Relation, RemoveShare,
-    RescanShare, SearchEvent, Share, StartDownload, StartSearch, Status, SupernodeStatus, Wish,
+    ForgottenDownload, Identity, LoginAccount, NamedNode, Peer, RegisterAccount, Relation,
+    RemoveShare, RescanShare, SearchEvent, Share, StartDownload, StartSearch, Status,
+    SupernodeStatus, Wish,
 };
 use crate::home::HomeError;
 use crate::library::LibraryError;
@@ -17,7 +18,8 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use rand::RngExt;
 use skein_overlay::Input;
-use skein_proto::{ContentId, QueryId, Role, Ticket};
+use skein_proto::directory::{DirectoryKey, FindOutcome};
+use skein_proto::{ContentId, QueryId, Role, Ticket, Username};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
@@ -116,6 +118,10 @@ impl Backend for NodeBackend {
 
     async fn remove_wish(&self, number: u64) -> Result<(), ApiError> {
         self.0.wishes.remove(&self.0.driver, number).await
+    }
+
+    async fn find(&self, name: Username) -> Result<Vec<NamedNode>, ApiError> {
+        self.0.find(name).await
     }
 
     async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
@@ -286,6 +292,49 @@ impl Shared {
             }
         }
         Ok(peers)
+    }
+
+    /// The nodes of a user, those that are there first.
+    async fn find(&self, name: Username) -> Result<Vec<NamedNode>, ApiError> {
+        let key = DirectoryKey::Name(name.clone());
+        let answer = self.driver.find(key).await;
+        let answer = answer.ok_or_else(|| ApiError::unavailable("the daemon is ending"))?;
+        let unavailable = |why: &str| Err(ApiError::unavailable(why.to_owned()));
+        match answer.outcome {
+            FindOutcome::Answered if answer.nodes.is_empty() => {
+                let why = format!(
+                    "the directory knows no node of @{name}: it was not online \
+                     lately, or nobody has that name"
+                );
+                return Err(ApiError::not_found(why));
+            }
+            FindOutcome::Answered => {}
+            FindOutcome::OverBudget => {
+                return unavailable("too many look-ups in a short time: try again in a moment");
+            }
+            FindOutcome::NotAttached => return unavailable("not attached to a supernode"),
+            FindOutcome::Unreachable | FindOutcome::Elsewhere => {
+                return unavailable("none of the supernodes that keep that name answers");
+            }
+        }
+        let mut nodes: Vec<NamedNode> = answer
+            .nodes
+            .into_iter()
+            .map(|found| NamedNode {
+                node: found.node,
+                name: found.name,
+                online: found.online,
+                seen: found.seen.0,
+                addresses: found.addresses,
+                parent: found.parent.as_ref().map(|parent| parent.node),
+                parent_addresses: found
+                    .parent
+                    .map(|parent| parent.addresses.into_vec())
+                    .unwrap_or_default(),
+            })
+            .collect();
+        nodes.sort_by_key(|node| (!node.online, std::cmp::Reverse(node.seen), node.node));
+        Ok(nodes)
     }
 
     async fn start_download(&self, download: StartDownload) -> Result<Download, ApiError> {

@@ -29,6 +29,10 @@ impl Shared {
         set_level(&metrics.table_bits_set, supernode.table_bits_set);
         set_level(&metrics.tables_bytes, supernode.tables_bytes);
         set_level(&metrics.wishes, supernode.wishes);
+        set_level(&metrics.directory_nodes, supernode.directory.nodes);
+        set_level(&metrics.directory_sources, supernode.directory.sources);
+        set_total(&metrics.directory_lookups, counters.directory_lookups);
+        set_total(&metrics.directory_first_try, counters.directory_first_try);
         set_total(&metrics.searches, counters.searches_answered);
         set_total(&metrics.floods, counters.floods_answered);
         set_total(&metrics.hits, counters.hits_passed);

@@ -55,10 +55,13 @@ impl ContentStore for Library {
     }
 }
 
-/// Finds sources; the daemon searches the overlay for the content.
+/// Finds sources, and makes this node known as one; the daemon asks the overlay.
 pub trait SourceFinder: Send + Sync + 'static {
     /// Everybody who is said to have it.
     fn find<'a>(&'a self, content: &'a ContentId) -> BoxFuture<'a, Vec<Source>>;
+
+    /// A download serves to others what it has verified, or does so no more.
+    fn serving(&self, content: ContentId, serving: bool);
 }
 
 /// Who this node is, and how it tells members from strangers.

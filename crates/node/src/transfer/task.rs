@@ -39,6 +39,11 @@ const SHOW_TIME: Duration = Duration::from_millis(200);
 /// How long a search for more sources may take.
 const FIND_TIME: Duration = Duration::from_secs(60);
 
+/// How long a download runs before it looks for sources beside those that it began with, and how
+/// often it does so: sources that appear later join in.
+const FIRST_LOOK: Duration = Duration::from_secs(15);
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// Sources whose addresses are kept, as many as the swarm takes in.
 const MAX_SOURCES: usize = 256;
 
@@ -103,6 +108,10 @@ pub(super) struct Task {
     helpers: JoinSet<()>,
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     finding: bool,
+    /// When more sources are looked for though there are some.
+    find_at: Clock,
+    /// Whether others are told that this node serves what it has.
+    announced: bool,
     /// Why nothing can be written, and when it is tried again.
     problem: Option<(String, Clock)>,
     /// Why it cannot go on.
@@ -147,6 +156,8 @@ impl Task {
             helpers: JoinSet::new(),
             events: mpsc::channel(EVENTS_WAITING),
             finding: false,
+            find_at: now + FIRST_LOOK,
+            announced: false,
             problem: None,
             hopeless: None,
             complete: false,
@@ -197,7 +208,10 @@ impl Task {
                 },
                 Some(event) = self.events.1.recv() => self.on_event(event).await,
                 Some(_) = self.helpers.join_next(), if !self.helpers.is_empty() => {}
-                () = tokio::time::sleep_until(wake) => self.retry_when_due().await,
+                () = tokio::time::sleep_until(wake) => {
+                    self.retry_when_due().await;
+                    self.look_when_due();
+                }
             }
         }
     }
@@ -221,7 +235,8 @@ impl Task {
         let show = self.unshown.then_some(self.shown_at + SHOW_TIME);
         let retry = self.problem.as_ref().map(|(_, at)| *at);
         let far = Clock::now() + Duration::from_secs(3600);
-        [swarm, confirm, show, retry].into_iter().flatten().min().unwrap_or(far)
+        let look = (!self.complete).then_some(self.find_at);
+        [swarm, confirm, show, retry, look].into_iter().flatten().min().unwrap_or(far)
     }
 
     fn add_sources(&mut self, sources: Vec<Source>) {
@@ -313,6 +328,23 @@ impl Task {
             let _ = sink.events.send(Event::Over(id, result)).await;
         });
         self.workers.insert(id, Worker { source: node, size, abort });
+    }
+
+    fn look_when_due(&mut self) {
+        let now = Clock::now();
+        if now >= self.find_at {
+            self.find_at = now + LOOK_AGAIN;
+            if !self.complete {
+                self.find_more();
+            }
+        }
+    }
+
+    /// Tells others that there is something to be had here, or no more.
+    fn announce(&mut self, serving: bool) {
+        if std::mem::replace(&mut self.announced, serving) != serving {
+            self.shared.finder.serving(self.record.content, serving);
+        }
     }
 
     fn find_more(&mut self) {
@@ -557,6 +589,9 @@ impl Task {
     fn on_confirmed(&mut self, result: io::Result<()>) {
         self.confirming = false;
         self.confirmed_at = Clock::now();
+        if result.is_ok() && !self.complete {
+            self.announce(true);
+        }
         if let Err(error) = result {
             // It is tried again with the next confirmation; until then a crash costs more.
             tracing::warn!(content = %self.record.content.short(), %error, "cannot put a download on record");
@@ -596,6 +631,7 @@ impl Task {
         match result {
             Ok(()) => {
                 *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.announce(false);
                 self.show(true);
                 true
             }
@@ -609,6 +645,7 @@ impl Task {
     /// Puts everything on record and ends.
     async fn end(mut self, stage: Stage) {
         self.settle().await;
+        self.announce(false);
         *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.record.set_sources(self.sources.values());
         if self.record.stage != Stage::Naming || stage != Stage::Active {

@@ -37,7 +37,7 @@ impl Fault {
     pub(super) fn count(self, core: &mut Core) {
         match self {
             Self::Forged => core.counters.directory_forged += 1,
-            Self::Untimely => core.counters.directory_untimely += 1,
+            Self::Untimely => core.counters.directory_refused_untimely += 1,
         }
     }
 }

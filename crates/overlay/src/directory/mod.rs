@@ -146,8 +146,8 @@ impl Holder {
         match taken {
             Taken::Kept => core.counters.directory_taken += 1,
             Taken::Stale => core.counters.directory_stale += 1,
-            Taken::Crowded => core.counters.directory_crowded += 1,
-            Taken::Full => core.counters.directory_full += 1,
+            Taken::Crowded => core.counters.directory_refused_crowded += 1,
+            Taken::Full => core.counters.directory_refused_full += 1,
         }
     }
 
@@ -156,7 +156,7 @@ impl Holder {
         for record in put.nodes {
             let key = DirectoryKey::Name(record.credential.unverified().name.clone());
             if !self.is_mine(core, &key) {
-                core.counters.directory_foreign += 1;
+                core.counters.directory_refused_foreign += 1;
             } else if !self.table.wants_node(place_of(&key), &record) {
                 core.counters.directory_stale += 1;
             } else {
@@ -186,7 +186,7 @@ impl Holder {
         for claim in claims {
             let key = DirectoryKey::Content(claim.unverified().content);
             if !self.is_mine(core, &key) {
-                core.counters.directory_foreign += 1;
+                core.counters.directory_refused_foreign += 1;
                 continue;
             }
             if !self.table.wants_claim(place_of(&key), &node, claim.unverified()) {
@@ -281,7 +281,7 @@ impl Holder {
         if now.instant >= self.next_sweep {
             self.next_sweep = now.instant + core.jitter(SWEEP);
             let (expired, moved) = self.table.sweep(now.unix, |place| self.reach.keeps(place));
-            core.counters.directory_expired += expired;
+            core.counters.directory_ended += expired;
             core.counters.directory_let_go += moved;
             self.reach.swept();
             self.meters.retain(|_, bucket| !bucket.is_full(now.instant));

@@ -1,1 +1,215 @@
+//! The table of a holder, and what it believes.
+#![allow(clippy::expect_used)]
 
+use super::arc::Arc;
+use super::check::{self, Fault};
+use super::table::{MAX_PER_CONTENT, Table, Taken, place_of};
+use crate::config::Config;
+use crate::core::Core;
+use crate::io::Now;
+use crate::membership::Place;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use skein_proto::directory::{
+    Contact, DirectoryKey, Loss, NodeRecord, Presence, Shared, SourceClaim, SourceState,
+};
+use skein_proto::{
+    BoundedVec, ContentId, Credential, Instant, KeyPair, NodeId, Signed, UnixTime, Username,
+};
+
+const NOW: UnixTime = UnixTime(1_000_000);
+
+fn now() -> Now {
+    Now { instant: Instant::START, unix: NOW }
+}
+
+fn login() -> KeyPair {
+    KeyPair::from_seed(&[200; 32])
+}
+
+fn key(number: u8) -> KeyPair {
+    KeyPair::from_seed(&[number; 32])
+}
+
+fn credential(owner: &KeyPair) -> Shared<Credential> {
+    let credential = Credential {
+        name: Username::parse("alice").expect("a name"),
+        node: owner.node_id(),
+        issued: NOW,
+        expires: UnixTime(NOW.0 + 86_400),
+    };
+    Signed::new(credential, &login()).into()
+}
+
+/// A credential that nobody has signed: the table itself checks nothing, and signing is slow.
+fn unsigned(number: u16) -> Shared<Credential> {
+    let mut node = [9; 32];
+    node[..2].copy_from_slice(&number.to_be_bytes());
+    let credential = Credential {
+        name: Username::parse("alice").expect("a name"),
+        node: NodeId::from_bytes(node),
+        issued: NOW,
+        expires: UnixTime(NOW.0 + 86_400),
+    };
+    Signed::new(credential, &login()).into()
+}
+
+fn presence(owner: &KeyPair, issued: u64, online: bool) -> Shared<Presence> {
+    let parent = Contact { node: key(99).node_id(), addresses: BoundedVec::default() };
+    let presence = Presence {
+        issued: UnixTime(issued),
+        expires: UnixTime(issued + 3_600),
+        online,
+        addresses: BoundedVec::default(),
+        parent: Some(parent),
+    };
+    Signed::new(presence, owner).into()
+}
+
+fn claim(owner: &KeyPair, state: SourceState, issued: u64) -> Shared<SourceClaim> {
+    let claim = SourceClaim {
+        content: ContentId::from_bytes([7; 32]),
+        state,
+        issued: UnixTime(issued),
+        expires: UnixTime(issued + 3_600),
+    };
+    Signed::new(claim, owner).into()
+}
+
+fn record(owner: &KeyPair, issued: u64, online: bool) -> NodeRecord {
+    let (credential, presence) = (credential(owner), presence(owner, issued, online));
+    NodeRecord { credential, presence, loss: None }
+}
+
+fn song() -> Place {
+    place_of(&DirectoryKey::Content(ContentId::from_bytes([7; 32])))
+}
+
+fn alice() -> Place {
+    place_of(&DirectoryKey::Name(Username::parse("alice").expect("a name")))
+}
+
+fn put(table: &mut Table, owner: &KeyPair, state: SourceState, issued: u64) -> Taken {
+    table.put_source(song(), &credential(owner), None, claim(owner, state, issued), NOW)
+}
+
+fn sources(table: &Table) -> usize {
+    table.sources(song(), 100, NOW, &mut StdRng::seed_from_u64(1)).len()
+}
+
+#[test]
+fn of_two_claims_the_later_holds_whatever_comes_first() {
+    use SourceState::{Complete, Partial, Withdrawn};
+    let claims = [(Partial, 10), (Complete, 10), (Withdrawn, 11), (Complete, 12)];
+    for backwards in [false, true] {
+        let mut table = Table::new(1);
+        let mut order = claims.to_vec();
+        if backwards {
+            order.reverse();
+        }
+        for (state, after) in order {
+            put(&mut table, &key(1), state, NOW.0 + after);
+        }
+        assert_eq!(sources(&table), 1);
+        assert_eq!(put(&mut table, &key(1), Withdrawn, NOW.0 + 11), Taken::Stale);
+        assert_eq!(put(&mut table, &key(1), Withdrawn, NOW.0 + 12), Taken::Kept);
+        assert_eq!(put(&mut table, &key(1), Complete, NOW.0 + 12), Taken::Stale);
+        assert_eq!((sources(&table), table.len()), (0, (1, 0)), "it is kept, and not told");
+    }
+}
+
+#[test]
+fn of_two_presences_the_later_holds_and_a_farewell_wins_a_tie() {
+    let mut table = Table::new(1);
+    let online = |table: &Table| {
+        let nodes = table.nodes(alice(), NOW);
+        nodes.iter().map(|node| node.presence.unverified().online).collect::<Vec<_>>()
+    };
+    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0, true)), Taken::Kept);
+    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0 - 1, false)), Taken::Stale);
+    assert_eq!(online(&table), [true]);
+    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0, false)), Taken::Kept);
+    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0, true)), Taken::Stale);
+    assert_eq!(online(&table), [false]);
+    assert_eq!(table.put_node(alice(), record(&key(2), NOW.0, true)), Taken::Kept);
+    assert_eq!(table.nodes(alice(), NOW).len(), 2, "a user may have several nodes");
+}
+
+#[test]
+fn a_loss_holds_until_the_node_speaks_again() {
+    let mut table = Table::new(1);
+    let mut lost = record(&key(1), NOW.0, true);
+    table.put_node(alice(), lost.clone());
+    let loss = Loss { node: key(1).node_id(), at: NOW };
+    lost.loss = Some(Signed::new(loss, &key(99)).into());
+    assert_eq!(table.put_node(alice(), lost), Taken::Kept);
+    assert!(table.nodes(alice(), NOW)[0].loss.is_some());
+    table.put_node(alice(), record(&key(1), NOW.0, true));
+    assert!(table.nodes(alice(), NOW)[0].loss.is_some(), "the same word again is no news");
+    table.put_node(alice(), record(&key(1), NOW.0 + 1, true));
+    assert!(table.nodes(alice(), NOW)[0].loss.is_none());
+}
+
+#[test]
+fn sources_of_one_content_are_bounded_and_the_lot_changes_with_the_hour() {
+    let mut table = Table::new(1);
+    let mut kept = Vec::new();
+    for hour in 0..2 {
+        let now = UnixTime(NOW.0 + hour * 3_600);
+        for number in 0..200 {
+            let claim = claim(&key(1), SourceState::Complete, now.0);
+            table.put_source(song(), &unsigned(number), None, claim, now);
+        }
+        let mut rng = StdRng::seed_from_u64(1);
+        let found = table.sources(song(), 200, now, &mut rng);
+        assert_eq!(found.len(), MAX_PER_CONTENT);
+        kept.push(found.iter().map(|s| s.credential.unverified().node).collect::<Vec<_>>());
+    }
+    assert!(kept[1].iter().any(|node| !kept[0].contains(node)), "others have their turn");
+    let partial = claim(&key(1), SourceState::Partial, NOW.0);
+    let taken = table.put_source(song(), &unsigned(999), None, partial, NOW);
+    assert_eq!(taken, Taken::Crowded, "who has all of it comes first");
+}
+
+#[test]
+fn what_has_expired_or_moved_away_is_dropped_with_its_owner() {
+    let mut table = Table::new(1);
+    put(&mut table, &key(1), SourceState::Complete, NOW.0);
+    table.put_node(alice(), record(&key(1), NOW.0, true));
+    let whole = Arc::whole(Place(0));
+    assert_eq!((table.nodes_on(whole).count(), table.sources_on(whole).count()), (1, 1));
+    assert_eq!(table.sweep(UnixTime(NOW.0 + 3_600), |_| true), (1, 0));
+    assert_eq!(table.len(), (0, 1), "when it was last seen is kept");
+    assert_eq!(table.sweep(NOW, |place| place != alice()), (0, 1));
+    assert_eq!(table.len(), (0, 0));
+    assert!(table.credential(&key(1).node_id()).is_none());
+}
+
+#[test]
+fn only_what_the_owner_signed_in_time_is_believed() {
+    let core = Core::new(key(50), Config::new(login().node_id()), [1; 32]);
+    let owner = credential(&key(1));
+    assert_eq!(check::credential(&core, &owner, now()), Ok(()));
+    let made_up = Signed::new(owner.unverified().clone(), &key(2)).into();
+    assert_eq!(check::credential(&core, &made_up, now()), Err(Fault::Forged));
+
+    let good = presence(&key(1), NOW.0, true);
+    assert_eq!(check::presence(&owner, &good, now()), Ok(()));
+    assert_eq!(check::presence(&owner, &presence(&key(2), NOW.0, true), now()), Err(Fault::Forged));
+    let future = presence(&key(1), NOW.0 + 301, true);
+    assert_eq!(check::presence(&owner, &future, now()), Err(Fault::Untimely));
+
+    let claimed = |key: &KeyPair, issued| claim(key, SourceState::Complete, issued);
+    assert_eq!(check::claim(&owner, &claimed(&key(1), NOW.0), now()), Ok(()));
+    assert_eq!(check::claim(&owner, &claimed(&key(2), NOW.0), now()), Err(Fault::Forged));
+    let old = claimed(&key(1), NOW.0 - 3_600);
+    assert_eq!(check::claim(&owner, &old, now()), Err(Fault::Untimely));
+
+    let lost = |signer: &KeyPair, at: u64| {
+        let loss = Loss { node: key(1).node_id(), at: UnixTime(at) };
+        check::loss(&owner, &good, &Signed::new(loss, signer).into(), now())
+    };
+    assert_eq!(lost(&key(99), NOW.0), Ok(()), "the parent that the presence names");
+    assert_eq!(lost(&key(98), NOW.0), Err(Fault::Forged));
+    assert_eq!(lost(&key(99), NOW.0 - 1), Err(Fault::Untimely), "it was there after that");
+}

@@ -4,7 +4,7 @@ use crate::api::backend::{Backend, EventStream};
 use crate::api::types::*;
 use futures_util::StreamExt;
 use skein_proto::query::{Coverage, StopReason};
-use skein_proto::{ContentId, Kind, NodeId, Role};
+use skein_proto::{ContentId, Kind, NodeId, Role, Username};
 use std::sync::Mutex;
 use tokio::sync::mpsc;
 
@@ -159,6 +159,18 @@ pub(super) fn peer() -> Peer {
     }
 }
 
+pub(super) fn named_node() -> NamedNode {
+    NamedNode {
+        node: node(),
+        name: "alice".parse().unwrap(),
+        online: true,
+        seen: 3,
+        addresses: vec![([10, 0, 0, 1], 4701).into()],
+        parent: Some(node()),
+        parent_addresses: vec![],
+    }
+}
+
 /// The words for which a search gives one hit and then neither ends nor goes on.
 pub(super) const ENDLESS: &str = "endless";
 
@@ -239,6 +251,10 @@ impl Backend for Fake {
 
     async fn remove_wish(&self, number: u64) -> Result<(), ApiError> {
         self.hear(format!("no wish {number}"), ())
+    }
+
+    async fn find(&self, name: Username) -> Result<Vec<NamedNode>, ApiError> {
+        self.hear(format!("find {name}"), vec![named_node()])
     }
 
     async fn peers(&self) -> Result<Vec<Peer>, ApiError> {

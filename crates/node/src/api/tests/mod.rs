@@ -99,7 +99,7 @@ fn password() -> Password {
     Password::new("correct horse").unwrap()
 }
 
-const CALLS: [(Method, &str); 20] = [
+const CALLS: [(Method, &str); 21] = [
     (Method::GET, "/v1/status"),
     (Method::POST, "/v1/shutdown"),
     (Method::GET, "/v1/shares"),
@@ -116,6 +116,7 @@ const CALLS: [(Method, &str); 20] = [
     (Method::GET, "/v1/downloads/8/events"),
     (Method::DELETE, "/v1/downloads/8"),
     (Method::POST, "/v1/downloads/8/forget"),
+    (Method::GET, "/v1/names/alice"),
     (Method::GET, "/v1/peers"),
     (Method::POST, "/v1/account/register"),
     (Method::POST, "/v1/account/login"),
@@ -147,6 +148,8 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
     assert_eq!(watched, [running, finished]);
     client.cancel_download(8).await.unwrap();
     assert_eq!(client.forget_download(8).await.unwrap().freed_bytes, 5);
+    let name = "alice".parse().unwrap();
+    assert_eq!(client.find(&name).await.unwrap(), [fake::named_node()]);
     assert_eq!(client.peers().await.unwrap(), [fake::peer()]);
     let register = RegisterAccount {
         name: "alice".into(),
@@ -180,6 +183,7 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
         "watch 8",
         "cancel 8",
         "forget 8",
+        "find alice",
         "peers",
         "register alice",
         "login bob",

@@ -84,6 +84,7 @@ impl ContentStore for FakeStore {
 struct FakeFinder {
     sources: Mutex<Vec<Source>>,
     asked: AtomicUsize,
+    serving: Mutex<Vec<bool>>,
 }
 
 impl SourceFinder for FakeFinder {
@@ -91,6 +92,10 @@ impl SourceFinder for FakeFinder {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let sources = self.sources.lock().unwrap().clone();
         async move { sources }.boxed()
+    }
+
+    fn serving(&self, _content: ContentId, serving: bool) {
+        self.serving.lock().unwrap().push(serving);
     }
 }
 
