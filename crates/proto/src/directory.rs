@@ -254,6 +254,8 @@ pub struct ArcSent {
     pub to: u128,
     /// How many records were sent.
     pub records: u32,
+    /// Whether the sender has all of the arc, as far as it knows; it may still be fetching some.
+    pub whole: bool,
 }
 
 /// Gathers records into messages that each fit.

@@ -42,7 +42,7 @@ const FRAMES: &[(&str, usize, &str)] = &[
     ("Find", 122, "c977efda03819ebd"),
     ("Found", 33581, "489b7f60fe8556ba"),
     ("ArcWanted", 42, "8b984b34fb9b8979"),
-    ("ArcSent", 47, "f3ae15bdb1b91492"),
+    ("ArcSent", 48, "a9e4d8c76e5808da"),
     ("Vouched", 220, "231d99ddf91552df"),
     ("ShowEvidence", 21013, "2fc205f6fe94f908"),
     ("Accuse", 653, "faf2e240fd65ca5f"),

@@ -22,6 +22,24 @@ impl Arc {
         offset(place) <= offset(self.to)
     }
 
+    /// Whether the two have a place in common.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.contains(other.to) || other.contains(self.to)
+    }
+
+    /// Its parts between these places, which come in the order of the arc.
+    pub(super) fn cut(self, places: impl Iterator<Item = Place>) -> Vec<Self> {
+        let (mut parts, mut rest) = (Vec::new(), self);
+        for place in places.filter(|place| *place != self.to) {
+            if rest.contains(place) {
+                parts.push(Self { after: rest.after, to: place });
+                rest.after = place;
+            }
+        }
+        parts.push(rest);
+        parts
+    }
+
     /// What this one has at its beginning that `other`, which has the same end, has not.
     pub(super) fn beyond(&self, other: &Self) -> Option<Self> {
         let reach = |arc: &Self| arc.to.0.wrapping_sub(arc.after.0).wrapping_sub(1);
@@ -47,6 +65,25 @@ mod tests {
         assert!(!held(&around, u128::MAX - 1) && !held(&around, 2));
         let whole = Arc::whole(Place(7));
         assert!([0, 6, 7, 8, u128::MAX].into_iter().all(|place| held(&whole, place)));
+    }
+
+    #[test]
+    fn an_arc_is_cut_at_the_places_that_lie_on_it() {
+        let cuts = |places: &[u128]| places.iter().copied().map(Place).collect::<Vec<_>>();
+        let parts = arc(10, 20).cut(cuts(&[5, 12, 20]).into_iter());
+        assert_eq!(parts, [arc(10, 12), arc(12, 20)]);
+        let around = arc(u128::MAX - 5, 9).cut(cuts(&[u128::MAX, 4]).into_iter());
+        assert_eq!(around, [arc(u128::MAX - 5, u128::MAX), arc(u128::MAX, 4), arc(4, 9)]);
+        let whole = Arc::whole(Place(7)).cut(cuts(&[9]).into_iter());
+        assert_eq!(whole, [arc(7, 9), arc(9, 7)]);
+    }
+
+    #[test]
+    fn arcs_meet_where_they_share_a_place() {
+        assert!(arc(10, 20).meets(&arc(15, 30)) && arc(15, 30).meets(&arc(10, 20)));
+        assert!(arc(10, 20).meets(&arc(12, 14)) && arc(12, 14).meets(&arc(10, 20)));
+        assert!(!arc(10, 20).meets(&arc(20, 30)) && !arc(20, 30).meets(&arc(10, 20)));
+        assert!(Arc::whole(Place(3)).meets(&arc(20, 30)));
     }
 
     #[test]

@@ -50,6 +50,8 @@ struct Lookup {
     nodes: Vec<NodeRecord>,
     sources: Vec<SourceRecords>,
     answers: u8,
+    /// Whether a holder has nothing, but is still fetching what it keeps.
+    unsure: bool,
     redirected: bool,
 }
 
@@ -120,6 +122,7 @@ impl Holder {
             nodes: Vec::new(),
             sources: Vec::new(),
             answers: 0,
+            unsure: false,
             redirected: false,
         };
         if holders.contains(&core.me) {
@@ -199,7 +202,8 @@ impl Holder {
                 core.counters.directory_redirected += 1;
                 follow(core, &mut lookup, peer, &found.holders, now);
             }
-            _ => {}
+            FindOutcome::Unreachable => lookup.unsure = true,
+            FindOutcome::OverBudget | FindOutcome::NotAttached => {}
         }
         self.go_on(core, found.id, lookup, now);
     }
@@ -299,7 +303,7 @@ fn follow(
 
 fn finish(core: &mut Core, lookup: Lookup, now: Now) {
     let found_some = !(lookup.nodes.is_empty() && lookup.sources.is_empty());
-    let answered = lookup.answers > 0 || found_some;
+    let answered = lookup.answers > 0 || lookup.unsure || found_some;
     let outcome = if answered { FindOutcome::Answered } else { FindOutcome::Unreachable };
     let Lookup { asker, nodes, sources, .. } = lookup;
     let empty = !nodes.iter().any(|record| super::answer::is_online(record, now.unix))

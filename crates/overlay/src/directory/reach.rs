@@ -28,13 +28,11 @@ const PAUSE: Duration = Duration::from_secs(20);
 const ROUNDS: u8 = 3;
 
 /// Arcs asked for at the same time. Beyond it the whole of what is kept is asked for.
-const MAX_PULLS: usize = 8;
+const MAX_PULLS: usize = 24;
 
 #[derive(Debug)]
 struct Pull {
     arc: Arc,
-    /// Whether the one that follows this supernode had it all: this supernode is new.
-    new_here: bool,
     due: Instant,
     tried: Vec<NodeId>,
     asked: Option<NodeId>,
@@ -68,6 +66,11 @@ impl Reach {
         self.arc.is_none() || self.pulls.iter().any(|pull| pull.arc.contains(place))
     }
 
+    /// Whether some of an arc is still being asked for.
+    fn is_fetching(&self, arc: Arc) -> bool {
+        self.arc.is_none() || self.pulls.iter().any(|pull| pull.arc.meets(&arc))
+    }
+
     /// Looks whether the arc is another one by now.
     pub(super) fn refresh(&mut self, core: &mut Core, now: Now) {
         let place = Place::of_node(&core.me);
@@ -79,18 +82,17 @@ impl Reach {
             return;
         }
         let news = match self.arc.replace(arc) {
-            None => Some((arc, true)),
-            Some(old) => arc.beyond(&old).map(|more| (more, false)),
+            None => Some(arc),
+            Some(old) => arc.beyond(&old),
         };
-        let Some((arc, new_here)) = news else { return };
-        let due = now.instant + core.jitter(SETTLE);
+        let Some(mut news) = news else { return };
         if self.pulls.len() >= MAX_PULLS {
             self.pulls.clear();
-            let arc = self.arc.unwrap_or(arc);
-            self.pulls.push(Pull::new(arc, true, due));
-        } else {
-            self.pulls.push(Pull::new(arc, new_here, due));
+            news = arc;
         }
+        let due = now.instant + core.jitter(SETTLE);
+        let cuts = core.membership.before_me(COPIES - 1).into_iter().map(|(place, _)| place);
+        self.pulls.extend(news.cut(cuts.rev()).into_iter().map(|part| Pull::new(part, due)));
     }
 
     /// Asks for what is missing.
@@ -119,7 +121,8 @@ impl Reach {
         let Some(number) = self.pulls.iter().position(asked) else { return };
         core.counters.directory_arcs_taken += 1;
         // One that has nothing may be as new as this one, or lie: the next one is asked as well.
-        if sent.records > 0 || self.pulls[number].tried.len() > 1 {
+        let enough = sent.records > 0 || self.pulls[number].tried.len() > 1;
+        if sent.whole && enough {
             self.pulls.swap_remove(number);
         } else {
             self.pulls[number].asked = None;
@@ -141,8 +144,8 @@ impl Reach {
 }
 
 impl Pull {
-    fn new(arc: Arc, new_here: bool, due: Instant) -> Self {
-        Self { arc, new_here, due, tried: Vec::new(), asked: None, rounds: 0 }
+    fn new(arc: Arc, due: Instant) -> Self {
+        Self { arc, due, tried: Vec::new(), asked: None, rounds: 0 }
     }
 
     /// Asks the next one who may have the arc. Answers whether there is anything left to do.
@@ -151,6 +154,7 @@ impl Pull {
         let Some(node) = next else {
             self.rounds += 1;
             self.tried.clear();
+            self.asked = None;
             self.due = now.instant + core.jitter(PAUSE);
             return self.rounds < ROUNDS;
         };
@@ -161,14 +165,11 @@ impl Pull {
         true
     }
 
-    /// Who may have the arc, the likeliest first: all that a newcomer keeps was kept by the one
-    /// behind it; what a dead one kept is kept by those before.
+    /// Who may have the arc, the likeliest first. All its places have the same holders; of those
+    /// who kept them before, the first one alive is the first of all now.
     fn candidates(&self, core: &Core) -> Vec<NodeId> {
-        let me = Place::of_node(&core.me);
-        let behind = core.membership.successors(Place(me.0.wrapping_add(1)), COPIES);
-        let behind = behind.into_iter().filter(|node| *node != core.me);
-        let before = core.membership.before_me(COPIES - 1).into_iter().map(|(_, node)| node);
-        if self.new_here { behind.chain(before).collect() } else { before.chain(behind).collect() }
+        let holders = core.membership.successors(self.arc.to, COPIES + 1);
+        holders.into_iter().filter(|node| *node != core.me).collect()
     }
 }
 
@@ -177,7 +178,8 @@ impl Holder {
     pub(super) fn on_arc_wanted(&mut self, core: &mut Core, peer: NodeId, wanted: ArcWanted) {
         let arc = Arc { after: Place(wanted.after), to: Place(wanted.to) };
         let membership = &core.membership;
-        let theirs = |place: Place| membership.successors(place, COPIES).contains(&peer);
+        // Whoever asks may have heard of deaths that this supernode has not heard of.
+        let theirs = |place: Place| membership.successors(place, 2 * COPIES).contains(&peer);
         let nodes = self.table.nodes_on(arc).filter(|(place, _)| theirs(*place));
         let sources = self.table.sources_on(arc).filter(|(place, _)| theirs(*place));
         let parcels: Vec<_> = nodes
@@ -186,7 +188,8 @@ impl Holder {
             .collect();
         let records = self.outbox.put_arc(core, peer, parcels.into_iter());
         core.counters.directory_records_moved += u64::from(records);
-        let sent = ArcSent { after: wanted.after, to: wanted.to, records };
+        let whole = !self.reach.is_fetching(arc);
+        let sent = ArcSent { after: wanted.after, to: wanted.to, records, whole };
         self.outbox.end_arc(core, peer, sent);
     }
 }

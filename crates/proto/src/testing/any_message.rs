@@ -130,8 +130,8 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         MessageKind::ArcWanted => {
             any::<[u128; 2]>().prop_map(|[after, to]| ArcWanted { after, to }.into()).boxed()
         }
-        MessageKind::ArcSent => (any::<[u128; 2]>(), any::<u32>())
-            .prop_map(|([after, to], records)| ArcSent { after, to, records }.into())
+        MessageKind::ArcSent => (any::<[u128; 2]>(), any::<u32>(), any::<bool>())
+            .prop_map(|([after, to], records, whole)| ArcSent { after, to, records, whole }.into())
             .boxed(),
         MessageKind::Vouched => {
             any_voucher().prop_map(|voucher| Vouched { voucher }.into()).boxed()

@@ -99,7 +99,7 @@ pub fn largest_message(kind: MessageKind) -> Message {
         MessageKind::Found => largest_found().into(),
         MessageKind::ArcWanted => ArcWanted { after: u128::MAX, to: u128::MAX }.into(),
         MessageKind::ArcSent => {
-            ArcSent { after: u128::MAX, to: u128::MAX, records: u32::MAX }.into()
+            ArcSent { after: u128::MAX, to: u128::MAX, records: u32::MAX, whole: true }.into()
         }
         MessageKind::Vouched => Vouched { voucher: voucher() }.into(),
         MessageKind::ShowEvidence => {
