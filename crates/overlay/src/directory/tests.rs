@@ -35,6 +35,7 @@ fn credential(owner: &KeyPair) -> Shared<Credential> {
     let credential = Credential {
         name: Username::parse("alice").expect("a name"),
         node: owner.node_id(),
+        registered: NOW,
         issued: NOW,
         expires: UnixTime(NOW.0 + 86_400),
     };
@@ -48,6 +49,7 @@ fn unsigned(number: u16) -> Shared<Credential> {
     let credential = Credential {
         name: Username::parse("alice").expect("a name"),
         node: NodeId::from_bytes(node),
+        registered: NOW,
         issued: NOW,
         expires: UnixTime(NOW.0 + 86_400),
     };
