@@ -140,9 +140,6 @@ impl Overlay {
             }
         }
         if let Some(holder) = self.directory.holder.as_mut() {
-            if !core.membership.take_changes().is_empty() {
-                holder.reach.refresh(core, now);
-            }
             holder.step(core, now);
         }
     }
