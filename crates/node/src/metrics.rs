@@ -45,6 +45,18 @@ pub struct OverlayMetrics {
     pub neighbours: Gauge,
     /// Supernodes known.
     pub supernodes_known: Gauge,
+    /// The reputation of this node's name.
+    pub reputation: Gauge,
+    /// Names that have signed evidence for it.
+    pub reputation_partners: Gauge,
+    /// Vouchers signed for others.
+    pub vouchers_signed: Counter,
+    /// Receipts signed for others.
+    pub receipts_signed: Counter,
+    /// Statements about this node that were worth keeping.
+    pub evidence_kept: Counter,
+    /// Offences of others that were proven.
+    pub offences_proven: Counter,
     /// 1 for a supernode, 0 for an ordinary node.
     pub supernode: Gauge,
     /// Records in the index.
@@ -226,6 +238,13 @@ impl OverlayMetrics {
         to.register("standbys", "Children that hold this node in reserve", self.standbys.clone());
         to.register("neighbours", "Fellow supernodes linked", self.neighbours.clone());
         to.register("supernodes_known", "Supernodes known", self.supernodes_known.clone());
+        to.register("reputation", "Reputation of the name, 0 to 1000", self.reputation.clone());
+        let help = "Names that have signed evidence for it";
+        to.register("reputation_partners", help, self.reputation_partners.clone());
+        to.register("vouchers_signed", "Vouchers signed", self.vouchers_signed.clone());
+        to.register("receipts_signed", "Receipts signed", self.receipts_signed.clone());
+        to.register("evidence_kept", "Evidence taken in", self.evidence_kept.clone());
+        to.register("offences_proven", "Offences proven", self.offences_proven.clone());
         to.register("supernode", "1 for a supernode, else 0", self.supernode.clone());
         to.register("records", "Records in the index", self.records.clone());
         to.register("index_bytes", "Bytes that the index holds", self.index_bytes.clone());

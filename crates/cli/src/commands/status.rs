@@ -39,6 +39,7 @@ fn render(status: &Status, paint: Paint) -> String {
         facts.push(("children", children(supernode)));
         facts.push(("index", index(supernode)));
     }
+    facts.push(("reputation", reputation(status)));
     facts.push(("library", library(&status.library)));
     facts.push(("transfers", transfers(status)));
     let running = format!(
@@ -73,6 +74,10 @@ fn role(status: &Status) -> String {
     } else {
         format!("{role}: {}", status.role_reason)
     }
+}
+
+fn reputation(status: &Status) -> String {
+    format!("{} {}", status.reputation.reputation, status.reputation.explanation())
 }
 
 fn listening(status: &Status) -> String {
@@ -193,6 +198,7 @@ mod tests {
             problems: vec!["the clock is wrong".to_owned()],
             library: LibraryStatus::default(),
             supernode: None,
+            reputation: Default::default(),
             supernodes_known: 1,
             downloads_active: 0,
             uploads_active: 2,

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod client;
 mod error;
 mod guard;
+mod reputation;
 mod routes;
 pub mod server;
 mod stream;

@@ -27,6 +27,7 @@
 //! Every call but none carries `Authorization: Bearer` with the token of the data folder. Streams
 //! are server-sent events whose `data` is one JSON value. What fails answers with [`ApiError`].
 
+pub use super::reputation::ReputationStatus;
 use serde::{Deserialize, Serialize};
 use skein_proto::login::Password;
 pub use skein_proto::message::RoleSetting;
@@ -109,6 +110,9 @@ pub struct Status {
     pub problems: Vec<String>,
     /// The share library.
     pub library: LibraryStatus,
+    /// The reputation of its name, with where it comes from.
+    #[serde(default)]
+    pub reputation: ReputationStatus,
     /// What it does as a supernode; `None` for an ordinary node.
     pub supernode: Option<SupernodeStatus>,
     /// Supernodes that it knows.

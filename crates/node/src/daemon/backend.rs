@@ -202,6 +202,7 @@ impl Shared {
             attachment,
             login_seen_secs_ago: self.login.answered_secs_ago(),
             library,
+            reputation: snapshot.reputation.into(),
             supernode,
             supernodes_known: u32::try_from(snapshot.supernodes_known).unwrap_or(u32::MAX),
             downloads_active: u32::try_from(self.transfers.running()).unwrap_or(u32::MAX),

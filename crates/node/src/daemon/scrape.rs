@@ -19,6 +19,12 @@ impl Shared {
         let metrics = &self.metrics.overlay;
         set_level(&metrics.supernode, u32::from(snapshot.role == Role::Super));
         set_level(&metrics.supernodes_known, snapshot.supernodes_known);
+        set_level(&metrics.reputation, snapshot.reputation.reputation);
+        set_level(&metrics.reputation_partners, snapshot.reputation.partners);
+        set_total(&metrics.vouchers_signed, counters.vouchers_signed);
+        set_total(&metrics.receipts_signed, counters.receipts_signed);
+        set_total(&metrics.evidence_kept, counters.evidence_kept);
+        set_total(&metrics.offences_proven, counters.offences_proven);
         let supernode = snapshot.supernode.clone().unwrap_or_default();
         set_level(&metrics.children, supernode.children);
         set_level(&metrics.standbys, supernode.standbys);

@@ -76,6 +76,7 @@ pub(super) fn status() -> Status {
         problems: vec!["none".into()],
         library: LibraryStatus::default(),
         supernode: Some(SupernodeStatus::default()),
+        reputation: Default::default(),
         supernodes_known: 4,
         downloads_active: 5,
         uploads_active: 6,
