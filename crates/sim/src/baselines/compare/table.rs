@@ -54,7 +54,9 @@ pub fn table(figures: &[Figures]) -> String {
             searches.push(cells.concat());
         }
     }
-    format!("{}\n{}", align(&look_ups), align(&searches))
+    // A table without a system says nothing.
+    let tables = [look_ups, searches].into_iter().filter(|rows| rows.len() > 1);
+    tables.map(|rows| align(&rows)).collect::<Vec<_>>().join("\n")
 }
 
 fn look_up_row(system: &Figures, quiet: &Quality, churn: &Quality) -> Vec<String> {
@@ -150,6 +152,8 @@ mod tests {
             ..Figures::default()
         };
         let words = Figures { system: "Flood".to_owned(), search: Some(both), ..exact.clone() };
+        assert_eq!(table(std::slice::from_ref(&exact)).matches("look-ups").count(), 1);
+        assert!(!table(std::slice::from_ref(&exact)).contains("searches"));
         let text = table(&[exact, words]);
         assert_eq!(text.matches("Ring").count(), 1);
         assert_eq!(text.matches("Flood").count(), 2);

@@ -85,12 +85,18 @@ impl Kelips {
 
     /// Takes news of a file.
     pub(super) fn learn_file(&mut self, tuple: Tuple) {
-        match self.tuples.binary_search_by_key(&tuple.file, |known| known.file) {
+        let moved = match self.tuples.binary_search_by_key(&tuple.file, |known| known.file) {
             Ok(index) if self.tuples[index].heard >= tuple.heard => return,
-            Ok(index) => self.tuples[index] = tuple,
-            Err(index) => self.tuples.insert(index, tuple),
+            Ok(index) => std::mem::replace(&mut self.tuples[index], tuple).home != tuple.home,
+            Err(index) => {
+                self.tuples.insert(index, tuple);
+                true
+            }
+        };
+        // That a file is still where it was is no news: it would crowd out what is.
+        if moved {
+            remember(&mut self.fresh_files, tuple.file);
         }
-        remember(&mut self.fresh_files, tuple.file);
     }
 
     /// Drops what was not heard of for too long.
