@@ -13,7 +13,9 @@ pub mod physics;
 pub mod population;
 mod puppet;
 pub mod queue;
+pub mod report;
 pub mod reputation;
+pub mod scenario;
 mod search;
 pub mod workload;
 

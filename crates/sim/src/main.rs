@@ -1,20 +1,39 @@
-//! `skein-sim`: the figures that the simulator vouches for.
+//! `skein-sim`: runs scenarios, and measures the figures that the simulator vouches for.
 #![allow(clippy::print_stdout)]
 
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use skein_sim::bars::BARS;
-use skein_sim::baselines::command::{Compare, CompareError, Floods};
+use skein_sim::baselines::command::{Compare, Floods};
+use skein_sim::report::{Report, plots};
+use skein_sim::scenario::{Run, Scenario};
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs the overlay of thousands of nodes in virtual time.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  skein-sim list\n  skein-sim bar parent-death --seed 7"
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  skein-sim crates/sim/scenarios/churn.toml --plots plots\n  \
+                  skein-sim list\n  skein-sim bar parent-death --seed 7"
 )]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// Scenarios to run, one after the other.
+    scenarios: Vec<PathBuf>,
+    /// The seed of the runs, instead of the scenarios' own: it replays a run.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Prints one line of JSON for each run instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Writes plots as SVG into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -36,36 +55,81 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::List => {
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        None => run_all(&arguments),
+        Some(Command::List) => {
             for bar in BARS {
                 println!("{:20} {} (bar: {})", bar.name, bar.what, bar.bar);
             }
-            ExitCode::SUCCESS
+            Ok(())
         }
-        Command::Compare(compare) => exit(compare.run(Vec::new())),
-        Command::Floods(floods) => exit(floods.run()),
-        Command::Bar { name, seed } => {
+        Some(Command::Compare(compare)) => compare.run(Vec::new()).map_err(Into::into),
+        Some(Command::Floods(floods)) => floods.run().map_err(Into::into),
+        Some(Command::Bar { name, seed }) => {
             let Some(bar) = BARS.iter().find(|bar| bar.name == name) else {
                 eprintln!("skein-sim: there is no figure {name:?}: see `skein-sim list`");
                 return ExitCode::from(2);
             };
             println!("{}: {} (seed {seed})", bar.name, bar.what);
-            let outcome = (bar.measure)(seed);
+            let outcome = (bar.measure)(*seed);
             let verdict = if outcome.holds { "holds" } else { "DOES NOT HOLD" };
             println!("bar {}: {verdict}", bar.bar);
             println!("{}", outcome.figure);
-            if outcome.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            return if outcome.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
-    }
-}
-
-fn exit(result: Result<(), CompareError>) -> ExitCode {
-    match result {
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("skein-sim: {error}");
             ExitCode::from(2)
         }
     }
+}
+
+fn run_all(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    // All are read before the first is run: a mistake in the last one shows at once.
+    let scenarios: Vec<Scenario> =
+        arguments.scenarios.iter().map(|path| Scenario::read(path)).collect::<Result<_, _>>()?;
+    for scenario in scenarios {
+        let report = run(&scenario, arguments.seed.unwrap_or(scenario.seed), arguments.json)?;
+        if arguments.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            print!("{report}");
+        }
+        if let Some(folder) = &arguments.plots {
+            draw(&report, folder)?;
+        }
+    }
+    Ok(())
+}
+
+fn run(scenario: &Scenario, seed: u64, json: bool) -> Result<Report, Box<dyn Error>> {
+    if !json {
+        println!("seed {seed}");
+    }
+    let run = Run::new(scenario, seed)?;
+    // It draws only where standard error is a terminal.
+    let bar = ProgressBar::new(1_000);
+    let style =
+        ProgressStyle::with_template("{msg} {wide_bar} {percent} % {elapsed} (left: {eta})");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let report = run.finish(|progress| {
+        bar.set_message(format!(
+            "{}: {:.0} s, {} nodes",
+            scenario.name, progress.at, progress.alive
+        ));
+        bar.set_position((progress.at / progress.of.max(1.0) * 1_000.0) as u64);
+    });
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+fn draw(report: &Report, folder: &Path) -> Result<(), Box<dyn Error>> {
+    for file in plots::write(report, folder)? {
+        eprintln!("{}", file.display());
+    }
+    Ok(())
 }

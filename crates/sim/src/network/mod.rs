@@ -202,6 +202,21 @@ impl Network {
         self.ids[node as usize]
     }
 
+    /// Counts the lives of a node: each start and each end.
+    pub fn life(&self, node: u32) -> u32 {
+        self.nodes[node as usize].life
+    }
+
+    /// What its user wants a node to be.
+    pub fn role_of(&self, node: u32) -> RoleSetting {
+        self.nodes[node as usize].role
+    }
+
+    /// How many links a node has.
+    pub fn links_of(&self, node: u32) -> usize {
+        self.nodes[node as usize].links.len()
+    }
+
     /// Whether a node runs.
     pub fn is_alive(&self, node: u32) -> bool {
         self.nodes[node as usize].alive

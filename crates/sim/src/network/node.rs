@@ -81,6 +81,10 @@ impl Links {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn take(&mut self) -> Vec<Link> {
         std::mem::take(&mut self.0)
     }
