@@ -30,7 +30,7 @@ pub struct Report {
     pub samples: Vec<Sample>,
     /// What was made to happen, and when.
     pub events: Vec<(f64, String)>,
-    /// Messages by kind, count and bytes, while it was measured.
+    /// Messages by kind, count and bytes, from the start of what is measured to the end of the run.
     pub kinds: BTreeMap<String, (u64, u64)>,
     /// Searches that were begun.
     pub searches_begun: u64,

@@ -10,7 +10,7 @@ use crate::queue::Queue;
 use crate::report::Report;
 use crate::workload::{Content, Workload};
 use rand::rngs::StdRng;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use skein_proto::message::{MessageKind, RoleSetting};
 use skein_proto::{ContentId, FileMeta, Instant, Role};
@@ -68,6 +68,8 @@ pub struct Run {
     report: Report,
     answered: Vec<Answered>,
     judged: usize,
+    /// What is measured is over.
+    over: bool,
     traffic_before: BTreeMap<&'static str, (u64, u64)>,
 }
 
@@ -103,6 +105,7 @@ impl Run {
             report: Report::default(),
             answered: Vec::new(),
             judged: 0,
+            over: false,
             traffic_before: BTreeMap::new(),
         };
         run.people();
@@ -116,6 +119,22 @@ impl Run {
         let end = Instant::START
             + self.scenario.before()
             + Duration::from_secs_f64(self.scenario.run_seconds);
+        // The last questions are waited for: nobody asks or goes meanwhile, but nodes that are
+        // away do come back.
+        self.run_to(end, &mut progress);
+        self.over = true;
+        self.run_to(end + PATIENCE, &mut progress);
+        self.report.wall_seconds = began.elapsed().as_secs_f64();
+        self.sum_up()
+    }
+
+    /// Runs for some time, for who does something of his own meanwhile.
+    pub fn advance(&mut self, time: Duration) {
+        self.run_to(self.network.now() + time, &mut |_| {});
+    }
+
+    fn run_to(&mut self, end: Instant, progress: &mut dyn FnMut(Progress)) {
+        let all = self.scenario.before().as_secs_f64() + self.scenario.run_seconds;
         while let Some(at) = self.agenda.next_at().filter(|at| *at <= end) {
             self.network.run_to(at);
             let Some((_, turn)) = self.agenda.pop() else { break };
@@ -123,12 +142,10 @@ impl Run {
             self.take(turn);
             if sample {
                 let alive = self.report.samples.last().map_or(0, |sample| sample.alive);
-                progress(Progress { at: seconds(at), of: seconds(end), alive });
+                progress(Progress { at: seconds(at), of: all, alive });
             }
         }
         self.network.run_to(end);
-        self.report.wall_seconds = began.elapsed().as_secs_f64();
-        self.sum_up()
     }
 
     /// Places all nodes.
@@ -224,7 +241,8 @@ impl Run {
         match turn {
             Turn::Start(node) => self.network.restart_node(node),
             Turn::Go { node, life } => {
-                if self.network.is_alive(node) && self.network.life(node) == life {
+                let there = self.network.is_alive(node) && self.network.life(node) == life;
+                if there && !self.over {
                     self.go(node);
                 }
             }
@@ -233,6 +251,7 @@ impl Run {
                     self.come(node);
                 }
             }
+            Turn::Search if self.over => {}
             Turn::Search => {
                 self.search();
                 self.next_search(self.network.now());
@@ -276,12 +295,7 @@ impl Run {
 
     fn search(&mut self) {
         // Somebody who is there, of those that belong to the workload.
-        let Some(asker) = (0..64)
-            .map(|_| self.rng.random_range(0..self.scenario.nodes))
-            .find(|node| self.network.is_alive(*node))
-        else {
-            return;
-        };
+        let Some(asker) = self.somebody() else { return };
         let rare = self.rng.random_bool(self.scenario.searches.rare);
         let rare = rare.then(|| self.workload.rare_search(&mut self.rng)).flatten();
         let search = rare.unwrap_or_else(|| self.workload.popular_search(&mut self.rng));
@@ -332,7 +346,7 @@ impl Run {
 
     fn sample(&mut self) {
         let now = self.network.now();
-        let measured = now.since(Instant::START) >= self.scenario.before();
+        let measured = !self.over && now.since(Instant::START) >= self.scenario.before();
         if measured && self.traffic_before.is_empty() {
             self.traffic_before = self.network.traffic();
         }
@@ -417,11 +431,11 @@ impl Run {
         self.report
     }
 
-    /// A node that runs, for what a bar does beside the scenario.
+    /// A node of the workload that runs; `None` if none is met in many tries.
     pub fn somebody(&mut self) -> Option<u32> {
-        let alive: Vec<u32> =
-            (0..self.network.len() as u32).filter(|node| self.network.is_alive(*node)).collect();
-        alive.choose(&mut self.rng).copied()
+        (0..64)
+            .map(|_| self.rng.random_range(0..self.scenario.nodes))
+            .find(|node| self.network.is_alive(*node))
     }
 }
 

@@ -1,0 +1,178 @@
+//! The figures that the simulator vouches for, each with its bar.
+
+pub mod churn;
+pub mod exact_lookup;
+pub mod lookup;
+pub mod mass_failure;
+pub mod parent_death;
+pub mod poison;
+pub mod rare_file;
+pub mod scale;
+pub mod search_cost;
+pub mod single_copy_recall;
+pub mod supernode_share;
+
+use crate::report::Report;
+use crate::scenario::{Run, Scenario};
+use std::path::Path;
+
+/// What a measurement came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The figure with its unit.
+    pub figure: String,
+    /// Whether the bar holds.
+    pub holds: bool,
+}
+
+impl Outcome {
+    /// There is no figure, since something went wrong.
+    fn failed(why: impl ToString) -> Self {
+        Self { figure: why.to_string(), holds: false }
+    }
+}
+
+/// A figure and its bar.
+pub struct Bar {
+    /// How it is called.
+    pub name: &'static str,
+    /// What is measured, on which workload.
+    pub what: &'static str,
+    /// What it must reach.
+    pub bar: &'static str,
+    /// Measures it with a seed.
+    pub measure: fn(u64) -> Outcome,
+}
+
+/// All figures.
+pub const BARS: &[Bar] = &[
+    Bar {
+        name: "scale",
+        what: "100,000 nodes, one simulated hour with searches",
+        bar: "<= 10 min and <= 12 GB",
+        measure: scale::measure,
+    },
+    Bar {
+        name: "million",
+        what: "1,000,000 nodes, five simulated minutes with searches",
+        bar: "it completes",
+        measure: scale::million,
+    },
+    Bar {
+        name: "rare-file",
+        what: "files of one copy, 20,000 nodes, nobody comes or goes",
+        bar: ">= 99 % of what an oracle says was there",
+        measure: rare_file::measure,
+    },
+    Bar {
+        name: "rare-file-churn",
+        what: "files of one copy, 20,000 nodes, 50 % of them turned over in the hour",
+        bar: ">= 95 % of what an oracle says was there",
+        measure: rare_file::with_churn,
+    },
+    Bar {
+        name: "search-cost",
+        what: "messages of a keyword search at equal recall, 100,000 nodes",
+        bar: "<= 1/50 of blind flooding, <= 1/5 of flooding among supernodes",
+        measure: search_cost::measure,
+    },
+    Bar {
+        name: "lookup",
+        what: "exact look-ups of contents, 10,000 nodes with sessions of 2.9 h",
+        bar: ">= 99 % right at the first try",
+        measure: lookup::measure,
+    },
+    Bar {
+        name: "mass-failure",
+        what: "30 % of supernodes die at once and 40 % of 20,000 nodes restart",
+        bar: "99 % attached within 60 s, peak load of any supernode <= 2 x normal",
+        measure: mass_failure::measure,
+    },
+    Bar {
+        name: "churn",
+        what: "20,000 nodes, 100 % of them turned over in the hour",
+        bar: "recall >= 95 %, an ordinary node <= 200 B/s",
+        measure: churn::measure,
+    },
+    Bar {
+        name: "supernode-share",
+        what: "24 h of measured sessions of 3,000 nodes, all of them `auto`",
+        bar: "within 20 % of the optimum, no oscillation",
+        measure: supernode_share::measure,
+    },
+    Bar {
+        name: "poison",
+        what: "5 % of 10,000 names share decoys of what is asked for most",
+        bar: "good-hit share >= 95 %",
+        measure: poison::measure,
+    },
+    Bar {
+        name: "clique",
+        what: "reputation after 30 days: 50 names that sign whatever helps each other, against \
+               20,000 people with measured sessions, most of whom share nothing",
+        bar: "<= the median honest node",
+        measure: crate::reputation::bar,
+    },
+    Bar {
+        name: "exact-lookup",
+        what: "names and contents found at the first try, sessions of 2.9 h for everyone; \
+               300 supernodes, 3,000 nodes, 2,000 look-ups over 67 min",
+        bar: ">= 99 %, median 1 hop",
+        measure: exact_lookup::measure,
+    },
+    Bar {
+        name: "single-copy-recall",
+        what: "files of one copy found from anywhere; 20 supernodes, 400 nodes, 200 searches",
+        bar: "100 %",
+        measure: single_copy_recall::measure,
+    },
+    Bar {
+        name: "parent-death",
+        what: "a parent dies: longest time until its children are searchable elsewhere; \
+               20 supernodes, 400 nodes",
+        bar: "<= 8 s",
+        measure: parent_death::measure,
+    },
+];
+
+/// Runs a scenario that belongs to a bar, and tells on standard error what it found.
+fn report_of(text: &str, seed: u64) -> Result<Report, Outcome> {
+    let scenario = scenario_of(text).map_err(Outcome::failed)?;
+    let run = Run::new(&scenario, seed).map_err(Outcome::failed)?;
+    let report = run.finish(|_| {});
+    eprint!("{report}");
+    Ok(report)
+}
+
+fn scenario_of(text: &str) -> Result<Scenario, crate::scenario::ScenarioError> {
+    Scenario::parse(text, Path::new("a scenario of this program"))
+}
+
+/// A share in percent.
+fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scenarios_of_all_bars_are_sound() {
+        let texts = [
+            scale::SCENARIO,
+            scale::MILLION,
+            rare_file::SCENARIO,
+            rare_file::WITH_CHURN,
+            search_cost::SCENARIO,
+            lookup::SCENARIO,
+            mass_failure::SCENARIO,
+            churn::SCENARIO,
+            supernode_share::SCENARIO,
+            poison::SCENARIO,
+        ];
+        for text in texts {
+            scenario_of(text).expect("a sound scenario");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! How large a network can be simulated.
+
+use super::{Outcome, percent, report_of};
+use crate::report::peak_memory;
+
+/// 100,000 nodes for an hour.
+pub const SCENARIO: &str = include_str!("../../scenarios/scale.toml");
+
+/// 1,000,000 nodes for some minutes.
+pub const MILLION: &str = include_str!("../../scenarios/million.toml");
+
+/// What the hour may take, in seconds and bytes.
+const TIME: f64 = 600.0;
+const MEMORY: u64 = 12_000_000_000;
+
+/// Measures the hour.
+pub fn measure(seed: u64) -> Outcome {
+    completes(SCENARIO, seed, |seconds, memory| seconds <= TIME && memory <= MEMORY)
+}
+
+/// Measures the million.
+pub fn million(seed: u64) -> Outcome {
+    completes(MILLION, seed, |_, _| true)
+}
+
+fn completes(text: &str, seed: u64, fits: fn(f64, u64) -> bool) -> Outcome {
+    let began = std::time::Instant::now();
+    let report = match report_of(text, seed) {
+        Ok(report) => report,
+        Err(outcome) => return outcome,
+    };
+    let (seconds, memory) = (began.elapsed().as_secs_f64(), peak_memory());
+    let last = report.samples.last().cloned().unwrap_or_default();
+    let searchable = f64::from(last.searchable) / f64::from(last.alive.max(1));
+    // A network that does nothing is fast: it must be one, and answer.
+    let works = searchable >= 0.95 && report.all_searches.searches > 0;
+    Outcome {
+        figure: format!(
+            "{seconds:.0} s and {:.1} GB for {:.0} s of {} nodes ({} can be found, recall {})",
+            memory as f64 / 1e9,
+            report.virtual_seconds,
+            report.nodes,
+            percent(searchable),
+            percent(report.all_searches.recall),
+        ),
+        holds: works && fits(seconds, memory),
+    }
+}
