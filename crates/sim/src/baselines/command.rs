@@ -32,6 +32,9 @@ pub struct Compare {
     /// Writes charts (SVG) into this folder.
     #[arg(long, value_name = "DIR")]
     pub plots: Option<PathBuf>,
+    /// Runs nothing, but shows what earlier runs have printed with `--json` into these files.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["nodes", "seed", "only", "threads"])]
+    pub figures: Vec<PathBuf>,
     /// How many systems run at the same time; as many as there are processors if not given.
     #[arg(long)]
     pub threads: Option<NonZeroUsize>,
@@ -52,6 +55,22 @@ pub enum CompareError {
     /// The caller asked for a workload that does not exist.
     #[error(transparent)]
     Setting(#[from] SettingError),
+    /// A file of figures cannot be read.
+    #[error("cannot read {file}: {source}")]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file has something else than figures in it.
+    #[error("{file} is no line of JSON that compare has printed: {source}")]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// The folder for charts cannot be written.
     #[error("cannot write charts into {folder}: {source}")]
     Plots {
@@ -71,6 +90,21 @@ impl Compare {
     /// # Errors
     /// [`CompareError`].
     pub fn run(&self, more: Vec<Box<dyn Contender>>) -> Result<(), CompareError> {
+        let all = if self.figures.is_empty() { self.measure(more)? } else { self.read()? };
+        if self.json {
+            println!("{}", serde_json::to_string(&all)?);
+        }
+        if let Some(folder) = &self.plots {
+            let files = write_plots(&all, folder)
+                .map_err(|source| CompareError::Plots { folder: folder.clone(), source })?;
+            for file in files {
+                eprintln!("wrote {}", file.display());
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&self, more: Vec<Box<dyn Contender>>) -> Result<Vec<Figures>, CompareError> {
         let mut contenders = baselines();
         contenders.extend(more);
         self.check_names(&contenders)?;
@@ -84,24 +118,35 @@ impl Compare {
             let figures =
                 compare(&contenders, &setup, threads, &|index, share| bars.set(index, share));
             bars.clear();
-            if !self.json {
-                let turnover = "all nodes turned over within an hour";
-                println!("{nodes} nodes; with churn: {turnover}; seed {}\n", self.seed);
-                println!("{}", table(&figures));
-            }
+            self.print(*nodes, &figures);
             all.extend(figures);
         }
-        if self.json {
-            println!("{}", serde_json::to_string(&all)?);
+        Ok(all)
+    }
+
+    /// What earlier runs printed, the smallest networks first.
+    fn read(&self) -> Result<Vec<Figures>, CompareError> {
+        let mut all: Vec<Figures> = Vec::new();
+        for file in &self.figures {
+            let text = std::fs::read_to_string(file)
+                .map_err(|source| CompareError::Read { file: file.clone(), source })?;
+            let figures: Vec<Figures> = serde_json::from_str(&text)
+                .map_err(|source| CompareError::Foreign { file: file.clone(), source })?;
+            all.extend(figures);
         }
-        if let Some(folder) = &self.plots {
-            let files = write_plots(&all, folder)
-                .map_err(|source| CompareError::Plots { folder: folder.clone(), source })?;
-            for file in files {
-                eprintln!("wrote {}", file.display());
-            }
+        all.sort_by_key(|figures| figures.nodes);
+        // A chunk is never empty.
+        for figures in all.chunk_by(|a, b| a.nodes == b.nodes) {
+            self.print(figures[0].nodes, figures);
         }
-        Ok(())
+        Ok(all)
+    }
+
+    fn print(&self, nodes: u32, figures: &[Figures]) {
+        if !self.json {
+            println!("{nodes} nodes; with churn all of them are turned over within an hour\n");
+            println!("{}", table(figures));
+        }
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -231,6 +276,29 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_run_printed_can_be_shown_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("figures.json");
+        let figures = Figures { system: "Ring".to_owned(), nodes: 10, ..Figures::default() };
+        let text = serde_json::to_string(&[figures.clone()]).expect("JSON");
+        std::fs::write(&file, text).expect("a file");
+        let mut command = Compare {
+            nodes: Vec::new(),
+            seed: 1,
+            only: Vec::new(),
+            json: true,
+            plots: None,
+            figures: vec![file.clone()],
+            threads: None,
+        };
+        assert_eq!(command.read().expect("figures"), [figures]);
+        std::fs::write(&file, "{}").expect("a file");
+        assert!(matches!(command.read(), Err(CompareError::Foreign { .. })));
+        command.figures = vec![folder.path().join("missing")];
+        assert!(matches!(command.read(), Err(CompareError::Read { .. })));
+    }
+
+    #[test]
     fn a_system_that_is_not_known_is_an_error_that_names_the_known_ones() {
         let command = Compare {
             nodes: vec![100],
@@ -238,6 +306,7 @@ mod tests {
             only: vec!["freenet".to_owned()],
             json: false,
             plots: None,
+            figures: Vec::new(),
             threads: None,
         };
         let error = command.run(Vec::new()).map_err(|error| error.to_string());

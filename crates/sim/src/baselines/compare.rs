@@ -18,7 +18,7 @@ pub use table::table;
 
 use crate::physics;
 use crate::workload::{Churn, SettingError, Settings, Workload};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -80,7 +80,7 @@ impl Setup {
 }
 
 /// How well operations of one kind went.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
     /// How many there were.
     pub operations: u32,
@@ -106,7 +106,7 @@ pub struct Quality {
 }
 
 /// Something with and without churn.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Both<T> {
     /// Nobody comes or goes.
     pub quiet: T,
@@ -115,7 +115,7 @@ pub struct Both<T> {
 }
 
 /// What a contender reports.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Who it is.
     pub system: String,
