@@ -280,7 +280,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("figures.json");
         let figures = Figures { system: "Ring".to_owned(), nodes: 10, ..Figures::default() };
-        let text = serde_json::to_string(&[figures.clone()]).expect("JSON");
+        let text = serde_json::to_string(std::slice::from_ref(&figures)).expect("JSON");
         std::fs::write(&file, text).expect("a file");
         let mut command = Compare {
             nodes: Vec::new(),
