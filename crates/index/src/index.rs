@@ -1,17 +1,15 @@
 //! The index as its owners change it.
 
-use crate::catalogue::{Catalogue, WordRef};
-use crate::dictionary::{Dictionary, EntryId, WordId};
 use crate::limits::{Limits, PublishOutcome};
-use crate::register::{OwnerNo, Register, charge};
-use crate::text::{self, RecordWord};
+use crate::register::Register;
+use crate::search::{Found, Reader};
+use crate::snapshot::Shared;
+use crate::store::Store;
+use crate::text::{self, ParsedQuery};
 use crate::vocabulary::VocabularyChanges;
-use skein_proto::{ContentId, FileMeta, NodeId, Username};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Postings that are gathered before the lists are gone over: enough for some thousand records,
-/// half a megabyte.
-const BATCH_POSTINGS: usize = 64 * 1024;
+use skein_proto::{ContentId, FileMeta, NodeId, Query, Username};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A keyword index over the records of many owners.
 ///
@@ -19,21 +17,11 @@ const BATCH_POSTINGS: usize = 64 * 1024;
 /// No call panics, and none does more than its arguments and the [`Limits`] allow.
 #[derive(Debug)]
 pub struct Index {
-    limits: Limits,
-    pub(crate) dictionary: Dictionary,
-    pub(crate) catalogue: Catalogue,
+    pub(crate) limits: Limits,
     pub(crate) register: Register,
-    records: u64,
-    pub(crate) prefixes_cut: AtomicU64,
-}
-
-/// Changes whose posting lists are still to be gone over. Entries are dismantled at its end
-/// only, so that within it no number changes its meaning.
-#[derive(Default)]
-struct Batch {
-    added: Vec<(WordId, EntryId)>,
-    /// Entries that have lost an owner, maybe their last.
-    loosened: Vec<EntryId>,
+    pub(crate) store: Store,
+    pub(crate) records: u64,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Index {
@@ -41,18 +29,24 @@ impl Index {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            dictionary: Dictionary::new(),
-            catalogue: Catalogue::new(),
             register: Register::new(),
+            store: Store::default(),
             records: 0,
-            prefixes_cut: AtomicU64::new(0),
+            shared: Arc::default(),
         }
+    }
+
+    /// A view for searches on other threads.
+    pub fn reader(&self) -> Reader {
+        Reader { shared: self.shared.clone() }
     }
 
     /// Makes an owner known, or changes the name that filters know it by. Who may be an owner,
     /// and how many, is for the caller to say.
     pub fn set_owner(&mut self, owner: NodeId, name: &Username) {
-        self.register.set(owner, name);
+        if self.register.set(owner, name) {
+            self.show();
+        }
     }
 
     /// Takes in records of a known owner, one after the other. Of an unknown owner none is taken.
@@ -61,44 +55,41 @@ impl Index {
         owner: &NodeId,
         add: impl IntoIterator<Item = FileMeta>,
     ) -> PublishOutcome {
+        self.publish_all([(*owner, add)])
+    }
+
+    /// As [`Index::publish`], for several owners at once: it costs less than one after the other.
+    pub fn publish_all<Files: IntoIterator<Item = FileMeta>>(
+        &mut self,
+        add: impl IntoIterator<Item = (NodeId, Files)>,
+    ) -> PublishOutcome {
         let mut outcome = PublishOutcome::default();
-        let Some(owner) = self.register.number(owner) else {
-            outcome.over_quota = add.into_iter().count() as u64;
-            return outcome;
-        };
-        let mut batch = Batch::default();
-        for file in add {
-            let content = self.catalogue.content_no(&file.content);
-            let known = self.register.get(owner);
-            let before = content.and_then(|content| known?.record(content));
-            let counter = match (self.put(owner, file, before, &mut batch), before) {
-                (false, _) => &mut outcome.over_quota,
-                (true, Some(_)) => &mut outcome.replaced,
-                (true, None) => &mut outcome.accepted,
+        for (owner, files) in add {
+            let Some(owner) = self.register.number(&owner) else {
+                outcome.over_quota += files.into_iter().count() as u64;
+                continue;
             };
-            *counter += 1;
-            if batch.added.len() >= BATCH_POSTINGS {
-                self.finish(std::mem::take(&mut batch));
+            for file in files {
+                self.take_in(owner, file, &mut outcome);
+                self.store.flush_if_large(&self.register, &self.shared);
             }
         }
-        self.finish(batch);
+        self.flush();
         outcome
     }
 
     /// Forgets an owner's records of these contents, and says how many there were.
     pub fn withdraw(&mut self, owner: &NodeId, remove: &[ContentId]) -> u64 {
         let Some(owner) = self.register.number(owner) else { return 0 };
-        let mut batch = Batch::default();
         let mut removed = 0;
         for content in remove {
-            let content = self.catalogue.content_no(content);
-            let known = self.register.get(owner);
-            if let Some(entry) = content.and_then(|content| known?.record(content)) {
-                self.detach(owner, entry, &mut batch);
+            if let Some(at) = self.store.find_own(owner, content) {
+                self.give_up(owner, at);
                 removed += 1;
             }
+            self.store.flush_if_large(&self.register, &self.shared);
         }
-        self.finish(batch);
+        self.flush();
         removed
     }
 
@@ -106,15 +97,25 @@ impl Index {
     pub fn clear_owner(&mut self, owner: &NodeId) {
         if let Some(owner) = self.register.number(owner) {
             self.clear(owner);
+            self.flush();
         }
     }
 
     /// Forgets an owner with all its records, and says how many there were.
     pub fn remove_owner(&mut self, owner: &NodeId) -> u64 {
-        let Some(owner) = self.register.number(owner) else { return 0 };
-        let removed = self.clear(owner);
+        let Some(number) = self.register.number(owner) else { return 0 };
+        let removed = self.clear(number);
         self.register.remove(owner);
+        self.store.flush(&self.register, &self.shared);
+        self.show();
         removed
+    }
+
+    /// Goes on with merging what came in small pieces, for about so many documents, and answers
+    /// whether there is nothing left to do. Every change does its share of that by itself; who has
+    /// time to spare makes searches faster and memory less with it.
+    pub fn maintain(&mut self, documents: usize) -> bool {
+        self.store.maintain(documents, true, &self.register, &self.shared)
     }
 
     /// Records of all owners together.
@@ -125,7 +126,7 @@ impl Index {
     /// Records of one owner.
     pub fn owner_records(&self, owner: &NodeId) -> u64 {
         let owner = self.register.number(owner).and_then(|owner| self.register.get(owner));
-        owner.map_or(0, |owner| owner.records())
+        owner.map_or(0, |owner| owner.records)
     }
 
     /// Known owners.
@@ -133,40 +134,40 @@ impl Index {
         self.register.len()
     }
 
-    /// Different contents.
-    pub const fn contents(&self) -> usize {
-        self.catalogue.content_count()
-    }
-
     /// Pairs of a content and a set of metadata: what is stored once however many share it.
     pub const fn entries(&self) -> usize {
-        self.catalogue.len()
+        self.store.documents()
     }
 
     /// Pairs of a word and an entry that has it.
     pub const fn postings(&self) -> u64 {
-        self.dictionary.posting_count()
+        self.store.postings()
+    }
+
+    /// Parts of which the index is made at the moment.
+    pub const fn segments(&self) -> usize {
+        self.store.segments()
     }
 
     /// Bytes of memory, reckoned from what every part of the index has reserved and the usual
     /// cost of an allocation.
     pub fn memory_bytes(&self) -> u64 {
-        self.dictionary.bytes() + self.catalogue.bytes() + self.register.bytes()
+        self.register.bytes() + self.store.bytes()
     }
 
     /// Whether any record has exactly this word, which is given as [`text::words`] gives it.
     pub fn has_word(&self, word: &str) -> bool {
-        self.dictionary.id(word).is_some()
+        self.store.has_word(word)
     }
 
     /// Different words.
-    pub fn words(&self) -> usize {
-        self.dictionary.len()
+    pub const fn words(&self) -> usize {
+        self.store.words()
     }
 
     /// Goes through all different words in their order.
     pub fn for_each_word(&self, see: impl FnMut(&str)) {
-        self.dictionary.iter().for_each(see);
+        self.store.for_each_word(see);
     }
 
     /// Goes through the hashes of all different words and of their beginnings (rules 18 and 19 of
@@ -179,7 +180,7 @@ impl Index {
     /// first time all have appeared; changes are noted from then on, at most as many as there are
     /// now and were then.
     pub fn take_vocabulary_changes(&mut self) -> VocabularyChanges {
-        self.dictionary.pending.take().unwrap_or_else(|| {
+        self.store.pending.take().unwrap_or_else(|| {
             let mut appeared = Vec::with_capacity(self.words());
             self.for_each_key(|hash| appeared.push(hash));
             appeared.sort_unstable();
@@ -190,113 +191,38 @@ impl Index {
     /// Searches so far in which a beginning stood for more than
     /// [`MAX_PREFIX_WORDS`](crate::MAX_PREFIX_WORDS) words, so that not all of them were tried.
     pub fn prefixes_cut(&self) -> u64 {
-        self.prefixes_cut.load(Ordering::Relaxed)
+        self.shared.prefixes_cut.load(Ordering::Relaxed)
     }
 
-    /// Gives an owner this record in place of the one it had; `false` if it is over quota, with
-    /// everything as it was.
-    fn put(
-        &mut self,
-        owner: OwnerNo,
-        file: FileMeta,
-        before: Option<EntryId>,
-        batch: &mut Batch,
-    ) -> bool {
-        let found = self.catalogue.find(&file);
-        if found.is_some() && found == before {
-            return true;
-        }
-        if let Some(before) = before {
-            self.detach(owner, before, batch);
-        }
-        let words = text::record_words(&file);
-        let entry = if self.has_room(owner, &file, &words) {
-            found.or_else(|| self.create(file, &words, batch))
-        } else {
-            None
-        };
-        if let Some(entry) = entry.or(before) {
-            self.attach(owner, entry);
-        }
-        entry.is_some()
+    /// The best matches. `limit` bounds the different contents; of each the best
+    /// [`MAX_SOURCES_PER_CONTENT`](crate::MAX_SOURCES_PER_CONTENT) records come along, one after the
+    /// other.
+    ///
+    /// First come records that have all words in the file name, then those that have some in tags
+    /// or folders, then those in which some word is only begun. Among these, a file name that is half
+    /// as long is worth as much as twice the owners who offer the same; then the content id decides.
+    /// A content stands where its best record does. Its records are ordered alike, then by owner.
+    ///
+    /// A query that cannot be parsed has no matches: see [`ParsedQuery::parse`] for why.
+    pub fn search(&self, query: &Query, limit: usize) -> Vec<Found> {
+        self.reader().search(query, limit)
     }
 
-    fn has_room(&self, owner: OwnerNo, file: &FileMeta, words: &[RecordWord]) -> bool {
-        let Some(owner) = self.register.get(owner) else { return false };
-        let limits = &self.limits;
-        let ids = words.iter().map(|word| self.dictionary.id(&word.text));
-        let (mut new_to_all, mut new_to_owner) = (0, 0);
-        for id in ids {
-            new_to_all += u64::from(id.is_none());
-            new_to_owner += u64::from(!id.is_some_and(|id| owner.has_word(id)));
-        }
-        let numbers_left = self.catalogue.len() < u32::MAX as usize;
-        numbers_left
-            && owner.records() < limits.owner_records
-            && owner.charged() + charge(file) <= limits.owner_bytes
-            && owner.words() + new_to_owner <= limits.owner_words
-            && self.records < limits.total_records
-            && self.dictionary.len() as u64 + new_to_all <= limits.total_words.min(1 << 31)
-            && self.memory_bytes() < limits.total_bytes
+    /// As [`Index::search`], for a query that is parsed already.
+    pub fn find(&self, query: &ParsedQuery, limit: usize) -> Vec<Found> {
+        self.reader().find(query, limit)
     }
 
-    fn create(
-        &mut self,
-        file: FileMeta,
-        words: &[RecordWord],
-        batch: &mut Batch,
-    ) -> Option<EntryId> {
-        let mut refs = Vec::with_capacity(words.len());
-        for word in words {
-            refs.push(WordRef::new(self.dictionary.intern(&word.text)?, word.in_name));
-        }
-        refs.sort_unstable();
-        let postings: Vec<WordId> = refs.iter().map(|word| word.word()).collect();
-        let entry = self.catalogue.insert(file, refs.into_boxed_slice())?;
-        batch.added.extend(postings.into_iter().map(|word| (word, entry)));
-        Some(entry)
+    /// As [`Index::find`], without the best `skip` contents: the next page.
+    pub fn find_page(&self, query: &ParsedQuery, skip: usize, limit: usize) -> Vec<Found> {
+        self.reader().find_page(query, skip, limit)
     }
 
-    fn attach(&mut self, owner: OwnerNo, id: EntryId) {
-        self.catalogue.add_owner(id, owner);
-        if let Some(entry) = self.catalogue.entry(id) {
-            self.register.attach(owner, id, entry);
-            self.records += 1;
-        }
+    fn flush(&mut self) {
+        self.store.flush(&self.register, &self.shared);
     }
 
-    fn detach(&mut self, owner: OwnerNo, id: EntryId, batch: &mut Batch) {
-        if let Some(entry) = self.catalogue.entry(id) {
-            self.register.detach(owner, entry);
-            self.records -= 1;
-        }
-        self.catalogue.remove_owner(id, owner);
-        batch.loosened.push(id);
-    }
-
-    fn clear(&mut self, owner: OwnerNo) -> u64 {
-        let mut batch = Batch::default();
-        let entries = self.register.get(owner).map(|known| known.entries()).unwrap_or_default();
-        for entry in &entries {
-            self.detach(owner, *entry, &mut batch);
-        }
-        self.finish(batch);
-        entries.len() as u64
-    }
-
-    /// Brings the posting lists up to date and dismantles entries without an owner.
-    fn finish(&mut self, mut batch: Batch) {
-        self.dictionary.add(batch.added);
-        batch.loosened.sort_unstable();
-        batch.loosened.dedup();
-        let mut gone = Vec::new();
-        for id in batch.loosened {
-            if self.catalogue.entry(id).is_some_and(|entry| entry.owners.is_empty())
-                && let Some(entry) = self.catalogue.remove(id)
-            {
-                gone.extend(entry.words.iter().map(|word| (word.word(), id)));
-            }
-        }
-        self.dictionary.remove(gone);
+    fn show(&self) {
+        self.store.show(&self.register, &self.shared);
     }
 }

@@ -1,14 +1,13 @@
 //! A supernode's keyword index over the metadata of its children.
 //!
 //! [`Index`] has one writer and any number of readers: it changes by `&mut self` and is searched
-//! by `&self`. What a word is, and how a query is read, is said in [`text`].
+//! by [`Reader`]s, which never wait. What a word is, and how a query is read, is said in [`text`].
 //!
-//! Inside there are four stores. A *dictionary* maps words to posting lists. A *catalogue* holds
-//! entries: one entry is one content under one set of metadata, shared by all owners who publish
-//! exactly that. Posting lists name entries, never contents or owners, so that whatever matches
-//! does so by metadata that its owner really published. A *register* of owners knows who holds
-//! which entry and how much of the quota is used. Every store gives back what is removed, at once
-//! and to the last word.
+//! What comes is put into *segments*, which do not change any more: documents in few bytes, a sorted
+//! dictionary, packed posting lists. A document is one content under one set of metadata, shared by
+//! all owners who publish exactly that, so that whatever matches does so by metadata that its
+//! owner really published. What goes is marked as gone, and left out when segments are merged,
+//! which happens by and by in small steps. `docs/index.md` shows where every byte is.
 //!
 //! The results of all calls depend on the calls before them alone: no clock, no hash order.
 //!
@@ -36,20 +35,30 @@
 
 #![forbid(unsafe_code)]
 
-mod catalogue;
-mod dictionary;
+mod class;
+mod code;
 mod index;
+mod interner;
 mod limits;
 mod memory;
+mod quota;
 mod rank;
 mod register;
+mod scan;
 mod search;
+mod segment;
 mod slab;
+mod snapshot;
+mod sources;
+mod store;
 mod table;
+mod tally;
 pub mod text;
+mod upkeep;
 mod vocabulary;
 
 pub use index::Index;
 pub use limits::{Limits, PublishOutcome};
-pub use search::{Found, MAX_PREFIX_WORDS, MAX_SOURCES_PER_CONTENT};
+pub use scan::MAX_PREFIX_WORDS;
+pub use search::{Found, MAX_SOURCES_PER_CONTENT, Reader};
 pub use vocabulary::VocabularyChanges;

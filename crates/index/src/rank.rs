@@ -1,55 +1,53 @@
 //! Which results come first.
 
+use crate::class::Class;
+use crate::text::{ParsedQuery, RecordWords, TermMatch};
 use skein_proto::ContentId;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
-/// How well an entry fits the words; the smaller, the better.
+/// How a document has the words that are asked for; the smaller, the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Fit {
-    /// Words of the query that only begin a word of the entry.
-    pub(crate) only_begun: u16,
-    /// Words of the query that are not in the file name.
-    pub(crate) outside_name: u16,
-    /// The length of the file name: in a shorter one the words are more of the whole.
-    pub(crate) name_chars: u16,
+pub(crate) enum Fit {
+    /// All of them whole, and in the file name.
+    InName,
+    /// All of them whole, some in tags or folders only.
+    Whole,
+    /// Some only as the beginning of a word.
+    Begun,
 }
 
-/// The place of a content among the results; the smaller, the earlier. No two are equal.
+impl Fit {
+    pub(crate) const ALL: [Self; 3] = [Self::InName, Self::Whole, Self::Begun];
+
+    /// How a record has the words of a query; `None` if it has not all of them.
+    pub(crate) fn of(query: &ParsedQuery, words: &RecordWords) -> Option<Self> {
+        let mut fit = Self::InName;
+        for term in query.terms() {
+            let mut whole = None;
+            let mut is_begun = false;
+            for (word, in_name) in words.iter() {
+                if term.accepts(word) {
+                    is_begun = true;
+                    if word == term.text || term.by == TermMatch::Character {
+                        whole = Some(whole.unwrap_or(false) | in_name);
+                    }
+                }
+            }
+            fit = fit.max(match whole {
+                Some(true) => Self::InName,
+                Some(false) => Self::Whole,
+                None if is_begun => Self::Begun,
+                None => return None,
+            });
+        }
+        Some(fit)
+    }
+}
+
+/// The place of a document among the results; the smaller, the earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank {
-    /// That of the best entry of the content.
+pub(crate) struct Standing {
     pub(crate) fit: Fit,
-    /// Matching records of the content.
-    pub(crate) sources: Reverse<u64>,
+    pub(crate) class: Class,
     /// Decides ties, the same way at every supernode.
     pub(crate) content: ContentId,
-}
-
-/// The best so many of what is pushed.
-pub(crate) struct Best<T> {
-    /// The worst of them on top.
-    heap: BinaryHeap<T>,
-    limit: usize,
-}
-
-impl<T: Ord> Best<T> {
-    pub(crate) const fn new(limit: usize) -> Self {
-        Self { heap: BinaryHeap::new(), limit }
-    }
-
-    pub(crate) fn push(&mut self, item: T) {
-        if self.heap.len() < self.limit {
-            self.heap.push(item);
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && item < *worst
-        {
-            *worst = item;
-        }
-    }
-
-    /// What was kept, the best first.
-    pub(crate) fn into_sorted(self) -> Vec<T> {
-        self.heap.into_sorted_vec()
-    }
 }

@@ -1,85 +1,118 @@
-//! Who publishes, what, and how much of the quota it uses.
+//! Who publishes, and how much of the quota each one uses.
 
-use crate::catalogue::{ContentNo, Entry};
-use crate::dictionary::{EntryId, WordId};
 use crate::memory;
 use crate::slab::Slab;
 use crate::table::Table;
 use skein_proto::{FileMeta, NodeId, Username};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
+use std::hash::Hasher as _;
+use std::sync::Arc;
 
-/// The number of an owner.
+/// The number of an owner. Those of removed owners are given out again.
 pub(crate) type OwnerNo = u32;
 
-/// One owner.
-#[derive(Debug)]
+/// Owners that are copied when one of them changes.
+const CHUNK: usize = 64;
+
+/// Parts of the table of names, for the same reason.
+const NAME_SHARDS: usize = 64;
+
+/// Who the owners are, as searches need to know. A copy costs little, and a changed copy a little
+/// more.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Directory {
+    owners: Vec<Arc<Vec<Option<(NodeId, Username)>>>>,
+    /// Pairs of the hash of a name and an owner, in ascending order; none until there is an owner.
+    names: Vec<Arc<Vec<(u32, OwnerNo)>>>,
+    name_heap: u64,
+}
+
+impl Directory {
+    pub(crate) fn get(&self, owner: OwnerNo) -> Option<&(NodeId, Username)> {
+        let chunk = self.owners.get(owner as usize / CHUNK)?;
+        chunk.get(owner as usize % CHUNK)?.as_ref()
+    }
+
+    /// The owners of this name in ascending order: one user may have several nodes.
+    pub(crate) fn named(&self, name: &Username) -> Vec<OwnerNo> {
+        let hash = name_hash(name);
+        let shard = self.names.get(hash as usize % NAME_SHARDS).map_or(&[][..], |it| it);
+        let start = shard.partition_point(|(it, _)| *it < hash);
+        let owners = shard.iter().skip(start).take_while(|(it, _)| *it == hash);
+        let has_name = |owner: &OwnerNo| self.get(*owner).is_some_and(|(_, it)| it == name);
+        owners.map(|(_, owner)| *owner).filter(has_name).collect()
+    }
+
+    fn set(&mut self, owner: OwnerNo, identity: Option<(NodeId, Username)>) {
+        let name = |identity: &Option<(NodeId, Username)>| {
+            identity.as_ref().map_or(0, |(_, name)| memory::allocation(name.as_str().len()))
+        };
+        self.names.resize_with(NAME_SHARDS, Arc::default);
+        let at = owner as usize / CHUNK;
+        if self.owners.len() <= at {
+            self.owners.resize_with(at + 1, || Arc::new(vec![None; CHUNK]));
+        }
+        let hash = identity.as_ref().map(|(_, name)| name_hash(name));
+        self.name_heap += name(&identity);
+        let chunk = self.owners.get_mut(at).map(Arc::make_mut);
+        let slot = chunk.and_then(|chunk| chunk.get_mut(owner as usize % CHUNK));
+        let before = slot.and_then(|slot| std::mem::replace(slot, identity));
+        self.name_heap -= name(&before);
+        let mut shard = |hash: u32, change: fn(&mut Vec<(u32, OwnerNo)>, (u32, OwnerNo))| {
+            if let Some(shard) = self.names.get_mut(hash as usize % NAME_SHARDS) {
+                change(Arc::make_mut(shard), (hash, owner));
+            }
+        };
+        if let Some((_, name)) = before {
+            shard(name_hash(&name), |shard, pair| shard.retain(|it| *it != pair));
+        }
+        if let Some(hash) = hash {
+            shard(hash, |shard, pair| {
+                if let Err(at) = shard.binary_search(&pair) {
+                    shard.insert(at, pair);
+                }
+            });
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        let chunk = memory::allocation(40) + memory::vector::<Option<(NodeId, Username)>>(CHUNK);
+        let names = |shard: &Arc<Vec<(u32, OwnerNo)>>| {
+            memory::allocation(40) + memory::vector::<(u32, OwnerNo)>(shard.capacity())
+        };
+        self.owners.len() as u64 * (8 + chunk)
+            + self.names.iter().map(names).sum::<u64>()
+            + self.name_heap
+    }
+}
+
+/// Not secret: whoever makes names collide only makes filters on these names slower.
+fn name_hash(name: &Username) -> u32 {
+    #[allow(deprecated)] // Its result is the same everywhere, which is all that is asked of it.
+    let mut hasher = std::hash::SipHasher::new();
+    hasher.write(name.as_str().as_bytes());
+    hasher.finish() as u32
+}
+
+/// What one owner has, in numbers.
+#[derive(Debug, Default)]
 pub(crate) struct Owner {
-    pub(crate) node: NodeId,
-    name: Username,
-    /// The entry under which it offers each content.
-    records: Table<ContentNo, EntryId>,
-    /// How many of its records have each word.
-    words: Table<WordId, u32>,
+    pub(crate) records: u64,
     /// What its records are charged.
-    charged: u64,
+    pub(crate) charged: u64,
+    /// Words of all its records, each counted in each record: never less than the different ones.
+    pub(crate) word_uses: u64,
+    /// How many of its records have each word, by the hash of the word. Only kept while the quota
+    /// may be exceeded, since it takes as much as all else.
+    pub(crate) words: Option<Box<HashMap<u64, u32>>>,
+    /// What it offers together with others, in ascending order.
+    pub(crate) shares: Vec<u32>,
 }
 
 impl Owner {
-    pub(crate) fn records(&self) -> u64 {
-        self.records.len() as u64
-    }
-
-    pub(crate) fn words(&self) -> u64 {
-        self.words.len() as u64
-    }
-
-    pub(crate) const fn charged(&self) -> u64 {
-        self.charged
-    }
-
-    pub(crate) fn has_word(&self, word: WordId) -> bool {
-        self.words.get(&word).is_some()
-    }
-
-    pub(crate) fn record(&self, content: ContentNo) -> Option<EntryId> {
-        self.records.get(&content).copied()
-    }
-
-    /// Its entries in ascending order.
-    pub(crate) fn entries(&self) -> Vec<EntryId> {
-        let mut entries: Vec<_> = self.records.unordered_values().copied().collect();
-        entries.sort_unstable();
-        entries
-    }
-
-    fn attach(&mut self, id: EntryId, entry: &Entry) {
-        self.records.insert(entry.content, id);
-        self.charged += charge(&entry.file);
-        for word in &entry.words {
-            match self.words.get_mut(&word.word()) {
-                Some(count) => *count += 1,
-                None => {
-                    self.words.insert(word.word(), 1);
-                }
-            }
-        }
-    }
-
-    fn detach(&mut self, entry: &Entry) {
-        self.records.remove(&entry.content);
-        self.charged -= charge(&entry.file);
-        for word in &entry.words {
-            if let Some(count) = self.words.get_mut(&word.word()) {
-                *count -= 1;
-                if *count == 0 {
-                    self.words.remove(&word.word());
-                }
-            }
-        }
-    }
-
-    fn heap_bytes(&self) -> u64 {
-        memory::allocation(self.name.as_str().len()) + self.records.bytes() + self.words.bytes()
+    fn bytes(&self) -> u64 {
+        let words = self.words.as_ref().map_or(0, |it| memory::hash_table::<(u64, u32)>(it.len()));
+        words + memory::vector::<u32>(self.shares.capacity())
     }
 }
 
@@ -98,14 +131,15 @@ pub(crate) fn charge(file: &FileMeta) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Register {
     nodes: Table<NodeId, OwnerNo>,
-    names: BTreeMap<Username, BTreeSet<OwnerNo>>,
     owners: Slab<Owner>,
+    pub(crate) directory: Arc<Directory>,
     heap: u64,
 }
 
 impl Register {
     pub(crate) fn new() -> Self {
-        Self { nodes: Table::new(), names: BTreeMap::new(), owners: Slab::new(), heap: 0 }
+        let directory = Arc::default();
+        Self { nodes: Table::new(), owners: Slab::new(), directory, heap: 0 }
     }
 
     pub(crate) fn number(&self, node: &NodeId) -> Option<OwnerNo> {
@@ -116,84 +150,46 @@ impl Register {
         self.owners.get(owner)
     }
 
-    /// Notes that an owner offers an entry.
-    pub(crate) fn attach(&mut self, owner: OwnerNo, id: EntryId, entry: &Entry) {
-        self.change(owner, |known| known.attach(id, entry));
-    }
-
-    /// Notes that an owner no longer offers an entry.
-    pub(crate) fn detach(&mut self, owner: OwnerNo, entry: &Entry) {
-        self.change(owner, |known| known.detach(entry));
-    }
-
-    fn change(&mut self, owner: OwnerNo, change: impl FnOnce(&mut Owner)) {
+    pub(crate) fn change(&mut self, owner: OwnerNo, change: impl FnOnce(&mut Owner)) {
         let Some(known) = self.owners.get_mut(owner) else { return };
-        self.heap -= known.heap_bytes();
+        self.heap -= known.bytes();
         change(known);
-        self.heap += known.heap_bytes();
+        self.heap += known.bytes();
     }
 
     pub(crate) const fn len(&self) -> usize {
         self.owners.len()
     }
 
-    /// The owners of this name in ascending order: one user may have several nodes.
-    pub(crate) fn named(&self, name: &Username) -> Vec<OwnerNo> {
-        self.names.get(name).into_iter().flatten().copied().collect()
-    }
-
-    /// Adds an owner, or changes its name.
-    pub(crate) fn set(&mut self, node: NodeId, name: &Username) {
-        let owner = match self.number(&node) {
-            Some(owner) => {
-                self.forget_name(owner);
-                self.change(owner, |known| known.name = name.clone());
-                owner
-            }
-            None => {
-                let fresh = Owner {
-                    node,
-                    name: name.clone(),
-                    records: Table::new(),
-                    words: Table::new(),
-                    charged: 0,
-                };
-                let heap = fresh.heap_bytes();
-                let Some(owner) = self.owners.insert(fresh) else { return };
-                self.heap += heap;
-                self.nodes.insert(node, owner);
-                owner
-            }
+    /// Adds an owner, or changes its name. Answers whether that changed anything.
+    pub(crate) fn set(&mut self, node: NodeId, name: &Username) -> bool {
+        let owner = self.number(&node);
+        let known = owner.and_then(|owner| self.directory.get(owner));
+        if known.is_some_and(|(_, it)| it == name) {
+            return false;
+        }
+        let Some(owner) = owner.or_else(|| self.owners.insert(Owner::default())) else {
+            return false;
         };
-        self.names.entry(name.clone()).or_default().insert(owner);
+        self.nodes.insert(node, owner);
+        Arc::make_mut(&mut self.directory).set(owner, Some((node, name.clone())));
+        true
     }
 
     /// Removes an owner, whose records are gone already.
-    pub(crate) fn remove(&mut self, owner: OwnerNo) {
-        self.forget_name(owner);
+    pub(crate) fn remove(&mut self, node: &NodeId) {
+        let Some(owner) = self.nodes.remove(node) else { return };
         if let Some(gone) = self.owners.remove(owner) {
-            self.heap -= gone.heap_bytes();
-            self.nodes.remove(&gone.node);
+            self.heap -= gone.bytes();
         }
-    }
-
-    fn forget_name(&mut self, owner: OwnerNo) {
-        let Some(name) = self.owners.get(owner).map(|known| &known.name) else { return };
-        if let Some(same_name) = self.names.get_mut(name) {
-            same_name.remove(&owner);
-            if same_name.is_empty() {
-                self.names.remove(name);
-            }
+        if self.owners.len() == 0 {
+            self.directory = Arc::default();
+        } else {
+            Arc::make_mut(&mut self.directory).set(owner, None);
         }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        // Each name has a copy here, and a set that is one node for up to 11 nodes of a user.
-        let name = memory::allocation(Username::MAX_CHARS) + memory::allocation(64);
-        memory::b_tree::<(Username, BTreeSet<OwnerNo>)>(self.names.len())
-            + self.names.len() as u64 * name
-            + self.nodes.bytes()
-            + self.owners.bytes()
-            + self.heap
+        self.nodes.bytes() + self.owners.bytes() + self.directory.bytes() + self.heap
     }
 }

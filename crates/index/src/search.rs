@@ -1,24 +1,23 @@
-//! The index as it is searched.
+//! Searches.
 
-use crate::catalogue::{ContentNo, Entry};
-use crate::dictionary::{Dictionary, EntryId, WordId};
-use crate::index::Index;
-use crate::rank::{Best, Fit, Rank};
+use crate::class::Class;
+use crate::rank::{Fit, Standing};
 use crate::register::OwnerNo;
-use crate::text::{ParsedQuery, Term, TermMatch};
-use skein_proto::{FileMeta, NodeId, Query};
-use std::borrow::Cow;
-use std::cmp::Reverse;
+use crate::scan::{Scanner, Terms};
+use crate::segment::{Place, Segment};
+use crate::snapshot::{Shared, Snapshot};
+use crate::text::{ParsedQuery, RecordWords};
+use skein_proto::{ContentId, FileMeta, NodeId, Query};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The most records that a search returns of one content: more than a download can use at a
 /// time, few enough for popular contents not to crowd out the others.
 pub const MAX_SOURCES_PER_CONTENT: usize = 32;
 
-/// The most words that a beginning stands for where no whole word narrows the search: the first
-/// ones in order, the beginning itself among them if it is a word. With a whole word beside it
-/// there is no such bound, for then only the records with that word are looked at.
-pub const MAX_PREFIX_WORDS: usize = 4096;
+/// Owners with so few records together are looked through instead of the lists of the words.
+const FEW_RECORDS: usize = 4096;
 
 /// One matching record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,275 +28,258 @@ pub struct Found {
     pub file: FileMeta,
 }
 
-/// A term with what the dictionary knows of it.
-struct Sought<'a> {
-    term: &'a Term,
-    /// The number of exactly this word.
-    exact: Option<WordId>,
+/// A view of an index for any number of threads, which search while its one writer works. A
+/// search never waits for the writer, and a copy costs next to nothing.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pub(crate) shared: Arc<Shared>,
 }
 
-/// A query as it is put to one index.
-struct Plan<'a> {
-    index: &'a Index,
-    query: &'a ParsedQuery,
-    sought: Vec<Sought<'a>>,
-    /// Those whose records count, if not all do; in ascending order.
-    owners: Option<Vec<OwnerNo>>,
-}
-
-impl Index {
-    /// The best matches. `limit` bounds the different contents; of each the best
-    /// [`MAX_SOURCES_PER_CONTENT`] records come along, one after the other.
-    ///
-    /// Contents are ordered by: fewer words of the query that are only the beginning of a word;
-    /// more words in the file name; a shorter file name (each that of the best record); more
-    /// matching records; the content id. The records of a content are ordered by the same fit, then
-    /// by owner.
-    ///
-    /// A query that cannot be parsed has no matches: see [`ParsedQuery::parse`] for why.
+impl Reader {
+    /// As [`Index::search`](crate::Index::search).
     pub fn search(&self, query: &Query, limit: usize) -> Vec<Found> {
         ParsedQuery::parse(query).map_or_else(|_| Vec::new(), |query| self.find(&query, limit))
     }
 
-    /// As [`Index::search`], for a query that is parsed already.
+    /// As [`Index::find`](crate::Index::find).
     pub fn find(&self, query: &ParsedQuery, limit: usize) -> Vec<Found> {
-        let Some(plan) = Plan::new(self, query) else { return Vec::new() };
-        let mut best = Best::new(limit);
-        // Contents with several entries are ranked once, by all of them.
-        let mut several = Vec::new();
-        for id in plan.candidates().iter() {
-            let Some(entry) = self.catalogue.entry(*id) else { continue };
-            if self.catalogue.entries_of(entry.content).len() > 1 {
-                several.push(entry.content);
-            } else if let Some(rank) = plan.rank(entry.content) {
-                best.push((rank, entry.content));
-            }
-        }
-        several.sort_unstable();
-        several.dedup();
-        for content in several {
-            if let Some(rank) = plan.rank(content) {
-                best.push((rank, content));
-            }
-        }
-        let mut found = Vec::new();
-        for (_, content) in best.into_sorted() {
-            plan.collect(content, &mut found);
+        self.find_page(query, 0, limit)
+    }
+
+    /// As [`Index::find_page`](crate::Index::find_page).
+    pub fn find_page(&self, query: &ParsedQuery, skip: usize, limit: usize) -> Vec<Found> {
+        let snapshot = self.shared.snapshot.load();
+        let mut search = Search::new(&snapshot, query);
+        let found = search.run(skip, limit);
+        if search.prefix_was_cut {
+            self.shared.prefixes_cut.fetch_add(1, Ordering::Relaxed);
         }
         found
     }
 }
 
-impl<'a> Plan<'a> {
-    /// `None` if nothing can match.
-    fn new(index: &'a Index, query: &'a ParsedQuery) -> Option<Self> {
-        if query.is_empty() {
-            return None;
-        }
-        let mut sought = Vec::with_capacity(query.terms().len());
-        for term in query.terms() {
-            let exact = index.dictionary.id(&term.text);
-            if term.by == TermMatch::Exact && exact.is_none() {
-                return None;
-            }
-            sought.push(Sought { term, exact });
-        }
-        let owners = query.filter().owner.as_ref().map(|name| index.register.named(name));
-        if owners.as_ref().is_some_and(Vec::is_empty) {
-            return None;
-        }
-        Some(Self { index, query, sought, owners })
+/// A document that matches.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) standing: Standing,
+    pub(crate) segment: &'a Segment,
+    pub(crate) place: Place,
+}
+
+/// A query on its way through one snapshot.
+struct Search<'a> {
+    snapshot: &'a Snapshot,
+    query: &'a ParsedQuery,
+    /// Those whose records count, if not all do; in ascending order.
+    owners: Option<Vec<OwnerNo>>,
+    prefix_was_cut: bool,
+}
+
+impl<'a> Search<'a> {
+    fn new(snapshot: &'a Snapshot, query: &'a ParsedQuery) -> Self {
+        let owners = query.filter().owner.as_ref().map(|name| snapshot.directory.named(name));
+        Self { snapshot, query, owners, prefix_was_cut: false }
     }
 
-    /// Entries among which all matches are, in ascending order.
-    fn candidates(&self) -> Cow<'a, [EntryId]> {
-        let index = self.index;
-        if let Some(id) = self.query.content() {
-            let content = index.catalogue.content_no(id);
-            return Cow::Borrowed(content.map_or(&[], |no| index.catalogue.entries_of(no)));
+    fn run(&mut self, skip: usize, limit: usize) -> Vec<Found> {
+        let wanted = skip.saturating_add(limit);
+        if self.query.is_empty() || limit == 0 || self.owners.as_ref().is_some_and(Vec::is_empty) {
+            return Vec::new();
         }
-        let mut lists: Vec<&[EntryId]> = self
-            .sought
-            .iter()
-            .filter(|sought| sought.term.by == TermMatch::Exact)
-            .filter_map(|sought| sought.exact)
-            .map(|word| index.dictionary.postings(word))
-            .collect();
-        lists.sort_by_key(|list| list.len());
-        let owned = self.owned_records();
-        let shortest = lists.first().map(|list| list.len() as u64);
-        if owned.is_some_and(|owned| shortest.is_none_or(|shortest| owned <= shortest)) {
-            return Cow::Owned(self.owned_entries());
-        }
-        match lists.as_slice() {
-            [] => Cow::Owned(self.begun_entries()),
-            [only] => Cow::Borrowed(only),
-            [first, rest @ ..] => {
-                let mut common = first.to_vec();
-                for list in rest {
-                    intersect(&mut common, list);
+        let mut candidates = if let Some(content) = self.query.content() {
+            self.of_content(content)
+        } else if let Some(owners) = self.few_owners() {
+            self.of_owners(&owners)
+        } else {
+            self.by_words(wanted)
+        };
+        candidates.sort_unstable_by_key(|it| it.standing);
+        self.collect(&candidates, skip, limit)
+    }
+
+    fn of_content(&self, content: &ContentId) -> Vec<Candidate<'a>> {
+        let mut candidates = Vec::new();
+        for segment in self.snapshot.segments.iter().filter(|it| it.may_have(content)) {
+            for class in segment.classes() {
+                for rank in segment.find_ranks(class, content) {
+                    let (content, place) = (*content, segment.place(rank));
+                    let standing = Standing { fit: Fit::InName, class, content };
+                    candidates.push(Candidate { standing, segment, place });
                 }
-                Cow::Owned(common)
             }
         }
-    }
-
-    fn owned_records(&self) -> Option<u64> {
-        let owners = self.owners.as_ref()?.iter();
-        Some(owners.filter_map(|owner| self.index.register.get(*owner)).map(|o| o.records()).sum())
-    }
-
-    fn owned_entries(&self) -> Vec<EntryId> {
-        let owners = self.owners.iter().flatten();
-        let owners = owners.filter_map(|owner| self.index.register.get(*owner));
-        sorted(owners.flat_map(|owner| owner.entries()).collect())
-    }
-
-    /// The entries of the beginning that has the fewest.
-    fn begun_entries(&self) -> Vec<EntryId> {
-        let dictionary = &self.index.dictionary;
-        let mut expansions = self.sought.iter().map(|sought| {
-            let words = dictionary.starting_with(&sought.term.text);
-            let mut words: Vec<WordId> = words.take(MAX_PREFIX_WORDS + 1).collect();
-            let is_cut = words.len() > MAX_PREFIX_WORDS;
-            words.truncate(MAX_PREFIX_WORDS);
-            let size: usize = words.iter().map(|word| dictionary.postings(*word).len()).sum();
-            (is_cut, size, words)
+        candidates.retain(|it| self.counts(it.segment, it.place));
+        candidates.retain(|it| {
+            it.segment.file(it.place).is_some_and(|file| self.query.passes_filter(&file))
         });
-        let Some(first) = expansions.next() else { return Vec::new() };
-        let (is_cut, size, words) = expansions.fold(first, |a, b| if b < a { b } else { a });
-        if is_cut {
-            self.index.prefixes_cut.fetch_add(1, Ordering::Relaxed);
-        }
-        let mut entries = Vec::with_capacity(size);
-        for word in words {
-            entries.extend_from_slice(dictionary.postings(word));
-        }
-        sorted(entries)
+        candidates
     }
 
-    /// The owners of an entry whose records count.
-    fn sources<'b>(&'b self, entry: &'b Entry) -> impl Iterator<Item = OwnerNo> + 'b {
+    /// The owners that are asked for, if it is best to look through all that they have.
+    fn few_owners(&self) -> Option<Vec<OwnerNo>> {
+        let owners = self.owners.as_ref()?;
+        let mut records = 0;
+        for segment in &self.snapshot.segments {
+            records += owners.iter().map(|it| segment.places_of(*it).len()).sum::<usize>();
+            records += segment.shared_places().len();
+        }
+        (self.query.terms().is_empty() || records <= FEW_RECORDS).then(|| owners.clone())
+    }
+
+    fn of_owners(&self, owners: &[OwnerNo]) -> Vec<Candidate<'a>> {
+        let mut candidates = Vec::new();
+        let mut words = RecordWords::default();
+        for segment in &self.snapshot.segments {
+            let own = owners.iter().flat_map(|owner| segment.places_of(*owner));
+            for place in own.chain(segment.shared_places()) {
+                if !segment.is_live(place) || !self.counts(segment, place) {
+                    continue;
+                }
+                let Some(file) = segment.file(place) else { continue };
+                words.read(file.path.as_str(), file.tags.as_deref());
+                let Some(fit) = Fit::of(self.query, &words) else { continue };
+                let excluded = |(word, _): (&str, bool)| {
+                    self.query.excluded().iter().any(|term| term.accepts(word))
+                };
+                if self.query.passes_filter(&file)
+                    && self.query.has_phrases(&file)
+                    && !words.iter().any(excluded)
+                {
+                    let class = segment.class_of(place, &file);
+                    let standing = Standing { fit, class, content: file.content };
+                    candidates.push(Candidate { standing, segment, place });
+                }
+            }
+        }
+        candidates
+    }
+
+    fn by_words(&mut self, wanted: usize) -> Vec<Candidate<'a>> {
+        let segments = &self.snapshot.segments;
+        let mut terms: Vec<Terms<'a>> =
+            segments.iter().filter_map(|segment| Terms::new(segment, self.query)).collect();
+        // What is found in large segments spares work in the small ones.
+        terms.sort_by_key(|terms| std::cmp::Reverse(terms.segment().len()));
+        let mut needed = wanted;
+        loop {
+            let mut found: Vec<Candidate<'a>> = Vec::new();
+            let mut is_all = true;
+            for fit in Fit::ALL {
+                let before = found.len();
+                for terms in &mut terms {
+                    let still_needed = needed.saturating_sub(before);
+                    // Beyond this class nothing can be among the best.
+                    let last = nth_class(&mut found[before..], still_needed);
+                    let mut scanner = Scanner {
+                        query: self.query,
+                        terms,
+                        fit,
+                        prefix_was_cut: &mut self.prefix_was_cut,
+                    };
+                    let owners = self.owners.as_deref();
+                    is_all &= scanner.run(owners, last, still_needed, &mut found);
+                    is_all &= last.is_none();
+                }
+                if found.len() >= needed {
+                    is_all &= fit == Fit::Begun;
+                    break;
+                }
+            }
+            if is_all {
+                return found;
+            }
+            // Behind so many, others may be missing.
+            found.sort_unstable_by_key(|it| it.standing);
+            let worst = needed.checked_sub(1).and_then(|at| found.get(at)).map(|it| it.standing);
+            let end = found.partition_point(|it| worst.is_none_or(|worst| it.standing <= worst));
+            found.truncate(end);
+            if distinct(&found) >= wanted {
+                return found;
+            }
+            needed = needed.saturating_mul(4);
+        }
+    }
+
+    /// Whether a document is of an owner whose records count.
+    fn counts(&self, segment: &Segment, place: Place) -> bool {
+        self.owners.as_deref().is_none_or(|owners| segment.is_of(place, owners))
+    }
+
+    /// The records of the best contents, each with its sources.
+    fn collect(&self, candidates: &[Candidate<'a>], skip: usize, limit: usize) -> Vec<Found> {
+        let wanted = skip.saturating_add(limit);
+        // Most contents have one candidate. Where one has several, they are brought together.
+        let mut order: Vec<(ContentId, usize)> =
+            candidates.iter().enumerate().map(|(i, it)| (it.standing.content, i)).collect();
+        order.sort_unstable();
+        let mut first = vec![true; candidates.len()];
+        let mut next = vec![usize::MAX; candidates.len()];
+        for pair in order.windows(2) {
+            if let [(a, i), (b, k)] = pair
+                && a == b
+            {
+                first[*k] = false;
+                next[*i] = *k;
+            }
+        }
+        // A content brings along what is not behind the last content.
+        let firsts = || (0..candidates.len()).filter(|i| first[*i]);
+        let last = firsts().take(wanted).last().and_then(|i| candidates.get(i));
+        let Some(last) = last.map(|it| it.standing) else { return Vec::new() };
+        let mut found = Vec::with_capacity(limit.min(candidates.len()));
+        let mut sources = Vec::new();
+        for i in firsts().skip(skip).take(limit) {
+            sources.clear();
+            let mut at = i;
+            while let Some(it) = candidates.get(at).filter(|it| it.standing <= last) {
+                self.sources(it, at, &mut sources);
+                at = next[at];
+            }
+            sources.sort_unstable();
+            sources.truncate(MAX_SOURCES_PER_CONTENT);
+            // Records of one document stand together unless their owners are mixed with others'.
+            for group in sources.chunk_by(|a, b| a.2 == b.2) {
+                let [others @ .., (_, owner, at)] = group else { continue };
+                let file = candidates.get(*at).and_then(|it| it.segment.file(it.place));
+                let Some(file) = file else { continue };
+                let copies = others.iter().map(|(_, owner, _)| (*owner, file.clone()));
+                found.extend(copies.map(|(owner, file)| Found { owner, file }));
+                found.push(Found { owner: *owner, file });
+            }
+        }
+        found
+    }
+
+    /// Adds the first owners of a candidate whose records count.
+    fn sources(&self, it: &Candidate<'a>, at: usize, sources: &mut Vec<(Standing, NodeId, usize)>) {
+        let directory = &self.snapshot.directory;
+        let mut add = |owner: OwnerNo| {
+            if let Some((node, _)) = directory.get(owner) {
+                sources.push((it.standing, *node, at));
+            }
+        };
         let counts = |owner: &OwnerNo| {
             self.owners.as_ref().is_none_or(|owners| owners.binary_search(owner).is_ok())
         };
-        entry.owners.iter().copied().filter(counts)
-    }
-
-    /// How an entry fits; `None` if it does not.
-    fn fit(&self, entry: &Entry) -> Option<Fit> {
-        if !self.query.passes_filter(&entry.file) {
-            return None;
-        }
-        let mut fit = Fit { only_begun: 0, outside_name: 0, name_chars: entry.name_chars };
-        for sought in &self.sought {
-            let (is_whole, in_name) = sought.fit(entry, &self.index.dictionary)?;
-            fit.only_begun += u16::from(!is_whole);
-            fit.outside_name += u16::from(!in_name);
-        }
-        Some(fit)
-    }
-
-    /// The entries of a content that match, each with its fit.
-    fn matches(&self, content: ContentNo) -> impl Iterator<Item = (Fit, &Entry)> {
-        let catalogue = &self.index.catalogue;
-        let entries = catalogue.entries_of(content).iter().filter_map(|id| catalogue.entry(*id));
-        entries.filter_map(|entry| Some((self.fit(entry)?, entry)))
-    }
-
-    fn rank(&self, content: ContentNo) -> Option<Rank> {
-        let mut rank: Option<Rank> = None;
-        for (fit, entry) in self.matches(content) {
-            let sources = self.sources(entry).count() as u64;
-            if sources == 0 {
-                continue;
-            }
-            let content = entry.file.content;
-            let rank = rank.get_or_insert(Rank { fit, sources: Reverse(0), content });
-            rank.fit = rank.fit.min(fit);
-            rank.sources.0 += sources;
-        }
-        rank
-    }
-
-    /// Adds the best records of a content to what was found.
-    fn collect(&self, content: ContentNo, found: &mut Vec<Found>) {
-        let mut best = Best::new(MAX_SOURCES_PER_CONTENT);
-        let matches: Vec<_> = self.matches(content).collect();
-        for (i, (fit, entry)) in matches.iter().enumerate() {
-            let owners = self.sources(entry).filter_map(|owner| self.index.register.get(owner));
-            for owner in owners {
-                best.push((*fit, owner.node, i));
-            }
-        }
-        for (_, owner, i) in best.into_sorted() {
-            if let Some((_, entry)) = matches.get(i) {
-                found.push(Found { owner, file: entry.file.clone() });
+        match it.segment.share(it.place) {
+            None => add(it.segment.owner(it.place)),
+            Some(share) => {
+                let owners = share.owners();
+                owners.iter().filter(counts).take(MAX_SOURCES_PER_CONTENT).for_each(add);
             }
         }
     }
 }
 
-impl Sought<'_> {
-    /// Whether the entry has the word whole, and in its file name; `None` if it has it not.
-    fn fit(&self, entry: &Entry, dictionary: &Dictionary) -> Option<(bool, bool)> {
-        let whole = self.exact.and_then(|word| entry.word(word)).map(|in_name| (true, in_name));
-        match self.term.by {
-            TermMatch::Exact => whole,
-            TermMatch::Prefix => whole.or_else(|| Some((false, self.begun(entry, dictionary)?))),
-            TermMatch::Character => Some((true, self.begun(entry, dictionary)?)),
-        }
+/// The class of the nth best of candidates of one fit, if there are so many.
+fn nth_class(candidates: &mut [Candidate<'_>], n: usize) -> Option<Class> {
+    if n == 0 || candidates.len() < n {
+        return None;
     }
-
-    /// Whether any of the entry's words that begin with the term stands in the file name; `None`
-    /// if there is no such word.
-    fn begun(&self, entry: &Entry, dictionary: &Dictionary) -> Option<bool> {
-        let begins = |word: WordId| {
-            dictionary.text(word).is_some_and(|text| text.starts_with(&self.term.text))
-        };
-        let words = entry.words.iter().filter(|word| begins(word.word()));
-        words.map(|word| word.in_name()).reduce(|a, b| a || b)
-    }
+    let (_, nth, _) = candidates.select_nth_unstable_by_key(n - 1, |it| it.standing.class);
+    Some(nth.standing.class)
 }
 
-fn sorted(mut entries: Vec<EntryId>) -> Vec<EntryId> {
-    entries.sort_unstable();
-    entries.dedup();
-    entries
-}
-
-/// Keeps of an ascending list what another one has too. It gallops through the other one
-/// (Bentley and Yao 1976): the time grows with the shorter list and the logarithm of the gaps.
-fn intersect(common: &mut Vec<EntryId>, mut other: &[EntryId]) {
-    common.retain(|entry| {
-        let mut step = 1;
-        while other.get(step).is_some_and(|next| next < entry) {
-            step *= 2;
-        }
-        let reach = other.len().min(step);
-        let skipped = other[..reach].partition_point(|next| next < entry);
-        other = &other[skipped..];
-        other.first() == Some(entry)
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::collection::btree_set;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn galloping_finds_what_both_lists_have(
-            few in btree_set(0_u32..1000, 0..20),
-            many in btree_set(0_u32..1000, 0..500),
-        ) {
-            let list: Vec<u32> = many.iter().copied().collect();
-            let mut common: Vec<u32> = few.iter().copied().collect();
-            intersect(&mut common, &list);
-            let expected: Vec<u32> = few.intersection(&many).copied().collect();
-            prop_assert_eq!(common, expected);
-        }
-    }
+fn distinct(candidates: &[Candidate<'_>]) -> usize {
+    candidates.iter().map(|it| it.standing.content).collect::<HashSet<_>>().len()
 }

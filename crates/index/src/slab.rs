@@ -10,6 +10,12 @@ pub(crate) struct Slab<T> {
     len: usize,
 }
 
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
         Self { slots: Vec::new(), vacant: Vec::new(), len: 0 }
@@ -29,6 +35,13 @@ impl<T> Slab<T> {
         self.slots.push(Some(value));
         self.len += 1;
         Some(number)
+    }
+
+    /// The number that the next value will get.
+    pub(crate) fn vacant(&self) -> u32 {
+        let mut vacant = self.vacant.iter().rev();
+        let next = vacant.find(|number| (**number as usize) < self.slots.len());
+        next.copied().unwrap_or(self.slots.len() as u32)
     }
 
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {

@@ -46,22 +46,6 @@ impl<K: Eq + Hash, V> Table<K, V> {
         self.map.get(key)
     }
 
-    pub(crate) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
-    where
-        K: Borrow<Q>,
-    {
-        self.map.get_mut(key)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.map.len()
-    }
-
-    /// The values in no order: whoever calls it sorts them.
-    pub(crate) fn unordered_values(&self) -> impl Iterator<Item = &V> {
-        self.map.values()
-    }
-
     pub(crate) fn bytes(&self) -> u64 {
         memory::hash_table::<(K, V)>(self.peak)
     }

@@ -1,4 +1,4 @@
-//! The numbers by which nodes speak of words without saying them: rules 18 and 19.
+//! The numbers by which nodes speak of words without saying them: rules 20 and 21.
 
 /// How many characters a beginning may have to have a hash of its own. Half of all searches end in
 /// a word that need only begin one (rule 15), so tables must know beginnings too; to know all of

@@ -49,24 +49,31 @@
 //!     least [`MIN_OPEN_CHARS`] code points: its typist may not have finished it.
 //! 16. A run of one character of rule 10 matches every word that begins with it, always.
 //! 17. More than [`MAX_QUERY_WORDS`] words are refused; a run of rule 10 counts as one.
+//! 18. What stands in quotes (" “ ”) is a phrase: its words must follow each other in the file name,
+//!     in one tag or in one folder, where a run of rule 10 counts as its pairs.
+//! 19. What follows a minus sign that stands at the front or behind white space, up to the next
+//!     white space or in quotes, is excluded: a record with any of these words does not match.
 //!
 //! # Hashes ([`word_hash`], [`beginning_hash`])
 //!
-//! 18. The hash of a word is the first eight bytes of the BLAKE3 hash of its folded text in UTF-8,
+//! 20. The hash of a word is the first eight bytes of the BLAKE3 hash of its folded text in UTF-8,
 //!     read as a little-endian number.
-//! 19. The hash of a beginning ([`beginning_hash`]) is that of the beginning with `*` behind it.
+//! 21. The hash of a beginning ([`beginning_hash`]) is that of the beginning with `*` behind it.
 //!     Beginnings of 1 to 6, 8 and 12 code points have one ([`beginnings`]); a query for a
 //!     beginning of another length goes by the longest one within it.
 
 mod fold;
 mod hash;
 mod query;
+mod record;
 mod split;
 
 pub use fold::fold;
 pub use hash::{beginning_hash, beginnings, word_hash};
 pub use query::{ParsedQuery, QueryError, Term, TermMatch};
-pub use split::{RecordWord, record_words, words};
+pub(crate) use record::RecordWords;
+pub use record::{RecordWord, record_words};
+pub use split::words;
 
 /// The longest word in code points; what follows is not kept. Longer words are hashes and
 /// garbage, which nobody types to the end, and 32 keeps a made-up vocabulary cheap.

@@ -1,8 +1,10 @@
-//! Queries, ready to be matched: rules 13 to 17, and the filter.
+//! Queries, ready to be matched: rules 13 to 19, and the filter.
 
-use super::split::{Script, record_words, runs};
-use super::{MAX_QUERY_WORDS, MIN_OPEN_CHARS, beginning_hash, beginnings, fold, word_hash};
-use skein_proto::{Ask, ContentId, FileMeta, Filter, Query, Username};
+use super::split::{Script, runs};
+use super::{
+    MAX_QUERY_WORDS, MIN_OPEN_CHARS, beginning_hash, beginnings, fold, record_words, word_hash,
+};
+use skein_proto::{Ask, ContentId, FileMeta, Filter, Kind, Query, Username};
 use thiserror::Error;
 
 /// Why a query is refused. It is the asker's fault.
@@ -50,6 +52,8 @@ impl Term {
 pub struct ParsedQuery {
     content: Option<ContentId>,
     terms: Vec<Term>,
+    excluded: Vec<Term>,
+    phrases: Vec<Vec<Term>>,
     filter: Filter,
     extension: Option<String>,
 }
@@ -60,14 +64,15 @@ impl ParsedQuery {
     /// # Errors
     /// [`QueryError::TooManyWords`].
     pub fn parse(query: &Query) -> Result<Self, QueryError> {
-        let (content, terms) = match &query.ask {
-            Ask::Words(text) => (None, parse_terms(text)?),
-            Ask::Content(content) => (Some(*content), Vec::new()),
+        let (content, words) = match &query.ask {
+            Ask::Words(text) => (None, Words::parse(text)?),
+            Ask::Content(content) => (Some(*content), Words::default()),
         };
+        let Words { terms, excluded, phrases } = words;
         let filter = query.filter.clone();
         let extension =
             filter.extension.as_ref().map(|text| fold(text.strip_prefix('.').unwrap_or(text)));
-        Ok(Self { content, terms, filter, extension })
+        Ok(Self { content, terms, excluded, phrases, filter, extension })
     }
 
     /// The one content that is asked for, if it is no search by words.
@@ -80,7 +85,18 @@ impl ParsedQuery {
         &self.terms
     }
 
-    /// The hashes (rules 18 and 19) of the words and beginnings that each match must have:
+    /// The different words none of which may match.
+    pub fn excluded(&self) -> &[Term] {
+        &self.excluded
+    }
+
+    /// Runs of words that must follow each other in one text: the words are among
+    /// [`ParsedQuery::terms`] too.
+    pub fn phrases(&self) -> &[Vec<Term>] {
+        &self.phrases
+    }
+
+    /// The hashes (rules 20 and 21) of the words and beginnings that each match must have:
     /// whoever lacks one of them has no match.
     pub fn required_keys(&self) -> impl Iterator<Item = u64> {
         self.terms.iter().filter_map(|term| match term.by {
@@ -112,11 +128,60 @@ impl ParsedQuery {
         {
             return false;
         }
-        if self.terms.is_empty() {
+        if self.terms.is_empty() && self.excluded.is_empty() {
             return true;
         }
         let words = record_words(file);
-        self.terms.iter().all(|term| words.iter().any(|word| term.accepts(&word.text)))
+        let is_there = |term: &Term| words.iter().any(|word| term.accepts(&word.text));
+        self.terms.iter().all(is_there)
+            && !self.excluded.iter().any(is_there)
+            && self.has_phrases(file)
+    }
+
+    /// Whether all phrases stand in a file's name, tags and folders.
+    pub(crate) fn has_phrases(&self, file: &FileMeta) -> bool {
+        if self.phrases.is_empty() {
+            return true;
+        }
+        let tags = file.tags.iter().flat_map(|tags| [&tags.title, &tags.artist, &tags.album]);
+        let texts = file.path.as_str().split('/').chain(tags.flatten().map(|text| text.as_str()));
+        let texts: Vec<Vec<String>> = texts
+            .map(|text| runs(&fold(text)).iter().flat_map(|run| run.terms()).collect())
+            .collect();
+        let follow = |phrase: &Vec<Term>, words: &[String]| {
+            phrase.iter().zip(words).all(|(term, word)| term.accepts(word))
+        };
+        self.phrases.iter().all(|phrase| {
+            let mut windows = texts.iter().flat_map(|words| words.windows(phrase.len()));
+            windows.any(|words| follow(phrase, words))
+        })
+    }
+
+    /// Whether there is any condition on a file beside its words and its owner.
+    pub(crate) fn has_filter(&self) -> bool {
+        let filter = &self.filter;
+        filter.kind.is_some()
+            || filter.min_size.is_some()
+            || filter.max_size.is_some()
+            || self.needs_text()
+    }
+
+    /// Whether a file must be read as a whole to be judged.
+    pub(crate) fn needs_text(&self) -> bool {
+        let filter = &self.filter;
+        !self.phrases.is_empty()
+            || self.extension.is_some()
+            || filter.min_bitrate_kbps.is_some()
+            || filter.min_duration_secs.is_some()
+            || filter.max_duration_secs.is_some()
+    }
+
+    /// Whether a file of this kind and size may meet the filter.
+    pub(crate) fn passes_kind_and_size(&self, kind: Kind, size: u64) -> bool {
+        let filter = &self.filter;
+        filter.kind.is_none_or(|wanted| wanted == kind)
+            && filter.min_size.is_none_or(|min| size >= min)
+            && filter.max_size.is_none_or(|max| size <= max)
     }
 
     /// Whether a file meets the filter, but for the owner.
@@ -143,29 +208,110 @@ fn same_extension(given: &str, folded: &str) -> bool {
     if given.is_ascii() { given.eq_ignore_ascii_case(folded) } else { fold(given) == folded }
 }
 
-fn parse_terms(text: &str) -> Result<Vec<Term>, QueryError> {
-    let runs = runs(&fold(text));
-    if runs.len() > MAX_QUERY_WORDS {
-        return Err(QueryError::TooManyWords(runs.len()));
+/// What the text of a query comes to.
+#[derive(Default)]
+struct Words {
+    terms: Vec<Term>,
+    excluded: Vec<Term>,
+    phrases: Vec<Vec<Term>>,
+}
+
+/// What the words of a part of the text are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Plain,
+    Phrase,
+    Excluded,
+}
+
+impl Words {
+    fn parse(text: &str) -> Result<Self, QueryError> {
+        let mut words = Self::default();
+        let mut count = 0;
+        let parts = parts(text);
+        let last = parts.len().saturating_sub(1);
+        for (i, (part, text)) in parts.into_iter().enumerate() {
+            let runs = runs(&fold(text));
+            count += runs.len();
+            if count > MAX_QUERY_WORDS {
+                continue;
+            }
+            let may_be_unfinished =
+                part == Part::Plain && i == last && !text.ends_with(char::is_whitespace);
+            let mut found = Vec::new();
+            for (k, run) in runs.iter().enumerate() {
+                let starred = run.next == Some('*') && part != Part::Phrase;
+                let is_last = k + 1 == runs.len();
+                let open =
+                    may_be_unfinished && is_last && run.text.chars().count() >= MIN_OPEN_CHARS;
+                let by = if run.is_one_character() {
+                    TermMatch::Character
+                } else if run.script == Script::Spaced && (starred || open) {
+                    TermMatch::Prefix
+                } else {
+                    TermMatch::Exact
+                };
+                found.extend(run.terms().into_iter().map(|text| Term { text, by }));
+            }
+            match part {
+                Part::Excluded => words.excluded.append(&mut found),
+                Part::Plain => words.terms.append(&mut found),
+                Part::Phrase => {
+                    words.terms.extend_from_slice(&found);
+                    if found.len() > 1 {
+                        words.phrases.push(found);
+                    }
+                }
+            }
+        }
+        if count > MAX_QUERY_WORDS {
+            return Err(QueryError::TooManyWords(count));
+        }
+        for list in [&mut words.terms, &mut words.excluded] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Ok(words)
     }
-    let may_be_unfinished = !text.ends_with(char::is_whitespace);
-    let mut terms = Vec::new();
-    for (i, run) in runs.iter().enumerate() {
-        let starred = run.next == Some('*');
-        let is_last = i + 1 == runs.len();
-        let open = may_be_unfinished && is_last && run.text.chars().count() >= MIN_OPEN_CHARS;
-        let by = if run.is_one_character() {
-            TermMatch::Character
-        } else if run.script == Script::Spaced && (starred || open) {
-            TermMatch::Prefix
-        } else {
-            TermMatch::Exact
+}
+
+/// Cuts the text of a query where quotes and minus signs say so.
+fn parts(text: &str) -> Vec<(Part, &str)> {
+    const QUOTES: [char; 3] = ['"', '“', '”'];
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut at = 0;
+    let mut behind_space = true;
+    while let Some(c) = text[at..].chars().next() {
+        let after = at + c.len_utf8();
+        let excludes =
+            c == '-' && behind_space && text[after..].starts_with(|c: char| !c.is_whitespace());
+        if !excludes && !QUOTES.contains(&c) {
+            behind_space = c.is_whitespace();
+            at = after;
+            continue;
+        }
+        if start < at {
+            parts.push((Part::Plain, &text[start..at]));
+        }
+        let quoted = text[after..].strip_prefix(QUOTES).filter(|_| excludes);
+        let (inner, ends_at_quote) = match quoted {
+            Some(inner) => (inner, true),
+            None => (&text[after..], !excludes),
         };
-        terms.extend(run.terms().into_iter().map(|text| Term { text, by }));
+        let end = if ends_at_quote { inner.find(QUOTES) } else { inner.find(char::is_whitespace) };
+        let inside = &inner[..end.unwrap_or(inner.len())];
+        parts.push((if excludes { Part::Excluded } else { Part::Phrase }, inside));
+        at = text.len() - inner.len() + inside.len();
+        if ends_at_quote && let Some(quote) = text[at..].chars().next() {
+            at += quote.len_utf8();
+        }
+        (start, behind_space) = (at, true);
     }
-    terms.sort_unstable();
-    terms.dedup();
-    Ok(terms)
+    if start < text.len() {
+        parts.push((Part::Plain, &text[start..]));
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -173,7 +319,7 @@ mod tests {
     #![allow(clippy::expect_used)]
     use super::*;
     use proptest::prelude::*;
-    use skein_proto::{BoundedString, FilePath, Kind};
+    use skein_proto::{BoundedString, FilePath};
 
     fn parse(text: &str) -> Result<ParsedQuery, QueryError> {
         let ask = Ask::Words(BoundedString::truncated(text));
@@ -214,6 +360,43 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(terms(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn quotes_make_phrases_and_a_minus_sign_excludes() {
+        let case = |text: &str| {
+            let parsed = parse(text).expect("not too many words");
+            let texts = |terms: &[Term]| terms.iter().map(|it| it.text.clone()).collect::<Vec<_>>();
+            let phrases: Vec<String> =
+                parsed.phrases().iter().map(|it| texts(it).join("+")).collect();
+            (terms(text).join(" "), texts(parsed.excluded()).join(" "), phrases.join(" "))
+        };
+        let expect = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+        assert_eq!(case("\"some song\" live"), expect("live* some song", "", "some+song"));
+        assert_eq!(case("song -live"), expect("song", "live", ""));
+        assert_eq!(case("song -live "), expect("song", "live", ""));
+        assert_eq!(case("-\"the live\" song"), expect("song*", "live the", ""));
+        assert_eq!(case("a-b c - d"), expect("a b c d", "", ""));
+        assert_eq!(case("“one word”\"two"), expect("one two word", "", "one+word"));
+        assert_eq!(case("\"東京都 x\""), expect("x 京都 東京", "", "東京+京都+x"));
+        assert_eq!(case("\"\" -\" -"), expect("", "", ""));
+    }
+
+    #[test]
+    fn a_phrase_stands_in_one_text_and_what_is_excluded_in_none() {
+        let file = FileMeta {
+            content: ContentId::from_bytes([3; 32]),
+            size: 1000,
+            kind: Kind::Audio,
+            path: FilePath::new("the band/live some song.mp3").expect("a path"),
+            tags: None,
+        };
+        let alice = Username::parse("alice").expect("a name");
+        let matches = |text| parse(text).expect("few words").matches(&file, &alice);
+        assert!(matches("\"some song\"") && matches("\"song mp3\"") && matches("\"the band\""));
+        assert!(!matches("\"song some\"") && !matches("\"band live\"") && !matches("\"some mp3\""));
+        assert!(matches("song -other") && !matches("song -live") && !matches("song -ba*"));
+        assert!(!matches("-other"));
     }
 
     #[test]

@@ -1,8 +1,6 @@
-//! Cutting folded text into words: rules 7 to 12.
+//! Cutting folded text into words: rules 7 to 11.
 
-use super::{MAX_RECORD_WORDS, MAX_WORD_CHARS, fold};
-use skein_proto::FileMeta;
-use std::collections::BTreeSet;
+use super::{MAX_WORD_CHARS, fold};
 use unicode_normalization::char::is_combining_mark;
 
 /// A class of script, by how it separates its words.
@@ -105,6 +103,11 @@ const fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '`' | '‘' | '’' | '‛' | 'ʻ' | 'ʼ')
 }
 
+/// Those of them that are ASCII.
+pub(super) const fn is_ascii_apostrophe(byte: u8) -> bool {
+    matches!(byte, b'\'' | b'`')
+}
+
 /// Cuts folded text into runs.
 pub(super) fn runs(folded: &str) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
@@ -159,43 +162,11 @@ pub fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// A word of a record.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RecordWord {
-    /// The word.
-    pub text: String,
-    /// Whether it stands in the file name.
-    pub in_name: bool,
-}
-
-/// The different words of a record, those of the file name first, at most [`MAX_RECORD_WORDS`].
-pub fn record_words(file: &FileMeta) -> Vec<RecordWord> {
-    let name = file.path.file_name();
-    let tags = file.tags.iter().flat_map(|tags| [&tags.title, &tags.artist, &tags.album]);
-    let folders = file.path.as_str().rsplit('/').skip(1);
-    let elsewhere = tags.flatten().map(|text| text.as_str()).chain(folders);
-
-    let mut found = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (text, in_name) in [(name, true)].into_iter().chain(elsewhere.map(|text| (text, false))) {
-        for word in words(text) {
-            if found.len() == MAX_RECORD_WORDS {
-                return found;
-            }
-            if seen.insert(word.clone()) {
-                found.push(RecordWord { text: word, in_name });
-            }
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used)]
     use super::*;
     use proptest::prelude::*;
-    use skein_proto::{BoundedString, ContentId, FilePath, Kind, MediaTags};
 
     #[test]
     fn text_is_cut_into_words() {
@@ -236,40 +207,6 @@ mod tests {
         assert_eq!(words(&"ä".repeat(100)), ["a".repeat(MAX_WORD_CHARS)]);
         let marks = format!("か{}", "\u{3099}".repeat(1000));
         assert!(words(&marks).iter().all(|word| word.chars().count() <= MAX_WORD_CHARS));
-    }
-
-    fn file(path: &str, tags: Option<MediaTags>) -> FileMeta {
-        FileMeta {
-            content: ContentId::from_bytes([0; 32]),
-            size: 0,
-            kind: Kind::Other,
-            path: FilePath::new(path).expect("a path"),
-            tags: tags.map(Box::new),
-        }
-    }
-
-    #[test]
-    fn the_words_of_a_record_come_from_its_name_then_its_tags_then_its_folders() {
-        let text = |text| Some(BoundedString::truncated(text));
-        let tags = MediaTags {
-            artist: text("The Band"),
-            title: text("Halo"),
-            album: text("First"),
-            ..Default::default()
-        };
-        let found = record_words(&file("Music/Band, The/01 Halo.mp3", Some(tags)));
-        let found: Vec<_> = found.iter().map(|word| (word.text.as_str(), word.in_name)).collect();
-        let in_name = [("01", true), ("halo", true), ("mp3", true)];
-        let elsewhere = [("the", false), ("band", false), ("first", false), ("music", false)];
-        assert_eq!(found, [&in_name[..], &elsewhere[..]].concat());
-    }
-
-    #[test]
-    fn a_record_has_a_bounded_number_of_words() {
-        let many: Vec<String> = (0..100).map(|i| i.to_string()).collect();
-        let found = record_words(&file(&format!("folder/{}", many.join(" ")), None));
-        assert_eq!(found.len(), MAX_RECORD_WORDS);
-        assert!(found.iter().all(|word| word.in_name));
     }
 
     proptest! {

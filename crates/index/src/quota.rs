@@ -1,0 +1,162 @@
+//! Records in and out: who has what, within which limits.
+
+use crate::index::Index;
+use crate::limits::PublishOutcome;
+use crate::register::{Owner, OwnerNo, charge};
+use crate::segment::Holder;
+use crate::store::{At, ShareChange, WordSet};
+use skein_proto::FileMeta;
+use std::collections::HashMap;
+
+impl Index {
+    /// Gives an owner this record in place of the one it had, if limits allow it.
+    pub(crate) fn take_in(&mut self, owner: OwnerNo, file: FileMeta, outcome: &mut PublishOutcome) {
+        let (own, mut same) = self.store.find(owner, &file);
+        if own.is_some() && own == same {
+            outcome.replaced += 1;
+            return;
+        }
+        // Quotas are judged as if the earlier record were gone; if the new one is refused it comes
+        // back. Readers see neither: what goes is seen to go when the call is over.
+        let before = own.and_then(|at| self.store.file(at));
+        if let Some(at) = own {
+            self.give_up(owner, at);
+            same = self.store.find(owner, &file).1;
+        }
+        let words = self.store.read_words(&file);
+        if self.has_room(owner, &file, &words) {
+            let counter = if own.is_some() { &mut outcome.replaced } else { &mut outcome.accepted };
+            *counter += 1;
+            self.attach(owner, file, &words, same);
+        } else {
+            outcome.over_quota += 1;
+            if let Some(before) = before {
+                let words = self.store.read_words(&before);
+                let same = self.store.find(owner, &before).1;
+                self.attach(owner, before, &words, same);
+                self.store.put_back(words);
+            }
+        }
+        self.store.put_back(words);
+    }
+
+    fn attach(&mut self, owner: OwnerNo, file: FileMeta, words: &WordSet, same: Option<At>) {
+        self.records += 1;
+        self.register.change(owner, |known| {
+            known.records += 1;
+            known.charged += charge(&file);
+            known.word_uses += words.len() as u64;
+            if let Some(counts) = &mut known.words {
+                words.hashes().for_each(|hash| *counts.entry(hash).or_default() += 1);
+            }
+        });
+        match same {
+            Some(at) => {
+                let change = self.store.add_owner(at, owner);
+                self.note(&change);
+            }
+            None => self.store.add(file, Holder::One(owner), words),
+        }
+    }
+
+    /// Takes a record from an owner.
+    pub(crate) fn give_up(&mut self, owner: OwnerNo, at: At) {
+        let Some(file) = self.store.file(at) else { return };
+        let words = self.store.read_words(&file);
+        self.records -= 1;
+        let limit = self.limits.owner_words;
+        self.register.change(owner, |known| {
+            known.records -= 1;
+            known.charged -= charge(&file);
+            known.word_uses -= words.len() as u64;
+            if known.word_uses <= limit / 2 {
+                known.words = None;
+            }
+            if let Some(counts) = &mut known.words {
+                for hash in words.hashes() {
+                    if let Some(count) = counts.get_mut(&hash) {
+                        *count -= 1;
+                        if *count == 0 {
+                            counts.remove(&hash);
+                        }
+                    }
+                }
+            }
+        });
+        let change = self.store.remove_owner(at, owner, file, &words);
+        self.store.put_back(words);
+        self.note(&change);
+    }
+
+    /// Keeps the lists of shares in step with the shares.
+    fn note(&mut self, change: &ShareChange) {
+        for (owner, share) in &change.joined {
+            self.register.change(*owner, |known| {
+                if let Err(at) = known.shares.binary_search(share) {
+                    known.shares.insert(at, *share);
+                }
+            });
+        }
+        for (owner, share) in &change.left {
+            self.register.change(*owner, |known| {
+                if let Ok(at) = known.shares.binary_search(share) {
+                    known.shares.remove(at);
+                }
+                if known.shares.is_empty() {
+                    known.shares = Vec::new();
+                }
+            });
+        }
+    }
+
+    /// Forgets all records of an owner, and says how many there were.
+    pub(crate) fn clear(&mut self, owner: OwnerNo) -> u64 {
+        let Some(known) = self.register.get(owner) else { return 0 };
+        let removed = known.records;
+        for share in known.shares.clone() {
+            if let Some(at) = self.store.find_share(share) {
+                self.give_up(owner, at);
+                self.store.flush_if_large(&self.register, &self.shared);
+            }
+        }
+        self.store.flush(&self.register, &self.shared);
+        self.store.remove_all_of(owner);
+        self.records -= self.register.get(owner).map_or(0, |known| known.records);
+        self.register.change(owner, |known| *known = Owner::default());
+        removed
+    }
+
+    fn has_room(&mut self, owner: OwnerNo, file: &FileMeta, words: &WordSet) -> bool {
+        let limits = &self.limits;
+        let Some(known) = self.register.get(owner) else { return false };
+        known.records < limits.owner_records
+            && known.charged + charge(file) <= limits.owner_bytes
+            && self.records < limits.total_records
+            && self.store.words_with(words) as u64 <= limits.total_words
+            && self.memory_bytes() < limits.total_bytes
+            && self.words_fit(owner, words)
+    }
+
+    /// Whether an owner's different words stay within the limit. They are only counted when that is
+    /// not certain from the length of what it publishes.
+    fn words_fit(&mut self, owner: OwnerNo, words: &WordSet) -> bool {
+        let limit = self.limits.owner_words;
+        let Some(known) = self.register.get(owner) else { return false };
+        if known.words.is_none() {
+            if known.word_uses + words.len() as u64 <= limit {
+                return true;
+            }
+            let mut counts: HashMap<u64, u32> = HashMap::new();
+            let shares = known.shares.clone();
+            self.store.for_each_word_of(owner, &shares, |hash| {
+                *counts.entry(hash).or_default() += 1;
+            });
+            self.register.change(owner, |known| known.words = Some(Box::new(counts)));
+        }
+        let counts = self.register.get(owner).and_then(|it| it.words.as_ref());
+        counts.is_some_and(|counts| {
+            let new = words.hashes().filter(|hash| !counts.contains_key(hash)).count();
+            (counts.len() + new) as u64 <= limit
+        })
+    }
+}

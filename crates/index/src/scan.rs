@@ -1,0 +1,262 @@
+//! Going through the posting lists of one segment for the documents that match.
+
+use crate::class::Class;
+use crate::rank::{Fit, Standing};
+use crate::register::OwnerNo;
+use crate::search::Candidate;
+use crate::segment::postings::{Bitmap, Cursor};
+use crate::segment::strings::ListsAt;
+use crate::segment::{Place, Rank, Segment};
+use crate::text::{ParsedQuery, RecordWords, Term, TermMatch};
+
+/// The most words that a beginning stands for in one part of the index, where no whole word narrows
+/// the search: the first ones in order.
+pub const MAX_PREFIX_WORDS: usize = 4096;
+
+/// Documents so few that looking at each one's words is quicker than at all words with a beginning.
+const FEW_DOCUMENTS: usize = 256;
+
+/// The documents that have a word in the file name, and those that have it elsewhere.
+#[derive(Debug, Default)]
+struct Lists<'a> {
+    inside: Option<Cursor<'a>>,
+    outside: Option<Cursor<'a>>,
+}
+
+impl<'a> Lists<'a> {
+    fn new(segment: &'a Segment, at: ListsAt) -> Self {
+        let (inside, outside) = segment.strings.lists(at);
+        Self { inside, outside }
+    }
+
+    fn estimate(&self) -> usize {
+        [&self.inside, &self.outside].into_iter().flatten().map(Cursor::estimate).sum()
+    }
+
+    #[inline]
+    fn seek(&mut self, least: Rank) -> Option<Rank> {
+        let inside = self.inside.as_mut().and_then(|list| list.seek(least));
+        match &mut self.outside {
+            None => inside,
+            Some(outside) => match (inside, outside.seek(least)) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            },
+        }
+    }
+
+    fn has(&mut self, rank: Rank) -> bool {
+        self.seek(rank) == Some(rank)
+    }
+
+    fn has_inside(&mut self, rank: Rank) -> bool {
+        self.inside.as_mut().and_then(|list| list.seek(rank)) == Some(rank)
+    }
+}
+
+/// What a segment knows of the words of a query.
+pub(crate) struct Terms<'a> {
+    segment: &'a Segment,
+    /// Each term with where exactly this word is.
+    terms: Vec<(&'a Term, Option<ListsAt>)>,
+}
+
+impl<'a> Terms<'a> {
+    /// `None` if nothing in the segment can match.
+    pub(crate) fn new(segment: &'a Segment, query: &'a ParsedQuery) -> Option<Self> {
+        let mut terms = Vec::with_capacity(query.terms().len());
+        for term in query.terms() {
+            let found = match term.by {
+                TermMatch::Character => None,
+                _ => segment.strings.find(&term.text).map(|(_, at)| at).filter(|at| at.is_word()),
+            };
+            if term.by == TermMatch::Exact && found.is_none() {
+                return None;
+            }
+            terms.push((term, found));
+        }
+        Some(Self { segment, terms })
+    }
+
+    pub(crate) const fn segment(&self) -> &'a Segment {
+        self.segment
+    }
+
+    /// The documents with exactly this word.
+    fn whole(&self, found: Option<ListsAt>) -> Lists<'a> {
+        found.map(|at| Lists::new(self.segment, at)).unwrap_or_default()
+    }
+
+    /// The documents with any word that begins so; at most so many words are taken.
+    fn begun(&self, beginning: &str, most: usize) -> (Lists<'a>, bool) {
+        let universe = self.segment.len() as usize;
+        let (mut inside, mut outside) = (Bitmap::new(universe), Bitmap::new(universe));
+        let mut scan = self.segment.strings.from(beginning);
+        let mut words = 0;
+        while let Some((_, at)) = scan.next() {
+            if !scan.bytes().starts_with(beginning.as_bytes()) {
+                break;
+            }
+            if !at.is_word() {
+                continue;
+            }
+            if words == most {
+                return (Self::unions(inside, outside), true);
+            }
+            words += 1;
+            let (first, second) = self.segment.strings.lists(at);
+            first.into_iter().for_each(|list| inside.add(list));
+            second.into_iter().for_each(|list| outside.add(list));
+        }
+        (Self::unions(inside, outside), false)
+    }
+
+    fn unions(inside: Bitmap, outside: Bitmap) -> Lists<'a> {
+        Lists { inside: Some(Cursor::Bitmap(inside)), outside: Some(Cursor::Bitmap(outside)) }
+    }
+}
+
+/// One pass through a segment.
+pub(crate) struct Scanner<'s, 'a> {
+    pub(crate) query: &'a ParsedQuery,
+    pub(crate) terms: &'s Terms<'a>,
+    /// Only documents that fit just so are found.
+    pub(crate) fit: Fit,
+    pub(crate) prefix_was_cut: &'s mut bool,
+}
+
+impl<'a> Scanner<'_, 'a> {
+    /// Adds the best matches up to a class, at least so many if there are. Answers whether those
+    /// are all.
+    pub(crate) fn run(
+        &mut self,
+        owners: Option<&[OwnerNo]>,
+        last: Option<Class>,
+        needed: usize,
+        found: &mut Vec<Candidate<'a>>,
+    ) -> bool {
+        let segment = self.terms.segment;
+        let Some((mut lists, mut wholes, checks)) = self.lists() else { return true };
+        let mut excluded = self.excluded();
+        lists.sort_by_key(Lists::estimate);
+        let Some((first, others)) = lists.split_first_mut() else { return true };
+        let end = last.map_or(segment.len(), |class| segment.end_of(class));
+        let has_filter = self.query.has_filter();
+        let start = found.len();
+        let mut least = 0;
+        'next: while let Some(rank) = first.seek(least) {
+            if rank >= end {
+                return true;
+            }
+            for list in others.iter_mut() {
+                match list.seek(rank) {
+                    None => return true,
+                    Some(other) if other > rank => {
+                        least = other;
+                        continue 'next;
+                    }
+                    Some(_) => {}
+                }
+            }
+            least = rank + 1;
+            let fits_better = match self.fit {
+                Fit::InName => false,
+                Fit::Whole => {
+                    first.has_inside(rank) && others.iter_mut().all(|it| it.has_inside(rank))
+                }
+                Fit::Begun => wholes.iter_mut().all(|it| it.has(rank)),
+            };
+            let place = segment.place(rank);
+            if fits_better
+                || excluded.iter_mut().any(|it| it.has(rank))
+                || !segment.is_live(place)
+                || owners.is_some_and(|owners| !segment.is_of(place, owners))
+                || (has_filter && !self.passes(place))
+                || (!checks.is_empty() && !begins(segment, place, &checks))
+            {
+                continue;
+            }
+            let Some(content) = segment.content(place).copied() else { continue };
+            let standing = Standing { fit: self.fit, class: segment.class(rank), content };
+            // What stands equal belongs to the same content.
+            if found.len() - start >= needed
+                && found.last().is_none_or(|it| it.standing != standing)
+            {
+                return false;
+            }
+            found.push(Candidate { standing, segment, place });
+        }
+        true
+    }
+
+    /// The lists that a document must be in, those that would make it fit better, and the terms
+    /// that are to be looked for in its own words; `None` if nothing can match.
+    fn lists(&mut self) -> Option<(Vec<Lists<'a>>, Vec<Lists<'a>>, Vec<&'a Term>)> {
+        let has_prefix = self.query.terms().iter().any(|it| it.by == TermMatch::Prefix);
+        if self.fit == Fit::Begun && !has_prefix {
+            return None;
+        }
+        let (mut lists, mut wholes, mut checks) = (Vec::new(), Vec::new(), Vec::new());
+        let mut beginnings = Vec::new();
+        for (term, at) in &self.terms.terms {
+            let begins = term.by == TermMatch::Character
+                || (term.by == TermMatch::Prefix && self.fit == Fit::Begun);
+            if begins {
+                beginnings.push((*term, *at));
+            } else {
+                at.as_ref()?;
+                lists.push(self.terms.whole(*at));
+            }
+        }
+        let narrowest = lists.iter().map(Lists::estimate).min();
+        for (term, at) in beginnings {
+            if term.by == TermMatch::Prefix {
+                wholes.push(self.terms.whole(at));
+                if narrowest.is_some_and(|estimate| estimate <= FEW_DOCUMENTS) {
+                    checks.push(term);
+                    continue;
+                }
+            }
+            let most = if narrowest.is_some() { usize::MAX } else { MAX_PREFIX_WORDS };
+            let (union, is_cut) = self.terms.begun(&term.text, most);
+            *self.prefix_was_cut |= is_cut;
+            lists.push(union);
+        }
+        if self.fit == Fit::InName {
+            lists.iter_mut().for_each(|it| it.outside = None);
+        } else if self.fit == Fit::Whole && lists.iter().all(|it| it.outside.is_none()) {
+            return None;
+        }
+        lists.iter().all(|it| it.inside.is_some() || it.outside.is_some()).then_some(())?;
+        Some((lists, wholes, checks))
+    }
+
+    fn excluded(&self) -> Vec<Lists<'a>> {
+        let segment = self.terms.segment;
+        let lists = |term: &Term| match term.by {
+            TermMatch::Exact => {
+                self.terms.whole(segment.strings.find(&term.text).map(|(_, at)| at))
+            }
+            _ => self.terms.begun(&term.text, usize::MAX).0,
+        };
+        self.query.excluded().iter().map(lists).collect()
+    }
+
+    fn passes(&self, place: Place) -> bool {
+        let segment = self.terms.segment;
+        let (kind, size) = segment.documents.kind_and_size(place);
+        self.query.passes_kind_and_size(kind, size)
+            && (!self.query.needs_text() || {
+                let file = segment.file(place);
+                file.is_some_and(|it| self.query.passes_filter(&it) && self.query.has_phrases(&it))
+            })
+    }
+}
+
+/// Whether a document has words with all these beginnings.
+fn begins(segment: &Segment, place: Place, terms: &[&Term]) -> bool {
+    let Some(file) = segment.file(place) else { return false };
+    let mut words = RecordWords::default();
+    words.read(file.path.as_str(), file.tags.as_deref());
+    terms.iter().all(|term| words.iter().any(|(word, _)| term.accepts(word)))
+}

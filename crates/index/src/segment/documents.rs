@@ -1,0 +1,384 @@
+//! What a segment keeps of each document beside its words: how metadata are written down.
+//!
+//! A path is cut into pieces, each of which is a string of the segment: the folder as one, then
+//! the runs of letters and digits of the file name and what stands between them, where one space
+//! is left out. Strings are named by codes that are small for those which are used often.
+//!
+//! ```text
+//! document: | length of all that follows | kind 3 bits, tags 1 bit, length of size 4 bits | size |
+//!           | [tags] | code of each piece of the path ... |
+//! tags:     | which of them | codes of artist, title, album | bitrate | duration |
+//! ```
+//!
+//! Sixteen documents stand behind one offset.
+
+use super::strings::{StringNo, Strings};
+use crate::code::{Packed, varint};
+use crate::memory;
+use skein_proto::{BoundedString, FilePath, Kind, MediaTags};
+
+/// Documents behind one offset.
+const BLOCK: usize = 16;
+
+/// What a string is called inside documents: the more often it is used, the smaller.
+pub(crate) type Code = u32;
+
+/// The metadata of a document, without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Description {
+    pub(crate) size: u64,
+    pub(crate) kind: Kind,
+    pub(crate) path: FilePath,
+    pub(crate) tags: Option<Box<MediaTags>>,
+}
+
+/// Cuts a path into pieces.
+pub(crate) fn pieces(path: &str, mut see: impl FnMut(&str)) {
+    let name = path.rfind('/').map_or(0, |slash| slash + 1);
+    let (folder, name) = path.split_at(name);
+    if !folder.is_empty() {
+        see(folder);
+    }
+    // The ending, with its dot, is a piece: most names have one of a few.
+    let dot = name.rfind('.').filter(|dot| is_word(&name[dot + 1..]));
+    let (stem, ending) = name.split_at(dot.unwrap_or(name.len()));
+    let mut rest = stem;
+    let mut behind_word = false;
+    while !rest.is_empty() {
+        let in_word = rest.starts_with(char::is_alphanumeric);
+        let end = rest.find(|c: char| c.is_alphanumeric() != in_word).unwrap_or(rest.len());
+        let (piece, later) = rest.split_at(end);
+        // What follows a run that is no word is a word.
+        let is_implied = behind_word && piece == " " && !later.is_empty();
+        if !is_implied {
+            see(piece);
+        }
+        (rest, behind_word) = (later, in_word);
+    }
+    if !ending.is_empty() {
+        see(ending);
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(char::is_alphanumeric)
+}
+
+/// Puts a piece behind others.
+#[inline]
+fn join(out: &mut Vec<u8>, piece_at: usize) {
+    // Most bytes say by themselves whether they are of a word.
+    let (before, piece) = out.split_at(piece_at);
+    let ends = match before.last() {
+        None => return,
+        Some(byte) if byte.is_ascii() => byte.is_ascii_alphanumeric(),
+        _ => {
+            let text = std::str::from_utf8(before).unwrap_or_default();
+            text.ends_with(char::is_alphanumeric)
+        }
+    };
+    let begins = match piece.first() {
+        None => return,
+        Some(byte) if byte.is_ascii() => byte.is_ascii_alphanumeric(),
+        _ => {
+            let text = std::str::from_utf8(piece).unwrap_or_default();
+            text.starts_with(char::is_alphanumeric)
+        }
+    };
+    if ends && begins {
+        out.insert(piece_at, b' ');
+    }
+}
+
+/// The documents of a segment.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    starts: Box<[u32]>,
+    bytes: Box<[u8]>,
+    strings: Packed,
+}
+
+impl Documents {
+    /// What was written of a document: all but the length.
+    pub(crate) fn body(&self, number: u32) -> &[u8] {
+        let start = self.starts.get(number as usize / BLOCK).copied().unwrap_or_default();
+        let mut bytes = self.bytes.get(start as usize..).unwrap_or_default();
+        for _ in 0..number as usize % BLOCK {
+            let length = varint::take(&mut bytes);
+            varint::take_bytes(&mut bytes, length as usize);
+        }
+        let length = varint::take(&mut bytes);
+        varint::take_bytes(&mut bytes, length as usize)
+    }
+
+    /// The string of a code.
+    pub(crate) fn string(&self, code: Code) -> StringNo {
+        self.strings.get(code as usize)
+    }
+
+    /// Bytes of what is written of all documents.
+    pub(crate) const fn text_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn description(&self, number: u32, strings: &Strings) -> Option<Description> {
+        let mut bytes = self.body(number);
+        let (kind, size, has_tags) = take_head(&mut bytes);
+        let text = |bytes: &mut &[u8]| {
+            let mut text = Vec::new();
+            strings.text(self.string(varint::take32(bytes)), &mut text);
+            String::from_utf8(text).ok().and_then(|text| BoundedString::new(text).ok())
+        };
+        let tags = has_tags.then(|| {
+            let which = varint::take(&mut bytes);
+            let has = |bit: u64| which >> bit & 1 == 1;
+            Box::new(MediaTags {
+                artist: has(0).then(|| text(&mut bytes)).flatten(),
+                title: has(1).then(|| text(&mut bytes)).flatten(),
+                album: has(2).then(|| text(&mut bytes)).flatten(),
+                bitrate_kbps: has(3).then(|| varint::take32(&mut bytes)),
+                duration_secs: has(4).then(|| varint::take32(&mut bytes)),
+            })
+        });
+        let mut path = Vec::with_capacity(64);
+        while !bytes.is_empty() {
+            let at = path.len();
+            strings.text(self.string(varint::take32(&mut bytes)), &mut path);
+            join(&mut path, at);
+        }
+        let path = FilePath::new(String::from_utf8(path).ok()?).ok()?;
+        Some(Description { size, kind, path, tags })
+    }
+
+    /// Kind and size alone, which most filters are about.
+    pub(crate) fn kind_and_size(&self, number: u32) -> (Kind, u64) {
+        let (kind, size, _) = take_head(&mut self.body(number));
+        (kind, size)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        memory::vector::<u32>(self.starts.len())
+            + memory::vector::<u8>(self.bytes.len())
+            + self.strings.bytes()
+    }
+}
+
+fn take_head(bytes: &mut &[u8]) -> (Kind, u64, bool) {
+    let head = varint::take_bytes(bytes, 1).first().copied().unwrap_or_default();
+    let mut size = [0; 8];
+    for (to, from) in size.iter_mut().zip(varint::take_bytes(bytes, usize::from(head >> 4))) {
+        *to = *from;
+    }
+    let kind = Kind::ALL.get(usize::from(head & 7)).copied().unwrap_or_default();
+    (kind, u64::from_le_bytes(size), head & 8 != 0)
+}
+
+/// Takes documents in the order of their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct DocumentsWriter {
+    len: usize,
+    starts: Vec<u32>,
+    bytes: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl DocumentsWriter {
+    pub(crate) fn with_capacity(documents: usize, bytes: usize) -> Self {
+        Self {
+            starts: Vec::with_capacity(documents.div_ceil(BLOCK)),
+            bytes: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a document; `code` gives the code of each piece and text.
+    pub(crate) fn push(
+        &mut self,
+        (kind, size, path, tags): (Kind, u64, &str, Option<&MediaTags>),
+        mut code: impl FnMut(&str) -> Code,
+    ) {
+        let size = size.to_le_bytes();
+        let size_len = size.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let body = &mut self.body;
+        body.clear();
+        body.push((size_len << 4) as u8 | u8::from(tags.is_some()) << 3 | kind as u8);
+        body.extend_from_slice(&size[..size_len]);
+        if let Some(tags) = tags {
+            let texts = [&tags.artist, &tags.title, &tags.album];
+            let numbers = [tags.bitrate_kbps, tags.duration_secs];
+            let there =
+                texts.iter().map(|it| it.is_some()).chain(numbers.iter().map(|it| it.is_some()));
+            let which: u64 = there.enumerate().map(|(bit, is)| u64::from(is) << bit).sum();
+            varint::put(body, which);
+            for text in texts.into_iter().flatten() {
+                varint::put(body, u64::from(code(text)));
+            }
+            for number in numbers.into_iter().flatten() {
+                varint::put(body, u64::from(number));
+            }
+        }
+        pieces(path, |piece| varint::put(body, u64::from(code(piece))));
+        self.finish_body();
+    }
+
+    /// Adds a document of another segment, with other codes.
+    pub(crate) fn push_body(&mut self, old: &[u8], mut code: impl FnMut(Code) -> Code) {
+        self.body.clear();
+        let body = &mut self.body;
+        for_each_code(old, |part| match part {
+            Part::Verbatim(bytes) => body.extend_from_slice(bytes),
+            Part::Code(old) => varint::put(body, u64::from(code(old))),
+        });
+        self.finish_body();
+    }
+
+    fn finish_body(&mut self) {
+        if self.len.is_multiple_of(BLOCK) {
+            self.starts.push(self.bytes.len() as u32);
+        }
+        varint::put(&mut self.bytes, self.body.len() as u64);
+        self.bytes.extend_from_slice(&self.body);
+        self.len += 1;
+    }
+
+    /// Bytes of memory so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        memory::vector::<u8>(self.bytes.capacity())
+    }
+
+    /// The documents, with the strings that the codes stand for.
+    pub(crate) fn finish(self, strings: &[StringNo], string_count: usize) -> Documents {
+        Documents {
+            starts: self.starts.into_boxed_slice(),
+            bytes: self.bytes.into_boxed_slice(),
+            strings: Packed::new(strings.iter().copied(), string_count),
+        }
+    }
+}
+
+/// A part of what is written of a document.
+pub(crate) enum Part<'a> {
+    Verbatim(&'a [u8]),
+    Code(Code),
+}
+
+/// Goes through what is written of a document.
+pub(crate) fn for_each_code(body: &[u8], mut see: impl FnMut(Part<'_>)) {
+    let mut rest = body;
+    let (_, _, has_tags) = take_head(&mut rest);
+    see(Part::Verbatim(&body[..body.len() - rest.len()]));
+    if has_tags {
+        let start = rest;
+        let which = varint::take(&mut rest);
+        see(Part::Verbatim(&start[..start.len() - rest.len()]));
+        for _ in 0..(which & 7).count_ones() {
+            see(Part::Code(varint::take32(&mut rest)));
+        }
+        let start = rest;
+        for _ in 0..(which >> 3).count_ones() {
+            varint::take(&mut rest);
+        }
+        see(Part::Verbatim(&start[..start.len() - rest.len()]));
+    }
+    while !rest.is_empty() {
+        see(Part::Code(varint::take32(&mut rest)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use crate::segment::strings::StringsWriter;
+    use proptest::prelude::*;
+
+    fn joined(path: &str) -> String {
+        let mut out = Vec::new();
+        pieces(path, |piece| {
+            let at = out.len();
+            out.extend_from_slice(piece.as_bytes());
+            join(&mut out, at);
+        });
+        String::from_utf8(out).expect("whole characters")
+    }
+
+    #[test]
+    fn a_path_is_cut_where_its_words_are() {
+        let cut = |path| {
+            let mut all = Vec::new();
+            pieces(path, |piece| all.push(piece.to_owned()));
+            all
+        };
+        assert_eq!(cut("some song name.mp3"), ["some", "song", "name", ".mp3"]);
+        assert_eq!(
+            cut("usr/share/a-b  c .txt"),
+            ["usr/share/", "a", "-", "b", "  ", "c", " ", ".txt"]
+        );
+        assert_eq!(cut(" a.b c"), [" ", "a", ".", "b", "c"]);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_up_their_path(path in "[a ./_東-]{0,20}|.{0,20}") {
+            prop_assert_eq!(joined(&path), path);
+        }
+
+        #[test]
+        fn what_is_written_of_documents_is_read(
+            documents in proptest::collection::vec(
+                (any::<u64>(), 0_u32..64, "[a-c ._]{0,3}/?[ab東]{1,4}[ .]?[a-c]{1,3}",
+                 proptest::option::of((any::<Option<u32>>(), proptest::option::of("[ab]{0,3}")))),
+                0..40,
+            )
+        ) {
+            let documents: Vec<Description> = documents
+                .into_iter()
+                .filter_map(|(size, shift, path, tags)| {
+                    let tags = tags.map(|(bitrate_kbps, album)| Box::new(MediaTags {
+                        bitrate_kbps,
+                        album: album.map(|text| BoundedString::truncated(&text)),
+                        ..Default::default()
+                    }));
+                    let path = FilePath::new(path).ok()?;
+                    Some(Description { size: size >> shift, kind: Kind::Video, path, tags })
+                })
+                .collect();
+            let mut texts = std::collections::BTreeSet::new();
+            for it in &documents {
+                pieces(it.path.as_str(), |piece| { texts.insert(piece.to_owned()); });
+                texts.extend(it.tags.iter().flat_map(|tags| &tags.album).map(|text| text.to_string()));
+            }
+            let texts: Vec<String> = texts.into_iter().collect();
+            let mut strings = StringsWriter::default();
+            let mut writer = DocumentsWriter::default();
+            let mut copier = DocumentsWriter::default();
+            for text in &texts {
+                strings.push(text.as_bytes(), &[], &[], 1);
+            }
+            // Codes run backwards, and in the copy forwards.
+            let code = |text: &str| {
+                let at = texts.iter().position(|it| it == text).expect("it is there");
+                (texts.len() - 1 - at) as Code
+            };
+            let turn = |code: Code| texts.len() as Code - 1 - code;
+            for it in &documents {
+                writer.push((it.kind, it.size, it.path.as_str(), it.tags.as_deref()), code);
+            }
+            let strings = strings.finish();
+            let forwards: Vec<StringNo> = (0..texts.len() as u32).collect();
+            let backwards: Vec<StringNo> = forwards.iter().rev().copied().collect();
+            let written = writer.finish(&backwards, texts.len());
+            for i in 0..documents.len() as u32 {
+                copier.push_body(written.body(i), turn);
+            }
+            let copied = copier.finish(&forwards, texts.len());
+            for (i, it) in documents.iter().enumerate() {
+                for read in [&written, &copied] {
+                    let description = read.description(i as u32, &strings);
+                    prop_assert_eq!(description.as_ref(), Some(it));
+                    prop_assert_eq!(read.kind_and_size(i as u32), (it.kind, it.size));
+                }
+            }
+        }
+    }
+}

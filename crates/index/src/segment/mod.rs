@@ -1,0 +1,290 @@
+//! A segment: documents that came together, with their words, as they stay until they are merged
+//! with others. Nothing in it changes but which documents are still there.
+//!
+//! Documents have two numbers. Their *place* orders them by owner and content: what an owner has
+//! stands together, so that nothing else need be kept of who owns what. Their *rank* orders them by
+//! class and content, the best first; posting lists are made of ranks.
+
+pub(crate) mod build;
+pub(crate) mod documents;
+mod filter;
+pub(crate) mod merge;
+pub(crate) mod postings;
+pub(crate) mod strings;
+
+use crate::class::{Class, class};
+use crate::code::{LiveBits, Packed};
+use crate::memory;
+use crate::register::OwnerNo;
+use crate::sources::Share;
+use documents::Documents;
+use filter::Filter;
+use skein_proto::{ContentId, FileMeta};
+use std::mem::size_of;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use strings::Strings;
+
+/// A document by owner and content.
+pub(crate) type Place = u32;
+
+/// A document by class and content.
+pub(crate) type Rank = u32;
+
+/// Who offers a document.
+#[derive(Clone, Debug)]
+pub(crate) enum Holder {
+    One(OwnerNo),
+    Several(Arc<Share>),
+}
+
+/// Documents and their words.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// No two segments of an index ever have the same.
+    pub(crate) id: u64,
+    /// By place.
+    contents: Box<[ContentId]>,
+    pub(crate) documents: Documents,
+    pub(crate) strings: Strings,
+    /// The place of each rank.
+    places: Packed,
+    /// Where the ranks of each class that there is begin.
+    classes: Box<[(Class, Rank)]>,
+    /// Where the places of each owner begin, in ascending order of both.
+    owners: Box<[(OwnerNo, Place)]>,
+    /// The holders of the last places, which belong to no single owner.
+    shares: Box<[Arc<Share>]>,
+    filter: Filter,
+    live: LiveBits,
+    dead: AtomicU32,
+}
+
+impl Segment {
+    /// All documents, those that are gone included.
+    pub(crate) const fn len(&self) -> u32 {
+        self.live.len() as u32
+    }
+
+    /// Documents that are gone.
+    pub(crate) fn dead(&self) -> u32 {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn live(&self) -> u32 {
+        self.len() - self.dead()
+    }
+
+    #[inline]
+    pub(crate) fn is_live(&self, place: Place) -> bool {
+        self.live.get(place)
+    }
+
+    /// Takes a document away.
+    pub(crate) fn kill(&self, place: Place) {
+        if self.live.clear(place) {
+            self.dead.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn place(&self, rank: Rank) -> Place {
+        self.places.get(rank as usize)
+    }
+
+    pub(crate) fn content(&self, place: Place) -> Option<&ContentId> {
+        self.contents.get(place as usize)
+    }
+
+    pub(crate) fn file(&self, place: Place) -> Option<FileMeta> {
+        let content = *self.content(place)?;
+        let it = self.documents.description(place, &self.strings)?;
+        Some(FileMeta { content, size: it.size, kind: it.kind, path: it.path, tags: it.tags })
+    }
+
+    pub(crate) fn class(&self, rank: Rank) -> Class {
+        let behind = self.classes.partition_point(|(_, start)| *start <= rank);
+        self.classes.get(behind.wrapping_sub(1)).map_or(0, |(class, _)| *class)
+    }
+
+    /// The ranks of a class.
+    pub(crate) fn ranks_of(&self, class: Class) -> Range<Rank> {
+        let at = self.classes.partition_point(|(it, _)| *it < class);
+        let start = |at: usize| self.classes.get(at).map_or(self.len(), |(_, start)| *start);
+        match self.classes.get(at) {
+            Some((it, first)) if *it == class => *first..start(at + 1),
+            _ => start(at)..start(at),
+        }
+    }
+
+    pub(crate) fn classes(&self) -> impl Iterator<Item = Class> {
+        self.classes.iter().map(|(class, _)| *class)
+    }
+
+    /// The first rank that is of no class up to this one.
+    pub(crate) fn end_of(&self, class: Class) -> Rank {
+        self.ranks_of(class).end
+    }
+
+    /// The places of what one owner alone offers.
+    pub(crate) fn places_of(&self, owner: OwnerNo) -> Range<Place> {
+        let at = self.owners.partition_point(|(it, _)| *it < owner);
+        let start = |at: usize| self.owners.get(at).map_or(self.shared(), |(_, start)| *start);
+        match self.owners.get(at) {
+            Some((it, first)) if *it == owner => *first..start(at + 1),
+            _ => 0..0,
+        }
+    }
+
+    /// The places of what several owners offer.
+    pub(crate) fn shared_places(&self) -> Range<Place> {
+        self.shared()..self.len()
+    }
+
+    fn shared(&self) -> Place {
+        self.len() - self.shares.len() as Place
+    }
+
+    pub(crate) fn share(&self, place: Place) -> Option<&Arc<Share>> {
+        self.shares.get(place.checked_sub(self.shared())? as usize)
+    }
+
+    /// Who offers a document.
+    pub(crate) fn holder(&self, place: Place) -> Holder {
+        if let Some(share) = self.share(place) {
+            return Holder::Several(share.clone());
+        }
+        Holder::One(self.owner(place))
+    }
+
+    /// The only owner of a document that has one.
+    pub(crate) fn owner(&self, place: Place) -> OwnerNo {
+        let behind = self.owners.partition_point(|(_, start)| *start <= place);
+        self.owners.get(behind.wrapping_sub(1)).map_or(OwnerNo::MAX, |(owner, _)| *owner)
+    }
+
+    /// Whether any of these owners, who are in ascending order, offers a document.
+    pub(crate) fn is_of(&self, place: Place, owners: &[OwnerNo]) -> bool {
+        match self.share(place) {
+            None => owners.binary_search(&self.owner(place)).is_ok(),
+            Some(share) => {
+                let all = share.owners();
+                owners.iter().any(|owner| all.contains(*owner))
+            }
+        }
+    }
+
+    /// The class of a document as it was read.
+    pub(crate) fn class_of(&self, place: Place, file: &FileMeta) -> Class {
+        let sources = self.share(place).map_or(1, |share| share.owners().len());
+        class(file.path.file_name().chars().count(), sources)
+    }
+
+    /// Whether a document of this content may be here: a wrong yes comes in one of a hundred.
+    pub(crate) fn may_have(&self, content: &ContentId) -> bool {
+        self.filter.may_have(content)
+    }
+
+    /// The documents of a content that are still there, among places that belong together.
+    pub(crate) fn find_places<'a>(
+        &'a self,
+        range: Range<Place>,
+        content: &'a ContentId,
+    ) -> impl Iterator<Item = Place> + use<'a> {
+        let found = find(range, content, |place| self.content(place));
+        found.filter(|place| self.is_live(*place))
+    }
+
+    /// The documents of a content that are still there, of one class.
+    pub(crate) fn find_ranks<'a>(
+        &'a self,
+        class: Class,
+        content: &'a ContentId,
+    ) -> impl Iterator<Item = Rank> + use<'a> {
+        let found = find(self.ranks_of(class), content, |rank| self.content(self.place(rank)));
+        found.filter(|rank| self.is_live(self.place(*rank)))
+    }
+
+    /// Bytes of memory, without the shares, which go from segment to segment.
+    pub(crate) fn bytes(&self) -> u64 {
+        memory::allocation(size_of::<Self>() + 16)
+            + memory::vector::<ContentId>(self.contents.len())
+            + self.documents.bytes()
+            + self.strings.bytes()
+            + self.places.bytes()
+            + memory::vector::<(Class, Rank)>(self.classes.len())
+            + memory::vector::<(OwnerNo, Place)>(self.owners.len())
+            + memory::vector::<Arc<Share>>(self.shares.len())
+            + self.filter.bytes()
+            + self.live.bytes()
+    }
+}
+
+/// The numbers of a content among those of a range, which are in the order of their contents.
+///
+/// Contents are hashes, so that their bytes tell about where they are: a few guesses by proportion
+/// come first, then halves, which liars who make up their contents cannot slow down.
+fn find<'a, At: Fn(u32) -> Option<&'a ContentId>>(
+    range: Range<u32>,
+    content: &'a ContentId,
+    at: At,
+) -> impl Iterator<Item = u32> + use<'a, At> {
+    const GUESSES: u32 = 3;
+    let key = prefix(content);
+    let (mut low, mut high) = (range.start, range.end);
+    let (mut low_key, mut high_key) = (0, u64::MAX);
+    let mut guesses = 0;
+    while low < high {
+        let share = if guesses < GUESSES && high - low > 8 && low_key < key && key < high_key {
+            u128::from(key - low_key) * u128::from(high - low) / u128::from(high_key - low_key)
+        } else {
+            u128::from((high - low) / 2)
+        };
+        guesses += 1;
+        let middle = low + (share as u32).min(high - low - 1);
+        let Some(found) = at(middle) else { break };
+        if found < content {
+            (low, low_key) = (middle + 1, prefix(found));
+        } else {
+            (high, high_key) = (middle, prefix(found));
+        }
+    }
+    (low..range.end).take_while(move |number| at(*number) == Some(content))
+}
+
+/// The first bytes of a content as a number that sorts as contents do.
+pub(crate) fn prefix(content: &ContentId) -> u64 {
+    content.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_content_is_found_wherever_it_stands(
+            mut firsts in proptest::collection::vec(any::<u8>(), 0..300),
+            sought in any::<u8>(),
+            narrow in any::<bool>(),
+        ) {
+            firsts.sort_unstable();
+            let contents: Vec<ContentId> = firsts
+                .iter()
+                .map(|first| {
+                    let mut bytes = [0; 32];
+                    bytes[if narrow { 20 } else { 0 }] = *first;
+                    ContentId::from_bytes(bytes)
+                })
+                .collect();
+            let mut bytes = [0; 32];
+            bytes[if narrow { 20 } else { 0 }] = sought;
+            let sought = ContentId::from_bytes(bytes);
+            let found = find(0..contents.len() as u32, &sought, |at| contents.get(at as usize));
+            let expected = (0..contents.len() as u32).filter(|at| contents[*at as usize] == sought);
+            prop_assert!(found.eq(expected));
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Posting lists: which documents of a segment have a word, in the order of their rank.
+//!
+//! A list has one of three forms, whichever suits its length.
+//!
+//! - *Short*, below 128: the distances as variable-length numbers.
+//! - *Blocked*: blocks of 128 distances, each packed to the width of its widest, by SIMD (Lemire
+//!   and Boytsov, "Decoding billions of integers per second through vectorization", 2015). In front
+//!   stands the last document and the width of each block, so that those which cannot matter
+//!   are skipped. What is left over is written as a short list is.
+//! - *Dense*, from one document in ten: a bit for each document of the segment. It costs little
+//!   more than the blocks would, and one look tells whether a document is in it.
+
+use crate::code::varint;
+use bitpacking::{BitPacker as _, BitPacker4x};
+
+/// Numbers of one block.
+const BLOCK: usize = BitPacker4x::BLOCK_LEN;
+
+/// Bytes in front of the blocks for each of them: the last document and the width.
+const SKIP_BYTES: usize = 5;
+
+/// From one document in so many on, a list is a bitmap.
+const DENSE: usize = 10;
+
+/// A word has few documents or many: how they are written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Short,
+    Blocked,
+    Dense,
+}
+
+impl Form {
+    /// Two bits, as they stand in the dictionary.
+    pub(crate) const fn tag(self) -> u64 {
+        self as u64
+    }
+
+    pub(crate) const fn from_tag(tag: u64) -> Self {
+        match tag & 3 {
+            0 => Self::Short,
+            1 => Self::Blocked,
+            _ => Self::Dense,
+        }
+    }
+}
+
+/// Appends a list: ascending numbers below `universe`.
+pub(crate) fn write(list: &[u32], universe: usize, out: &mut Vec<u8>) -> Form {
+    if list.len() < BLOCK {
+        write_distances(list, None, out);
+        return Form::Short;
+    }
+    varint::put(out, list.len() as u64);
+    if list.len() * DENSE >= universe {
+        let start = out.len();
+        out.resize(start + universe.div_ceil(64) * 8, 0);
+        for number in list {
+            out[start + *number as usize / 8] |= 1 << (number % 8);
+        }
+        return Form::Dense;
+    }
+    let packer = BitPacker4x::new();
+    let (blocks, rest) = list.as_chunks::<BLOCK>();
+    let mut skips = Vec::with_capacity(blocks.len() * SKIP_BYTES);
+    let mut packed = Vec::new();
+    let mut before = None;
+    for block in blocks {
+        let width = packer.num_bits_strictly_sorted(before, block);
+        let last = block[BLOCK - 1];
+        skips.extend_from_slice(&last.to_le_bytes());
+        skips.push(width);
+        let start = packed.len();
+        packed.resize(start + BitPacker4x::compressed_block_size(width), 0);
+        packer.compress_strictly_sorted(before, block, &mut packed[start..], width);
+        before = Some(last);
+    }
+    out.extend_from_slice(&skips);
+    out.extend_from_slice(&packed);
+    write_distances(rest, before, out);
+    Form::Blocked
+}
+
+/// Distances less one, for no two numbers are equal.
+fn write_distances(list: &[u32], mut before: Option<u32>, out: &mut Vec<u8>) {
+    for number in list {
+        varint::put(out, u64::from(number - before.map_or(0, |before| before + 1)));
+        before = Some(*number);
+    }
+}
+
+/// A list that is read from its front to its end.
+#[derive(Clone, Debug)]
+pub(crate) enum Cursor<'a> {
+    Packed(Box<Packed<'a>>),
+    Dense(Dense<'a>),
+    /// A union of lists.
+    Bitmap(Bitmap),
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(form: Form, mut bytes: &'a [u8]) -> Self {
+        match form {
+            Form::Short => Self::Packed(Box::new(Packed::new(0, bytes))),
+            Form::Blocked => {
+                let count = varint::take(&mut bytes) as usize;
+                Self::Packed(Box::new(Packed::new(count / BLOCK, bytes)))
+            }
+            Form::Dense => {
+                let count = varint::take(&mut bytes) as usize;
+                Self::Dense(Dense { count, bytes })
+            }
+        }
+    }
+
+    /// The first number that is not below `least`. It never goes back: `least` must not fall.
+    #[inline]
+    pub(crate) fn seek(&mut self, least: u32) -> Option<u32> {
+        match self {
+            Self::Packed(packed) => packed.seek(least),
+            Self::Dense(dense) => dense.seek(least),
+            Self::Bitmap(bitmap) => bitmap.seek(least),
+        }
+    }
+
+    /// About how many numbers there are: exact but for short lists, which are taken for full.
+    pub(crate) fn estimate(&self) -> usize {
+        match self {
+            Self::Packed(packed) => packed.estimate(),
+            Self::Dense(dense) => dense.count,
+            Self::Bitmap(bitmap) => bitmap.count,
+        }
+    }
+
+    /// Calls with each number in turn.
+    pub(crate) fn for_each(mut self, mut see: impl FnMut(u32)) {
+        let mut least = 0;
+        while let Some(number) = self.seek(least) {
+            see(number);
+            let Some(next) = number.checked_add(1) else { return };
+            least = next;
+        }
+    }
+}
+
+/// A short or a blocked list.
+#[derive(Clone, Debug)]
+pub(crate) struct Packed<'a> {
+    skips: &'a [[u8; SKIP_BYTES]],
+    /// The blocks that are not unpacked yet, then the distances of the rest.
+    bytes: &'a [u8],
+    /// The last number before `bytes`.
+    before: Option<u32>,
+    /// The numbers that are unpacked: `buffer[at..len]` are still to come.
+    buffer: [u32; BLOCK],
+    at: usize,
+    len: usize,
+    rest_is_read: bool,
+}
+
+impl<'a> Packed<'a> {
+    fn new(blocks: usize, bytes: &'a [u8]) -> Self {
+        let (skips, bytes) = bytes.split_at((blocks * SKIP_BYTES).min(bytes.len()));
+        let (skips, _) = skips.as_chunks();
+        Self { skips, bytes, before: None, buffer: [0; BLOCK], at: 0, len: 0, rest_is_read: false }
+    }
+
+    fn estimate(&self) -> usize {
+        // A short list has a byte or two for each number.
+        self.skips.len() * BLOCK + if self.skips.is_empty() { self.bytes.len() } else { BLOCK }
+    }
+
+    #[inline]
+    fn seek(&mut self, least: u32) -> Option<u32> {
+        loop {
+            if self.len > 0 && self.buffer[self.len - 1] >= least {
+                let ahead = &self.buffer[self.at..self.len];
+                // Most steps are short ones.
+                let short = ahead.iter().take(4).position(|number| *number >= least);
+                self.at += short.unwrap_or_else(|| ahead.partition_point(|it| *it < least));
+                return Some(self.buffer[self.at]);
+            }
+            if !self.next_block(least) {
+                return None;
+            }
+        }
+    }
+
+    /// Unpacks the next block that may hold such a number.
+    fn next_block(&mut self, least: u32) -> bool {
+        while let [[a, b, c, d, width], later @ ..] = self.skips {
+            let last = u32::from_le_bytes([*a, *b, *c, *d]);
+            let size = BitPacker4x::compressed_block_size(*width);
+            let block = varint::take_bytes(&mut self.bytes, size);
+            self.skips = later;
+            if last >= least {
+                BitPacker4x::new().decompress_strictly_sorted(
+                    self.before,
+                    block,
+                    &mut self.buffer,
+                    *width,
+                );
+                (self.at, self.len, self.before) = (0, BLOCK, Some(last));
+                return true;
+            }
+            self.before = Some(last);
+        }
+        if self.rest_is_read {
+            return false;
+        }
+        self.rest_is_read = true;
+        (self.at, self.len) = (0, 0);
+        while !self.bytes.is_empty() && self.len < BLOCK {
+            let distance = varint::take32(&mut self.bytes);
+            let number = self.before.map_or(0, |before| before.wrapping_add(1));
+            let number = number.wrapping_add(distance);
+            self.buffer[self.len] = number;
+            self.before = Some(number);
+            self.len += 1;
+        }
+        self.len > 0
+    }
+}
+
+/// A bit for each document, as it is in the segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Dense<'a> {
+    count: usize,
+    bytes: &'a [u8],
+}
+
+impl Dense<'_> {
+    #[inline]
+    fn seek(&self, least: u32) -> Option<u32> {
+        let mut at = least as usize / 64;
+        let mut mask = u64::MAX << (least % 64);
+        while let Some(bytes) = self.bytes.get(at * 8..at * 8 + 8) {
+            let word = bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) & mask;
+            if word != 0 {
+                return Some(at as u32 * 64 + word.trailing_zeros());
+            }
+            mask = u64::MAX;
+            at += 1;
+        }
+        None
+    }
+}
+
+/// A bit for each document that any of several lists has.
+#[derive(Clone, Debug)]
+pub(crate) struct Bitmap {
+    words: Vec<u64>,
+    count: usize,
+}
+
+impl Bitmap {
+    pub(crate) fn new(universe: usize) -> Self {
+        Self { words: vec![0; universe.div_ceil(64)], count: 0 }
+    }
+
+    pub(crate) fn add(&mut self, list: Cursor<'_>) {
+        list.for_each(|number| {
+            if let Some(word) = self.words.get_mut(number as usize / 64) {
+                self.count += usize::from(*word >> (number % 64) & 1 == 0);
+                *word |= 1 << (number % 64);
+            }
+        });
+    }
+
+    fn seek(&self, least: u32) -> Option<u32> {
+        let start = least as usize / 64;
+        let first = self.words.get(start)? & u64::MAX << (least % 64);
+        let rest = self.words.get(start + 1..)?.iter().copied();
+        let mut words = std::iter::once(first).chain(rest).enumerate();
+        let (at, word) = words.find(|(_, word)| *word != 0)?;
+        Some((start + at) as u32 * 64 + word.trailing_zeros())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
+
+    fn read(form: Form, bytes: &[u8]) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        Cursor::new(form, bytes).for_each(|number| numbers.push(number));
+        numbers
+    }
+
+    #[test]
+    fn each_form_gives_back_its_list() {
+        let universe = 100_000;
+        for (step, count, expected) in [
+            (1_u32, 0_u32, Form::Short),
+            (7, 127, Form::Short),
+            (700, 128, Form::Blocked),
+            (33, 3_000, Form::Blocked),
+            (3, 33_333, Form::Dense),
+        ] {
+            let list: Vec<u32> = (0..count).map(|i| i * step + i % step.min(3)).collect();
+            let mut bytes = Vec::new();
+            let form = write(&list, universe, &mut bytes);
+            assert_eq!((form, read(form, &bytes)), (expected, list));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn seeking_finds_what_a_set_would(
+            list in btree_set(0_u32..5_000, 0..700),
+            mut sought in proptest::collection::vec(0_u32..5_010, 0..50),
+        ) {
+            sought.sort_unstable();
+            let numbers: Vec<u32> = list.iter().copied().collect();
+            for universe in [5_000, 100_000] {
+                let mut bytes = Vec::new();
+                let form = write(&numbers, universe, &mut bytes);
+                let mut cursor = Cursor::new(form, &bytes);
+                let mut union = Bitmap::new(universe);
+                union.add(cursor.clone());
+                let mut union = Cursor::Bitmap(union);
+                for least in &sought {
+                    let expected = list.range(least..).next().copied();
+                    prop_assert_eq!(cursor.seek(*least), expected);
+                    prop_assert_eq!(union.seek(*least), expected);
+                }
+            }
+        }
+
+        #[test]
+        fn garbage_is_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut cursor = Cursor::new(Form::Short, &bytes);
+            for least in 0..10 {
+                cursor.seek(least * 1000);
+            }
+        }
+    }
+}

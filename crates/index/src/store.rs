@@ -1,0 +1,466 @@
+//! What is indexed: the segments, and what is on its way into them.
+
+use crate::class::class;
+use crate::interner::WordHasher;
+use crate::memory;
+use crate::register::{OwnerNo, Register};
+use crate::segment::build::Draft;
+use crate::segment::merge::Merge;
+use crate::segment::{Holder, Place, Segment};
+use crate::slab::Slab;
+use crate::snapshot::{Shared, Snapshot};
+use crate::sources::{OwnerSet, Share};
+use crate::tally::Tally;
+use crate::text::RecordWords;
+use crate::vocabulary::Pending;
+use skein_proto::{ContentId, FileMeta};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Documents that are gathered at most before they become a segment.
+const MAX_DRAFT: usize = 16 * 1024;
+
+/// About what a drafted document takes beside its texts.
+const DRAFT_BYTES: u64 = 400;
+
+/// Where a document is, until the end of the change at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    Drafted(usize),
+    Stored(usize, Place),
+}
+
+/// The words of a record, with their hashes.
+#[derive(Debug, Default)]
+pub(crate) struct WordSet {
+    words: RecordWords,
+    hashes: Vec<u64>,
+}
+
+impl WordSet {
+    pub(crate) const fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = u64> {
+        self.hashes.iter().copied()
+    }
+}
+
+/// Who has joined a share, and who has left one.
+#[derive(Debug, Default)]
+pub(crate) struct ShareChange {
+    pub(crate) joined: Vec<(OwnerNo, u32)>,
+    pub(crate) left: Vec<(OwnerNo, u32)>,
+}
+
+/// All documents.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) merges: Vec<Merge>,
+    draft: Draft,
+    draft_bytes: u64,
+    /// What is to go when the draft has become a segment, so that what moves from one segment to
+    /// another is never missed.
+    killed: HashSet<(usize, Place)>,
+    tally: Tally,
+    pub(crate) pending: Pending,
+    /// The content of each document that several owners have.
+    shares: Slab<ContentId>,
+    share_bytes: u64,
+    hasher: WordHasher,
+    spare: Vec<WordSet>,
+    pub(super) next_id: u64,
+    pub(super) segment_bytes: u64,
+    documents: usize,
+    postings: u64,
+    /// Documents that came or went since the last upkeep.
+    changed: usize,
+}
+
+impl Store {
+    pub(crate) const fn documents(&self) -> usize {
+        self.documents
+    }
+
+    pub(crate) const fn postings(&self) -> u64 {
+        self.postings
+    }
+
+    pub(crate) const fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    pub(crate) const fn words(&self) -> usize {
+        self.tally.len()
+    }
+
+    pub(crate) fn has_word(&self, word: &str) -> bool {
+        self.tally.has(self.hasher.hash(word))
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segment_bytes
+            + memory::vector::<Arc<Segment>>(self.segments.len()) * 2
+            + self.merges.iter().map(Merge::bytes).sum::<u64>()
+            + self.draft_bytes
+            + self.tally.bytes()
+            + self.pending.bytes()
+            + self.shares.bytes()
+            + self.share_bytes
+    }
+
+    /// Reads the words of a record. Give them back with [`Store::put_back`].
+    pub(crate) fn read_words(&mut self, file: &FileMeta) -> WordSet {
+        let mut set = self.spare.pop().unwrap_or_default();
+        set.words.read(file.path.as_str(), file.tags.as_deref());
+        set.hashes.clear();
+        set.hashes.extend(set.words.iter().map(|(word, _)| self.hasher.hash(word)));
+        set
+    }
+
+    pub(crate) fn put_back(&mut self, words: WordSet) {
+        if self.spare.len() < 4 {
+            self.spare.push(words);
+        }
+    }
+
+    /// How many different words there would be with these.
+    pub(crate) fn words_with(&self, words: &WordSet) -> usize {
+        self.tally.len() + words.hashes().filter(|hash| !self.tally.has(*hash)).count()
+    }
+
+    /// Adds a document.
+    pub(crate) fn add(&mut self, file: FileMeta, holder: Holder, words: &WordSet) {
+        for ((word, _), hash) in words.words.iter().zip(words.hashes()) {
+            if self.tally.add(hash) {
+                self.pending.appeared(word);
+            }
+        }
+        self.documents += 1;
+        self.postings += words.len() as u64;
+        self.draft(file, holder, words);
+    }
+
+    fn draft(&mut self, file: FileMeta, holder: Holder, words: &WordSet) {
+        self.changed += 1;
+        self.draft_bytes += DRAFT_BYTES + file.path.as_str().len() as u64;
+        let words = words.words.iter().zip(words.hashes());
+        self.draft.push(file, holder, words.map(|((word, in_name), hash)| (word, hash, in_name)));
+    }
+
+    fn forget_words(&mut self, words: &WordSet) {
+        for ((word, _), hash) in words.words.iter().zip(words.hashes()) {
+            if self.tally.remove(hash) {
+                self.pending.vanished(word);
+            }
+        }
+        self.documents -= 1;
+        self.postings -= words.len() as u64;
+    }
+
+    /// An owner's record of a content as it is now, and the document with exactly this metadata.
+    pub(crate) fn find(&self, owner: OwnerNo, file: &FileMeta) -> (Option<At>, Option<At>) {
+        let content = &file.content;
+        let (mut own, mut same) = (None, None);
+        for number in self.draft.find(content) {
+            let Some(it) = self.draft.get(number) else { continue };
+            if is_of(&it.holder, owner) {
+                own = Some(At::Drafted(number));
+            }
+            if it.file == *file {
+                same = Some(At::Drafted(number));
+            }
+        }
+        for (at, segment) in self.segments.iter().enumerate() {
+            if !segment.may_have(content) {
+                continue;
+            }
+            if own.is_none() {
+                own = self.own_in(at, segment, owner, content);
+            }
+            let is_same = |place: &Place| {
+                !self.killed.contains(&(at, *place)) && segment.file(*place).as_ref() == Some(file)
+            };
+            let class = class(file.path.file_name().chars().count(), 1);
+            let alone = segment.find_ranks(class, content).map(|rank| segment.place(rank));
+            let shared = segment.find_places(segment.shared_places(), content);
+            if let Some(place) = alone.chain(shared).find(is_same) {
+                same = Some(At::Stored(at, place));
+            }
+        }
+        (own, same)
+    }
+
+    /// An owner's record of a content.
+    pub(crate) fn find_own(&self, owner: OwnerNo, content: &ContentId) -> Option<At> {
+        let is_own = |at: &usize| self.draft.get(*at).is_some_and(|it| is_of(&it.holder, owner));
+        if let Some(number) = self.draft.find(content).find(is_own) {
+            return Some(At::Drafted(number));
+        }
+        let segments = self.segments.iter().enumerate().filter(|(_, it)| it.may_have(content));
+        segments.into_iter().find_map(|(at, segment)| self.own_in(at, segment, owner, content))
+    }
+
+    fn own_in(
+        &self,
+        at: usize,
+        segment: &Segment,
+        owner: OwnerNo,
+        content: &ContentId,
+    ) -> Option<At> {
+        let own = segment.find_places(segment.places_of(owner), content);
+        let shared = segment.find_places(segment.shared_places(), content);
+        let shared = shared.filter(|place| {
+            segment.share(*place).is_some_and(|share| share.owners().contains(owner))
+        });
+        let mut all = own.chain(shared).filter(|place| !self.killed.contains(&(at, *place)));
+        all.next().map(|place| At::Stored(at, place))
+    }
+
+    /// The document of a share.
+    pub(crate) fn find_share(&self, number: u32) -> Option<At> {
+        let content = *self.shares.get(number)?;
+        let is_it = |holder: &Holder| match holder {
+            Holder::One(_) => false,
+            Holder::Several(share) => share.number == number,
+        };
+        let is_drafted = |at: &usize| self.draft.get(*at).is_some_and(|it| is_it(&it.holder));
+        if let Some(number) = self.draft.find(&content).find(is_drafted) {
+            return Some(At::Drafted(number));
+        }
+        for (at, segment) in self.segments.iter().enumerate() {
+            if segment.may_have(&content) {
+                let mut places = segment.find_places(segment.shared_places(), &content);
+                let is_stored = |place: &Place| {
+                    !self.killed.contains(&(at, *place)) && is_it(&segment.holder(*place))
+                };
+                if let Some(place) = places.find(is_stored) {
+                    return Some(At::Stored(at, place));
+                }
+            }
+        }
+        None
+    }
+
+    pub(crate) fn file(&self, at: At) -> Option<FileMeta> {
+        match at {
+            At::Drafted(number) => Some(self.draft.get(number)?.file.clone()),
+            At::Stored(segment, place) => self.segments.get(segment)?.file(place),
+        }
+    }
+
+    fn holder(&self, at: At) -> Option<Holder> {
+        match at {
+            At::Drafted(number) => Some(self.draft.get(number)?.holder.clone()),
+            At::Stored(segment, place) => Some(self.segments.get(segment)?.holder(place)),
+        }
+    }
+
+    /// Adds an owner to a document.
+    pub(crate) fn add_owner(&mut self, at: At, owner: OwnerNo) -> ShareChange {
+        let mut change = ShareChange::default();
+        match self.holder(at) {
+            None => {}
+            Some(Holder::One(other)) => {
+                let Some(file) = self.file(at) else { return change };
+                let owners = OwnerSet::default().with(other).with(owner);
+                let number = self.shares.vacant();
+                let share = Arc::new(Share::new(number, owners));
+                self.share_bytes += share.bytes();
+                let holder = Holder::Several(share);
+                self.shares.insert(file.content);
+                self.set_holder(at, holder);
+                change.joined = vec![(other, number), (owner, number)];
+            }
+            Some(Holder::Several(share)) => {
+                let owners = share.owners().with(owner);
+                change.joined.push((owner, share.number));
+                self.set_owners(at, share, owners);
+            }
+        }
+        change
+    }
+
+    /// Takes a document from an owner, and away if nobody else has it.
+    pub(crate) fn remove_owner(
+        &mut self,
+        at: At,
+        owner: OwnerNo,
+        _file: FileMeta,
+        words: &WordSet,
+    ) -> ShareChange {
+        let mut change = ShareChange::default();
+        match self.holder(at) {
+            None => {}
+            Some(Holder::One(_)) => {
+                self.forget_words(words);
+                self.kill(at);
+            }
+            Some(Holder::Several(share)) => {
+                let owners = share.owners().without(owner);
+                change.left.push((owner, share.number));
+                let mut rest = owners.iter();
+                match (rest.next(), rest.next()) {
+                    (Some(rest), None) => {
+                        change.left.push((rest, share.number));
+                        self.share_bytes -= share.bytes();
+                        self.shares.remove(share.number);
+                        self.set_holder(at, Holder::One(rest));
+                    }
+                    _ => {
+                        drop(rest);
+                        self.set_owners(at, share, owners);
+                    }
+                }
+            }
+        }
+        change
+    }
+
+    /// Changes who shares a document, which may put it into another class.
+    fn set_owners(&mut self, at: At, share: Arc<Share>, owners: OwnerSet) {
+        let moves = class(1, owners.len()) != class(1, share.owners().len());
+        self.share_bytes -= share.bytes();
+        share.set(owners);
+        self.share_bytes += share.bytes();
+        if moves {
+            self.set_holder(at, Holder::Several(share));
+        }
+    }
+
+    /// Changes the holder of a document. One that is stored moves into the draft.
+    fn set_holder(&mut self, at: At, holder: Holder) {
+        match at {
+            At::Drafted(number) => {
+                if let Some(it) = self.draft.get_mut(number) {
+                    it.holder = holder;
+                }
+            }
+            At::Stored(_, _) => {
+                if let Some(file) = self.file(at) {
+                    self.kill(at);
+                    let words = self.read_words(&file);
+                    self.draft(file, holder, &words);
+                    self.put_back(words);
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self, at: At) {
+        self.changed += 1;
+        match at {
+            At::Drafted(number) => {
+                if let Some(it) = self.draft.get_mut(number) {
+                    it.is_live = false;
+                }
+            }
+            At::Stored(segment, place) => {
+                self.killed.insert((segment, place));
+            }
+        }
+    }
+
+    /// Takes away what an owner alone offers. Nothing is drafted.
+    pub(crate) fn remove_all_of(&mut self, owner: OwnerNo) {
+        for segment in self.segments.clone() {
+            for place in segment.places_of(owner).filter(|place| segment.is_live(*place)) {
+                if let Some(file) = segment.file(place) {
+                    let words = self.read_words(&file);
+                    self.forget_words(&words);
+                    self.put_back(words);
+                }
+                segment.kill(place);
+                self.changed += 1;
+                self.merges.iter_mut().for_each(|merge| merge.killed(segment.id, place));
+            }
+        }
+    }
+
+    /// Calls with the hash of each word of each record of an owner.
+    pub(crate) fn for_each_word_of(
+        &mut self,
+        owner: OwnerNo,
+        shares: &[u32],
+        mut see: impl FnMut(u64),
+    ) {
+        let mut all: Vec<At> = Vec::new();
+        for (at, segment) in self.segments.iter().enumerate() {
+            let places = segment.places_of(owner);
+            let places = places
+                .filter(|place| segment.is_live(*place) && !self.killed.contains(&(at, *place)));
+            all.extend(places.map(|place| At::Stored(at, place)));
+        }
+        all.extend((0..self.draft.len()).map(At::Drafted).filter(|at| match at {
+            At::Drafted(number) => self.draft.get(*number).is_some_and(|it| {
+                it.is_live && matches!(it.holder, Holder::One(other) if other == owner)
+            }),
+            At::Stored(..) => false,
+        }));
+        all.extend(shares.iter().filter_map(|share| self.find_share(*share)));
+        for at in all {
+            if let Some(file) = self.file(at) {
+                let words = self.read_words(&file);
+                words.hashes().for_each(&mut see);
+                self.put_back(words);
+            }
+        }
+    }
+
+    /// Goes through all different words in their order.
+    pub(crate) fn for_each_word(&self, mut see: impl FnMut(&str)) {
+        let mut scans: Vec<_> = self.segments.iter().map(|it| it.strings.from_number(0)).collect();
+        scans.retain_mut(|scan| scan.next().is_some());
+        while let Some(least) = scans.iter().map(|scan| scan.bytes()).min() {
+            let least = least.to_vec();
+            if let Ok(word) = std::str::from_utf8(&least)
+                && self.has_word(word)
+            {
+                see(word);
+            }
+            scans.retain_mut(|scan| scan.bytes() != least || scan.next().is_some());
+        }
+    }
+
+    pub(crate) fn flush_if_large(&mut self, register: &Register, shared: &Shared) {
+        if self.draft.len() >= MAX_DRAFT {
+            self.flush(register, shared);
+        }
+    }
+
+    /// Makes a segment of what is drafted, shows it to readers, and then takes away what has gone.
+    pub(crate) fn flush(&mut self, register: &Register, shared: &Shared) {
+        let draft = std::mem::take(&mut self.draft);
+        self.draft_bytes = 0;
+        if let Some(segment) = draft.build(self.next_id, &self.hasher) {
+            self.next_id += 1;
+            self.segments.push(Arc::new(segment));
+            self.show(register, shared);
+        }
+        for (segment, place) in std::mem::take(&mut self.killed) {
+            if let Some(segment) = self.segments.get(segment) {
+                segment.kill(place);
+                self.merges.iter_mut().for_each(|merge| merge.killed(segment.id, place));
+            }
+        }
+        let changed = std::mem::take(&mut self.changed);
+        self.maintain(changed, false, register, shared);
+    }
+
+    /// Lets readers see what there is now.
+    pub(crate) fn show(&self, register: &Register, shared: &Shared) {
+        let snapshot =
+            Snapshot { segments: self.segments.clone(), directory: register.directory.clone() };
+        shared.snapshot.store(Arc::new(snapshot));
+    }
+}
+
+fn is_of(holder: &Holder, owner: OwnerNo) -> bool {
+    match holder {
+        Holder::One(other) => *other == owner,
+        Holder::Several(share) => share.owners().contains(owner),
+    }
+}

@@ -1,0 +1,138 @@
+//! When segments are merged.
+//!
+//! Segments are of levels, each for eight times as many documents as the one below. When a level has
+//! eight segments, they become one; so does a single one of which a third is gone. Each document
+//! is copied once a level. All merges go on at the same time, each by a small multiple of what
+//! has just changed: then each is done before the next one of its level is due.
+
+use crate::register::Register;
+use crate::segment::Segment;
+use crate::segment::merge::Merge;
+use crate::snapshot::Shared;
+use crate::store::Store;
+use std::sync::Arc;
+
+/// Segments of a level that make one of the next, and how much larger that one is. Fewer would
+/// copy more, more would make searches slower.
+const FAN: usize = 8;
+
+/// A segment grows no larger, so that merging takes no more memory than this many documents do.
+const MAX_LEN: u32 = 1 << 20;
+
+/// The documents of the lowest level.
+const LEAST: u32 = 64;
+
+/// Documents that merges go on by for each one that came or went, and at least.
+const PACE: usize = 2;
+const LEAST_STEP: usize = 64;
+
+impl Store {
+    /// Merges for about so many documents, and answers whether nothing is left to merge. If `tidy`,
+    /// it merges beyond what is due.
+    pub(crate) fn maintain(
+        &mut self,
+        documents: usize,
+        tidy: bool,
+        register: &Register,
+        shared: &Shared,
+    ) -> bool {
+        let mut has_changed = self.drop_empty();
+        self.plan();
+        if tidy && self.merges.is_empty() {
+            self.plan_tidy();
+        }
+        let budget = if tidy { documents } else { documents * PACE + LEAST_STEP };
+        let mut going = Vec::new();
+        for mut merge in std::mem::take(&mut self.merges) {
+            if !merge.step(budget) {
+                going.push(merge);
+                continue;
+            }
+            self.segments.retain(|segment| !merge.has(segment.id));
+            self.segments.extend(merge.finish(self.next_id).map(Arc::new));
+            self.next_id += 1;
+            has_changed = true;
+        }
+        self.merges = going;
+        if has_changed {
+            self.show(register, shared);
+        }
+        self.segment_bytes = self.segments.iter().map(|it| it.bytes()).sum();
+        self.merges.is_empty() && !self.can_tidy()
+    }
+
+    fn drop_empty(&mut self) -> bool {
+        let before = self.segments.len();
+        self.segments.retain(|segment| segment.live() > 0);
+        self.segments.len() < before
+    }
+
+    fn is_free(&self, segment: &Segment) -> bool {
+        !self.merges.iter().any(|merge| merge.has(segment.id))
+    }
+
+    /// Begins the merges that are due.
+    fn plan(&mut self) {
+        let mut levels: Vec<Vec<Arc<Segment>>> = Vec::new();
+        let mut due = Vec::new();
+        for segment in self.segments.iter().filter(|it| self.is_free(it)) {
+            if segment.dead() > LEAST / 2 && segment.dead() * 3 > segment.len() {
+                due.push(vec![segment.clone()]);
+                continue;
+            }
+            let level = level(segment.live());
+            if levels.len() <= level {
+                levels.resize(level + 1, Vec::new());
+            }
+            if let Some(same) = levels.get_mut(level) {
+                same.push(segment.clone());
+            }
+        }
+        for mut same in levels {
+            if same.len() >= FAN {
+                same.sort_by_key(|it| it.live());
+                due.push(within_limit(same));
+            }
+        }
+        let due = due.into_iter().filter(|segments| !segments.is_empty());
+        self.merges.extend(due.map(Merge::new));
+    }
+
+    /// Begins to merge the smallest segments, as many as may become one.
+    fn plan_tidy(&mut self) {
+        let smallest = self.smallest();
+        if smallest.len() > 1 || smallest.iter().any(|it| it.dead() > 0) {
+            self.merges.push(Merge::new(smallest));
+        }
+    }
+
+    fn can_tidy(&self) -> bool {
+        let smallest = self.smallest();
+        smallest.len() > 1 || smallest.iter().any(|it| it.dead() > 0)
+    }
+
+    fn smallest(&self) -> Vec<Arc<Segment>> {
+        let mut all = self.segments.clone();
+        all.sort_by_key(|it| it.live());
+        within_limit(all)
+    }
+}
+
+/// The first segments, as many as fit into one.
+fn within_limit(segments: Vec<Arc<Segment>>) -> Vec<Arc<Segment>> {
+    let mut sum = 0;
+    let fits = |segment: &Arc<Segment>| {
+        sum += segment.live();
+        sum <= MAX_LEN
+    };
+    let mut fitting: Vec<_> =
+        segments.into_iter().take(Merge::MAX_SOURCES).take_while(fits).collect();
+    if fitting.len() == 1 && fitting.iter().all(|it| it.dead() == 0) {
+        fitting.clear();
+    }
+    fitting
+}
+
+fn level(documents: u32) -> usize {
+    ((documents / LEAST).max(1).ilog2() / FAN.ilog2()) as usize
+}
