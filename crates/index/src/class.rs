@@ -16,7 +16,7 @@ pub(crate) fn class(name_chars: usize, sources: usize) -> Class {
     let chars = u32::try_from(name_chars).unwrap_or(u32::MAX).clamp(1, 512);
     let octave = chars.ilog2();
     // Between two powers of two the logarithm is taken for straight.
-    let length = STEPS * octave + (chars * STEPS >> octave) - STEPS;
+    let length = STEPS * octave + ((chars * STEPS) >> octave) - STEPS;
     let doublings = sources.max(1).ilog2().min(MAX_DOUBLINGS);
     // At most 80 + 72.
     (STEPS * (MAX_DOUBLINGS - doublings) + length) as Class

@@ -83,7 +83,7 @@ impl Index {
                 }
             }
         });
-        let change = self.store.remove_owner(at, owner, file, &words);
+        let change = self.store.remove_owner(at, owner, &words);
         self.store.put_back(words);
         self.note(&change);
     }
@@ -151,7 +151,7 @@ impl Index {
             self.store.for_each_word_of(owner, &shares, |hash| {
                 *counts.entry(hash).or_default() += 1;
             });
-            self.register.change(owner, |known| known.words = Some(Box::new(counts)));
+            self.register.change(owner, |known| known.words = Some(counts));
         }
         let counts = self.register.get(owner).and_then(|it| it.words.as_ref());
         counts.is_some_and(|counts| {

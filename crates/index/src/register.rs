@@ -17,18 +17,24 @@ const CHUNK: usize = 64;
 /// Parts of the table of names, for the same reason.
 const NAME_SHARDS: usize = 64;
 
+/// Who an owner is.
+type Identity = (NodeId, Username);
+
+/// The hash of a name, and an owner with it.
+type Named = (u32, OwnerNo);
+
 /// Who the owners are, as searches need to know. A copy costs little, and a changed copy a little
 /// more.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Directory {
-    owners: Vec<Arc<Vec<Option<(NodeId, Username)>>>>,
+    owners: Vec<Arc<Vec<Option<Identity>>>>,
     /// Pairs of the hash of a name and an owner, in ascending order; none until there is an owner.
-    names: Vec<Arc<Vec<(u32, OwnerNo)>>>,
+    names: Vec<Arc<Vec<Named>>>,
     name_heap: u64,
 }
 
 impl Directory {
-    pub(crate) fn get(&self, owner: OwnerNo) -> Option<&(NodeId, Username)> {
+    pub(crate) fn get(&self, owner: OwnerNo) -> Option<&Identity> {
         let chunk = self.owners.get(owner as usize / CHUNK)?;
         chunk.get(owner as usize % CHUNK)?.as_ref()
     }
@@ -43,8 +49,8 @@ impl Directory {
         owners.map(|(_, owner)| *owner).filter(has_name).collect()
     }
 
-    fn set(&mut self, owner: OwnerNo, identity: Option<(NodeId, Username)>) {
-        let name = |identity: &Option<(NodeId, Username)>| {
+    fn set(&mut self, owner: OwnerNo, identity: Option<Identity>) {
+        let name = |identity: &Option<Identity>| {
             identity.as_ref().map_or(0, |(_, name)| memory::allocation(name.as_str().len()))
         };
         self.names.resize_with(NAME_SHARDS, Arc::default);
@@ -58,7 +64,7 @@ impl Directory {
         let slot = chunk.and_then(|chunk| chunk.get_mut(owner as usize % CHUNK));
         let before = slot.and_then(|slot| std::mem::replace(slot, identity));
         self.name_heap -= name(&before);
-        let mut shard = |hash: u32, change: fn(&mut Vec<(u32, OwnerNo)>, (u32, OwnerNo))| {
+        let mut shard = |hash: u32, change: fn(&mut Vec<Named>, Named)| {
             if let Some(shard) = self.names.get_mut(hash as usize % NAME_SHARDS) {
                 change(Arc::make_mut(shard), (hash, owner));
             }
@@ -76,9 +82,9 @@ impl Directory {
     }
 
     fn bytes(&self) -> u64 {
-        let chunk = memory::allocation(40) + memory::vector::<Option<(NodeId, Username)>>(CHUNK);
-        let names = |shard: &Arc<Vec<(u32, OwnerNo)>>| {
-            memory::allocation(40) + memory::vector::<(u32, OwnerNo)>(shard.capacity())
+        let chunk = memory::allocation(40) + memory::vector::<Option<Identity>>(CHUNK);
+        let names = |shard: &Arc<Vec<Named>>| {
+            memory::allocation(40) + memory::vector::<Named>(shard.capacity())
         };
         self.owners.len() as u64 * (8 + chunk)
             + self.names.iter().map(names).sum::<u64>()
@@ -104,7 +110,7 @@ pub(crate) struct Owner {
     pub(crate) word_uses: u64,
     /// How many of its records have each word, by the hash of the word. Only kept while the quota
     /// may be exceeded, since it takes as much as all else.
-    pub(crate) words: Option<Box<HashMap<u64, u32>>>,
+    pub(crate) words: Option<HashMap<u64, u32>>,
     /// What it offers together with others, in ascending order.
     pub(crate) shares: Vec<u32>,
 }

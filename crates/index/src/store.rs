@@ -285,13 +285,7 @@ impl Store {
     }
 
     /// Takes a document from an owner, and away if nobody else has it.
-    pub(crate) fn remove_owner(
-        &mut self,
-        at: At,
-        owner: OwnerNo,
-        _file: FileMeta,
-        words: &WordSet,
-    ) -> ShareChange {
+    pub(crate) fn remove_owner(&mut self, at: At, owner: OwnerNo, words: &WordSet) -> ShareChange {
         let mut change = ShareChange::default();
         match self.holder(at) {
             None => {}
@@ -412,7 +406,7 @@ impl Store {
 
     /// Goes through all different words in their order.
     pub(crate) fn for_each_word(&self, mut see: impl FnMut(&str)) {
-        let mut scans: Vec<_> = self.segments.iter().map(|it| it.strings.from_number(0)).collect();
+        let mut scans: Vec<_> = self.segments.iter().map(|it| it.strings.starting_at(0)).collect();
         scans.retain_mut(|scan| scan.next().is_some());
         while let Some(least) = scans.iter().map(|scan| scan.bytes()).min() {
             let least = least.to_vec();

@@ -68,7 +68,7 @@ const fn shard(hash: u64) -> usize {
 impl Shard {
     /// Where a word should stand.
     fn home(&self, hash: u64) -> usize {
-        (u128::from(hash << 6) * self.hashes.len() as u128 >> 64) as usize
+        ((u128::from(hash << 6) * self.hashes.len() as u128) >> 64) as usize
     }
 
     fn after(&self, at: usize) -> usize {

@@ -223,7 +223,7 @@ impl Merge {
             .sources
             .iter()
             .map(|it| {
-                let mut scan = it.segment.strings.from_number(it.at);
+                let mut scan = it.segment.strings.starting_at(it.at);
                 let has_more = scan.next().is_some();
                 (scan, it.at, has_more)
             })
@@ -292,7 +292,7 @@ impl Merge {
     fn step_lists(&mut self, budget: usize) -> (usize, bool) {
         let universe = self.order.len();
         let mut scans: Vec<(Scan<'_>, StringNo)> =
-            self.sources.iter().map(|it| (it.segment.strings.from_number(it.at), it.at)).collect();
+            self.sources.iter().map(|it| (it.segment.strings.starting_at(it.at), it.at)).collect();
         // How many texts are done is what the numbers that are read tell.
         let mut text = self.next_text();
         let (mut inside, mut outside) = (Vec::new(), Vec::new());

@@ -23,8 +23,9 @@ const SKIP_BYTES: usize = 5;
 const DENSE: usize = 10;
 
 /// A word has few documents or many: how they are written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Form {
+    #[default]
     Short,
     Blocked,
     Dense,

@@ -51,12 +51,6 @@ impl ListsAt {
     }
 }
 
-impl Default for Form {
-    fn default() -> Self {
-        Self::Short
-    }
-}
-
 impl Strings {
     pub(crate) const fn len(&self) -> usize {
         self.len
@@ -130,7 +124,7 @@ impl Strings {
     }
 
     /// All strings from a number on.
-    pub(crate) fn from_number(&self, number: StringNo) -> Scan<'_> {
+    pub(crate) fn starting_at(&self, number: StringNo) -> Scan<'_> {
         let mut scan = self.scan(number as usize / BLOCK);
         while scan.next < number && scan.next().is_some() {}
         scan
