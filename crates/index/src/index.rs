@@ -170,22 +170,26 @@ impl Index {
         self.store.for_each_word(see);
     }
 
-    /// Goes through the hashes of all different words and of their beginnings (rules 18 and 19 of
+    /// Goes through the hashes of all different words and of their beginnings (rules 20 and 21 of
     /// [`text`]), each once, in the order of the words.
-    pub fn for_each_key(&self, see: impl FnMut(u64)) {
-        self.dictionary.for_each_key(see);
+    pub fn for_each_key(&self, mut see: impl FnMut(u64)) {
+        let mut before = String::new();
+        self.for_each_word(|word| {
+            see(text::word_hash(word));
+            // In the order of the words, those with the same beginning stand side by side.
+            for beginning in text::beginnings(word).take_while(|text| !before.starts_with(text)) {
+                see(text::beginning_hash(beginning));
+            }
+            before.clear();
+            before.push_str(word);
+        });
     }
 
     /// What has changed in the set of different words and beginnings since this was last asked. The
     /// first time all have appeared; changes are noted from then on, at most as many as there are
     /// now and were then.
     pub fn take_vocabulary_changes(&mut self) -> VocabularyChanges {
-        self.store.pending.take().unwrap_or_else(|| {
-            let mut appeared = Vec::with_capacity(self.words());
-            self.for_each_key(|hash| appeared.push(hash));
-            appeared.sort_unstable();
-            VocabularyChanges { appeared, vanished: Vec::new() }
-        })
+        self.store.take_vocabulary_changes()
     }
 
     /// Searches so far in which a beginning stood for more than

@@ -12,7 +12,7 @@ use crate::snapshot::{Shared, Snapshot};
 use crate::sources::{OwnerSet, Share};
 use crate::tally::Tally;
 use crate::text::RecordWords;
-use crate::vocabulary::Pending;
+use crate::vocabulary::{Pending, VocabularyChanges};
 use skein_proto::{ContentId, FileMeta};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub(crate) struct Store {
     /// another is never missed.
     killed: HashSet<(usize, Place)>,
     tally: Tally,
-    pub(crate) pending: Pending,
+    pending: Pending,
     /// The content of each document that several owners have.
     shares: Slab<ContentId>,
     share_bytes: u64,
@@ -136,7 +136,7 @@ impl Store {
     pub(crate) fn add(&mut self, file: FileMeta, holder: Holder, words: &WordSet) {
         for ((word, _), hash) in words.words.iter().zip(words.hashes()) {
             if self.tally.add(hash) {
-                self.pending.appeared(word);
+                self.pending.word_appeared(word, &self.hasher);
             }
         }
         self.documents += 1;
@@ -154,7 +154,7 @@ impl Store {
     fn forget_words(&mut self, words: &WordSet) {
         for ((word, _), hash) in words.words.iter().zip(words.hashes()) {
             if self.tally.remove(hash) {
-                self.pending.vanished(word);
+                self.pending.word_vanished(word, &self.hasher);
             }
         }
         self.documents -= 1;
@@ -402,6 +402,17 @@ impl Store {
                 self.put_back(words);
             }
         }
+    }
+
+    /// As [`Index::take_vocabulary_changes`](crate::Index::take_vocabulary_changes).
+    pub(crate) fn take_vocabulary_changes(&mut self) -> VocabularyChanges {
+        if let Some(changes) = self.pending.take() {
+            return changes;
+        }
+        let mut pending = Pending::wanted();
+        self.for_each_word(|word| pending.word_appeared(word, &self.hasher));
+        self.pending = pending;
+        self.pending.take().unwrap_or_default()
     }
 
     /// Goes through all different words in their order.

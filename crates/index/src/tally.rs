@@ -160,7 +160,7 @@ mod tests {
             let mut tally = Tally::default();
             let mut model: BTreeMap<u64, u32> = BTreeMap::new();
             // All in one shard, and many with one home.
-            let hash = |word: u64| (word / 3) << 50 | word % 3;
+            let hash = |word: u64| ((word / 3) << 50) | (word % 3);
             for (add, word) in steps {
                 let hash = hash(word);
                 if add {

@@ -1,6 +1,9 @@
 //! How the set of different words changes: what a query routing table is kept in step with.
 
+use crate::interner::WordHasher;
 use crate::memory;
+use crate::tally::Tally;
+use crate::text::{beginning_hash, beginnings, word_hash};
 use std::collections::BTreeMap;
 
 /// What has changed in the set of different words and their beginnings since the last time that it
@@ -19,23 +22,43 @@ pub struct VocabularyChanges {
 /// now and at the last asking.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// By how much the number of words or beginnings with this hash has changed; never zero. `None` until it
-    /// is asked for the first time: most indexes have no routing table to keep.
+    /// By how much the number of words or beginnings with this hash has changed; never zero.
+    /// `None` until it is asked for the first time: most indexes have no routing table to keep.
     changes: Option<BTreeMap<u64, i32>>,
+    /// How many words have each beginning.
+    beginnings: Tally,
 }
 
 impl Pending {
-    /// Whether anybody asks for changes.
-    pub(crate) const fn is_wanted(&self) -> bool {
-        self.changes.is_some()
+    /// One that notes changes.
+    pub(crate) fn wanted() -> Self {
+        Self { changes: Some(BTreeMap::new()), ..Self::default() }
     }
 
-    pub(crate) fn appeared(&mut self, hash: u64) {
-        self.change(hash, 1);
+    /// Notes a word that was not there.
+    pub(crate) fn word_appeared(&mut self, word: &str, hasher: &WordHasher) {
+        if self.changes.is_none() {
+            return;
+        }
+        self.change(word_hash(word), 1);
+        for beginning in beginnings(word) {
+            if self.beginnings.add(hasher.hash(beginning)) {
+                self.change(beginning_hash(beginning), 1);
+            }
+        }
     }
 
-    pub(crate) fn vanished(&mut self, hash: u64) {
-        self.change(hash, -1);
+    /// Notes a word that is not there any more.
+    pub(crate) fn word_vanished(&mut self, word: &str, hasher: &WordHasher) {
+        if self.changes.is_none() {
+            return;
+        }
+        self.change(word_hash(word), -1);
+        for beginning in beginnings(word) {
+            if self.beginnings.remove(hasher.hash(beginning)) {
+                self.change(beginning_hash(beginning), -1);
+            }
+        }
     }
 
     fn change(&mut self, hash: u64, by: i32) {
@@ -47,9 +70,9 @@ impl Pending {
         }
     }
 
-    /// The changes since the last time; `None` the first time, when all words have appeared.
+    /// The changes since the last time; `None` if they were not noted so far.
     pub(crate) fn take(&mut self) -> Option<VocabularyChanges> {
-        let changes = self.changes.replace(BTreeMap::new())?;
+        let changes = std::mem::take(self.changes.as_mut()?);
         let mut taken = VocabularyChanges::default();
         for (hash, change) in changes {
             let list = if change > 0 { &mut taken.appeared } else { &mut taken.vanished };
@@ -60,6 +83,7 @@ impl Pending {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.changes.as_ref().map_or(0, |changes| memory::b_tree::<(u64, i32)>(changes.len()))
+        let changes = self.changes.as_ref().map_or(0, BTreeMap::len);
+        memory::b_tree::<(u64, i32)>(changes) + self.beginnings.bytes()
     }
 }
