@@ -19,7 +19,7 @@ pub struct Sample {
     pub measured: bool,
     /// Nodes that run.
     pub alive: u32,
-    /// Nodes that run and can be found: their parent holds all that they share.
+    /// Nodes that run and can be found: their parent runs, and holds all that they share.
     pub searchable: u32,
     /// Supernodes that run.
     pub supernodes: u32,
@@ -89,7 +89,11 @@ impl Watch {
             let role = overlay.role();
             self.last[node as usize] = (life, role, traffic);
             sample.alive += 1;
-            sample.searchable += u32::from(overlay.is_searchable());
+            // A parent that is dead holds nothing, even while its child does not know of it.
+            let parent_lives = overlay.parent().is_none_or(|parent| {
+                network.number(&parent).is_some_and(|parent| network.is_alive(parent))
+            });
+            sample.searchable += u32::from(overlay.is_searchable() && parent_lives);
             let same = last_life == life && last_role == role && seconds > 0.0;
             if role == Role::Super {
                 sample.supernodes += 1;
