@@ -49,8 +49,8 @@ fn single_copies_are_found_at_a_fraction_of_what_flooding_costs() {
 fn words_that_nobody_has_cost_little_and_the_report_says_that_all_are_covered() {
     let (mut network, children) = wide(30, 40, 60);
     let before = floods(&network);
-    for number in 0..20 {
-        let outcome = network.search(children[number], &format!("absent{number} "), 5);
+    for (number, asker) in children.iter().enumerate().take(20) {
+        let outcome = network.search(*asker, &format!("absent{number} "), 5);
         let coverage = outcome.coverage.unwrap();
         assert_eq!(coverage.stopped, StopReason::Exhausted);
         assert_eq!((coverage.supernodes_asked, coverage.supernodes_known), (30, 30));
@@ -248,8 +248,8 @@ fn decoys_do_not_drown_what_many_hold() {
     assert!(network.run_until_all(&nodes, seconds(60)));
     network.run_for(seconds(15));
     let (mut good, mut bad) = (0, 0);
-    for tune in 0..10 {
-        let outcome = network.search(nodes[tune], &format!("popular tune {tune} "), 20);
+    for (tune, asker) in nodes.iter().enumerate().take(10) {
+        let outcome = network.search(*asker, &format!("popular tune {tune} "), 20);
         let files = outcome.groups.iter().flat_map(|group| group.files.iter());
         for hit in files {
             let counter = if hit.size == 666 { &mut bad } else { &mut good };
