@@ -30,8 +30,12 @@ const REPORT_AT: u16 = 5;
 /// budget: their failure is not its fault.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// How long what the keepers said is good, and after which idle time a name is forgotten: by then
-/// any budget is full again.
+/// How long it is until the keepers are asked again about a name that has used up most of what they
+/// said was left. In between it gains what an unknown one does: one name may be the child of
+/// several supernodes at once, by several nodes.
+const ASK_AGAIN: Duration = Duration::from_secs(8);
+
+/// After which idle time a name is forgotten: by then any budget is full again.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
 /// Names that are kept in mind, as their parent and as their keeper. Each takes some 200 bytes.
@@ -43,8 +47,8 @@ enum Standing {
     First,
     /// The keepers were asked; what they said, and what was used since.
     Asked { at: Instant, keepers: usize, answers: Vec<(NodeId, u16)>, used: u64 },
-    /// They have answered.
-    Known,
+    /// They have answered, then.
+    Known(Instant),
 }
 
 #[derive(Debug)]
@@ -104,8 +108,16 @@ impl Allowances {
                 spent.report = std::mem::take(&mut account.unreported);
             }
         }
-        spent.ask =
-            matches!(account.standing, Standing::First) && account.bucket.level(now) < ASK_BELOW;
+        let may_ask = match &account.standing {
+            Standing::First => true,
+            Standing::Asked { .. } => false,
+            Standing::Known(at) => now.since(*at) >= ASK_AGAIN,
+        };
+        spent.ask = may_ask && account.bucket.level(now) < ASK_BELOW;
+        if spent.ask {
+            // They must know of all that was used before they say what is left.
+            spent.report += std::mem::take(&mut account.unreported);
+        }
         spent
     }
 
@@ -161,9 +173,9 @@ impl Allowances {
 
 impl Account {
     fn settle(&mut self, left: u64, now: Instant) {
-        self.bucket = TokenBucket::new(WHOLE.0, WHOLE.1, now);
+        self.bucket = TokenBucket::new(FIRST.0, WHOLE.1, now);
         self.bucket.take_many(WHOLE.1.saturating_sub(left), now);
-        self.standing = Standing::Known;
+        self.standing = Standing::Known(now);
     }
 
     fn give_up_waiting(&mut self, now: Instant) {
@@ -224,6 +236,18 @@ mod tests {
         assert!((40..=46).contains(&first), "{first}");
         let later: u32 = (0..10).map(|_| rush(&mut Allowances::default(), &mut keepers, now)).sum();
         assert!(later <= 10 * 6, "{later} with ten moves, where 400 would be ten new budgets");
+    }
+
+    #[test]
+    fn a_name_with_many_nodes_does_not_get_a_budget_for_each() {
+        let mut keepers = [Allowances::default(), Allowances::default(), Allowances::default()];
+        let mut parents: Vec<Allowances> = (0..10).map(|_| Allowances::default()).collect();
+        let mut granted = 0;
+        for second in 0..120 {
+            let now = Instant::START + Duration::from_secs(second);
+            granted += parents.iter_mut().map(|p| rush(p, &mut keepers, now)).sum::<u32>();
+        }
+        assert!(granted < 2_500, "{granted} at ten parents, where ten budgets are 6,400");
     }
 
     #[test]

@@ -17,6 +17,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Tags of covered supernodes in one `SearchDone`: those of the neighbours of forty neighbours.
 const MAX_TAGS: usize = BoundedVec::<[u8; 2], 2048>::LIMIT;
 
+/// Neighbours of one supernode: more than are ever chosen. Whoever was asked what its neighbours'
+/// tables say has no more tags to tell.
+const MAX_DEGREE: usize = 64;
+
 /// Sources of one content that are worth passing on: a download uses fewer at once.
 const SOURCES_PER_CONTENT: u8 = 16;
 
@@ -157,6 +161,12 @@ impl Branch {
                 }
             }
         }
+    }
+
+    /// Tags of others that are believed of one who was asked to pass the query on so many times:
+    /// whoever could name the whole network would end a search of others' that way.
+    pub(crate) fn believable_tags(&self, hops: u8) -> usize {
+        MAX_DEGREE.saturating_pow(hops.into()).min(MAX_TAGS) * usize::from(hops > 0)
     }
 
     /// Gives up on those whose time is over.

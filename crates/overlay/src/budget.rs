@@ -34,6 +34,11 @@ const REQUESTS: (u64, u64) = (1, 40);
 /// 256 records.
 const GOSSIP: (u64, u64) = (2, 200);
 
+/// Rumours that a neighbour may tell in vain: new ones that are of no use here, of which a lie
+/// costs nothing and may cost a look through all supernodes. Two views of the network that differ
+/// in what there was no room for bring some hundreds a minute.
+const USELESS: (u64, u64) = (20, 2_000);
+
 /// Budgets kept: three times the links that a node has, since those that are gone are remembered
 /// for the 100 s that the slowest budget takes to fill. An entry takes about 150 bytes.
 const MAX_BUDGETS: usize = 65_536;
@@ -45,6 +50,7 @@ pub(crate) enum Ask {
     Flood,
     Request,
     Gossip,
+    Useless,
 }
 
 #[derive(Debug)]
@@ -54,6 +60,7 @@ struct Budget {
     requests: TokenBucket,
     relays: TokenBucket,
     gossip: TokenBucket,
+    useless: TokenBucket,
 }
 
 /// The budgets of all who have asked lately.
@@ -72,6 +79,7 @@ impl Budgets {
             Ask::Flood => budget.floods.take(now),
             Ask::Request => budget.requests.take(now),
             Ask::Gossip => budget.gossip.take(now),
+            Ask::Useless => budget.useless.take(now),
         }
     }
 
@@ -97,6 +105,7 @@ impl Budgets {
             floods: full(FLOODS),
             requests: full(REQUESTS),
             gossip: full(GOSSIP),
+            useless: full(USELESS),
             relays: full(RELAYS),
         }))
     }
@@ -104,8 +113,8 @@ impl Budgets {
     /// Forgets those that have asked for nothing for so long that a fresh budget is the same.
     pub(crate) fn tidy(&mut self, now: Instant) {
         self.peers.retain(|_, budget| {
-            let Budget { searches, floods, requests, relays, gossip } = budget;
-            let buckets = [searches, floods, requests, relays, gossip];
+            let Budget { searches, floods, requests, relays, gossip, useless } = budget;
+            let buckets = [searches, floods, requests, relays, gossip, useless];
             !buckets.into_iter().all(|bucket| bucket.is_full(now))
         });
     }

@@ -316,7 +316,8 @@ impl Floods {
         if searched || done.coverage.stopped == StopReason::Exhausted {
             branch.cover([id.tag(&peer)]);
         }
-        branch.cover(done.covered.iter().copied());
+        let believed = branch.believable_tags(asked.hops);
+        branch.cover(done.covered.iter().copied().take(believed));
         let coverage = &mut branch.coverage;
         coverage.supernodes_asked =
             coverage.supernodes_asked.saturating_add(done.coverage.supernodes_asked);

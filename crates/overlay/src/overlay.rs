@@ -21,7 +21,7 @@ use crate::snapshot::Relation;
 use crate::sources::Sources;
 use crate::tables::Tables;
 use crate::wishes::own::OwnWishes;
-use skein_proto::message::{Hello, PartingReason, ProbeReply, Search, SearchDone};
+use skein_proto::message::{Bond, Hello, PartingReason, ProbeReply, Search, SearchDone};
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::supernode::Load;
 use skein_proto::{
@@ -461,7 +461,9 @@ impl Overlay {
                 self.on_parent_change(change, now);
             }
             Message::Publish(publish) => {
-                let found = self.wished_for(&peer, &publish.add);
+                let is_child = self.children.bond(&peer) == Some(Bond::Active);
+                let added = if is_child { &publish.add[..] } else { &[] };
+                let found = self.wished_for(&peer, added);
                 if !self.children.on_publish(&mut self.core, peer, publish) {
                     self.misbehaved(peer, now);
                 }

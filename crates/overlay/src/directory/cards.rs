@@ -1,23 +1,31 @@
 //! What a parent does for its children: it puts what they say into the directory, and says so when
 //! one goes without a word.
 
+use crate::bucket::TokenBucket;
 use crate::children::Children;
 use crate::core::Core;
 use crate::io::Now;
 use skein_proto::directory::{Announce, DirectoryKey, Loss, NodeRecord, Presence, Shared};
 use skein_proto::message::Bond;
-use skein_proto::{Credential, NodeId, Signed, SignedCredential};
+use skein_proto::{Credential, Instant, NodeId, Signed, SignedCredential};
 use std::collections::BTreeMap;
 
 use super::Holder;
 use super::check;
 use super::outbox::Parcel;
 
+/// Presences of a child that are passed on: one each 10 s in the long run, and a few at once where
+/// it moves to and fro. Each is sent to three holders, and uses up what this supernode may have
+/// them do.
+const PRESENCES: (u64, u64) = (1, 40);
+const PRESENCE_COST: u64 = 10;
+
 /// What a parent knows of a child: who it is, and where it last said that it is.
 #[derive(Debug)]
 struct Card {
     credential: Shared<Credential>,
     presence: Option<Shared<Presence>>,
+    passed: TokenBucket,
 }
 
 /// The cards of all children that have said something; this supernode's own is among them.
@@ -28,8 +36,12 @@ pub(super) struct Cards {
 
 impl Cards {
     /// The card of a child, made anew or with its newest credential.
-    fn hold(&mut self, child: NodeId, credential: &SignedCredential) -> &mut Card {
-        let fresh = || Card { credential: credential.clone().into(), presence: None };
+    fn hold(&mut self, child: NodeId, credential: &SignedCredential, now: Instant) -> &mut Card {
+        let fresh = || Card {
+            credential: credential.clone().into(),
+            presence: None,
+            passed: TokenBucket::new(PRESENCES.0, PRESENCES.1, now),
+        };
         let card = self.cards.entry(child).or_insert_with(fresh);
         if *card.credential != *credential {
             card.credential = credential.clone().into();
@@ -56,7 +68,7 @@ impl Holder {
             core.peers.get(&child).and_then(|peer| peer.valid_credential(now.unix)).cloned()
         };
         let Some(known) = known else { return true };
-        let card = self.cards.hold(child, &known);
+        let card = self.cards.hold(child, &known, now.instant);
         let credential = card.credential.clone();
         if let Some(presence) = announce.presence {
             let parent = presence.unverified().parent.as_ref().map(|parent| parent.node);
@@ -64,6 +76,12 @@ impl Holder {
                 Err(check::Fault::Forged) => {
                     check::Fault::Forged.count(core);
                     return false;
+                }
+                Ok(())
+                    if (own || parent == Some(core.me))
+                        && !card.passed.take_many(PRESENCE_COST, now.instant) =>
+                {
+                    core.counters.directory_over_budget += 1;
                 }
                 Ok(()) if own || parent == Some(core.me) => {
                     card.presence = Some(presence.clone());

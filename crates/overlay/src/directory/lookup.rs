@@ -23,8 +23,9 @@ const LINKED_PATIENCE: Duration = Duration::from_millis(500);
 /// How long it may take where a link has to be made first.
 const DIAL_PATIENCE: Duration = Duration::from_millis(2_500);
 
-/// Look-ups at the same time, and those of one child.
+/// Look-ups at the same time, and those of one child: a person's client has as many.
 const MAX_LOOKUPS: usize = 4_096;
+const MAX_OF_CHILD: u32 = 64;
 
 /// Who is asked at most: all three holders, and two to whom a holder that is none points.
 const MAX_ASKED: usize = COPIES + 2;
@@ -59,6 +60,8 @@ struct Lookup {
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     running: BTreeMap<QueryId, Lookup>,
+    /// How many of them each child waits for.
+    of_children: BTreeMap<NodeId, u32>,
     next: Option<Instant>,
 }
 
@@ -105,7 +108,7 @@ impl Directory {
 impl Holder {
     /// Begins a look-up.
     pub(super) fn look_up(&mut self, core: &mut Core, key: DirectoryKey, asker: Asker, now: Now) {
-        if self.lookups.running.len() >= MAX_LOOKUPS {
+        if self.lookups.running.len() >= MAX_LOOKUPS || !self.lookups.has_room(&asker) {
             core.counters.directory_finds_over_limit += 1;
             Answer::nothing(FindOutcome::OverBudget).give(core, asker, now);
             return;
@@ -138,6 +141,9 @@ impl Holder {
             lookup.answers += u8::from(whole);
         }
         let id = QueryId::from_bytes(core.rng.random());
+        if let Asker::Child(child, _) = asker {
+            *self.lookups.of_children.entry(child).or_default() += 1;
+        }
         self.go_on(core, id, lookup, now);
     }
 
@@ -166,6 +172,7 @@ impl Holder {
             None
         };
         let Some(holder) = next else {
+            self.lookups.ended(&lookup.asker);
             finish(core, lookup, now);
             return;
         };
@@ -223,6 +230,7 @@ impl Holder {
     /// Look-ups that this supernode will not end.
     pub(super) fn take_lookups(&mut self) -> Vec<(Asker, DirectoryKey)> {
         let running = std::mem::take(&mut self.lookups.running);
+        self.lookups.of_children.clear();
         running.into_values().map(|lookup| (lookup.asker, lookup.key)).collect()
     }
 
@@ -250,6 +258,21 @@ impl Holder {
 }
 
 impl Lookups {
+    fn has_room(&self, asker: &Asker) -> bool {
+        let Asker::Child(child, _) = asker else { return true };
+        self.of_children.get(child).is_none_or(|count| *count < MAX_OF_CHILD)
+    }
+
+    fn ended(&mut self, asker: &Asker) {
+        let Asker::Child(child, _) = asker else { return };
+        if let Some(count) = self.of_children.get_mut(child) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_children.remove(child);
+            }
+        }
+    }
+
     pub(super) fn next_wakeup(&self) -> Option<Instant> {
         self.next
     }

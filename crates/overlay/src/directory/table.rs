@@ -22,9 +22,14 @@ const MAX_SOURCES: usize = 500_000;
 /// Nodes kept under their names: about 40 MB. The same network gives each some 300.
 const MAX_NODES: usize = 100_000;
 
-/// Claims kept of one owner, so that none fills the table alone. In a network of three supernodes
-/// each of them keeps all claims of everyone.
+/// Claims kept of one owner. In a network of three supernodes each of them keeps all claims of
+/// everyone.
 const MAX_OWNED: u32 = 50_000;
+
+/// The nodes of one name together have at most this part of the room that is left: so the more is
+/// taken, the less anybody may have, and it takes 68 greedy names until there is no room for the
+/// 20 contents of one more. Anybody can make up contents that lie where they want.
+const GREED: usize = 8;
 
 /// Sources kept of one content: a download takes from fewer at once, and three holders that choose
 /// each by its own lot know up to three times as many.
@@ -54,6 +59,8 @@ struct Owner {
     /// Where it is kept under its name.
     name: Option<Place>,
     claims: u32,
+    /// Under what its claims are counted in [`Table::by_name`].
+    account: u64,
 }
 
 /// The records that a supernode keeps for the ring.
@@ -62,8 +69,12 @@ pub(super) struct Table {
     owners: Vec<Option<Owner>>,
     free: Vec<u32>,
     by_node: HashMap<NodeId, u32>,
+    /// Claims of all nodes of a name, by eight bytes of its hash.
+    by_name: HashMap<u64, u32>,
     nodes: BTreeSet<(Place, u32)>,
     sources: BTreeMap<(Place, u32), Shared<SourceClaim>>,
+    /// The most claims, and the most nodes under their names.
+    most: (usize, usize),
     /// Known to this supernode alone, so that nobody can choose a key that always wins.
     salt: u64,
 }
@@ -100,8 +111,10 @@ impl Table {
             owners: Vec::new(),
             free: Vec::new(),
             by_node: HashMap::new(),
+            by_name: HashMap::new(),
             nodes: BTreeSet::new(),
             sources: BTreeMap::new(),
+            most: (MAX_SOURCES, MAX_NODES),
             salt,
         }
     }
@@ -152,7 +165,10 @@ impl Table {
         if !self.wants_node(place, &record) {
             return Taken::Stale;
         }
-        if self.nodes.len() >= MAX_NODES {
+        // What is kept already goes on being kept up to date.
+        let node = record.credential.unverified().node;
+        let known = self.by_node.get(&node).and_then(|number| self.owner(*number));
+        if self.nodes.len() >= self.most.1 && known.is_none_or(|owner| owner.name.is_none()) {
             return Taken::Full;
         }
         let number = self.enter(&record.credential);
@@ -183,7 +199,11 @@ impl Table {
         let known = number.is_some_and(|number| self.sources.contains_key(&(place, number)));
         if !known {
             let owned = number.and_then(|number| self.owner(number)).map_or(0, |own| own.claims);
-            if self.sources.len() >= MAX_SOURCES || owned >= MAX_OWNED {
+            let account = number.and_then(|number| self.owner(number)).map(|owner| owner.account);
+            let account = account.unwrap_or_else(|| account_of(credential));
+            let of_name = self.by_name.get(&account).map_or(0, |count| *count as usize);
+            let room = self.most.0.saturating_sub(self.sources.len());
+            if owned >= MAX_OWNED || of_name >= room / GREED {
                 return Taken::Full;
             }
             if !self.make_room(place, &node, claim.unverified().state, now) {
@@ -196,6 +216,10 @@ impl Table {
             owner.locate(presence.clone(), None);
         }
         owner.claims += u32::from(!known);
+        let account = owner.account;
+        if !known {
+            *self.by_name.entry(account).or_default() += 1;
+        }
         self.sources.insert((place, number), claim);
         Taken::Kept
     }
@@ -246,7 +270,9 @@ impl Table {
             return number;
         }
         let credential = credential.clone();
-        let owner = Owner { credential, presence: None, loss: None, name: None, claims: 0 };
+        let account = account_of(&credential);
+        let owner =
+            Owner { credential, presence: None, loss: None, name: None, claims: 0, account };
         let number = self.free.pop().unwrap_or_else(|| {
             self.owners.push(None);
             // Far fewer than u32 can count: each owner has a record, and those are bounded.
@@ -274,6 +300,13 @@ impl Table {
             && let Some(owner) = self.owner_mut(number)
         {
             owner.claims -= 1;
+            let account = owner.account;
+            if let Some(count) = self.by_name.get_mut(&account) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_name.remove(&account);
+                }
+            }
             self.leave_if_unused(number);
         }
     }
@@ -392,6 +425,12 @@ impl Owner {
 fn is_alive(source: &SourceRecords, now: UnixTime) -> bool {
     now < source.credential.unverified().expires
         && source.claims.iter().all(|claim| now < claim.unverified().expires)
+}
+
+fn account_of(credential: &Shared<Credential>) -> u64 {
+    let name = credential.unverified().name.as_str();
+    let hash = blake3::hash(name.as_bytes());
+    hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 type Range = (Bound<(Place, u32)>, Bound<(Place, u32)>);

@@ -108,9 +108,11 @@ impl Announcer {
         self.due = now + UNREADY_PAUSE;
     }
 
-    /// Whether somebody doubts the present record.
-    pub(crate) fn is_present(&self, version: u64) -> bool {
-        version >= self.version
+    /// Whether somebody doubts the present record, or one of an earlier life that this node does
+    /// not remember. Nobody can doubt what was not said yet: whoever had this node outdo a version
+    /// of the far future would silence it, since nobody believes a record of the future.
+    pub(crate) fn is_present(&self, version: u64, now: UnixTime) -> bool {
+        version == self.version || (version > self.version && version <= now.0)
     }
 
     /// Speaks sooner if what it said last does not hold any more.
@@ -174,6 +176,18 @@ impl Announcer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_doubts_what_a_supernode_has_not_said_yet() {
+        let mut announcer = Announcer { version: 100, ..Announcer::default() };
+        let now = UnixTime(120);
+        assert!(announcer.is_present(100, now));
+        assert!(announcer.is_present(110, now), "of an earlier life");
+        assert!(!announcer.is_present(99, now) && !announcer.is_present(121, now));
+        assert!(!announcer.is_present(u64::MAX, now));
+        announcer.version = 130;
+        assert!(announcer.is_present(130, now), "its clock was set back");
+    }
 
     #[test]
     fn a_larger_network_speaks_less_often_each() {

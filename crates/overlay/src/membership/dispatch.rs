@@ -98,8 +98,13 @@ impl Core {
         for rumour in gossip.rumours {
             let login_key = &self.config.login_key;
             let verdict = self.membership.hear(rumour, peer, login_key, &mut self.counters, now);
-            if verdict == Verdict::Forged {
-                return false;
+            match verdict {
+                Verdict::Forged => return false,
+                Verdict::Useless if !self.budgets.take(&peer, Ask::Useless, now.instant) => {
+                    self.counters.gossip_over_budget += 1;
+                    return true;
+                }
+                _ => {}
             }
         }
         true

@@ -6,7 +6,7 @@
 //! witness is not enough, since a witness may lie.
 
 use skein_proto::{Instant, NodeId, Username};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Witnesses, of distinct names, that it takes to condemn; fewer where there are not as many
@@ -46,8 +46,10 @@ const SAME_CAUSE: Duration = Duration::from_secs(15);
 /// of all supernodes do.
 const MAX_OPEN: u32 = 32;
 
-/// A witness whose suspicions were refuted so often is not believed any more; one is forgiven each
-/// [`FORGIVENESS`].
+/// A witness whose suspicions of so many were refuted is not believed any more; one is forgiven
+/// each [`FORGIVENESS`]. Of one and the same, a witness is believed once in that time, and blamed
+/// once: a supernode that cuts its links and then says that it is there cannot discredit its
+/// neighbours, nor can a witness have the same one speak again and again.
 const MAX_FALSE_ALARMS: u32 = 6;
 const FORGIVENESS: Duration = Duration::from_secs(600);
 
@@ -103,7 +105,9 @@ pub(crate) struct Doubts {
     own: BTreeMap<NodeId, Doubt>,
     accused: BTreeMap<NodeId, Accused>,
     witnesses: BTreeMap<NodeId, Credit>,
-    losses: VecDeque<Instant>,
+    /// Whose suspicions of whom were refuted lately.
+    refuted: BTreeSet<(NodeId, NodeId)>,
+    losses: VecDeque<(Instant, NodeId)>,
     forgiven_at: Option<Instant>,
 }
 
@@ -116,8 +120,11 @@ impl Doubts {
         jitter: f64,
         now: Instant,
     ) {
-        self.losses.push_back(now);
         self.forget_losses(now);
+        // One that comes and goes is one.
+        if self.losses.iter().all(|(_, lost)| *lost != node) {
+            self.losses.push_back((now, node));
+        }
         let stage = Stage::Check(now + CHECK_PAUSE.mul_f64(0.2 + jitter));
         self.begin(node, Doubt { version, stage });
     }
@@ -167,7 +174,10 @@ impl Doubts {
         for (witness, _) in accused.witnesses {
             if let Some(credit) = self.witnesses.get_mut(&witness) {
                 credit.open = credit.open.saturating_sub(1);
-                credit.false_alarms += u32::from(!restarted);
+                let room = self.refuted.len() < MAX_SUBJECTS;
+                if !restarted && (!room || self.refuted.insert((*node, witness))) {
+                    credit.false_alarms = credit.false_alarms.saturating_add(1);
+                }
             }
         }
         true
@@ -191,10 +201,10 @@ impl Doubts {
         witness: &NodeId,
         name: &Username,
     ) -> bool {
-        let trusted = self
-            .witnesses
-            .get(witness)
-            .is_none_or(|credit| credit.open < MAX_OPEN && credit.false_alarms < MAX_FALSE_ALARMS);
+        let trusted =
+            self.witnesses.get(witness).is_none_or(|credit| {
+                credit.open < MAX_OPEN && credit.false_alarms < MAX_FALSE_ALARMS
+            }) && !self.refuted.contains(&(*subject, *witness));
         let room = match self.accused.get(subject).filter(|accused| accused.version == version) {
             Some(accused) => {
                 accused.witnesses.len() < MAX_WITNESSES
@@ -303,6 +313,7 @@ impl Doubts {
         }
         if now >= *self.forgiven_at.get_or_insert(now + FORGIVENESS) {
             self.forgiven_at = Some(now + FORGIVENESS);
+            self.refuted.clear();
             for credit in self.witnesses.values_mut() {
                 credit.false_alarms = credit.false_alarms.saturating_sub(1);
             }
@@ -321,7 +332,7 @@ impl Doubts {
     }
 
     fn forget_losses(&mut self, now: Instant) {
-        while self.losses.front().is_some_and(|at| now.since(*at) > SAME_CAUSE) {
+        while self.losses.front().is_some_and(|(at, _)| now.since(*at) > SAME_CAUSE) {
             self.losses.pop_front();
         }
     }
@@ -377,15 +388,39 @@ mod tests {
     #[test]
     fn a_fresher_word_acquits_and_is_held_against_the_witnesses() {
         let mut doubts = Doubts::default();
-        for version in 1..=u64::from(MAX_FALSE_ALARMS) {
-            assert!(doubts.may_testify(&node(9), version, &node(1), &name(1)));
-            doubts.testify(node(9), version, (node(1), name(1)), 20, at(0));
-            assert!(doubts.on_refuted(&node(9), false));
+        for subject in (10..).take(MAX_FALSE_ALARMS as usize) {
+            assert!(doubts.may_testify(&node(subject), 1, &node(1), &name(1)));
+            doubts.testify(node(subject), 1, (node(1), name(1)), 20, at(0));
+            assert!(doubts.on_refuted(&node(subject), false));
         }
         assert_eq!(step(&mut doubts, at(60)), []);
         assert!(!doubts.may_testify(&node(8), 1, &node(1), &name(1)), "it is not believed now");
         step(&mut doubts, at(60) + FORGIVENESS);
         assert!(doubts.may_testify(&node(8), 1, &node(1), &name(1)), "one is forgiven");
+    }
+
+    #[test]
+    fn one_that_feigns_its_death_discredits_nobody() {
+        let mut doubts = Doubts::default();
+        for version in 1..=20 {
+            assert_eq!(doubts.may_testify(&node(9), version, &node(1), &name(1)), version == 1);
+            doubts.testify(node(9), version, (node(1), name(1)), 20, at(0));
+            doubts.on_refuted(&node(9), false);
+        }
+        assert!(doubts.may_testify(&node(8), 1, &node(1), &name(1)));
+        step(&mut doubts, at(60));
+        step(&mut doubts, at(60) + FORGIVENESS);
+        assert!(doubts.may_testify(&node(9), 21, &node(1), &name(1)), "not for ever");
+    }
+
+    #[test]
+    fn a_neighbour_that_comes_and_goes_does_not_make_this_nodes_line_suspect() {
+        let mut doubts = Doubts::default();
+        for _ in 0..100 {
+            doubts.on_neighbour_lost(node(7), 1, 0.5, at(0));
+        }
+        doubts.on_neighbour_lost(node(9), 1, 0.0, at(0));
+        assert_eq!(doubts.losses.len(), 2);
     }
 
     #[test]

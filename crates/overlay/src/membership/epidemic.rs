@@ -88,6 +88,9 @@ struct Wanted {
     /// When it is asked for; later, when it is given up.
     at: Instant,
     asked: bool,
+    /// Who else has offered it: whoever offers what it does not have must not keep others from
+    /// giving it.
+    other: Option<(NodeId, u64)>,
 }
 
 /// A message and whom it is for.
@@ -280,9 +283,16 @@ impl Epidemic {
     fn want(&mut self, peer: NodeId, topic: Topic, ids: &[RumourId], at: Instant) {
         for id in ids.iter().filter(|id| self.is_new(topic, **id)).copied().collect::<Vec<_>>() {
             let key = (topic, id.place);
-            let known = self.wanted.get(&key).is_some_and(|wanted| wanted.version >= id.version);
-            if known {
-                continue;
+            if let Some(wanted) = self.wanted.get_mut(&key) {
+                if wanted.from == peer {
+                    // Whatever it has when it is asked is what it sends.
+                    wanted.version = wanted.version.max(id.version);
+                    continue;
+                }
+                if wanted.version >= id.version {
+                    wanted.other.get_or_insert((peer, id.version));
+                    continue;
+                }
             }
             let from = self.wanted_from.entry(peer).or_default();
             if self.wanted.len() >= MAX_WANTED || *from >= MAX_WANTED_FROM {
@@ -290,7 +300,9 @@ impl Epidemic {
                 continue;
             }
             *from += 1;
-            let wanted = Wanted { version: id.version, from: peer, at, asked: false };
+            // Whoever has an older one is asked if this one does not come.
+            let other = self.wanted.get(&key).map(|before| (before.from, before.version));
+            let wanted = Wanted { version: id.version, from: peer, at, asked: false, other };
             if let Some(before) = self.wanted.insert(key, wanted) {
                 forget_want(&mut self.wanted_from, &before.from);
             }
@@ -305,7 +317,9 @@ impl Epidemic {
             if now >= wanted.at {
                 if wanted.asked {
                     forget_want(&mut self.wanted_from, &wanted.from);
-                    return false;
+                    let Some((from, version)) = wanted.other.take() else { return false };
+                    *self.wanted_from.entry(from).or_default() += 1;
+                    (wanted.from, wanted.version) = (from, version);
                 }
                 wanted.asked = true;
                 wanted.at = now + WANT_PATIENCE;

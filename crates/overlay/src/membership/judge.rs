@@ -16,8 +16,10 @@ use skein_proto::{Instant, KeyPair, NodeId, Rumour, Signed, Username};
 pub(crate) enum Verdict {
     /// It was new, and is passed on.
     Taken,
-    /// It was not new, or is of no use here.
+    /// It was not new.
     Ignored,
+    /// It was new, but is of no use here.
+    Useless,
     /// A signature is wrong: whoever passed it on has broken a rule.
     Forged,
 }
@@ -42,7 +44,7 @@ impl Membership {
                     Some(pace) => self.take_if_sound(&rumour, login_key, |this, rumour| {
                         this.on_announcement(rumour, from, pace, counters, now);
                     }),
-                    None => Verdict::Ignored,
+                    None => Verdict::Useless,
                 }
             }
             News::Suspicion(signed) => {
@@ -51,7 +53,7 @@ impl Membership {
                     Some(name) => self.take_if_sound(&rumour, login_key, |this, rumour| {
                         this.on_suspicion(rumour, &suspicion, name, Some(from), now);
                     }),
-                    None => Verdict::Ignored,
+                    None => Verdict::Useless,
                 }
             }
             News::Wish(standing) => {
@@ -60,13 +62,14 @@ impl Membership {
                         this.admit_wish(rumour, Some(from), Pace::Slow, now);
                     })
                 } else {
-                    Verdict::Ignored
+                    Verdict::Useless
                 }
             }
         };
         match verdict {
             Verdict::Taken => counters.rumours_taken += 1,
-            Verdict::Ignored => counters.rumours_refused += 1,
+            Verdict::Useless => counters.rumours_refused += 1,
+            Verdict::Ignored => {}
             Verdict::Forged => counters.rumours_forged += 1,
         }
         verdict
@@ -203,7 +206,7 @@ impl Membership {
         }
         let version = suspicion.version.0;
         let present = if own {
-            self.announcer.is_present(version)
+            self.announcer.is_present(version, now.unix)
         } else {
             self.get(&suspicion.subject).is_some_and(|member| member.issued.0 == version)
         };

@@ -124,6 +124,9 @@ impl Overlay {
     }
 
     pub(crate) fn on_vouched(&mut self, peer: NodeId, vouched: Vouched, now: Now) {
+        if !self.may_ask(&peer, now) {
+            return;
+        }
         let said = vouched.voucher.unverified();
         let witness =
             self.core.peers.get(&peer).and_then(|p| p.valid_credential(now.unix)).cloned();

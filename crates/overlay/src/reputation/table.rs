@@ -37,9 +37,13 @@ struct Entry {
     seen: HashSet<u64>,
     claims: Vec<Claim<Partner>>,
     assessment: Option<(u32, Assessment)>,
+    /// Something that the assessment rests on has changed.
+    stale: bool,
     /// Somebody has asked for the reputation since it was last computed.
     wanted: AtomicBool,
     shown: u64,
+    /// When some of it was last checked, for the turns to go round.
+    turn: u64,
 }
 
 /// Days of offences, the proven ones and those that only this node knows of.
@@ -65,6 +69,8 @@ pub(crate) struct Reputations {
     offenders: HashMap<Username, Offences>,
     guilty: HashSet<Partner>,
     unchecked: usize,
+    /// Statements that had to make room since the last time that somebody was told.
+    dropped: u64,
     today: u32,
     clock: u64,
 }
@@ -90,19 +96,19 @@ impl Reputations {
         self.offenders.get(name).map_or(&[], |offences| offences.proven.as_slice())
     }
 
-    /// Keeps what was shown until somebody wants to know. Answers how much of it there was no room
-    /// for.
+    /// Keeps what was shown until somebody wants to know. Answers how many statements there was no
+    /// room for.
     pub(crate) fn show(&mut self, evidence: impl IntoIterator<Item = AnyEvidence>) -> u64 {
         self.clock += 1;
         let mut over = 0;
         for statement in evidence {
             over += u64::from(!self.keep(statement));
         }
-        over
+        over + std::mem::take(&mut self.dropped)
     }
 
     fn keep(&mut self, statement: AnyEvidence) -> bool {
-        if self.unchecked >= MAX_UNCHECKED {
+        if self.unchecked >= MAX_UNCHECKED && !self.make_room(statement.about()) {
             return false;
         }
         if !self.names.contains_key(statement.about()) && self.names.len() >= MAX_NAMES {
@@ -111,6 +117,9 @@ impl Reputations {
         let clock = self.clock;
         let entry = self.names.entry(statement.about().clone()).or_default();
         entry.shown = clock;
+        if entry.unchecked.len() >= MAX_CARRIED {
+            return false;
+        }
         if entry.seen.len() >= MAX_SEEN {
             if !entry.unchecked.is_empty() {
                 return false;
@@ -121,6 +130,22 @@ impl Reputations {
         if entry.seen.insert(digest(&statement)) {
             entry.unchecked.push(statement);
             self.unchecked += 1;
+        }
+        true
+    }
+
+    /// Forgets what the name that has shown the most, and whom nobody asked for, waits to have
+    /// checked: names that nobody asks for would keep all the room for ever. It may show it again.
+    fn make_room(&mut self, besides: &Username) -> bool {
+        let idle = self.names.iter_mut().filter(|(name, entry)| {
+            *name != besides && !entry.unchecked.is_empty() && !entry.wanted.load(Ordering::Relaxed)
+        });
+        let most = idle.max_by_key(|(name, entry)| (entry.unchecked.len(), *name));
+        let Some((_, entry)) = most else { return false };
+        self.unchecked -= entry.unchecked.len();
+        self.dropped += entry.unchecked.len() as u64;
+        for statement in std::mem::take(&mut entry.unchecked) {
+            entry.seen.remove(&digest(&statement));
         }
         true
     }
@@ -139,21 +164,23 @@ impl Reputations {
         self.today = today;
         let mut checked = Checked::default();
         let mut left = CHECKS;
-        let mut wanted: Vec<&Username> = self
+        let mut wanted: Vec<(u64, Username)> = self
             .names
             .iter()
             .filter(|(_, entry)| entry.wanted.load(Ordering::Relaxed))
-            .map(|(name, _)| name)
+            .map(|(name, entry)| (entry.turn, name.clone()))
             .collect();
+        // Whoever waited longest comes first: else one that never ends would hold up all others.
         wanted.sort_unstable();
-        for name in wanted.into_iter().cloned().collect::<Vec<_>>() {
-            if left == 0 {
-                break;
-            }
+        for (_, name) in wanted {
             let offences = self.offences(&name).to_vec();
             let Some(entry) = self.names.get_mut(&name) else { continue };
             let count = entry.unchecked.len().min(left);
             left -= count;
+            if count > 0 {
+                self.clock += 1;
+                entry.turn = self.clock;
+            }
             self.unchecked -= count;
             for statement in entry.unchecked.drain(..count) {
                 match claim(&statement, login_key) {
@@ -166,10 +193,11 @@ impl Reputations {
                 }
             }
             let outdated = entry.assessment.is_none_or(|(day, _)| day != today);
-            if count > 0 || outdated {
+            if count > 0 || outdated || entry.stale {
                 let guilty = &self.guilty;
                 let heard = entry.claims.iter().filter(|claim| !guilty.contains(&claim.witness));
                 entry.assessment = Some((today, assess(heard.copied(), &offences, today)));
+                entry.stale = false;
             }
             entry.wanted.store(!entry.unchecked.is_empty(), Ordering::Relaxed);
         }
@@ -186,8 +214,11 @@ impl Reputations {
         self.guilty.insert(Partner::of(name));
         // Whatever this name has signed counts no more, for anybody.
         for entry in self.names.values_mut() {
-            entry.assessment = None;
+            entry.stale = true;
             entry.wanted.store(true, Ordering::Relaxed);
+        }
+        if let Some(entry) = self.names.get_mut(name) {
+            entry.assessment = None;
         }
         true
     }
@@ -299,6 +330,45 @@ mod tests {
         table.blame(&uma.name, DAY);
         assert_eq!(table.of(&uma.name), 0);
         assert_eq!(table.offences(&uma.name), &[] as &[u32], "nothing of it is told");
+    }
+
+    #[test]
+    fn names_that_nobody_asks_for_do_not_keep_the_room_of_others() {
+        let mut table = Reputations::default();
+        let witness = Person::new("witness");
+        for number in 0..MAX_UNCHECKED / MAX_CARRIED {
+            let name = Person::new(&format!("idle{number}"));
+            table.show((0..MAX_CARRIED as u32).map(|secs| witness.voucher(&name, DAY, secs)));
+        }
+        assert_eq!(table.unchecked, MAX_UNCHECKED);
+        let uma = Person::new("uma");
+        assert_eq!(table.show(month(&uma)), MAX_CARRIED as u64, "one of them makes room");
+        assert_eq!(checked(&mut table, &uma.name), 453);
+    }
+
+    #[test]
+    fn one_that_shows_more_and_more_does_not_hold_up_others() {
+        let mut table = Reputations::default();
+        let (witness, first) = (Person::new("witness"), Person::new("aaa"));
+        let uma = Person::new("uma");
+        table.show(month(&uma));
+        let mut made_up = (0..).map(|secs| witness.voucher(&first, DAY, secs));
+        for _ in 0..3 {
+            table.show(made_up.by_ref().take(CHECKS));
+            let _ = (table.of(&first.name), table.of(&uma.name));
+            table.check(&login().node_id(), DAY);
+        }
+        assert_eq!(table.of(&uma.name), 453);
+    }
+
+    #[test]
+    fn a_conviction_takes_nothing_from_those_who_have_nothing_to_do_with_it() {
+        let (uma, liar) = (Person::new("uma"), Person::new("liar"));
+        let mut table = Reputations::default();
+        table.show(month(&uma));
+        assert_eq!(checked(&mut table, &uma.name), 453);
+        assert!(table.convict(&liar.name, DAY));
+        assert_eq!((table.of(&uma.name), table.of(&liar.name)), (453, 0));
     }
 
     #[test]

@@ -32,6 +32,11 @@ const PUSHES: (u64, u64) = (1, 64);
 /// How many tokens a push takes, so that a bucket of one a second grants six a minute.
 const PUSH_COST: u64 = 10;
 
+/// Hits of all wishes of one name that are pushed from here: 24 a minute, and 60 at once. A wish
+/// says itself to which supernode its hits go, so a name with many wishes could have every
+/// supernode of the network send to one.
+const PUSHES_OF_NAME: (u64, u64) = (4, 60);
+
 /// Hits of one wish, the newest, that are kept: its owner may move, or its parent have died without
 /// anybody noticing. They are sent once more where the wish comes from a new parent soon.
 const MAX_KEPT: usize = 8;
@@ -55,12 +60,19 @@ impl Held {
     }
 }
 
+/// What one name has.
+#[derive(Debug)]
+struct OfName {
+    wishes: u32,
+    pushes: TokenBucket,
+}
+
 /// The wishes of everybody.
 #[derive(Debug, Default)]
 pub(crate) struct Wishes {
     held: BTreeMap<u64, Held>,
     by_key: HashMap<u64, BTreeSet<u64>>,
-    per_name: HashMap<Username, u32>,
+    per_name: HashMap<Username, OfName>,
     ready: Vec<WishHit>,
 }
 
@@ -94,7 +106,7 @@ impl Wishes {
     /// Whether a wish would be taken if its signatures hold.
     pub(crate) fn would_take(&self, standing: &StandingQuery, now: Now) -> bool {
         let wish = standing.wish.unverified();
-        if wish.issued > now.unix.plus(CLOCK_SKEW) {
+        if wish.issued > now.unix.plus(CLOCK_SKEW) || parse(&wish.query).is_none() {
             return false;
         }
         let place = Wish::place_of(&wish.owner, &wish.id).short();
@@ -103,8 +115,7 @@ impl Wishes {
         }
         let name = &standing.credential.unverified().name;
         self.held.len() < MAX_WISHES
-            && self.per_name.get(name).is_none_or(|count| *count < MAX_PER_NAME)
-            && parse(&wish.query).is_some()
+            && self.per_name.get(name).is_none_or(|of| of.wishes < MAX_PER_NAME)
     }
 
     /// Takes in a wish that was found to be sound, in the place of its earlier version.
@@ -114,6 +125,12 @@ impl Wishes {
         let Some(key) = key_of(&parsed) else { return };
         let place = rumour.id().place;
         let name = standing.credential.unverified().name.clone();
+        // Before the earlier version goes, so that a renewal does not refill the name's budget.
+        let fresh = || OfName {
+            wishes: 0,
+            pushes: TokenBucket::new(PUSHES_OF_NAME.0, PUSHES_OF_NAME.1 * PUSH_COST, now.instant),
+        };
+        self.per_name.entry(name).or_insert_with(fresh).wishes += 1;
         let before = self.take_out(place);
         let parent = |standing: &StandingQuery| standing.wish.unverified().parent;
         let has_moved =
@@ -133,7 +150,6 @@ impl Wishes {
             let fresh = kept.drain(..).filter(|(at, _)| now.instant.since(*at) < KEEP);
             self.ready.extend(fresh.map(|(_, hit)| hit));
         }
-        *self.per_name.entry(name).or_default() += 1;
         self.held.insert(place, Held { rumour, parsed, key, pushes, kept });
     }
 
@@ -152,9 +168,9 @@ impl Wishes {
         }
         if let Some(standing) = held.standing() {
             let name = &standing.credential.unverified().name;
-            if let Some(count) = self.per_name.get_mut(name) {
-                *count -= 1;
-                if *count == 0 {
+            if let Some(of) = self.per_name.get_mut(name) {
+                of.wishes -= 1;
+                if of.wishes == 0 {
                     self.per_name.remove(name);
                 }
             }
@@ -211,8 +227,15 @@ impl Wishes {
 
     /// Whether one more hit of a wish may be pushed now; if so, it is accounted for.
     pub(crate) fn may_push(&mut self, wisher: &NodeId, id: &QueryId, now: Now) -> bool {
-        let held = self.held.get_mut(&Wish::place_of(wisher, id).short());
-        held.is_some_and(|held| held.pushes.take_many(PUSH_COST, now.instant))
+        let Some(held) = self.held.get_mut(&Wish::place_of(wisher, id).short()) else {
+            return false;
+        };
+        if !held.pushes.take_many(PUSH_COST, now.instant) {
+            return false;
+        }
+        let name = held.standing().map(|standing| &standing.credential.unverified().name);
+        let of = name.and_then(|name| self.per_name.get_mut(name));
+        of.is_some_and(|of| of.pushes.take_many(PUSH_COST, now.instant))
     }
 
     /// Keeps a hit for the case that the wisher has moved. Answers whether the wish is known.
@@ -331,6 +354,31 @@ mod tests {
         credential.name = name;
         other.credential = Signed::new(credential, &KeyPair::from_seed(&[2; 32]));
         assert!(!add(&mut wishes, other), "it has no word");
+    }
+
+    #[test]
+    fn the_wishes_of_one_name_share_what_is_pushed_and_renewal_does_not_refill_it() {
+        let mut wishes = Wishes::default();
+        for number in 0..30 {
+            assert!(add(&mut wishes, standing(1, number, "song ", 900)));
+        }
+        let wisher = KeyPair::from_seed(&[1; 32]).node_id();
+        let pushed = |wishes: &mut Wishes| {
+            let ids = (0..30).flat_map(|number| [QueryId::from_bytes([number; 16]); 6]);
+            ids.filter(|id| wishes.may_push(&wisher, id, NOW)).count() as u64
+        };
+        assert_eq!(pushed(&mut wishes), PUSHES_OF_NAME.1, "and not 180");
+        for number in 0..30 {
+            assert!(add(&mut wishes, standing(1, number, "song ", 950)));
+        }
+        assert_eq!(pushed(&mut wishes), 0);
+    }
+
+    #[test]
+    fn a_renewed_wish_must_be_one_as_well() {
+        let mut wishes = Wishes::default();
+        assert!(add(&mut wishes, standing(1, 1, "song ", 900)));
+        assert!(!add(&mut wishes, standing(1, 1, "", 950)));
     }
 
     #[test]

@@ -57,6 +57,29 @@ fn held(side: &Epidemic) -> Vec<RumourId> {
     side.store(Topic::Supernodes).iter().map(Rumour::id).collect()
 }
 
+#[test]
+fn whoever_offers_what_it_does_not_have_keeps_nobody_else_from_giving_it() {
+    let mut side = Epidemic::default();
+    let id = rumour(1, 100).id();
+    let (liar, honest) = (node(7), node(8));
+    let offer = |version| GossipOffer {
+        topic: Topic::Supernodes,
+        ids: BoundedVec::truncated([RumourId { version, ..id }]),
+    };
+    let mut asked = Vec::new();
+    for second in 0..20 {
+        let now = Instant::START + Duration::from_secs(second);
+        side.on_offer(liar, &offer(u64::MAX - 20 + second), now);
+        side.on_offer(honest, &offer(id.version), now);
+        let mut letters = Vec::new();
+        if side.wanted_at.is_some_and(|at| now >= at) {
+            side.ask(now, &mut letters);
+        }
+        asked.extend(letters.into_iter().map(|(peer, _)| peer));
+    }
+    assert_eq!(asked, [liar, honest]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
