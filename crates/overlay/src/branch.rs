@@ -328,3 +328,20 @@ pub(crate) fn retain_sound(
     });
     honest
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use skein_proto::query::Filter;
+    use skein_proto::{Ask, BoundedString};
+
+    #[test]
+    fn nobody_who_was_asked_for_little_names_the_whole_network() {
+        let ask = Ask::Words(BoundedString::truncated("song"));
+        let query = Query { ask, filter: Filter::default() };
+        let parsed = ParsedQuery::parse(&query).expect("a query");
+        let branch = Branch::origin(ReplyTo::User, query, parsed, 10);
+        assert_eq!([0, 1, 2, 9].map(|hops| branch.believable_tags(hops)), [0, 64, 2_048, 2_048]);
+    }
+}

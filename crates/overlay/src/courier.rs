@@ -7,10 +7,11 @@ use skein_proto::{Instant, Message, NodeId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Supernodes that messages wait for, and messages that wait for one of them. Together they bound
-/// the memory to some megabytes.
+/// Supernodes that messages wait for, messages that wait for one of them, and all together: most
+/// are below a kilobyte, and none is above 64.
 const MAX_PEERS: usize = 1_024;
 const MAX_MESSAGES: usize = 64;
+const MAX_ALL: usize = 4_096;
 
 /// How long a link is kept after its last use: a few look-ups in a row find it open.
 const KEEP: Duration = Duration::from_secs(60);
@@ -39,6 +40,7 @@ struct Queue {
 #[derive(Debug, Default)]
 pub(crate) struct Courier {
     queues: BTreeMap<NodeId, Queue>,
+    waiting: usize,
     failed: Vec<(NodeId, Message)>,
     last_use: BTreeMap<NodeId, Instant>,
 }
@@ -46,16 +48,21 @@ pub(crate) struct Courier {
 impl Courier {
     /// Keeps a message until its receiver has greeted.
     pub(crate) fn wait(&mut self, peer: NodeId, message: Message, now: Instant) -> Waiting {
+        if self.waiting >= MAX_ALL {
+            return Waiting::Refused;
+        }
         if let Some(queue) = self.queues.get_mut(&peer) {
             if queue.messages.len() >= MAX_MESSAGES {
                 return Waiting::Refused;
             }
+            self.waiting += 1;
             queue.messages.push(message);
             return Waiting::Behind;
         }
         if self.queues.len() >= MAX_PEERS {
             return Waiting::Refused;
         }
+        self.waiting += 1;
         self.on_use(peer, now);
         self.queues.insert(peer, Queue { since: now, messages: vec![message] });
         Waiting::First
@@ -63,7 +70,9 @@ impl Courier {
 
     /// What waited for this peer.
     pub(crate) fn take_waiting(&mut self, peer: &NodeId) -> Vec<Message> {
-        self.queues.remove(peer).map(|queue| queue.messages).unwrap_or_default()
+        let messages = self.queues.remove(peer).map(|queue| queue.messages).unwrap_or_default();
+        self.waiting -= messages.len();
+        messages
     }
 
     /// There will be no link with this peer.
@@ -142,5 +151,11 @@ mod tests {
             assert_ne!(courier.wait(peer(1), Probe.into(), Instant::START), Waiting::Refused);
         }
         assert_eq!(courier.wait(peer(1), Probe.into(), Instant::START), Waiting::Refused);
+        let taken = (2..=255_u8).map(peer).flat_map(|peer| [peer; MAX_MESSAGES]);
+        let taken = taken
+            .filter(|peer| courier.wait(*peer, Probe.into(), Instant::START) != Waiting::Refused);
+        assert_eq!(taken.count() + MAX_MESSAGES, MAX_ALL);
+        courier.take_waiting(&peer(1));
+        assert_eq!(courier.wait(peer(1), Probe.into(), Instant::START), Waiting::First);
     }
 }

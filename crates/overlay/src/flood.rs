@@ -328,6 +328,11 @@ impl Floods {
         }
     }
 
+    /// Forgets what others answered: this node is no supernode any more.
+    pub(crate) fn forget_answers(&mut self) {
+        self.cache = Cache::default();
+    }
+
     /// Whoever waits for the hits of a query wants no more.
     pub(crate) fn on_cancel(
         &mut self,

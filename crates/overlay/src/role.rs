@@ -1,7 +1,9 @@
 //! What this node is, and what follows when that changes.
 
+use crate::allowance::Allowances;
 use crate::io::{Event, Now, Output};
 use crate::overlay::Overlay;
+use crate::tables::Tables;
 use skein_proto::membership::SupernodeState;
 use skein_proto::message::{PartingReason, RoleSetting};
 use skein_proto::{NodeId, Role, SupernodeEntry};
@@ -43,6 +45,7 @@ impl Overlay {
         let time = (now.instant, now.unix);
         self.core.membership.announcer.start(SupernodeState::Serving, time);
         self.open_directory(now);
+        self.conduct.vouching.begin(now);
         self.next_beat = now.instant;
         if self.core.credential.is_some() {
             self.local_copy.start(&mut self.core);
@@ -58,10 +61,21 @@ impl Overlay {
         self.children.dismiss_all(&mut self.core, PartingReason::Demoted);
         self.neighbours.dissolve(&mut self.core, PartingReason::Demoted);
         self.children.index.remove_owner(&self.core.me);
+        self.forget_supernodes_work(now);
         self.core.role = Role::Ordinary;
         self.core.config.was_super = false;
         self.join.on_credential(&mut self.core, now);
         self.role_changed(reason);
+    }
+
+    /// Lets go of what only a supernode needs. Searches of this node's user that are under way go
+    /// on to their ends.
+    fn forget_supernodes_work(&mut self, now: Now) {
+        self.tables = Tables::new(now.instant);
+        // The index is empty by now, as is the table that would follow it.
+        drop(self.children.index.take_vocabulary_changes());
+        self.allowances = Allowances::default();
+        self.floods.forget_answers();
     }
 
     fn role_changed(&mut self, reason: &'static str) {

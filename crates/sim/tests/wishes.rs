@@ -5,9 +5,9 @@ mod common;
 
 use common::*;
 use skein_overlay::Input;
-use skein_proto::message::{Bond, RoleSetting};
+use skein_proto::message::{Attach, Bond, Publish, Role, RoleSetting};
 use skein_proto::wish::{StandingQuery, Wish, WishHit, WishUpdate};
-use skein_proto::{ContentId, KeyPair, NodeId, QueryId, Signed, UnixTime};
+use skein_proto::{BoundedVec, ContentId, KeyPair, NodeId, QueryId, Signed, UnixTime};
 use skein_sim::population::{file, settle};
 use skein_sim::{Network, Settings};
 
@@ -37,6 +37,29 @@ fn told(network: &Network, node: NodeId) -> Vec<ContentId> {
     let hits = network.wish_hits.iter().filter(|(wisher, ..)| *wisher == node);
     hits.flat_map(|(.., groups)| groups.iter().flat_map(|g| g.files.iter().map(|f| f.content)))
         .collect()
+}
+
+#[test]
+fn whoever_is_no_child_pushes_nothing_to_those_who_wish() {
+    let (mut network, supers, children) = wide();
+    wish(&mut network, children[0], "unheard melody ");
+    network.run_for(seconds(20));
+    let credential = network.honest_credential(&key(1), 901);
+    let hello = Network::greeting(Role::Ordinary, Some(credential));
+    let puppet = network.add_greeting_puppet(&key(1), supers[0], hello);
+    let publish = |sequence| Publish {
+        sequence,
+        reset: false,
+        add: BoundedVec::truncated([file("made up/unheard melody.ogg")]),
+        remove: BoundedVec::default(),
+    };
+    network.say(puppet, supers[0], publish(1));
+    network.run_for(seconds(5));
+    assert_eq!(told(&network, children[0]), []);
+    network.say(puppet, supers[0], Attach { bond: Bond::Active });
+    network.say(puppet, supers[0], publish(1));
+    network.run_for(seconds(5));
+    assert_eq!(told(&network, children[0]).len(), 1, "a child's is pushed");
 }
 
 #[test]

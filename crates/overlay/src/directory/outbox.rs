@@ -53,7 +53,9 @@ pub(super) struct Outbox {
     holders: TokenBucket,
     /// Nothing is sent before: a new supernode has to hear of the others first.
     opens: Instant,
-    large: VecDeque<(NodeId, Message)>,
+    /// By turns, so that one that asks again and again does not keep the others waiting.
+    large: VecDeque<(NodeId, VecDeque<Message>)>,
+    large_count: usize,
     next_large: Instant,
     retry: Option<Instant>,
 }
@@ -67,6 +69,7 @@ impl Outbox {
             holders: TokenBucket::new(HOLDERS.0, HOLDERS.1, now),
             opens: now + OPENS,
             large: VecDeque::new(),
+            large_count: 0,
             next_large: now,
             retry: None,
         }
@@ -113,11 +116,18 @@ impl Outbox {
     }
 
     fn put_large(&mut self, core: &mut Core, holder: NodeId, message: Message) {
-        if self.large.len() >= MAX_LARGE {
+        let known = self.large.iter().position(|(to, _)| *to == holder);
+        let own = known.and_then(|at| self.large.get(at)).map_or(0, |(_, queue)| queue.len());
+        // Nobody takes more than a quarter of the room that is left.
+        if own >= (MAX_LARGE - self.large_count) / 4 {
             core.counters.directory_puts_over_limit += 1;
             return;
         }
-        self.large.push_back((holder, message));
+        self.large_count += 1;
+        match known.and_then(|at| self.large.get_mut(at)) {
+            Some((_, queue)) => queue.push_back(message),
+            None => self.large.push_back((holder, VecDeque::from([message]))),
+        }
     }
 
     /// Sends what is due.
@@ -143,8 +153,13 @@ impl Outbox {
             }
         }
         if now.instant >= self.next_large
-            && let Some((holder, message)) = self.large.pop_front()
+            && let Some((holder, mut queue)) = self.large.pop_front()
+            && let Some(message) = queue.pop_front()
         {
+            self.large_count -= 1;
+            if !queue.is_empty() {
+                self.large.push_back((holder, queue));
+            }
             self.next_large = now.instant + ARC_PAUSE;
             core.deliver(holder, message, now);
         }
@@ -169,8 +184,11 @@ impl Outbox {
                 core.deliver(holder, put, now);
             }
         }
-        for (holder, message) in std::mem::take(&mut self.large) {
-            core.deliver(holder, message, now);
+        self.large_count = 0;
+        for (holder, queue) in std::mem::take(&mut self.large) {
+            for message in queue {
+                core.deliver(holder, message, now);
+            }
         }
     }
 }

@@ -107,6 +107,11 @@ pub(super) fn fresher_node(new: &NodeRecord, old: &NodeRecord) -> bool {
 
 impl Table {
     pub(super) fn new(salt: u64) -> Self {
+        Self::with_room(salt, (MAX_SOURCES, MAX_NODES))
+    }
+
+    /// A table with room for so many claims, and so many nodes.
+    pub(super) fn with_room(salt: u64, most: (usize, usize)) -> Self {
         Self {
             owners: Vec::new(),
             free: Vec::new(),
@@ -114,7 +119,7 @@ impl Table {
             by_name: HashMap::new(),
             nodes: BTreeSet::new(),
             sources: BTreeMap::new(),
-            most: (MAX_SOURCES, MAX_NODES),
+            most,
             salt,
         }
     }

@@ -174,6 +174,40 @@ fn sources_of_one_content_are_bounded_and_the_lot_changes_with_the_hour() {
 }
 
 #[test]
+fn the_less_room_there_is_the_less_a_name_may_take() {
+    let mut table = Table::with_room(1, (1_000, 10));
+    let claim = claim(&key(1), SourceState::Complete, NOW.0);
+    let put = |table: &mut Table, name: &str, content: u64| {
+        // As many nodes as it likes.
+        let mut owner = unsigned(u16::try_from(content % 16).expect("below 16"));
+        let mut credential = owner.unverified().clone();
+        credential.name = Username::parse(name).expect("a name");
+        let (id, number) = (credential.node.as_bytes().to_owned(), name.as_bytes()[4]);
+        credential.node = NodeId::from_bytes(std::array::from_fn(|at| id[at] ^ number));
+        owner = Signed::new(credential, &login()).into();
+        let place = Place::of(b"made up", &content.to_be_bytes());
+        table.put_source(place, &owner, None, claim.clone(), NOW)
+    };
+    for (greedy, before) in ["evil1", "evil2", "evil3"].iter().zip([1_000, 889, 791]) {
+        let taken = (0..200).filter(|n| put(&mut table, greedy, *n) == Taken::Kept).count();
+        assert!(taken <= before / 8 && taken > before / 8 - 20, "{taken}");
+    }
+    let modest = (0..20).filter(|n| put(&mut table, "modest", *n) == Taken::Kept).count();
+    assert_eq!(modest, 20);
+    table.sweep(UnixTime(NOW.0 + 3_600), |_| true);
+    let again = (0..200).filter(|n| put(&mut table, "evil1", *n) == Taken::Kept).count();
+    assert!(again > 100, "what went counts no more: {again}");
+}
+
+#[test]
+fn a_full_table_keeps_those_up_to_date_that_it_has() {
+    let mut table = Table::with_room(1, (100, 1));
+    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0, true)), Taken::Kept);
+    assert_eq!(table.put_node(alice(), record(&key(2), NOW.0, true)), Taken::Full);
+    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0 + 1, false)), Taken::Kept);
+}
+
+#[test]
 fn what_has_expired_or_moved_away_is_dropped_with_its_owner() {
     let mut table = Table::new(1);
     put(&mut table, &key(1), SourceState::Complete, NOW.0);

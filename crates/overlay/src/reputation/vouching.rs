@@ -44,6 +44,13 @@ impl Vouching {
         }
     }
 
+    /// This node is a supernode from now on: what was before is not vouched for.
+    pub(crate) fn begin(&mut self, now: Now) {
+        self.looked = now.instant;
+        self.counted = self.counted.max(now.unix);
+        self.due.clear();
+    }
+
     /// Whether it is time to look again.
     pub(crate) fn is_due(&self, now: Now) -> bool {
         now.instant.since(self.looked) >= LOOK
@@ -115,5 +122,32 @@ impl Vouching {
         core.counters.vouchers_signed += 1;
         let voucher = Signed::new(voucher, &core.key);
         core.send(peer, Vouched { voucher });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use crate::config::Config;
+    use crate::peers::Peer;
+    use skein_proto::KeyPair;
+
+    #[test]
+    fn the_time_before_a_node_became_a_supernode_is_not_vouched_for() {
+        let login = KeyPair::from_seed(&[1; 32]).node_id();
+        let mut core = Core::new(KeyPair::from_seed(&[2; 32]), Config::new(login), [3; 32]);
+        let at = |secs| Now {
+            instant: Instant::START + Duration::from_secs(secs),
+            unix: UnixTime(20_000 * UnixTime::DAY + secs),
+        };
+        let (peer, name) = (NodeId::from_bytes([4; 32]), Username::parse("uma").expect("a name"));
+        let address = ([192, 0, 2, 1], 1).into();
+        let known = Peer { address, rtt: Duration::ZERO, since: Instant::START, hello: None };
+        core.peers.insert(peer, known);
+        let mut vouching = Vouching::new(at(0));
+        vouching.begin(at(3_600));
+        vouching.look(&mut core, vec![(peer, name.clone())], at(3_660));
+        assert_eq!(vouching.totals.get(&name), Some(&60));
     }
 }

@@ -77,7 +77,7 @@ fn whoever_offers_what_it_does_not_have_keeps_nobody_else_from_giving_it() {
         }
         asked.extend(letters.into_iter().map(|(peer, _)| peer));
     }
-    assert_eq!(asked, [liar, honest]);
+    assert_eq!(asked[..2], [liar, honest]);
 }
 
 proptest! {
