@@ -401,8 +401,11 @@ impl Overlay {
             Some(ParentChange::Moved { from, to }) => {
                 self.publisher.stop();
                 self.searches.on_parent_lost(from, now);
+                self.on_directory_parent_lost(from, now);
                 self.publisher.start(&mut self.core, to);
                 self.searches.on_parent(&mut self.core, to, now);
+                self.on_directory_parent(to, now);
+                self.show_evidence(to);
             }
             None => {}
         }

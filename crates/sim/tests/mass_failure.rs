@@ -5,6 +5,7 @@ mod common;
 
 use common::seconds;
 use skein_proto::NodeId;
+use skein_proto::directory::DirectoryKey;
 use skein_proto::message::RoleSetting;
 use skein_sim::population::file;
 use skein_sim::{Network, Settings};
@@ -141,5 +142,13 @@ fn the_children_of_a_full_supernode_move_on_one_by_one() {
         .iter()
         .map(|child| network.overlay(*child).unwrap().counters().parents_moved)
         .sum();
-    assert!(moved <= 40, "{moved} moves: nobody goes to and fro");
+    assert!(moved > 0 && moved <= 40, "{moved} moves: nobody goes to and fro");
+    for child in children {
+        let name = DirectoryKey::Name(network.name(child).unwrap());
+        let found = network.find(first, name).nodes;
+        let parent = network.snapshot(child).unwrap().parent.parent;
+        assert_eq!(found.len(), 1);
+        assert!(found[0].online, "whoever has moved is there");
+        assert_eq!(found[0].parent.as_ref().map(|parent| parent.node), parent);
+    }
 }

@@ -32,10 +32,10 @@ const PUSHES: (u64, u64) = (1, 64);
 /// How many tokens a push takes, so that a bucket of one a second grants six a minute.
 const PUSH_COST: u64 = 10;
 
-/// Hits of all wishes of one name that are pushed from here: 24 a minute, and 60 at once. A wish
+/// Hits of all wishes of one name that are pushed from here: 24 a minute in the long run. A wish
 /// says itself to which supernode its hits go, so a name with many wishes could have every
 /// supernode of the network send to one.
-const PUSHES_OF_NAME: (u64, u64) = (4, 60);
+const PUSHES_OF_NAME: (u64, u64) = (4, 128);
 
 /// Hits of one wish, the newest, that are kept: its owner may move, or its parent have died without
 /// anybody noticing. They are sent once more where the wish comes from a new parent soon.
