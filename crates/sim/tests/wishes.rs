@@ -157,7 +157,7 @@ fn wishes_of_others_forged_wishes_and_hits_that_are_none_lead_nowhere() {
     let owner = skein_proto::Owner {
         node: neighbour,
         credential,
-        addresses: skein_proto::BoundedVec::default(),
+        addresses: BoundedVec::default(),
         parent: neighbour,
     };
     network.heard(puppet);
