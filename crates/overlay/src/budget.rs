@@ -39,8 +39,13 @@ const GOSSIP: (u64, u64) = (2, 200);
 /// in what there was no room for bring some hundreds a minute.
 const USELESS: (u64, u64) = (20, 2_000);
 
+/// Records that a child may publish or withdraw: twice what an owner's quota holds at once. Each
+/// is work for the index, whether it was there before or not.
+const RECORDS: (u64, u64) = (500, 200_000);
+
 /// Budgets kept: three times the links that a node has, since those that are gone are remembered
-/// for the 100 s that the slowest budget takes to fill. An entry takes about 150 bytes.
+/// until all of theirs are full again: 100 s, but for one that has published a large library, up to
+/// 400 s. An entry takes about 250 bytes.
 const MAX_BUDGETS: usize = 65_536;
 
 /// What a peer asks for.
@@ -61,6 +66,7 @@ struct Budget {
     relays: TokenBucket,
     gossip: TokenBucket,
     useless: TokenBucket,
+    records: TokenBucket,
 }
 
 /// The budgets of all who have asked lately.
@@ -95,6 +101,11 @@ impl Budgets {
         all.take_many(count, now)
     }
 
+    /// Whether this child may change so many records now; if so, they are accounted for.
+    pub(crate) fn take_records(&mut self, peer: &NodeId, count: usize, now: Instant) -> bool {
+        self.of(peer, now).is_some_and(|budget| budget.records.take_many(count as u64, now))
+    }
+
     fn of(&mut self, peer: &NodeId, now: Instant) -> Option<&mut Budget> {
         if !self.peers.contains_key(peer) && self.peers.len() >= MAX_BUDGETS {
             return None;
@@ -106,6 +117,7 @@ impl Budgets {
             requests: full(REQUESTS),
             gossip: full(GOSSIP),
             useless: full(USELESS),
+            records: full(RECORDS),
             relays: full(RELAYS),
         }))
     }
@@ -113,8 +125,8 @@ impl Budgets {
     /// Forgets those that have asked for nothing for so long that a fresh budget is the same.
     pub(crate) fn tidy(&mut self, now: Instant) {
         self.peers.retain(|_, budget| {
-            let Budget { searches, floods, requests, relays, gossip, useless } = budget;
-            let buckets = [searches, floods, requests, relays, gossip, useless];
+            let Budget { searches, floods, requests, relays, gossip, useless, records } = budget;
+            let buckets = [searches, floods, requests, relays, gossip, useless, records];
             !buckets.into_iter().all(|bucket| bucket.is_full(now))
         });
     }
@@ -137,6 +149,16 @@ mod tests {
         assert_eq!(budgets.peers.len(), 1);
         budgets.tidy(start + Duration::from_secs(8));
         assert!(budgets.peers.is_empty());
+    }
+
+    #[test]
+    fn a_child_publishes_its_library_twice_but_not_for_ever() {
+        let mut budgets = Budgets::default();
+        let peer = NodeId::from_bytes([1; 32]);
+        let taken = (0..1_000).filter(|_| budgets.take_records(&peer, 512, Instant::START));
+        assert_eq!(taken.count() as u64, RECORDS.1 / 512);
+        let later = Instant::START + Duration::from_secs(2);
+        assert!(budgets.take_records(&peer, 512, later));
     }
 
     #[test]

@@ -231,6 +231,25 @@ impl Children {
         }
     }
 
+    /// Leaves out what a child adds when it has changed too much lately.
+    pub(crate) fn stay_in_budget(
+        &mut self,
+        core: &mut Core,
+        peer: &NodeId,
+        publish: &mut Publish,
+        now: Instant,
+    ) {
+        let count = 1 + publish.add.len() + publish.remove.len();
+        if core.budgets.take_records(peer, count, now) {
+            return;
+        }
+        let refused = std::mem::take(&mut publish.add).len() as u64;
+        core.counters.records_over_budget += refused;
+        if let Some(child) = self.children.get_mut(peer) {
+            child.over_quota += refused;
+        }
+    }
+
     /// Takes in what a child publishes. Answers whether that was by the rules.
     #[must_use]
     pub(crate) fn on_publish(&mut self, core: &mut Core, peer: NodeId, publish: Publish) -> bool {

@@ -91,6 +91,8 @@ counters! {
     records_taken,
     /// Records refused since the owner's quota was full.
     records_over_quota,
+    /// Records refused since their owner published more and more anew.
+    records_over_budget,
     /// Wishes of children, and of this node's own user, taken in and spread.
     wishes_taken,
     /// Wishes of children that were against the rules, too many or too fast.

@@ -463,8 +463,11 @@ impl Overlay {
                 let change = self.join.on_link_lost(&mut self.core, peer, now);
                 self.on_parent_change(change, now);
             }
-            Message::Publish(publish) => {
+            Message::Publish(mut publish) => {
                 let is_child = self.children.bond(&peer) == Some(Bond::Active);
+                if is_child {
+                    self.children.stay_in_budget(&mut self.core, &peer, &mut publish, now.instant);
+                }
                 let added = if is_child { &publish.add[..] } else { &[] };
                 let found = self.wished_for(&peer, added);
                 if !self.children.on_publish(&mut self.core, peer, publish) {

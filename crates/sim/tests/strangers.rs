@@ -233,3 +233,28 @@ fn a_neighbours_floods_leave_room_for_the_searches_of_children() {
     let heard = network.heard(listener);
     assert!(heard.iter().any(|(_, message)| matches!(message, Message::Flood(_))));
 }
+
+#[test]
+fn a_child_that_changes_what_it_shares_for_ever_is_not_listened_to_for_ever() {
+    let mut network = network();
+    let victim = lone_super(&mut network);
+    let puppet = child(&mut network, victim, 1, Bond::Active);
+    let gone = skein_proto::ContentId::from_bytes([7; 32]);
+    let mut refused = 0;
+    for sequence in 1..=1_000 {
+        let publish = skein_proto::message::Publish {
+            sequence,
+            reset: false,
+            remove: BoundedVec::truncated(std::iter::repeat_n(gone, 512)),
+            add: BoundedVec::truncated([file("one/and the same.ogg")]),
+        };
+        network.say(puppet, victim, publish);
+        refused = counters(&network, victim).records_over_budget;
+        if refused > 0 {
+            break;
+        }
+        assert!(sequence < 1_000, "half a million changes");
+    }
+    assert_eq!(refused, 1);
+    assert!(network.linked(puppet, victim), "it may have a large library");
+}
