@@ -51,6 +51,8 @@ struct Child {
 pub(crate) struct Children {
     children: HashMap<NodeId, Child>,
     actives: u32,
+    /// Whether new children are taken at all: not while this supernode warms up or steps down.
+    open: bool,
     arrivals: Option<TokenBucket>,
     turn: u8,
     pub(crate) index: Index,
@@ -61,6 +63,7 @@ impl Children {
         Self {
             children: HashMap::new(),
             actives: 0,
+            open: true,
             arrivals: None,
             turn: 0,
             index: Index::new(core.config.index_limits.clone()),
@@ -69,6 +72,19 @@ impl Children {
 
     pub(crate) fn bond(&self, peer: &NodeId) -> Option<Bond> {
         self.children.get(peer).map(|child| child.bond)
+    }
+
+    /// Whether new children are taken from now on.
+    pub(crate) fn set_open(&mut self, open: bool) {
+        self.open = open;
+    }
+
+    /// Children with an active bond, by ascending id.
+    pub(crate) fn actives_by_id(&self) -> Vec<NodeId> {
+        let active = self.children.iter().filter(|(_, child)| child.bond == Bond::Active);
+        let mut found: Vec<NodeId> = active.map(|(node, _)| *node).collect();
+        found.sort_unstable();
+        found
     }
 
     /// Children with an active bond.
@@ -88,7 +104,7 @@ impl Children {
             capacity,
             neighbours: u32::try_from(neighbours).unwrap_or(u32::MAX),
             records: self.index.records(),
-            accepting: core.role == Role::Super && self.actives < capacity,
+            accepting: core.role == Role::Super && self.open && self.actives < capacity,
         }
     }
 
@@ -127,7 +143,7 @@ impl Children {
                 } else {
                     core.config.max_children
                 };
-                self.actives < limit
+                self.open && self.actives < limit
             }
             (Bond::Standby, Some(Bond::Standby)) => true,
             (Bond::Standby, _) => {

@@ -3,6 +3,7 @@
 use skein_index::Limits;
 use skein_proto::message::RoleSetting;
 use skein_proto::{BoundedString, NodeId};
+use std::time::Duration;
 
 /// The settings of an overlay. What is not set has the value that its setter documents.
 #[derive(Clone, Debug)]
@@ -11,7 +12,10 @@ pub struct Config {
     pub(crate) role: RoleSetting,
     pub(crate) was_super: bool,
     pub(crate) agent: BoundedString<64>,
+    /// What the node takes at present, and what its user allows.
     pub(crate) max_children: u32,
+    pub(crate) children_setting: u32,
+    pub(crate) promotion_uptime: Duration,
     pub(crate) max_neighbours: usize,
     pub(crate) max_hops: u8,
     pub(crate) max_links: usize,
@@ -29,6 +33,10 @@ impl Config {
             agent: BoundedString::truncated(concat!("skein/", env!("CARGO_PKG_VERSION"))),
             // FastTrack's supernodes held 100 to 150 children.
             max_children: 150,
+            children_setting: 150,
+            // Half of the sessions of measured networks are shorter than two to three hours; one
+            // that has lasted for half an hour goes on for hours (Weibull, shape below 1).
+            promotion_uptime: Duration::from_secs(30 * 60),
             // FastTrack ran 30 to 50 links among supernodes.
             max_neighbours: 40,
             // 40 neighbours reach 1,600 supernodes in two hops and 64,000 in three.
@@ -67,6 +75,15 @@ impl Config {
     #[must_use]
     pub fn max_children(mut self, children: u32) -> Self {
         self.max_children = children.max(1);
+        self.children_setting = self.max_children;
+        self
+    }
+
+    /// How long a child must have been seen before it is asked to be a supernode; half an hour if
+    /// not set. In a young network, or when there is no room left, less is asked.
+    #[must_use]
+    pub fn promotion_uptime(mut self, uptime: Duration) -> Self {
+        self.promotion_uptime = uptime;
         self
     }
 

@@ -230,6 +230,24 @@ counters! {
     directory_finds_over_limit,
     /// Messages of the directory from peers that caused too much work.
     directory_over_budget,
+    /// Dial-backs that others were asked for.
+    dial_backs_asked,
+    /// Dial-backs made, for others and for this node.
+    dial_backs_made,
+    /// Dial-backs that were asked of this node and refused: over a limit, or not allowed.
+    dial_backs_refused,
+    /// Children asked to become supernodes.
+    invitations_sent,
+    /// Children that declined.
+    invitations_declined,
+    /// Times that a supernode was wanted and no child was fit.
+    invitations_without_candidate,
+    /// Times that this node became a supernode since another one asked.
+    promotions,
+    /// Times that this node stepped down by itself.
+    demotions,
+    /// Children asked to move to another supernode.
+    children_redirected,
     /// Supernodes that were not remembered since the cache was full.
     known_over_limit,
 }

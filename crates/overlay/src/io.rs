@@ -1,6 +1,7 @@
 //! What goes into the overlay, and what comes out.
 
 use crate::directory::{FoundNode, FoundSource};
+use crate::election::RoleReason;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::evidence::{AnyEvidence, Evidence, Receipt, ShowEvidence};
 use skein_proto::message::{PartingReason, RoleSetting};
@@ -89,6 +90,20 @@ pub enum Input {
     Listening(Vec<SocketAddr>),
     /// The user changed the role.
     SetRole(RoleSetting),
+    /// The machine was measured.
+    Capability {
+        /// Children that it could hold.
+        children: u32,
+        /// Whether it runs on a battery.
+        on_battery: bool,
+    },
+    /// What came of an [`Output::DialBack`].
+    DialledBack {
+        /// Its number.
+        dial: u64,
+        /// Whether the node answered with its own key.
+        reached: bool,
+    },
     /// The user searches.
     Search {
         /// A number that was not used before, drawn at random.
@@ -189,6 +204,16 @@ pub enum Output {
         /// Why.
         reason: PartingReason,
     },
+    /// Find out whether a node answers with its own key at one of these addresses, from a socket
+    /// and with a key that were never used before, and close that connection again.
+    DialBack {
+        /// Names the dial in [`Input::DialledBack`].
+        dial: u64,
+        /// Who shall answer.
+        node: NodeId,
+        /// Where.
+        addresses: Vec<SocketAddr>,
+    },
     /// Hand in a page of what this node shares.
     WantFiles {
         /// Names the page in the answer.
@@ -284,6 +309,6 @@ pub enum Event {
         /// What it is.
         role: Role,
         /// Why.
-        reason: &'static str,
+        reason: RoleReason,
     },
 }

@@ -32,6 +32,7 @@
 //! | `allowance` | how often a name may search, wherever it is attached |
 //! | `budget` | how often a peer may ask |
 //! | [`reputation`] | what a name has earned, by what others signed |
+//! | [`election`] | how many supernodes there should be, and which |
 //! | `role` | what this node is, and what follows when that changes |
 
 mod allowance;
@@ -46,6 +47,7 @@ mod counters;
 mod courier;
 mod covered;
 mod directory;
+pub mod election;
 mod flood;
 mod io;
 mod join;
@@ -72,6 +74,7 @@ mod wishes;
 pub use config::Config;
 pub use counters::Counters;
 pub use directory::{DirectorySnapshot, FoundNode, FoundSource};
+pub use election::RoleReason;
 pub use io::{Event, Input, Now, Output};
 pub use overlay::Overlay;
 pub use snapshot::{ParentSnapshot, PeerSnapshot, Relation, Snapshot, SupernodeSnapshot};

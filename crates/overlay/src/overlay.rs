@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::core::{Core, earlier};
 use crate::counters::Counters;
 use crate::directory::Directory;
+use crate::election::{Election, Office};
 use crate::flood::{Arrival, Floods};
 use crate::io::{Event, Input, Now, Output};
 use crate::join::{Join, ParentChange};
@@ -15,7 +16,6 @@ use crate::neighbours::Neighbours;
 use crate::peers::{Greeting, Peer};
 use crate::publish::{Complete, LocalCopy, Publisher};
 use crate::reputation::Conduct;
-use crate::role::ENOUGH_SUPERNODES;
 use crate::search::Searches;
 use crate::snapshot::Relation;
 use crate::sources::Sources;
@@ -58,7 +58,7 @@ pub struct Overlay {
     pub(crate) own_wishes: OwnWishes,
     pub(crate) allowances: Allowances,
     pub(crate) directory: Directory,
-    pub(crate) role_reason: &'static str,
+    pub(crate) election: Election,
     pub(crate) conduct: Conduct,
     pub(crate) leaving: bool,
     pub(crate) next_tidy: Instant,
@@ -98,7 +98,7 @@ impl Overlay {
             own_wishes: OwnWishes::default(),
             allowances: Allowances::default(),
             directory: Directory::default(),
-            role_reason: ENOUGH_SUPERNODES,
+            election: Election::new(now.instant),
             conduct: Conduct::new(now),
             leaving: false,
             next_tidy: now.instant + TIDY,
@@ -139,6 +139,10 @@ impl Overlay {
             Input::BootstrapFailed => self.join.on_bootstrap(&mut self.core, now, false),
             Input::Listening(addresses) => self.core.listen = addresses,
             Input::SetRole(role) => self.set_role(role, now),
+            Input::Capability { children, on_battery } => {
+                self.on_capability(children, on_battery, now);
+            }
+            Input::DialledBack { dial, reached } => self.on_dialled_back(dial, reached, now),
             Input::Search { id, query, wanted } => self.on_user_search((id, query, wanted), now),
             Input::CancelSearch { id } => {
                 self.searches.cancel(&mut self.core, id);
@@ -183,6 +187,8 @@ impl Overlay {
                 wake = earlier(wake, self.core.membership.next_wakeup());
                 wake = earlier(wake, Some(self.next_beat));
                 wake = earlier(wake, self.tables.next_wakeup());
+                let office = self.election.office.as_deref();
+                wake = earlier(wake, office.and_then(Office::next_wakeup));
             }
             Role::Super => {}
         }
@@ -236,6 +242,7 @@ impl Overlay {
                 }
                 self.update_tables(now);
                 self.step_membership(load, now);
+                self.step_office(now);
                 if now.instant >= self.next_beat {
                     self.beat(now);
                 }
@@ -251,6 +258,7 @@ impl Overlay {
         self.step_wishes(now);
         for (peer, message) in self.core.courier.take_failed() {
             self.on_directory_failed(peer, &message, now);
+            self.on_election_failed(peer, &message, now);
             self.on_wish_failed(message, now);
         }
         self.step_directory(now);
@@ -385,6 +393,9 @@ impl Overlay {
     }
 
     pub(crate) fn on_parent_change(&mut self, change: Option<ParentChange>, now: Now) {
+        if change.is_some() {
+            self.forget_candidacy();
+        }
         match change {
             Some(ParentChange::Gained(parent)) => {
                 self.lost_at = self.join.take_lost_at().or(self.lost_at);
@@ -448,7 +459,14 @@ impl Overlay {
             Message::ProbeReply(reply) => {
                 self.join.on_probe_reply(&mut self.core, peer, &reply, now);
             }
-            Message::Attach(attach) => self.children.on_attach(&mut self.core, peer, attach, now),
+            Message::Attach(attach) => {
+                let refused = self.core.counters.children_refused_full;
+                self.children.on_attach(&mut self.core, peer, attach, now);
+                let is_full = self.core.counters.children_refused_full > refused;
+                if let Some(office) = self.election.office.as_mut().filter(|_| is_full) {
+                    office.on_refused(peer, now.instant);
+                }
+            }
             Message::AttachReply(reply) => {
                 let change = self.join.on_attach_reply(&mut self.core, peer, &reply, now);
                 self.on_parent_change(change, now);
@@ -557,6 +575,13 @@ impl Overlay {
                     self.misbehaved(peer, now);
                 }
             }
+            Message::Candidacy(_)
+            | Message::Invite(_)
+            | Message::InviteReply(_)
+            | Message::DialBackRequest(_)
+            | Message::DialBackReply(_)
+            | Message::Standing(_)
+            | Message::Redirect(_) => self.on_election_message(peer, message, now),
             Message::Vouched(vouched) => self.on_vouched(peer, vouched, now),
             Message::ShowEvidence(shown) => self.on_evidence_shown(peer, shown, now),
             Message::Accuse(accuse) => self.on_accused(peer, accuse, now),
@@ -611,6 +636,7 @@ impl Overlay {
             let recovery = self.lost_at.take().map(|lost| now.instant.since(lost));
             self.last_recovery = recovery.or(self.last_recovery);
             self.core.event(Event::Published { records, recovery });
+            self.offer();
         }
     }
 

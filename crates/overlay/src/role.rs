@@ -1,15 +1,13 @@
 //! What this node is, and what follows when that changes.
 
 use crate::allowance::Allowances;
+use crate::election::{Office, RoleReason};
 use crate::io::{Event, Now, Output};
 use crate::overlay::Overlay;
 use crate::tables::Tables;
 use skein_proto::membership::SupernodeState;
 use skein_proto::message::{PartingReason, RoleSetting};
 use skein_proto::{NodeId, Role, SupernodeEntry};
-
-/// Why a node that may be either is an ordinary one.
-pub(crate) const ENOUGH_SUPERNODES: &str = "the network has not asked it to be a supernode";
 
 impl Overlay {
     pub(crate) fn on_bootstrap(&mut self, entries: &[SupernodeEntry], invited: bool, now: Now) {
@@ -18,42 +16,52 @@ impl Overlay {
         // Whoever has a parent by now was invited to a network that is no longer empty.
         let free = self.core.role == Role::Ordinary && self.join.parent().is_none();
         if invited && free && self.core.config.role == RoleSetting::Auto {
-            self.become_super("the network had no supernode, and this node can be reached", now);
+            self.become_super(RoleReason::FirstOfNetwork, now);
         }
     }
 
     pub(crate) fn set_role(&mut self, role: RoleSetting, now: Now) {
         self.core.config.role = role;
         match (role, self.core.role) {
-            (RoleSetting::Super, Role::Ordinary) => self.become_super("its user wants it so", now),
-            (RoleSetting::Ordinary, Role::Super) => {
-                self.become_ordinary("its user wants it so", now)
+            (RoleSetting::Super, Role::Ordinary) => self.become_super(RoleReason::UserWish, now),
+            (RoleSetting::Ordinary, Role::Super) => self.become_ordinary(RoleReason::UserWish, now),
+            (RoleSetting::Ordinary, Role::Ordinary) | (RoleSetting::Super, Role::Super) => {
+                self.election.set_reason(RoleReason::UserWish, now.instant);
             }
-            (RoleSetting::Ordinary, Role::Ordinary) => self.role_reason = "its user wants it so",
             (RoleSetting::Auto, Role::Ordinary) if self.core.config.was_super => {
-                self.become_super("it was one when it last ran", now);
+                self.become_super(RoleReason::WasSuper, now);
             }
-            (RoleSetting::Auto, Role::Ordinary) => self.role_reason = ENOUGH_SUPERNODES,
-            _ => {}
+            (RoleSetting::Auto, Role::Ordinary) => {
+                self.election.set_reason(RoleReason::NotWeighed, now.instant);
+            }
+            (RoleSetting::Auto, Role::Super) => {
+                self.election.set_reason(RoleReason::WasSuper, now.instant);
+            }
         }
     }
 
-    fn become_super(&mut self, reason: &'static str, now: Now) {
+    pub(crate) fn become_super(&mut self, reason: RoleReason, now: Now) {
         let change = self.join.dissolve(&mut self.core, PartingReason::Moved);
         self.on_parent_change(change, now);
         self.core.role = Role::Super;
         let time = (now.instant, now.unix);
-        self.core.membership.announcer.start(SupernodeState::Serving, time);
+        // One that joins a running network first finds its place in it.
+        let warm = !matches!(reason, RoleReason::Invited { .. });
+        let state = if warm { SupernodeState::Serving } else { SupernodeState::Warming };
+        self.core.membership.announcer.start(state, time);
+        self.children.set_open(warm);
+        self.election.office = Some(Box::new(Office::new(now, warm)));
         self.open_directory(now);
         self.conduct.vouching.begin(now);
         self.next_beat = now.instant;
         if self.core.credential.is_some() {
             self.local_copy.start(&mut self.core);
         }
-        self.role_changed(reason);
+        self.role_changed(reason, now);
     }
 
-    fn become_ordinary(&mut self, reason: &'static str, now: Now) {
+    pub(crate) fn become_ordinary(&mut self, reason: RoleReason, now: Now) {
+        self.election.office = None;
         self.local_copy.stop();
         self.close_directory(now);
         self.bid_farewell(now);
@@ -65,7 +73,7 @@ impl Overlay {
         self.core.role = Role::Ordinary;
         self.core.config.was_super = false;
         self.join.on_credential(&mut self.core, now);
-        self.role_changed(reason);
+        self.role_changed(reason, now);
     }
 
     /// Lets go of what only a supernode needs. Searches of this node's user that are under way go
@@ -78,8 +86,8 @@ impl Overlay {
         self.floods.forget_answers();
     }
 
-    fn role_changed(&mut self, reason: &'static str) {
-        self.role_reason = reason;
+    fn role_changed(&mut self, reason: RoleReason, now: Now) {
+        self.election.set_reason(reason.clone(), now.instant);
         let role = self.core.role;
         self.core.event(Event::RoleChanged { role, reason });
         let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();

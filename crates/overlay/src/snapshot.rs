@@ -1,6 +1,8 @@
 //! How the overlay is doing, for people and metrics.
 
 use crate::directory::DirectorySnapshot;
+use crate::election::RoleReason;
+use crate::election::demand::Outlook;
 use crate::io::Now;
 use crate::overlay::Overlay;
 use crate::reputation::formula::Assessment;
@@ -15,7 +17,9 @@ pub struct Snapshot {
     /// What this node is.
     pub role: Role,
     /// Why.
-    pub role_reason: &'static str,
+    pub role_reason: RoleReason,
+    /// For how long that has been the reason.
+    pub role_for: Duration,
     /// How others see this node.
     pub observed: Option<SocketAddr>,
     /// The ties of an ordinary node.
@@ -74,6 +78,10 @@ pub struct SupernodeSnapshot {
     pub table_bits_set: u64,
     /// Bytes that the neighbours' tables take.
     pub tables_bytes: u64,
+    /// How many supernodes there are and should be, as far as it knows.
+    pub outlook: Outlook,
+    /// Children that could become supernodes and are known to be reachable.
+    pub candidates_ready: u32,
     /// Standing queries of everybody that it holds.
     pub wishes: u64,
     /// What it keeps of the directory.
@@ -175,6 +183,17 @@ impl Overlay {
             table_bits: self.tables.own_fill().1,
             table_bits_set: self.tables.own_fill().0,
             tables_bytes: self.tables.bytes(),
+            outlook: self
+                .election
+                .office
+                .as_ref()
+                .map(|office| office.outlook())
+                .unwrap_or_default(),
+            candidates_ready: self
+                .election
+                .office
+                .as_ref()
+                .map_or(0, |office| u32::try_from(office.ready()).unwrap_or(u32::MAX)),
             wishes: self.core.membership.wishes.len() as u64,
             directory: self.directory.snapshot(),
         });
@@ -196,7 +215,8 @@ impl Overlay {
         peers.sort_unstable_by_key(|peer| peer.node);
         Snapshot {
             role: self.core.role,
-            role_reason: self.role_reason,
+            role_reason: self.election.reason(now.instant),
+            role_for: now.instant.since(self.election.reason_since()),
             observed: self.core.observed.best(),
             parent,
             supernode,

@@ -11,6 +11,7 @@ pub mod budget;
 pub mod codec;
 pub mod credential;
 pub mod directory;
+pub mod election;
 pub mod evidence;
 pub mod fetch;
 pub mod file;

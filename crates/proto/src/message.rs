@@ -14,6 +14,9 @@ use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::codec::CodecError;
 use crate::credential::SignedCredential;
 use crate::directory::{Announce, ArcSent, ArcWanted, Find, Found, Put};
+use crate::election::{
+    Candidacy, DialBackReply, DialBackRequest, Invite, InviteReply, Redirect, Standing,
+};
 use crate::evidence::{GiveReceipt, ShowEvidence, Vouched};
 use crate::fetch::{FetchReply, FetchRequest};
 use crate::file::FileMeta;
@@ -175,6 +178,21 @@ messages! {
     ArcWanted = 36, at most 64;
     /// All records of the arc were sent.
     ArcSent = 37, at most 64;
+    /// What a node says of itself as a supernode to be. By a child, to its active parent; by a
+    /// supernode that wants to know whether it can be reached, to a neighbour.
+    Candidacy = 40, at most 64;
+    /// Become a supernode. By a supernode, to a child.
+    Invite = 41, at most 64;
+    /// The answer to `Invite`.
+    InviteReply = 42, at most 64;
+    /// Find out whether a node can be reached. Between supernodes.
+    DialBackRequest = 43, at most 256;
+    /// The answer to `DialBackRequest`.
+    DialBackReply = 44, at most 64;
+    /// How the receiver stands as a candidate. By whoever had its `Candidacy`.
+    Standing = 45, at most 64;
+    /// Move to another supernode. By a supernode, to a child.
+    Redirect = 46, at most 256;
     /// The sender vouches for the receiver's time. By a supernode, to its children and neighbours.
     Vouched = 48, at most 512;
     /// Evidence about a name. By its owner, to its parent, or first on a stream of its own.

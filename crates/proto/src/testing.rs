@@ -10,6 +10,7 @@
 
 mod any_message;
 mod directory;
+mod election;
 mod gossip;
 mod largest;
 mod values;

@@ -69,10 +69,14 @@ fn role(status: &Status) -> String {
         Role::Super => "supernode",
         Role::Ordinary => "ordinary",
     };
+    let since = match status.role {
+        Role::Super => format!(" for {}", format::elapsed(status.role_for_secs)),
+        Role::Ordinary => String::new(),
+    };
     if status.role_reason.is_empty() {
         role.to_owned()
     } else {
-        format!("{role}: {}", status.role_reason)
+        format!("{role}{since}: {}", status.role_reason)
     }
 }
 
@@ -191,6 +195,8 @@ mod tests {
             role: Role::Ordinary,
             role_setting: RoleSetting::Auto,
             role_reason: "the network has enough supernodes".to_owned(),
+            role_code: "enough-supernodes".to_owned(),
+            role_for_secs: 65,
             listen: ([127, 0, 0, 1], 4700).into(),
             observed: None,
             attachment: Attachment::default(),

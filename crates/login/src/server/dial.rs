@@ -1,10 +1,9 @@
 //! Dialling back over real sockets.
 
 use super::reach::{DIAL_TIMEOUT, DialBack};
-use skein_net::{CloseReason, Endpoint, EndpointConfig};
-use skein_proto::{KeyPair, NodeId};
+use skein_proto::NodeId;
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use tokio::task::JoinSet;
 
@@ -32,28 +31,11 @@ impl DialBack for SocketDialBack {
 }
 
 async fn dial_one(node: NodeId, address: SocketAddr) -> bool {
-    let unspecified: IpAddr = match address.ip() {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let key = KeyPair::from_seed(&rand::random());
-    let config = EndpointConfig::dial_only().dial_timeout(DIAL_TIMEOUT);
-    let endpoint = match Endpoint::bind(&key, SocketAddr::new(unspecified, 0), config) {
-        Ok(endpoint) => endpoint,
+    match skein_net::reaches(node, address, rand::random(), DIAL_TIMEOUT).await {
+        Ok(reached) => reached,
         Err(error) => {
             // Ours to mend, not the node's: without this line nobody would know why.
             tracing::warn!(%error, "cannot open a socket for a dial-back");
-            return false;
-        }
-    };
-    match endpoint.connect(node, &[address]).await {
-        Ok(connection) => {
-            connection.close(CloseReason::Done);
-            endpoint.close(CloseReason::Done).await;
-            true
-        }
-        Err(error) => {
-            tracing::debug!(%error, node = %node.short(), "dial-back failed");
             false
         }
     }

@@ -98,6 +98,12 @@ pub struct Status {
     pub role_setting: RoleSetting,
     /// Why it has that role, in one sentence.
     pub role_reason: String,
+    /// The same in one word for programs, which stays the same from version to version.
+    #[serde(default)]
+    pub role_code: String,
+    /// For how many seconds that has been the reason.
+    #[serde(default)]
+    pub role_for_secs: u64,
     /// The UDP address that it listens on.
     pub listen: SocketAddr,
     /// How others see it.

@@ -429,6 +429,7 @@ impl Task {
         while let Some(output) = self.parts.overlay.poll_output() {
             match output {
                 Output::Dial { peer, addresses } => self.dial(peer, addresses),
+                Output::DialBack { dial, node, addresses } => self.dial_back(dial, node, addresses),
                 Output::Send { peer, message } => self.send(peer, message),
                 Output::HangUp { peer, reason } => self.hang_up(peer, reason),
                 Output::WantFiles { page, after, limit } => self.fetch_page(page, after, limit),
@@ -495,6 +496,15 @@ impl Task {
                 }
             };
             driver.order(Order::Dialled { peer, outcome }).await;
+        });
+    }
+
+    /// The overlay bounds how many of these are under way.
+    fn dial_back(&self, dial: u64, node: NodeId, addresses: Vec<SocketAddr>) {
+        let driver = self.driver.clone();
+        tokio::spawn(async move {
+            let reached = super::reach::reaches_any(node, addresses).await;
+            driver.input(Input::DialledBack { dial, reached }).await;
         });
     }
 
@@ -583,9 +593,10 @@ impl Task {
                 DaemonEvent::Detached { reason: reason.to_owned() }
             }
             Event::RoleChanged { role, reason } => {
+                let reason = reason.to_string();
                 tracing::info!(?role, reason, "the role has changed");
                 self.parts.memory.set_role(role);
-                DaemonEvent::RoleChanged { role, reason: reason.to_owned() }
+                DaemonEvent::RoleChanged { role, reason }
             }
             _ => return,
         };

@@ -15,6 +15,7 @@ mod conduct;
 mod driver;
 mod link;
 mod login;
+mod reach;
 mod remember;
 mod scrape;
 mod search;

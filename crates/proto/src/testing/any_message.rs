@@ -4,6 +4,7 @@ use super::directory::{
     any_directory_key, any_found, any_node_record, any_presence, any_source_claim,
     any_source_records,
 };
+use super::election;
 use super::gossip::any_gossip_of;
 use super::values::{
     any_address, any_content_id, any_coverage, any_credential, any_evidence, any_file,
@@ -133,6 +134,13 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         MessageKind::ArcSent => (any::<[u128; 2]>(), any::<u32>(), any::<bool>())
             .prop_map(|([after, to], records, whole)| ArcSent { after, to, records, whole }.into())
             .boxed(),
+        MessageKind::Candidacy
+        | MessageKind::Invite
+        | MessageKind::InviteReply
+        | MessageKind::DialBackRequest
+        | MessageKind::DialBackReply
+        | MessageKind::Standing
+        | MessageKind::Redirect => election::any_of(kind).expect("a kind of the election"),
         MessageKind::Vouched => {
             any_voucher().prop_map(|voucher| Vouched { voucher }.into()).boxed()
         }

@@ -1,6 +1,7 @@
 //! The largest message of each kind: every list full, every text and number as long as it may be.
 
 use super::directory::{largest_announce, largest_found, largest_put};
+use super::election;
 use super::gossip::largest_gossip;
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
@@ -100,6 +101,15 @@ pub fn largest_message(kind: MessageKind) -> Message {
         MessageKind::ArcWanted => ArcWanted { after: u128::MAX, to: u128::MAX }.into(),
         MessageKind::ArcSent => {
             ArcSent { after: u128::MAX, to: u128::MAX, records: u32::MAX, whole: true }.into()
+        }
+        MessageKind::Candidacy
+        | MessageKind::Invite
+        | MessageKind::InviteReply
+        | MessageKind::DialBackRequest
+        | MessageKind::DialBackReply
+        | MessageKind::Standing
+        | MessageKind::Redirect => {
+            election::largest(kind, node(), address()).expect("a kind of the election")
         }
         MessageKind::Vouched => Vouched { voucher: voucher() }.into(),
         MessageKind::ShowEvidence => {

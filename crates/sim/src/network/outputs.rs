@@ -71,6 +71,9 @@ impl Network {
             Output::Dial { peer, addresses } => self.dial(node, &peer, &addresses),
             Output::Send { peer, message } => self.transmit(node, &peer, message),
             Output::HangUp { peer, .. } => self.hang_up(node, peer),
+            Output::DialBack { dial, node: target, addresses } => {
+                self.dial_back(node, dial, &target, &addresses);
+            }
             Output::WantFiles { page, after, limit } => {
                 let shelf = &self.nodes[node as usize].shelf;
                 let (files, last) = shelf.page(&self.catalogue, after.as_ref(), limit);
@@ -138,6 +141,21 @@ impl Network {
         };
         let life = self.nodes[from as usize].life;
         self.queue.push(self.now + time, Happening::Connect { from, to, life, reaches });
+    }
+
+    /// A dial from a fresh socket: no hole that the target has punched lets it in.
+    fn dial_back(&mut self, from: u32, dial: u64, peer: &NodeId, addresses: &[SocketAddr]) {
+        let target = self.number(peer).filter(|to| {
+            let target = &self.nodes[*to as usize];
+            target.alive
+                && addresses.contains(&target.address)
+                && !self.physics.line(*to).behind_nat
+        });
+        let after = match target {
+            Some(to) => self.physics.latency(from, to) * 2,
+            None => self.settings.dial_timeout,
+        };
+        self.input_later(from, after, Input::DialledBack { dial, reached: target.is_some() });
     }
 
     fn hang_up(&mut self, node: u32, peer: NodeId) {

@@ -69,6 +69,8 @@ pub(super) fn status() -> Status {
         role: Role::Ordinary,
         role_setting: RoleSetting::Auto,
         role_reason: "nobody asked".into(),
+        role_code: "not-weighed".into(),
+        role_for_secs: 1,
         listen: ([0, 0, 0, 0], 4701).into(),
         observed: None,
         attachment: Attachment::default(),

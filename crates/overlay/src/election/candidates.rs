@@ -1,0 +1,261 @@
+//! The children of a supernode that could become supernodes, and what is known of each.
+
+use super::dialback::{DialBacks, Finding, own_addresses};
+use super::fitness::{Asked, Known, NEW_NAME, weigh};
+use crate::core::Core;
+use crate::io::Now;
+use skein_proto::election::{Candidacy, Standing, Verdict};
+use skein_proto::{Instant, NodeId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long it is believed that a node can be reached. A router that was changed in the meantime
+/// is noticed by the check that the node asks for as a supernode.
+pub(crate) const REACHED_KEPT: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// How long it is believed that a node cannot be reached: whoever has opened a port need not wait
+/// for half a day, and what is behind a NAT costs three dials an hour.
+const UNREACHED_KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// When a node is looked for again of which nothing was found out.
+const UNKNOWN_KEPT: Duration = Duration::from_secs(2 * 60);
+
+/// How long one that has declined is not asked again.
+const DECLINED_KEPT: Duration = Duration::from_secs(30 * 60);
+
+/// Candidates that are kept ready, their reachability proven: when 30 % of all supernodes die,
+/// each of the others has to find one at once, and one may decline.
+const RESERVE: usize = 2;
+
+/// Candidates that are looked into at once when there is none ready and the need is urgent.
+const URGENT_RESERVE: usize = 4;
+
+/// The least time between two words to one candidate about how it stands.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// Steps of the fill, in percent, that a candidate is told of.
+const FILL_STEP: u8 = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    Unknown { until: Instant },
+    Reached { until: Instant },
+    Unreached { failed: u8, tried: u8, until: Instant },
+}
+
+#[derive(Debug)]
+struct Candidate {
+    claims: Candidacy,
+    reach: Reach,
+    declined_until: Instant,
+    told: Option<(Standing, Instant)>,
+}
+
+/// What is asked of candidates at present, and how they are compared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standard {
+    /// For how long a candidate must have been seen.
+    pub(crate) uptime: Duration,
+    /// Children that a supernode holds on average.
+    pub(crate) mean_capacity: f64,
+    /// How full the supernodes are, in percent.
+    pub(crate) fill_percent: u8,
+    /// Whether there is no room left for a failure.
+    pub(crate) is_urgent: bool,
+}
+
+/// The children that could become supernodes.
+#[derive(Debug, Default)]
+pub(crate) struct Candidates {
+    all: BTreeMap<NodeId, Candidate>,
+}
+
+impl Candidates {
+    /// A child says what it can do.
+    pub(crate) fn on_candidacy(&mut self, child: NodeId, claims: Candidacy) {
+        let candidate = self.all.entry(child).or_insert(Candidate {
+            claims,
+            reach: Reach::Unknown { until: Instant::START },
+            declined_until: Instant::START,
+            told: None,
+        });
+        candidate.claims = claims;
+    }
+
+    /// Whether this node wants to know how it stands.
+    pub(crate) fn contains(&self, node: &NodeId) -> bool {
+        self.all.contains_key(node)
+    }
+
+    /// Forgets those that are children no more.
+    pub(crate) fn retain(&mut self, is_child: impl Fn(&NodeId) -> bool) {
+        self.all.retain(|node, _| is_child(node));
+    }
+
+    /// It was found out whether a candidate can be reached.
+    pub(crate) fn on_finding(&mut self, finding: &Finding, now: Instant) {
+        let Some(candidate) = self.all.get_mut(&finding.node) else { return };
+        candidate.reach = if finding.tried == 0 {
+            Reach::Unknown { until: now + UNKNOWN_KEPT }
+        } else if finding.reached * 2 > finding.tried {
+            Reach::Reached { until: now + REACHED_KEPT }
+        } else {
+            let failed = finding.tried - finding.reached;
+            Reach::Unreached { failed, tried: finding.tried, until: now + UNREACHED_KEPT }
+        };
+    }
+
+    /// One that was invited does not want to.
+    pub(crate) fn on_declined(&mut self, child: &NodeId, now: Instant) {
+        if let Some(candidate) = self.all.get_mut(child) {
+            candidate.declined_until = now + DECLINED_KEPT;
+        }
+    }
+
+    /// Weighs all candidates, finds out what is not known of the best, and tells each how it
+    /// stands where that has changed.
+    pub(crate) fn review(
+        &mut self,
+        core: &mut Core,
+        dial_backs: &mut DialBacks,
+        standard: &Standard,
+        now: Now,
+    ) {
+        let weighed = self.weigh_all(core, standard, now);
+        let mut places = if standard.is_urgent { URGENT_RESERVE } else { RESERVE };
+        let mut fit: Vec<(u16, NodeId)> =
+            weighed.iter().filter_map(|(node, outcome)| Some((outcome.ok()?, *node))).collect();
+        fit.sort_unstable();
+        for (_, node) in fit.into_iter().rev() {
+            if places == 0 {
+                break;
+            }
+            let Some(candidate) = self.all.get(&node) else { continue };
+            let due = match candidate.reach {
+                Reach::Unreached { .. } => continue,
+                Reach::Unknown { until } | Reach::Reached { until } => now.instant >= until,
+            };
+            places -= 1;
+            if due && !dial_backs.is_checking(&node) {
+                look_for(core, dial_backs, node, now);
+            }
+        }
+        for (node, outcome) in weighed {
+            self.tell(core, node, outcome, standard, now);
+        }
+    }
+
+    /// Every candidate with its fitness, or with what it lacks.
+    fn weigh_all(
+        &mut self,
+        core: &Core,
+        standard: &Standard,
+        now: Now,
+    ) -> Vec<(NodeId, Result<u16, Verdict>)> {
+        for candidate in self.all.values_mut() {
+            // What was found out long ago is not held against anybody.
+            if let Reach::Unreached { until, .. } = candidate.reach
+                && now.instant >= until
+            {
+                candidate.reach = Reach::Unknown { until: now.instant };
+            }
+        }
+        let mut reputations: Vec<u16> = Vec::with_capacity(self.all.len());
+        let mut seen = Vec::with_capacity(self.all.len());
+        for (node, candidate) in &self.all {
+            let Some(peer) = core.peers.get(node) else { continue };
+            let Some(credential) = peer.valid_credential(now.unix) else { continue };
+            let reputation = super::reputation(core, &credential.unverified().name);
+            reputations.push(reputation);
+            let claims = candidate.claims;
+            let known = Known { claims, seen: now.instant.since(peer.since), reputation };
+            seen.push((*node, known));
+        }
+        if seen.is_empty() {
+            return Vec::new();
+        }
+        let middle = reputations.len() / 2;
+        let median = *reputations.select_nth_unstable(middle).1;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Saturates.
+        let capacity = ((standard.mean_capacity / 4.0) as u32).max(1);
+        let asked =
+            Asked { uptime: standard.uptime, reputation: NEW_NAME.max(median / 2), capacity };
+        seen.into_iter()
+            .map(|(node, known)| (node, weigh(&known, &asked, median, standard.mean_capacity)))
+            .collect()
+    }
+
+    /// The fittest that can be reached and has not declined.
+    pub(crate) fn best(
+        &mut self,
+        core: &Core,
+        standard: &Standard,
+        now: Now,
+    ) -> Option<(NodeId, u16)> {
+        let weighed = self.weigh_all(core, standard, now);
+        weighed
+            .into_iter()
+            .filter_map(|(node, outcome)| Some((outcome.ok()?, node)))
+            .filter(|(_, node)| {
+                self.all.get(node).is_some_and(|candidate| {
+                    matches!(candidate.reach, Reach::Reached { .. })
+                        && now.instant >= candidate.declined_until
+                })
+            })
+            .max()
+            .map(|(fitness, node)| (node, fitness))
+    }
+
+    /// How many are known to be reachable.
+    pub(crate) fn ready(&self) -> usize {
+        let ready = |candidate: &&Candidate| matches!(candidate.reach, Reach::Reached { .. });
+        self.all.values().filter(ready).count()
+    }
+
+    fn tell(
+        &mut self,
+        core: &mut Core,
+        node: NodeId,
+        outcome: Result<u16, Verdict>,
+        standard: &Standard,
+        now: Now,
+    ) {
+        let Some(candidate) = self.all.get_mut(&node) else { return };
+        let verdict = match (outcome, candidate.reach) {
+            (Err(lacks), _) => lacks,
+            (Ok(_), Reach::Unreached { failed, tried, .. }) => {
+                Verdict::Unreachable { failed, tried }
+            }
+            (Ok(fitness), Reach::Reached { .. }) => Verdict::Ready { fitness },
+            (Ok(_), Reach::Unknown { .. }) if standard.is_urgent => Verdict::Unproven,
+            (Ok(_), Reach::Unknown { .. }) => Verdict::NotNeeded,
+        };
+        let standing = Standing { fill_percent: standard.fill_percent, verdict };
+        let is_news = candidate.told.is_none_or(|(told, at)| {
+            let other = std::mem::discriminant(&told.verdict) != std::mem::discriminant(&verdict)
+                || told.fill_percent.abs_diff(standing.fill_percent) >= FILL_STEP;
+            other && now.instant.since(at) >= TELL_EVERY
+        });
+        if is_news {
+            candidate.told = Some((standing, now.instant));
+            core.send(node, standing);
+        }
+    }
+}
+
+/// Starts to find out whether a linked node can be reached. Answers whether it did; not if the
+/// node names no address that is its own.
+pub(crate) fn look_for(
+    core: &mut Core,
+    dial_backs: &mut DialBacks,
+    node: NodeId,
+    now: Now,
+) -> bool {
+    let Some(peer) = core.peers.get(&node) else { return false };
+    let listen = peer.hello.as_ref().map(|hello| hello.listen.clone()).unwrap_or_default();
+    let addresses = own_addresses(peer.address.ip(), &listen);
+    if addresses.is_empty() {
+        return false;
+    }
+    dial_backs.check(core, node, addresses, now)
+}

@@ -1,0 +1,343 @@
+//! How many supernodes the network wants, and how fast it should get there.
+//!
+//! Every supernode reckons for itself, from the loads that the others announce. All reckon from
+//! nearly the same numbers, so none of them acts on its own: each acts with a probability such that
+//! all together do what is missing, in about the stated time. That is a first-order control loop
+//! whose delay is the time that news takes to get around (some seconds): it approaches its goal
+//! without overshooting as long as the time constants are longer than that.
+
+use skein_proto::Instant;
+use std::time::Duration;
+
+/// How full the supernodes may be together: when 30 % of them die at once, the rest must have room
+/// for all (DESIGN: headroom 1 / (1 - 0.3)). Above it, supernodes are added.
+pub const PROMOTE_ABOVE: f64 = 0.70;
+
+/// Up to where supernodes are added: low enough that noise of some percent does not cross
+/// [`PROMOTE_ABOVE`] again.
+const PROMOTE_TO: f64 = 0.67;
+
+/// Below it, for [`PATIENCE`], supernodes step down. The optimum is a fill of 0.70; 0.60 is 17 %
+/// more supernodes than that, so the share stays within 20 % of the optimum.
+pub const DEMOTE_BELOW: f64 = 0.60;
+
+/// Up to where supernodes step down; as far from both limits as [`PROMOTE_TO`] is.
+const DEMOTE_TO: f64 = 0.63;
+
+/// Above it there is no room left for the next failure: the answer may not wait. 30 % of all
+/// supernodes gone makes 0.61 of the usual fill 0.87.
+pub const URGENT_ABOVE: f64 = 0.85;
+
+/// Time constants. A mass failure is to be answered within a minute, with some rounds of
+/// [`super::REVIEW`] in it. Otherwise supernodes are added over some minutes, as a day has waves
+/// of hours, and taken away over hours: roles of gtk-gnutella's nodes change 30 min to 17 h apart.
+const URGENT_PACE: Duration = Duration::from_secs(20);
+const CALM_PACE: Duration = Duration::from_secs(20 * 60);
+const DEMOTE_PACE: Duration = Duration::from_secs(60 * 60);
+
+/// For how long there must be too many supernodes before one steps down.
+const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// Over which time the number of children is averaged, so that noise promotes nobody. When
+/// supernodes die, the average keeps their children in mind until those have found others.
+const SMOOTHING: Duration = Duration::from_secs(5 * 60);
+
+/// What a supernode knows of all supernodes at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Census {
+    /// Supernodes, this one and those that are warming up included.
+    pub supernodes: u32,
+    /// Children of all, divided by what all could hold.
+    pub fill: f64,
+    /// Children that a supernode holds on average.
+    pub mean_capacity: f64,
+    /// Nodes that want a parent and find none, as far as that is seen here.
+    pub waiting: f64,
+}
+
+impl Census {
+    /// Children in units of one full supernode.
+    fn work(&self) -> f64 {
+        self.fill * f64::from(self.supernodes)
+    }
+
+    /// How many supernodes there should be at least, however little they have to do: a standby
+    /// for everybody as soon as there is more than a handful, and one more for when one is away.
+    fn floor(&self) -> f64 {
+        let children = (self.work() * self.mean_capacity).round();
+        if children >= 30.0 {
+            3.0
+        } else if children >= 8.0 {
+            2.0
+        } else {
+            1.0
+        }
+    }
+}
+
+/// What should happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Outlook {
+    /// How full the supernodes are, smoothed, with those that wait.
+    pub fill: f64,
+    /// Supernodes known.
+    pub supernodes: u32,
+    /// The supernodes that there should be: as many as are full to [`PROMOTE_ABOVE`].
+    pub wanted: u32,
+    /// Supernodes to be added.
+    pub shortfall: f64,
+    /// Supernodes that may go.
+    pub surplus: f64,
+    /// There is no room left for a failure.
+    pub is_urgent: bool,
+}
+
+impl Outlook {
+    /// With which probability a supernode should invite one now, after `passed` since it last
+    /// decided, so that all together add what is missing.
+    pub fn invite_chance(&self, passed: Duration) -> f64 {
+        let pace = if self.is_urgent { URGENT_PACE } else { CALM_PACE };
+        self.share(self.shortfall, passed, pace)
+    }
+
+    /// With which probability a supernode should step down now. `weight` is from 0 for the fittest
+    /// to 2 for the least fit, 1 on average.
+    pub fn resign_chance(&self, passed: Duration, weight: f64) -> f64 {
+        self.share(self.surplus, passed, DEMOTE_PACE) * weight.clamp(0.0, 2.0)
+    }
+
+    fn share(&self, of: f64, passed: Duration, pace: Duration) -> f64 {
+        let rounds = passed.as_secs_f64() / pace.as_secs_f64();
+        (of * rounds.min(1.0) / f64::from(self.supernodes.max(1))).clamp(0.0, 1.0)
+    }
+}
+
+/// Follows the demand over time.
+#[derive(Clone, Debug, Default)]
+pub struct Demand {
+    /// Smoothed [`Census::work`].
+    work: Option<f64>,
+    updated: Instant,
+    is_urgent: bool,
+    is_promoting: bool,
+    slack_since: Option<Instant>,
+    is_demoting: bool,
+    outlook: Outlook,
+}
+
+impl Demand {
+    /// The outlook after the last census.
+    pub fn outlook(&self) -> Outlook {
+        self.outlook
+    }
+
+    /// Takes in a census.
+    pub fn update(&mut self, census: &Census, now: Instant) -> Outlook {
+        let count = f64::from(census.supernodes.max(1));
+        let present = census.work();
+        let passed = now.since(self.updated).as_secs_f64();
+        self.updated = now;
+        let keep = (-passed / SMOOTHING.as_secs_f64()).exp();
+        let smoothed = self.work.map_or(present, |work| present + (work - present) * keep);
+        self.work = Some(smoothed);
+        // Whoever waits counts, but cannot more than double the demand: nobody knows who they are.
+        let waiting = (census.waiting / census.mean_capacity.max(1.0)).min(present.max(1.0));
+        let pressing = smoothed.max(present) + waiting;
+        // Once there was no room, the haste lasts until there is enough of it again.
+        let calm_at = if self.is_urgent { PROMOTE_ABOVE } else { URGENT_ABOVE };
+        let is_urgent = pressing / count > calm_at;
+        self.is_urgent = is_urgent;
+        let work = if is_urgent { pressing } else { smoothed };
+        let fill = work / count;
+        let floor = census.floor();
+
+        self.is_promoting =
+            is_urgent || fill > PROMOTE_ABOVE || (self.is_promoting && fill > PROMOTE_TO);
+        let mut shortfall = (floor - count).max(0.0);
+        if self.is_promoting {
+            shortfall = shortfall.max((work / PROMOTE_TO).ceil() - count);
+        }
+
+        let spare = (count - (work / DEMOTE_TO).ceil().max(floor)).max(0.0);
+        if fill >= DEMOTE_BELOW || spare < 1.0 {
+            self.slack_since = None;
+        } else {
+            self.slack_since.get_or_insert(now);
+        }
+        let patient = self.slack_since.is_some_and(|since| now.since(since) >= PATIENCE);
+        self.is_demoting = patient || (self.is_demoting && spare >= 1.0);
+        let surplus = if self.is_demoting && !self.is_promoting { spare } else { 0.0 };
+
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Cut to the range.
+        let wanted = (work / PROMOTE_ABOVE).ceil().max(floor).min(f64::from(u32::MAX)) as u32;
+        self.outlook =
+            Outlook { fill, supernodes: census.supernodes, wanted, shortfall, surplus, is_urgent };
+        self.outlook
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    const CAPACITY: f64 = 150.0;
+    const ROUND: Duration = Duration::from_secs(10);
+
+    fn census(supernodes: u32, children: f64) -> Census {
+        Census {
+            supernodes,
+            fill: children / (f64::from(supernodes) * CAPACITY),
+            mean_capacity: CAPACITY,
+            waiting: 0.0,
+        }
+    }
+
+    fn seconds(secs: u64) -> Instant {
+        Instant::START + Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn a_network_within_the_band_is_left_alone() {
+        for fill in [0.601, 0.65, 0.699] {
+            let mut demand = Demand::default();
+            for round in 0..5_000 {
+                let outlook = demand.update(&census(100, fill * 15_000.0), seconds(round * 10));
+                assert_eq!((outlook.shortfall, outlook.surplus), (0.0, 0.0), "{fill}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_what_a_fill_of_two_thirds_takes() {
+        let mut demand = Demand::default();
+        let outlook = demand.update(&census(100, 100.0 * CAPACITY * 0.75), seconds(0));
+        assert_eq!(outlook.shortfall, (75.0_f64 / 0.67).ceil() - 100.0);
+        assert_eq!(outlook.wanted, 108);
+        assert!(!outlook.is_urgent);
+    }
+
+    #[test]
+    fn a_mass_failure_is_urgent_before_the_orphans_have_found_others() {
+        let mut demand = Demand::default();
+        demand.update(&census(100, 9_900.0), seconds(0));
+        let outlook = demand.update(&census(70, 9_900.0 * 0.7), seconds(10));
+        assert!(outlook.is_urgent && outlook.shortfall > 20.0, "{outlook:?}");
+    }
+
+    #[test]
+    fn what_waits_counts_but_cannot_more_than_double_the_demand() {
+        let mut demand = Demand::default();
+        let full = Census { waiting: 1e9, ..census(10, 1_500.0) };
+        let outlook = demand.update(&full, seconds(0));
+        assert_eq!(outlook.shortfall, (20.0_f64 / 0.67).ceil() - 10.0);
+    }
+
+    #[test]
+    fn too_many_supernodes_go_only_after_hours() {
+        let mut demand = Demand::default();
+        for round in 0..720 {
+            assert_eq!(demand.update(&census(100, 6_000.0), seconds(round * 10)).surplus, 0.0);
+        }
+        let outlook = demand.update(&census(100, 6_000.0), seconds(7_200));
+        assert_eq!(outlook.surplus, 100.0 - (40.0_f64 / 0.63).ceil());
+    }
+
+    #[test]
+    fn few_nodes_have_few_supernodes_but_more_than_one() {
+        for (children, floor) in [(0.0, 1), (7.0, 1), (8.0, 2), (30.0, 3), (100.0, 3)] {
+            let mut demand = Demand::default();
+            assert_eq!(demand.update(&census(3, children), seconds(0)).wanted, floor);
+        }
+    }
+
+    /// All supernodes decide for themselves, from what they saw `lag` rounds ago. Answers with the
+    /// number of supernodes after each round, and how many invited and stepped down in all.
+    struct Run {
+        rng: StdRng,
+        supernodes: Vec<u32>,
+        promoted: u32,
+        demoted: u32,
+    }
+
+    impl Run {
+        fn new(seed: u64) -> Self {
+            let rng = StdRng::seed_from_u64(seed);
+            Self { rng, supernodes: Vec::new(), promoted: 0, demoted: 0 }
+        }
+
+        fn draw(&mut self, count: u32, chance: f64) -> u32 {
+            if chance == 0.0 {
+                return 0;
+            }
+            (0..count).filter(|_| self.rng.random_bool(chance)).count() as u32
+        }
+
+        fn go(&mut self, mut count: u32, rounds: u64, lag: usize, children: impl Fn(u64) -> f64) {
+            let mut demand = Demand::default();
+            let mut seen: Vec<u32> = vec![count; lag + 1];
+            for round in 0..rounds {
+                let noise = self.rng.random_range(0.95..1.05);
+                let known = seen[seen.len() - 1 - lag];
+                let now = seconds(round * 10);
+                let outlook = demand.update(&census(known, children(round) * noise), now);
+                let (invite, resign) =
+                    (outlook.invite_chance(ROUND), outlook.resign_chance(ROUND, 1.0));
+                let joined = self.draw(count, invite);
+                let left = self.draw(count, resign);
+                self.promoted += joined;
+                self.demoted += left;
+                count = (count + joined - left).max(1);
+                seen.push(count);
+                self.supernodes.push(count);
+            }
+        }
+    }
+
+    #[test]
+    fn all_together_invite_what_is_missing_and_not_a_herd() {
+        let (mut promoted, runs) = (0, 20);
+        for seed in 0..runs {
+            let mut run = Run::new(seed);
+            run.go(100, 360, 1, |_| 100.0 * CAPACITY * 0.80);
+            assert!((115..=125).contains(run.supernodes.last().unwrap()), "{}", run.promoted);
+            assert_eq!(run.demoted, 0);
+            promoted += run.promoted;
+        }
+        let mean = f64::from(promoted) / runs as f64;
+        assert!((17.0..=22.0).contains(&mean), "20 are missing, {mean} were invited");
+    }
+
+    #[test]
+    fn a_mass_failure_is_made_up_for_within_a_minute() {
+        for seed in 0..20 {
+            let mut run = Run::new(seed);
+            let mut demand = Demand::default();
+            demand.update(&census(100, 9_900.0), seconds(0));
+            let mut count = 70;
+            for round in 1..=6 {
+                let outlook = demand.update(&census(count, 9_900.0), seconds(round * 10));
+                let chance = outlook.invite_chance(ROUND);
+                count += (0..count).filter(|_| run.rng.random_bool(chance)).count() as u32;
+            }
+            assert!((88..=106).contains(&count), "70 have become {count}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn noise_of_five_percent_changes_no_role_for_a_day(
+            seed in any::<u64>(),
+            fill in 0.63_f64..0.665,
+            supernodes in 20_u32..400,
+        ) {
+            let mut run = Run::new(seed);
+            let children = f64::from(supernodes) * CAPACITY * fill;
+            run.go(supernodes, 8_640, 2, |_| children);
+            prop_assert_eq!((run.promoted, run.demoted), (0, 0));
+        }
+    }
+}

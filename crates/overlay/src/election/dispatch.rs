@@ -1,0 +1,49 @@
+//! Hands what comes in to whom it concerns.
+
+use crate::io::Now;
+use crate::overlay::Overlay;
+use skein_proto::{Message, NodeId};
+
+impl Overlay {
+    pub(crate) fn on_election_message(&mut self, peer: NodeId, message: Message, now: Now) {
+        match message {
+            Message::Candidacy(candidacy) => {
+                if self.may_ask(&peer, now) {
+                    self.on_candidacy(peer, candidacy, now);
+                }
+            }
+            Message::Invite(invite) => self.on_invite(peer, invite, now),
+            Message::InviteReply(reply) => self.on_invite_reply(peer, reply, now),
+            Message::Standing(standing) => self.on_standing(peer, standing, now),
+            Message::Redirect(redirect) => self.on_redirect(peer, &redirect, now),
+            Message::DialBackRequest(request) => {
+                let may = self.core.is_member_super(&peer, now.unix);
+                if let Some(office) = self.election.office.as_mut().filter(|_| may) {
+                    office.dial_backs.on_request(&mut self.core, peer, &request, now.instant);
+                }
+            }
+            Message::DialBackReply(reply) => {
+                if let Some(office) = &mut self.election.office {
+                    office.dial_backs.on_reply(&mut self.core, peer, &reply, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A dial-back of this node is over.
+    pub(crate) fn on_dialled_back(&mut self, dial: u64, reached: bool, now: Now) {
+        if let Some(office) = &mut self.election.office {
+            office.dial_backs.on_dialled(&mut self.core, dial, reached, now);
+        }
+    }
+
+    /// A message of the election reached nobody.
+    pub(crate) fn on_election_failed(&mut self, peer: NodeId, message: &Message, now: Now) {
+        if let (Message::DialBackRequest(request), Some(office)) =
+            (message, &mut self.election.office)
+        {
+            office.dial_backs.on_undelivered(&mut self.core, peer, request, now);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Who becomes a supernode, told as stories in virtual time.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::{SEED, seconds};
+use skein_overlay::RoleReason;
+use skein_proto::message::RoleSetting;
+use skein_proto::{NodeId, Role};
+use skein_sim::physics::Line;
+use skein_sim::population::file;
+use skein_sim::{Network, Settings};
+
+fn network(max_children: u32) -> Network {
+    Network::new(Settings { seed: SEED, max_children, ..Settings::default() })
+}
+
+fn autos(network: &mut Network, count: usize) -> Vec<NodeId> {
+    (0..count)
+        .map(|n| {
+            let files = vec![file(&format!("common/rare{n} song.mp3"))];
+            network.add_node(RoleSetting::Auto, files)
+        })
+        .collect()
+}
+
+fn supers(network: &Network, nodes: &[NodeId]) -> Vec<NodeId> {
+    let is_super = |node: &&NodeId| {
+        network.snapshot(**node).is_some_and(|snapshot| snapshot.role == Role::Super)
+    };
+    nodes.iter().filter(is_super).copied().collect()
+}
+
+#[test]
+fn nodes_that_are_left_to_themselves_elect_as_many_supernodes_as_they_need() {
+    let mut network = network(10);
+    let nodes = autos(&mut network, 100);
+    network.run_for(seconds(30 * 60));
+    let elected = supers(&network, &nodes);
+    // 100 nodes: S supernodes hold 100 - S children at a fill of 0.7.
+    assert!((12..=18).contains(&elected.len()), "{} supernodes", elected.len());
+    assert_eq!(network.attached(&nodes), nodes.len(), "and everybody has a parent");
+}
+
+#[test]
+fn many_dead_supernodes_are_replaced_within_a_minute_or_two() {
+    let mut network = network(10);
+    let nodes = autos(&mut network, 100);
+    network.run_for(seconds(40 * 60));
+    let before = supers(&network, &nodes);
+    let victims: Vec<NodeId> = before.iter().take(before.len() * 3 / 10).copied().collect();
+    for victim in &victims {
+        network.kill(*victim);
+    }
+    network.run_for(seconds(120));
+    let alive: Vec<NodeId> =
+        nodes.iter().filter(|node| !victims.contains(node)).copied().collect();
+    let after = supers(&network, &alive).len();
+    assert!(after + 1 >= before.len(), "{} of {} supernodes", after, before.len());
+    assert_eq!(network.attached(&alive), alive.len());
+}
+
+#[test]
+fn who_cannot_be_reached_is_never_invited_and_is_told_why() {
+    let mut network = network(5);
+    let reachable = autos(&mut network, 1)[0];
+    network.run_for(seconds(20));
+    let line = Line { behind_nat: true, ..Line::default() };
+    let hidden: Vec<NodeId> = (0..5)
+        .map(|n| {
+            let shared = network.catalogue.add(file(&format!("hidden/h{n}")));
+            let node = network.add(RoleSetting::Auto, vec![shared], line);
+            network.id(node)
+        })
+        .collect();
+    network.run_for(seconds(30 * 60));
+    assert_eq!(supers(&network, &hidden), []);
+    assert_eq!(network.snapshot(reachable).unwrap().role, Role::Super);
+    let told = hidden.iter().any(|node| {
+        let reason = network.snapshot(*node).unwrap().role_reason;
+        matches!(reason, RoleReason::Unreachable { failed, .. } if failed > 0)
+    });
+    assert!(told);
+}
+
+#[test]
+fn who_may_not_be_a_supernode_is_none_however_full_the_others_are() {
+    let mut network = network(3);
+    network.add_node(RoleSetting::Super, Vec::new());
+    let files = |n: usize| vec![file(&format!("a/b{n}"))];
+    let unwilling: Vec<NodeId> =
+        (0..6).map(|n| network.add_node(RoleSetting::Ordinary, files(n))).collect();
+    network.run_for(seconds(30 * 60));
+    assert_eq!(supers(&network, &unwilling), []);
+}
