@@ -37,3 +37,15 @@ pub(crate) fn parse(query: &Query) -> Option<ParsedQuery> {
 pub(crate) fn nothing(stopped: StopReason) -> Coverage {
     Coverage { supernodes_asked: 0, supernodes_known: 0, nodes_covered: 0, stopped }
 }
+
+/// What a query is answered from; a macro, so that only these fields are borrowed.
+macro_rules! sources {
+    ($overlay:ident) => {
+        $crate::sources::Sources {
+            children: &$overlay.children,
+            neighbours: &$overlay.neighbours,
+            tables: &$overlay.tables,
+        }
+    };
+}
+pub(crate) use sources;
