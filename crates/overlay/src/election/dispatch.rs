@@ -7,11 +7,8 @@ use skein_proto::{Message, NodeId};
 impl Overlay {
     pub(crate) fn on_election_message(&mut self, peer: NodeId, message: Message, now: Now) {
         match message {
-            Message::Candidacy(candidacy) => {
-                if self.may_ask(&peer, now) {
-                    self.on_candidacy(peer, candidacy, now);
-                }
-            }
+            Message::Candidacy(_) if !self.may_ask(&peer, now) => {}
+            Message::Candidacy(candidacy) => self.on_candidacy(peer, candidacy, now),
             Message::Invite(invite) => self.on_invite(peer, invite, now),
             Message::InviteReply(reply) => self.on_invite_reply(peer, reply, now),
             Message::Standing(standing) => self.on_standing(peer, standing, now),
