@@ -43,7 +43,7 @@ fn nodes_that_are_left_to_themselves_elect_as_many_supernodes_as_they_need() {
 }
 
 #[test]
-fn many_dead_supernodes_are_replaced_within_a_minute_or_two() {
+fn many_dead_supernodes_are_replaced_within_two_minutes() {
     let mut network = network(10);
     let nodes = autos(&mut network, 100);
     network.run_for(seconds(40 * 60));
@@ -53,10 +53,10 @@ fn many_dead_supernodes_are_replaced_within_a_minute_or_two() {
         network.kill(*victim);
     }
     network.run_for(seconds(120));
-    let alive: Vec<NodeId> =
-        nodes.iter().filter(|node| !victims.contains(node)).copied().collect();
+    let alive: Vec<NodeId> = nodes.iter().filter(|node| !victims.contains(node)).copied().collect();
     let after = supers(&network, &alive).len();
-    assert!(after + 1 >= before.len(), "{} of {} supernodes", after, before.len());
+    // Ten children each, filled to 0.7 at most: there is room for the next failure.
+    assert!(alive.len() - after <= after * 7, "{after} of {} supernodes", before.len());
     assert_eq!(network.attached(&alive), alive.len());
 }
 

@@ -37,7 +37,8 @@ pub fn census(loads: impl Iterator<Item = Load>, waiting: f64) -> Census {
     }
     #[allow(clippy::cast_precision_loss)] // There are not 2^52 supernodes.
     let mean_capacity = capacities / known.len() as f64;
-    Census { supernodes, fill: children / capacities, mean_capacity, waiting }
+    let fill = children / capacities;
+    Census { supernodes, fill, mean_capacity, waiting, ..Census::default() }
 }
 
 #[cfg(test)]

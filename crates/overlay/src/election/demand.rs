@@ -53,6 +53,8 @@ pub struct Census {
     pub mean_capacity: f64,
     /// Nodes that want a parent and find none, as far as that is seen here.
     pub waiting: f64,
+    /// Whether many supernodes have died in the last minutes.
+    pub many_died: bool,
 }
 
 impl Census {
@@ -143,8 +145,9 @@ impl Demand {
         // Whoever waits counts, but cannot more than double the demand: nobody knows who they are.
         let waiting = (census.waiting / census.mean_capacity.max(1.0)).min(present.max(1.0));
         let pressing = smoothed.max(present) + waiting;
-        // Once there was no room, the haste lasts until there is enough of it again.
-        let calm_at = if self.is_urgent { PROMOTE_ABOVE } else { URGENT_ABOVE };
+        // Once there was no room, or many have died, the haste lasts until there is enough again.
+        let hurry = self.is_urgent || census.many_died;
+        let calm_at = if hurry { PROMOTE_ABOVE } else { URGENT_ABOVE };
         let is_urgent = pressing / count > calm_at;
         self.is_urgent = is_urgent;
         let work = if is_urgent { pressing } else { smoothed };
@@ -192,6 +195,7 @@ mod tests {
             fill: children / (f64::from(supernodes) * CAPACITY),
             mean_capacity: CAPACITY,
             waiting: 0.0,
+            many_died: false,
         }
     }
 
@@ -225,6 +229,16 @@ mod tests {
         demand.update(&census(100, 9_900.0), seconds(0));
         let outlook = demand.update(&census(70, 9_900.0 * 0.7), seconds(10));
         assert!(outlook.is_urgent && outlook.shortfall > 20.0, "{outlook:?}");
+    }
+
+    #[test]
+    fn what_many_deaths_leave_short_is_urgent_even_where_there_was_room() {
+        let mut demand = Demand::default();
+        let before = demand.update(&census(100, 8_000.0), seconds(0));
+        assert!(!before.is_urgent);
+        let after = Census { many_died: true, ..census(70, 8_000.0) };
+        let outlook = demand.update(&after, seconds(10));
+        assert!(outlook.is_urgent && outlook.fill < URGENT_ABOVE, "{outlook:?}");
     }
 
     #[test]

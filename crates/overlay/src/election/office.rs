@@ -304,7 +304,8 @@ impl Overlay {
         let others = self.core.membership.iter().map(|member| member.load);
         let supernodes = self.core.membership.len() as f64 + 1.0;
         let waiting = office.waiting.len() as f64 * (supernodes / ASKED_AT_ONCE).max(1.0);
-        let census = census(others.chain([own]).chain(coming), waiting);
+        let mut census = census(others.chain([own]).chain(coming), waiting);
+        census.many_died = self.core.membership.is_emergency(now.instant);
         office.demand.update(&census, now.instant)
     }
 
