@@ -209,7 +209,8 @@ async fn lying_service(reply: LoginReply) -> Ticket {
 }
 
 fn credential(signer: &KeyPair, node: NodeId, expires: UnixTime) -> LoginReply {
-    let credential = Credential { name: name("alice"), node, issued: NOW, expires, registered: NOW };
+    let credential =
+        Credential { name: name("alice"), node, issued: NOW, expires, registered: NOW };
     LoginReply::Credential(Signed::new(credential, signer))
 }
 
