@@ -73,6 +73,8 @@ pub enum Command {
     Login(commands::account::LoginArgs),
     /// Show who this node is
     Whoami(commands::whoami::WhoamiArgs),
+    /// Explain the reputation of your name
+    Reputation(commands::reputation::ReputationArgs),
     /// Share folders, or stop sharing them
     #[command(subcommand)]
     Share(commands::share::ShareCommand),

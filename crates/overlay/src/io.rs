@@ -3,7 +3,7 @@
 use crate::directory::{FoundNode, FoundSource};
 use crate::election::RoleReason;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
-use skein_proto::evidence::{AnyEvidence, Evidence, Receipt, ShowEvidence};
+use skein_proto::evidence::{Evidence, EvidenceRecord, Receipt, ShowEvidence};
 use skein_proto::message::{PartingReason, RoleSetting};
 use skein_proto::query::Coverage;
 use skein_proto::supernode::Load;
@@ -146,8 +146,8 @@ pub enum Input {
         /// Which wish.
         id: QueryId,
     },
-    /// Evidence about this node that was kept by an earlier run, see [`Output::RememberEvidence`].
-    Evidence(Vec<AnyEvidence>),
+    /// Evidence that was kept by an earlier run, see [`Output::RememberEvidence`].
+    Evidence(Box<EvidenceRecord>),
     /// A peer shows what others have signed about it, on a stream of its own.
     EvidenceShown {
         /// The peer.
@@ -235,9 +235,8 @@ pub enum Output {
     },
     /// Keep these for the next start.
     RememberSupernodes(Vec<SupernodeEntry>),
-    /// Keep this for the next start: all evidence about this node, at most
-    /// [`skein_proto::evidence::MAX_CARRIED`] statements.
-    RememberEvidence(Vec<AnyEvidence>),
+    /// Keep this for the next start: all evidence about this node, and proofs against others.
+    RememberEvidence(Box<EvidenceRecord>),
     /// Give this receipt to an uploader, on a stream of its own, if it is still connected.
     Receipt {
         /// The uploader.

@@ -142,7 +142,7 @@ impl Overlay {
                 self.own_wishes.add(&mut self.core, (id, query, seen), now);
             }
             Input::EndWish { id } => self.own_wishes.end(id),
-            Input::Evidence(evidence) => self.on_evidence_remembered(evidence, now),
+            Input::Evidence(record) => self.on_evidence_remembered(*record, now),
             Input::EvidenceShown { peer, shown } => self.on_evidence_shown(peer, shown, now),
             Input::BytesVerified { source, bytes } => {
                 self.conduct.receipts.received(&mut self.core, source, bytes, now);

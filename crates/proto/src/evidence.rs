@@ -10,6 +10,7 @@ use crate::bounded::BoundedVec;
 use crate::credential::{CLOCK_SKEW, CredentialError, SignedCredential};
 use crate::id::NodeId;
 use crate::key::{Signed, Statement};
+use crate::misconduct::Proof;
 use crate::name::Username;
 use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -215,6 +216,19 @@ impl AnyEvidence {
 /// The most statements that a name carries of itself: two for each of more partners than a month
 /// brings, in some 60 KiB.
 pub const MAX_CARRIED: usize = 256;
+
+/// The most proofs of misconduct that a node keeps for its next start, some 300 KiB. Each took a
+/// name that the login service gave, and the youngest are kept: they weigh most.
+pub const MAX_PROOFS: usize = 512;
+
+/// What a node keeps of evidence for its next start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceRecord {
+    /// What others have signed about its own name, the most valuable first.
+    pub own: BoundedVec<AnyEvidence, MAX_CARRIED>,
+    /// Proofs against others, the youngest offences first.
+    pub proofs: BoundedVec<Proof, MAX_PROOFS>,
+}
 
 /// Statements in one message.
 pub const PAGE: usize = 48;

@@ -13,6 +13,7 @@ pub mod man;
 pub mod network;
 pub mod peers;
 pub mod public;
+pub mod reputation;
 pub mod scan;
 pub mod search;
 pub mod share;
@@ -44,6 +45,7 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Register(args) => account::register(context, args),
         Command::Login(args) => account::login(context, args),
         Command::Whoami(args) => whoami::run(context, args),
+        Command::Reputation(args) => reputation::run(context, args),
         Command::Share(command) => share::run(context, command),
         Command::Search(args) => search::run(context, args),
         Command::Wish(command) => wish::run(context, command),

@@ -39,7 +39,7 @@ fn render(status: &Status, paint: Paint) -> String {
         facts.push(("children", children(supernode)));
         facts.push(("index", index(supernode)));
     }
-    facts.push(("reputation", reputation(status)));
+    facts.push(("reputation", status.reputation.to_string()));
     facts.push(("library", library(&status.library)));
     facts.push(("transfers", transfers(status)));
     let running = format!(
@@ -78,10 +78,6 @@ fn role(status: &Status) -> String {
     } else {
         format!("{role}{since}: {}", status.role_reason)
     }
-}
-
-fn reputation(status: &Status) -> String {
-    format!("{} {}", status.reputation.reputation, status.reputation.explanation())
 }
 
 fn listening(status: &Status) -> String {

@@ -7,13 +7,17 @@ mod renewal;
 
 pub use renewal::RenewalSchedule;
 
-use crate::api::types::{ApiError, ErrorCode, Identity, LoginAccount, RegisterAccount};
+use crate::api::types::{
+    ApiError, ErrorCode, Identity, LoginAccount, RegisterAccount, ReputationStatus,
+};
 use crate::home::{Home, HomeError, InstanceLock, TicketChange};
 use crate::metrics::{LoginMetrics, Reason};
 use skein_login::{LoginClient, LoginError};
 use skein_net::{BindError, CloseReason, Endpoint, EndpointConfig};
+use skein_overlay::reputation::assess_record;
+use skein_overlay::reputation::formula::Assessment;
 use skein_proto::login::LoginRefusal;
-use skein_proto::{NameError, NodeId, SignedCredential, Ticket, TicketError, Username};
+use skein_proto::{NameError, NodeId, SignedCredential, Ticket, TicketError, UnixTime, Username};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
@@ -279,6 +283,21 @@ pub fn identity(home: &Home, node: NodeId) -> Result<Identity, HomeError> {
         ticket: home.ticket()?.map(|ticket| ticket.to_string()),
         data_dir: home.dir().to_owned(),
     })
+}
+
+/// The reputation of this node's name, as the data folder has it at a time: for a daemon that does
+/// not run. A node without a name has that of a newcomer.
+///
+/// # Errors
+/// [`HomeError`].
+pub fn reputation(home: &Home, node: NodeId, now: UnixTime) -> Result<ReputationStatus, HomeError> {
+    let record = home.evidence()?;
+    let name = identity(home, node)?.name;
+    let assessment = match (home.ticket()?, name) {
+        (Some(ticket), Some(name)) => assess_record(&record, &name, &ticket.login_key, now.day()),
+        _ => Assessment::default(),
+    };
+    Ok(assessment.into())
 }
 
 /// The name in the stored credential, if that was given to another node: the node's key has been

@@ -1,7 +1,10 @@
 //! A reputation, with where it comes from.
 
 use serde::{Deserialize, Serialize};
-use skein_overlay::reputation::formula::{Assessment, HIGHEST, START};
+use skein_overlay::reputation::formula::{
+    Assessment, FRESH_DAYS, HIGHEST, LAST_DAY, MATURE_DAYS, START,
+};
+use std::fmt::{self, Display, Formatter};
 
 /// The reputation of this node's name, and where it comes from. `docs/reputation.md` tells how it
 /// is computed.
@@ -44,6 +47,19 @@ impl From<Assessment> for ReputationStatus {
 }
 
 impl ReputationStatus {
+    /// The highest reputation that there is.
+    pub const HIGHEST: u16 = HIGHEST;
+
+    /// What makes a reputation rise and fade, in plain words.
+    pub fn rules() -> String {
+        format!(
+            "A new name has {START}. It rises with the number of others who sign for it: \
+             supernodes for the time\nthat it is connected, peers for the bytes that it sends \
+             them. Names count in full when they are\n{MATURE_DAYS} days old, and what they sign \
+             fades after {FRESH_DAYS} days until it is gone after {LAST_DAY}."
+        )
+    }
+
     /// Where it comes from, in plain words.
     pub fn explanation(&self) -> String {
         let mut words = vec![if self.partners == 0 && self.lost == 0 {
@@ -71,6 +87,13 @@ impl ReputationStatus {
             words.push(format!("{} lost by proven misconduct", self.lost));
         }
         words.join("; ")
+    }
+}
+
+/// The number, and where it comes from.
+impl Display for ReputationStatus {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.reputation, self.explanation())
     }
 }
 

@@ -438,7 +438,7 @@ impl Task {
                 }
                 Output::Report { load } => self.wish(LoginWish::Report { load }),
                 Output::RememberSupernodes(entries) => self.parts.memory.set(entries),
-                Output::RememberEvidence(evidence) => self.parts.memory.set_evidence(evidence),
+                Output::RememberEvidence(record) => self.parts.memory.set_evidence(*record),
                 Output::Receipt { peer, receipt } => {
                     self.give(peer, GiveReceipt { receipt: *receipt })
                 }

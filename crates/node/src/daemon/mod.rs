@@ -45,7 +45,7 @@ use remember::Memory;
 use search::LastSearch;
 use skein_net::{BindError, CloseReason, DatagramSocket, Endpoint, EndpointConfig};
 use skein_overlay::{Input, Overlay};
-use skein_proto::evidence::AnyEvidence;
+use skein_proto::evidence::EvidenceRecord;
 use skein_proto::message::RoleSetting;
 use skein_proto::{KeyPair, NodeId, Role, SupernodeEntry};
 use std::net::SocketAddr;
@@ -327,10 +327,10 @@ impl Daemon {
 
 impl Shared {
     /// Tells the overlay what the data folder knows.
-    async fn begin(&self, (entries, evidence): (Vec<SupernodeEntry>, Vec<AnyEvidence>)) {
+    async fn begin(&self, (entries, evidence): (Vec<SupernodeEntry>, EvidenceRecord)) {
         self.driver.input(Input::Listening(vec![self.listen])).await;
         self.driver.input(Input::Bootstrap { entries, invited: false }).await;
-        self.driver.input(Input::Evidence(evidence)).await;
+        self.driver.input(Input::Evidence(Box::new(evidence))).await;
         if let Some(credential) = self.member.credential() {
             self.driver.input(Input::Credential(credential)).await;
         }

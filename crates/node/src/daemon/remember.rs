@@ -1,8 +1,8 @@
 //! Keeps on disk what the overlay wants to know at the next start: the cache of supernodes, the
-//! evidence about this node, and whether it is a supernode.
+//! evidence, and whether it is a supernode.
 
 use crate::home::Home;
-use skein_proto::evidence::AnyEvidence;
+use skein_proto::evidence::EvidenceRecord;
 use skein_proto::{Role, SupernodeEntry};
 use std::io;
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ const MARK: &str = "is-supernode";
 #[derive(Clone, Debug, Default)]
 struct Wanted {
     supernodes: Option<Vec<SupernodeEntry>>,
-    evidence: Option<Vec<AnyEvidence>>,
+    evidence: Option<EvidenceRecord>,
     role: Option<Role>,
 }
 
@@ -49,7 +49,7 @@ impl Memory {
     }
 
     /// Keeps this evidence from now on.
-    pub(crate) fn set_evidence(&self, evidence: Vec<AnyEvidence>) {
+    pub(crate) fn set_evidence(&self, evidence: EvidenceRecord) {
         self.wanted.send_modify(|wanted| wanted.evidence = Some(evidence));
     }
 
@@ -78,9 +78,9 @@ fn write(home: &Home, wanted: &Wanted) {
         tracing::warn!(%error, "the cache of supernodes was not written");
     }
     if let Some(evidence) = &wanted.evidence
-        && let Err(error) = home.set_evidence(evidence.clone())
+        && let Err(error) = home.set_evidence(evidence)
     {
-        tracing::warn!(%error, "the evidence about this node was not written");
+        tracing::warn!(%error, "the evidence was not written");
     }
     let mark = home.dir().join(MARK);
     let marked = match wanted.role {

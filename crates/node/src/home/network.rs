@@ -1,8 +1,8 @@
 //! What the folder remembers of the network: its ticket, this node's credential, supernodes.
 
 use super::{Home, HomeError, files};
-use skein_proto::evidence::{AnyEvidence, MAX_CARRIED};
-use skein_proto::{BoundedVec, SignedCredential, SupernodeEntry, Ticket, TicketError, codec};
+use skein_proto::evidence::EvidenceRecord;
+use skein_proto::{SignedCredential, SupernodeEntry, Ticket, TicketError, codec};
 
 /// The most supernodes that the cache keeps: as many as a login service lists.
 pub const MAX_SUPERNODES_CACHED: usize = 200;
@@ -131,28 +131,26 @@ impl Home {
         files::write_atomic(&self.credential_file(), &codec::encode_statement(credential))
     }
 
-    /// What others have signed about this name; none if nothing is there. What cannot be read
-    /// counts as nothing: it will be signed again.
+    /// What others have signed about this name, and proofs of misconduct; none if nothing is
+    /// there. What cannot be read counts as nothing: it will be signed again.
     ///
     /// # Errors
     /// [`HomeError::Io`].
-    pub fn evidence(&self) -> Result<Vec<AnyEvidence>, HomeError> {
+    pub fn evidence(&self) -> Result<EvidenceRecord, HomeError> {
         let path = self.evidence_file();
-        let Some(bytes) = files::read_small(&path)? else { return Ok(Vec::new()) };
-        let read = codec::decode_statement::<BoundedVec<AnyEvidence, MAX_CARRIED>>(&bytes);
-        Ok(read.map(BoundedVec::into_vec).unwrap_or_else(|error| {
+        let Some(bytes) = files::read_small(&path)? else { return Ok(EvidenceRecord::default()) };
+        Ok(codec::decode_statement(&bytes).unwrap_or_else(|error| {
             tracing::warn!(path = %path.display(), %error, "the evidence is damaged; it starts empty");
-            Vec::new()
+            EvidenceRecord::default()
         }))
     }
 
-    /// Keeps the first [`MAX_CARRIED`] of these statements, some 60 KiB, the best ones first.
+    /// Keeps evidence: some 60 KiB about this name, and up to 300 KiB of proofs.
     ///
     /// # Errors
     /// [`HomeError::Io`].
-    pub fn set_evidence(&self, evidence: Vec<AnyEvidence>) -> Result<(), HomeError> {
-        let kept: BoundedVec<AnyEvidence, MAX_CARRIED> = BoundedVec::truncated(evidence);
-        files::write_atomic(&self.evidence_file(), &codec::encode_statement(&kept))
+    pub fn set_evidence(&self, evidence: &EvidenceRecord) -> Result<(), HomeError> {
+        files::write_atomic(&self.evidence_file(), &codec::encode_statement(evidence))
     }
 
     /// The supernodes known when the node last ran; none if the cache is not there. A cache that

@@ -7,7 +7,7 @@ use super::wallet::{Kept, Wallet};
 use crate::io::{Now, Output};
 use crate::overlay::Overlay;
 use skein_proto::evidence::{
-    AnyEvidence, Evidence, PAGE, Receipt, ShowEvidence, Testimony, Vouched, Voucher,
+    AnyEvidence, Evidence, EvidenceRecord, PAGE, Receipt, ShowEvidence, Testimony, Vouched, Voucher,
 };
 use skein_proto::misconduct::{Accuse, Misconduct, Proof};
 use skein_proto::{BoundedVec, NodeId, Role, Signed, Username};
@@ -53,8 +53,8 @@ impl Overlay {
             self.accuse(proof, None);
         }
         self.assess_own(today);
-        if let Some(evidence) = self.conduct.wallet.take_unwritten(now.instant) {
-            self.core.outputs.push_back(Output::RememberEvidence(evidence));
+        if let Some(own) = self.conduct.wallet.take_unwritten(now.instant) {
+            self.remember_evidence(own);
         }
     }
 
@@ -79,9 +79,18 @@ impl Overlay {
 
     /// What was not written yet: this node is about to end.
     pub(crate) fn remember_last_evidence(&mut self) {
-        if let Some(evidence) = self.conduct.wallet.take_last() {
-            self.core.outputs.push_back(Output::RememberEvidence(evidence));
+        if let Some(own) = self.conduct.wallet.take_last() {
+            self.remember_evidence(own);
         }
+    }
+
+    fn remember_evidence(&mut self, own: Vec<AnyEvidence>) {
+        let proofs = self.core.reputations.proofs().cloned();
+        let record = EvidenceRecord {
+            own: BoundedVec::truncated(own),
+            proofs: BoundedVec::truncated(proofs),
+        };
+        self.core.outputs.push_back(Output::RememberEvidence(Box::new(record)));
     }
 
     /// A last voucher for a peer that takes its leave.
@@ -94,9 +103,19 @@ impl Overlay {
     }
 
     /// Evidence of an earlier run.
-    pub(crate) fn on_evidence_remembered(&mut self, evidence: Vec<AnyEvidence>, now: Now) {
+    pub(crate) fn on_evidence_remembered(&mut self, record: EvidenceRecord, now: Now) {
+        let login_key = self.core.config.login_key;
+        self.core.reputations.pass_to(now.unix.day());
+        for proof in record.proofs {
+            // Those who were told of it then are not told again.
+            let verdict = proof.verify(&login_key).map(|(name, day)| (name.clone(), day));
+            match verdict {
+                Ok((name, day)) => _ = self.core.reputations.convict(&name, day, proof),
+                Err(_) => self.core.counters.accusations_refused += 1,
+            }
+        }
         let name = self.own_name();
-        for statement in evidence {
+        for statement in record.own {
             if name.as_ref().is_none_or(|name| name == statement.about()) {
                 self.keep_evidence(statement, now);
             }
@@ -232,10 +251,11 @@ impl Overlay {
             self.core.counters.accusations_refused += 1;
             return false;
         };
-        if !self.core.reputations.convict(&name, day) {
+        if !self.core.reputations.convict(&name, day, proof.clone()) {
             return true;
         }
         self.core.counters.offences_proven += 1;
+        self.conduct.wallet.must_be_written();
         self.conduct.assessed.0 = 0;
         let mut listeners: Vec<NodeId> = self.core.peers.keys().copied().collect();
         listeners.retain(|node| self.is_above(node) && from != Some(node));

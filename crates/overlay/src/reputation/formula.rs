@@ -87,7 +87,7 @@ pub struct Claim<W> {
 }
 
 /// A reputation, with where it comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assessment {
     /// The reputation, 0 to [`HIGHEST`].
     pub reputation: u16,
@@ -107,6 +107,23 @@ pub struct Assessment {
     pub decayed: u64,
     /// What proven offences take.
     pub lost: u16,
+}
+
+impl Default for Assessment {
+    /// That of a newcomer.
+    fn default() -> Self {
+        Self {
+            reputation: START,
+            time_partners: 0,
+            byte_partners: 0,
+            partners: 0,
+            days: 0,
+            credit: 0,
+            day_limit: 0,
+            decayed: 0,
+            lost: 0,
+        }
+    }
 }
 
 impl<W> Claim<W> {

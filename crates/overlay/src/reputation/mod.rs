@@ -23,3 +23,4 @@ mod wallet;
 pub use claim::{Partner, claim};
 pub(crate) use exchange::Conduct;
 pub(crate) use table::Reputations;
+pub use wallet::assess_record;

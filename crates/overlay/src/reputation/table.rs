@@ -1,11 +1,12 @@
 //! The reputations of those whose evidence this node has seen.
 
 use super::claim::{Partner, claim};
-use super::formula::{Assessment, Claim, START, assess, loss};
-use skein_proto::evidence::{AnyEvidence, EvidenceError, MAX_CARRIED};
+use super::formula::{Assessment, Claim, LOSS_DAYS, START, assess, loss};
+use skein_proto::evidence::{AnyEvidence, EvidenceError, MAX_CARRIED, MAX_PROOFS};
 use skein_proto::misconduct::{Misconduct, Proof};
 use skein_proto::{NodeId, Username};
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Names whose evidence is kept in mind: several times the children that a supernode has. An entry
@@ -68,6 +69,8 @@ pub(crate) struct Reputations {
     names: HashMap<Username, Entry>,
     offenders: HashMap<Username, Offences>,
     guilty: HashSet<Partner>,
+    /// What proves the offences, the youngest first.
+    proofs: BTreeMap<(Reverse<u32>, Username), Proof>,
     unchecked: usize,
     /// Statements that had to make room since the last time that somebody was told.
     dropped: u64,
@@ -161,7 +164,7 @@ impl Reputations {
 
     /// Checks some of what was shown of those that somebody has asked for.
     pub(crate) fn check(&mut self, login_key: &NodeId, today: u32) -> Checked {
-        self.today = today;
+        self.pass_to(today);
         let mut checked = Checked::default();
         let mut left = CHECKS;
         let mut wanted: Vec<(u64, Username)> = self
@@ -205,13 +208,20 @@ impl Reputations {
     }
 
     /// A proven offence of a name. Answers whether it is news.
-    pub(crate) fn convict(&mut self, name: &Username, day: u32) -> bool {
+    pub(crate) fn convict(&mut self, name: &Username, day: u32, proof: Proof) -> bool {
+        if is_over(day, self.today) {
+            return false;
+        }
         let Some(offences) = self.offences_mut(name) else { return false };
         if offences.proven.contains(&day) || offences.proven.len() >= MAX_OFFENCES {
             return false;
         }
         offences.proven.push(day);
         self.guilty.insert(Partner::of(name));
+        self.proofs.insert((Reverse(day), name.clone()), proof);
+        if self.proofs.len() > MAX_PROOFS {
+            self.proofs.pop_last();
+        }
         // Whatever this name has signed counts no more, for anybody.
         for entry in self.names.values_mut() {
             entry.stale = true;
@@ -221,6 +231,29 @@ impl Reputations {
             entry.assessment = None;
         }
         true
+    }
+
+    /// What proves the offences of these days, the youngest first; at most [`MAX_PROOFS`].
+    pub(crate) fn proofs(&self) -> impl Iterator<Item = &Proof> {
+        self.proofs.values()
+    }
+
+    /// Forgets offences that take nothing any more, once a day.
+    pub(crate) fn pass_to(&mut self, today: u32) {
+        if self.today == today {
+            return;
+        }
+        self.today = today;
+        self.proofs.retain(|(Reverse(day), _), _| !is_over(*day, today));
+        let guilty = &mut self.guilty;
+        self.offenders.retain(|name, offences| {
+            offences.proven.retain(|day| !is_over(*day, today));
+            offences.own.retain(|day| !is_over(*day, today));
+            if offences.proven.is_empty() {
+                guilty.remove(&Partner::of(name));
+            }
+            !(offences.proven.is_empty() && offences.own.is_empty())
+        });
     }
 
     /// An offence that only this node knows of, such as wrong bytes: it changes nobody else's view.
@@ -239,6 +272,11 @@ impl Reputations {
         }
         Some(self.offenders.entry(name.clone()).or_default())
     }
+}
+
+/// Whether an offence of that day is so old that it takes nothing any more.
+fn is_over(day: u32, today: u32) -> bool {
+    today.saturating_sub(day) >= LOSS_DAYS
 }
 
 /// What makes an impossible statement a proof.
@@ -316,9 +354,40 @@ mod tests {
         let found = table.check(&login().node_id(), DAY);
         assert_eq!((found.refused, found.proofs.len()), (1, 1));
         let (name, day) = found.proofs[0].verify(&login().node_id()).expect("a proof");
-        assert!(table.convict(&name.clone(), day) && !table.convict(&liar.name, day));
+        let proof = found.proofs[0].clone();
+        assert!(table.convict(&name.clone(), day, proof.clone()), "it is news");
+        assert!(!table.convict(&liar.name, day, proof), "and then it is not");
         assert_eq!(table.of(&liar.name), 0);
         assert!(checked(&mut table, &uma.name) < before);
+    }
+
+    #[test]
+    fn a_proof_is_kept_until_the_offence_takes_nothing_any_more() {
+        let (uma, liar) = (Person::new("uma"), Person::new("liar"));
+        let mut table = Reputations::default();
+        table.pass_to(DAY);
+        let proof = proof(liar.voucher(&uma, DAY, 90_000));
+        assert!(table.convict(&liar.name, DAY, proof.clone()));
+        table.pass_to(DAY + LOSS_DAYS - 1);
+        assert_eq!(table.proofs().collect::<Vec<_>>(), [&proof]);
+        table.pass_to(DAY + LOSS_DAYS);
+        assert_eq!((table.proofs().count(), table.offenders.len(), table.guilty.len()), (0, 0, 0));
+        assert!(!table.convict(&liar.name, DAY, proof), "it is too old to be news");
+    }
+
+    #[test]
+    fn the_youngest_of_many_proofs_are_kept() {
+        let (uma, liar) = (Person::new("uma"), Person::new("liar"));
+        let mut table = Reputations::default();
+        table.pass_to(DAY);
+        let proof = proof(liar.voucher(&uma, DAY, 90_000));
+        for number in 0..MAX_PROOFS as u32 + 20 {
+            let name = Person::new(&format!("liar{number}")).name;
+            assert!(table.convict(&name, DAY - number % 100, proof.clone()));
+        }
+        assert_eq!(table.proofs().count(), MAX_PROOFS);
+        let oldest = table.proofs.keys().map(|(Reverse(day), _)| *day).min();
+        assert!(oldest.is_some_and(|day| day > DAY - 99), "{oldest:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::claim::{Partner, claim};
 use super::formula::{Assessment, Claim, Deed, FRESH_DAYS, assess};
-use skein_proto::evidence::{AnyEvidence, EvidenceError, MAX_CARRIED};
+use skein_proto::evidence::{AnyEvidence, EvidenceError, EvidenceRecord, MAX_CARRIED};
 use skein_proto::{Instant, NodeId, Username};
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -93,10 +93,31 @@ impl Wallet {
         self.take_unwritten(Instant::START)
     }
 
+    /// What is kept beside it has changed.
+    pub(crate) fn must_be_written(&mut self) {
+        self.changed = true;
+    }
+
     /// What is held is on disk already.
     pub(crate) fn all_written(&mut self) {
         self.changed = false;
     }
+}
+
+/// What a record comes to for its owner, as it is when the owner does not run.
+pub fn assess_record(
+    record: &EvidenceRecord,
+    owner: &Username,
+    login_key: &NodeId,
+    today: u32,
+) -> Assessment {
+    let own = record.own.iter().filter(|evidence| evidence.about() == owner);
+    let claims: Vec<Claim<Partner>> =
+        own.filter_map(|evidence| claim(evidence, login_key).ok()).collect();
+    let proven = record.proofs.iter().filter_map(|proof| proof.verify(login_key).ok());
+    let offences: Vec<u32> =
+        proven.filter(|(name, _)| *name == owner).map(|(_, day)| day).collect();
+    assess(claims, &offences, today)
 }
 
 fn same_subject(a: &Claim<Partner>, b: &Claim<Partner>) -> bool {
@@ -115,6 +136,8 @@ mod tests {
     #![allow(clippy::expect_used)]
     use super::*;
     use crate::reputation::testing::{DAY, Person, login};
+    use skein_proto::BoundedVec;
+    use skein_proto::misconduct::{Misconduct, Proof};
 
     fn take(wallet: &mut Wallet, evidence: AnyEvidence) -> Kept {
         wallet.take(evidence, &login().node_id(), DAY).expect("sound evidence")
@@ -171,6 +194,29 @@ mod tests {
         }
         assert_eq!(wallet.all().count(), MAX_CARRIED);
         assert!(wallet.assess(&[], DAY).credit > 255 * 900, "the one of a minute is gone");
+    }
+
+    #[test]
+    fn a_record_comes_to_what_the_wallet_does_less_what_is_proven() {
+        let (uma, dan) = (Person::new("uma"), Person::new("dan"));
+        let mut wallet = Wallet::default();
+        for number in 0..40 {
+            take(
+                &mut wallet,
+                Person::new(&format!("w{number}")).voucher(&uma, DAY - number, 3_600),
+            );
+        }
+        let mut own: Vec<AnyEvidence> = wallet.all().cloned().collect();
+        own.push(dan.voucher(&Person::new("other"), DAY, 3_600));
+        let mut record =
+            EvidenceRecord { own: BoundedVec::truncated(own), ..EvidenceRecord::default() };
+        let assessed = |record: &_| assess_record(record, &uma.name, &login().node_id(), DAY);
+        assert_eq!(assessed(&record), wallet.assess(&[], DAY));
+        assert!(assessed(&record).reputation > 100);
+        let lie = uma.signed_voucher(&dan, DAY, 90_000);
+        let what = Misconduct::ImpossibleVoucher(lie);
+        record.proofs = BoundedVec::truncated([Proof { what, signer: uma.credential(DAY) }]);
+        assert_eq!((assessed(&record).reputation, assessed(&record).lost), (0, 500));
     }
 
     #[test]

@@ -300,7 +300,7 @@ impl Network {
             shelf: crate::catalogue::Shelf::default(),
             links: Links::default(),
             known: Vec::new(),
-            evidence: Vec::new(),
+            evidence: None,
             role,
             alive: true,
             life: 0,
@@ -390,7 +390,9 @@ impl Network {
         if !known.is_empty() {
             self.feed_to(node, Input::Bootstrap { entries: known, invited: false });
         }
-        self.feed_to(node, Input::Evidence(evidence));
+        if let Some(record) = evidence {
+            self.feed_to(node, Input::Evidence(record));
+        }
         self.feed_to(node, Input::Credential(credential));
     }
 

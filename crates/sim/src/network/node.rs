@@ -2,7 +2,7 @@
 
 use crate::catalogue::Shelf;
 use skein_overlay::{Event, Overlay};
-use skein_proto::evidence::AnyEvidence;
+use skein_proto::evidence::EvidenceRecord;
 use skein_proto::message::RoleSetting;
 use skein_proto::{Instant, Message, NodeId, SupernodeEntry, UnixTime, Username};
 use std::net::SocketAddr;
@@ -29,8 +29,8 @@ pub(crate) struct SimNode {
     pub(crate) links: Links,
     /// The supernodes that it has kept for its next start.
     pub(crate) known: Vec<Remembered>,
-    /// The evidence about itself that it has kept for its next start.
-    pub(crate) evidence: Vec<AnyEvidence>,
+    /// The evidence that it has kept for its next start.
+    pub(crate) evidence: Option<Box<EvidenceRecord>>,
     pub(crate) role: RoleSetting,
     pub(crate) alive: bool,
     /// Counts the lives of this node, so that what was meant for an earlier one is dropped.

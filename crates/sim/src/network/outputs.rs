@@ -94,7 +94,9 @@ impl Network {
                 let known = entries.into_iter().map(|entry| self.remember(entry)).collect();
                 self.nodes[node as usize].known = known;
             }
-            Output::RememberEvidence(evidence) => self.nodes[node as usize].evidence = evidence,
+            Output::RememberEvidence(record) => {
+                self.nodes[node as usize].evidence = Some(record);
+            }
             Output::Receipt { peer, receipt } => {
                 if let Some(to) = self.number(&peer) {
                     let input = Input::ReceiptGiven { peer: self.id(node), receipt };
