@@ -246,6 +246,8 @@ impl SourceFinder for Nobody {
     fn find<'a>(&'a self, _content: &'a ContentId) -> BoxFuture<'a, Vec<Source>> {
         std::future::ready(Vec::new()).boxed()
     }
+
+    fn serving(&self, _content: ContentId, _serving: bool) {}
 }
 
 /// A member of a network with one login key.
