@@ -436,7 +436,8 @@ mod tests {
         let mut table = Reputations::default();
         table.show(month(&uma));
         assert_eq!(checked(&mut table, &uma.name), 453);
-        assert!(table.convict(&liar.name, DAY));
+        let proof = proof(liar.voucher(&uma, DAY, 90_000));
+        assert!(table.convict(&liar.name, DAY, proof));
         assert_eq!((table.of(&uma.name), table.of(&liar.name)), (453, 0));
     }
 
