@@ -48,6 +48,11 @@ async fn a_supernode_that_dies_in_mid_search_costs_only_its_own_hits() {
         child.share(&folder, 1).await;
     }
     let [alice, bob, carol] = children;
+    // Tables of what supernodes have travel on their own: without that of carol's parent it would
+    // not be asked at all.
+    for other in ["bob", "carol"] {
+        alice.search_until(&["tide", other], |found| found.hits.len() == 1).await;
+    }
     let parent_of_carol = carol.status().await.attachment.parent;
     let mut dying = supernodes
         .into_iter()
