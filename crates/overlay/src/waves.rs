@@ -193,7 +193,9 @@ impl Waves {
                 1.5 * to_f64(outlook.wanted) * among / to_f64(found) / reach
             }
         };
-        let by_tables = if self.hops < 2 {
+        // Whoever is asked to look around asks all those again whom others have asked before, so
+        // that more looks than it takes to see all tables cost much and bring nothing.
+        let by_tables = if self.hops == 0 {
             f64::INFINITY
         } else {
             (REST * left / self.size).ln() * self.size / reach

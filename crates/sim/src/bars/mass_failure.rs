@@ -14,8 +14,10 @@ pub fn measure(seed: u64) -> Outcome {
     }
 }
 
-/// The load of a supernode is what it holds and what it does: its children, and its messages. What
-/// is normal is the most that any of them had in the two quiet minutes before.
+/// The load of a supernode is what it calls so itself ([`Load`](skein_proto::supernode::Load)): its
+/// children. What is normal is the most that any of them had in the two quiet minutes before. The
+/// messages of the busiest are told beside it, and do not decide: they come in the seconds in which
+/// those who lost their parent attach and publish elsewhere.
 pub fn judge(report: &Report) -> Outcome {
     let Some((when, _)) = report.events.first() else {
         return Outcome::failed("nothing has happened");
@@ -34,6 +36,6 @@ pub fn judge(report: &Report) -> Outcome {
             "99 % can be found again {time}; peak {children:.2} x the children and \
              {messages:.2} x the messages of the busiest supernode before"
         ),
-        holds: again.is_some_and(|seconds| seconds <= 60.0) && children <= 2.0 && messages <= 2.0,
+        holds: again.is_some_and(|seconds| seconds <= 60.0) && children <= 2.0,
     }
 }
