@@ -382,6 +382,16 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_not_enough_no_more_tables_are_looked_at_than_it_takes_to_see_all() {
+        let mut graph = Graph::new(100, 40, &mut StdRng::seed_from_u64(46));
+        (1..100).step_by(3).for_each(|holder| graph.has[holder] = true);
+        let (run, _) = graph.search(1_000, 99);
+        assert_eq!((run.found.len(), run.end), (33, Some(Next::Covered)));
+        // To ask all neighbours to look around would take 500.
+        assert!(run.messages < 330, "{}", run.messages);
+    }
+
+    #[test]
     fn a_few_that_see_each_other_ask_one_of_them_whether_there_are_more() {
         let graph = Graph {
             nodes: (1..=4).map(|n| NodeId::from_bytes([n; 32])).collect(),
