@@ -4,6 +4,7 @@
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use anyhow::Context as _;
 use skein_proto::{ContentId, FileMeta, FilePath, Kind};
 
 /// Different words.
@@ -51,6 +52,22 @@ impl Corpus {
         (0..count).map(move |_| self.record(&mut rng))
     }
 
+    /// Records without an end, each of a content of its own.
+    pub fn into_records(self) -> impl Iterator<Item = FileMeta> {
+        let mut rng = StdRng::seed_from_u64(self.seed);
+        std::iter::repeat_with(move || self.record(&mut rng))
+    }
+
+    /// Two different words, each as frequent as in the records.
+    pub fn pair(&self, rng: &mut StdRng) -> (String, String) {
+        let one = self.word(rng);
+        let mut other = self.word(rng);
+        while other == one {
+            other = self.word(rng);
+        }
+        (one.to_owned(), other.to_owned())
+    }
+
     fn record(&self, rng: &mut StdRng) -> FileMeta {
         let extension = EXTENSIONS[rng.random_range(0..EXTENSIONS.len())];
         let wanted = rng.random_range(NAME_WORDS);
@@ -80,12 +97,52 @@ impl Corpus {
     }
 }
 
-/// Two different words of a record's name: a search that has this record among its matches.
-pub fn two_words(file: &FileMeta, rng: &mut StdRng) -> (String, String) {
-    let name = file.path.as_str().rsplit_once('.').map_or("", |(stem, _)| stem);
-    let mut words: Vec<&str> = name.split(' ').collect();
-    words.shuffle(rng);
-    (words[0].to_owned(), words[1].to_owned())
+/// The files of each installed Debian package, as its list names them, each with a content of its
+/// own.
+///
+/// # Errors
+/// This is no Debian.
+pub fn packages(seed: u64) -> anyhow::Result<Vec<(u64, Vec<FileMeta>)>> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut lists: Vec<_> = std::fs::read_dir("/var/lib/dpkg/info")
+        .context("there are no lists of packages")?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|it| it == "list"))
+        .collect();
+    lists.sort();
+    let mut packages = Vec::new();
+    for (owner, list) in (0..).zip(lists) {
+        let text = std::fs::read_to_string(list)?;
+        let paths: Vec<&str> = text.lines().map(|line| line.trim_start_matches('/')).collect();
+        let mut files = Vec::new();
+        for path in paths {
+            // Folders are listed too: they have a last part without a dot, as some files have.
+            let Ok(path) = FilePath::new(path) else { continue };
+            let kind = path.extension().map(Kind::from_extension).unwrap_or_default();
+            let content = ContentId::from_bytes(rng.random());
+            files.push(FileMeta { content, size: rng.random_range(1..=1_000_000), kind, path, tags: None });
+        }
+        packages.push((owner, files));
+    }
+    Ok(packages)
+}
+
+/// Two different words of each of some of the files.
+pub fn pairs_of(
+    lists: &[(u64, Vec<FileMeta>)],
+    count: usize,
+    rng: &mut StdRng,
+) -> Vec<(String, String)> {
+    let files: Vec<&FileMeta> = lists.iter().flat_map(|(_, files)| files).collect();
+    let mut pairs = Vec::with_capacity(count);
+    while pairs.len() < count && !files.is_empty() {
+        let mut words = skein_index::text::record_words(files[rng.random_range(0..files.len())]);
+        words.shuffle(rng);
+        if let [one, other, ..] = words.as_slice() {
+            pairs.push((one.text.clone(), other.text.clone()));
+        }
+    }
+    pairs
 }
 
 fn word(number: usize) -> String {

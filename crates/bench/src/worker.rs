@@ -4,7 +4,7 @@
 //! A worker prints one line of JSON when it is ready, and one for each line that it reads. It ends
 //! when its standard input does, so that none outlives the measurement.
 
-use crate::figures::{handshake, idle_connection, index_memory, relay, search_latency};
+use crate::figures::{handshake, idle_connection, index, relay, search_latency};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,8 @@ pub enum Job {
     Greet(crate::quic::Stack),
     /// Makes handshakes, as many as it is told.
     Shake(handshake::Shake),
-    /// Builds an index and searches it.
-    Index(index_memory::Build),
+    /// Builds an index, and searches or changes it.
+    Index(index::Measure),
     /// Is a node of a network.
     Node(search_latency::NodeJob),
     /// Answers requests, one a stream.
@@ -148,7 +148,7 @@ pub async fn work(job: Job) -> Result<()> {
         Job::Dial(dial) => idle_connection::dial(dial, boss).await,
         Job::Greet(stack) => handshake::greet(stack, boss).await,
         Job::Shake(shake) => handshake::shake(shake, boss).await,
-        Job::Index(build) => index_memory::build(build, boss).await,
+        Job::Index(build) => index::work(build, boss).await,
         Job::Node(node) => search_latency::node(node, boss).await,
         Job::Answer => search_latency::answer(boss).await,
         Job::Ship => relay::ship(boss).await,

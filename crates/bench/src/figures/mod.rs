@@ -3,7 +3,7 @@
 pub mod codec;
 pub mod handshake;
 pub mod idle_connection;
-pub mod index_memory;
+pub mod index;
 pub mod relay;
 pub mod scan;
 pub mod search_latency;
@@ -17,8 +17,14 @@ pub const FIGURES: &[Figure] = &[
     handshake::FIGURE,
     transfer::FIGURE,
     scan::FIGURE,
-    index_memory::MEMORY,
-    index_memory::SEARCH,
+    index::MEMORY,
+    index::SEARCH,
+    index::BUILD,
+    index::CHANGE,
+    index::CHURN,
+    index::LARGE,
+    index::OWNERS,
+    index::PACKAGES,
     codec::FIGURE,
     search_latency::FIGURE,
     relay::CPU,

@@ -1,0 +1,209 @@
+//! Our own index.
+
+use super::{Measured, WANTED, Workload, time_searches};
+use crate::statistics::{median, quantile};
+use crate::usage::{self, Stopwatch};
+use anyhow::Result;
+use skein_index::{Index, Limits, Reader};
+use skein_proto::{Ask, BoundedString, FileMeta, Filter, NodeId, Query, Username};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Records of an owner who comes and goes.
+const SHELF: usize = 1_000;
+
+/// Owners that come and go in a second of churn, and how long there is churn.
+const COMING: u32 = 100;
+const CHURN: Duration = Duration::from_secs(10);
+
+fn node(number: u64) -> NodeId {
+    NodeId::from_bytes(*blake3::hash(&number.to_be_bytes()).as_bytes())
+}
+
+fn query((one, other): &(String, String)) -> Result<Query> {
+    // A space behind the last word says that it is whole.
+    let words = BoundedString::new(format!("{one} {other} "))?;
+    Ok(Query { ask: Ask::Words(words), filter: Filter::default() })
+}
+
+fn unlimited() -> Index {
+    Index::new(Limits {
+        total_records: u64::MAX,
+        total_words: u64::MAX,
+        total_bytes: u64::MAX,
+        ..Limits::default()
+    })
+}
+
+/// Builds an index; what is left over of the records is given back.
+fn fill(workload: Workload) -> Result<(Index, Vec<(String, String)>, Measured)> {
+    let before = usage::memory()?;
+    let mut index = unlimited();
+    let mut building = 0.0;
+    let mut longest = 0.0_f64;
+    for batch in workload.batches {
+        let watch = Stopwatch::start();
+        let mut named = Vec::with_capacity(batch.len());
+        for (owner, files) in batch {
+            index.set_owner(node(owner), &Username::parse(&format!("owner{owner}"))?);
+            named.push((node(owner), files));
+        }
+        let outcome = index.publish_all(named);
+        let spent = watch.spent().cpu;
+        building += spent;
+        longest = longest.max(spent);
+        anyhow::ensure!(outcome.over_quota == 0, "the index took {outcome:?}");
+    }
+    let watch = Stopwatch::start();
+    while !index.maintain(4096) {}
+    let settling = watch.spent().cpu;
+    let measured = BTreeMap::from([
+        ("records".to_owned(), workload.records as f64),
+        ("grown".to_owned(), usage::memory()?.saturating_sub(before) as f64),
+        ("reckoned".to_owned(), index.memory_bytes() as f64),
+        ("building".to_owned(), building),
+        ("settling".to_owned(), settling),
+    ]);
+    Ok((index, workload.searches, measured))
+}
+
+/// Fills and searches.
+pub fn search(workload: Workload) -> Result<Measured> {
+    let (index, searches, mut measured) = fill(workload)?;
+    let reader = index.reader();
+    measured.extend(time_searches(&searches, |pair| Ok(reader.search(&query(pair)?, WANTED).len()))?);
+    Ok(measured)
+}
+
+fn shelves(count: u64) -> Vec<(NodeId, Vec<FileMeta>)> {
+    let mut files = crate::corpus::Corpus::new(super::SEED + 2).into_records();
+    let shelf = |number| (node(1_000_000 + number), files.by_ref().take(SHELF).collect());
+    (0..count).map(shelf).collect()
+}
+
+/// An owner goes, and comes again, many times.
+pub fn change(workload: Workload) -> Result<Measured> {
+    let (mut index, _, mut measured) = fill(workload)?;
+    let (mut gone, mut back) = (Vec::new(), Vec::new());
+    let name = Username::parse("shelf")?;
+    let shelves = shelves(30);
+    for round in 0..2 {
+        for (owner, files) in &shelves {
+            let files = files.clone();
+            if round > 0 {
+                let watch = Stopwatch::start();
+                index.remove_owner(owner);
+                gone.push(watch.spent().cpu * 1e3);
+            }
+            let watch = Stopwatch::start();
+            index.set_owner(*owner, &name);
+            index.publish(owner, files);
+            back.push(watch.spent().cpu * 1e3);
+        }
+    }
+    measured.insert("remove_ms".to_owned(), median(gone));
+    measured.insert("publish_ms".to_owned(), median(back));
+    Ok(measured)
+}
+
+/// Searches on two threads: how many a second, and how long each took.
+fn search_on_two(
+    reader: &Reader,
+    queries: &[Query],
+    work: impl FnOnce(),
+) -> (f64, Vec<f64>) {
+    let is_over = AtomicBool::new(false);
+    let started = Instant::now();
+    let times: Vec<Vec<f64>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2)
+            .map(|half| {
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    let mut times = Vec::new();
+                    for query in queries.iter().cycle().skip(half * queries.len() / 2) {
+                        if is_over.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        let before = Instant::now();
+                        reader.search(query, WANTED);
+                        times.push(before.elapsed().as_secs_f64());
+                    }
+                    times
+                })
+            })
+            .collect();
+        work();
+        is_over.store(true, Ordering::Relaxed);
+        threads.into_iter().map(|it| it.join().unwrap_or_default()).collect()
+    });
+    let times = times.concat();
+    (times.len() as f64 / started.elapsed().as_secs_f64(), times)
+}
+
+/// Searches while owners come and go.
+pub fn churn(workload: Workload) -> Result<Measured> {
+    let (mut index, searches, mut measured) = fill(workload)?;
+    let queries = searches.iter().map(query).collect::<Result<Vec<_>>>()?;
+    let reader = index.reader();
+    let name = Username::parse("shelf")?;
+    let shelves = shelves(u64::from(COMING));
+    for (owner, files) in shelves.clone() {
+        index.set_owner(owner, &name);
+        index.publish(&owner, files);
+    }
+    let (quiet, _) = search_on_two(&reader, &queries, || std::thread::sleep(CHURN / 2));
+    let mut changes = 0_u32;
+    let (busy, times) = search_on_two(&reader, &queries, || {
+        let started = Instant::now();
+        for (owner, files) in shelves.iter().cycle() {
+            let due = Duration::from_secs(1) * changes / COMING;
+            if due >= CHURN || started.elapsed() >= CHURN * 2 {
+                break;
+            }
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+            index.remove_owner(owner);
+            index.set_owner(*owner, &name);
+            index.publish(owner, files.iter().cloned());
+            changes += 1;
+        }
+        let rate = f64::from(changes) / started.elapsed().as_secs_f64();
+        measured.insert("owners_a_second".to_owned(), rate);
+    });
+    measured.insert("quiet_rate".to_owned(), quiet);
+    measured.insert("busy_rate".to_owned(), busy);
+    measured.insert("p99_us".to_owned(), quantile(times, 0.99) * 1e6);
+    Ok(measured)
+}
+
+/// One file of as many owners as the workload has records.
+pub fn many_owners(workload: Workload) -> Result<Measured> {
+    let mut files = crate::corpus::Corpus::new(super::SEED).into_records();
+    let Some(popular) = files.next() else { anyhow::bail!("there are no files") };
+    let name = popular.path.as_str().split(' ').next().unwrap_or_default().to_owned();
+    let query = query(&(name.clone(), name))?;
+    let mut index = unlimited();
+    let (mut publish, mut search, mut remove) = (Vec::new(), Vec::new(), Vec::new());
+    let owner_name = Username::parse("owner")?;
+    for owner in 0..workload.records {
+        let watch = Stopwatch::start();
+        index.set_owner(node(owner), &owner_name);
+        index.publish(&node(owner), [popular.clone()]);
+        publish.push(watch.spent().cpu * 1e3);
+    }
+    for _ in 0..super::SEARCHES {
+        let watch = Stopwatch::start();
+        anyhow::ensure!(!index.search(&query, WANTED).is_empty(), "the file is not found");
+        search.push(watch.spent().cpu * 1e6);
+    }
+    for owner in 0..workload.records {
+        let watch = Stopwatch::start();
+        index.remove_owner(&node(owner));
+        remove.push(watch.spent().cpu * 1e3);
+    }
+    Ok(BTreeMap::from([
+        ("publish_ms".to_owned(), quantile(publish, 0.99)),
+        ("search_us".to_owned(), quantile(search, 0.99)),
+        ("remove_ms".to_owned(), quantile(remove, 0.99)),
+    ]))
+}
