@@ -1,10 +1,10 @@
 //! Metadata of a network that nobody has: names whose words are as frequent as words are, owners
 //! who have several files each. The same seed gives the same records.
 
+use anyhow::Context as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
-use anyhow::Context as _;
 use skein_proto::{ContentId, FileMeta, FilePath, Kind};
 
 /// Different words.
@@ -120,7 +120,13 @@ pub fn packages(seed: u64) -> anyhow::Result<Vec<(u64, Vec<FileMeta>)>> {
             let Ok(path) = FilePath::new(path) else { continue };
             let kind = path.extension().map(Kind::from_extension).unwrap_or_default();
             let content = ContentId::from_bytes(rng.random());
-            files.push(FileMeta { content, size: rng.random_range(1..=1_000_000), kind, path, tags: None });
+            files.push(FileMeta {
+                content,
+                size: rng.random_range(1..=1_000_000),
+                kind,
+                path,
+                tags: None,
+            });
         }
         packages.push((owner, files));
     }

@@ -130,10 +130,12 @@ fn the_children_of_a_full_supernode_move_on_one_by_one() {
     let fresh: Vec<NodeId> =
         (0..2).map(|_| network.add_node(RoleSetting::Super, Vec::new())).collect();
     let mut last: u32 = fresh.iter().map(|node| held(&network, *node)).sum();
-    for _ in 0..30 {
-        network.run_for(seconds(240));
+    for _ in 0..240 {
+        network.run_for(seconds(30));
         let now: u32 = fresh.iter().map(|node| held(&network, *node)).sum();
-        assert!(now <= last + 8, "from {last} to {now} within four minutes is a herd");
+        // Each of the two full ones asks two of its children to move every half minute; some more
+        // find by themselves that they are better off.
+        assert!(now <= last + 6, "from {last} to {now} within half a minute is a herd");
         last = now;
     }
     assert_eq!(network.attached(&children), children.len(), "nobody is lost on the way");

@@ -46,6 +46,11 @@ impl Join {
         {
             return false;
         }
+        if self.standby() == Some(target) {
+            // A standby takes its children over its limit, since their parent may be dead: that
+            // place is not for those who could as well stay.
+            return false;
+        }
         let mut moving = Move { target, asked: false, deadline: now.instant + PATIENCE };
         if core.peers.get(&target).is_some_and(|peer| peer.hello.is_some()) {
             core.send(target, Attach { bond: Bond::Active });

@@ -37,10 +37,8 @@ pub async fn search(workload: Workload) -> Result<Measured> {
     sqlx::query("INSERT INTO files(files) VALUES ('optimize')").execute(&mut database).await?;
     let building = watch.spent().cpu;
     let grown = usage::memory()?.saturating_sub(before);
-    let mut measured: Measured = BTreeMap::from([
-        ("grown".to_owned(), grown as f64),
-        ("building".to_owned(), building),
-    ]);
+    let mut measured: Measured =
+        BTreeMap::from([("grown".to_owned(), grown as f64), ("building".to_owned(), building)]);
     sqlx::query("CREATE TEMP TABLE searches(words TEXT)").execute(&mut database).await?;
     for (one, other) in &workload.searches {
         let words = format!("\"{one}\" \"{other}\"");

@@ -151,9 +151,8 @@ impl Workload {
                 let batches = std::iter::from_fn(move || {
                     let owners = owner..(owner + AT_A_TIME as u64).min(PUBLISHERS);
                     owner = owners.end;
-                    let batch: Vec<_> = owners
-                        .map(|owner| (owner, files.by_ref().take(each).collect()))
-                        .collect();
+                    let batch: Vec<_> =
+                        owners.map(|owner| (owner, files.by_ref().take(each).collect())).collect();
                     (!batch.is_empty()).then_some(batch)
                 });
                 let records = each as u64 * PUBLISHERS;
@@ -324,7 +323,8 @@ async fn churn(run: &Run) -> Result<Outcome> {
         get(&it, "p99_us"),
         get(&it, "owners_a_second")
     );
-    let holds = ratio >= 0.7 && get(&it, "p99_us") <= 1_000.0 && get(&it, "owners_a_second") >= 99.0;
+    let holds =
+        ratio >= 0.7 && get(&it, "p99_us") <= 1_000.0 && get(&it, "owners_a_second") >= 99.0;
     let values = vec![("ratio", ratio), ("p99_us", get(&it, "p99_us"))];
     Ok(Outcome { figure, holds, values })
 }
@@ -354,8 +354,7 @@ async fn many_owners(run: &Run) -> Result<Outcome> {
         "{owners} owners of one file: published in {publish:.3} ms, found in {search:.0} µs, removed in \
          {remove:.3} ms (99 % of all)"
     );
-    let values =
-        vec![("publish_ms", publish), ("search_us", search), ("remove_ms", remove)];
+    let values = vec![("publish_ms", publish), ("search_us", search), ("remove_ms", remove)];
     Ok(Outcome { figure, holds: publish <= 2.0 && search <= 150.0 && remove <= 2.0, values })
 }
 

@@ -72,7 +72,8 @@ fn fill(workload: Workload) -> Result<(Index, Vec<(String, String)>, Measured)> 
 pub fn search(workload: Workload) -> Result<Measured> {
     let (index, searches, mut measured) = fill(workload)?;
     let reader = index.reader();
-    measured.extend(time_searches(&searches, |pair| Ok(reader.search(&query(pair)?, WANTED).len()))?);
+    measured
+        .extend(time_searches(&searches, |pair| Ok(reader.search(&query(pair)?, WANTED).len()))?);
     Ok(measured)
 }
 
@@ -108,11 +109,7 @@ pub fn change(workload: Workload) -> Result<Measured> {
 }
 
 /// Searches on two threads: how many a second, and how long each took.
-fn search_on_two(
-    reader: &Reader,
-    queries: &[Query],
-    work: impl FnOnce(),
-) -> (f64, Vec<f64>) {
+fn search_on_two(reader: &Reader, queries: &[Query], work: impl FnOnce()) -> (f64, Vec<f64>) {
     let is_over = AtomicBool::new(false);
     let started = Instant::now();
     let times: Vec<Vec<f64>> = std::thread::scope(|scope| {

@@ -22,7 +22,8 @@ pub fn search(workload: Workload) -> Result<Measured> {
     let words = TextFieldIndexing::default()
         .set_tokenizer("default")
         .set_index_option(IndexRecordOption::WithFreqs);
-    let path = schema.add_text_field("path", TextOptions::default().set_indexing_options(words) | STORED);
+    let path =
+        schema.add_text_field("path", TextOptions::default().set_indexing_options(words) | STORED);
     let content = schema.add_bytes_field("content", STORED);
     let size = schema.add_u64_field("size", STORED);
     let owner = schema.add_u64_field("owner", STORED);
@@ -55,14 +56,14 @@ pub fn search(workload: Workload) -> Result<Measured> {
     let reader = index.reader()?;
     let searcher = reader.searcher();
     let grown = usage::memory()?.saturating_sub(before);
-    let mut measured: Measured = BTreeMap::from([
-        ("grown".to_owned(), grown as f64),
-        ("building".to_owned(), building),
-    ]);
+    let mut measured: Measured =
+        BTreeMap::from([("grown".to_owned(), grown as f64), ("building".to_owned(), building)]);
     measured.extend(time_searches(&workload.searches, |(one, other)| {
         let query = BooleanQuery::new(vec![both(path, one), both(path, other)]);
         let mut read = 0;
-        for (_, address) in searcher.search(&query, &TopDocs::with_limit(WANTED).order_by_score())? {
+        for (_, address) in
+            searcher.search(&query, &TopDocs::with_limit(WANTED).order_by_score())?
+        {
             let document: TantivyDocument = searcher.doc(address)?;
             let text = |field: Field| document.get_first(field);
             let is_whole = text(path).and_then(|it| it.as_str().map(str::len)).is_some()
