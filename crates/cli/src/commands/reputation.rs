@@ -27,7 +27,7 @@ pub struct ReputationArgs {}
 /// There is no node yet, or the data folder cannot be read.
 pub fn run(context: &Context, _args: ReputationArgs) -> Result<(), Failure> {
     let reputation = current(context)?;
-    context.ui.result(&reputation, |reputation, paint| render(reputation, paint))
+    context.ui.result(&reputation, render)
 }
 
 /// The reputation as the daemon sees it, or as the data folder has it if none runs.
