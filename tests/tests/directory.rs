@@ -24,7 +24,9 @@ async fn a_user_is_found_by_name_and_seen_to_go() {
 
     // Without a word: the parent notices, and says so.
     let alice = alice.kill();
-    let found = bob.find_until("@alice", |outcome, _| outcome.code() == Some(1)).await;
+    let found = bob
+        .find_until("@alice", |outcome, nodes| outcome.code() == Some(1) && !nodes.is_empty())
+        .await;
     assert_eq!((found[0].node, found[0].online), (node, false));
     let gone = bob.run(&["find", "@alice"]).await;
     assert!(gone.refusal().contains("last seen"), "{}", gone.refusal());
@@ -32,7 +34,7 @@ async fn a_user_is_found_by_name_and_seen_to_go() {
     let alice = alice.up(&[]).await;
     bob.find_until("@alice", |outcome, _| outcome.code() == Some(0)).await;
     let _ = alice.run(&["down"]).await.worked();
-    bob.find_until("@alice", |outcome, _| outcome.code() == Some(1)).await;
+    bob.find_until("@alice", |outcome, nodes| outcome.code() == Some(1) && !nodes.is_empty()).await;
 
     let nobody = bob.run(&["find", "@nobody-at-all"]).await;
     assert_eq!(nobody.code(), Some(1));

@@ -21,7 +21,7 @@ fn node(number: u64) -> NodeId {
     NodeId::from_bytes(*blake3::hash(&number.to_be_bytes()).as_bytes())
 }
 
-fn query((one, other): &(String, String)) -> Result<Query> {
+fn query((one, other): &Words) -> Result<Query> {
     // A space behind the last word says that it is whole.
     let words = BoundedString::new(format!("{one} {other} "))?;
     Ok(Query { ask: Ask::Words(words), filter: Filter::default() })
@@ -36,8 +36,11 @@ fn unlimited() -> Index {
     })
 }
 
+/// Two words of a search.
+type Words = (String, String);
+
 /// Builds an index; what is left over of the records is given back.
-fn fill(workload: Workload) -> Result<(Index, Vec<(String, String)>, Measured)> {
+fn fill(workload: Workload) -> Result<(Index, Vec<Words>, Measured)> {
     let before = usage::memory()?;
     let mut index = unlimited();
     let mut building = 0.0;
