@@ -18,6 +18,9 @@ use std::time::Duration;
 /// How often a state is looked at that no event tells of.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How often a user is looked up whose state shall change.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Somebody with a data folder.
 #[derive(Clone, Debug)]
 pub struct User {
@@ -298,6 +301,8 @@ impl Node {
                 if wanted(&outcome, &nodes) {
                     return nodes;
                 }
+                // Look-ups have a budget, and no event tells when another one is worth it.
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
         .await

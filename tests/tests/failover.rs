@@ -53,6 +53,8 @@ async fn a_supernode_that_dies_in_mid_search_costs_only_its_own_hits() {
     for other in ["bob", "carol"] {
         alice.search_until(&["tide", other], |found| found.hits.len() == 1).await;
     }
+    // The same holds for the other one, which would say that there is nothing.
+    bob.search_until(&["tide", "carol"], |found| found.hits.len() == 1).await;
     let parent_of_carol = carol.status().await.attachment.parent;
     let mut dying = supernodes
         .into_iter()

@@ -222,16 +222,19 @@ impl<'a> Search<'a> {
                 next[*i] = *k;
             }
         }
-        // A content brings along what is not behind the last content.
+        // What is behind the last content that was wanted was perhaps not looked at, so a content
+        // brings along only what is not. Where there are fewer contents, all was looked at.
         let firsts = || (0..candidates.len()).filter(|i| first[*i]);
-        let last = firsts().take(wanted).last().and_then(|i| candidates.get(i));
-        let Some(last) = last.map(|it| it.standing) else { return Vec::new() };
+        let last = wanted.checked_sub(1).and_then(|nth| firsts().nth(nth));
+        let last = last.and_then(|i| candidates.get(i)).map(|it| it.standing);
         let mut found = Vec::with_capacity(limit.min(candidates.len()));
         let mut sources = Vec::new();
         for i in firsts().skip(skip).take(limit) {
             sources.clear();
             let mut at = i;
-            while let Some(it) = candidates.get(at).filter(|it| it.standing <= last) {
+            while let Some(it) =
+                candidates.get(at).filter(|it| last.is_none_or(|last| it.standing <= last))
+            {
                 self.sources(it, at, &mut sources);
                 at = next[at];
             }

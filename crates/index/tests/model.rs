@@ -84,10 +84,13 @@ impl Model {
         }
         let of = |content: ContentId| {
             let records = matches.iter().filter(move |(_, _, file)| file.content == content);
-            records.filter(|(standing, _, _)| Some(*standing) <= last).take(MAX_SOURCES_PER_CONTENT)
+            let all = contents.len() < skip + limit;
+            let within = move |standing| all || Some(standing) <= last;
+            records.filter(move |(standing, _, _)| within(*standing)).take(MAX_SOURCES_PER_CONTENT)
         };
         contents
-            .into_iter()
+            .iter()
+            .copied()
             .skip(skip)
             .flat_map(of)
             .map(|(_, owner, file)| Found { owner: *owner, file: (*file).clone() })

@@ -186,6 +186,17 @@ fn a_beginning_of_too_many_words_is_cut_and_counted_but_not_beside_a_whole_word(
 }
 
 #[test]
+fn one_content_under_two_names_has_two_sources() {
+    let mut index = Index::new(Limits::default());
+    for (owner, path) in [(1, "heron.txt"), (2, "grey heron.txt")] {
+        index.set_owner(node(owner), &name("alice"));
+        index.publish(&node(owner), [file(9, path)]);
+    }
+    let owners: Vec<_> = index.search(&words("heron"), 100).iter().map(|it| it.owner).collect();
+    assert_eq!(owners, [node(1), node(2)]);
+}
+
+#[test]
 fn fifty_thousand_records_are_searched_and_forgotten() {
     let mut index = Index::new(Limits::default());
     let path = |i: u64| format!("Music/Artist {}/Album {}/{i:05} Title.mp3", i % 500, i % 5_000);
