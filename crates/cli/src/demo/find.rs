@@ -9,6 +9,40 @@ use futures_util::StreamExt as _;
 use skein_node::api::types::{ContentHit, SearchEvent, Source, StartSearch};
 use skein_proto::query::Filter;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Supernodes tell each other in tables which words they can answer, some seconds after those were
+/// published. Until then a search asks only those whose tables have come.
+const TABLES_PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Searches in silence until the children of all supernodes are found, or for as long as that
+/// ever takes.
+async fn until_tables_have_spread(
+    network: &Network,
+    searcher: &Node,
+    cast: &Cast,
+    request: &StartSearch,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + TABLES_PATIENCE;
+    while Instant::now() < deadline {
+        let mut events = searcher.client.search(request).await?;
+        let mut supernodes = BTreeSet::new();
+        while let Some(event) = events.next().await {
+            if let SearchEvent::Hit(hit) = event? {
+                let owners = owners_of(network, &hit);
+                supernodes.extend(owners.into_iter().map(|tie| tie.parent));
+            }
+        }
+        supernodes.remove(&cast.searcher.parent);
+        if supernodes.len() + 1 >= network.supernodes.len() {
+            break;
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
 
 /// Searches, tells every new content, and makes sure that the others' children were found.
 ///
@@ -23,6 +57,7 @@ pub async fn search(
     let words = library::WORD.to_owned();
     stage.tell(&Scene::Searching { from: cast.searcher.clone(), words: words.clone() })?;
     let request = StartSearch { words, filter: Filter::default(), limit: None };
+    until_tables_have_spread(network, searcher, cast, &request).await?;
     let mut events = searcher.client.search(&request).await?;
     let mut hits: BTreeMap<u32, ContentHit> = BTreeMap::new();
     let report = loop {
