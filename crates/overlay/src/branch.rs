@@ -149,10 +149,18 @@ impl Branch {
         }
     }
 
+    /// A neighbour that was asked has answered.
+    pub(crate) fn answered(&mut self, tag: [u8; 2]) {
+        match &mut self.waves {
+            Some(waves) => waves.on_answered(tag),
+            None => self.cover([tag]),
+        }
+    }
+
     /// Supernodes that were asked, or that their tables exclude.
     pub(crate) fn cover(&mut self, tags: impl IntoIterator<Item = [u8; 2]>) {
         match &mut self.waves {
-            Some(waves) => waves.on_covered(tags),
+            Some(waves) => waves.on_told(tags),
             None => {
                 for tag in tags {
                     if self.covered.len() < MAX_TAGS {

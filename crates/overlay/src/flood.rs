@@ -314,7 +314,7 @@ impl Floods {
         }
         // Whoever was asked before by somebody else says that it has nothing to add.
         if searched || done.coverage.stopped == StopReason::Exhausted {
-            branch.cover([id.tag(&peer)]);
+            branch.answered(id.tag(&peer));
         }
         let believed = branch.believable_tags(asked.hops);
         branch.cover(done.covered.iter().copied().take(believed));

@@ -9,7 +9,7 @@
 
 use crate::covered::{Covered, population};
 use skein_proto::{NodeId, QueryId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What may be left unseen of all supernodes at the end: one in so many.
 const REST: f64 = 1_000.0;
@@ -65,6 +65,9 @@ pub(crate) struct Waves {
     /// Supernodes whose own index was asked for, this one included.
     indexes: u32,
     covered: Covered,
+    /// Those that were asked directly and have not answered: nobody else can speak for them, since a
+    /// table that excludes them may be older than what this supernode has heard.
+    owing: BTreeSet<[u8; 2]>,
     /// Tags that came before anyone passed the query on unfiltered, repeated ones included: how
     /// often they repeat tells how many supernodes there are.
     draws: u32,
@@ -89,6 +92,7 @@ impl Waves {
             asked: BTreeMap::new(),
             indexes: 1,
             covered,
+            owing: BTreeSet::new(),
             draws: 1,
             wave: (0, 0),
             size: 1.0,
@@ -104,6 +108,21 @@ impl Waves {
             self.wave.1 += u32::from(new);
             if self.hops <= 1 {
                 self.draws += 1;
+            }
+        }
+    }
+
+    /// One that was asked directly has answered.
+    pub(crate) fn on_answered(&mut self, tag: [u8; 2]) {
+        self.owing.remove(&tag);
+        self.on_covered([tag]);
+    }
+
+    /// Those that were asked, or need not be, as another supernode says.
+    pub(crate) fn on_told(&mut self, tags: impl IntoIterator<Item = [u8; 2]>) {
+        for tag in tags {
+            if !self.owing.contains(&tag) {
+                self.on_covered([tag]);
             }
         }
     }
@@ -153,6 +172,9 @@ impl Waves {
             candidates.truncate(group);
             if !candidates.is_empty() {
                 for node in &candidates {
+                    if !self.has_covered(node) {
+                        self.owing.insert(self.id.tag(node));
+                    }
                     if self.asked.insert(*node, self.hops).is_none() {
                         self.indexes += 1;
                     }
@@ -243,7 +265,6 @@ mod tests {
     use rand::rngs::StdRng;
     use rand::seq::SliceRandom;
     use rand::{RngExt, SeedableRng};
-    use std::collections::BTreeSet;
 
     /// Supernodes that link to each other at random, as they do.
     struct Graph {
@@ -413,5 +434,26 @@ mod tests {
         let (run, _) = graph.search(10, 1_049);
         assert_eq!(run.end, Some(Next::Covered));
         assert!(run.messages < 500, "{}", run.messages);
+    }
+
+    #[test]
+    fn nobody_speaks_for_one_who_was_asked_and_has_not_answered() {
+        let [me, silent, other] = [1, 2, 3].map(|n| NodeId::from_bytes([n; 32]));
+        let id = QueryId::from_bytes([7; 16]);
+        let mut waves = Waves::new(id, &me, 2);
+        let free = [silent];
+        let next = waves.next(&Outlook {
+            free: &free,
+            may_answer: &|_| true,
+            members: &|see| [silent, other].iter().for_each(&mut *see),
+            found: 0,
+            wanted: 10,
+            is_waiting: false,
+        });
+        assert!(matches!(next, Next::Ask(asked, 0) if asked == [silent]));
+        waves.on_told([id.tag(&silent), id.tag(&other)]);
+        assert!(!waves.has_covered(&silent) && waves.has_covered(&other));
+        waves.on_answered(id.tag(&silent));
+        assert!(waves.has_covered(&silent));
     }
 }

@@ -74,7 +74,7 @@ pub enum DialBackOutcome {
     Unreached,
     /// The node is linked with the sender, so that the dial would prove nothing.
     Linked,
-    /// The sender has dialled enough for now, or does not dial such addresses.
+    /// The sender has dialled as often as it may, or does not dial such addresses.
     Refused,
 }
 
