@@ -36,6 +36,10 @@ pub struct ContentId([u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryId([u8; 16]);
 
+/// Names a session between two peers: 16 random bytes, drawn by the caller.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId([u8; 16]);
+
 macro_rules! bytes_newtype {
     ($name:ident, $len:literal) => {
         impl $name {
@@ -89,6 +93,7 @@ macro_rules! bytes_newtype {
 bytes_newtype!(NodeId, 32);
 bytes_newtype!(ContentId, 32);
 bytes_newtype!(QueryId, 16);
+bytes_newtype!(SessionId, 16);
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,6 +130,25 @@ impl FromStr for ContentId {
             .and_then(|bytes| bytes.try_into().ok())
             .map(Self)
             .ok_or_else(|| parse_error(text, "a content id (64 hexadecimal digits)"))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        HEXLOWER_PERMISSIVE
+            .decode(text.trim().as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| parse_error(text, "a session id (32 hexadecimal digits)"))
     }
 }
 

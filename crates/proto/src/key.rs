@@ -1,5 +1,6 @@
 //! Key pairs, and statements that somebody signed.
 
+mod agree;
 pub mod memo;
 
 use crate::codec;

@@ -26,6 +26,7 @@ pub mod pack;
 pub mod query;
 pub mod routing;
 pub mod rumour;
+pub mod session;
 pub mod supernode;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -37,7 +38,7 @@ pub use bounded::{BoundedString, BoundedVec};
 pub use codec::{CodecError, Decoded};
 pub use credential::{Credential, CredentialError, SignedCredential};
 pub use file::{FileMeta, FilePath, Kind, MediaTags};
-pub use id::{ContentId, NodeId, QueryId};
+pub use id::{ContentId, NodeId, QueryId, SessionId};
 pub use key::{KeyPair, Signature, Signed};
 pub use message::{Message, Role};
 pub use name::{NameError, Username};

@@ -26,6 +26,10 @@ use crate::membership::{Gossip, GossipDigest, GossipInventory, GossipOffer, Goss
 use crate::misconduct::Accuse;
 use crate::query::{Coverage, HitGroup, Query};
 use crate::routing::TableUpdate;
+use crate::session::{
+    AskSlot, SessionAnswer, SessionHello, SessionNews, SessionOffer, SessionPing, SessionPong,
+    SessionRefused, SlotReply,
+};
 use crate::supernode::{Load, SupernodeEntry};
 use crate::wish::{WishHit, WishUpdate};
 use serde::{Deserialize, Serialize};
@@ -199,6 +203,24 @@ messages! {
     ShowEvidence = 49, at most 24 * KIB;
     /// Misconduct that somebody's own signature proves. Between supernodes.
     Accuse = 50, at most KIB;
+    /// Asks for a slot of a relay. By a credentialed node, to a supernode that it is linked with.
+    AskSlot = 52, at most 64;
+    /// The answer to `AskSlot`.
+    SlotReply = 53, at most 512;
+    /// Let us talk. By the caller, through its parent and the callee's, to the callee.
+    SessionOffer = 54, at most 2 * KIB;
+    /// The callee's answer, the same way back.
+    SessionAnswer = 55, at most 2 * KIB;
+    /// There will be no session. By anyone on that way, back to the caller.
+    SessionRefused = 56, at most 64;
+    /// First on a stream of its own of a connection between peers, by both sides: whose node it is.
+    SessionHello = 57, at most 512;
+    /// Behind `SessionHello`: news about the paths of the session.
+    SessionNews = 58, at most 512;
+    /// Are you there? First on a stream of its own, between peers, and again on the same.
+    SessionPing = 59, at most 64;
+    /// The answer to `SessionPing`.
+    SessionPong = 60, at most 512;
     /// A request to the login service, first on a stream of its own.
     LoginRequest = 64, at most 2 * KIB;
     /// The login service's answer.

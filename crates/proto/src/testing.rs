@@ -13,6 +13,7 @@ mod directory;
 mod election;
 mod gossip;
 mod largest;
+mod session;
 mod values;
 
 pub use any_message::{any_message, any_message_of};

@@ -10,6 +10,7 @@ use skein_proto::evidence::{Receipt, Voucher};
 use skein_proto::key::Statement;
 use skein_proto::membership::{SupernodeRecord, Suspicion};
 use skein_proto::message::MessageKind;
+use skein_proto::session::{Answer, Offer};
 use skein_proto::testing::any_message_of;
 use skein_proto::wish::Wish;
 use std::collections::BTreeSet;
@@ -90,6 +91,8 @@ fn the_contexts_of_all_signed_statements_are_listed() {
         Presence::CONTEXT,
         Loss::CONTEXT,
         SourceClaim::CONTEXT,
+        Offer::CONTEXT,
+        Answer::CONTEXT,
     ] {
         assert!(DOC.contains(&format!("| `{context}` |")), "{context:?} is missing");
     }

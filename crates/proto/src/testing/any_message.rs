@@ -6,6 +6,7 @@ use super::directory::{
 };
 use super::election;
 use super::gossip::any_gossip_of;
+use super::session;
 use super::values::{
     any_address, any_content_id, any_coverage, any_credential, any_evidence, any_file,
     any_hit_group, any_key, any_load, any_node_id, any_password, any_proof, any_query,
@@ -141,6 +142,15 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         | MessageKind::DialBackReply
         | MessageKind::Standing
         | MessageKind::Redirect => election::any_of(kind).expect("a kind of the election"),
+        MessageKind::AskSlot
+        | MessageKind::SlotReply
+        | MessageKind::SessionOffer
+        | MessageKind::SessionAnswer
+        | MessageKind::SessionRefused
+        | MessageKind::SessionHello
+        | MessageKind::SessionNews
+        | MessageKind::SessionPing
+        | MessageKind::SessionPong => session::any_of(kind).expect("about sessions"),
         MessageKind::Vouched => {
             any_voucher().prop_map(|voucher| Vouched { voucher }.into()).boxed()
         }

@@ -3,6 +3,7 @@
 use super::directory::{largest_announce, largest_found, largest_put};
 use super::election;
 use super::gossip::largest_gossip;
+use super::session;
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::credential::{Credential, SignedCredential};
@@ -111,6 +112,15 @@ pub fn largest_message(kind: MessageKind) -> Message {
         | MessageKind::Redirect => {
             election::largest(kind, node(), address()).expect("a kind of the election")
         }
+        MessageKind::AskSlot
+        | MessageKind::SlotReply
+        | MessageKind::SessionOffer
+        | MessageKind::SessionAnswer
+        | MessageKind::SessionRefused
+        | MessageKind::SessionHello
+        | MessageKind::SessionNews
+        | MessageKind::SessionPing
+        | MessageKind::SessionPong => session::largest(kind, address()).expect("about sessions"),
         MessageKind::Vouched => Vouched { voucher: voucher() }.into(),
         MessageKind::ShowEvidence => {
             let evidence = Evidence { claim: voucher(), witness: credential() };
