@@ -8,4 +8,5 @@ pub mod daemon;
 pub mod home;
 pub mod library;
 pub mod metrics;
+pub mod sessions;
 pub mod transfer;

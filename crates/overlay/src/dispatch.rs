@@ -166,7 +166,16 @@ impl Overlay {
             Message::Vouched(vouched) => self.on_vouched(peer, vouched, now),
             Message::ShowEvidence(shown) => self.on_evidence_shown(peer, shown, now),
             Message::Accuse(accuse) => self.on_accused(peer, accuse, now),
-            Message::GiveReceipt(_)
+            Message::AskSlot(_)
+            | Message::SlotReply(_)
+            | Message::SessionOffer(_)
+            | Message::SessionAnswer(_)
+            | Message::SessionRefused(_)
+            | Message::SessionHello(_)
+            | Message::SessionNews(_)
+            | Message::SessionPing(_)
+            | Message::SessionPong(_)
+            | Message::GiveReceipt(_)
             | Message::LoginRequest(_)
             | Message::LoginReply(_)
             | Message::FetchRequest(_)

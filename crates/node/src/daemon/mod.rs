@@ -10,9 +10,9 @@
 
 mod adapters;
 mod backend;
-mod clock;
+pub(crate) mod clock;
 mod conduct;
-mod driver;
+pub(crate) mod driver;
 mod link;
 mod login;
 mod reach;
@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::home::{Home, HomeError, InstanceLock};
 use crate::library::{Library, LibraryChange, LibraryConfig, LibraryError, ShareError};
 use crate::metrics::Metrics;
+use crate::sessions::{self, Sessions};
 use crate::transfer::{
     LocalDisk, Membership, TransferConfig, TransferError, TransferParts, Transfers,
 };
@@ -141,6 +142,7 @@ struct Shared {
     transfers: Transfers,
     accounts: Arc<Accounts>,
     driver: Driver,
+    sessions: Sessions,
     finder: Arc<OverlaySearch>,
     member: Member,
     login: Arc<LoginView>,
@@ -216,6 +218,12 @@ impl Daemon {
             wish_hits,
             ended: ended.clone(),
         });
+        let sessions = Sessions::new(sessions::Parts {
+            endpoint: endpoint.clone(),
+            driver: driver.clone(),
+            login_key: ticket.login_key,
+            credential: member.watch(),
+        });
         let finder = Arc::new(OverlaySearch { driver: driver.clone(), me });
         let transfers = Transfers::new(TransferParts {
             endpoint: endpoint.clone(),
@@ -253,6 +261,7 @@ impl Daemon {
             transfers,
             accounts,
             driver,
+            sessions,
             finder,
             member,
             login: Arc::default(),
@@ -359,6 +368,7 @@ impl Shared {
             self.endpoint.clone(),
             self.driver.clone(),
             self.transfers.clone(),
+            self.sessions.clone(),
         ));
         let conduct = self.member.conduct();
         tasks.spawn(conduct.tend(self.endpoint.clone(), self.driver.clone(), self.ended.clone()));

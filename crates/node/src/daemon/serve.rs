@@ -2,6 +2,7 @@
 //! is for.
 
 use super::driver::Driver;
+use crate::sessions::Sessions;
 use crate::transfer::Transfers;
 use skein_net::{CloseReason, Connection, Endpoint, Stream};
 use skein_overlay::Input;
@@ -19,14 +20,19 @@ const MAX_PAGES: usize = MAX_CARRIED.div_ceil(PAGE);
 
 /// Serves every connection of the endpoint, whoever dialled it, until the endpoint is closed. When
 /// it is dropped, all that it serves ends.
-pub(super) async fn serve(endpoint: Endpoint, driver: Driver, transfers: Transfers) {
+pub(super) async fn serve(
+    endpoint: Endpoint,
+    driver: Driver,
+    transfers: Transfers,
+    sessions: Sessions,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             connection = endpoint.accept() => match connection {
                 Some(connection) => {
-                    let (driver, transfers) = (driver.clone(), transfers.clone());
-                    connections.spawn(serve_connection(connection, driver, transfers));
+                    let to = (driver.clone(), transfers.clone(), sessions.clone());
+                    connections.spawn(serve_connection(connection, to));
                 }
                 None => return,
             },
@@ -35,15 +41,14 @@ pub(super) async fn serve(endpoint: Endpoint, driver: Driver, transfers: Transfe
     }
 }
 
-async fn serve_connection(connection: Connection, driver: Driver, transfers: Transfers) {
+async fn serve_connection(connection: Connection, to: (Driver, Transfers, Sessions)) {
     // The peer can have only as many streams open as the endpoint allows, so these tasks are few.
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
             stream = connection.accept_stream() => match stream {
                 Ok(stream) => {
-                    let (connection, driver) = (connection.clone(), driver.clone());
-                    streams.spawn(serve_stream(connection, stream, driver, transfers.clone()));
+                    streams.spawn(serve_stream(connection.clone(), stream, to.clone()));
                 }
                 Err(_) => return,
             },
@@ -55,8 +60,7 @@ async fn serve_connection(connection: Connection, driver: Driver, transfers: Tra
 async fn serve_stream(
     connection: Connection,
     mut stream: Stream,
-    driver: Driver,
-    transfers: Transfers,
+    (driver, transfers, sessions): (Driver, Transfers, Sessions),
 ) {
     match stream.receiver.recv_within(FIRST_MESSAGE).await {
         Ok(Some(Message::Hello(hello))) => driver.inbound(connection, stream, hello).await,
@@ -81,6 +85,9 @@ async fn serve_stream(
                     _ => return,
                 }
             }
+        }
+        Ok(Some(message)) if sessions.takes(message.kind()) => {
+            sessions.serve(connection, message, stream).await;
         }
         Ok(Some(message)) => {
             let kind = message.kind().name();

@@ -1,0 +1,70 @@
+//! Why there is no session.
+
+use skein_net::{ConnectionError, DialError};
+use skein_proto::session::{OfferRefusal, SlotRefusal};
+use skein_proto::{NodeId, Username};
+use thiserror::Error;
+
+/// Why there is no session. Each message says what the user can do, where something can be done.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The peer is this node itself (the user's mistake).
+    #[error("that is this node itself")]
+    Own,
+    /// This node has no valid credential (local).
+    #[error("sessions need a name: run `skein register NAME`, or `skein login NAME`")]
+    NotMember,
+    /// This node is attached to nobody at present (network).
+    #[error("not attached to a supernode")]
+    NotAttached,
+    /// The user looks up too much (local).
+    #[error("too many look-ups in a short time: try again in a moment")]
+    OverBudget,
+    /// The directory does not answer (network).
+    #[error("none of the supernodes that keep that name answers")]
+    DirectoryUnreachable,
+    /// The directory knows no node of that name.
+    #[error(
+        "the directory knows no node of @{0}: it was not online lately, or nobody has that name"
+    )]
+    Unknown(Username),
+    /// The directory knows no such node of that name.
+    #[error("@{name} has no node {}", .node.short())]
+    NoSuchNode {
+        /// The name.
+        name: Username,
+        /// The node.
+        node: NodeId,
+    },
+    /// None of the name's nodes is there.
+    #[error("@{0} is not online")]
+    Offline(Username),
+    /// Nobody knows where a node without a name is.
+    #[error("nothing is known of node {}: name its user as well, as @NAME/NODE", .0.short())]
+    Nameless(NodeId),
+    /// A supernode on the way, or the peer, refused the offer.
+    #[error("no session: {0}")]
+    Refused(OfferRefusal),
+    /// No supernode relays for this node, and the peer cannot be reached directly.
+    #[error("no relay for a session: {0}")]
+    NoRelay(SlotRefusal),
+    /// Nothing came back in time (network).
+    #[error("the peer did not answer in time")]
+    Silent,
+    /// The connection over the path that was agreed on did not come up (network, or the peer).
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection has ended.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The peer did not show whose node it is (peer).
+    #[error("the peer did not show a valid credential")]
+    Unproven,
+    /// As many sessions are open as may be (local).
+    #[error("{0} sessions are open, as many as may be")]
+    TooMany(usize),
+    /// The daemon ends.
+    #[error("the daemon is ending")]
+    Ending,
+}

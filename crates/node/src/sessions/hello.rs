@@ -1,0 +1,67 @@
+//! Both ends of a connection say whose node they are.
+
+use super::error::SessionError;
+use skein_net::{Connection, Stream};
+use skein_proto::session::{NatKind, SessionHello};
+use skein_proto::{Message, NodeId, SessionId, SignedCredential, UnixTime, Username};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long the other side may take: a few round trips of the longest path.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What one end says.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    pub(super) session: Option<SessionId>,
+    pub(super) credential: SignedCredential,
+    pub(super) nat: NatKind,
+}
+
+impl Own {
+    pub(super) fn hello(&self) -> Message {
+        let Self { session, credential, nat } = self.clone();
+        SessionHello { session, credential, nat }.into()
+    }
+}
+
+/// What the other end has said, checked.
+#[derive(Clone, Debug)]
+pub(super) struct Theirs {
+    pub(super) name: Username,
+    pub(super) nat: NatKind,
+}
+
+/// Checks what the other end of a connection says.
+pub(super) fn check(
+    hello: &SessionHello,
+    login_key: &NodeId,
+    peer: &NodeId,
+    now: UnixTime,
+) -> Result<Theirs, SessionError> {
+    let credential = hello.credential.check(login_key, peer, now);
+    let name = credential.map_err(|_| SessionError::Unproven)?.name.clone();
+    Ok(Theirs { name, nat: hello.nat })
+}
+
+/// Opens the stream on which both ends say who they are, as the dialler does. It stays open for the
+/// news of the session.
+pub(super) async fn introduce(
+    connection: &Connection,
+    own: &Own,
+    login_key: &NodeId,
+    now: UnixTime,
+) -> Result<(Stream, Theirs), SessionError> {
+    let exchange = async {
+        let mut stream = connection.open_stream().await?;
+        let sent = stream.sender.send(&own.hello()).await;
+        let reply = stream.receiver.recv().await;
+        match (sent, reply) {
+            (Ok(()), Ok(Some(Message::SessionHello(hello)))) => {
+                Ok((stream, check(&hello, login_key, &connection.peer(), now)?))
+            }
+            _ => Err(SessionError::Unproven),
+        }
+    };
+    timeout(PATIENCE, exchange).await.map_err(|_| SessionError::Silent)?
+}
