@@ -193,6 +193,16 @@ impl Node {
         &self.api
     }
 
+    /// What it counts under this name in its metrics.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn counted(&self, name: &str) -> u64 {
+        let text = self.api.metrics().await.expect("the daemon answers");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+
     /// Kills it as `kill -9` does; what is left is the user with the data folder.
     pub fn kill(mut self) -> User {
         self.process.kill();

@@ -42,20 +42,13 @@ async fn a_user_is_found_by_name_and_seen_to_go() {
     assert_eq!(bob.run(&["find", "!"]).await.code(), Some(2));
 }
 
-/// What a node counts under this name.
-async fn counted(node: &Node, name: &str) -> u64 {
-    let text = node.api().metrics().await.expect("the daemon answers");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
 /// Waits until these supernodes keep so many sources together, for the directory.
 async fn known_sources(supernodes: &[Node], count: u64) {
     skein_tests::within_patience("the sources were not put", async {
         loop {
             let mut sum = 0;
             for supernode in supernodes {
-                sum += counted(supernode, "skein_overlay_directory_sources").await;
+                sum += supernode.counted("skein_overlay_directory_sources").await;
             }
             if sum >= count {
                 return;
@@ -81,7 +74,7 @@ async fn a_file_is_fetched_by_its_id_from_whom_the_directory_names() {
     assert_eq!(files::content_of(&done.path), content);
     let mut found = 0;
     for supernode in &supernodes {
-        found += counted(supernode, "skein_overlay_directory_first_try_total").await;
+        found += supernode.counted("skein_overlay_directory_first_try_total").await;
     }
     assert!(found > 0, "the directory was asked, and knew it");
 }

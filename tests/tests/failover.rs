@@ -4,7 +4,12 @@
 
 use skein_node::api::types::SearchEvent;
 use skein_proto::query::StopReason;
-use skein_tests::{Found, Network, files};
+use skein_tests::{Found, Network, Node, files, within_patience};
+
+/// Neighbours that a supernode has asked because their tables did not exclude them, and those of
+/// them that had nothing.
+const ASKS: &str = "skein_overlay_table_asks_total";
+const MISSES: &str = "skein_overlay_table_misses_total";
 
 #[tokio::test]
 async fn a_child_of_a_killed_supernode_is_searchable_again_through_its_standby() {
@@ -16,7 +21,7 @@ async fn a_child_of_a_killed_supernode_is_searchable_again_through_its_standby()
     alice.share(&folder, 1).await;
     let tied = alice.until("has a standby", |status| status.attachment.standby.is_some()).await;
 
-    let is_parent = |node: &_| Some(skein_tests::Node::id(node)) == tied.attachment.parent;
+    let is_parent = |node: &_| Some(Node::id(node)) == tied.attachment.parent;
     let (parent, others): (Vec<_>, Vec<_>) = supernodes.into_iter().partition(is_parent);
     drop(parent);
 
@@ -48,13 +53,14 @@ async fn a_supernode_that_dies_in_mid_search_costs_only_its_own_hits() {
         child.share(&folder, 1).await;
     }
     let [alice, bob, carol] = children;
-    // Tables of what supernodes have travel on their own: without that of carol's parent it would
-    // not be asked at all.
-    for other in ["bob", "carol"] {
-        alice.search_until(&["tide", other], |found| found.hits.len() == 1).await;
+    // Tables of what supernodes have travel on their own: one that is older than the file would
+    // say that its supernode need not be asked.
+    let [of_alice, of_bob] = [&alice, &bob].map(|child| parent_of(child, &supernodes));
+    for (child, parent) in [(&alice, of_alice.await), (&bob, of_bob.await)] {
+        for other in ["alice", "bob", "carol"].into_iter().filter(|name| *name != child.name()) {
+            asked_by_table(child, parent, &["tide", other]).await;
+        }
     }
-    // The same holds for the other one, which would say that there is nothing.
-    bob.search_until(&["tide", "carol"], |found| found.hits.len() == 1).await;
     let parent_of_carol = carol.status().await.attachment.parent;
     let mut dying = supernodes
         .into_iter()
@@ -84,6 +90,26 @@ async fn a_supernode_that_dies_in_mid_search_costs_only_its_own_hits() {
     assert_eq!((coverage.supernodes_asked, coverage.supernodes_known), (2, 3));
     assert_eq!(coverage.stopped, StopReason::TimedOut);
     assert!(!found.report.is_complete());
+}
+
+async fn parent_of<'a>(child: &Node, supernodes: &'a [Node]) -> &'a Node {
+    let parent = child.status().await.attachment.parent;
+    supernodes.iter().find(|node| Some(node.id()) == parent).expect("the parent is one of them")
+}
+
+/// Searches until the table of a neighbour of the searcher's parent tells that it has this.
+async fn asked_by_table(searcher: &Node, parent: &Node, words: &[&str]) {
+    within_patience("no table tells of what was published", async {
+        loop {
+            let before = parent.counted(ASKS).await - parent.counted(MISSES).await;
+            let found = searcher.search(words).await;
+            let after = parent.counted(ASKS).await - parent.counted(MISSES).await;
+            if found.hits.len() == 1 && after > before {
+                return;
+            }
+        }
+    })
+    .await;
 }
 
 fn is_from(event: &SearchEvent, node: skein_proto::NodeId) -> bool {

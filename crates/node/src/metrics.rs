@@ -69,6 +69,10 @@ pub struct OverlayMetrics {
     pub table_bits_set: Gauge,
     /// Bytes that the neighbours' query routing tables take.
     pub tables_bytes: Gauge,
+    /// Neighbours asked because their query routing tables did not exclude them.
+    pub table_asks: Counter,
+    /// Those of them that had nothing: the tables' false positives.
+    pub table_misses: Counter,
     /// Standing queries of everybody.
     pub wishes: Gauge,
     /// Nodes kept for the directory.
@@ -253,6 +257,10 @@ impl OverlayMetrics {
         to.register("table_bits_set", help, self.table_bits_set.clone());
         let help = "Bytes that the neighbours' query routing tables take";
         to.register("tables_bytes", help, self.tables_bytes.clone());
+        let help = "Neighbours asked because their query routing tables did not exclude them";
+        to.register("table_asks", help, self.table_asks.clone());
+        let help = "Neighbours so asked that had nothing: false positives of the tables";
+        to.register("table_misses", help, self.table_misses.clone());
         to.register("wishes", "Standing queries of everybody", self.wishes.clone());
         let help = "Nodes kept for the directory";
         to.register("directory_nodes", help, self.directory_nodes.clone());

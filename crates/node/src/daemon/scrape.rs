@@ -34,6 +34,8 @@ impl Shared {
         set_level(&metrics.table_bits, supernode.table_bits);
         set_level(&metrics.table_bits_set, supernode.table_bits_set);
         set_level(&metrics.tables_bytes, supernode.tables_bytes);
+        set_total(&metrics.table_asks, counters.table_asks);
+        set_total(&metrics.table_misses, counters.table_misses);
         set_level(&metrics.wishes, supernode.wishes);
         set_level(&metrics.directory_nodes, supernode.directory.nodes);
         set_level(&metrics.directory_sources, supernode.directory.sources);
