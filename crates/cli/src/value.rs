@@ -1,6 +1,8 @@
 //! How values are written on the command line: sizes, times, rates, extensions.
 
 use bytesize::ByteSize;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use skein_node::config::TcpPorts;
 use skein_proto::{BoundedString, ContentId};
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -102,6 +104,11 @@ impl FromStr for Wanted {
                 .to_owned()),
         }
     }
+}
+
+/// Where TCP is taken.
+pub fn tcp_ports() -> impl clap::builder::TypedValueParser<Value = TcpPorts> {
+    PossibleValuesParser::new(["auto", "same-port", "off"]).try_map(|word| word.parse::<TcpPorts>())
 }
 
 #[cfg(test)]

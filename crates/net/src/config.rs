@@ -1,6 +1,7 @@
 //! The settings of an endpoint.
 
 use crate::relay::RelayLimits;
+use crate::tunnel::{TunnelPorts, TunnelSettings};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +106,7 @@ pub struct EndpointConfig {
     handshakes_per_second: u32,
     socket_buffer: usize,
     relay: RelayLimits,
+    tunnels: TunnelSettings,
 }
 
 impl Default for EndpointConfig {
@@ -128,6 +130,7 @@ impl Default for EndpointConfig {
             handshakes_per_second: HANDSHAKES_PER_SECOND,
             socket_buffer: SOCKET_BUFFER,
             relay: RelayLimits { slots: 0, ..RelayLimits::default() },
+            tunnels: TunnelSettings::default(),
         }
     }
 }
@@ -279,6 +282,47 @@ impl EndpointConfig {
         self
     }
 
+    /// Whether there is a UDP socket (default: yes). Without one, everything goes through tunnels
+    /// over TCP; the address to bind is that of TCP then.
+    #[must_use]
+    pub fn udp(mut self, udp: bool) -> Self {
+        self.tunnels.udp = udp;
+        self
+    }
+
+    /// Where an endpoint that others may dial takes tunnels over TCP (default: at the number of the
+    /// UDP port, and at 443 where that can be had).
+    #[must_use]
+    pub fn tunnel_ports(mut self, ports: TunnelPorts) -> Self {
+        self.tunnels.ports = ports;
+        self
+    }
+
+    /// Whether a dial tries a tunnel over TCP where UDP brings nothing (default: yes).
+    #[must_use]
+    pub fn fall_back_to_tcp(mut self, fall_back: bool) -> Self {
+        self.tunnels.fall_back = fall_back;
+        self
+    }
+
+    /// Tunnels of others that may be open, 1 to 100,000 (default 1,024). About 100 KiB each, and a
+    /// socket of the system.
+    #[must_use]
+    pub fn max_tunnels(mut self, tunnels: usize) -> Self {
+        self.tunnels.max = tunnels;
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn tunnel_timing(mut self, timing: crate::tunnel::Timing) -> Self {
+        self.tunnels.timing = timing;
+        self
+    }
+
+    pub(crate) const fn tunnels(&self) -> TunnelSettings {
+        self.tunnels
+    }
+
     pub(crate) const fn relay_limits(&self) -> RelayLimits {
         self.relay
     }
@@ -315,6 +359,7 @@ impl EndpointConfig {
         within("accept_queue", self.accept_queue as u64, 1..=65_536)?;
         within("handshake burst", self.handshake_burst.into(), 1..=1_000_000)?;
         within("handshakes per second", self.handshakes_per_second.into(), 1..=1_000_000)?;
+        within("max_tunnels", self.tunnels.max as u64, 1..=100_000)?;
         within("socket_buffer", self.socket_buffer as u64, 4 * KIB..=1_024 * MIB)
     }
 
@@ -341,6 +386,11 @@ impl EndpointConfig {
             burst: self.handshake_burst,
             per_second: self.handshakes_per_second,
         }
+    }
+
+    /// The limits of the handshakes of tunnels; their CPU time is that of QUIC's.
+    pub(crate) const fn tunnel_limits(&self) -> Limits {
+        Limits { incoming: self.tunnels.max, ..self.limits() }
     }
 
     pub(crate) const fn timing(&self) -> Timing {

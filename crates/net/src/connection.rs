@@ -3,12 +3,13 @@
 use crate::error::{CloseReason, ConnectionError};
 use crate::stats::Counters;
 use crate::stream::Stream;
+use crate::tunnel::Tunnels;
 use quinn::VarInt;
 use skein_proto::NodeId;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,6 +31,9 @@ struct Inner {
     said: OnceLock<CloseReason>,
     wide_window: u32,
     counters: Arc<Counters>,
+    tunnels: Option<Arc<Tunnels>>,
+    /// Where the tunnel came from through which it was last seen to go.
+    tunnelled_from: Mutex<SocketAddr>,
 }
 
 impl Connection {
@@ -39,10 +43,24 @@ impl Connection {
         dialler: bool,
         wide_window: u32,
         counters: Arc<Counters>,
+        tunnels: Option<Arc<Tunnels>>,
     ) -> Self {
         let established = Instant::now();
         let said = OnceLock::new();
-        let inner = Inner { quic, peer, dialler, established, said, wide_window, counters };
+        let address = canonical(quic.remote_address());
+        let seen = tunnels.as_ref().and_then(|tunnels| tunnels.peer_of(address));
+        let tunnelled_from = Mutex::new(seen.unwrap_or(address));
+        let inner = Inner {
+            quic,
+            peer,
+            dialler,
+            established,
+            said,
+            wide_window,
+            counters,
+            tunnels,
+            tunnelled_from,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -51,9 +69,25 @@ impl Connection {
         self.inner.peer
     }
 
-    /// Where the peer is seen at present; it may change when the peer moves to another network.
+    /// Where the peer is seen at present; it may change when the peer moves to another network. Of
+    /// a peer that dialled through a tunnel it is the address of its TCP connection.
     pub fn remote_address(&self) -> SocketAddr {
-        canonical(self.inner.quic.remote_address())
+        let address = canonical(self.inner.quic.remote_address());
+        let Some(tunnels) = &self.inner.tunnels else { return address };
+        let mut known = self.inner.tunnelled_from.lock().unwrap_or_else(PoisonError::into_inner);
+        match tunnels.peer_of(address) {
+            Some(peer) => *known = peer,
+            // The tunnel has just ended, and its successor is not there yet.
+            None if Tunnels::is_virtual(address) => {}
+            None => *known = address,
+        }
+        *known
+    }
+
+    /// Whether it goes through a tunnel over TCP at present.
+    pub fn is_over_tcp(&self) -> bool {
+        let address = self.inner.quic.remote_address();
+        self.inner.tunnels.as_ref().is_some_and(|tunnels| tunnels.carries(address))
     }
 
     /// The present estimate of the round trip.

@@ -3,7 +3,9 @@
 use crate::connection::{Connection, canonical};
 use crate::endpoint::{Shared, client_config, peer_of};
 use crate::error::{CloseReason, DialError};
+use crate::session;
 use crate::tls::SERVER_NAME;
+use crate::tunnel::{self, UdpState};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use futures_util::StreamExt;
@@ -11,8 +13,9 @@ use futures_util::stream::FuturesUnordered;
 use skein_proto::NodeId;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// Addresses that one dial tries. A node has a few of its own and those that others saw it at;
 /// more is somebody's attempt to have strangers flooded.
@@ -155,8 +158,9 @@ fn join_or_start(
     }
 }
 
-/// Tries one address after the other, without waiting for the last one to fail; the first that
-/// answers as `node` wins, and the others are let go.
+/// Tries one address after the other, without waiting for the last one to fail, and, where UDP
+/// brings nothing, each of them through a tunnel; the first that answers as `node` wins, and the
+/// others are let go.
 async fn race(
     shared: &Shared,
     node: NodeId,
@@ -164,8 +168,16 @@ async fn race(
 ) -> Result<quinn::Connection, DialError> {
     let timing = shared.config.timing();
     let deadline = Instant::now() + timing.handshake;
-    let mut waiting = addresses.iter().copied();
+    // Without UDP only the addresses of sessions have a path of their own.
+    let has_udp = shared.tunnels.as_ref().is_none_or(|t| t.udp_state() != UdpState::Off);
+    let direct: Vec<SocketAddr> =
+        addresses.iter().copied().filter(|a| has_udp || session::is_virtual(a)).collect();
+    let mut waiting = direct.into_iter();
     let mut attempts = FuturesUnordered::new();
+    let mut tunnelled: FuturesUnordered<_> = (0..)
+        .zip(addresses)
+        .map(|(turn, address)| through_tunnel(shared, node, *address, timing.stagger * turn))
+        .collect();
     let mut failure = DialError::Unreachable { node, tried: addresses.len() };
     let mut next_start = Instant::now();
     let all = async {
@@ -177,7 +189,16 @@ async fn race(
                     Err(error) => {
                         failure = more_telling(failure.clone(), error);
                         next_start = Instant::now();
+                        let answered = failure.weight() > DialError::SILENCE;
+                        if answered && attempts.is_empty() && waiting.len() == 0 {
+                            // TCP would bring the same answer.
+                            return Err(());
+                        }
                     }
+                },
+                Some(result) = tunnelled.next() => match result {
+                    Ok(quic) => return Ok(quic),
+                    Err(error) => failure = more_telling(failure.clone(), error),
                 },
                 () = sleep_until(next_start), if waiting.len() > 0 => {
                     if let Some(address) = waiting.next() {
@@ -193,6 +214,36 @@ async fn race(
         Ok(Ok(quic)) => Ok(quic),
         Ok(Err(())) | Err(_) => Err(failure),
     }
+}
+
+/// Tries an address through a tunnel, after UDP has had its time.
+async fn through_tunnel(
+    shared: &Shared,
+    node: NodeId,
+    address: SocketAddr,
+    turn: Duration,
+) -> Result<quinn::Connection, DialError> {
+    let unreachable = DialError::Unreachable { node, tried: 1 };
+    let Some(tunnels) = shared.tunnels.as_ref().filter(|_| shared.config.tunnels().fall_back)
+    else {
+        return Err(unreachable);
+    };
+    if session::is_virtual(&address) {
+        return Err(unreachable);
+    }
+    sleep(tunnel::patience(tunnels.udp_state()) + turn).await;
+    let opened = match tunnels.open(node, address).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::debug!(%address, %error, "no tunnel could be opened");
+            return Err(unreachable);
+        }
+    };
+    let quic = attempt(shared, node, address).await?;
+    if let Some(opened) = opened {
+        opened.keep();
+    }
+    Ok(quic)
 }
 
 fn more_telling(one: DialError, other: DialError) -> DialError {

@@ -9,10 +9,11 @@ use crate::incoming;
 use crate::relay::{EndKey, Relay};
 use crate::reset::ResetKey;
 use crate::session::{Binding, Route, Session, Sessions};
-use crate::socket::{DatagramSocket, Demultiplexer, UdpSocket};
+use crate::socket::{DatagramSocket, Demultiplexer};
 use crate::stats::{Counters, EndpointStats};
 use crate::table::Table;
 use crate::tls::{self, CertificateFailure, Identity};
+use crate::tunnel::{self, Base, Tunnels, UdpState};
 use quinn::VarInt;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rand::RngExt;
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     sessions: Arc<Sessions>,
     relay: Arc<Relay>,
+    /// None over a socket of the caller's, which need not be of this machine.
+    pub(crate) tunnels: Option<Arc<Tunnels>>,
     pub(crate) tasks: TaskTracker,
     closing: Mutex<Option<CloseReason>>,
     /// Where dialled connections are announced; nowhere once the endpoint is closed.
@@ -71,8 +74,9 @@ pub(crate) struct Shared {
 }
 
 impl Endpoint {
-    /// Opens a UDP socket at `address` and begins to answer on it. Port 0 lets the system choose;
-    /// `[::]` takes IPv4 as well. Must be called within a tokio runtime. It costs a socket, two
+    /// Opens a UDP socket at `address` and begins to answer on it, and takes tunnels over TCP where
+    /// the [settings](EndpointConfig::tunnel_ports) say so. Port 0 lets the system choose; `[::]`
+    /// takes IPv4 as well. Must be called within a tokio runtime. It costs a socket, two
     /// tasks and a receive buffer of 3 MiB of which only what is used takes memory, so that an
     /// endpoint for a single probe is cheap. Probes should go under a key of their own: under this
     /// node's key, the peer takes the probe's connection for its newest to this node.
@@ -85,12 +89,26 @@ impl Endpoint {
         config: EndpointConfig,
     ) -> Result<Self, BindError> {
         config.check()?;
-        let socket = UdpSocket::bind(address, config.kernel_buffer())
-            .map_err(|error| BindError::from_io(address, error))?;
-        Self::with_socket(key, Arc::new(socket), config)
+        let base = tunnel::open_base(address, &config)?;
+        Self::over(key, base, config)
     }
 
-    /// As [`Endpoint::bind`], over any socket.
+    /// As [`Endpoint::bind`], over what was opened for it.
+    pub(crate) fn over(
+        key: &KeyPair,
+        base: Base,
+        config: EndpointConfig,
+    ) -> Result<Self, BindError> {
+        let identity = Identity::new(key)?;
+        let counters = Arc::<Counters>::default();
+        let gate = Gate::new(config.tunnel_limits());
+        let timing = config.tunnels().timing;
+        let (tunnels, socket) =
+            Tunnels::start(base, &identity, Arc::clone(&counters), gate, timing)?;
+        Self::start(key, &identity, Arc::new(socket), Some(tunnels), counters, config)
+    }
+
+    /// As [`Endpoint::bind`], over any socket, and without tunnels.
     ///
     /// # Errors
     /// [`BindError`].
@@ -100,11 +118,20 @@ impl Endpoint {
         config: EndpointConfig,
     ) -> Result<Self, BindError> {
         config.check()?;
+        Self::start(key, &Identity::new(key)?, socket, None, Arc::default(), config)
+    }
+
+    fn start(
+        key: &KeyPair,
+        identity: &Identity,
+        socket: Arc<dyn DatagramSocket>,
+        tunnels: Option<Arc<Tunnels>>,
+        counters: Arc<Counters>,
+        config: EndpointConfig,
+    ) -> Result<Self, BindError> {
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         let address =
             socket.local_addr().map_err(|error| BindError::from_io(unspecified, error))?;
-        let counters = Arc::<Counters>::default();
-        let identity = Identity::new(key)?;
         let transport = config.transport();
         let sessions = Arc::new(Sessions::new(Arc::clone(&socket), Arc::clone(&counters)));
         let secret = rand::rng().random();
@@ -112,7 +139,7 @@ impl Endpoint {
             Relay::new(Arc::clone(&socket), Arc::clone(&counters), secret, config.relay_limits());
         let relay = Arc::new(relay);
         let server = match config.accepts() {
-            true => Some(server_config(&identity, Arc::clone(&transport))?),
+            true => Some(server_config(identity, Arc::clone(&transport))?),
             false => None,
         };
         let quic = quinn::Endpoint::new_with_abstract_socket(
@@ -140,6 +167,7 @@ impl Endpoint {
             counters,
             sessions,
             relay,
+            tunnels,
             tasks: TaskTracker::new(),
             closing: Mutex::new(None),
             announce: Mutex::new(None),
@@ -224,6 +252,9 @@ impl Endpoint {
         if tokio::time::timeout(FAREWELL, all_done).await.is_err() {
             tracing::debug!("some peers could not be told that this endpoint is closed");
         }
+        if let Some(tunnels) = &shared.tunnels {
+            tunnels.close().await;
+        }
     }
 
     /// What this endpoint does as a relay for others.
@@ -239,6 +270,21 @@ impl Endpoint {
     /// This node's end of a relay's slot, whose key it was given.
     pub fn join_slot(&self, relay: Route, key: EndKey) -> Binding {
         Binding::new(Arc::clone(&self.shared().sessions), relay, key)
+    }
+
+    /// Whether UDP works, as far as it is known.
+    pub fn udp_state(&self) -> UdpState {
+        self.shared().tunnels.as_ref().map_or(UdpState::Works, |tunnels| tunnels.udp_state())
+    }
+
+    /// Sees to it that datagrams for this UDP address of `node` get there: where UDP is blocked or
+    /// off, opens a tunnel, if there is none. For relays, to which there need not be a connection.
+    /// Answers whether it is worth sending there.
+    pub async fn prepare(&self, node: NodeId, address: SocketAddr) -> bool {
+        match &self.shared().tunnels {
+            Some(tunnels) => tunnels.prepare(node, address).await,
+            None => true,
+        }
     }
 
     /// What has been counted so far.
@@ -263,6 +309,9 @@ impl fmt::Debug for Endpoint {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.close(CloseReason::Leaving);
+        if let Some(tunnels) = &self.shared.tunnels {
+            tunnels.let_go();
+        }
     }
 }
 
@@ -278,7 +327,8 @@ impl Shared {
     ) -> Connection {
         let counters = Arc::clone(&self.counters);
         let window = self.config.wide_window();
-        let connection = Connection::new(quic, peer, dialler, window, counters);
+        let tunnels = self.tunnels.clone();
+        let connection = Connection::new(quic, peer, dialler, window, counters, tunnels);
         if let Some(superseded) = self.table.insert(connection.clone()) {
             self.counters.connections_superseded.increment();
             superseded.close(CloseReason::Superseded);

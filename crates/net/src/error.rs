@@ -26,7 +26,7 @@ pub enum Fault {
 #[non_exhaustive]
 pub enum BindError {
     /// Another program uses the port.
-    #[error("the UDP port of {0} is in use by another program")]
+    #[error("the port of {0} is in use by another program")]
     AddressInUse(SocketAddr),
     /// This machine has no such address.
     #[error("{0} is not an address of this machine")]
@@ -41,7 +41,7 @@ pub enum BindError {
     #[error(transparent)]
     Certificate(#[from] CertificateFailure),
     /// The system refused for another reason.
-    #[error("cannot open a UDP socket at {address}: {source}")]
+    #[error("cannot open a socket at {address}: {source}")]
     Io {
         /// What was to be bound.
         address: SocketAddr,
@@ -130,13 +130,16 @@ impl DialError {
         }
     }
 
+    /// The weight of a failure that no answer of anybody stands behind.
+    pub(crate) const SILENCE: u8 = 1;
+
     /// How much it tells, when several addresses failed in different ways.
     pub(crate) const fn weight(&self) -> u8 {
         match self {
             Self::Refused { .. } => 4,
             Self::WrongIdentity { .. } => 3,
             Self::Incompatible { .. } => 2,
-            _ => 1,
+            _ => Self::SILENCE,
         }
     }
 }

@@ -11,8 +11,11 @@ use tokio::sync::mpsc;
 pub(crate) async fn serve(shared: Arc<Shared>, accepted: mpsc::Sender<Connection>) {
     while let Some(attempt) = shared.quic.accept().await {
         let counters = &shared.counters;
-        let address = attempt.remote_address();
-        match shared.gate.judge(address.ip(), attempt.remote_address_validated()) {
+        let through = shared.tunnels.as_ref().and_then(|t| t.peer_of(attempt.remote_address()));
+        let address = through.unwrap_or_else(|| attempt.remote_address());
+        // TCP has shown that who is at the other end receives there.
+        let proven = through.is_some() || attempt.remote_address_validated();
+        match shared.gate.judge(address.ip(), proven) {
             Verdict::Admit(places) => {
                 let handshake = handshake(Arc::clone(&shared), attempt, places, accepted.clone());
                 shared.tasks.spawn(handshake);

@@ -10,6 +10,7 @@
 //!   Endpoint      dialling, accepting, limits             endpoint, dial, incoming, gate
 //!   quinn         QUIC, TLS 1.3                           tls, reset
 //!   Demultiplexer first byte: QUIC or a frame of ours     socket
+//!   Tunnels       the same datagrams over TCP             tunnel
 //!   DatagramSocket  the system's UDP socket, or `simnet`  socket, simnet
 //! ```
 //!
@@ -46,6 +47,7 @@ mod stats;
 mod stream;
 mod table;
 mod tls;
+mod tunnel;
 
 pub use config::{ConfigError, EndpointConfig};
 pub use connection::{Connection, ConnectionStats};
@@ -56,3 +58,4 @@ pub use socket::{DatagramSocket, EcnCodepoint, RecvMeta, Transmit, UdpSocket, Wr
 pub use stats::EndpointStats;
 pub use stream::{FrameReceiver, FrameSender, Stream};
 pub use tls::CertificateFailure;
+pub use tunnel::{TunnelPorts, UdpState};

@@ -24,7 +24,8 @@ pub async fn reaches(
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let key = KeyPair::from_seed(&seed);
-    let config = EndpointConfig::dial_only().dial_timeout(patience);
+    // Who is reached over TCP only is no use to strangers who have UDP.
+    let config = EndpointConfig::dial_only().dial_timeout(patience).fall_back_to_tcp(false);
     let endpoint = Endpoint::bind(&key, SocketAddr::new(unspecified, 0), config)?;
     match endpoint.connect(node, &[address]).await {
         Ok(connection) => {

@@ -243,7 +243,7 @@ impl Demultiplexer {
 }
 
 /// An address as an IPv6 socket sees it (RFC 4291, section 2.5.5.2).
-fn mapped(address: SocketAddr) -> SocketAddr {
+pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
         IpAddr::V6(_) => address,

@@ -74,6 +74,38 @@ counters! {
     session_datagrams_unroutable,
     /// Batches of sessions dropped since too many came mixed with those of others.
     session_datagrams_overflowed,
+    /// Tunnels over TCP that others opened.
+    tunnels_accepted,
+    /// Tunnels over TCP that this side opened since UDP brought nothing.
+    tunnels_dialled,
+    /// Tunnels of this side that broke and were opened again.
+    tunnels_redialled,
+    /// Tunnels of this side that were left since UDP works again.
+    tunnels_left_for_udp,
+    /// Live tunnels that others opened.
+    tunnels_incoming_live,
+    /// Live tunnels that this side opened.
+    tunnels_outgoing_live,
+    /// Tunnels refused since as many were open as are allowed.
+    tunnels_refused_full,
+    /// Tunnels refused since their address had as many open as one may have.
+    tunnels_refused_source,
+    /// Tunnels refused since their address, or all of them, began too many in a short time.
+    tunnels_refused_rate,
+    /// TCP connections of others that became no tunnel.
+    tunnels_failed,
+    /// Tunnels ended since what came through them was against the rules.
+    tunnels_misused,
+    /// Datagrams received through tunnels.
+    tunnel_datagrams_in,
+    /// Datagrams put into tunnels.
+    tunnel_datagrams_out,
+    /// Datagrams dropped since a tunnel's TCP connection did not keep up.
+    tunnel_datagrams_dropped,
+    /// Datagrams for tunnels that have ended, or out of them and longer than any of QUIC's.
+    tunnel_datagrams_lost,
+    /// Probes of UDP that were answered.
+    tunnel_probes_answered,
     /// Messages received.
     messages_in,
     /// Messages sent.

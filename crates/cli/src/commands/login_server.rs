@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use skein_login::server::{LoginConfig, Policy, Server, StartError};
 use skein_net::BindError;
+use skein_node::config::TcpPorts;
 use skein_node::config::{LogFormat, LogLevel};
 use skein_node::home::{Home, HomeError, InstanceLock};
 use skein_proto::Ticket;
@@ -40,6 +41,10 @@ pub struct LoginServerArgs {
     /// The UDP address to listen on; port 0 takes a free one [default: [::]:4700]
     #[arg(long, value_name = "ADDR", value_parser = value::listen_address)]
     listen: Option<SocketAddr>,
+    /// Where nodes whose network blocks UDP may come in over TCP: at the number of the UDP port and
+    /// at 443, not at 443, nowhere [default: auto]
+    #[arg(long, value_name = "PORTS", value_parser = value::tcp_ports())]
+    tcp: Option<TcpPorts>,
     #[command(flatten)]
     store: StoreArgs,
     /// Who may register
@@ -196,6 +201,7 @@ fn serve(context: &Context, args: LoginServerArgs) -> Result<(), Failure> {
     if let Some(listen) = args.listen {
         config = config.listen(listen);
     }
+    config = config.tcp(args.tcp.unwrap_or_default().into());
     if let Some(lifetime) = args.credential_lifetime {
         config = config.credential_lifetime(lifetime);
     }

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::ui::paint::Paint;
 use crate::ui::{format, table};
 use clap::Args;
-use skein_node::api::types::{Attachment, LibraryStatus, Status, SupernodeStatus};
+use skein_node::api::types::{Attachment, LibraryStatus, Status, SupernodeStatus, Udp};
 use skein_proto::Role;
 
 /// Shows how the node is doing.
@@ -81,9 +81,14 @@ fn role(status: &Status) -> String {
 }
 
 fn listening(status: &Status) -> String {
-    match status.observed {
+    let seen = match status.observed {
         Some(seen) if seen != status.listen => format!("{}, seen as {seen}", status.listen),
         _ => status.listen.to_string(),
+    };
+    match status.udp {
+        Udp::Blocked => format!("{seen}; over TCP (UDP is blocked)"),
+        Udp::Off => format!("{seen}; over TCP (UDP is off)"),
+        Udp::Works | Udp::Unknown => seen,
     }
 }
 
@@ -195,6 +200,7 @@ mod tests {
             role_for_secs: 65,
             listen: ([127, 0, 0, 1], 4700).into(),
             observed: None,
+            udp: Default::default(),
             attachment: Attachment::default(),
             login_seen_secs_ago: Some(3),
             problems: vec!["the clock is wrong".to_owned()],
@@ -222,6 +228,14 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("children"), "{text}");
+    }
+
+    #[test]
+    fn a_node_without_udp_says_so() {
+        let mut status = status();
+        assert!(!render(&status, Paint::PLAIN).contains("TCP"));
+        status.udp = Udp::Blocked;
+        assert!(render(&status, Paint::PLAIN).contains("over TCP (UDP is blocked)"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How the service is set up.
 
 use super::clock::Clock;
+use skein_net::TunnelPorts;
 use skein_proto::credential::DEFAULT_LIFETIME;
 use std::fmt;
 use std::net::SocketAddr;
@@ -96,6 +97,7 @@ pub struct ConfigError {
 pub struct LoginConfig {
     pub(super) data_dir: PathBuf,
     pub(super) listen: Option<SocketAddr>,
+    pub(super) tcp: TunnelPorts,
     pub(super) database_url: Option<String>,
     pub(super) key_file: Option<PathBuf>,
     pub(super) policy: Policy,
@@ -112,6 +114,7 @@ impl fmt::Debug for LoginConfig {
         f.debug_struct("LoginConfig")
             .field("data_dir", &self.data_dir)
             .field("listen", &self.listen)
+            .field("tcp", &self.tcp)
             .field("policy", &self.policy)
             .field("credential_lifetime", &self.credential_lifetime)
             .field("nodes_per_name", &self.nodes_per_name)
@@ -131,6 +134,7 @@ impl LoginConfig {
         Self {
             data_dir: data_dir.into(),
             listen: None,
+            tcp: TunnelPorts::Auto,
             database_url: None,
             key_file: None,
             policy: Policy::Open,
@@ -141,6 +145,14 @@ impl LoginConfig {
             max_connections: 8_192,
             clock: Clock::system(),
         }
+    }
+
+    /// Where nodes whose network blocks UDP may come in over TCP (default: at the number of the UDP
+    /// port, and at 443 where that can be had).
+    #[must_use]
+    pub fn tcp(mut self, ports: TunnelPorts) -> Self {
+        self.tcp = ports;
+        self
     }
 
     /// The UDP address to listen on; port 0 takes a free one. By default, the default port of all

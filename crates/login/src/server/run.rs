@@ -137,7 +137,8 @@ impl Server {
         // The socket before the store: a second instance on one machine fails without having
         // touched the first one's tables.
         let limit = usize::try_from(config.max_connections).unwrap_or(usize::MAX);
-        let settings = EndpointConfig::default().max_incoming(limit).max_streams(4);
+        let settings =
+            EndpointConfig::default().max_incoming(limit).max_streams(4).tunnel_ports(config.tcp);
         let endpoint =
             bind_at(config.listen, |address| Endpoint::bind(&key, address, settings.clone()))?;
         let address = endpoint.local_addr().map_err(StartError::System)?;

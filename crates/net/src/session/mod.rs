@@ -307,7 +307,7 @@ fn virtual_address() -> SocketAddr {
     SocketAddr::from((Ipv6Addr::from_bits(bits), rng.random_range(1..=u16::MAX)))
 }
 
-fn is_virtual(address: &SocketAddr) -> bool {
+pub(crate) fn is_virtual(address: &SocketAddr) -> bool {
     match address {
         SocketAddr::V6(address) => address.ip().to_bits() >> 104 == 0xfd_5e_1a,
         SocketAddr::V4(_) => false,

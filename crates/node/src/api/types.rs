@@ -81,6 +81,21 @@ pub struct Identity {
     pub data_dir: PathBuf,
 }
 
+/// What is known of UDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Udp {
+    /// Nothing yet.
+    #[default]
+    Unknown,
+    /// It works.
+    Works,
+    /// The network blocks it: everything goes over TCP.
+    Blocked,
+    /// The user has turned it off: everything goes over TCP.
+    Off,
+}
+
 /// How the daemon is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -108,6 +123,9 @@ pub struct Status {
     pub listen: SocketAddr,
     /// How others see it.
     pub observed: Option<SocketAddr>,
+    /// Whether UDP works, or everything goes over TCP.
+    #[serde(default)]
+    pub udp: Udp,
     /// Whether, and how, it is attached.
     pub attachment: Attachment,
     /// When the login service last answered, in seconds ago.

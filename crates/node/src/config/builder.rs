@@ -186,6 +186,8 @@ fn resolve(settings: Settings, defaults: Config) -> Result<Config, ConfigError> 
         data_dir,
         listen: settings.listen.unwrap_or(defaults.listen),
         listen_was_given: settings.listen.is_some(),
+        udp: settings.udp.unwrap_or(defaults.udp),
+        tcp: settings.tcp.unwrap_or(defaults.tcp),
         api_listen: settings.api_listen.unwrap_or(defaults.api_listen),
         role: settings.role.unwrap_or(defaults.role),
         max_children: settings.max_children.unwrap_or(defaults.max_children),

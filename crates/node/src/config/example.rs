@@ -54,6 +54,20 @@ fn describe(key: &str, config: &Config) -> (String, Value) {
                 .into(),
             word(&config.listen),
         ),
+        "udp" => (
+            "Whether UDP is used. Without it everything goes over TCP, which is slower, and the\n\
+             node reaches only nodes that take TCP. A network that blocks UDP is noticed by\n\
+             itself: this is not needed there."
+                .into(),
+            config.udp.into(),
+        ),
+        "tcp" => (
+            "Where nodes whose network blocks UDP may come in over TCP. \"auto\": at the number of\n\
+             the UDP port, and at 443 where the system permits it and the port is free;\n\
+             \"same-port\": not at 443; \"off\": nowhere."
+                .into(),
+            word(&config.tcp.as_str()),
+        ),
         "api_listen" => (
             "The TCP address of the local API, for programs on this machine only; port 0 takes\n\
              any free one."

@@ -71,7 +71,7 @@ pub(super) fn parse(text: &str, base: &Path) -> (Settings, Vec<Finding>) {
         }
         let result = match as_text(value.get_ref()) {
             Some(text) => settings.set(name, &text, base),
-            None => Err("a number or a text in quotes is needed".to_owned()),
+            None => Err("a number, a text in quotes, true or false is needed".to_owned()),
         };
         if let Err(why) = result {
             findings.push(Finding::error(line, format!("{name}: {why}")));
@@ -123,6 +123,7 @@ fn as_text(value: &DeValue<'_>) -> Option<String> {
         DeValue::Integer(integer) => i128::from_str_radix(integer.as_str(), integer.radix())
             .ok()
             .map(|number| number.to_string()),
+        DeValue::Boolean(on) => Some(on.to_string()),
         _ => None,
     }
 }

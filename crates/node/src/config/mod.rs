@@ -10,7 +10,7 @@ mod settings;
 
 pub use builder::{ConfigBuilder, ConfigError};
 pub use file::{Finding, Severity};
-pub use settings::{LogFormat, LogLevel, Settings};
+pub use settings::{LogFormat, LogLevel, Settings, TcpPorts};
 
 use crate::api::types::RoleSetting;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,6 +28,8 @@ pub struct Config {
     data_dir: PathBuf,
     listen: SocketAddr,
     listen_was_given: bool,
+    udp: bool,
+    tcp: TcpPorts,
     api_listen: SocketAddr,
     role: RoleSetting,
     max_children: u32,
@@ -75,6 +77,8 @@ impl Config {
             data_dir,
             listen: (Ipv4Addr::UNSPECIFIED, DEFAULT_PORT).into(),
             listen_was_given: false,
+            udp: true,
+            tcp: TcpPorts::Auto,
             api_listen: (Ipv4Addr::LOCALHOST, 0).into(),
             role: RoleSetting::Auto,
             max_children: 150,
@@ -102,6 +106,17 @@ impl Config {
     /// do when this one is taken.
     pub fn listen_was_given(&self) -> bool {
         self.listen_was_given
+    }
+
+    /// Whether UDP is used. Without it, everything goes over TCP, and the address to listen on is
+    /// that of TCP.
+    pub fn udp(&self) -> bool {
+        self.udp
+    }
+
+    /// Where nodes whose network blocks UDP may come in over TCP.
+    pub fn tcp(&self) -> TcpPorts {
+        self.tcp
     }
 
     /// The TCP address of the local API, always loopback; port 0 for any free one.

@@ -4,6 +4,7 @@ use crate::api::types::RoleSetting;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Serialize};
+use skein_net::TunnelPorts;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -23,9 +24,11 @@ pub(super) const RESCAN_INTERVAL: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The names of all settings, as the file spells them.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 14] = [
     "data_dir",
     "listen",
+    "udp",
+    "tcp",
     "api_listen",
     "role",
     "max_children",
@@ -46,6 +49,10 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     /// The UDP address to listen on.
     pub listen: Option<SocketAddr>,
+    /// Whether UDP is used.
+    pub udp: Option<bool>,
+    /// Where nodes whose network blocks UDP may come in.
+    pub tcp: Option<TcpPorts>,
     /// The TCP address of the local API; it must be loopback.
     pub api_listen: Option<SocketAddr>,
     /// What the node may become.
@@ -66,6 +73,48 @@ pub struct Settings {
     pub log_level: Option<LogLevel>,
     /// How it is logged.
     pub log_format: Option<LogFormat>,
+}
+
+/// Where nodes whose network blocks UDP may come in over TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TcpPorts {
+    /// At the number of the UDP port, and at 443 where that can be had.
+    #[default]
+    Auto,
+    /// At the number of the UDP port only.
+    SamePort,
+    /// Nowhere.
+    Off,
+}
+
+impl TcpPorts {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::SamePort => "same-port",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl From<TcpPorts> for TunnelPorts {
+    fn from(ports: TcpPorts) -> Self {
+        match ports {
+            TcpPorts::Auto => Self::Auto,
+            TcpPorts::SamePort => Self::SamePort,
+            TcpPorts::Off => Self::Off,
+        }
+    }
+}
+
+impl FromStr for TcpPorts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        word(text, TCP_PORTS)
+    }
 }
 
 /// The least important messages that are logged.
@@ -98,6 +147,7 @@ pub enum LogFormat {
 
 /// The words that each of the settings knows that are words.
 const ROLES: &str = "auto, ordinary, super";
+const TCP_PORTS: &str = "auto, same-port, off";
 const LEVELS: &str = "error, warn, info, debug, trace";
 const FORMATS: &str = "text, json";
 
@@ -138,6 +188,8 @@ impl Settings {
         match key {
             "data_dir" => self.data_dir = Some(path(text, base)?),
             "listen" => self.listen = Some(address(text)?),
+            "udp" => self.udp = Some(switch(text)?),
+            "tcp" => self.tcp = Some(text.parse()?),
             "api_listen" => self.api_listen = Some(address(text)?),
             "role" => self.role = Some(word(text, ROLES)?),
             "max_children" => self.max_children = Some(number(text, &MAX_CHILDREN)?),
@@ -195,6 +247,8 @@ impl Settings {
         Self {
             data_dir: self.data_dir.or(lower.data_dir),
             listen: self.listen.or(lower.listen),
+            udp: self.udp.or(lower.udp),
+            tcp: self.tcp.or(lower.tcp),
             api_listen: self.api_listen.or(lower.api_listen),
             role: self.role.or(lower.role),
             max_children: self.max_children.or(lower.max_children),
@@ -228,6 +282,10 @@ fn number(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
 fn word<T: DeserializeOwned>(text: &str, known: &str) -> Result<T, String> {
     let word: StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
     T::deserialize(word).map_err(|_| format!("{text:?} is none of {known}"))
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -274,6 +332,8 @@ mod tests {
         let good = |key| match key {
             "data_dir" | "download_dir" => "/somewhere",
             "listen" | "api_listen" => "127.0.0.1:1",
+            "udp" => "false",
+            "tcp" => "same-port",
             "role" => "super",
             "rescan_interval" => "10m",
             "log_level" => "debug",

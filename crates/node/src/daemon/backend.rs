@@ -9,7 +9,7 @@ use crate::api::types::{
     AddShare, AddWish, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode,
     ForgottenDownload, Identity, LoginAccount, NamedNode, Peer, RegisterAccount, Relation,
     RemoveShare, RescanShare, SearchEvent, Share, StartDownload, StartSearch, Status,
-    SupernodeStatus, Wish,
+    SupernodeStatus, Udp, Wish,
 };
 use crate::home::HomeError;
 use crate::library::LibraryError;
@@ -17,6 +17,7 @@ use crate::transfer::{Folder, TransferError};
 use futures_util::StreamExt;
 use futures_util::stream;
 use rand::RngExt;
+use skein_net::UdpState;
 use skein_overlay::Input;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::{ContentId, QueryId, Role, Ticket, Username};
@@ -201,6 +202,12 @@ impl Shared {
             role_for_secs: snapshot.role_for.as_secs(),
             listen: self.listen,
             observed: snapshot.observed,
+            udp: match self.endpoint.udp_state() {
+                UdpState::Works => Udp::Works,
+                UdpState::Blocked => Udp::Blocked,
+                UdpState::Off => Udp::Off,
+                _ => Udp::Unknown,
+            },
             attachment,
             login_seen_secs_ago: self.login.answered_secs_ago(),
             library,

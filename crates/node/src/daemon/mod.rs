@@ -398,7 +398,11 @@ fn max_links(config: &Config) -> usize {
 
 /// The settings of the endpoint. It must take in all the children that the overlay may.
 fn endpoint_config(config: &Config) -> EndpointConfig {
-    EndpointConfig::default().announce_dialled(true).max_incoming(max_links(config))
+    EndpointConfig::default()
+        .announce_dialled(true)
+        .max_incoming(max_links(config))
+        .udp(config.udp())
+        .tunnel_ports(config.tcp().into())
 }
 
 fn overlay(

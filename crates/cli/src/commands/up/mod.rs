@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use skein_net::BindError;
 use skein_node::api::ApiClient;
 use skein_node::api::types::{DaemonEvent, RoleSetting, Status};
-use skein_node::config::{LogFormat, LogLevel, Settings};
+use skein_node::config::{LogFormat, LogLevel, Settings, TcpPorts};
 use skein_node::daemon::{Daemon, StartError};
 use skein_node::home::Home;
 use skein_proto::{NodeId, Role, Ticket, Username};
@@ -67,6 +67,13 @@ pub struct UpArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings")]
 struct SettingsArgs {
+    /// Use no UDP: everything goes over TCP. A network that blocks UDP is noticed without this
+    #[arg(long)]
+    no_udp: bool,
+    /// Where nodes whose network blocks UDP may come in over TCP: at the number of the UDP port and
+    /// at 443, not at 443, nowhere
+    #[arg(long, value_name = "PORTS", value_parser = value::tcp_ports())]
+    tcp: Option<TcpPorts>,
     /// The TCP address of the local API, always of this machine; port 0 takes a free one
     #[arg(long, value_name = "ADDR", value_parser = value::listen_address)]
     api_listen: Option<SocketAddr>,
@@ -119,6 +126,8 @@ impl UpArgs {
         Settings {
             data_dir: None,
             listen: self.listen,
+            udp: more.no_udp.then_some(false),
+            tcp: more.tcp,
             api_listen: more.api_listen,
             role: self.role,
             max_children: more.max_children,
@@ -344,6 +353,9 @@ mod tests {
         let given = settings(&[
             "--listen",
             "127.0.0.1:0",
+            "--no-udp",
+            "--tcp",
+            "same-port",
             "--api-listen",
             "127.0.0.1:0",
             "--role",
@@ -369,6 +381,8 @@ mod tests {
         let expected = Settings {
             data_dir: None,
             listen: any,
+            udp: Some(false),
+            tcp: Some(TcpPorts::SamePort),
             api_listen: any,
             role: Some(RoleSetting::Super),
             max_children: Some(7),

@@ -73,6 +73,7 @@ pub(super) fn status() -> Status {
         role_for_secs: 1,
         listen: ([0, 0, 0, 0], 4701).into(),
         observed: None,
+        udp: Default::default(),
         attachment: Attachment::default(),
         login_seen_secs_ago: None,
         problems: vec!["none".into()],
