@@ -1,6 +1,7 @@
 //! A connection to one peer whose key is proven.
 
 use crate::error::{CloseReason, ConnectionError};
+use crate::session::Probing;
 use crate::stats::Counters;
 use crate::stream::Stream;
 use crate::tunnel::Tunnels;
@@ -34,6 +35,8 @@ struct Inner {
     tunnels: Option<Arc<Tunnels>>,
     /// Where the tunnel came from through which it was last seen to go.
     tunnelled_from: Mutex<SocketAddr>,
+    /// Says where it sees the other end, while the connection lives.
+    observer: Mutex<Option<Arc<Probing>>>,
 }
 
 impl Connection {
@@ -60,8 +63,19 @@ impl Connection {
             counters,
             tunnels,
             tunnelled_from,
+            observer: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Lets the peer ask where it is seen, and be asked; `None` once the connection has ended.
+    pub(crate) fn observe_with(&self, observer: Option<Probing>) {
+        *self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner) =
+            observer.map(Arc::new);
+    }
+
+    pub(crate) fn observer(&self) -> Option<Arc<Probing>> {
+        self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Who is at the other end.

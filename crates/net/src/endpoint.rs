@@ -6,6 +6,7 @@ use crate::dial::Dials;
 use crate::error::{BindError, CloseReason, DialError};
 use crate::gate::Gate;
 use crate::incoming;
+use crate::paths::gather;
 use crate::relay::{EndKey, Relay};
 use crate::reset::ResetKey;
 use crate::session::{Binding, Route, Session, Sessions};
@@ -328,7 +329,9 @@ impl Shared {
         let counters = Arc::clone(&self.counters);
         let window = self.config.wide_window();
         let tunnels = self.tunnels.clone();
+        let observer = gather::observer(&quic, dialler, &self.sessions);
         let connection = Connection::new(quic, peer, dialler, window, counters, tunnels);
+        connection.observe_with(observer);
         if let Some(superseded) = self.table.insert(connection.clone()) {
             self.counters.connections_superseded.increment();
             superseded.close(CloseReason::Superseded);
@@ -339,6 +342,7 @@ impl Shared {
             let reason = watched.closed().await;
             tracing::debug!(peer = %watched.peer().short(), %reason, "connection ended");
             shared.table.remove(&watched);
+            watched.observe_with(None);
             shared.live(dialler).decrement();
             drop(place);
         });

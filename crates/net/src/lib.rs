@@ -9,6 +9,7 @@
 //!   Connection    one proven peer                         connection, table
 //!   Endpoint      dialling, accepting, limits             endpoint, dial, incoming, gate
 //!   quinn         QUIC, TLS 1.3                           tls, reset
+//!   Paths         direct paths of a session: probing, choosing  paths, session
 //!   Demultiplexer first byte: QUIC or a frame of ours     socket
 //!   Tunnels       the same datagrams over TCP             tunnel
 //!   DatagramSocket  the system's UDP socket, or `simnet`  socket, simnet
@@ -36,6 +37,7 @@ mod endpoint;
 mod error;
 mod gate;
 mod incoming;
+pub mod paths;
 mod reach;
 pub mod relay;
 mod reset;

@@ -106,6 +106,14 @@ counters! {
     tunnel_datagrams_lost,
     /// Probes of UDP that were answered.
     tunnel_probes_answered,
+    /// Probes and replies dropped since their proof does not hold.
+    probes_forged,
+    /// Probes dropped since they came before.
+    probes_repeated,
+    /// Probes and replies dropped since their session did not keep up.
+    probes_overflowed,
+    /// Addresses of a peer that were not probed: nobody can be there, or it had as many as are kept.
+    probes_refused,
     /// Messages received.
     messages_in,
     /// Messages sent.

@@ -67,6 +67,7 @@ pub struct Binding {
 
 impl Binding {
     pub(crate) fn new(table: Arc<Sessions>, relay: Route, key: EndKey) -> Self {
+        let relay = relay.canonical();
         let state =
             Arc::new(State { key, answered: Mutex::default(), bound: watch::Sender::new(0) });
         table.bindings.insert(relay, Arc::clone(&state));

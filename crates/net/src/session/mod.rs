@@ -12,9 +12,12 @@
 //! knows by it, and by where it came from, which session it belongs to, and takes nothing else.
 
 mod binding;
+mod probing;
 
+use crate::connection::canonical;
+use crate::paths::prober::Prober;
 use crate::relay::frame::{self, Frame, HEADER, SlotNumber};
-use crate::socket::{DatagramSocket, RecvMeta, Transmit};
+use crate::socket::{DatagramSocket, RecvMeta, Transmit, mapped};
 use crate::stats::Counters;
 use dashmap::DashMap;
 use rand::RngExt;
@@ -23,9 +26,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::Notify;
 
 pub use binding::{BindError, Binding};
+pub(crate) use probing::Probing;
 
 /// Batches of one session that came in one receive call with those of another, and wait to be
 /// given to QUIC by the next one. A call gives 32 batches at most.
@@ -40,11 +46,40 @@ pub struct Route {
     pub number: SlotNumber,
 }
 
+impl Route {
+    /// With an IPv4 address as what it is, in whatever form the socket has shown it.
+    fn canonical(self) -> Self {
+        Self { to: canonical(self.to), number: self.number }
+    }
+}
+
 /// The route of a session, shared with whoever sends.
 #[derive(Debug)]
 struct Inner {
     address: SocketAddr,
     route: RwLock<Option<Route>>,
+    /// Batches sent, whatever the route was.
+    sent: AtomicU64,
+    /// Somebody wants to know when the next one is sent.
+    watched: AtomicBool,
+    sends: Notify,
+}
+
+impl Inner {
+    fn count_sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        if self.watched.load(Ordering::Relaxed) && self.watched.swap(false, Ordering::Relaxed) {
+            self.sends.notify_one();
+        }
+    }
+}
+
+/// A session at the end of one of its routes.
+#[derive(Debug)]
+struct Arrival {
+    inner: Arc<Inner>,
+    /// Batches that came along this route.
+    received: AtomicU64,
 }
 
 /// A session of an endpoint. It ends, and its routes with it, when it is dropped; a connection
@@ -68,6 +103,7 @@ impl Session {
 
     /// Takes packets from this route as well. Answers false if it belongs to another session.
     pub fn listen(&self, route: Route) -> bool {
+        let route = route.canonical();
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if routes.contains(&route) {
             return true;
@@ -75,7 +111,7 @@ impl Session {
         let mut free = false;
         self.table.by_route.entry(route).or_insert_with(|| {
             free = true;
-            Arc::clone(&self.inner)
+            Arc::new(Arrival { inner: Arc::clone(&self.inner), received: AtomicU64::new(0) })
         });
         if free {
             routes.push(route);
@@ -85,16 +121,44 @@ impl Session {
 
     /// Sends along this route from now on; packets are taken from all routes as before.
     pub fn send_along(&self, route: Route) {
+        let route = route.canonical();
         *self.inner.route.write().unwrap_or_else(PoisonError::into_inner) = Some(route);
     }
 
     /// Takes no packets from this route any more.
     pub fn forget(&self, route: Route) {
+        let route = route.canonical();
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = routes.iter().position(|known| *known == route) {
             routes.swap_remove(at);
             self.table.by_route.remove(&route);
         }
+    }
+
+    /// Batches sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.inner.sent.load(Ordering::Relaxed)
+    }
+
+    /// Batches that have come along this route so far.
+    pub(crate) fn received(&self, route: Route) -> u64 {
+        let arrival = self.table.by_route.get(&route.canonical());
+        arrival.map_or(0, |arrival| arrival.received.load(Ordering::Relaxed))
+    }
+
+    /// Lets [`Self::sends_again`] end with the next batch that is sent.
+    pub(crate) fn tell_when_it_sends(&self) {
+        self.inner.watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for a batch to be sent, after [`Self::tell_when_it_sends`].
+    pub(crate) async fn sends_again(&self) {
+        self.inner.sends.notified().await;
+    }
+
+    /// Lets a prober share the socket with this session.
+    pub(crate) fn probe_with(&self, prober: Arc<Prober>) -> Probing {
+        Probing::new(Arc::clone(&self.table), prober)
     }
 }
 
@@ -121,18 +185,24 @@ pub(crate) struct Sessions {
     socket: Arc<dyn DatagramSocket>,
     counters: Arc<Counters>,
     by_address: DashMap<SocketAddr, Arc<Inner>>,
-    by_route: DashMap<Route, Arc<Inner>>,
+    by_route: DashMap<Route, Arc<Arrival>>,
+    probers: DashMap<SlotNumber, Arc<Prober>>,
+    /// The socket takes IPv6, and IPv4 only as mapped into it.
+    is_v6: bool,
     bindings: DashMap<Route, Arc<binding::State>>,
     pending: Mutex<VecDeque<(RecvMeta, Vec<u8>)>>,
 }
 
 impl Sessions {
     pub(crate) fn new(socket: Arc<dyn DatagramSocket>, counters: Arc<Counters>) -> Self {
+        let is_v6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
         Self {
             socket,
             counters,
+            is_v6,
             by_address: DashMap::new(),
             by_route: DashMap::new(),
+            probers: DashMap::new(),
             bindings: DashMap::new(),
             pending: Mutex::default(),
         }
@@ -141,7 +211,13 @@ impl Sessions {
     /// A session without a route.
     pub(crate) fn open(self: &Arc<Self>) -> Session {
         let address = virtual_address();
-        let inner = Arc::new(Inner { address, route: RwLock::new(None) });
+        let inner = Arc::new(Inner {
+            address,
+            route: RwLock::new(None),
+            sent: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
+            sends: Notify::new(),
+        });
         self.by_address.insert(address, Arc::clone(&inner));
         Session { inner, routes: Mutex::default(), table: Arc::clone(self) }
     }
@@ -151,16 +227,16 @@ impl Sessions {
         if !is_virtual(&transmit.destination) {
             return None;
         }
-        let route = self
-            .by_address
-            .get(&transmit.destination)
-            .and_then(|inner| *inner.route.read().unwrap_or_else(PoisonError::into_inner));
+        let route = self.by_address.get(&transmit.destination).and_then(|inner| {
+            inner.count_sent();
+            *inner.route.read().unwrap_or_else(PoisonError::into_inner)
+        });
         let Some(route) = route else {
             // As on any path that is down: what is sent is lost.
             self.counters.session_datagrams_unroutable.increment();
             return Some(Ok(()));
         };
-        Some(send_framed(&*self.socket, route, transmit))
+        Some(send_framed(&*self.socket, self.on_socket(route.to), route.number, transmit))
     }
 
     /// Takes a batch of data frames that came from `meta.addr`, if it belongs to a session: what is
@@ -176,14 +252,16 @@ impl Sessions {
                 break;
             };
             let run = frame::run_length(&buffer[rest.clone()], stride, number);
-            let route = Route { to: meta.addr, number };
-            let Some(inner) = self.by_route.get(&route).map(|inner| Arc::clone(&inner)) else {
+            let route = Route { to: canonical(meta.addr), number };
+            let Some(arrival) = self.by_route.get(&route).map(|arrival| Arc::clone(&arrival))
+            else {
                 break;
             };
+            arrival.received.fetch_add(1, Ordering::Relaxed);
             let bytes = &mut buffer[rest.start..rest.start + run];
             let length = strip(bytes, stride);
             let mut of_session = *meta;
-            of_session.addr = inner.address;
+            of_session.addr = arrival.inner.address;
             of_session.stride = stride - HEADER;
             of_session.len = length;
             if first.is_none() {
@@ -222,6 +300,10 @@ impl Sessions {
 
     /// Takes a frame of a relay that is no data. Answers false if it is for no session.
     pub(crate) fn on_frame(&self, source: SocketAddr, datagram: &[u8]) -> bool {
+        let source = canonical(source);
+        if self.on_probe(source, datagram) {
+            return true;
+        }
         let (number, answer) = match Frame::decode(datagram) {
             Some(Frame::Challenge { slot, cookie }) => (slot, Ok(cookie)),
             Some(Frame::Bound { slot, proof }) => (slot, Err(proof)),
@@ -244,11 +326,14 @@ impl Sessions {
 
     /// Sends one frame. One that the system has no room for is lost, as in a network.
     fn send_frame(&self, to: SocketAddr, frame: &Frame<'_>) {
-        let contents = frame.encode();
+        self.send_bytes(to, &frame.encode());
+    }
+
+    fn send_bytes(&self, to: SocketAddr, contents: &[u8]) {
         let transmit = Transmit {
-            destination: to,
+            destination: self.on_socket(to),
             ecn: None,
-            contents: &contents,
+            contents,
             segment_size: None,
             src_ip: None,
         };
@@ -256,12 +341,18 @@ impl Sessions {
             self.counters.datagrams_out.increment();
         }
     }
+
+    /// An address in the form that the socket sends to.
+    fn on_socket(&self, address: SocketAddr) -> SocketAddr {
+        if self.is_v6 { mapped(address) } else { address }
+    }
 }
 
 /// Sends a batch with the number of the route before each datagram.
 fn send_framed(
     socket: &dyn DatagramSocket,
-    route: Route,
+    destination: SocketAddr,
+    number: SlotNumber,
     transmit: &Transmit<'_>,
 ) -> io::Result<()> {
     thread_local! {
@@ -270,14 +361,14 @@ fn send_framed(
     }
     FRAMED.with_borrow_mut(|framed| {
         framed.clear();
-        let header = frame::data_header(route.number);
+        let header = frame::data_header(number);
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         for datagram in transmit.contents.chunks(segment) {
             framed.extend_from_slice(&header);
             framed.extend_from_slice(datagram);
         }
         socket.try_send(&Transmit {
-            destination: route.to,
+            destination,
             ecn: transmit.ecn,
             contents: framed,
             segment_size: transmit.segment_size.map(|size| size + HEADER),
@@ -307,6 +398,7 @@ fn virtual_address() -> SocketAddr {
     SocketAddr::from((Ipv6Addr::from_bits(bits), rng.random_range(1..=u16::MAX)))
 }
 
+/// Whether an address is one that sessions have.
 pub(crate) fn is_virtual(address: &SocketAddr) -> bool {
     match address {
         SocketAddr::V6(address) => address.ip().to_bits() >> 104 == 0xfd_5e_1a,

@@ -1,6 +1,8 @@
 //! Network address translation, in the terms of RFC 4787: how mappings are made, and who may use
 //! them from outside.
 
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -18,6 +20,14 @@ pub enum NatKind {
     PortRestricted,
     /// A mapping for each address that a socket sends to; only that one may use it.
     Symmetric,
+    /// The same with ports drawn at random, so that none can be guessed.
+    SymmetricRandom,
+}
+
+impl NatKind {
+    fn is_symmetric(self) -> bool {
+        matches!(self, Self::Symmetric | Self::SymmetricRandom)
+    }
 }
 
 /// Where a socket is: on the internet, or behind a router.
@@ -47,12 +57,15 @@ pub(super) struct Nat {
     pub(super) parent: Realm,
     timeout: Duration,
     next_port: u16,
+    random: Xoshiro256PlusPlus,
     mappings: BTreeMap<u16, Mapping>,
 }
 
 impl Nat {
     pub(super) fn new(kind: NatKind, outside: IpAddr, parent: Realm, timeout: Duration) -> Self {
-        Self { kind, outside, parent, timeout, next_port: 20_000, mappings: BTreeMap::new() }
+        let random = Xoshiro256PlusPlus::seed_from_u64(7);
+        let (next_port, mappings) = (20_000, BTreeMap::new());
+        Self { kind, outside, parent, timeout, next_port, random, mappings }
     }
 
     /// The source that a datagram from inside has outside.
@@ -60,7 +73,7 @@ impl Nat {
         let now = Instant::now();
         let timeout = self.timeout;
         self.mappings.retain(|_, mapping| now.duration_since(mapping.last_sent) < timeout);
-        let towards = (self.kind == NatKind::Symmetric).then_some(to);
+        let towards = self.kind.is_symmetric().then_some(to);
         let known = self
             .mappings
             .iter()
@@ -90,7 +103,7 @@ impl Nat {
                     .partners
                     .iter()
                     .any(|(partner, at)| partner.ip() == source.ip() && fresh(at)),
-                NatKind::PortRestricted | NatKind::Symmetric => {
+                NatKind::PortRestricted | NatKind::Symmetric | NatKind::SymmetricRandom => {
                     mapping.partners.get(&source).is_some_and(fresh)
                 }
             };
@@ -103,7 +116,10 @@ impl Nat {
 
     fn free_port(&mut self) -> u16 {
         loop {
-            self.next_port = self.next_port.checked_add(1).unwrap_or(20_000);
+            self.next_port = match self.kind {
+                NatKind::SymmetricRandom => self.random.random_range(1_024..=u16::MAX),
+                _ => self.next_port.checked_add(1).unwrap_or(20_000),
+            };
             if !self.mappings.contains_key(&self.next_port) {
                 return self.next_port;
             }

@@ -1,6 +1,8 @@
 //! What the tests of this crate share.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+pub mod punch;
+
 use skein_net::{Connection, Endpoint, EndpointConfig, Stream};
 use skein_proto::message::{Probe, ProbeReply, Role};
 use skein_proto::{KeyPair, Message};

@@ -1,0 +1,258 @@
+//! What is known of one direct path: whether it works, how fast it is, when it is probed next.
+
+use super::candidate::PathClass;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Pauses between the probes of a path that has not answered yet, doubled each time: the first is
+/// about the difference in time at which two ends begin, the last ones are for routers that take
+/// seconds to forget a mapping in the way. Together they last some six seconds.
+const BURST: [Duration; 7] = [
+    Duration::from_millis(60),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1_600),
+    Duration::from_millis(3_200),
+];
+
+/// A path that has worked before is tried again this often after a burst in vain.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// And so many times; what has changed by then is announced by new candidates or by the peer.
+const RETRIES: u8 = 10;
+
+/// Probes whose replies are waited for: as many as are sent in the longest round trip that is
+/// waited for while a path is in doubt.
+const MAX_IN_FLIGHT: usize = 32;
+
+/// Probes without an answer after which a path in doubt is given up, if the last of them had its
+/// round trip: fewer would take ordinary loss for the end.
+const DOUBTS: u32 = 4;
+
+/// The round trip of a path, smoothed as in RFC 6298, section 2.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rtt {
+    smoothed: Duration,
+}
+
+impl Rtt {
+    fn sample(previous: Option<Self>, sample: Duration) -> Self {
+        let smoothed = match previous {
+            None => sample,
+            Some(Self { smoothed }) => (smoothed * 7 + sample) / 8,
+        };
+        Self { smoothed }
+    }
+}
+
+/// A direct path: an address of the peer, seen from the one socket that there is.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) address: SocketAddr,
+    pub(super) class: PathClass,
+    pub(super) priority: u32,
+    /// The peer was told to answer, and has: as often in a row.
+    pub(super) replies: u32,
+    /// How often it has died while it was in use: one that does is trusted later each time.
+    pub(super) deaths: u8,
+    /// Packets of the peer are taken from there.
+    pub(super) listening: bool,
+    /// The peer says that it sends along this path.
+    pub(super) peer_uses: bool,
+    /// Where the peer sees this node on this path.
+    pub(super) observed: Option<SocketAddr>,
+    /// Samples in a row by which it was better than the one in use.
+    pub(super) wins: u8,
+    /// It may have died: it is probed at short intervals.
+    pub(super) in_doubt: bool,
+    pub(super) next_probe: Option<Instant>,
+    attempts: u8,
+    retries: u8,
+    unanswered: u32,
+    in_flight: VecDeque<(u64, Instant)>,
+    rtt: Option<Rtt>,
+    last_sent: Option<Instant>,
+    /// When anything of this machine's went along it last.
+    last_active: Instant,
+    /// For how long nothing had, when the probe went out that is waited for.
+    silence: Option<Duration>,
+}
+
+impl Path {
+    pub(super) fn new(address: SocketAddr, priority: u32, now: Instant) -> Self {
+        Self {
+            address,
+            class: PathClass::of(address),
+            priority,
+            replies: 0,
+            deaths: 0,
+            listening: false,
+            peer_uses: false,
+            observed: None,
+            wins: 0,
+            in_doubt: false,
+            next_probe: Some(now),
+            attempts: 0,
+            retries: 0,
+            unanswered: 0,
+            in_flight: VecDeque::new(),
+            rtt: None,
+            last_sent: None,
+            last_active: now,
+            silence: None,
+        }
+    }
+
+    /// Whether it has answered lately, and often enough for one that has died before.
+    pub(super) fn is_usable(&self) -> bool {
+        self.replies > u32::from(self.deaths.min(3)) * 2
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.replies > 0
+    }
+
+    /// The smoothed round trip.
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.rtt.map(|rtt| rtt.smoothed)
+    }
+
+    /// How long a reply may take, with time for the peer to get round to it.
+    fn patience(&self) -> Duration {
+        self.rtt().map_or(Duration::from_millis(250), |rtt| rtt * 3 / 2) + Duration::from_millis(50)
+    }
+
+    /// For how long a path that is sent along may bring nothing before it is in doubt.
+    pub(super) fn quiet_limit(&self) -> Duration {
+        (self.rtt().unwrap_or_default() * 3 / 2).max(Duration::from_millis(100))
+    }
+
+    /// A probe goes out.
+    pub(super) fn sent(&mut self, transaction: u64, now: Instant) {
+        if self.in_flight.len() >= MAX_IN_FLIGHT {
+            self.in_flight.pop_front();
+        }
+        self.in_flight.push_back((transaction, now));
+        if self.unanswered == 0 && !self.in_doubt {
+            self.silence = Some(now.saturating_duration_since(self.last_active));
+        }
+        self.unanswered += 1;
+        self.last_sent = Some(now);
+        self.last_active = now;
+        self.next_probe = if self.in_doubt {
+            let short = self.rtt().unwrap_or_default() / 4;
+            Some(now + short.max(Duration::from_millis(50)))
+        } else if self.is_live() {
+            Some(now + self.patience())
+        } else {
+            self.attempts = self.attempts.saturating_add(1);
+            self.next_of_burst(now)
+        };
+    }
+
+    fn next_of_burst(&mut self, now: Instant) -> Option<Instant> {
+        if let Some(pause) = BURST.get(usize::from(self.attempts.max(1)) - 1) {
+            return Some(now + *pause);
+        }
+        if self.deaths == 0 || self.retries >= RETRIES {
+            return None;
+        }
+        self.retries += 1;
+        Some(now + RETRY)
+    }
+
+    /// A reply came. Answers the round trip; `None` if it answers nothing that was asked.
+    pub(super) fn replied(&mut self, transaction: u64, now: Instant) -> Option<Duration> {
+        let at = self.in_flight.iter().position(|(sent, _)| *sent == transaction)?;
+        let (_, sent) = self.in_flight[at];
+        self.in_flight.drain(..=at);
+        let sample = now.saturating_duration_since(sent);
+        self.rtt = Some(Rtt::sample(self.rtt, sample));
+        self.replies = self.replies.saturating_add(1);
+        self.unanswered = 0;
+        self.in_doubt = false;
+        self.attempts = 0;
+        self.retries = 0;
+        Some(sample)
+    }
+
+    /// A probe of the peer is being answered: that keeps the mapping as well as one of this end's.
+    pub(super) fn answers(&mut self, now: Instant) {
+        self.last_active = now;
+    }
+
+    /// For how long nothing had gone along it when it was asked last.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        self.silence
+    }
+
+    /// Whether a path in doubt has had all its chances.
+    pub(super) fn is_dead(&self, now: Instant) -> bool {
+        self.in_doubt
+            && self.unanswered >= DOUBTS
+            && self
+                .in_flight
+                .iter()
+                .rev()
+                .nth(1)
+                .is_some_and(|(_, sent)| now.saturating_duration_since(*sent) >= self.patience())
+    }
+
+    /// Whether the last probe of a path that works has had its time.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.is_live()
+            && !self.in_doubt
+            && self.unanswered > 0
+            && self.last_sent.is_some_and(|sent| now >= sent + self.patience())
+    }
+
+    /// Doubts it, from now on.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        if !self.in_doubt {
+            self.in_doubt = true;
+            self.unanswered = 0;
+            self.next_probe = Some(now);
+        }
+    }
+
+    /// It has to prove itself again, from the beginning.
+    pub(super) fn start_over(&mut self, now: Instant) {
+        self.replies = 0;
+        self.wins = 0;
+        self.attempts = 0;
+        self.retries = 0;
+        self.unanswered = 0;
+        self.in_doubt = false;
+        self.next_probe = Some(now);
+    }
+
+    /// Probes it as soon as its turn comes, once more than it would have been.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        self.attempts = self.attempts.min(2);
+        self.next_probe = Some(self.next_probe.map_or(now, |next| next.min(now)));
+    }
+}
+
+/// Whether one path is faster than another by more than what measuring makes of it: a fifth, and
+/// five milliseconds.
+pub(super) fn clearly_faster(one: &Path, other: &Path) -> bool {
+    match (one.rtt(), other.rtt()) {
+        (Some(one), Some(other)) => one <= other * 4 / 5 && one + Duration::from_millis(5) <= other,
+        _ => false,
+    }
+}
+
+/// Whether one path is to be taken rather than another when neither is in use.
+pub(super) fn preferable(one: &Path, other: &Path) -> bool {
+    if one.class == other.class {
+        return one.rtt() < other.rtt();
+    }
+    match one.class > other.class {
+        true => !clearly_faster(other, one),
+        false => clearly_faster(one, other),
+    }
+}
