@@ -15,6 +15,7 @@ pub mod binary;
 pub mod command;
 pub mod files;
 pub mod intruder;
+pub mod natlab;
 pub mod network;
 pub mod node;
 pub mod process;

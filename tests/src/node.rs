@@ -112,6 +112,11 @@ impl User {
         &self.name
     }
 
+    /// The ticket of the user's network.
+    pub fn ticket(&self) -> &str {
+        &self.ticket
+    }
+
     /// The data folder.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir

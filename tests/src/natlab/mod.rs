@@ -1,0 +1,24 @@
+//! Real routers between real nodes, without a network: the NAT lab.
+//!
+//! Each machine of the lab is a network namespace of the kernel, so its NATs are the kernel's own,
+//! and its nodes are the real program. The whole lab is made in namespaces of its own, of users,
+//! mounts, processes and networks, so it needs no privilege where the machine lets users make them,
+//! touches nothing outside, and is gone with the test's process, however that ends.
+//!
+//! ```text
+//!   login, supernodes, public hosts ──┐
+//!   host ── router with a NAT ────────┼── bridge: the internet, 198.18.0.0/16
+//!   host ── NAT ── NAT ───────────────┘
+//! ```
+//!
+//! [`inside`] runs a test in there; [`Lab`] is what it finds.
+
+mod host;
+mod nat;
+mod space;
+mod topology;
+
+pub use host::{Host, Running};
+pub use nat::Kind;
+pub use space::inside;
+pub use topology::Lab;
