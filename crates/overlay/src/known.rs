@@ -218,6 +218,15 @@ impl KnownSupernodes {
         known.retry_at = now + pause;
     }
 
+    /// This supernode has no room at present. It is alive, and one that steps in may make room
+    /// there.
+    pub(crate) fn is_full(&mut self, node: &NodeId, now: Instant) {
+        if let Some(known) = self.get_mut(node) {
+            known.load_percent = known.load_percent.max(100);
+            known.retry_at = now + FIRST_RETRY;
+        }
+    }
+
     /// It is no supernode any more.
     pub(crate) fn forget(&mut self, node: &NodeId) {
         self.remove(node);

@@ -44,8 +44,10 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// time, so that the two do not dial each other: a handshake over the longest paths and some more.
 const COURTESY: Duration = Duration::from_secs(2);
 
-/// How often a supernode asks the login service for others: often while it is alone.
-const LONELY_BOOTSTRAP: Duration = Duration::from_secs(2);
+/// How often a supernode asks the login service for others: often while it is alone, and the first
+/// times at once, since the first supernodes of a network are started together and report within a
+/// second of each other.
+const LONELY_BOOTSTRAP: Duration = Duration::from_millis(500);
 const BOOTSTRAP: Duration = Duration::from_secs(120);
 
 /// The same for one that knows enough others.
@@ -161,6 +163,13 @@ impl Neighbours {
             if reshuffles {
                 self.successor = Some(node);
             }
+        }
+    }
+
+    /// Others were heard of: where some are missing, they are not left waiting.
+    pub(crate) fn on_heard(&mut self, now: Now) {
+        if self.linked == 0 {
+            self.next_review = self.next_review.min(now.instant);
         }
     }
 

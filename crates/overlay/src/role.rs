@@ -12,6 +12,7 @@ use skein_proto::{NodeId, Role, SupernodeEntry};
 impl Overlay {
     pub(crate) fn on_bootstrap(&mut self, entries: &[SupernodeEntry], invited: bool, now: Now) {
         self.core.hear_of(entries, true, now);
+        self.neighbours.on_heard(now);
         self.join.on_bootstrap(&mut self.core, now, true);
         // Whoever has a parent by now was invited to a network that is no longer empty.
         let free = self.core.role == Role::Ordinary && self.join.parent().is_none();

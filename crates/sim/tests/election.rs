@@ -4,7 +4,8 @@
 mod common;
 
 use common::{SEED, seconds};
-use skein_overlay::RoleReason;
+use skein_overlay::{Input, RoleReason};
+use skein_proto::election::Invite;
 use skein_proto::message::RoleSetting;
 use skein_proto::{NodeId, Role};
 use skein_sim::physics::Line;
@@ -92,4 +93,59 @@ fn who_may_not_be_a_supernode_is_none_however_full_the_others_are() {
         (0..6).map(|n| network.add_node(RoleSetting::Ordinary, files(n))).collect();
     network.run_for(seconds(30 * 60));
     assert_eq!(supers(&network, &unwilling), []);
+}
+
+#[test]
+fn a_small_network_grows_the_supernodes_that_it_needs_within_minutes() {
+    let mut network = network(4);
+    let nodes = autos(&mut network, 15);
+    let all_attached = |network: &Network| network.attached(&nodes) == nodes.len();
+    assert!(network.run_until(seconds(150), all_attached), "those who wait are counted");
+    network.run_for(seconds(60));
+    let elected = supers(&network, &nodes).len();
+    assert!((4..=6).contains(&elected), "{elected} supernodes");
+}
+
+fn invite_from(network: &mut Network, parent: NodeId, child: NodeId) {
+    let message = Box::new(Invite { fill_percent: 100, fitness: 999 }.into());
+    network.feed(child, Input::Received { peer: parent, message });
+}
+
+#[test]
+fn a_parent_that_invites_all_its_children_for_no_reason_has_them_for_minutes_and_once() {
+    let mut network = network(150);
+    let honest: Vec<NodeId> =
+        (0..3).map(|_| network.add_node(RoleSetting::Super, Vec::new())).collect();
+    let nodes = autos(&mut network, 40);
+    network.run_for(seconds(60));
+    let parent_of = |network: &Network, node| network.snapshot(node).unwrap().parent.parent;
+    let hostile = honest[0];
+    let is_its = |network: &Network, node: &NodeId| parent_of(network, *node) == Some(hostile);
+    let misled: Vec<NodeId> = nodes.iter().copied().filter(|node| is_its(&network, node)).collect();
+    assert!(misled.len() > 6, "{} children", misled.len());
+    for child in &misled {
+        invite_from(&mut network, hostile, *child);
+    }
+    assert_eq!(supers(&network, &nodes).len(), misled.len(), "they have only its word");
+    network.run_for(seconds(15 * 60));
+    let left = supers(&network, &nodes).len();
+    assert!(left <= 4, "{left} of {} are left", misled.len());
+    let told = misled.iter().any(|node| {
+        let reason = network.snapshot(*node).unwrap().role_reason;
+        matches!(reason, RoleReason::NotNeeded { .. })
+    });
+    assert!(told || left == 0, "and know why they are none any more");
+
+    network.run_for(seconds(45 * 60));
+    let again: Vec<NodeId> = misled
+        .iter()
+        .copied()
+        .filter(|node| network.snapshot(*node).unwrap().role == Role::Ordinary)
+        .filter(|node| is_its(&network, node))
+        .collect();
+    let before = supers(&network, &nodes).len();
+    for child in &again {
+        invite_from(&mut network, hostile, *child);
+    }
+    assert_eq!(supers(&network, &nodes).len(), before, "it is not believed again");
 }

@@ -17,6 +17,10 @@ const REST: Duration = Duration::from_secs(30 * 60);
 /// From which fill on, in percent, the need is urgent enough for one that has just stepped down.
 const URGENT_PERCENT: u8 = 85;
 
+/// How long a supernode that asked for no reason is not believed again. Each of its children stands
+/// in for [`super::office`]'s probation once in that time at most.
+const DISTRUST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The least time between two moves at a parent's wish.
 const MOVE_EVERY: Duration = Duration::from_secs(30);
 
@@ -96,10 +100,16 @@ impl Overlay {
     /// A supernode asks this node to become one.
     pub(crate) fn on_invite(&mut self, peer: NodeId, invite: Invite, now: Now) {
         let rests = self.election.resigned.is_some_and(|at| now.instant.since(at) < REST);
+        let misled = self
+            .election
+            .misled
+            .is_some_and(|(by, at)| by == peer && now.instant.since(at) < DISTRUST);
         let outcome = if self.core.role == Role::Super || self.join.parent() != Some(peer) {
             Err(Declined::NotYours)
         } else if !self.candidacy().willing {
             Err(Declined::NotWilling)
+        } else if misled {
+            Err(Declined::TooSoon)
         } else if rests && invite.fill_percent < URGENT_PERCENT {
             Err(Declined::TooSoon)
         } else {

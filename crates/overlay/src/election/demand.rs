@@ -32,6 +32,10 @@ pub const URGENT_ABOVE: f64 = 0.85;
 /// [`super::REVIEW`] in it. Otherwise supernodes are added over some minutes, as a day has waves
 /// of hours, and taken away over hours: roles of gtk-gnutella's nodes change 30 min to 17 h apart.
 const URGENT_PACE: Duration = Duration::from_secs(20);
+/// Supernodes from which on the haste takes [`URGENT_PACE`]: fewer hear of each other sooner, so
+/// that less time is needed for a decision to be known to all before the next one.
+const MANY: f64 = 20.0;
+
 const CALM_PACE: Duration = Duration::from_secs(20 * 60);
 const DEMOTE_PACE: Duration = Duration::from_secs(60 * 60);
 
@@ -86,20 +90,34 @@ pub struct Outlook {
     pub supernodes: u32,
     /// The supernodes that there should be: as many as are full to [`PROMOTE_ABOVE`].
     pub wanted: u32,
+    /// More supernodes than that are too many for any reason that an honest one has to invite:
+    /// as many as are full to [`DEMOTE_BELOW`], one, and a tenth for those that several invite at
+    /// the same time.
+    pub most: u32,
     /// Supernodes to be added.
     pub shortfall: f64,
     /// Supernodes that may go.
     pub surplus: f64,
     /// There is no room left for a failure.
     pub is_urgent: bool,
+    /// There are fewer supernodes than the least that there should be.
+    pub is_below_floor: bool,
 }
 
 impl Outlook {
     /// With which probability a supernode should invite one now, after `passed` since it last
     /// decided, so that all together add what is missing.
     pub fn invite_chance(&self, passed: Duration) -> f64 {
-        let pace = if self.is_urgent { URGENT_PACE } else { CALM_PACE };
+        // Until everybody has a standby, the next failure is an outage.
+        let hurries = self.is_urgent || self.is_below_floor;
+        let size = (f64::from(self.supernodes) / MANY).clamp(0.1, 1.0);
+        let pace = if hurries { URGENT_PACE.mul_f64(size) } else { CALM_PACE };
         self.share(self.shortfall, passed, pace)
+    }
+
+    /// Whether there is haste, and so few supernodes that they can look at the demand more often.
+    pub fn is_brisk(&self) -> bool {
+        (self.is_urgent || self.is_below_floor) && f64::from(self.supernodes) < MANY
     }
 
     /// With which probability a supernode should step down now. `weight` is from 0 for the fittest
@@ -144,7 +162,8 @@ impl Demand {
         self.work = Some(smoothed);
         // Whoever waits counts, but cannot more than double the demand: nobody knows who they are.
         let waiting = (census.waiting / census.mean_capacity.max(1.0)).min(present.max(1.0));
-        let pressing = smoothed.max(present) + waiting;
+        // The orphans of dead supernodes are in what is smoothed already: they count once.
+        let pressing = smoothed.max(present + waiting);
         // Once there was no room, or many have died, the haste lasts until there is enough again.
         let hurry = self.is_urgent || census.many_died;
         let calm_at = if hurry { PROMOTE_ABOVE } else { URGENT_ABOVE };
@@ -173,8 +192,19 @@ impl Demand {
 
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Cut to the range.
         let wanted = (work / PROMOTE_ABOVE).ceil().max(floor).min(f64::from(u32::MAX)) as u32;
-        self.outlook =
-            Outlook { fill, supernodes: census.supernodes, wanted, shortfall, surplus, is_urgent };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Cut to the range.
+        let most = ((work / DEMOTE_BELOW).ceil().max(floor) + 1.0 + (count / 10.0).floor())
+            .min(f64::from(u32::MAX)) as u32;
+        self.outlook = Outlook {
+            fill,
+            supernodes: census.supernodes,
+            wanted,
+            most,
+            shortfall,
+            surplus,
+            is_urgent,
+            is_below_floor: count < floor,
+        };
         self.outlook
     }
 }
@@ -250,6 +280,16 @@ mod tests {
     }
 
     #[test]
+    fn orphans_that_wait_are_not_counted_twice() {
+        let mut demand = Demand::default();
+        demand.update(&census(3, 3.0 * CAPACITY * 0.8), seconds(0));
+        let orphans = CAPACITY * 0.8;
+        let after = Census { waiting: orphans, many_died: true, ..census(2, 2.0 * orphans) };
+        let outlook = demand.update(&after, seconds(10));
+        assert_eq!(outlook.shortfall, (2.4_f64 / 0.67).ceil() - 2.0, "{outlook:?}");
+    }
+
+    #[test]
     fn too_many_supernodes_go_only_after_hours() {
         let mut demand = Demand::default();
         for round in 0..720 {
@@ -265,6 +305,32 @@ mod tests {
             let mut demand = Demand::default();
             assert_eq!(demand.update(&census(3, children), seconds(0)).wanted, floor);
         }
+    }
+
+    #[test]
+    fn a_network_without_standbys_gets_them_within_a_minute() {
+        let mut demand = Demand::default();
+        let outlook = demand.update(&census(1, 12.0), seconds(0));
+        assert!(outlook.is_below_floor && !outlook.is_urgent);
+        assert!(outlook.invite_chance(ROUND) >= 0.5, "{outlook:?}");
+        let enough = demand.update(&census(2, 12.0), seconds(10));
+        assert_eq!(enough.invite_chance(ROUND), 0.0);
+    }
+
+    #[test]
+    fn what_honest_ones_add_is_never_more_than_the_most() {
+        for seed in 0..20 {
+            let mut run = Run::new(seed);
+            let children = 100.0 * CAPACITY * 0.8;
+            run.go(100, 360, 1, |_| children);
+            let count = *run.supernodes.last().unwrap();
+            let mut demand = Demand::default();
+            let outlook = demand.update(&census(count, children), seconds(0));
+            assert!(count <= outlook.most, "{count} of {}", outlook.most);
+        }
+        let mut demand = Demand::default();
+        let herd = demand.update(&census(200, 100.0 * CAPACITY * 0.8), seconds(0));
+        assert!(herd.most < 200, "{herd:?}");
     }
 
     /// All supernodes decide for themselves, from what they saw `lag` rounds ago. Answers with the

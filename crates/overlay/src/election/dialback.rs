@@ -117,13 +117,12 @@ impl DialBacks {
         for _ in 0..HELPERS {
             ask_another(core, node, &mut check, now);
         }
-        if check.open.is_empty() {
-            // There is no other supernode: this one has to dial by itself. That proves less, since
-            // the node has sent to this host before.
-            let number = self.dial(core, None, 0, node, &check.addresses);
-            check.open.insert(number, core.me);
-        }
+        let is_alone = check.open.is_empty();
+        let addresses = check.addresses.clone();
         self.checks.insert(node, check);
+        if is_alone {
+            self.dial_alone(core, node, &addresses);
+        }
         true
     }
 
@@ -148,6 +147,23 @@ impl DialBacks {
             DialBackOutcome::Linked | DialBackOutcome::Refused => {
                 ask_another(core, *node, check, now);
             }
+        }
+        // In a network of two or three everybody has a link with everybody.
+        let is_hopeless = check.open.is_empty() && check.tried == 0;
+        let may_dial = is_hopeless && !check.asked.contains(&core.me);
+        let (node, addresses) = (*node, check.addresses.clone());
+        if may_dial {
+            self.dial_alone(core, node, &addresses);
+        }
+    }
+
+    /// Dials by itself, where nobody else can. That proves less, since the node has sent to this
+    /// host before; the socket and the key are fresh all the same.
+    fn dial_alone(&mut self, core: &mut Core, node: NodeId, addresses: &[SocketAddr]) {
+        let number = self.dial(core, None, 0, node, addresses);
+        if let Some(check) = self.checks.get_mut(&node) {
+            check.asked.push(core.me);
+            check.open.insert(number, core.me);
         }
     }
 
@@ -340,6 +356,8 @@ pub(crate) fn own_addresses(seen_at: IpAddr, listen: &[SocketAddr]) -> BoundedVe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use skein_proto::{KeyPair, UnixTime};
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().expect("an address")).collect()
@@ -369,6 +387,31 @@ mod tests {
         for text in ["0.0.0.0:1", "255.255.255.255:1", "224.0.0.1:1", "[ff02::1]:1", "8.8.8.8:0"] {
             assert!(!is_allowed(&addresses(&[text]), outside), "{text}");
         }
+    }
+
+    #[test]
+    fn where_everybody_is_linked_with_everybody_the_asker_dials_by_itself() {
+        let key = KeyPair::from_seed(&[1; 32]);
+        let mut core = Core::new(key.clone(), Config::new(key.node_id()), [0; 32]);
+        let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+        let [node, helper] = [9, 2].map(|number| NodeId::from_bytes([number; 32]));
+        let mut dial_backs = DialBacks::default();
+        let check = Check {
+            addresses: BoundedVec::truncated(addresses(&["127.0.0.1:4701"])),
+            open: BTreeMap::from([(5, helper)]),
+            asked: vec![helper],
+            reached: 0,
+            tried: 0,
+            deadline: now.instant + PATIENCE,
+        };
+        dial_backs.checks.insert(node, check);
+        let linked = DialBackReply { number: 5, outcome: DialBackOutcome::Linked };
+        dial_backs.on_reply(&mut core, helper, &linked, now);
+        assert!(matches!(core.outputs.pop_front(), Some(Output::DialBack { dial: 1, .. })));
+        assert_eq!(dial_backs.take_findings(now.instant), []);
+        dial_backs.on_dialled(&mut core, 1, true, now);
+        let found = Finding { node, reached: 1, tried: 1 };
+        assert_eq!(dial_backs.take_findings(now.instant), [found]);
     }
 
     #[test]

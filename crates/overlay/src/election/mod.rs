@@ -32,7 +32,7 @@ pub use reason::RoleReason;
 
 use crate::core::Core;
 use skein_proto::election::Candidacy;
-use skein_proto::{Instant, Username};
+use skein_proto::{Instant, NodeId, Username};
 use std::time::Duration;
 
 /// How often a supernode looks at the demand; jittered. With it, a mass failure is answered in a
@@ -49,6 +49,8 @@ pub(crate) struct Election {
     on_battery: bool,
     /// What the present parent was told.
     told: Option<Candidacy>,
+    /// Who asked this node to be a supernode where none was needed, and when that was found out.
+    misled: Option<(NodeId, Instant)>,
     /// When this node stepped down.
     resigned: Option<Instant>,
     /// When a parent last asked it to move.
@@ -64,6 +66,7 @@ impl Election {
             reason_since: now,
             on_battery: false,
             told: None,
+            misled: None,
             resigned: None,
             redirected: None,
             office: None,

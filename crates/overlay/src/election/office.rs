@@ -55,6 +55,10 @@ const CHECK: Duration = Duration::from_secs(4 * 60 * 60);
 const FIRST_CHECK: Duration = Duration::from_secs(60);
 const SECOND_CHECK: Duration = Duration::from_secs(5 * 60);
 
+/// How long after an invitation a supernode judges by its own count whether it was needed: by then
+/// it has the signed word of all others, and orphans that nobody counted have found a place.
+const PROBATION: Duration = Duration::from_secs(5 * 60);
+
 /// For how long the machine must have too little left before a supernode steps down.
 const STARVED: Duration = Duration::from_secs(10 * 60);
 
@@ -76,6 +80,8 @@ struct Invitation {
 #[derive(Debug)]
 pub(crate) struct Office {
     since: Instant,
+    /// When it judges whether it was needed, if somebody asked it to be a supernode.
+    probation: Option<Instant>,
     since_unix: UnixTime,
     stage: Stage,
     demand: Demand,
@@ -103,6 +109,7 @@ impl Office {
         let until = if warm { now.instant } else { now.instant + WARM_UP };
         Self {
             since: now.instant,
+            probation: (!warm).then(|| now.instant + PROBATION),
             since_unix: now.unix,
             stage: Stage::Warming { until },
             demand: Demand::default(),
@@ -226,7 +233,7 @@ impl Overlay {
         if now.instant >= office.next_review {
             over = self.review(&mut office, now);
             let pause = match office.stage {
-                Stage::Serving => REVIEW,
+                Stage::Serving if !office.outlook().is_brisk() => REVIEW,
                 _ => STEP,
             };
             office.next_review = now.instant + self.core.jitter(pause);
@@ -272,7 +279,9 @@ impl Overlay {
             Stage::Resigning { until, why } => {
                 let (until, why) = (*until, why.clone());
                 let is_needed = outlook.shortfall > 0.0;
-                if is_needed && matches!(why, RoleReason::TooMany { .. }) {
+                if is_needed
+                    && matches!(why, RoleReason::TooMany { .. } | RoleReason::NotNeeded { .. })
+                {
                     office.stage = Stage::Serving;
                     self.children.set_open(true);
                     self.announce_state(SupernodeState::Serving, now);
@@ -317,8 +326,8 @@ impl Overlay {
         let own = self.load();
         let others = self.core.membership.iter().map(|member| member.load);
         Standard {
-            // Nobody is older than the network.
-            uptime: asked.min(oldest / 2),
+            // Nobody is older than the network, and whoever has moved to a new parent is younger here.
+            uptime: asked.min(oldest / if outlook.is_urgent { 4 } else { 2 }),
             mean_capacity: census(others.chain([own]), 0.0).mean_capacity,
             fill_percent: percent(outlook.fill),
             is_urgent: outlook.is_urgent,
@@ -345,6 +354,7 @@ impl Overlay {
             handover::relieve(&mut self.core, &self.children, outlook.fill, first, now.unix);
         }
         self.check_own_reach(office, now);
+        self.judge_invitation(office, outlook, now);
         let is_free = self.core.config.role == RoleSetting::Auto;
         if is_free && outlook.surplus > 0.0 && now.instant.since(office.since) >= TENURE {
             let chance = outlook.resign_chance(passed, self.dispensability(office));
@@ -372,6 +382,30 @@ impl Overlay {
         office.invited = Some(Invitation { node, at: now.instant, accepted: false });
         self.core.counters.invitations_sent += 1;
         self.core.send(node, Invite { fill_percent: standard.fill_percent, fitness });
+    }
+
+    /// Steps down if whoever asked this node to be a supernode had no reason to. A parent that made
+    /// supernodes of all its children would have them for [`PROBATION`], and once.
+    fn judge_invitation(&mut self, office: &mut Office, outlook: &Outlook, now: Now) {
+        if office.probation.is_none_or(|end| now.instant < end) {
+            return;
+        }
+        let hurries = outlook.is_urgent || self.core.membership.is_emergency(now.instant);
+        if hurries {
+            // Many have died: it takes some minutes until the count is worth anything again.
+            office.probation = Some(now.instant + PROBATION);
+            return;
+        }
+        office.probation = None;
+        let RoleReason::Invited { by, .. } = self.election.reason else { return };
+        let is_free = self.core.config.role == RoleSetting::Auto;
+        if is_free && outlook.supernodes > outlook.most {
+            self.election.misled = Some((by, now.instant));
+            self.core.counters.invitations_unfounded += 1;
+            let fill_percent = percent(outlook.fill);
+            let supernodes = outlook.supernodes;
+            office.resign(RoleReason::NotNeeded { fill_percent, supernodes }, now.instant);
+        }
     }
 
     /// How dispensable this supernode is, from 0 to 2 and 1 on average: the share of the others

@@ -80,6 +80,13 @@ pub enum RoleReason {
         /// How full they were, in percent.
         fill_percent: u8,
     },
+    /// Ordinary: it was asked to be a supernode where none was needed.
+    NotNeeded {
+        /// How full all were, in percent.
+        fill_percent: u8,
+        /// Supernodes that it counted.
+        supernodes: u32,
+    },
     /// Ordinary: it was a supernode, and could not be reached any more.
     LostReach {
         /// Dial-backs that failed.
@@ -112,6 +119,7 @@ impl RoleReason {
             Self::Unproven { .. } => "unproven",
             Self::Ready { .. } => "ready",
             Self::TooMany { .. } => "too-many",
+            Self::NotNeeded { .. } => "not-needed",
             Self::LostReach { .. } => "lost-reach",
             Self::Starved { .. } => "starved",
         }
@@ -178,6 +186,11 @@ impl fmt::Display for RoleReason {
                 f,
                 "it stepped down, as the network had more supernodes than it needs (they were \
                  {fill_percent} % full)"
+            ),
+            Self::NotNeeded { fill_percent, supernodes } => write!(
+                f,
+                "it stepped down, as whoever had asked it was wrong: {supernodes} supernodes that \
+                 are {fill_percent} % full need no more"
             ),
             Self::LostReach { failed, tried } => write!(
                 f,

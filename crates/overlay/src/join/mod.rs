@@ -13,7 +13,7 @@ use crate::variety::Prefix;
 use moving::Move;
 use rand::RngExt;
 use seek::FIRST_PAUSE;
-use skein_proto::message::{Attach, AttachReply, Bond, PartingReason, Probe};
+use skein_proto::message::{Attach, AttachReply, Bond, PartingReason, Probe, Refusal};
 use skein_proto::{Instant, NodeId, UnixTime};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -51,6 +51,8 @@ enum Candidate {
     },
     /// Its cost: lower is better.
     Ranked(u64),
+    /// It takes no children at present.
+    Full,
     Useless,
 }
 
@@ -84,6 +86,8 @@ pub(crate) struct Join {
     next_seek: Instant,
     seek_failures: u32,
     next_bootstrap: Instant,
+    /// Whether those that were asked last are there, and have no room.
+    is_crowded: bool,
     bootstrap_failures: u32,
     bootstrap_asked: bool,
     lost_at: Option<Instant>,
@@ -394,6 +398,7 @@ impl Join {
         if asked(&self.parent) {
             if reply.outcome == Ok(Bond::Active) {
                 self.parent = Some(agreed);
+                self.is_crowded = false;
                 self.seek_failures = 0;
                 self.bootstrap_failures = 0;
                 self.schedule_review(core, now);
@@ -412,7 +417,11 @@ impl Join {
             self.standby = None;
         }
         // Refused: it is alive, but there is no use in asking it again soon.
-        core.known.failed(&peer, now.instant);
+        if reply.outcome == Err(Refusal::Full) {
+            core.known.is_full(&peer, now.instant);
+        } else {
+            core.known.failed(&peer, now.instant);
+        }
         core.hang_up(peer, PartingReason::Moved);
         None
     }

@@ -5,6 +5,7 @@ use super::{Candidate, Join, Seeking};
 use crate::core::Core;
 use crate::io::{Now, Output};
 use rand::RngExt;
+use rand::seq::IndexedRandom;
 use skein_proto::message::{Probe, ProbeReply, RoleSetting};
 use skein_proto::{NodeId, Role};
 use std::collections::BTreeMap;
@@ -28,6 +29,10 @@ const STRAGGLER_PATIENCE: Duration = Duration::from_millis(400);
 /// Pauses between attempts to find what is missing, jittered and doubled.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest pause while supernodes answer that they are full: others are being added, and whoever
+/// waits costs them five short messages each time.
+const CROWDED_PAUSE: Duration = Duration::from_secs(15);
 
 /// After so many attempts without a parent the login service is asked, however many supernodes are
 /// known: they may all be gone, or made up by somebody who wants this node for himself.
@@ -90,7 +95,9 @@ impl Join {
 
     fn pause(&mut self, core: &mut Core, now: Now) {
         let first = if self.parent.is_some() { STANDBY_PAUSE } else { FIRST_PAUSE };
-        let pause = core.back_off(self.seek_failures, first, LONGEST_PAUSE);
+        let crowded = self.parent.is_none() && self.is_crowded;
+        let longest = if crowded { CROWDED_PAUSE } else { LONGEST_PAUSE };
+        let pause = core.back_off(self.seek_failures, first, longest);
         self.seek_failures = self.seek_failures.saturating_add(1);
         self.next_seek = now.instant + pause;
     }
@@ -123,8 +130,12 @@ impl Join {
         let credentialed =
             core.peers.get(&peer).is_some_and(|peer| peer.valid_credential(now.unix).is_some());
         let is_parent = self.parent.is_some_and(|tie| tie.node == peer);
-        if !(reply.load.accepting || is_parent) || !credentialed {
+        if !credentialed {
             *candidate = Candidate::Useless;
+            return;
+        }
+        if !reply.load.accepting && !is_parent {
+            *candidate = Candidate::Full;
             return;
         }
         let round_trip = now.instant.since(sent);
@@ -135,13 +146,14 @@ impl Join {
     pub(super) fn rank(&mut self, core: &mut Core, now: Now) {
         let Some(seeking) = self.seeking.take() else { return };
         let compares = seeking.compares;
-        let mut ranked = Vec::new();
+        let (mut ranked, mut full) = (Vec::new(), Vec::new());
         for (node, candidate) in seeking.candidates {
             match candidate {
                 Candidate::Ranked(cost) => ranked.push((cost, node)),
                 Candidate::Dialling | Candidate::Probed { .. } => {
                     core.known.failed(&node, now.instant);
                 }
+                Candidate::Full => full.push(node),
                 Candidate::Useless => {}
             }
         }
@@ -151,6 +163,11 @@ impl Join {
             return;
         }
         self.ranked = ranked.into_iter().map(|(_, node)| node).collect();
+        self.is_crowded = self.ranked.is_empty() && !full.is_empty();
+        if self.is_crowded && self.parent.is_none() {
+            // It will be refused, and so be counted among those for whom there is no room.
+            self.ranked.extend(full.choose(&mut core.rng));
+        }
         // What was found may still refuse; the pause ends what would else be a busy loop.
         self.pause(core, now);
     }

@@ -29,14 +29,27 @@ const SPACING: Duration = Duration::from_secs(30);
 /// is another or somebody suspects it: what one name can make all others pass on is bounded.
 pub(crate) const MIN_SPACING_SECS: u64 = 10;
 
-/// Pause after a change of the load before it is told.
+/// Pause after a change of the load before it is told, where there are a hundred supernodes or more.
 const LOAD_PAUSE: Duration = Duration::from_secs(60);
+
+/// The same in a small network, for each other supernode: each has to listen to all of them, and a
+/// new supernode that fills up in seconds must not count as empty for a minute.
+const LOAD_PAUSE_EACH: Duration = Duration::from_millis(600);
+
+/// The shortest of these pauses: others ignore what comes faster than [`MIN_SPACING_SECS`].
+const LEAST_LOAD_PAUSE: Duration = Duration::from_secs(12);
 
 /// Percent by which the load must differ from the last word for a new one.
 const LOAD_STEP: u8 = 25;
 
 /// How often a supernode looks whether it knows an address of its own by now.
 const UNREADY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause after a change of the load in a network of that size.
+fn load_pause(members: usize) -> Duration {
+    let members = u32::try_from(members).unwrap_or(u32::MAX);
+    LOAD_PAUSE_EACH.saturating_mul(members).clamp(LEAST_LOAD_PAUSE, LOAD_PAUSE)
+}
 
 /// How often each supernode of a network of that size says that it is there.
 pub(crate) fn period(members: usize) -> Duration {
@@ -116,7 +129,7 @@ impl Announcer {
     }
 
     /// Speaks sooner if what it said last does not hold any more.
-    pub(crate) fn review(&mut self, load: Load, addresses: &[SocketAddr]) {
+    pub(crate) fn review(&mut self, load: Load, addresses: &[SocketAddr], members: usize) {
         let Some((at, last)) = &self.last else { return };
         // A record has room for four.
         let told = last.addresses.len().min(addresses.len());
@@ -126,7 +139,7 @@ impl Announcer {
         let differs = last.load.percent().abs_diff(load.percent()) >= LOAD_STEP
             || last.load.accepting != load.accepting;
         if differs {
-            self.due = self.due.min(*at + LOAD_PAUSE);
+            self.due = self.due.min(*at + load_pause(members));
         }
     }
 
@@ -187,6 +200,15 @@ mod tests {
         assert!(!announcer.is_present(u64::MAX, now));
         announcer.version = 130;
         assert!(announcer.is_present(130, now), "its clock was set back");
+    }
+
+    #[test]
+    fn a_small_network_hears_sooner_how_full_its_supernodes_are() {
+        assert_eq!(load_pause(2), LEAST_LOAD_PAUSE);
+        assert_eq!(load_pause(50), Duration::from_secs(30));
+        assert_eq!(load_pause(100), LOAD_PAUSE);
+        assert_eq!(load_pause(usize::MAX), LOAD_PAUSE);
+        assert!(LEAST_LOAD_PAUSE.as_secs() > MIN_SPACING_SECS);
     }
 
     #[test]

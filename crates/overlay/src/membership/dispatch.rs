@@ -147,7 +147,8 @@ impl Core {
     /// Looks whether what this supernode said of itself still holds.
     pub(crate) fn review_announcement(&mut self, load: Load) {
         let addresses = self.own_addresses();
-        self.membership.announcer.review(load, &addresses);
+        let members = self.membership.len();
+        self.membership.announcer.review(load, &addresses, members);
     }
 
     fn settle_doubts(&mut self, links: usize, now: Now) {
