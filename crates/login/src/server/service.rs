@@ -338,6 +338,10 @@ impl Service {
             Reached::At(addresses) if !addresses.is_empty() => {}
             Reached::At(_) | Reached::Busy => return Ok(false),
         }
+        // While this one was dialled, another one may have come up.
+        if !self.candidates().await?.is_empty() {
+            return Ok(false);
+        }
         let now = self.clock.unix();
         let claimed = self.store.claim_invitation(peer, now, now.plus(INVITATION_LIFETIME)).await?;
         if claimed {
