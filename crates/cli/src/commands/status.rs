@@ -5,7 +5,9 @@ use crate::failure::Failure;
 use crate::ui::paint::Paint;
 use crate::ui::{format, table};
 use clap::Args;
-use skein_node::api::types::{Attachment, LibraryStatus, Status, SupernodeStatus, Udp};
+use skein_node::api::types::{
+    Attachment, CapacityStatus, LibraryStatus, Status, SupernodeStatus, Udp,
+};
 use skein_proto::Role;
 
 /// Shows how the node is doing.
@@ -30,14 +32,18 @@ fn render(status: &Status, paint: Paint) -> String {
         ("node", node(status, paint)),
         ("role", role(status)),
         ("listening", listening(status)),
-        ("network", network(status, paint)),
+        ("contacts", network(status, paint)),
     ];
     if status.role == Role::Ordinary || status.attachment.parent.is_some() {
         facts.push(("parent", parent(&status.attachment, paint)));
     }
     if let Some(supernode) = &status.supernode {
         facts.push(("children", children(supernode)));
+        facts.push(("network", supernode.outlook.words.clone()));
         facts.push(("index", index(supernode)));
+    }
+    if let Some(capacity) = &status.capacity {
+        facts.push(("capacity", capacity_words(capacity)));
     }
     facts.push(("reputation", status.reputation.to_string()));
     facts.push(("library", library(&status.library)));
@@ -145,6 +151,15 @@ fn children(supernode: &SupernodeStatus) -> String {
     )
 }
 
+fn capacity_words(capacity: &CapacityStatus) -> String {
+    let battery = if capacity.on_battery { "; it runs on its battery" } else { "" };
+    format!(
+        "{} (limited by {}){battery}",
+        format::count(capacity.children.into(), "child", "children"),
+        capacity.limited_by
+    )
+}
+
 fn index(supernode: &SupernodeStatus) -> String {
     format!(
         "{} in {}; {} and {} answered",
@@ -206,6 +221,7 @@ mod tests {
             problems: vec!["the clock is wrong".to_owned()],
             library: LibraryStatus::default(),
             supernode: None,
+            capacity: None,
             reputation: Default::default(),
             supernodes_known: 1,
             downloads_active: 0,
@@ -244,7 +260,13 @@ mod tests {
         status.role = Role::Super;
         status.supernode =
             Some(SupernodeStatus { children: 3, capacity: 150, ..SupernodeStatus::default() });
+        status.capacity = Some(CapacityStatus {
+            children: 156,
+            limited_by: "the bandwidth".to_owned(),
+            on_battery: false,
+        });
         let text = render(&status, Paint::PLAIN);
+        assert!(text.contains("156 children (limited by the bandwidth)"), "{text}");
         assert!(text.contains("3 of at most 150"), "{text}");
         assert!(!text.contains("looking for a supernode"), "{text}");
     }

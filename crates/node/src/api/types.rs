@@ -137,6 +137,9 @@ pub struct Status {
     /// The reputation of its name, with where it comes from.
     #[serde(default)]
     pub reputation: ReputationStatus,
+    /// What the machine could hold as a supernode; `None` before it was measured.
+    #[serde(default)]
+    pub capacity: Option<CapacityStatus>,
     /// What it does as a supernode; `None` for an ordinary node.
     pub supernode: Option<SupernodeStatus>,
     /// Supernodes that it knows.
@@ -202,6 +205,41 @@ pub struct SupernodeStatus {
     pub searches: u64,
     /// Queries of neighbours answered since the start.
     pub floods: u64,
+    /// How many supernodes the network has and wants, as this one sees it.
+    #[serde(default)]
+    pub outlook: OutlookStatus,
+}
+
+/// How many supernodes the network has and wants, as one of them sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutlookStatus {
+    /// Supernodes known, this one included.
+    pub supernodes: u32,
+    /// The supernodes that there should be.
+    pub wanted: u32,
+    /// How full all of them are together, in percent, with the nodes that wait for room.
+    pub fill_percent: u32,
+    /// Supernodes that are to be added now.
+    pub missing: u32,
+    /// Supernodes that may go now.
+    pub spare: u32,
+    /// Whether there is no room left for a failure.
+    pub urgent: bool,
+    /// Children here that could become supernodes and are known to be reachable.
+    pub candidates_ready: u32,
+    /// What that comes to, in one sentence.
+    pub words: String,
+}
+
+/// What a machine could hold as a supernode.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapacityStatus {
+    /// Children that it could hold.
+    pub children: u32,
+    /// What limits that, in plain words.
+    pub limited_by: String,
+    /// Whether it runs on a battery.
+    pub on_battery: bool,
 }
 
 /// A shared folder.

@@ -192,6 +192,8 @@ fn resolve(settings: Settings, defaults: Config) -> Result<Config, ConfigError> 
         role: settings.role.unwrap_or(defaults.role),
         max_children: settings.max_children.unwrap_or(defaults.max_children),
         max_neighbours: settings.max_neighbours.unwrap_or(defaults.max_neighbours),
+        promotion_uptime: settings.promotion_uptime.unwrap_or(defaults.promotion_uptime),
+        uplink: settings.uplink.unwrap_or(defaults.uplink),
         download_dir,
         upload_slots: settings.upload_slots.unwrap_or(defaults.upload_slots),
         scan_workers: settings.scan_workers.unwrap_or(defaults.scan_workers),

@@ -1,7 +1,8 @@
 //! The configuration file that explains itself.
 
 use super::settings::{
-    KEYS, MAX_CHILDREN, MAX_NEIGHBOURS, RESCAN_INTERVAL, SCAN_WORKERS, UPLOAD_SLOTS,
+    KEYS, MAX_CHILDREN, MAX_NEIGHBOURS, PROMOTION_UPTIME, RESCAN_INTERVAL, SCAN_WORKERS,
+    UPLOAD_SLOTS,
 };
 use super::{Config, LogFormat};
 use crate::api::types::RoleSetting;
@@ -81,7 +82,11 @@ fn describe(key: &str, config: &Config) -> (String, Value) {
             word(&role),
         ),
         "max_children" => (
-            format!("The most children that it takes as a supernode: {}.", range(&MAX_CHILDREN)),
+            format!(
+                "The most children that it takes as a supernode: {}. It takes fewer when the\n\
+                 memory that is left, the cores, the open files or the line do not allow so many.",
+                range(&MAX_CHILDREN)
+            ),
             config.max_children.into(),
         ),
         "max_neighbours" => (
@@ -90,6 +95,23 @@ fn describe(key: &str, config: &Config) -> (String, Value) {
                 range(&MAX_NEIGHBOURS)
             ),
             config.max_neighbours.into(),
+        ),
+        "promotion_uptime" => (
+            format!(
+                "How long, as a supernode, it must have seen a child before it asks that to be a\n\
+                 supernode as well, {} to {}; less in a young network, or when there is no room\n\
+                 left.",
+                format_duration(*PROMOTION_UPTIME.start()),
+                format_duration(*PROMOTION_UPTIME.end())
+            ),
+            word(&format_duration(config.promotion_uptime)),
+        ),
+        "uplink" => (
+            "What the line sends in a second, such as \"2MB\": half of it may go into the children of\n\
+             a supernode. \"measured\" is the most that uploads were seen to take, and never less\n\
+             than 250 kB."
+                .into(),
+            word(&config.uplink),
         ),
         "download_dir" => {
             ("Where finished downloads go.".into(), path(&config.download_dir))

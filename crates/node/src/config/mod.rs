@@ -10,7 +10,7 @@ mod settings;
 
 pub use builder::{ConfigBuilder, ConfigError};
 pub use file::{Finding, Severity};
-pub use settings::{LogFormat, LogLevel, Settings, TcpPorts};
+pub use settings::{LogFormat, LogLevel, Settings, TcpPorts, Uplink};
 
 use crate::api::types::RoleSetting;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,6 +34,8 @@ pub struct Config {
     role: RoleSetting,
     max_children: u32,
     max_neighbours: u32,
+    promotion_uptime: Duration,
+    uplink: Uplink,
     download_dir: PathBuf,
     upload_slots: u32,
     scan_workers: u32,
@@ -83,6 +85,8 @@ impl Config {
             role: RoleSetting::Auto,
             max_children: 150,
             max_neighbours: 40,
+            promotion_uptime: Duration::from_secs(30 * 60),
+            uplink: Uplink::Measured,
             download_dir: download_dir.unwrap_or_default(),
             upload_slots: 8,
             scan_workers,
@@ -138,6 +142,18 @@ impl Config {
     /// The most other supernodes that it is linked to as a supernode.
     pub fn max_neighbours(&self) -> u32 {
         self.max_neighbours
+    }
+
+    /// How long, as a supernode, it must have seen a child before it asks that to be a supernode as
+    /// well. In a network that is younger than twice that, and when there is no room left for a
+    /// failure, less is asked.
+    pub fn promotion_uptime(&self) -> Duration {
+        self.promotion_uptime
+    }
+
+    /// What the machine's line sends. Half of it may go into the children of a supernode.
+    pub fn uplink(&self) -> Uplink {
+        self.uplink
     }
 
     /// Where finished downloads go unless a download says otherwise: the user's own folder for

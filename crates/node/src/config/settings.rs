@@ -1,6 +1,7 @@
 //! One layer of settings: what a file, the environment or the flags say, and what is allowed.
 
 use crate::api::types::RoleSetting;
+use bytesize::ByteSize;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,13 @@ pub(super) const SCAN_WORKERS: RangeInclusive<u32> = 1..=64;
 pub(super) const RESCAN_INTERVAL: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Less than a second would make nobody wait; after a week there is nothing left to be learnt.
+pub(super) const PROMOTION_UPTIME: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Bytes a second: from a telephone line to more than a machine sends.
+pub(super) const UPLINK: RangeInclusive<u64> = 1_000..=100_000_000_000;
+
 /// The names of all settings, as the file spells them.
 pub(super) const KEYS: [&str; 14] = [
     "data_dir",
@@ -33,6 +41,8 @@ pub(super) const KEYS: [&str; 14] = [
     "role",
     "max_children",
     "max_neighbours",
+    "promotion_uptime",
+    "uplink",
     "download_dir",
     "upload_slots",
     "scan_workers",
@@ -61,6 +71,11 @@ pub struct Settings {
     pub max_children: Option<u32>,
     /// The most neighbours of a supernode, 1 to 1,000.
     pub max_neighbours: Option<u32>,
+    /// How long a child must have been seen before it is asked to be a supernode, a second to a
+    /// week.
+    pub promotion_uptime: Option<Duration>,
+    /// What the line sends.
+    pub uplink: Option<Uplink>,
     /// Where finished downloads go.
     pub download_dir: Option<PathBuf>,
     /// The most uploads at a time, 1 to 1,000.
@@ -145,6 +160,43 @@ pub enum LogFormat {
     Json,
 }
 
+/// What the line of a machine sends in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Uplink {
+    /// What was seen to go out, and never less than 250 kB.
+    #[default]
+    Measured,
+    /// So many bytes, as the user says: a thousand to a hundred billion.
+    Given(u64),
+}
+
+impl fmt::Display for Uplink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Measured => f.write_str(MEASURED),
+            Self::Given(bytes) => ByteSize(*bytes).display().si().fmt(f),
+        }
+    }
+}
+
+impl FromStr for Uplink {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == MEASURED {
+            return Ok(Self::Measured);
+        }
+        let bytes = text.parse::<ByteSize>().map_err(|_| {
+            format!(
+                "{text:?} is neither {MEASURED:?} nor a number of bytes such as \"2MB\" or \"500kB\""
+            )
+        })?;
+        Ok(Self::Given(bytes.as_u64()))
+    }
+}
+
+const MEASURED: &str = "measured";
+
 /// The words that each of the settings knows that are words.
 const ROLES: &str = "auto, ordinary, super";
 const TCP_PORTS: &str = "auto, same-port, off";
@@ -197,13 +249,9 @@ impl Settings {
             "download_dir" => self.download_dir = Some(path(text, base)?),
             "upload_slots" => self.upload_slots = Some(number(text, &UPLOAD_SLOTS)?),
             "scan_workers" => self.scan_workers = Some(number(text, &SCAN_WORKERS)?),
-            "rescan_interval" => {
-                let interval = humantime::parse_duration(text);
-                self.rescan_interval =
-                    Some(interval.map_err(|_| {
-                        format!("{text:?} is not a time such as \"30m\" or \"1h\"")
-                    })?);
-            }
+            "promotion_uptime" => self.promotion_uptime = Some(time(text)?),
+            "uplink" => self.uplink = Some(text.parse()?),
+            "rescan_interval" => self.rescan_interval = Some(time(text)?),
             "log_level" => self.log_level = Some(text.parse()?),
             "log_format" => self.log_format = Some(text.parse()?),
             _ => return Err("there is no such setting".to_owned()),
@@ -228,9 +276,23 @@ impl Settings {
                 found.push((key, out_of_range(value, range)));
             }
         }
-        if let Some(value) = self.rescan_interval.filter(|v| !RESCAN_INTERVAL.contains(v)) {
-            let value = humantime::format_duration(value);
-            found.push(("rescan_interval", format!("{value} is not between 1m and 7days")));
+        let times = [
+            ("promotion_uptime", self.promotion_uptime, &PROMOTION_UPTIME),
+            ("rescan_interval", self.rescan_interval, &RESCAN_INTERVAL),
+        ];
+        for (key, value, range) in times {
+            if let Some(value) = value.filter(|value| !range.contains(value)) {
+                let [value, least, most] =
+                    [value, *range.start(), *range.end()].map(humantime::format_duration);
+                found.push((key, format!("{value} is not between {least} and {most}")));
+            }
+        }
+        if let Some(Uplink::Given(value)) = self.uplink
+            && !UPLINK.contains(&value)
+        {
+            let [value, least, most] =
+                [value, *UPLINK.start(), *UPLINK.end()].map(|bytes| ByteSize(bytes).display().si());
+            found.push(("uplink", format!("{value} is not between {least} and {most}")));
         }
         if let Some(address) = self.api_listen.filter(|address| !address.ip().is_loopback()) {
             let why = format!(
@@ -253,6 +315,8 @@ impl Settings {
             role: self.role.or(lower.role),
             max_children: self.max_children.or(lower.max_children),
             max_neighbours: self.max_neighbours.or(lower.max_neighbours),
+            promotion_uptime: self.promotion_uptime.or(lower.promotion_uptime),
+            uplink: self.uplink.or(lower.uplink),
             download_dir: self.download_dir.or(lower.download_dir),
             upload_slots: self.upload_slots.or(lower.upload_slots),
             scan_workers: self.scan_workers.or(lower.scan_workers),
@@ -276,6 +340,11 @@ fn number(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
         .ok()
         .filter(|value| range.contains(value))
         .ok_or_else(|| out_of_range(value, range))
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| format!("{text:?} is not a time such as \"30m\" or \"1h\""))
 }
 
 /// One of the words that the type has in its serialised form.
@@ -335,7 +404,8 @@ mod tests {
             "udp" => "false",
             "tcp" => "same-port",
             "role" => "super",
-            "rescan_interval" => "10m",
+            "rescan_interval" | "promotion_uptime" => "10m",
+            "uplink" => "2MB",
             "log_level" => "debug",
             "log_format" => "json",
             _ => "7",
@@ -347,6 +417,14 @@ mod tests {
             assert_eq!(Settings::default().over(settings.clone()), settings, "none over {key}");
         }
         assert!(set("colour", "red").is_err());
+    }
+
+    #[test]
+    fn a_line_is_told_in_bytes() {
+        assert_eq!(set("uplink", "2.5MB").unwrap().uplink, Some(Uplink::Given(2_500_000)));
+        assert_eq!(set("uplink", "measured").unwrap().uplink, Some(Uplink::Measured));
+        assert!(set("uplink", "fast").unwrap_err().contains("2MB"));
+        assert!(set("uplink", "12").unwrap_err().contains("1.0 kB"), "{:?}", set("uplink", "12"));
     }
 
     #[test]
@@ -373,5 +451,6 @@ mod tests {
         assert!(set("log_level", "loud").unwrap_err().contains("warn"));
         assert!(set("rescan_interval", "1s").unwrap_err().contains("1m"));
         assert!(set("rescan_interval", "soon").unwrap_err().contains("30m"));
+        assert!(set("promotion_uptime", "0s").unwrap_err().contains("1s and 7days"));
     }
 }

@@ -194,8 +194,16 @@ impl Membership for Member {
         self.conduct.verified(*source, name, bytes);
     }
 
-    fn wrong_bytes(&self, name: &Username) {
-        self.conduct.wrong_bytes(name);
+    fn wrong_bytes(&self, source: &NodeId, name: &Username) {
+        self.conduct.wrong_bytes(*source, name);
+    }
+
+    fn failed(&self, source: &NodeId) {
+        self.conduct.failed(*source);
+    }
+
+    fn answered(&self, source: &NodeId) {
+        self.conduct.answered(source);
     }
 
     fn waits_for(&self, source: &NodeId) {

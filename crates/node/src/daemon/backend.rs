@@ -73,7 +73,8 @@ impl Backend for NodeBackend {
         let (query, wanted) = query_of(search)?;
         let id = QueryId::from_bytes(rand::rng().random());
         let updates = self.0.driver.search(id, query, wanted).await;
-        let tally = Tally::new(updates, self.0.last_search.clone());
+        let conduct = self.0.member.conduct();
+        let tally = Tally::new(updates, self.0.last_search.clone(), conduct);
         let events = stream::unfold(tally, async |mut tally| {
             let event = tally.next().await?;
             Some((event, tally))
@@ -188,6 +189,7 @@ impl Shared {
             index_bytes: supernode.index_bytes,
             searches: view.counters.searches_answered,
             floods: view.counters.floods_answered,
+            outlook: super::outlook::status(supernode),
         });
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -212,6 +214,7 @@ impl Shared {
             login_seen_secs_ago: self.login.answered_secs_ago(),
             library,
             reputation: snapshot.reputation.into(),
+            capacity: self.measured.get().map(|found| found.status(self.config.max_children())),
             supernode,
             supernodes_known: u32::try_from(snapshot.supernodes_known).unwrap_or(u32::MAX),
             downloads_active: u32::try_from(self.transfers.running()).unwrap_or(u32::MAX),

@@ -23,6 +23,13 @@ const SHOW_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// What this node has received from somebody is worth half after so long.
 const HALF_LIFE: Duration = Duration::from_secs(60 * 60);
 
+/// After so many failures in a row a source is doubtful. One alone may be a restart.
+const DOUBTFUL: u32 = 2;
+
+/// How long a source is doubtful after it failed last: as long as half of all nodes that went away
+/// take to come back (see the workloads in the simulator's documentation), or a port to be opened.
+const DOUBTED: Duration = Duration::from_secs(60 * 60);
+
 /// What a doubling of the bytes received from somebody is worth, in points of reputation: a
 /// mebibyte is 100, a gibibyte 1,000, as much as all the reputation there is.
 const DOUBLING: u32 = 100;
@@ -37,6 +44,8 @@ struct State {
     verified: HashMap<NodeId, (Username, u64)>,
     /// Names of nodes that sent wrong bytes.
     wrong: Vec<Username>,
+    /// How often in a row a source has failed, and when it did last.
+    failures: HashMap<NodeId, (u32, Instant)>,
     /// Uploaders that made this node wait, and when they were shown evidence.
     waited: HashMap<NodeId, Option<Instant>>,
     /// Bytes received from each name, halved from time to time.
@@ -55,6 +64,7 @@ impl Conduct {
         Self(Arc::new(Mutex::new(State {
             verified: HashMap::new(),
             wrong: Vec::new(),
+            failures: HashMap::new(),
             waited: HashMap::new(),
             received: HashMap::new(),
             halved: Instant::now(),
@@ -81,8 +91,39 @@ impl Conduct {
         }
     }
 
+    /// A source could not be reached, or has not what it is said to offer.
+    pub(super) fn failed(&self, source: NodeId) {
+        self.fail(source, 1);
+    }
+
+    fn fail(&self, source: NodeId, failures: u32) {
+        let mut state = self.state();
+        if state.failures.len() >= MAX_PEERS {
+            state.failures.retain(|_, (_, at)| at.elapsed() < DOUBTED);
+        }
+        let full = state.failures.len() >= MAX_PEERS && !state.failures.contains_key(&source);
+        if !full {
+            let (count, at) = state.failures.entry(source).or_insert((0, Instant::now()));
+            *count = if at.elapsed() < DOUBTED { count.saturating_add(failures) } else { failures };
+            *at = Instant::now();
+        }
+    }
+
+    /// A source has answered that it has what it offers.
+    pub(super) fn answered(&self, source: &NodeId) {
+        self.state().failures.remove(source);
+    }
+
+    /// Whether this source has failed lately, and each time that it was asked.
+    pub(super) fn is_doubtful(&self, source: &NodeId) -> bool {
+        let state = self.state();
+        let failures = state.failures.get(source);
+        failures.is_some_and(|(count, at)| *count >= DOUBTFUL && at.elapsed() < DOUBTED)
+    }
+
     /// A node of this name has sent bytes that do not belong to the content.
-    pub(super) fn wrong_bytes(&self, name: &Username) {
+    pub(super) fn wrong_bytes(&self, source: NodeId, name: &Username) {
+        self.fail(source, DOUBTFUL);
         let mut state = self.state();
         if state.wrong.len() < MAX_PEERS {
             state.wrong.push(name.clone());
@@ -218,6 +259,21 @@ mod tests {
         assert_eq!(conduct.rank(&name("gil")), 1_110);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_fails_each_time_is_doubtful_until_it_answers_or_for_an_hour() {
+        let conduct = Conduct::new();
+        let [mute, liar] = [1, 2].map(|number| NodeId::from_bytes([number; 32]));
+        conduct.failed(mute);
+        assert!(!conduct.is_doubtful(&mute), "it may have been restarted");
+        conduct.failed(mute);
+        conduct.wrong_bytes(liar, &name("liz"));
+        assert!(conduct.is_doubtful(&mute) && conduct.is_doubtful(&liar));
+        conduct.answered(&mute);
+        assert!(!conduct.is_doubtful(&mute));
+        tokio::time::advance(DOUBTED).await;
+        assert!(!conduct.is_doubtful(&liar));
+    }
+
     #[test]
     fn a_crowd_of_strangers_takes_no_more_than_its_room() {
         let conduct = Conduct::new();
@@ -228,11 +284,12 @@ mod tests {
             conduct.rank(&name);
             conduct.verified(node, &name, 1);
             conduct.waits_for(node);
-            conduct.wrong_bytes(&name);
+            conduct.wrong_bytes(node, &name);
         }
         let state = conduct.state();
         let sizes = [state.reputations.len(), state.verified.len(), state.waited.len()];
         assert_eq!(sizes, [MAX_PEERS; 3]);
+        assert_eq!(state.failures.len(), MAX_PEERS);
         assert_eq!((state.wrong.len(), state.received.len()), (MAX_PEERS, MAX_PEERS));
     }
 }

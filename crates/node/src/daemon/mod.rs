@@ -10,11 +10,14 @@
 
 mod adapters;
 mod backend;
+mod capacity;
 pub(crate) mod clock;
 mod conduct;
 pub(crate) mod driver;
 mod link;
 mod login;
+mod outlook;
+mod ranking;
 mod reach;
 mod remember;
 mod scrape;
@@ -148,6 +151,7 @@ struct Shared {
     login: Arc<LoginView>,
     last_search: LastSearch,
     wishes: WishBook,
+    measured: capacity::Measured,
     events: broadcast::Sender<DaemonEvent>,
     metrics: Metrics,
     ended: CancellationToken,
@@ -267,6 +271,7 @@ impl Daemon {
             login: Arc::default(),
             last_search: LastSearch::default(),
             wishes: WishBook::open(&home),
+            measured: capacity::Measured::default(),
             events,
             metrics,
             ended: ended.clone(),
@@ -370,6 +375,7 @@ impl Shared {
             self.transfers.clone(),
             self.sessions.clone(),
         ));
+        tasks.spawn(capacity::measure(Arc::clone(self)));
         let conduct = self.member.conduct();
         tasks.spawn(conduct.tend(self.endpoint.clone(), self.driver.clone(), self.ended.clone()));
         tasks.spawn(sweep::sweep(self.endpoint.clone(), linked, self.ended.clone()));
@@ -417,6 +423,7 @@ fn overlay(
         .was_super(was_super)
         .max_children(config.max_children())
         .max_neighbours(usize::try_from(config.max_neighbours()).unwrap_or(usize::MAX))
+        .promotion_uptime(config.promotion_uptime())
         .max_links(max_links(config));
     Overlay::new(key, settings, rand::rng().random(), clock.now())
 }

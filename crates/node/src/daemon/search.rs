@@ -1,10 +1,12 @@
 //! Searches as users see them: hits of all owners grouped by content, numbered as they come.
 
+use super::conduct::Conduct;
 use super::driver::{SearchUpdate, SearchUpdates};
+use super::ranking::Ranking;
 use crate::api::types::{ContentHit, SearchEvent, SearchReport, Source, StartSearch};
 use skein_proto::query::Coverage;
-use skein_proto::{Ask, BoundedString, ContentId, HitGroup, NodeId, Query};
-use std::collections::{HashMap, HashSet, VecDeque};
+use skein_proto::{Ask, BoundedString, ContentId, HitGroup, Query};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
@@ -50,10 +52,6 @@ pub(crate) fn query_of(search: StartSearch) -> Result<(Query, u16), SearchError>
     }
     Ok((query, wanted))
 }
-
-/// Sources that are kept of one content: as many as a download takes in. Each new one is told with
-/// all those before it, so that without a limit a popular file would cost the square of its sources.
-const MAX_SOURCES: usize = 256;
 
 /// The hits of the last search, so that a user can name them by their numbers.
 #[derive(Clone, Debug, Default)]
@@ -112,23 +110,24 @@ pub(crate) struct Tally {
     search: u64,
     started: Instant,
     first_hit_ms: Option<u64>,
-    hits: HashMap<ContentId, ContentHit>,
-    sources: HashSet<NodeId>,
+    ranking: Ranking,
+    conduct: Conduct,
     ready: VecDeque<SearchEvent>,
     over: bool,
 }
 
 impl Tally {
-    /// Counts what comes of this search, which takes the place of the last one.
-    pub(crate) fn new(updates: SearchUpdates, last: LastSearch) -> Self {
+    /// Counts what comes of this search, which takes the place of the last one. `conduct` knows whom
+    /// this node had trouble with.
+    pub(super) fn new(updates: SearchUpdates, last: LastSearch, conduct: Conduct) -> Self {
         Self {
             updates,
             search: last.begin(),
             last,
             started: Instant::now(),
             first_hit_ms: None,
-            hits: HashMap::new(),
-            sources: HashSet::new(),
+            ranking: Ranking::default(),
+            conduct,
             ready: VecDeque::new(),
             over: false,
         }
@@ -147,6 +146,9 @@ impl Tally {
                 Some(SearchUpdate::Hits(groups)) => self.take_in(groups),
                 Some(SearchUpdate::Done(coverage)) => {
                     self.over = true;
+                    for hit in self.ranking.take_held() {
+                        self.show(hit);
+                    }
                     let report = self.report(coverage);
                     self.ready.push_back(SearchEvent::Done(report));
                 }
@@ -162,41 +164,23 @@ impl Tally {
     fn take_in(&mut self, groups: Vec<HitGroup>) {
         let now = self.elapsed_ms();
         self.first_hit_ms.get_or_insert(now);
-        for group in groups {
-            for (content, file, source) in sources_of(group) {
-                let number = u32::try_from(self.hits.len() + 1).unwrap_or(u32::MAX);
-                let hit = self.hits.entry(content).or_insert_with(|| ContentHit {
-                    number,
-                    content,
-                    name: file.path.file_name().to_owned(),
-                    path: file.path.to_string(),
-                    size: file.size,
-                    kind: file.kind,
-                    tags: file.tags,
-                    sources: Vec::new(),
-                });
-                // A source that lies about the size of a content would fail to prove it; it does
-                // not change what the first one said.
-                if hit.size != file.size
-                    || hit.sources.iter().any(|known| known.node == source.node)
-                {
-                    continue;
-                }
-                self.sources.insert(source.node);
-                if hit.sources.len() >= MAX_SOURCES {
-                    continue;
-                }
-                hit.sources.push(source);
-                self.last.put(self.search, hit);
-                self.ready.push_back(SearchEvent::Hit(Box::new(hit.clone())));
+        for offer in groups.into_iter().flat_map(sources_of) {
+            let is_doubtful = self.conduct.is_doubtful(&offer.2.node);
+            if let Some(hit) = self.ranking.add(offer, is_doubtful) {
+                self.show(hit);
             }
         }
     }
 
+    fn show(&mut self, hit: ContentHit) {
+        self.last.put(self.search, &hit);
+        self.ready.push_back(SearchEvent::Hit(Box::new(hit)));
+    }
+
     fn report(&self, coverage: Coverage) -> SearchReport {
         SearchReport {
-            contents: u32::try_from(self.hits.len()).unwrap_or(u32::MAX),
-            sources: u32::try_from(self.sources.len()).unwrap_or(u32::MAX),
+            contents: u32::try_from(self.ranking.contents()).unwrap_or(u32::MAX),
+            sources: u32::try_from(self.ranking.sources()).unwrap_or(u32::MAX),
             first_hit_ms: self.first_hit_ms,
             took_ms: self.elapsed_ms(),
             coverage,

@@ -84,7 +84,13 @@ pub trait Membership: Send + Sync + 'static {
     fn verified(&self, _source: &NodeId, _name: &Username, _bytes: u64) {}
 
     /// A node of this name has sent bytes that do not belong to the content.
-    fn wrong_bytes(&self, _name: &Username) {}
+    fn wrong_bytes(&self, _source: &NodeId, _name: &Username) {}
+
+    /// A source could not be reached, or has not what it is said to offer.
+    fn failed(&self, _source: &NodeId) {}
+
+    /// A source has answered that it has some of what it offers.
+    fn answered(&self, _source: &NodeId) {}
 
     /// A source has put this node into its queue.
     fn waits_for(&self, _source: &NodeId) {}

@@ -273,7 +273,7 @@ impl Task {
                 Output::Ban { source } => {
                     self.shared.counts.corrupt_sources.fetch_add(1, Ordering::Relaxed);
                     if let Some(known) = self.sources.get(&source) {
-                        self.shared.membership.wrong_bytes(&known.name);
+                        self.shared.membership.wrong_bytes(&source, &known.name);
                     }
                     let name = self.name_of(&source);
                     tracing::warn!(content = %self.record.content.short(), source = %source, "a source sent wrong bytes and is not asked again");
@@ -362,6 +362,7 @@ impl Task {
     async fn on_event(&mut self, event: Event) {
         match event {
             Event::Offer(source, Ok(Offer { size, have })) => {
+                self.shared.membership.answered(&source);
                 self.tell(Input::Has { source, size, have });
             }
             Event::Offer(source, Err(error)) => {
@@ -392,6 +393,9 @@ impl Task {
     }
 
     fn note(&mut self, source: &NodeId, error: &FetchError) {
+        if matches!(error, FetchError::Dial(_) | FetchError::NotFound) {
+            self.shared.membership.failed(source);
+        }
         match error {
             // A queue is no trouble; that all are busy shows in the state.
             FetchError::Busy { .. } => self.shared.membership.waits_for(source),

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use skein_net::BindError;
 use skein_node::api::ApiClient;
 use skein_node::api::types::{DaemonEvent, RoleSetting, Status};
-use skein_node::config::{LogFormat, LogLevel, Settings, TcpPorts};
+use skein_node::config::{LogFormat, LogLevel, Settings, TcpPorts, Uplink};
 use skein_node::daemon::{Daemon, StartError};
 use skein_node::home::Home;
 use skein_proto::{NodeId, Role, Ticket, Username};
@@ -86,6 +86,12 @@ struct SettingsArgs {
     /// The most supernodes that it links to as a supernode
     #[arg(long, value_name = "COUNT")]
     max_neighbours: Option<u32>,
+    /// How long a supernode must have seen a child before it asks that to be one as well
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    promotion_uptime: Option<Duration>,
+    /// What the line sends in a second, such as 2MB, or "measured"
+    #[arg(long, value_name = "BYTES", value_parser = uplink)]
+    uplink: Option<Uplink>,
     /// The most uploads at a time
     #[arg(long, value_name = "COUNT")]
     upload_slots: Option<u32>,
@@ -111,6 +117,10 @@ fn role() -> impl clap::builder::TypedValueParser<Value = RoleSetting> {
     })
 }
 
+fn uplink(text: &str) -> Result<Uplink, String> {
+    text.trim().parse()
+}
+
 fn log_level() -> impl clap::builder::TypedValueParser<Value = LogLevel> {
     PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])
         .try_map(|word| word.parse::<LogLevel>())
@@ -132,6 +142,8 @@ impl UpArgs {
             role: self.role,
             max_children: more.max_children,
             max_neighbours: more.max_neighbours,
+            promotion_uptime: more.promotion_uptime,
+            uplink: more.uplink,
             download_dir: more.download_dir.clone(),
             upload_slots: more.upload_slots,
             scan_workers: more.scan_workers,
@@ -364,6 +376,10 @@ mod tests {
             "7",
             "--max-neighbours",
             "8",
+            "--promotion-uptime",
+            "5m",
+            "--uplink",
+            "2MB",
             "--download-dir",
             "/d",
             "--upload-slots",
@@ -387,6 +403,8 @@ mod tests {
             role: Some(RoleSetting::Super),
             max_children: Some(7),
             max_neighbours: Some(8),
+            promotion_uptime: Some(Duration::from_secs(300)),
+            uplink: Some(Uplink::Given(2_000_000)),
             download_dir: Some("/d".into()),
             upload_slots: Some(9),
             scan_workers: Some(3),

@@ -78,6 +78,7 @@ pub(super) fn status() -> Status {
         login_seen_secs_ago: None,
         problems: vec!["none".into()],
         library: LibraryStatus::default(),
+        capacity: None,
         supernode: Some(SupernodeStatus::default()),
         reputation: Default::default(),
         supernodes_known: 4,
