@@ -13,6 +13,7 @@
 
 pub mod binary;
 pub mod command;
+pub mod drill;
 pub mod files;
 pub mod intruder;
 pub mod natlab;

@@ -1,0 +1,247 @@
+//! The drill: a network of real processes grows its own supernodes, a third of them is killed with
+//! `kill -9` while users search, and everybody has to find their way back.
+//!
+//! What is awaited is what `skein status` shows: that every node is a supernode or has a parent
+//! that lives and holds all that it shares, and that no supernode misses another one.
+
+mod searching;
+
+pub use searching::Tally;
+
+use crate::{Network, Node, files};
+use searching::Searching;
+use skein_node::api::types::Status;
+use skein_proto::{NodeId, Role};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How often all nodes are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Processes that are started at a time.
+const STARTS: usize = 6;
+
+/// How large a drill is.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Nodes, all of them with the role `auto`.
+    pub nodes: usize,
+    /// Children that each takes as a supernode.
+    pub max_children: u32,
+    /// Nodes that search, each about once a second.
+    pub searchers: usize,
+    /// How long users search before the supernodes die, and once all is well again.
+    pub calm: Duration,
+    /// How long the network may take to grow, and to heal.
+    pub patience: Duration,
+}
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Nodes started.
+    pub nodes: usize,
+    /// From the first start until everybody was attached and there were supernodes enough.
+    pub grown_after: Duration,
+    /// Supernodes before, those that were killed, and supernodes at the end.
+    pub supernodes: (usize, usize, usize),
+    /// Nodes that lost their parent.
+    pub orphans: usize,
+    /// From the kill until every node that is left was attached and searchable.
+    pub attached_after: Duration,
+    /// From the kill until the supernodes missed nobody any more, too.
+    pub healed_after: Duration,
+    /// The longest that a node took from noticing its loss until it was searchable.
+    pub longest_recovery: Duration,
+    /// Searches before the kill, until all was well again, and from then on.
+    pub searches: [Tally; 3],
+    /// Nodes whose file the last search found, of those that are left.
+    pub found_at_the_end: usize,
+}
+
+impl Report {
+    /// Whether everybody is found again.
+    pub fn is_whole(&self) -> bool {
+        self.found_at_the_end == self.nodes - self.supernodes.1
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, killed, after) = self.supernodes;
+        let [calm, hurt, healed] = &self.searches;
+        let mut line = |what: &str, figure: String| writeln!(f, "{what:58} {figure}");
+        line("nodes, all of them with the role auto", self.nodes.to_string())?;
+        line("all attached, and supernodes enough, after", secs(self.grown_after))?;
+        line(
+            "supernodes: before, killed with -9, at the end",
+            format!("{before}, {killed}, {after}"),
+        )?;
+        line("nodes that lost their parent", self.orphans.to_string())?;
+        line("all attached and searchable again after", secs(self.attached_after))?;
+        line("  of which from noticing the loss on, at most", secs(self.longest_recovery))?;
+        line("supernodes enough again after", secs(self.healed_after))?;
+        line("searches before", calm.to_string())?;
+        line("searches from the kill until all was well", hurt.to_string())?;
+        line("searches afterwards", healed.to_string())?;
+        let left = self.nodes - killed;
+        line("nodes found by a search at the end", format!("{} of {left}", self.found_at_the_end))
+    }
+}
+
+fn secs(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// Runs a drill; `say` is told how it goes on.
+///
+/// # Panics
+/// If the network does not grow or heal in time; the message says who is not well.
+pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
+    let network = Network::start().await;
+    let begun = Instant::now();
+    let nodes = start(&network, plan).await;
+    say(&format!("{} nodes run after {}", nodes.len(), secs(begun.elapsed())));
+    let before = until_well(&nodes, plan.patience, &say).await;
+    let grown_after = begun.elapsed();
+    let supernodes = before.iter().filter(|status| status.role == Role::Super).count();
+    say(&format!("{supernodes} supernodes, all attached after {}", secs(grown_after)));
+
+    let killed = supernodes / 3;
+    assert!(killed > 0, "{supernodes} supernodes are too few for a drill");
+    let (mut doomed, mut left) = (Vec::new(), Vec::new());
+    for (node, status) in nodes.into_iter().zip(&before) {
+        let dies = status.role == Role::Super && doomed.len() < killed;
+        if dies { doomed.push(node) } else { left.push(node) }
+    }
+    let dead: BTreeSet<NodeId> = doomed.iter().map(Node::id).collect();
+    let lost = |status: &&Status| {
+        status.attachment.parent.is_some_and(|parent| dead.contains(&parent))
+            && !dead.contains(&status.identity.node)
+    };
+    let orphans = before.iter().filter(lost).count();
+
+    let searching = Searching::start(&left, plan.searchers);
+    tokio::time::sleep(plan.calm).await;
+    let calm = searching.take();
+    let kill = Instant::now();
+    for node in doomed {
+        let _ = node.kill();
+    }
+    say(&format!("{killed} supernodes are dead; {orphans} nodes have no parent"));
+    let mut attached_after = None;
+    let healed = loop {
+        let all = look(&left).await;
+        let unwell = who_is_unattached(&left, &all, &dead);
+        if unwell.is_empty() && attached_after.is_none() {
+            attached_after = Some(kill.elapsed());
+            say(&format!("all are attached again after {}", secs(kill.elapsed())));
+        }
+        if unwell.is_empty() && missing(&all) == 0 {
+            break all;
+        }
+        assert!(kill.elapsed() < plan.patience, "not healed: {unwell:?}, {}", describe(&all));
+        tokio::time::sleep(LOOK).await;
+    };
+    let healed_after = kill.elapsed();
+    say(&format!("supernodes enough again after {}", secs(healed_after)));
+    let hurt = searching.take();
+    tokio::time::sleep(plan.calm).await;
+    let afterwards = searching.end().await;
+
+    let mut found_at_the_end = 0;
+    let asker = left.first().expect("two thirds are left");
+    for node in &left {
+        found_at_the_end += usize::from(searching::finds(asker.api(), node.name()).await);
+        // Within what one user may ask.
+        tokio::time::sleep(LOOK / 2).await;
+    }
+    let recoveries = healed.iter().filter_map(|status| status.attachment.last_recovery_ms);
+    Report {
+        nodes: before.len(),
+        grown_after,
+        supernodes: (
+            supernodes,
+            killed,
+            healed.iter().filter(|status| status.role == Role::Super).count(),
+        ),
+        orphans,
+        attached_after: attached_after.unwrap_or(healed_after),
+        healed_after,
+        longest_recovery: Duration::from_millis(recoveries.max().unwrap_or(0)),
+        searches: [calm, hurt, afterwards],
+        found_at_the_end,
+    }
+}
+
+/// Starts all nodes, each with a file of its own.
+async fn start(network: &Network, plan: Plan) -> Vec<Node> {
+    use futures_util::StreamExt as _;
+    let max_children = plan.max_children.to_string();
+    let starts = (0..plan.nodes).map(|number| {
+        let max_children = max_children.clone();
+        async move {
+            let name = format!("peer{number}");
+            let nest = network.folder(&format!("of-{name}"));
+            files::write_text(&nest.join(format!("nest of {name}.txt")), &name);
+            let nest = nest.to_string_lossy().into_owned();
+            let words = ["--max-children", &max_children, "--share", &nest];
+            network.registered(&name).await.up(&words).await
+        }
+    });
+    futures_util::stream::iter(starts).buffered(STARTS).collect().await
+}
+
+async fn look(nodes: &[Node]) -> Vec<Status> {
+    futures_util::future::join_all(nodes.iter().map(Node::status)).await
+}
+
+/// Waits until everybody is attached and there are supernodes enough.
+async fn until_well(nodes: &[Node], patience: Duration, say: &impl Fn(&str)) -> Vec<Status> {
+    let begun = Instant::now();
+    let mut told = (0, 0);
+    loop {
+        let all = look(nodes).await;
+        let unwell = who_is_unattached(nodes, &all, &BTreeSet::new());
+        if unwell.is_empty() && missing(&all) == 0 {
+            return all;
+        }
+        let supernodes = all.iter().filter(|status| status.role == Role::Super).count();
+        if told != (supernodes, unwell.len()) {
+            told = (supernodes, unwell.len());
+            say(&format!("{supernodes} supernodes, {} nodes are not attached yet", unwell.len()));
+        }
+        assert!(begun.elapsed() < patience, "not grown: {unwell:?}, {}", describe(&all));
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Those that are neither a supernode nor have a parent that lives and holds all that they share.
+fn who_is_unattached(nodes: &[Node], all: &[Status], dead: &BTreeSet<NodeId>) -> Vec<String> {
+    let is_well = |status: &Status| {
+        let ties = &status.attachment;
+        let tied =
+            status.role == Role::Super || ties.parent.is_some_and(|parent| !dead.contains(&parent));
+        tied && status.library.files == 1 && !status.library.scanning && ties.publish_pending == 0
+    };
+    let unwell = nodes.iter().zip(all).filter(|(_, status)| !is_well(status));
+    unwell.map(|(node, status)| format!("{}: {}", node.name(), status.role_reason)).collect()
+}
+
+/// Supernodes that are missing, as those see it that are there.
+fn missing(all: &[Status]) -> u32 {
+    let counted = all.iter().filter_map(|status| status.supernode.as_ref());
+    // One that has not counted yet does not know.
+    let seen = counted.map(|own| if own.outlook.supernodes == 0 { 1 } else { own.outlook.missing });
+    seen.max().unwrap_or(1)
+}
+
+/// What the supernodes say.
+fn describe(all: &[Status]) -> String {
+    let said = all.iter().filter_map(|status| {
+        let own = status.supernode.as_ref()?;
+        Some(format!("{} children, {}", own.children, own.outlook.words))
+    });
+    said.collect::<Vec<_>>().join("; ")
+}

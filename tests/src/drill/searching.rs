@@ -1,0 +1,133 @@
+//! Users who search all the time.
+
+use crate::Node;
+use futures_util::StreamExt as _;
+use skein_node::api::ApiClient;
+use skein_node::api::types::{SearchEvent, StartSearch};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// How long a user waits between two searches.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How searches went.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// All of them.
+    pub all: u32,
+    /// Those that did not find what somebody shares who lives.
+    pub failed: u32,
+    /// Those that found it and said that they had not seen everything, by the reason that they gave.
+    pub incomplete: BTreeMap<String, u32>,
+    /// Milliseconds that each took until the first hit.
+    pub first_hit_ms: Vec<u64>,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { all, failed, incomplete, .. } = self;
+        let lacking: u32 = incomplete.values().sum();
+        write!(f, "{all}, of which {failed} found nothing, {lacking} were incomplete")?;
+        for (why, count) in incomplete {
+            write!(f, " ({count}: {why})")?;
+        }
+        let mut times = self.first_hit_ms.clone();
+        times.sort_unstable();
+        match (times.get(times.len() / 2), times.last()) {
+            (Some(median), Some(worst)) => {
+                write!(f, "; first hit after {median} ms (median), {worst} ms (worst)")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Users who search until they are told to stop.
+#[derive(Debug)]
+pub(super) struct Searching {
+    tally: Arc<Mutex<Tally>>,
+    users: JoinSet<()>,
+}
+
+impl Searching {
+    /// The first `users` of these nodes look for what each of the others shares, in turn.
+    pub(super) fn start(nodes: &[Node], users: usize) -> Self {
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let names: Vec<String> = nodes.iter().map(|node| node.name().to_owned()).collect();
+        let mut running = JoinSet::new();
+        for (number, node) in nodes.iter().enumerate().take(users) {
+            let (api, tally) = (node.api().clone(), Arc::clone(&tally));
+            let mut targets: Vec<String> = names.clone();
+            // Everybody begins with somebody else.
+            targets.rotate_left(number * names.len() / users.max(1) + 1);
+            running.spawn(async move {
+                for target in targets.iter().cycle() {
+                    search(&api, target, &tally).await;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            });
+        }
+        Self { tally, users: running }
+    }
+
+    /// How it went since this was last asked.
+    pub(super) fn take(&self) -> Tally {
+        std::mem::take(&mut *self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Stops, and says how it went since it was last asked.
+    pub(super) async fn end(mut self) -> Tally {
+        self.users.shutdown().await;
+        self.take()
+    }
+}
+
+async fn search(api: &ApiClient, target: &str, tally: &Mutex<Tally>) {
+    let begun = Instant::now();
+    let seen = ask(api, target).await;
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    tally.all += 1;
+    tally.failed += u32::from(seen.first_hit.is_none());
+    if let (Some(_), Some(why)) = (seen.first_hit, seen.incomplete) {
+        *tally.incomplete.entry(why).or_default() += 1;
+    }
+    if let Some(at) = seen.first_hit {
+        let passed = at.saturating_duration_since(begun).as_millis();
+        tally.first_hit_ms.push(u64::try_from(passed).unwrap_or(u64::MAX));
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    first_hit: Option<Instant>,
+    /// Why it saw not everything, if so.
+    incomplete: Option<String>,
+}
+
+/// Looks for what somebody shares.
+async fn ask(api: &ApiClient, target: &str) -> Seen {
+    let words = format!("nest {target}");
+    let search = StartSearch { words, filter: Default::default(), limit: None };
+    let mut seen = Seen::default();
+    let Ok(mut events) = api.search(&search).await else { return seen };
+    while let Some(Ok(event)) = events.next().await {
+        match event {
+            SearchEvent::Hit(hit) if hit.name == format!("nest of {target}.txt") => {
+                seen.first_hit.get_or_insert_with(Instant::now);
+            }
+            SearchEvent::Done(report) if !report.is_complete() => {
+                seen.incomplete = Some(report.stopped);
+            }
+            _ => {}
+        }
+    }
+    seen
+}
+
+/// Whether a search finds what somebody shares.
+pub(super) async fn finds(api: &ApiClient, target: &str) -> bool {
+    ask(api, target).await.first_hit.is_some()
+}
