@@ -32,7 +32,7 @@ pub(super) const PROMOTION_UPTIME: RangeInclusive<Duration> =
 pub(super) const UPLINK: RangeInclusive<u64> = 1_000..=100_000_000_000;
 
 /// The names of all settings, as the file spells them.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 16] = [
     "data_dir",
     "listen",
     "udp",
