@@ -61,3 +61,13 @@ fn file_paths() {
 fn text() {
     replay("text", targets::text);
 }
+
+#[test]
+fn tunnels() {
+    replay("tunnel", targets::tunnel);
+}
+
+#[test]
+fn relay_frames() {
+    replay("relay", targets::relay);
+}

@@ -241,7 +241,8 @@ async fn through_tunnel(
     };
     let quic = attempt(shared, node, address).await?;
     if let Some(opened) = opened {
-        opened.keep();
+        let udp_works = shared.table.every().iter().any(|other| !other.is_over_tcp());
+        opened.keep(udp_works);
     }
     Ok(quic)
 }

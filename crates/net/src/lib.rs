@@ -49,7 +49,7 @@ mod stats;
 mod stream;
 mod table;
 mod tls;
-mod tunnel;
+pub mod tunnel;
 
 pub use config::{ConfigError, EndpointConfig};
 pub use connection::{Connection, ConnectionStats};

@@ -4,7 +4,11 @@
 //! Each one shows more than that nothing panics: what was accepted must survive being written
 //! and read again.
 
+use bytes::BytesMut;
 use skein_index::text::{ParsedQuery, fold, record_words, words};
+use skein_net::relay::frame::{Frame, data_slot, run_length};
+use skein_net::tunnel::probe::UdpProbe;
+use skein_net::tunnel::wire;
 use skein_proto::codec::{decode, decode_statement, encode, encode_statement};
 use skein_proto::evidence::{Evidence, Receipt, Voucher};
 use skein_proto::{
@@ -108,5 +112,30 @@ pub fn text(data: &[u8]) {
     for word in record_words(&file) {
         let query = query(&word.text).expect("one word is not too many");
         assert!(query.matches(&file, &owner), "{:?} does not find {file:?}", word.text);
+    }
+}
+
+/// What comes out of a tunnel: datagrams behind their lengths, and among them probes of UDP.
+pub fn tunnel(data: &[u8]) {
+    let mut come = BytesMut::from(data);
+    while let Ok(Some(datagram)) = wire::read(&mut come) {
+        let mut again = Vec::new();
+        assert!(wire::write(&datagram, &mut again), "what was read can be written");
+        assert_eq!(again[wire::PREFIX..], datagram[..]);
+        if let Some(probe) = UdpProbe::decode(&datagram) {
+            assert_eq!(UdpProbe::decode(&probe.encode()), Some(probe));
+        }
+    }
+}
+
+/// Frames between a relay and the ends of its slots.
+pub fn relay(data: &[u8]) {
+    if let Some(frame) = Frame::decode(data) {
+        assert_eq!(frame.encode(), data, "a frame has one form");
+    }
+    for stride in [1, 9, data.len()] {
+        if let Some(slot) = data_slot(data) {
+            assert!(run_length(data, stride, slot) <= data.len());
+        }
     }
 }

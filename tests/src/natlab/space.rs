@@ -42,6 +42,7 @@ pub fn inside(name: &str, test: impl Future<Output = ()>) {
         .args([name, "--exact", "--nocapture"])
         .env(INSIDE, "1")
         .env("SKEIN_TEST_BINARY", binary::skein())
+        .env("PATH", path())
         .stdin(Stdio::null())
         .spawn()
         .expect("unshare was there just now");
@@ -68,12 +69,18 @@ fn unshare() -> Command {
     command
 }
 
+/// Where programs are, with those for administrators: some systems hide them from users.
+fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
 /// What there is no lab without, if it is missing.
 fn missing() -> Option<String> {
     let script = "mount -t tmpfs lab /run && ip netns add x && ip netns exec x true && \
                   echo 'table ip x { chain c { type nat hook postrouting priority srcnat; }; }' \
                   | nft -f -";
-    let output = unshare().args(["sh", "-ec", script]).stdin(Stdio::null()).output();
+    let output =
+        unshare().args(["sh", "-ec", script]).env("PATH", path()).stdin(Stdio::null()).output();
     match output {
         Err(error) => Some(format!("unshare (package util-linux) cannot be run: {error}")),
         Ok(output) if !output.status.success() => {

@@ -60,10 +60,11 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// What was dialled answers through it.
-    pub(crate) fn keep(mut self) {
+    /// What was dialled answers through it. `udp_works` says whether others are connected over UDP:
+    /// then only this node's is blocked.
+    pub(crate) fn keep(mut self, udp_works: bool) {
         self.keep = true;
-        if self.tunnels.has_udp {
+        if self.tunnels.has_udp && !udp_works {
             self.tunnels.set_udp(BLOCKED);
         }
     }
@@ -115,7 +116,7 @@ impl Tunnels {
         match self.open(node, address).await {
             Ok(opened) => {
                 if let Some(opened) = opened {
-                    opened.keep();
+                    opened.keep(false);
                 }
                 true
             }

@@ -18,11 +18,11 @@ mod accept;
 mod base;
 mod carry;
 mod dial;
-mod probe;
+pub mod probe;
 mod queue;
 mod settings;
 mod socket;
-mod wire;
+pub mod wire;
 
 pub(crate) use base::{Base, open_base};
 pub(crate) use dial::patience;

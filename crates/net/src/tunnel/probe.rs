@@ -14,7 +14,7 @@
 //! They are as long as QUIC's first packets, so that a path that loses those loses these.
 
 /// Derived by both ends of a tunnel.
-pub(super) type Token = [u8; 16];
+pub type Token = [u8; 16];
 
 /// What the token is for, as the exporter wants it.
 pub(super) const LABEL: &[u8] = b"EXPORTER-skein-udp-probe";
@@ -22,11 +22,12 @@ pub(super) const LABEL: &[u8] = b"EXPORTER-skein-udp-probe";
 const PROBE: u8 = 0x30;
 const ANSWER: u8 = 0x31;
 const HEADER: usize = 8;
-const LENGTH: usize = 1_200;
+/// Bytes of a probe and of its answer.
+pub const LENGTH: usize = 1_200;
 
 /// A probe or the answer to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UdpProbe {
+pub enum UdpProbe {
     /// "Does this reach you?"
     Probe(Token),
     /// "It does."
@@ -35,7 +36,7 @@ pub(super) enum UdpProbe {
 
 impl UdpProbe {
     /// Reads one datagram; `None` if it is anything else.
-    pub(super) fn decode(datagram: &[u8]) -> Option<Self> {
+    pub fn decode(datagram: &[u8]) -> Option<Self> {
         if datagram.len() != LENGTH || datagram[1..HEADER] != [0; HEADER - 1] {
             return None;
         }
@@ -48,7 +49,7 @@ impl UdpProbe {
     }
 
     /// The bytes of the datagram.
-    pub(super) fn encode(self) -> [u8; LENGTH] {
+    pub fn encode(self) -> [u8; LENGTH] {
         let (kind, token) = match self {
             Self::Probe(token) => (PROBE, token),
             Self::Answer(token) => (ANSWER, token),

@@ -100,11 +100,8 @@ impl TunnelSocket {
             let Poll::Ready(Some((from, stride, len))) = inbox.poll_batch(cx, buffer, lost) else {
                 break;
             };
-            let mut received = RecvMeta::default();
-            received.addr = self.tunnels.as_the_base_has_it(from);
-            received.len = len;
-            received.stride = stride;
-            *meta = received;
+            let addr = self.tunnels.as_the_base_has_it(from);
+            *meta = RecvMeta { addr, len, stride, ..RecvMeta::default() };
             filled += 1;
         }
         if filled > 0 { Poll::Ready(filled) } else { Poll::Pending }
@@ -134,7 +131,7 @@ impl Tunnels {
     /// Notes that a datagram came over UDP.
     fn heard_udp(&self, from: SocketAddr) {
         self.set_udp(WORKS);
-        if self.live.load(Ordering::Relaxed) > 0
+        if self.counters.tunnels_outgoing_live.get() > 0
             && let Some(pipe) = self.by_address.get(&canonical(from))
         {
             pipe.udp.datagram.store(true, Ordering::Relaxed);

@@ -9,20 +9,23 @@ use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 
 /// Bytes before each datagram.
-pub(super) const PREFIX: usize = 2;
+pub const PREFIX: usize = 2;
 
 /// The longest datagram. QUIC looks for packets of 1,452 bytes at most, a frame's header adds 8;
 /// more than the next power of two is nothing that an endpoint sends.
-pub(super) const MAX_DATAGRAM: usize = 2_048;
+pub const MAX_DATAGRAM: usize = 2_048;
 
 /// The other side said that a longer datagram follows than there is. What comes behind it cannot
 /// be understood, so the tunnel ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a datagram of {0} bytes was announced")]
-pub(super) struct TooLong(pub(super) usize);
+pub struct TooLong(
+    /// How long it is said to be.
+    pub usize,
+);
 
 /// Writes a datagram behind what is there. One that is too long is left out: answers false.
-pub(super) fn write(datagram: &[u8], out: &mut Vec<u8>) -> bool {
+pub fn write(datagram: &[u8], out: &mut Vec<u8>) -> bool {
     let Ok(length) = u16::try_from(datagram.len()) else { return false };
     if datagram.is_empty() || datagram.len() > MAX_DATAGRAM {
         return false;
@@ -36,7 +39,7 @@ pub(super) fn write(datagram: &[u8], out: &mut Vec<u8>) -> bool {
 ///
 /// # Errors
 /// [`TooLong`].
-pub(super) fn read(come: &mut BytesMut) -> Result<Option<Bytes>, TooLong> {
+pub fn read(come: &mut BytesMut) -> Result<Option<Bytes>, TooLong> {
     loop {
         let Some(prefix) = come.first_chunk::<PREFIX>() else { return Ok(None) };
         let length = usize::from(u16::from_be_bytes(*prefix));
