@@ -7,6 +7,7 @@ use crate::error::{BindError, CloseReason, DialError};
 use crate::gate::Gate;
 use crate::incoming;
 use crate::paths::gather;
+use crate::paths::network::Surroundings;
 use crate::relay::{EndKey, Relay};
 use crate::reset::ResetKey;
 use crate::session::{Binding, Route, Session, Sessions};
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     sessions: Arc<Sessions>,
     relay: Arc<Relay>,
+    surroundings: Arc<Surroundings>,
     /// None over a socket of the caller's, which need not be of this machine.
     pub(crate) tunnels: Option<Arc<Tunnels>>,
     pub(crate) tasks: TaskTracker,
@@ -168,6 +170,7 @@ impl Endpoint {
             counters,
             sessions,
             relay,
+            surroundings: Arc::new(Surroundings::new(canonical(address))),
             tunnels,
             tasks: TaskTracker::new(),
             closing: Mutex::new(None),
@@ -247,6 +250,7 @@ impl Endpoint {
         let shared = self.shared();
         shared.close(reason);
         let all_done = async {
+            shared.surroundings.unmap_port().await;
             shared.tasks.wait().await;
             shared.quic.wait_idle().await;
         };
@@ -291,6 +295,10 @@ impl Endpoint {
     /// What has been counted so far.
     pub fn stats(&self) -> EndpointStats {
         self.shared().counters.snapshot()
+    }
+
+    pub(crate) fn surroundings(&self) -> &Arc<Surroundings> {
+        &self.shared().surroundings
     }
 
     fn shared(&self) -> &Arc<Shared> {

@@ -145,11 +145,12 @@ impl Paths {
         let (publish, state) = watch::channel(PathState::new(now));
         let end = CancellationToken::new();
         let probing = session.probe_with(Arc::clone(&prober));
+        let network = endpoint.watch_network();
         let driver = Driver { machine, session, prober, probing, relay: None, publish };
         let ended = end.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = driver.run(arrivals, orders) => {}
+                () = driver.run(arrivals, orders, network) => {}
                 () = ended.cancelled() => {}
             }
         });
@@ -203,6 +204,7 @@ impl Driver {
         mut self,
         mut arrivals: mpsc::Receiver<Arrived>,
         mut orders: mpsc::UnboundedReceiver<Command>,
+        mut network: watch::Receiver<Vec<IpAddr>>,
     ) {
         let mut refused = 0;
         loop {
@@ -217,6 +219,10 @@ impl Driver {
             tokio::select! {
                 Some(arrived) = arrivals.recv() => self.on_arrival(arrived),
                 Some(command) = orders.recv() => self.on_command(command),
+                Ok(()) = network.changed() => {
+                    let ours = network.borrow_and_update().clone();
+                    self.machine.handle(Input::Moved(ours), Instant::now());
+                }
                 () = session.sends_again() => {}
                 () = timer => {}
             }

@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::relay::frame::SlotNumber;
 use crate::session::{Probing, Sessions, is_virtual};
 use futures_util::future::join_all;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -50,33 +50,12 @@ impl Endpoint {
         let of_kind = |kind| move |address| Candidate { address, kind };
         let local = own.iter().map(|ip| SocketAddr::new(*ip, port));
         let mut candidates: Vec<Candidate> = local.map(of_kind(CandidateKind::Local)).collect();
+        candidates.extend(self.mapped_address().map(of_kind(CandidateKind::Mapped)));
         let predicted = mapping.predict(&observed);
         candidates.extend(observed.into_iter().map(of_kind(CandidateKind::Observed)));
         candidates.extend(predicted.into_iter().map(of_kind(CandidateKind::Predicted)));
         tidy(&mut candidates);
         Gathered { candidates, mapping }
-    }
-
-    /// The addresses that this node's socket receives at: that which it is bound to, or those of
-    /// all interfaces but the loopback one.
-    pub fn own_addresses(&self) -> Vec<IpAddr> {
-        let Ok(bound) = self.local_addr() else { return Vec::new() };
-        if !bound.ip().is_unspecified() {
-            return vec![bound.ip()];
-        }
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-            tracing::debug!(%error, "the interfaces of this machine are not known");
-            Vec::new()
-        });
-        let mut addresses: Vec<IpAddr> = interfaces
-            .iter()
-            .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
-            .map(if_addrs::Interface::ip)
-            .filter(|ip| ip.is_ipv4() || bound.is_ipv6())
-            .collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses
     }
 
     pub(crate) fn families(&self) -> Families {

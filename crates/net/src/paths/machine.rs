@@ -469,3 +469,6 @@ impl Machine {
             .count()
     }
 }
+
+#[cfg(test)]
+mod tests;

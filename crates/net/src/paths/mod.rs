@@ -8,7 +8,7 @@
 //! session goes back to the relay at once, and tries again.
 //!
 //! ```text
-//!   gather     local, mapped, observed and predicted addresses          gather, nat
+//!   gather     local, mapped, observed and predicted addresses          gather, network, nat
 //!   Paths      one session: a task around the machine                   driver
 //!   Machine    what is probed, used, given up; no I/O                   machine, path, keepalive
 //!   Prober     proofs are checked where datagrams come in               prober, frame
@@ -50,6 +50,7 @@ pub(crate) mod gather;
 mod keepalive;
 mod machine;
 mod nat;
+pub(crate) mod network;
 mod path;
 pub(crate) mod prober;
 

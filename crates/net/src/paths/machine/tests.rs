@@ -1,0 +1,246 @@
+//! The machine by itself: what it sends is answered, or not, by the test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A machine, the time, and how long each address takes to answer; those without one are silent.
+struct Bench {
+    machine: Machine,
+    now: Instant,
+    rtts: Vec<(SocketAddr, Duration)>,
+    replies: Vec<(Instant, SocketAddr, u64)>,
+    probes: Vec<(Instant, SocketAddr)>,
+    used: Vec<Option<SocketAddr>>,
+}
+
+impl Bench {
+    fn new(rtts: &[(&str, u64)]) -> Self {
+        let now = Instant::now();
+        let ours = vec!["192.168.1.2".parse().unwrap()];
+        let mut machine = Machine::new(now, ours, Families::Both, false, SECOND * 15);
+        let rtts: Vec<_> =
+            rtts.iter().map(|(address, rtt)| (address.parse().unwrap(), millis(*rtt))).collect();
+        let candidates = rtts.iter().map(|(address, _)| candidate(*address)).collect();
+        machine.handle(Input::Candidates(candidates), now);
+        let (replies, probes, used) = (Vec::new(), Vec::new(), Vec::new());
+        Self { machine, now, rtts, replies, probes, used }
+    }
+
+    fn set(&mut self, address: &str, rtt: Option<u64>) {
+        let address = address.parse().unwrap();
+        self.rtts.retain(|(known, _)| *known != address);
+        self.rtts.extend(rtt.map(|rtt| (address, millis(rtt))));
+    }
+
+    /// Lets this much time pass.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.machine.handle_timeout(self.now);
+            while let Some(output) = self.machine.poll_output() {
+                self.take(output);
+            }
+            let reply = self.replies.iter().map(|reply| reply.0).min();
+            let next = self.machine.next_wakeup().into_iter().chain(reply).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            let due: Vec<_> = self.replies.extract_if(.., |reply| reply.0 <= next).collect();
+            for (_, from, transaction) in due {
+                let observed = "203.0.113.1:9".parse().unwrap();
+                self.machine.handle(Input::Reply { from, transaction, observed }, self.now);
+            }
+        }
+        self.now = end;
+    }
+
+    fn take(&mut self, output: Output) {
+        match output {
+            Output::Probe { to, transaction, .. } => {
+                self.probes.push((self.now, to));
+                if let Some((_, rtt)) = self.rtts.iter().find(|(address, _)| *address == to) {
+                    self.replies.push((self.now + *rtt, to, transaction));
+                }
+            }
+            Output::Use(way) => self.used.push(way),
+            _ => {}
+        }
+    }
+
+    /// Packets go out, and come in where the path answers.
+    fn talk(&mut self, time: Duration) {
+        let (end, mut sent, mut received) = (self.now + time, 0, 0);
+        while self.now < end {
+            let current = self.machine.current;
+            sent += 1;
+            received += u64::from(self.rtts.iter().any(|(to, _)| Some(*to) == current));
+            self.machine.handle(Input::Traffic { sent, received }, self.now);
+            self.run(millis(10));
+        }
+    }
+
+    fn uses(&self, address: &str) -> bool {
+        self.machine.view().direct == Some(address.parse().unwrap())
+    }
+}
+
+fn candidate(address: SocketAddr) -> Candidate {
+    Candidate { address, kind: CandidateKind::Observed }
+}
+
+const A: &str = "198.51.100.1:1";
+const B: &str = "198.51.100.2:1";
+const SIX: &str = "[2001:db8::1]:1";
+const NEAR: &str = "192.168.1.9:1";
+
+#[test]
+fn probes_to_addresses_that_have_not_answered_are_spread_out() {
+    let many: Vec<String> = (1..=20).map(|n| format!("198.51.100.{n}:1")).collect();
+    let mut bench = Bench::new(&[]);
+    let list = many.iter().map(|address| candidate(address.parse().unwrap())).collect();
+    bench.machine.handle(Input::Candidates(list), bench.now);
+    bench.run(SECOND * 20);
+    assert!(bench.probes.windows(2).all(|pair| pair[1].0 - pair[0].0 >= PACE));
+    assert_eq!(bench.probes.len(), 20 * 7 + 20, "a first one and seven more of each");
+}
+
+#[test]
+fn what_does_not_answer_is_given_up_and_costs_nothing_any_more() {
+    let mut bench = Bench::new(&[]);
+    bench.machine.handle(Input::Candidates(vec![candidate(A.parse().unwrap())]), bench.now);
+    bench.run(SECOND * 20);
+    assert_eq!(bench.machine.next_wakeup(), None);
+    assert!(!bench.machine.view().punching && bench.used.is_empty());
+
+    bench.set(A, Some(20));
+    bench.machine.handle(Input::Moved(Vec::new()), bench.now);
+    bench.run(SECOND);
+    assert!(bench.uses(A), "another network may let it through");
+}
+
+#[test]
+fn the_same_network_is_preferred_to_ipv6_and_that_to_ipv4() {
+    let mut bench = Bench::new(&[(A, 20), (SIX, 22)]);
+    bench.run(SECOND * 2);
+    assert!(bench.uses(SIX));
+    let near = Candidate { address: NEAR.parse().unwrap(), kind: CandidateKind::Local };
+    bench.set(NEAR, Some(1));
+    bench.machine.handle(Input::Candidates(vec![near]), bench.now);
+    bench.run(SECOND * 2);
+    assert!(bench.uses(NEAR));
+}
+
+#[test]
+fn a_clearly_faster_path_takes_over_for_good_and_a_slightly_faster_one_never() {
+    let mut bench = Bench::new(&[(A, 100), (B, 90)]);
+    bench.run(SECOND * 60);
+    let before = bench.used.len();
+    let (used, other) = if bench.uses(A) { (A, B) } else { (B, A) };
+    assert!(before <= 2, "{:?}", bench.used);
+    bench.set(other, Some(40));
+    bench.run(SECOND * 120);
+    assert!(bench.uses(other));
+    bench.set(used, Some(36));
+    bench.run(SECOND * 600);
+    assert!(bench.uses(other));
+    assert_eq!(bench.used.len(), before + 1);
+}
+
+#[test]
+fn a_path_that_falls_silent_is_left_within_a_second_and_taken_again_when_it_answers() {
+    for rtt in [5, 50, 200] {
+        let mut bench = Bench::new(&[(A, rtt)]);
+        bench.talk(SECOND * 3);
+        assert!(bench.uses(A));
+        bench.set(A, None);
+        bench.talk(SECOND);
+        assert_eq!(bench.machine.view().direct, None, "round trip {rtt} ms");
+        bench.set(A, Some(rtt));
+        bench.talk(SECOND * 10);
+        assert!(bench.uses(A));
+    }
+}
+
+#[test]
+fn a_path_that_keeps_dying_has_to_answer_more_often_before_it_is_trusted() {
+    let mut bench = Bench::new(&[(A, 20)]);
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        bench.talk(SECOND * 2);
+        bench.set(A, None);
+        bench.talk(SECOND);
+        bench.set(A, Some(20));
+        let (from, before) = (bench.now, bench.probes.len());
+        while !bench.uses(A) {
+            bench.talk(millis(10));
+            assert!(bench.now - from < SECOND * 20);
+        }
+        waits.push(bench.probes.len() - before);
+    }
+    assert!(waits[0] < waits[1] && waits[1] < waits[2], "{waits:?}");
+}
+
+#[test]
+fn nothing_but_the_reply_to_a_probe_from_where_it_went_proves_a_path() {
+    let mut bench = Bench::new(&[]);
+    bench.machine.handle(Input::Candidates(vec![candidate(A.parse().unwrap())]), bench.now);
+    bench.run(millis(1));
+    let observed = "203.0.113.1:9".parse().unwrap();
+    let reply = |from: &str, transaction| Input::Reply {
+        from: from.parse().unwrap(),
+        transaction,
+        observed,
+    };
+    bench.machine.handle(reply(B, 1), bench.now);
+    bench.machine.handle(reply(A, 7), bench.now);
+    assert_eq!(bench.machine.view().direct, None);
+    bench.machine.handle(reply(A, 1), bench.now);
+    assert!(bench.uses(A));
+}
+
+#[test]
+fn addresses_that_probes_come_from_are_bounded_and_never_this_machine_itself() {
+    let mut bench = Bench::new(&[(A, 20)]);
+    bench.run(SECOND);
+    for port in 1..=200 {
+        let from = SocketAddr::from(([198, 51, 100, 9], port));
+        let probe = Input::Probe { from, transaction: u64::from(port), in_use: false };
+        bench.machine.handle(probe, bench.now);
+    }
+    assert_eq!(bench.machine.paths.len(), MAX_PATHS);
+    assert!(bench.machine.view().refused >= 160);
+    assert!(bench.uses(A));
+
+    let mut bench = Bench::new(&[]);
+    let from = "127.0.0.1:22".parse().unwrap();
+    bench.machine.handle(Input::Probe { from, transaction: 1, in_use: false }, bench.now);
+    assert_eq!(bench.machine.poll_output(), None);
+}
+
+#[test]
+fn keep_alives_of_a_spare_path_settle_below_what_its_router_keeps() {
+    let mut bench = Bench::new(&[(A, 20), (B, 25)]);
+    let spare: SocketAddr = B.parse().unwrap();
+    bench.run(SECOND * 5);
+    assert!(bench.uses(A));
+    // The router on the way to the spare path forgets after 40 s, and takes it up again when asked
+    // a few times.
+    for _ in 0..200 {
+        let last = bench.probes.iter().rev().find(|(_, to)| *to == spare).map(|(at, _)| *at);
+        let forgotten = last.is_some_and(|last| bench.now - last >= SECOND * 40);
+        if forgotten {
+            bench.set(B, None);
+        }
+        bench.run(SECOND * 2);
+        bench.set(B, Some(25));
+        bench.run(SECOND * 8);
+    }
+    let keep = bench.machine.view().keep_alive;
+    assert!(keep > SECOND * 18 && keep < SECOND * 45, "{keep:?}");
+    assert!(bench.uses(A));
+}
