@@ -130,6 +130,8 @@ impl Network {
             ports: BTreeMap::new(),
             nats: BTreeMap::new(),
             cut: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            moved: BTreeMap::new(),
             sequence: 0,
             stats: NetworkStats::default(),
         };
@@ -198,6 +200,35 @@ impl Network {
         self.lock().cut.remove(&address);
     }
 
+    /// Lets nothing pass from one socket to another, either way; what they exchange with others
+    /// passes. Addresses are those of the sockets, whatever routers make of them.
+    pub fn block(&self, one: SocketAddr, other: SocketAddr) {
+        self.lock().blocked.extend([(one, other), (other, one)]);
+    }
+
+    /// Lets it pass again.
+    pub fn unblock(&self, one: SocketAddr, other: SocketAddr) {
+        self.lock().blocked.retain(|pair| *pair != (one, other) && *pair != (other, one));
+    }
+
+    /// Carries a socket into another realm, where it has another address. The socket itself sees
+    /// nothing of it, as one that is bound to all addresses of a machine. What is on its way to the
+    /// old address is lost.
+    ///
+    /// # Panics
+    /// If there is no such socket, or one at the new address: the test is wrong.
+    pub fn move_to(&self, socket: SocketAddr, realm: Realm, address: SocketAddr) {
+        let mut state = self.lock();
+        let now_at = *state.moved.get(&socket).unwrap_or(&socket);
+        assert!(!state.ports.contains_key(&address), "{address} is taken");
+        let port = state.ports.remove(&now_at);
+        let Some(mut port) = port else { panic!("no socket at {socket}") };
+        port.realm = realm;
+        port.inbox.clear();
+        state.ports.insert(address, port);
+        state.moved.insert(socket, address);
+    }
+
     /// Changes what the line of an address is like, for what is sent from now on.
     pub fn set_profile(&self, address: SocketAddr, profile: LinkProfile) {
         if let Some(port) = self.lock().ports.get_mut(&address) {
@@ -222,6 +253,9 @@ struct State {
     ports: BTreeMap<SocketAddr, Port>,
     nats: BTreeMap<Realm, Nat>,
     cut: BTreeSet<SocketAddr>,
+    blocked: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// Where sockets are that were carried away from the address that they were opened at.
+    moved: BTreeMap<SocketAddr, SocketAddr>,
     sequence: u64,
     stats: NetworkStats,
 }
@@ -308,12 +342,14 @@ impl State {
             self.stats.too_large += 1;
             return None;
         }
+        let source = *self.moved.get(&source).unwrap_or(&source);
         let sender = source;
         let Some((source, destination)) = self.route(source, unmapped(destination)) else {
             self.stats.unreachable += 1;
             return None;
         };
-        if self.cut.contains(&sender) || self.cut.contains(&destination) {
+        let blocked = self.blocked.contains(&(sender, destination));
+        if blocked || self.cut.contains(&sender) || self.cut.contains(&destination) {
             self.stats.unreachable += 1;
             return None;
         }
@@ -399,7 +435,9 @@ pub struct SimSocket {
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        self.network.lock().ports.remove(&self.address);
+        let mut state = self.network.lock();
+        let address = state.moved.remove(&self.address).unwrap_or(self.address);
+        state.ports.remove(&address);
     }
 }
 
@@ -434,8 +472,9 @@ impl DatagramSocket for SimSocket {
         let mut timer = self.timer.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let mut state = self.network.lock();
-            let State { ports, stats, .. } = &mut *state;
-            let Some(port) = ports.get_mut(&self.address) else {
+            let State { ports, stats, moved, .. } = &mut *state;
+            let address = moved.get(&self.address).unwrap_or(&self.address);
+            let Some(port) = ports.get_mut(address) else {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
             let now = Instant::now();

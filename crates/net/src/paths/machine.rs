@@ -450,13 +450,14 @@ impl Machine {
         let in_use = self.current == Some(address);
         let rank = self.rank(address);
         let Some(path) = self.path_mut(address) else { return };
-        path.next_probe = if !path.is_usable() || path.wins > 0 || path.replies < NEW {
-            Some(now + COMPARE)
-        } else if in_use || rank < SPARES {
-            Some(now + if in_use { keep.min(MEASURE) } else { keep })
-        } else {
-            None
-        };
+        path.next_probe =
+            if !path.is_usable() || path.wins > 0 || path.is_changing() || path.replies < NEW {
+                Some(now + COMPARE)
+            } else if in_use || rank < SPARES {
+                Some(now + if in_use { keep.min(MEASURE) } else { keep })
+            } else {
+                None
+            };
     }
 
     /// How many paths that work are preferable to this one, the one in use aside.

@@ -29,9 +29,13 @@ const RETRIES: u8 = 10;
 /// waited for while a path is in doubt.
 const MAX_IN_FLIGHT: usize = 32;
 
-/// Probes without an answer after which a path in doubt is given up, if the last of them had its
-/// round trip: fewer would take ordinary loss for the end.
-const DOUBTS: u32 = 4;
+/// Probes in a row that had their time and brought no reply, after which a path in doubt is given
+/// up: fewer would take ordinary loss for the end.
+const DOUBTS: usize = 3;
+
+/// Samples that are taken at short intervals when one is far from what was measured before: so many
+/// bring the smoothed value near to the new one.
+const CLOSER: u8 = 8;
 
 /// The round trip of a path, smoothed as in RFC 6298, section 2.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +80,7 @@ pub(super) struct Path {
     in_flight: VecDeque<(u64, Instant)>,
     rtt: Option<Rtt>,
     last_sent: Option<Instant>,
+    closer: u8,
     /// When anything of this machine's went along it last.
     last_active: Instant,
     /// For how long nothing had, when the probe went out that is waited for.
@@ -102,6 +107,7 @@ impl Path {
             in_flight: VecDeque::new(),
             rtt: None,
             last_sent: None,
+            closer: 0,
             last_active: now,
             silence: None,
         }
@@ -171,6 +177,11 @@ impl Path {
         let (_, sent) = self.in_flight[at];
         self.in_flight.drain(..=at);
         let sample = now.saturating_duration_since(sent);
+        let far = |rtt| is_clearly_less(sample, rtt) || is_clearly_less(rtt, sample);
+        self.closer = match self.rtt().is_some_and(far) && self.closer < CLOSER {
+            true => self.closer + 1,
+            false => 0,
+        };
         self.rtt = Some(Rtt::sample(self.rtt, sample));
         self.replies = self.replies.saturating_add(1);
         self.unanswered = 0;
@@ -178,6 +189,11 @@ impl Path {
         self.attempts = 0;
         self.retries = 0;
         Some(sample)
+    }
+
+    /// Whether the round trip seems to have changed, so that it is measured more closely.
+    pub(super) fn is_changing(&self) -> bool {
+        self.closer > 0
     }
 
     /// A probe of the peer is being answered: that keeps the mapping as well as one of this end's.
@@ -192,14 +208,9 @@ impl Path {
 
     /// Whether a path in doubt has had all its chances.
     pub(super) fn is_dead(&self, now: Instant) -> bool {
-        self.in_doubt
-            && self.unanswered >= DOUBTS
-            && self
-                .in_flight
-                .iter()
-                .rev()
-                .nth(1)
-                .is_some_and(|(_, sent)| now.saturating_duration_since(*sent) >= self.patience())
+        let patience = self.patience();
+        let in_vain = |(_, sent): &&(u64, Instant)| now >= *sent + patience;
+        self.in_doubt && self.in_flight.iter().filter(in_vain).count() >= DOUBTS
     }
 
     /// Whether the last probe of a path that works has had its time.
@@ -237,13 +248,14 @@ impl Path {
     }
 }
 
-/// Whether one path is faster than another by more than what measuring makes of it: a fifth, and
-/// five milliseconds.
+/// Whether one path is faster than another by more than what measuring makes of it.
 pub(super) fn clearly_faster(one: &Path, other: &Path) -> bool {
-    match (one.rtt(), other.rtt()) {
-        (Some(one), Some(other)) => one <= other * 4 / 5 && one + Duration::from_millis(5) <= other,
-        _ => false,
-    }
+    one.rtt().zip(other.rtt()).is_some_and(|(one, other)| is_clearly_less(one, other))
+}
+
+/// By a fifth, and by five milliseconds.
+fn is_clearly_less(one: Duration, other: Duration) -> bool {
+    one <= other * 4 / 5 && one + Duration::from_millis(5) <= other
 }
 
 /// Whether one path is to be taken rather than another when neither is in use.

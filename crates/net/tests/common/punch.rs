@@ -181,3 +181,31 @@ impl Meeting {
             && self.reaches(1, within.saturating_sub(self.started.elapsed()), direct).await
     }
 }
+
+/// Sends blocks of 1,000 bytes, checks their hash at the other end, and answers the longest time
+/// in which nothing arrived.
+pub async fn transfer(from: Connection, to: Connection, blocks: usize) -> Duration {
+    let block = |n: usize| vec![u8::try_from(n % 251).expect("less than 251"); 1_000];
+    let sending = tokio::spawn(async move {
+        let mut stream = from.open_stream().await.expect("a stream");
+        for n in 0..blocks {
+            stream.sender.send_raw(block(n).into()).await.expect("sent");
+        }
+        stream.sender.finish().await.expect("finished");
+        stream.sender.delivered().await.expect("delivered");
+    });
+    let mut stream = to.accept_stream().await.expect("a stream");
+    let (mut hash, mut received) = (blake3::Hasher::new(), 0);
+    let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+    while let Some(bytes) = stream.receiver.recv_raw(8_000).await.expect("received") {
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+        received += bytes.len();
+        hash.update(&bytes);
+    }
+    let mut expected = blake3::Hasher::new();
+    (0..blocks).for_each(|n| _ = expected.update(&block(n)));
+    assert_eq!((received, hash.finalize()), (blocks * 1_000, expected.finalize()));
+    sending.await.expect("sent");
+    longest
+}
