@@ -2,7 +2,8 @@
 //! `kill -9` while users search, and everybody has to find their way back.
 //!
 //! What is awaited is what `skein status` shows: that every node is a supernode or has a parent
-//! that lives and holds all that it shares, and that no supernode misses another one.
+//! that lives and holds all that it shares, that all supernodes know how many there are, and that they
+//! want no more.
 
 mod searching;
 
@@ -10,7 +11,7 @@ pub use searching::Tally;
 
 use crate::{Network, Node, files};
 use searching::Searching;
-use skein_node::api::types::Status;
+use skein_node::api::types::{Status, SupernodeStatus};
 use skein_proto::{NodeId, Role};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -50,7 +51,7 @@ pub struct Report {
     pub orphans: usize,
     /// From the kill until every node that is left was attached and searchable.
     pub attached_after: Duration,
-    /// From the kill until the supernodes missed nobody any more, too.
+    /// From the kill until the supernodes knew who was dead and missed nobody any more, too.
     pub healed_after: Duration,
     /// The longest that a node took from noticing its loss until it was searchable.
     pub longest_recovery: Duration,
@@ -81,7 +82,7 @@ impl fmt::Display for Report {
         line("nodes that lost their parent", self.orphans.to_string())?;
         line("all attached and searchable again after", secs(self.attached_after))?;
         line("  of which from noticing the loss on, at most", secs(self.longest_recovery))?;
-        line("supernodes enough again after", secs(self.healed_after))?;
+        line("the dead known to all, and supernodes enough again, after", secs(self.healed_after))?;
         line("searches before", calm.to_string())?;
         line("searches from the kill until all was well", hurt.to_string())?;
         line("searches afterwards", healed.to_string())?;
@@ -138,7 +139,7 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
             attached_after = Some(kill.elapsed());
             say(&format!("all are attached again after {}", secs(kill.elapsed())));
         }
-        if unwell.is_empty() && missing(&all) == 0 {
+        if unwell.is_empty() && are_enough(&all) {
             break all;
         }
         assert!(kill.elapsed() < plan.patience, "not healed: {unwell:?}, {}", describe(&all));
@@ -204,7 +205,7 @@ async fn until_well(nodes: &[Node], patience: Duration, say: &impl Fn(&str)) -> 
     loop {
         let all = look(nodes).await;
         let unwell = who_is_unattached(nodes, &all, &BTreeSet::new());
-        if unwell.is_empty() && missing(&all) == 0 {
+        if unwell.is_empty() && are_enough(&all) {
             return all;
         }
         let supernodes = all.iter().filter(|status| status.role == Role::Super).count();
@@ -229,12 +230,14 @@ fn who_is_unattached(nodes: &[Node], all: &[Status], dead: &BTreeSet<NodeId>) ->
     unwell.map(|(node, status)| format!("{}: {}", node.name(), status.role_reason)).collect()
 }
 
-/// Supernodes that are missing, as those see it that are there.
-fn missing(all: &[Status]) -> u32 {
-    let counted = all.iter().filter_map(|status| status.supernode.as_ref());
-    // One that has not counted yet does not know.
-    let seen = counted.map(|own| if own.outlook.supernodes == 0 { 1 } else { own.outlook.missing });
-    seen.max().unwrap_or(1)
+/// Whether all supernodes know how many there are, and miss none.
+fn are_enough(all: &[Status]) -> bool {
+    let supernodes: Vec<_> = all.iter().filter_map(|status| status.supernode.as_ref()).collect();
+    // Until a death is known to be one, the dead count as if they could hold children.
+    let knows = |own: &&SupernodeStatus| {
+        usize::try_from(own.outlook.supernodes).is_ok_and(|known| known == supernodes.len())
+    };
+    !supernodes.is_empty() && supernodes.iter().all(|own| knows(own) && own.outlook.missing == 0)
 }
 
 /// What the supernodes say.

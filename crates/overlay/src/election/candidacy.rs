@@ -108,9 +108,7 @@ impl Overlay {
             Err(Declined::NotYours)
         } else if !self.candidacy().willing {
             Err(Declined::NotWilling)
-        } else if misled {
-            Err(Declined::TooSoon)
-        } else if rests && invite.fill_percent < URGENT_PERCENT {
+        } else if misled || (rests && invite.fill_percent < URGENT_PERCENT) {
             Err(Declined::TooSoon)
         } else {
             Ok(())

@@ -272,6 +272,11 @@ impl Join {
             core.hang_up(peer, PartingReason::Moved);
             return self.lose(core, peer, now);
         }
+        if is_tie(&self.parent) && self.parent() != Some(peer) {
+            // A standby that was asked to take over has died together with the parent.
+            core.hang_up(peer, PartingReason::Moved);
+            return self.lose(core, peer, now);
+        }
         if self.parent() == Some(peer) {
             self.parent_silent = true;
             core.send(peer, Probe);
@@ -424,5 +429,35 @@ impl Join {
         }
         core.hang_up(peer, PartingReason::Moved);
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::io::Output;
+    use skein_proto::KeyPair;
+
+    #[test]
+    fn a_standby_that_died_with_the_parent_is_not_waited_for() {
+        let key = KeyPair::from_seed(&[1; 32]);
+        let mut core = Core::new(key.clone(), Config::new(key.node_id()), [0; 32]);
+        let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+        let [parent, standby] = [2, 3].map(|number| NodeId::from_bytes([number; 32]));
+        let tie = |node| Some(Tie { node, state: TieState::Agreed, since: now.instant });
+        let mut join = Join { parent: tie(parent), standby: tie(standby), ..Join::default() };
+
+        let change = join.on_link_silent(&mut core, parent, now);
+        assert_eq!(change, Some(ParentChange::Lost(parent)));
+        assert!(join.uses(&standby), "it is asked to take over");
+        core.outputs.clear();
+        join.on_link_silent(&mut core, standby, now);
+        assert!(!join.uses(&standby));
+        let hung_up = core
+            .outputs
+            .iter()
+            .any(|output| matches!(output, Output::HangUp { peer, .. } if *peer == standby));
+        assert!(hung_up && join.next_seek < now.instant + REPLY_PATIENCE, "others are tried");
     }
 }
