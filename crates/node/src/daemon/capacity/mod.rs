@@ -148,9 +148,8 @@ impl Line {
         if let Some((at, before)) = self.last {
             let millis = u64::try_from((now - at).as_millis()).unwrap_or(u64::MAX);
             let bytes = total.saturating_sub(before);
-            if millis > 0 {
-                self.fastest = self.fastest.max(bytes.saturating_mul(1_000) / millis);
-            }
+            let rate = bytes.saturating_mul(1_000).checked_div(millis);
+            self.fastest = self.fastest.max(rate.unwrap_or(0));
         }
         self.last = Some((now, total));
     }
