@@ -386,13 +386,17 @@ impl Shared {
 
 /// Opens the UDP port. When the usual port is taken, and nobody asked for it, any other will do.
 fn bind(key: &KeyPair, config: &Config) -> Result<Endpoint, BindError> {
-    match Endpoint::bind(key, config.listen(), endpoint_config(config)) {
+    let endpoint = match Endpoint::bind(key, config.listen(), endpoint_config(config)) {
         Err(BindError::AddressInUse(taken)) if !config.listen_was_given() => {
             tracing::info!(%taken, "the usual port is taken; another one is chosen");
-            Endpoint::bind(key, SocketAddr::new(taken.ip(), 0), endpoint_config(config))
+            Endpoint::bind(key, SocketAddr::new(taken.ip(), 0), endpoint_config(config))?
         }
-        other => other,
+        other => other?,
+    };
+    if config.udp() {
+        endpoint.map_port();
     }
+    Ok(endpoint)
 }
 
 /// Links that a supernode with these settings may have.
