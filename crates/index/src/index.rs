@@ -171,7 +171,8 @@ impl Index {
     }
 
     /// Goes through the hashes of all different words and of their beginnings (rules 20 and 21 of
-    /// [`text`]), each once, in the order of the words.
+    /// [`text`]), each once, and, as long as the changes tell of them, of the pairs (rule 22) of each
+    /// document.
     pub fn for_each_key(&self, mut see: impl FnMut(u64)) {
         let mut before = String::new();
         self.for_each_word(|word| {
@@ -183,11 +184,16 @@ impl Index {
             before.clear();
             before.push_str(word);
         });
+        if self.store.tells_of_pairs() {
+            self.store.for_each_document(|words| {
+                text::for_each_pair(words.iter().map(|(word, _)| word), &mut see);
+            });
+        }
     }
 
-    /// What has changed in the set of different words and beginnings since this was last asked. The
-    /// first time all have appeared; changes are noted from then on, at most as many as there are
-    /// now and were then.
+    /// What has changed in the set of different words, beginnings and pairs since this was last
+    /// asked. The first time all have appeared; changes are noted from then on, at most as many as
+    /// there are now and were then.
     pub fn take_vocabulary_changes(&mut self) -> VocabularyChanges {
         self.store.take_vocabulary_changes()
     }

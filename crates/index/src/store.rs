@@ -139,6 +139,7 @@ impl Store {
                 self.pending.word_appeared(word, &self.hasher);
             }
         }
+        self.pending.document(words.words.iter().map(|(word, _)| word), true);
         self.documents += 1;
         self.postings += words.len() as u64;
         self.draft(file, holder, words);
@@ -157,6 +158,7 @@ impl Store {
                 self.pending.word_vanished(word, &self.hasher);
             }
         }
+        self.pending.document(words.words.iter().map(|(word, _)| word), false);
         self.documents -= 1;
         self.postings -= words.len() as u64;
     }
@@ -411,8 +413,29 @@ impl Store {
         }
         let mut pending = Pending::wanted();
         self.for_each_word(|word| pending.word_appeared(word, &self.hasher));
+        self.for_each_document(|words| {
+            pending.document(words.iter().map(|(word, _)| word), true);
+        });
         self.pending = pending;
         self.pending.take().unwrap_or_default()
+    }
+
+    /// Whether changes of the vocabulary tell of pairs.
+    pub(crate) const fn tells_of_pairs(&self) -> bool {
+        self.pending.has_pairs()
+    }
+
+    /// Goes through the words of all documents that are in segments.
+    pub(crate) fn for_each_document(&self, mut see: impl FnMut(&RecordWords)) {
+        let mut words = RecordWords::default();
+        for segment in &self.segments {
+            for file in (0..segment.len()).filter(|it| segment.is_live(*it)) {
+                if let Some(file) = segment.file(file) {
+                    words.read(file.path.as_str(), file.tags.as_deref());
+                    see(&words);
+                }
+            }
+        }
     }
 
     /// Goes through all different words in their order.

@@ -1,21 +1,33 @@
-//! How the set of different words changes: what a query routing table is kept in step with.
+//! How the set of different words, and of words that stand together, changes: what a query routing
+//! table is kept in step with.
 
 use crate::interner::WordHasher;
 use crate::memory;
 use crate::tally::Tally;
-use crate::text::{beginning_hash, beginnings, word_hash};
+use crate::text::{beginning_hash, beginnings, for_each_pair, word_hash};
 use std::collections::BTreeMap;
+
+/// Pairs, counted once for each document, up to which an index tells of them: what fits into a
+/// table of a quarter of a mebibyte, or 1,000 to 10,000 documents. With more documents most pairs of
+/// frequent words do stand together somewhere, so that pairs tell less, and take more.
+const MAX_PAIRS: u64 = 150_000;
 
 /// What has changed in the set of different words and their beginnings since the last time that it
 /// was asked for. One that came and went in between is in neither list. They are given by their
 /// hashes ([`word_hash`](crate::text::word_hash), [`beginning_hash`](crate::text::beginning_hash)),
-/// in ascending order.
+/// in ascending order. While there are few enough, the pairs of words
+/// ([`pair_hash`](crate::text::pair_hash)) are among them, once for each document that has one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VocabularyChanges {
     /// Those that are new.
     pub appeared: Vec<u64>,
     /// Those that no record has any more.
     pub vanished: Vec<u64>,
+    /// Whether the index tells of pairs.
+    pub pairs: bool,
+    /// It has begun to tell of pairs, or ceased to: the lists are not enough, and all keys are to be
+    /// asked for ([`Index::for_each_key`](crate::Index::for_each_key)).
+    pub incomplete: bool,
 }
 
 /// The changes that nobody has asked for yet. There are never more than words and beginnings
@@ -27,6 +39,12 @@ pub(crate) struct Pending {
     changes: Option<BTreeMap<u64, i32>>,
     /// How many words have each beginning.
     beginnings: Tally,
+    /// Pairs in all documents.
+    pairs: u64,
+    /// There are too many to tell of them.
+    crowded: bool,
+    /// Whether that has changed since the changes were asked for.
+    turned: bool,
 }
 
 impl Pending {
@@ -61,6 +79,30 @@ impl Pending {
         }
     }
 
+    /// Notes a document with these words that was not there, or one that is there no more.
+    pub(crate) fn document<'a>(&mut self, words: impl Iterator<Item = &'a str>, came: bool) {
+        if self.changes.is_none() {
+            return;
+        }
+        for_each_pair(words, |hash| {
+            if came {
+                self.pairs += 1;
+            } else {
+                self.pairs = self.pairs.saturating_sub(1);
+            }
+            if !self.crowded {
+                self.change(hash, if came { 1 } else { -1 });
+            }
+        });
+        let crowded = self.pairs > if self.crowded { MAX_PAIRS / 2 } else { MAX_PAIRS };
+        self.turned |= std::mem::replace(&mut self.crowded, crowded) != crowded;
+    }
+
+    /// Whether pairs are told of.
+    pub(crate) const fn has_pairs(&self) -> bool {
+        !self.crowded
+    }
+
     fn change(&mut self, hash: u64, by: i32) {
         let Some(changes) = &mut self.changes else { return };
         let change = changes.entry(hash).or_insert(0);
@@ -73,7 +115,11 @@ impl Pending {
     /// The changes since the last time; `None` if they were not noted so far.
     pub(crate) fn take(&mut self) -> Option<VocabularyChanges> {
         let changes = std::mem::take(self.changes.as_mut()?);
-        let mut taken = VocabularyChanges::default();
+        let mut taken = VocabularyChanges {
+            pairs: !self.crowded,
+            incomplete: std::mem::take(&mut self.turned),
+            ..VocabularyChanges::default()
+        };
         for (hash, change) in changes {
             let list = if change > 0 { &mut taken.appeared } else { &mut taken.vanished };
             // Two words of one hash count as two, as they do in a filter that counts.

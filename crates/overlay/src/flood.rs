@@ -24,8 +24,9 @@ use crate::waves::{Next, Outlook, Waves};
 use rand::seq::SliceRandom;
 use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::StopReason;
-use skein_proto::{BoundedVec, Instant, NodeId, Query, QueryId};
-use std::collections::{BTreeSet, HashMap};
+use skein_proto::routing::SharedBytes;
+use skein_proto::{BoundedVec, Instant, NodeId, Query, QueryId, Tag};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 /// Queries that wait for neighbours at the same time. One takes some kilobytes, and up to 60 KB
@@ -127,7 +128,7 @@ impl Floods {
         if branch.is_full() {
             branch.coverage.stopped = StopReason::Enough;
         } else if hops > 0 {
-            self.relay(core, sources, branch, (flood.id, peer, hops), now);
+            self.relay(core, sources, branch, (flood.id, peer, hops, flood.besides), now);
             return;
         }
         finish(core, flood.id, branch);
@@ -139,15 +140,19 @@ impl Floods {
         core: &mut Core,
         sources: &Sources<'_>,
         mut branch: Branch,
-        (id, from, hops): (QueryId, NodeId, u8),
+        (id, from, hops, besides): (QueryId, NodeId, u8, SharedBytes<6144>),
         now: Now,
     ) {
-        let (next, excluded): (Vec<NodeId>, Vec<NodeId>) = sources
-            .neighbours
-            .linked()
-            .filter(|node| *node != from)
-            .partition(|node| hops > 1 || sources.tables.may_answer(node, &branch.keys));
-        branch.cover(excluded.iter().map(|node| id.tag(node)));
+        let (tags, _) = besides.as_chunks::<3>();
+        let done: HashSet<Tag> = tags.iter().copied().collect();
+        let (next, others): (Vec<NodeId>, Vec<NodeId>) =
+            sources.neighbours.linked().filter(|node| *node != from).partition(|node| {
+                let asks = !done.contains(&id.tag(node));
+                hops > 1 || (asks && sources.tables.may_answer(node, &branch.keys))
+            });
+        // Those that were done before are named again: how many there are is told from how often
+        // the same ones are.
+        branch.cover(others.iter().map(|node| id.tag(node)));
         if next.is_empty() {
             finish(core, id, branch);
         } else if self.branches.len() >= MAX_BRANCHES {
@@ -160,7 +165,7 @@ impl Floods {
             finish(core, id, branch);
         } else {
             let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 1);
-            branch.ask(core, id, &next, hops - 1, deadline);
+            branch.ask(core, id, &next, (hops - 1, besides), deadline);
             self.insert(id, branch, deadline);
         }
     }
@@ -248,7 +253,8 @@ impl Floods {
         match next {
             Next::Ask(group, hops) if !group.is_empty() => {
                 let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 2);
-                branch.ask(core, id, &group, hops, deadline);
+                let besides = if hops > 0 { waves.settled() } else { SharedBytes::default() };
+                branch.ask(core, id, &group, (hops, besides), deadline);
                 look_again = Some(now.instant + WAVE_PATIENCE * (u32::from(hops) + 1));
             }
             Next::Ask(..) | Next::Covered => {}

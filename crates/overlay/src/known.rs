@@ -23,6 +23,9 @@ const MAX_RETRY: Duration = Duration::from_secs(300);
 /// are vouched for.
 const MAX_FAILURES: u8 = 8;
 
+/// Of how many one is named to others.
+const DRAWN: usize = 4;
+
 /// How full a supernode may be to be named to others, as long as there are emptier ones.
 const ROOMY_PERCENT: u8 = 90;
 
@@ -274,10 +277,12 @@ impl KnownSupernodes {
         load: impl Fn(&NodeId) -> Option<u8>,
     ) -> Vec<SupernodeEntry> {
         let fit = self.entries.iter().filter(|known| known.failures == 0);
-        let fit: Vec<(&Known, u8)> = fit
-            .filter(|known| known.proven || known.vouched)
-            .map(|known| (known, load(&known.node).unwrap_or(UNSURE)))
-            .collect();
+        let fit: Vec<&Known> = fit.filter(|known| known.proven || known.vouched).collect();
+        // To ask for the load of each of hundreds would cost more than all else that an answer
+        // takes: some are drawn first, and of those the ones with room.
+        let drawn = fit.sample(rng, count.saturating_mul(DRAWN)).copied();
+        let fit: Vec<(&Known, u8)> =
+            drawn.map(|known| (known, load(&known.node).unwrap_or(UNSURE))).collect();
         let weight = |(_, percent): &(&Known, u8)| match *percent {
             percent if percent < ROOMY_PERCENT => f64::from(110 - percent),
             UNSURE => 0.001,

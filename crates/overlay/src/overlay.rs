@@ -39,6 +39,10 @@ const CALM_TIDY: Duration = Duration::from_secs(20);
 /// has lost its use later is closed at the next tidying.
 const IDLE_LINK: Duration = Duration::from_secs(20);
 
+/// How often a node with many links, which meets others all the time, has them kept for its next
+/// start.
+const REMEMBER: Duration = Duration::from_secs(60);
+
 /// How often a supernode says how it is doing, to the login service and to those linked to it.
 const BEAT: Duration = Duration::from_secs(60);
 
@@ -61,6 +65,8 @@ pub struct Overlay {
     pub(crate) leaving: bool,
     pub(crate) next_tidy: Instant,
     pub(crate) next_beat: Instant,
+    /// When the supernodes that it knows were last handed out to be kept.
+    pub(crate) remembered: Instant,
     pub(crate) lost_at: Option<Instant>,
     pub(crate) last_recovery: Option<Duration>,
 }
@@ -90,6 +96,7 @@ impl Overlay {
             leaving: false,
             next_tidy: now.instant + TIDY,
             next_beat: now.instant,
+            remembered: Instant::START,
             lost_at: None,
             last_recovery: None,
         };
@@ -285,7 +292,9 @@ impl Overlay {
             self.core.counters.links_idle += 1;
             self.core.hang_up(node, PartingReason::Moved);
         }
-        if self.core.known.take_changed() {
+        let pause = if calm { Duration::ZERO } else { REMEMBER };
+        if now.instant >= self.remembered + pause && self.core.known.take_changed() {
+            self.remembered = now.instant;
             let remembered = self.core.known.to_remember();
             self.core.outputs.push_back(Output::RememberSupernodes(remembered));
         }

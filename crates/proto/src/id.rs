@@ -171,21 +171,24 @@ impl FromStr for QueryId {
     }
 }
 
+/// What stands for a node in a query: see [`QueryId::tag`].
+pub type Tag = [u8; 3];
+
 impl QueryId {
-    /// The tag of a node in this query: 16 bits by which the supernodes that a search has covered
+    /// The tag of a node in this query: 24 bits by which the supernodes that a search has covered
     /// are told apart. They are different for each query, so that nobody can choose an id that
-    /// stands for another's.
+    /// stands for another's. Of 10,000 supernodes six share theirs with another one.
     ///
-    /// It is the upper 16 bits of what the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA
+    /// It is the upper 24 bits of what the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA
     /// 2014) makes of the first eight bytes of both ids, as little-endian numbers, exclusive-ored.
-    pub fn tag(&self, node: &NodeId) -> [u8; 2] {
+    pub fn tag(&self, node: &NodeId) -> Tag {
         let first = |bytes: &[u8]| bytes.first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
         let mut mixed = first(&self.0) ^ first(&node.0);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        let [.., a, b] = mixed.to_le_bytes();
-        [a, b]
+        let [.., a, b, c] = mixed.to_le_bytes();
+        [a, b, c]
     }
 }
 

@@ -38,7 +38,7 @@ pub use bounded::{BoundedString, BoundedVec};
 pub use codec::{CodecError, Decoded};
 pub use credential::{Credential, CredentialError, SignedCredential};
 pub use file::{FileMeta, FilePath, Kind, MediaTags};
-pub use id::{ContentId, NodeId, QueryId, SessionId};
+pub use id::{ContentId, NodeId, QueryId, SessionId, Tag};
 pub use key::{KeyPair, Signature, Signed};
 pub use message::{Message, Role};
 pub use name::{NameError, Username};

@@ -20,12 +20,12 @@ use crate::election::{
 use crate::evidence::{GiveReceipt, ShowEvidence, Vouched};
 use crate::fetch::{FetchReply, FetchRequest};
 use crate::file::FileMeta;
-use crate::id::{ContentId, QueryId};
+use crate::id::{ContentId, QueryId, Tag};
 use crate::login::{LoginReply, LoginRequest};
 use crate::membership::{Gossip, GossipDigest, GossipInventory, GossipOffer, GossipWant};
 use crate::misconduct::Accuse;
 use crate::query::{Coverage, HitGroup, Query};
-use crate::routing::TableUpdate;
+use crate::routing::{SharedBytes, TableUpdate};
 use crate::session::{
     AskSlot, SessionAnswer, SessionHello, SessionNews, SessionOffer, SessionPing, SessionPong,
     SessionRefused, SlotReply,
@@ -133,11 +133,11 @@ messages! {
     /// A search. By a child, to its active parent.
     Search = 9, at most 2 * KIB;
     /// A search on its way from supernode to supernode. Between neighbours only.
-    Flood = 10, at most 2 * KIB;
+    Flood = 10, at most 7 * KIB;
     /// Hits, on the reverse path of the query.
     Hits = 11, at most 64 * KIB;
     /// The end of a search, or of the part of it that was forwarded, on the reverse path.
-    SearchDone = 12, at most 5 * KIB;
+    SearchDone = 12, at most 7 * KIB;
     /// The asker wants no more hits. On the path of the query.
     CancelSearch = 13, at most 256;
     /// Let us be neighbours. Between credentialed supernodes.
@@ -398,6 +398,9 @@ pub struct Flood {
     /// How far it goes on from the receiver: 0, not at all; 1, to those of its neighbours whose
     /// table does not exclude them; from 2 on, to all of its neighbours with one less.
     pub hops_left: u8,
+    /// The tags ([`QueryId::tag`]) of supernodes that were asked before or need not be, three bytes
+    /// each: who looks at its neighbours' tables leaves these alone.
+    pub besides: SharedBytes<6144>,
 }
 
 /// Some hits of a query.
@@ -418,7 +421,7 @@ pub struct SearchDone {
     pub coverage: Coverage,
     /// The [tags](QueryId::tag) of the supernodes besides the sender that were asked, or did not
     /// have to be since their tables exclude them. To supernodes only.
-    pub covered: BoundedVec<[u8; 2], 2048>,
+    pub covered: BoundedVec<Tag, 2048>,
 }
 
 /// The asker wants no more.

@@ -1,7 +1,9 @@
 //! How a search finds its way: the query routing tables that neighbours give each other.
 //!
 //! A table is a Bloom filter (Bloom 1970) of the words in a supernode's index, as in Gnutella's
-//! query routing protocol (Rohrs 2002): whoever holds it need not ask its owner in vain.
+//! query routing protocol (Rohrs 2002): whoever holds it need not ask its owner in vain. While the
+//! index is small it has the pairs of words that stand together in one record, too: two frequent
+//! words are in nearly every index, but seldom in one name.
 
 use crate::bounded::TooLong;
 use serde::de::{Error as _, Visitor};
@@ -11,7 +13,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// Bytes of at most `N`, shared by those who hold a copy: the same table goes to forty neighbours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SharedBytes<const N: usize>(Arc<[u8]>);
 
 impl<const N: usize> SharedBytes<N> {
@@ -97,6 +99,8 @@ pub enum TableUpdate {
         bits: SharedBytes<TABLE_PART_BYTES>,
         /// Nodes whose metadata the sender's index holds.
         nodes: u32,
+        /// Whether it has the pairs of words that stand together, too.
+        pairs: bool,
     },
     /// Bits that are not what they were.
     Flips {

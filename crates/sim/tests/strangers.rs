@@ -149,7 +149,13 @@ fn linking_again_does_not_refill_the_budget_for_floods() {
         let mut id = [0; 16];
         id[..2].copy_from_slice(&number.to_be_bytes());
         let id = QueryId::from_bytes(id);
-        let flood = Flood { id, query: words("song"), wanted: 1, hops_left: 0 };
+        let flood = Flood {
+            id,
+            query: words("song"),
+            wanted: 1,
+            hops_left: 0,
+            besides: Default::default(),
+        };
         network.say_later(puppet, victim, flood);
     }
     network.run_for(seconds(1));
@@ -219,7 +225,13 @@ fn a_neighbours_floods_leave_room_for_the_searches_of_children() {
         let mut id = [0; 16];
         id[..2].copy_from_slice(&number.to_be_bytes());
         let id = QueryId::from_bytes(id);
-        let flood = Flood { id, query: words("song"), wanted: 1, hops_left: 3 };
+        let flood = Flood {
+            id,
+            query: words("song"),
+            wanted: 1,
+            hops_left: 3,
+            besides: Default::default(),
+        };
         network.say_later(loud, victim, flood);
     }
     network.run_for(Duration::from_millis(300));

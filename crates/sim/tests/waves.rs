@@ -103,7 +103,11 @@ fn a_query_under_the_id_of_another_one_is_refused() {
     let puppet = neighbour(&mut network, victim, 1);
     let id = QueryId::from_bytes([9; 16]);
     for (text, hops_left) in [("song ", 0), ("other ", 1), ("song ", 1)] {
-        network.say(puppet, victim, Flood { id, query: words(text), wanted: 5, hops_left });
+        network.say(
+            puppet,
+            victim,
+            Flood { id, query: words(text), wanted: 5, hops_left, besides: Default::default() },
+        );
     }
     let ends: Vec<StopReason> = network
         .heard(puppet)
@@ -122,7 +126,7 @@ fn a_query_under_the_id_of_another_one_is_refused() {
 fn part(log2_bits: u8, part: u8, fill: u8) -> TableUpdate {
     let bytes = (1_usize << (log2_bits.min(30) - 3)).min(32 * 1024);
     let bits = SharedBytes::new(vec![fill; bytes]).unwrap();
-    TableUpdate::Whole { log2_bits, part, bits, nodes: 1 }
+    TableUpdate::Whole { log2_bits, part, bits, nodes: 1, pairs: false }
 }
 
 /// Whether a puppet neighbour is asked for a word that its table does not have.

@@ -1,10 +1,16 @@
-//! The numbers by which nodes speak of words without saying them: rules 20 and 21.
+//! The numbers by which nodes speak of words without saying them: rules 20 to 22.
 
 /// How many characters a beginning may have to have a hash of its own. Half of all searches end in
 /// a word that need only begin one (rule 15), so tables must know beginnings too; to know all of
 /// them would double the tables once more. Beyond six characters few words differ that are not
 /// told apart by their first six.
 const BEGINNINGS: [usize; 8] = [1, 2, 3, 4, 5, 6, 8, 12];
+
+/// How many characters of each word a pair is made of. So a word that is typed as far as that has
+/// its pairs, the short words and extensions that stand in every second name have none, and
+/// there are no more pairs than there are with whole words. Few pairs of words have the
+/// first four characters of both in common with another one.
+const PAIR_CHARS: usize = 4;
 
 /// The hash of a word: the first eight bytes of the BLAKE3 hash of its folded text in UTF-8, read
 /// as a little-endian number. Query routing tables are made of it, so that it is the same at
@@ -31,8 +37,39 @@ pub fn beginnings(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// What stands for a word in pairs: the hash of its first four characters; `None` if it is shorter.
+pub fn pair_half(word: &str) -> Option<u64> {
+    let (last, character) = word.char_indices().nth(PAIR_CHARS - 1)?;
+    Some(beginning_hash(&word[..last + character.len_utf8()]))
+}
+
+/// The hash of two words that stand in one record, whatever their order, by their halves
+/// ([`pair_half`]): the first eight bytes of the BLAKE3 hash of both, the lesser one first, each as
+/// eight bytes with the least first, read as a little-endian number. `None` if both are the same.
+pub fn pair_hash(one: u64, other: u64) -> Option<u64> {
+    if one == other {
+        return None;
+    }
+    let mut both = [0; 16];
+    both[..8].copy_from_slice(&one.min(other).to_le_bytes());
+    both[8..].copy_from_slice(&one.max(other).to_le_bytes());
+    let hash = blake3::hash(&both);
+    Some(hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+}
+
+/// Calls with the hash of each pair of these words, each once.
+pub fn for_each_pair<'a>(words: impl IntoIterator<Item = &'a str>, mut see: impl FnMut(u64)) {
+    let mut halves: Vec<u64> = words.into_iter().filter_map(pair_half).collect();
+    halves.sort_unstable();
+    halves.dedup();
+    for (at, one) in halves.iter().enumerate() {
+        halves[at + 1..].iter().filter_map(|other| pair_hash(*one, *other)).for_each(&mut see);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     #[test]
@@ -43,6 +80,23 @@ mod tests {
         let bytes = [0x64, 0x37, 0xb3, 0xac, 0x38, 0x46, 0x51, 0x33];
         assert_eq!(word_hash("abc"), u64::from_le_bytes(bytes));
         assert_eq!(beginning_hash("abc"), word_hash("abc*"));
+    }
+
+    #[test]
+    fn a_pair_is_of_the_first_four_characters_of_both_in_any_order() {
+        let pair = |one, other| pair_hash(pair_half(one)?, pair_half(other)?);
+        assert_eq!(pair("moonlight", "sonata"), pair("sonatas", "moon"));
+        assert_ne!(pair("moonlight", "sonata"), pair("moonlight", "serenade"));
+        assert_eq!(pair("moonlight", "moonshine"), None, "one word may begin with both");
+        assert_eq!(pair("moonlight", "mp3"), None);
+        assert!(pair("東京都庁", "moonlight").is_some());
+        let mut seen = Vec::new();
+        for_each_pair(["the", "moonlight", "sonata", "moonshine", "2024"], |hash| seen.push(hash));
+        seen.sort_unstable();
+        let mut expected = [("moonlight", "sonata"), ("moon", "2024"), ("sonata", "2024")]
+            .map(|(one, other)| pair(one, other).expect("two long words"));
+        expected.sort_unstable();
+        assert_eq!(seen, expected);
     }
 
     #[test]

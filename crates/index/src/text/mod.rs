@@ -54,13 +54,17 @@
 //! 19. What follows a minus sign that stands at the front or behind white space, up to the next
 //!     white space or in quotes, is excluded: a record with any of these words does not match.
 //!
-//! # Hashes ([`word_hash`], [`beginning_hash`])
+//! # Hashes ([`word_hash`], [`beginning_hash`], [`pair_hash`])
 //!
 //! 20. The hash of a word is the first eight bytes of the BLAKE3 hash of its folded text in UTF-8,
 //!     read as a little-endian number.
 //! 21. The hash of a beginning ([`beginning_hash`]) is that of the beginning with `*` behind it.
 //!     Beginnings of 1 to 6, 8 and 12 code points have one ([`beginnings`]); a query for a
 //!     beginning of another length goes by the longest one within it.
+//! 22. The hash of a pair ([`pair_hash`]) stands for two words of one record that have at least four
+//!     code points and do not begin with the same four: that of the hashes (rule 21) of the
+//!     first four code points of both, the lesser one first, each as eight little-endian bytes. So
+//!     a query for words or beginnings of four code points and more asks for their pairs.
 
 mod fold;
 mod hash;
@@ -69,7 +73,7 @@ mod record;
 mod split;
 
 pub use fold::fold;
-pub use hash::{beginning_hash, beginnings, word_hash};
+pub use hash::{beginning_hash, beginnings, for_each_pair, pair_half, pair_hash, word_hash};
 pub use query::{ParsedQuery, QueryError, Term, TermMatch};
 pub(crate) use record::RecordWords;
 pub use record::{RecordWord, record_words};

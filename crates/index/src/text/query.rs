@@ -2,7 +2,8 @@
 
 use super::split::{Script, runs};
 use super::{
-    MAX_QUERY_WORDS, MIN_OPEN_CHARS, beginning_hash, beginnings, fold, record_words, word_hash,
+    MAX_QUERY_WORDS, MIN_OPEN_CHARS, beginning_hash, beginnings, fold, for_each_pair, record_words,
+    word_hash,
 };
 use skein_proto::{Ask, ContentId, FileMeta, Filter, Kind, Query, Username};
 use thiserror::Error;
@@ -105,6 +106,14 @@ impl ParsedQuery {
                 beginnings(&term.text).next().map(beginning_hash)
             }
         })
+    }
+
+    /// The hashes (rule 22) of the pairs of words that each match must have.
+    pub fn required_pairs(&self) -> Vec<u64> {
+        let mut pairs = Vec::new();
+        let whole = self.terms.iter().filter(|term| term.by != TermMatch::Character);
+        for_each_pair(whole.map(|term| term.text.as_str()), |hash| pairs.push(hash));
+        pairs
     }
 
     /// The conditions beside the words.

@@ -9,6 +9,7 @@ use crate::io::Now;
 use filter::{Filter, layout};
 use own::{OwnTable, read_flips};
 use skein_index::Index;
+use skein_index::text::ParsedQuery;
 use skein_proto::routing::{TABLE_LOG2_BITS, TableUpdate};
 use skein_proto::{Instant, NodeId};
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ struct Held {
     /// The parts of a new table that have come so far.
     coming: Vec<Arc<[u8]>>,
     coming_bits: u8,
+    /// Whether the table has pairs of words.
+    pairs: bool,
     nodes: u32,
     messages: TokenBucket,
 }
@@ -60,6 +63,26 @@ pub(crate) struct Tables {
     /// Updates that may be sent at once.
     updates: u64,
     updates_filled: Instant,
+}
+
+/// What every match of a query has, as tables know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// The hashes of words and beginnings.
+    words: Vec<u64>,
+    /// The hashes of pairs of them.
+    pairs: Vec<u64>,
+}
+
+impl Keys {
+    pub(crate) fn of(query: &ParsedQuery) -> Self {
+        Self { words: query.required_keys().collect(), pairs: query.required_pairs() }
+    }
+
+    /// Whether no table excludes anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
 }
 
 /// What a neighbour's table makes of it.
@@ -90,6 +113,7 @@ impl Tables {
             filter: None,
             coming: Vec::new(),
             coming_bits: 0,
+            pairs: false,
             nodes: 0,
             messages: TokenBucket::new(MESSAGES.0, MESSAGES.1, now),
         });
@@ -186,9 +210,11 @@ impl Tables {
 
     /// Whether a neighbour may have what has all of these keys: its table does not exclude it, or
     /// is not known.
-    pub(crate) fn may_answer(&self, peer: &NodeId, keys: &[u64]) -> bool {
-        let filter = self.of.get(peer).and_then(|held| held.filter.as_ref());
-        filter.is_none_or(|filter| keys.iter().all(|key| filter.may_have(*key)))
+    pub(crate) fn may_answer(&self, peer: &NodeId, keys: &Keys) -> bool {
+        let Some(held) = self.of.get(peer) else { return true };
+        let Some(filter) = &held.filter else { return true };
+        let has = |key: &u64| filter.may_have(*key);
+        keys.words.iter().all(has) && (!held.pairs || keys.pairs.iter().all(has))
     }
 
     /// Whether a neighbour's table is known.
@@ -224,7 +250,7 @@ impl Held {
 
     fn take_in(&mut self, update: TableUpdate) -> Verdict {
         match update {
-            TableUpdate::Whole { log2_bits, part, bits, nodes } => {
+            TableUpdate::Whole { log2_bits, part, bits, nodes, pairs } => {
                 self.nodes = nodes;
                 if part == 0 {
                     self.coming = Vec::new();
@@ -243,6 +269,7 @@ impl Held {
                     return Verdict::Sound;
                 }
                 self.filter = Filter::from_parts(log2_bits, std::mem::take(&mut self.coming));
+                self.pairs = pairs;
                 let overfull = self
                     .filter
                     .as_ref()

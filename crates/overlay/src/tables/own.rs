@@ -30,6 +30,8 @@ pub(crate) struct OwnTable {
     changed: BTreeSet<u32>,
     /// Whether they need the whole of it.
     whole: bool,
+    /// Whether pairs of words are in it.
+    pairs: bool,
 }
 
 impl OwnTable {
@@ -41,6 +43,7 @@ impl OwnTable {
             told,
             changed: BTreeSet::new(),
             whole: false,
+            pairs: true,
         }
     }
 
@@ -49,8 +52,13 @@ impl OwnTable {
         let changes = index.take_vocabulary_changes();
         let appeared = changes.appeared.len() as u64;
         self.keys = (self.keys + appeared).saturating_sub(changes.vanished.len() as u64);
+        self.pairs = changes.pairs;
+        if changes.incomplete {
+            self.keys = 0;
+            index.for_each_key(|_| self.keys += 1);
+        }
         let log2_bits = fitting(self.keys, self.told.log2_bits());
-        if log2_bits != self.told.log2_bits() {
+        if changes.incomplete || log2_bits != self.told.log2_bits() {
             self.told = Filter::empty(log2_bits);
             self.counters = counters(log2_bits);
             self.changed.clear();
@@ -138,11 +146,11 @@ impl OwnTable {
 
     /// All that the neighbours were told so far.
     pub(crate) fn whole(&mut self, nodes: u32) -> Vec<TableUpdate> {
-        let log2_bits = self.told.log2_bits();
+        let (log2_bits, pairs) = (self.told.log2_bits(), self.pairs);
         let parts = self.told.parts().iter().zip(0_u8..);
         parts
             .filter_map(|(bits, part)| Some((SharedBytes::new(bits.clone()).ok()?, part)))
-            .map(|(bits, part)| TableUpdate::Whole { log2_bits, part, bits, nodes })
+            .map(|(bits, part)| TableUpdate::Whole { log2_bits, part, bits, nodes, pairs })
             .collect()
     }
 }

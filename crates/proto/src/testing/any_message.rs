@@ -68,15 +68,15 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         MessageKind::Search => (any_query_id(), any_query(), any::<u16>())
             .prop_map(|(id, query, wanted)| Search { id, query, wanted }.into())
             .boxed(),
-        MessageKind::Flood => (any_query_id(), any_query(), any::<u16>(), any::<u8>())
-            .prop_map(|(id, query, wanted, hops_left)| {
-                Flood { id, query, wanted, hops_left }.into()
+        MessageKind::Flood => (any_query_id(), any_query(), any::<u16>(), any::<u8>(), any_bytes())
+            .prop_map(|(id, query, wanted, hops_left, besides)| {
+                Flood { id, query, wanted, hops_left, besides }.into()
             })
             .boxed(),
         MessageKind::Hits => (any_query_id(), few(any_hit_group()))
             .prop_map(|(id, groups)| Hits { id, groups }.into())
             .boxed(),
-        MessageKind::SearchDone => (any_query_id(), any_coverage(), few(any::<[u8; 2]>()))
+        MessageKind::SearchDone => (any_query_id(), any_coverage(), few(any::<[u8; 3]>()))
             .prop_map(|(id, coverage, covered)| SearchDone { id, coverage, covered }.into())
             .boxed(),
         MessageKind::CancelSearch => {
@@ -186,8 +186,14 @@ fn any_hello() -> impl Strategy<Value = Hello> {
 }
 
 fn any_table_update() -> impl Strategy<Value = TableUpdate> {
-    let whole = (any::<[u8; 2]>(), any_bytes(), any::<u32>()).prop_map(
-        |([log2_bits, part], bits, nodes)| TableUpdate::Whole { log2_bits, part, bits, nodes },
+    let whole = (any::<[u8; 2]>(), any_bytes(), any::<u32>(), any::<bool>()).prop_map(
+        |([log2_bits, part], bits, nodes, pairs)| TableUpdate::Whole {
+            log2_bits,
+            part,
+            bits,
+            nodes,
+            pairs,
+        },
     );
     let flips =
         (any_bytes(), any::<u32>()).prop_map(|(flips, nodes)| TableUpdate::Flips { flips, nodes });

@@ -60,11 +60,12 @@ pub fn largest_message(kind: MessageKind) -> Message {
         }
         MessageKind::Search => Search { id: id(), query: query(), wanted: u16::MAX }.into(),
         MessageKind::Flood => {
-            Flood { id: id(), query: query(), wanted: u16::MAX, hops_left: u8::MAX }.into()
+            let besides = SharedBytes::new(vec![0xff; 6144]).expect("as many as fit");
+            Flood { id: id(), query: query(), wanted: u16::MAX, hops_left: u8::MAX, besides }.into()
         }
         MessageKind::Hits => largest_hits().into(),
         MessageKind::SearchDone => {
-            SearchDone { id: id(), coverage: coverage(), covered: full(&[0xff; 2]) }.into()
+            SearchDone { id: id(), coverage: coverage(), covered: full(&[0xff; 3]) }.into()
         }
         MessageKind::CancelSearch => CancelSearch { id: id() }.into(),
         MessageKind::Link => Link { load: load() }.into(),
@@ -81,6 +82,7 @@ pub fn largest_message(kind: MessageKind) -> Message {
             part: u8::MAX,
             bits: SharedBytes::new(vec![0xff; TABLE_PART_BYTES]).expect("a full part"),
             nodes: u32::MAX,
+            pairs: true,
         }
         .into(),
         MessageKind::SpendReport => SpendReport { name: name(), spent: u16::MAX }.into(),
