@@ -133,3 +133,39 @@ impl Pending {
         memory::b_tree::<(u64, i32)>(changes) + self.beginnings.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sixty words, and so 1,770 pairs.
+    fn document(number: u32) -> Vec<String> {
+        (0..60).map(|word| format!("{:04}of{number}", word * 100 + number % 100)).collect()
+    }
+
+    #[test]
+    fn an_index_of_too_many_pairs_tells_of_none_until_half_of_them_are_gone() {
+        let mut pending = Pending::wanted();
+        let note = |pending: &mut Pending, number: u32, came: bool| {
+            pending.document(document(number).iter().map(String::as_str), came);
+            pending.take().unwrap_or_default()
+        };
+        for number in 0..84 {
+            let changes = note(&mut pending, number, true);
+            assert_eq!(
+                (changes.appeared.len(), changes.pairs, changes.incomplete),
+                (1_770, true, false)
+            );
+        }
+        let changes = note(&mut pending, 84, true);
+        assert_eq!((changes.pairs, changes.incomplete), (false, true));
+        let changes = note(&mut pending, 85, true);
+        assert_eq!((changes.appeared.len(), changes.pairs, changes.incomplete), (0, false, false));
+        for number in 43..86 {
+            assert!(!note(&mut pending, number, false).pairs);
+        }
+        let changes = note(&mut pending, 42, false);
+        assert_eq!((changes.pairs, changes.incomplete), (true, true));
+        assert_eq!(note(&mut pending, 41, false).vanished.len(), 1_770);
+    }
+}

@@ -274,19 +274,19 @@ fn assert_same_size(index: &Index, model: &Model) {
     assert!(distinct.iter().all(|word| index.has_word(word)));
 }
 
-/// A set of hashes that is kept in step with the changes that the index tells of.
-fn follow(index: &mut Index, known: &mut BTreeSet<u64>) {
+/// How often each hash is there, kept in step with the changes that the index tells of.
+fn follow(index: &mut Index, known: &mut BTreeMap<u64, u32>) {
     let changes = index.take_vocabulary_changes();
+    assert!(changes.pairs && !changes.incomplete, "there are few pairs");
     for hash in changes.appeared {
-        assert!(known.insert(hash), "it was there already");
+        *known.entry(hash).or_default() += 1;
     }
     for hash in changes.vanished {
-        assert!(known.remove(&hash), "it was not there");
+        *known.get_mut(&hash).expect("it was there") -= 1;
     }
-    let mut hashes = BTreeSet::new();
-    index.for_each_key(|hash| {
-        hashes.insert(hash);
-    });
+    known.retain(|_, count| *count > 0);
+    let mut hashes = BTreeMap::new();
+    index.for_each_key(|hash| *hashes.entry(hash).or_default() += 1);
     assert_eq!(*known, hashes);
 }
 
@@ -311,7 +311,7 @@ proptest! {
         };
         let mut index = Index::new(limits.clone());
         let mut model = Model { limits, owners: BTreeMap::new() };
-        let mut vocabulary = BTreeSet::new();
+        let mut vocabulary = BTreeMap::new();
         for (number, step) in steps.into_iter().enumerate() {
             apply(step, &mut index, &mut model);
             assert_same_size(&index, &model);

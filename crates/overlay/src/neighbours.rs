@@ -93,6 +93,10 @@ pub(crate) struct Neighbours {
     lonely_bootstraps: u32,
 }
 
+/// Supernodes named to one who asks for a link: as many as make it [informed](INFORMED), since then
+/// it has the signed word of all of them and goes by that.
+const NAMED: usize = INFORMED;
+
 impl Neighbours {
     /// Those that are linked, by ascending id.
     pub(crate) fn linked(&self) -> impl Iterator<Item = NodeId> + '_ {
@@ -220,10 +224,14 @@ impl Neighbours {
         let choice = variety::choose(&core.membership, mix, (room, wanted), &mut core.rng, fits);
         let mut picked = choice.picked;
         let me = core.me;
-        let others = core.known.pick(room - picked.len(), now.instant, &mut core.rng, |node| {
-            *node == me || core.membership.get(node).is_some() || !fits(node)
-        });
-        picked.extend(others);
+        // In a network that is known as a whole nobody is missing, and there is no need to look.
+        let short = room.saturating_sub(picked.len());
+        if short > 0 {
+            let others = core.known.pick(short, now.instant, &mut core.rng, |node| {
+                *node == me || !fits(node) || core.membership.get(node).is_some()
+            });
+            picked.extend(others);
+        }
         let few = core.membership.len() <= wanted;
         self.prefix_cap = (!few).then_some(choice.cap);
         picked
@@ -309,7 +317,7 @@ impl Neighbours {
         } else {
             core.counters.neighbours_refused += 1;
         }
-        let others = BoundedVec::truncated(core.others(32, &peer));
+        let others = BoundedVec::truncated(core.others(NAMED, &peer));
         core.send(peer, LinkReply { outcome, others });
     }
 
