@@ -219,11 +219,11 @@ mod tests {
     #[test]
     fn the_tag_of_a_node_is_what_the_protocol_says() {
         let (query, node) = (QueryId::from_bytes([0; 16]), NodeId::from_bytes([0; 32]));
-        assert_eq!(query.tag(&node), [0, 0]);
+        assert_eq!(query.tag(&node), [0; 3]);
         let query = QueryId::from_bytes([1; 16]);
         let tags: std::collections::BTreeSet<_> =
             (0..100).map(|n| query.tag(&NodeId::from_bytes([n; 32]))).collect();
-        assert!(tags.len() >= 99, "100 nodes have {} tags", tags.len());
+        assert!(tags.contains(&[5, 198, 38]) && tags.len() == 100, "{} tags", tags.len());
     }
 
     #[test]
