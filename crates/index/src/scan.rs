@@ -4,7 +4,7 @@ use crate::class::Class;
 use crate::rank::{Fit, Standing};
 use crate::register::OwnerNo;
 use crate::search::Candidate;
-use crate::segment::postings::{Bitmap, Cursor};
+use crate::segment::postings::{BATCH, Bitmap, Cursor};
 use crate::segment::strings::ListsAt;
 use crate::segment::{Place, Rank, Segment};
 use crate::text::{ParsedQuery, RecordWords, Term, TermMatch};
@@ -33,24 +33,73 @@ impl<'a> Lists<'a> {
         [&self.inside, &self.outside].into_iter().flatten().map(Cursor::estimate).sum()
     }
 
-    #[inline]
-    fn seek(&mut self, least: Rank) -> Option<Rank> {
-        let inside = self.inside.as_mut().and_then(|list| list.seek(least));
-        match &mut self.outside {
-            None => inside,
-            Some(outside) => match (inside, outside.seek(least)) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            },
+    /// Takes the next ranks that are not below `least`; none behind the end.
+    fn fill(&mut self, least: Rank, batch: &mut Batch) {
+        batch.inside = u64::MAX;
+        match (&mut self.inside, &mut self.outside) {
+            (Some(inside), None) => batch.len = inside.fill(least, &mut batch.ranks),
+            (inside, outside) => {
+                batch.len = 0;
+                let mut least = least;
+                let mut seek = |least| {
+                    let inside = inside.as_mut().and_then(|list| list.seek(least));
+                    let outside = outside.as_mut().and_then(|list| list.seek(least));
+                    let rank = inside.into_iter().chain(outside).min()?;
+                    Some((rank, inside == Some(rank)))
+                };
+                while batch.len < BATCH
+                    && let Some((rank, is_inside)) = seek(least)
+                {
+                    batch.ranks[batch.len] = rank;
+                    batch.inside &= !(u64::from(!is_inside) << batch.len);
+                    batch.len += 1;
+                    let Some(next) = rank.checked_add(1) else { return };
+                    least = next;
+                }
+            }
         }
     }
 
-    fn has(&mut self, rank: Rank) -> bool {
-        self.seek(rank) == Some(rank)
+    /// Which ranks have the word in the file name, and which have it at all.
+    fn mark(&mut self, ranks: &[Rank]) -> (u64, u64) {
+        let mark = |list: &mut Option<Cursor<'_>>| list.as_mut().map_or(0, |it| it.mark(ranks));
+        let inside = mark(&mut self.inside);
+        (inside, inside | mark(&mut self.outside))
+    }
+}
+
+/// Ranks that are looked at together, in ascending order.
+#[derive(Debug)]
+struct Batch {
+    ranks: [Rank; BATCH],
+    len: usize,
+    /// A bit for each: whether it has all words so far in the file name.
+    inside: u64,
+}
+
+impl Batch {
+    const fn new() -> Self {
+        Self { ranks: [0; BATCH], len: 0, inside: 0 }
     }
 
-    fn has_inside(&mut self, rank: Rank) -> bool {
-        self.inside.as_mut().and_then(|list| list.seek(rank)) == Some(rank)
+    fn ranks(&self) -> &[Rank] {
+        self.ranks.get(..self.len).unwrap_or_default()
+    }
+
+    /// Leaves out those that have no bit here.
+    fn keep(&mut self, mask: u64) {
+        let (mut rest, mut len, mut inside) = (mask, 0, 0);
+        while rest != 0 {
+            let at = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            if at >= self.len {
+                break;
+            }
+            self.ranks[len] = self.ranks[at];
+            inside |= (self.inside >> at & 1) << len;
+            len += 1;
+        }
+        (self.len, self.inside) = (len, inside);
     }
 }
 
@@ -143,48 +192,54 @@ impl<'a> Scanner<'_, 'a> {
         let end = last.map_or(segment.len(), |class| segment.end_of(class));
         let has_filter = self.query.has_filter();
         let start = found.len();
+        let mut batch = Batch::new();
+        let mut places = [0; BATCH];
         let mut least = 0;
-        'next: while let Some(rank) = first.seek(least) {
-            if rank >= end {
-                return true;
-            }
+        let mut is_over = false;
+        while !is_over {
+            first.fill(least, &mut batch);
+            let Some(last) = batch.ranks().last().copied() else { return true };
+            is_over = last.checked_add(1).is_none_or(|next| next >= end);
+            least = last.saturating_add(1);
+            batch.len = batch.ranks().partition_point(|rank| *rank < end);
             for list in others.iter_mut() {
-                match list.seek(rank) {
-                    None => return true,
-                    Some(other) if other > rank => {
-                        least = other;
-                        continue 'next;
-                    }
-                    Some(_) => {}
-                }
+                let (inside, all) = list.mark(batch.ranks());
+                batch.inside &= inside;
+                batch.keep(all);
             }
-            least = rank + 1;
-            let fits_better = match self.fit {
-                Fit::InName => false,
-                Fit::Whole => {
-                    first.has_inside(rank) && others.iter_mut().all(|it| it.has_inside(rank))
+            // What fits better was found by the pass before this one.
+            let better = match self.fit {
+                Fit::InName => 0,
+                Fit::Whole => batch.inside,
+                Fit::Begun => {
+                    wholes.iter_mut().fold(u64::MAX, |all, it| all & it.mark(batch.ranks()).1)
                 }
-                Fit::Begun => wholes.iter_mut().all(|it| it.has(rank)),
             };
-            let place = segment.place(rank);
-            if fits_better
-                || excluded.iter_mut().any(|it| it.has(rank))
-                || !segment.is_live(place)
-                || owners.is_some_and(|owners| !segment.is_of(place, owners))
-                || (has_filter && !self.passes(place))
-                || (!checks.is_empty() && !begins(segment, place, &checks))
-            {
-                continue;
+            let gone = excluded.iter_mut().fold(better, |gone, it| gone | it.mark(batch.ranks()).1);
+            batch.keep(!gone);
+            for (place, rank) in places.iter_mut().zip(batch.ranks()) {
+                *place = segment.place(*rank);
             }
-            let Some(content) = segment.content(place).copied() else { continue };
-            let standing = Standing { fit: self.fit, class: segment.class(rank), content };
-            // What stands equal belongs to the same content.
-            if found.len() - start >= needed
-                && found.last().is_none_or(|it| it.standing != standing)
-            {
-                return false;
+            let live = (0..).zip(&places).take(batch.len);
+            let live = live.fold(0, |mask, (i, it)| mask | u64::from(segment.is_live(*it)) << i);
+            for (i, (rank, place)) in (0..).zip(batch.ranks().iter().zip(places)) {
+                if live >> i & 1 == 0
+                    || owners.is_some_and(|owners| !segment.is_of(place, owners))
+                    || (has_filter && !self.passes(place))
+                    || (!checks.is_empty() && !begins(segment, place, &checks))
+                {
+                    continue;
+                }
+                let Some(content) = segment.content(place).copied() else { continue };
+                let standing = Standing { fit: self.fit, class: segment.class(*rank), content };
+                // What stands equal belongs to the same content.
+                if found.len() - start >= needed
+                    && found.last().is_none_or(|it| it.standing != standing)
+                {
+                    return false;
+                }
+                found.push(Candidate { standing, segment, place });
             }
-            found.push(Candidate { standing, segment, place });
         }
         true
     }

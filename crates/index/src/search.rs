@@ -4,11 +4,10 @@ use crate::class::Class;
 use crate::rank::{Fit, Standing};
 use crate::register::OwnerNo;
 use crate::scan::{Scanner, Terms};
-use crate::segment::{Place, Segment};
+use crate::segment::{Place, Segment, prefix};
 use crate::snapshot::{Shared, Snapshot};
 use crate::text::{ParsedQuery, RecordWords};
 use skein_proto::{ContentId, FileMeta, NodeId, Query};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -209,14 +208,12 @@ impl<'a> Search<'a> {
     fn collect(&self, candidates: &[Candidate<'a>], skip: usize, limit: usize) -> Vec<Found> {
         let wanted = skip.saturating_add(limit);
         // Most contents have one candidate. Where one has several, they are brought together.
-        let mut order: Vec<(ContentId, usize)> =
-            candidates.iter().enumerate().map(|(i, it)| (it.standing.content, i)).collect();
-        order.sort_unstable();
+        let order = by_content(candidates);
         let mut first = vec![true; candidates.len()];
         let mut next = vec![usize::MAX; candidates.len()];
         for pair in order.windows(2) {
-            if let [(a, i), (b, k)] = pair
-                && a == b
+            if let [i, k] = pair
+                && candidates[*i].standing.content == candidates[*k].standing.content
             {
                 first[*k] = false;
                 next[*i] = *k;
@@ -283,6 +280,20 @@ fn nth_class(candidates: &mut [Candidate<'_>], n: usize) -> Option<Class> {
     Some(nth.standing.class)
 }
 
+/// The numbers of candidates in the order of their contents, equal ones in their own.
+fn by_content(candidates: &[Candidate<'_>]) -> Vec<usize> {
+    let content = |i: usize| candidates.get(i).map(|it| &it.standing.content);
+    let mut order: Vec<(u64, usize)> =
+        candidates.iter().enumerate().map(|(i, it)| (prefix(&it.standing.content), i)).collect();
+    // Contents are hashes: their first bytes nearly always decide.
+    order.sort_unstable_by(|a, b| {
+        a.0.cmp(&b.0).then_with(|| (content(a.1), a.1).cmp(&(content(b.1), b.1)))
+    });
+    order.into_iter().map(|(_, i)| i).collect()
+}
+
 fn distinct(candidates: &[Candidate<'_>]) -> usize {
-    candidates.iter().map(|it| it.standing.content).collect::<HashSet<_>>().len()
+    let order = by_content(candidates);
+    let content = |i: &usize| candidates.get(*i).map(|it| &it.standing.content);
+    order.chunk_by(|a, b| content(a) == content(b)).count()
 }

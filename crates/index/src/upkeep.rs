@@ -64,6 +64,7 @@ impl Store {
     fn drop_empty(&mut self) -> bool {
         let before = self.segments.len();
         self.segments.retain(|segment| segment.live() > 0);
+        self.merges.retain(Merge::is_live);
         self.segments.len() < before
     }
 

@@ -5,4 +5,4 @@ mod packed;
 pub(crate) mod varint;
 
 pub(crate) use bits::LiveBits;
-pub(crate) use packed::Packed;
+pub(crate) use packed::{Packed, PackedWriter};

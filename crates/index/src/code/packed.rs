@@ -11,22 +11,6 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Packs numbers that are all below `bound`.
-    pub(crate) fn new(numbers: impl ExactSizeIterator<Item = u32>, bound: usize) -> Self {
-        let width = (usize::BITS - bound.saturating_sub(1).leading_zeros()).clamp(1, 32);
-        let len = numbers.len();
-        let mut words = vec![0_u64; (len * width as usize).div_ceil(64) + 1].into_boxed_slice();
-        for (i, number) in numbers.enumerate() {
-            let bit = i * width as usize;
-            let pair = u128::from(number) << (bit % 64);
-            if let [low, high, ..] = &mut words[bit / 64..] {
-                *low |= pair as u64;
-                *high |= (pair >> 64) as u64;
-            }
-        }
-        Self { width, words }
-    }
-
     /// The number at this place; zero behind the end.
     #[inline]
     pub(crate) fn get(&self, at: usize) -> u32 {
@@ -41,6 +25,45 @@ impl Packed {
     }
 }
 
+/// Packs numbers one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct PackedWriter {
+    packed: Packed,
+    len: usize,
+}
+
+impl PackedWriter {
+    /// For at most so many numbers that are all below `bound`; others are left out.
+    pub(crate) fn new(capacity: usize, bound: usize) -> Self {
+        let width = (usize::BITS - bound.saturating_sub(1).leading_zeros()).clamp(1, 32);
+        let words = (capacity * width as usize).div_ceil(64) + 1;
+        Self { packed: Packed { width, words: vec![0; words].into_boxed_slice() }, len: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, number: u32) {
+        let bit = self.len * self.packed.width as usize;
+        let pair = u128::from(number) << (bit % 64);
+        if let Some([low, high]) = self.packed.words.get_mut(bit / 64..bit / 64 + 2) {
+            *low |= pair as u64;
+            *high |= (pair >> 64) as u64;
+        }
+        self.len += 1;
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.packed.bytes()
+    }
+
+    pub(crate) fn finish(self) -> Packed {
+        self.packed
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,7 +73,9 @@ mod tests {
         #[test]
         fn what_is_packed_is_got(width in 1_u32..=32, raw in proptest::collection::vec(any::<u32>(), 0..100)) {
             let numbers: Vec<u32> = raw.iter().map(|number| number >> (32 - width)).collect();
-            let packed = Packed::new(numbers.iter().copied(), 1_usize << width);
+            let mut writer = PackedWriter::new(numbers.len(), 1_usize << width);
+            numbers.iter().for_each(|number| writer.push(*number));
+            let packed = writer.finish();
             for (i, number) in numbers.iter().enumerate() {
                 prop_assert_eq!(packed.get(i), *number);
             }

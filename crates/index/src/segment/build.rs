@@ -1,11 +1,12 @@
 //! Documents that are to become a segment, and how they do.
 
-use super::documents::{Code, DocumentsWriter, pieces};
+use super::codes::Coder;
+use super::documents::{Documents, DocumentsWriter, pieces};
 use super::filter::Filter;
-use super::strings::{StringNo, StringsWriter, head};
-use super::{Holder, Place, Segment, prefix};
+use super::strings::{StringNo, Strings, StringsWriter, head};
+use super::{Holder, Place, Rank, Segment, prefix};
 use crate::class::{Class, class};
-use crate::code::{LiveBits, Packed};
+use crate::code::{LiveBits, PackedWriter};
 use crate::interner::{Interner, WordHasher};
 use crate::memory;
 use crate::register::OwnerNo;
@@ -145,35 +146,37 @@ impl Draft {
         sorted.sort_unstable_by(|a, b| {
             a.0.cmp(&b.0).then_with(|| strings.text(a.1).cmp(strings.text(b.1)))
         });
-        let mut uses = vec![0_u32; strings.len()];
-        used.iter().for_each(|string| uses[*string as usize] += 1);
+        let mut coder = Coder::new(strings.len());
+        used.iter().for_each(|string| coder.count(*string));
+        while !coder.step(usize::MAX).1 {}
         let mut writer = StringsWriter::default();
         let mut numbers = vec![StringNo::MAX; strings.len()];
         for (_, string) in &sorted {
             let (inside, outside) = lists.of(*string);
-            if uses[*string as usize] > 0 || !inside.is_empty() || !outside.is_empty() {
+            if coder.is_used(*string) || !inside.is_empty() || !outside.is_empty() {
                 numbers[*string as usize] = writer.len() as StringNo;
                 writer.push(strings.text(*string).as_bytes(), inside, outside, len);
             }
         }
-        let (codes, by_code) = codes(&uses);
-        let coded: Vec<StringNo> = by_code.iter().map(|it| numbers[*it as usize]).collect();
+        let dictionary = writer.finish();
 
-        let mut documents = DocumentsWriter::with_capacity(len, used.len() * 2 + len * 7);
+        let (bytes, codes) = (used.len() * 2 + len * 7, coder.by_code().len());
+        let mut documents = DocumentsWriter::new(len, bytes, codes, dictionary.len());
+        for string in coder.by_code() {
+            documents.push_code(numbers[*string as usize], &dictionary);
+        }
         let mut used = used.into_iter();
         let mut parts = Parts::new(len);
         for (place, (owner, _, it)) in (0..).zip(&order) {
             let file = &it.file;
             let text = (file.kind, file.size, file.path.as_str(), file.tags.as_deref());
-            documents.push(text, |_| used.next().map_or(0, |string| codes[string as usize]));
+            documents.push(text, |_| used.next().map_or(0, |string| coder.code(string)));
             parts.push(place, *owner, &file.content, &it.holder);
         }
-        let count = writer.len();
-        parts.places.extend(ranked.iter().map(|(_, _, place)| *place));
-        for (rank, (class, _, _)) in (0..).zip(&ranked) {
-            parts.begin_class(*class, rank);
+        for (class, _, place) in &ranked {
+            parts.push_rank(*class, *place);
         }
-        Some(parts.finish(id, documents.finish(&coded, count), writer))
+        Some(parts.finish(id, documents.finish(), dictionary))
     }
 }
 
@@ -183,19 +186,6 @@ fn for_each_text(it: &Drafted, mut see: impl FnMut(&str)) {
         [&tags.artist, &tags.title, &tags.album].into_iter().flatten().for_each(|text| see(text));
     }
     pieces(it.file.path.as_str(), see);
-}
-
-/// Gives small codes to strings that are used often, and none to those that are not used: the
-/// code of each string, and the string of each code.
-pub(crate) fn codes(uses: &[u32]) -> (Vec<Code>, Vec<u32>) {
-    let mut by_code: Vec<u32> =
-        (0..uses.len() as u32).filter(|string| uses[*string as usize] > 0).collect();
-    by_code.sort_unstable_by_key(|string| (std::cmp::Reverse(uses[*string as usize]), *string));
-    let mut codes = vec![Code::MAX; uses.len()];
-    for (code, string) in (0..).zip(&by_code) {
-        codes[*string as usize] = code;
-    }
-    (codes, by_code)
 }
 
 /// Posting lists by counting: those of each string one behind the other.
@@ -240,15 +230,16 @@ pub(crate) struct Parts {
     owners: Vec<(OwnerNo, Place)>,
     shares: Vec<Arc<Share>>,
     filter: Filter,
-    classes: Vec<(Class, u32)>,
+    classes: Vec<(Class, Rank)>,
     /// The place of each rank.
-    pub(crate) places: Vec<Place>,
+    places: PackedWriter,
 }
 
 impl Parts {
     pub(crate) fn new(len: usize) -> Self {
         let contents = Vec::with_capacity(len);
-        Self { contents, filter: Filter::new(len), ..Self::default() }
+        let places = PackedWriter::new(len, len);
+        Self { contents, filter: Filter::new(len), places, ..Self::default() }
     }
 
     pub(crate) fn push(
@@ -272,30 +263,28 @@ impl Parts {
     /// Bytes of memory so far.
     pub(crate) fn bytes(&self) -> u64 {
         memory::vector::<ContentId>(self.contents.capacity())
-            + memory::vector::<Place>(self.places.capacity())
+            + self.places.bytes()
             + self.filter.bytes()
     }
 
-    /// Notes that a rank has this class.
-    pub(crate) fn begin_class(&mut self, class: Class, rank: u32) {
+    /// Adds the place of the next rank, and answers which rank that is.
+    pub(crate) fn push_rank(&mut self, class: Class, place: Place) -> Rank {
+        let rank = self.places.len() as Rank;
         if self.classes.last().is_none_or(|(last, _)| *last != class) {
             self.classes.push((class, rank));
         }
+        self.places.push(place);
+        rank
     }
 
-    pub(crate) fn finish(
-        self,
-        id: u64,
-        documents: super::documents::Documents,
-        strings: StringsWriter,
-    ) -> Segment {
+    pub(crate) fn finish(self, id: u64, documents: Documents, strings: Strings) -> Segment {
         let len = self.contents.len();
         Segment {
             id,
             contents: self.contents.into_boxed_slice(),
             documents,
-            strings: strings.finish(),
-            places: Packed::new(self.places.iter().copied(), len),
+            strings,
+            places: self.places.finish(),
             classes: self.classes.into_boxed_slice(),
             owners: self.owners.into_boxed_slice(),
             shares: self.shares.into_boxed_slice(),

@@ -5,28 +5,69 @@
 //! codes. Documents that are gone are left out; those that go while it runs are noted by whoever
 //! removes them ([`Merge::killed`]).
 
-use super::build::{Parts, codes};
-use super::documents::{Code, DocumentsWriter, Part, for_each_code};
+use super::build::Parts;
+use super::codes::Coder;
+use super::documents::{DocumentsWriter, Part, for_each_code};
 use super::postings::Cursor;
-use super::strings::{ListsAt, Scan, StringNo, StringsWriter};
-use super::{Holder, Place, Rank, Segment, prefix};
+use super::strings::{ListsAt, Scan, StringNo, Strings, StringsWriter};
+use super::{Holder, Place, Segment, prefix};
 use crate::class::Class;
 use crate::memory;
 use crate::register::OwnerNo;
 use std::sync::Arc;
 
-/// A document that is not in the new segment.
-const GONE: u32 = u32::MAX;
+/// Work that a document takes in all phases together, in the units in which a step is measured: one
+/// unit is about 40 ns. Where most words are new it is twice as much as where few are; this is
+/// for the former.
+const UNITS: usize = 32;
+
+/// What one element takes in each phase, in these units.
+const PLACE: usize = 2;
+const RANK: usize = 2;
+const STRING: usize = 3;
+const USE: usize = 4;
+const WORD: usize = 8;
+const DOCUMENT: usize = 6;
+
+/// Postings that take one unit to be renumbered.
+const POSTINGS: usize = 4;
+
+/// New numbers by old ones. What is not numbered yet is zero, so that a large list is made without
+/// writing to it: the system gives out memory that is zero, page by page, when it is used.
+#[derive(Debug)]
+struct Renumbering(Vec<u32>);
+
+impl Renumbering {
+    fn new(len: usize) -> Self {
+        Self(vec![0; len])
+    }
+
+    fn set(&mut self, old: u32, new: u32) {
+        if let Some(slot) = self.0.get_mut(old as usize) {
+            *slot = new.saturating_add(1);
+        }
+    }
+
+    /// `None` for what is not in the new segment.
+    #[inline]
+    fn get(&self, old: u32) -> Option<u32> {
+        self.0.get(old as usize)?.checked_sub(1)
+    }
+
+    fn bytes(&self) -> u64 {
+        memory::vector::<u32>(self.0.capacity())
+    }
+}
 
 /// One of the segments that are merged.
 #[derive(Debug)]
 struct Source {
     segment: Arc<Segment>,
     /// The new place of each place, and the new rank of each rank.
-    places: Vec<u32>,
-    ranks: Vec<u32>,
+    places: Renumbering,
+    ranks: Renumbering,
     /// The provisional number of each string: see [`Merge::texts`].
-    strings: Vec<u32>,
+    strings: Renumbering,
     /// How far the step at hand has come.
     at: u32,
     /// What orders the next document, and its place.
@@ -63,13 +104,12 @@ pub(crate) struct Merge {
     /// in order. One is of `texts[i]..texts[i + 1]` in `members`.
     texts: Vec<u32>,
     members: Vec<(u8, StringNo)>,
-    uses: Vec<u32>,
-    codes: Vec<Code>,
-    by_code: Vec<u32>,
-    /// The final number of each provisional string.
+    coder: Coder,
+    /// The final number of each provisional string, as far as strings are written.
     numbers: Vec<StringNo>,
     parts: Parts,
-    strings: StringsWriter,
+    writer: StringsWriter,
+    strings: Strings,
     documents: DocumentsWriter,
     killed: Vec<(u8, Place)>,
 }
@@ -82,6 +122,7 @@ enum Phase {
     Uses,
     Lists,
     Codes,
+    Plain,
     Documents,
     Done,
 }
@@ -93,9 +134,9 @@ impl Merge {
     /// Begins to merge segments, of which there are at most [`Merge::MAX_SOURCES`].
     pub(crate) fn new(segments: impl IntoIterator<Item = Arc<Segment>>) -> Self {
         let source = |segment: Arc<Segment>| Source {
-            places: vec![GONE; segment.len() as usize],
-            ranks: vec![GONE; segment.len() as usize],
-            strings: vec![GONE; segment.strings.len()],
+            places: Renumbering::new(segment.len() as usize),
+            ranks: Renumbering::new(segment.len() as usize),
+            strings: Renumbering::new(segment.strings.len()),
             segment,
             at: 0,
             key: None,
@@ -103,21 +144,27 @@ impl Merge {
         };
         let sources: Vec<Source> = segments.into_iter().map(source).collect();
         let len = sources.iter().map(|it| it.segment.live() as usize).sum();
+        let strings: usize = sources.iter().map(|it| it.segment.strings.len()).sum();
         Self {
             sources,
             phase: Phase::Places,
             order: Vec::with_capacity(len),
-            texts: Vec::new(),
-            members: Vec::new(),
-            uses: Vec::new(),
-            codes: Vec::new(),
-            by_code: Vec::new(),
+            // Lists that grow are copied now and then, all at once.
+            texts: Vec::with_capacity(strings + 1),
+            members: Vec::with_capacity(strings),
+            coder: Coder::new(0),
             numbers: Vec::new(),
             parts: Parts::new(len),
-            strings: StringsWriter::default(),
+            writer: StringsWriter::default(),
+            strings: Strings::default(),
             documents: DocumentsWriter::default(),
             killed: Vec::new(),
         }
+    }
+
+    /// Whether anything is left of what is merged.
+    pub(crate) fn is_live(&self) -> bool {
+        self.sources.iter().any(|it| it.segment.live() > 0)
     }
 
     pub(crate) fn has(&self, segment: u64) -> bool {
@@ -133,8 +180,7 @@ impl Merge {
 
     /// Goes on for about so many documents. Answers whether all is done.
     pub(crate) fn step(&mut self, budget: usize) -> bool {
-        // Each document is touched by four phases, and its strings by three.
-        let mut left = budget * 6;
+        let mut left = budget.saturating_mul(UNITS);
         while left > 0 && self.phase != Phase::Done {
             let (used, is_over) = match self.phase {
                 Phase::Places => self.step_places(left),
@@ -142,35 +188,61 @@ impl Merge {
                 Phase::Strings => self.step_strings(left),
                 Phase::Uses => self.step_uses(left),
                 Phase::Lists => self.step_lists(left),
-                Phase::Codes => self.step_codes(),
+                Phase::Codes => self.coder.step(left),
+                Phase::Plain => self.step_plain(left),
                 Phase::Documents => self.step_documents(left),
                 Phase::Done => (0, true),
             };
             left = left.saturating_sub(used);
             if is_over {
                 self.sources.iter_mut().for_each(|it| it.at = 0);
-                self.phase = match self.phase {
-                    Phase::Places => Phase::Ranks,
-                    Phase::Ranks => Phase::Strings,
-                    Phase::Strings => Phase::Uses,
-                    Phase::Uses => Phase::Lists,
-                    Phase::Lists => Phase::Codes,
-                    Phase::Codes => Phase::Documents,
-                    Phase::Documents | Phase::Done => Phase::Done,
-                };
+                self.next_phase();
             }
         }
         self.phase == Phase::Done
     }
 
+    fn next_phase(&mut self) {
+        self.phase = match self.phase {
+            Phase::Places => Phase::Ranks,
+            Phase::Ranks => Phase::Strings,
+            Phase::Strings => {
+                self.texts.push(self.members.len() as u32);
+                self.coder = Coder::new(self.texts.len() - 1);
+                Phase::Uses
+            }
+            Phase::Uses => {
+                let sizes = self.sources.iter().map(|it| it.segment.strings.sizes());
+                let (bytes, lists) = sizes.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+                let strings = self.coder.strings();
+                self.numbers = Vec::with_capacity(strings);
+                self.writer = StringsWriter::with_capacity(strings, bytes, lists);
+                Phase::Lists
+            }
+            Phase::Lists => {
+                self.strings = std::mem::take(&mut self.writer).finish();
+                Phase::Codes
+            }
+            Phase::Codes => {
+                let bytes = self.sources.iter().map(|it| it.segment.documents.text_bytes()).sum();
+                let codes = self.coder.by_code().len();
+                let len = self.order.len();
+                self.documents = DocumentsWriter::new(len, bytes, codes, self.strings.len());
+                Phase::Plain
+            }
+            Phase::Plain => Phase::Documents,
+            Phase::Documents | Phase::Done => Phase::Done,
+        };
+    }
+
     /// Orders the documents that are live by owner and content.
     fn step_places(&mut self, budget: usize) -> (usize, bool) {
         self.sources.iter_mut().for_each(Source::look_at_place);
-        for done in 0..budget {
+        for done in (0..budget).step_by(PLACE) {
             let Some(i) = self.first_source() else { return (done, true) };
             let source = &mut self.sources[i];
             if source.segment.is_live(source.at) && self.order.len() < self.order.capacity() {
-                source.places[source.at as usize] = self.order.len() as u32;
+                source.places.set(source.at, self.order.len() as u32);
                 self.order.push((i as u8, source.at));
             }
             source.at += 1;
@@ -182,16 +254,13 @@ impl Merge {
     /// Orders them by class and content.
     fn step_ranks(&mut self, budget: usize) -> (usize, bool) {
         self.sources.iter_mut().for_each(Source::look_at_rank);
-        for done in 0..budget {
+        for done in (0..budget).step_by(RANK) {
             let Some(i) = self.first_source() else { return (done, true) };
             let source = &mut self.sources[i];
-            let place = source.places[source.place as usize];
-            if place != GONE {
-                let rank = self.parts.places.len() as Rank;
-                source.ranks[source.at as usize] = rank;
-                self.parts.places.push(place);
-                // It is the first part of the key by which ranks are ordered.
-                self.parts.begin_class(source.key.map_or(0, |(class, _)| class) as Class, rank);
+            if let Some(place) = source.places.get(source.place) {
+                // The class is the first part of the key by which ranks are ordered.
+                let class = source.key.map_or(0, |(class, _)| class) as Class;
+                source.ranks.set(source.at, self.parts.push_rank(class, place));
             }
             source.at += 1;
             source.look_at_rank();
@@ -216,76 +285,60 @@ impl Merge {
         first.map(|(i, _)| i)
     }
 
-    /// Finds equal strings. It cannot be interrupted between two strings at no cost, since a scan
-    /// begins at a block: so it takes whole stretches.
+    /// Finds equal strings.
     fn step_strings(&mut self, budget: usize) -> (usize, bool) {
-        let mut scans: Vec<(Scan<'_>, StringNo, bool)> = self
-            .sources
+        let segments: Vec<Arc<Segment>> =
+            self.sources.iter().map(|it| it.segment.clone()).collect();
+        let mut scans: Vec<(Scan<'_>, bool)> = segments
             .iter()
-            .map(|it| {
-                let mut scan = it.segment.strings.starting_at(it.at);
+            .zip(&self.sources)
+            .map(|(segment, source)| {
+                let mut scan = segment.strings.starting_at(source.at);
                 let has_more = scan.next().is_some();
-                (scan, it.at, has_more)
+                (scan, has_more)
             })
             .collect();
         let mut done = 0;
-        let mut found: Vec<(usize, StringNo)> = Vec::new();
-        loop {
-            let least = scans.iter().filter(|it| it.2).map(|it| it.0.bytes()).min();
-            let Some(least) = least else { break };
-            if done >= budget {
-                break;
-            }
+        let mut found: Vec<usize> = Vec::with_capacity(scans.len());
+        while done < budget {
+            let least = scans.iter().filter(|it| it.1).map(|it| it.0.bytes()).min();
+            let Some(least) = least else { return (done, true) };
             found.clear();
-            let equal = scans.iter().enumerate().filter(|(_, it)| it.2 && it.0.bytes() == least);
-            found.extend(equal.map(|(i, it)| (i, it.1)));
+            let equal = scans.iter().enumerate().filter(|(_, it)| it.1 && it.0.bytes() == least);
+            found.extend(equal.map(|(i, _)| i));
+            let text = self.texts.len() as u32;
             self.texts.push(self.members.len() as u32);
-            for (i, number) in &found {
-                self.members.push((*i as u8, *number));
-                if let Some((scan, at, has_more)) = scans.get_mut(*i) {
-                    *at += 1;
-                    *has_more = scan.next().is_some();
-                }
+            for i in &found {
+                let source = &mut self.sources[*i];
+                source.strings.set(source.at, text);
+                self.members.push((*i as u8, source.at));
+                source.at += 1;
+                let (scan, has_more) = &mut scans[*i];
+                *has_more = scan.next().is_some();
             }
-            done += found.len().max(1);
+            done += STRING * found.len();
         }
-        let is_over = scans.iter().all(|it| !it.2);
-        let ends: Vec<StringNo> = scans.into_iter().map(|it| it.1).collect();
-        for (source, at) in self.sources.iter_mut().zip(ends) {
-            source.at = at;
-        }
-        if is_over {
-            let count = self.texts.len();
-            self.texts.push(self.members.len() as u32);
-            for (text, range) in (0_u32..).zip(self.texts.windows(2)) {
-                let [start, end] = range else { continue };
-                for (source, number) in &self.members[*start as usize..*end as usize] {
-                    self.sources[usize::from(*source)].strings[*number as usize] = text;
-                }
-            }
-            self.uses = vec![0; count];
-            self.numbers = vec![StringNo::MAX; count];
-        }
-        (done, is_over)
+        (done, false)
     }
 
     /// Counts how often each string is used in documents.
     fn step_uses(&mut self, budget: usize) -> (usize, bool) {
         let Some(first) = self.sources.first_mut() else { return (0, true) };
         let start = first.at as usize;
-        let end = self.order.len().min(start + budget);
+        let end = self.order.len().min(start + budget.div_ceil(USE));
         first.at = end as u32;
         for (source, place) in &self.order[start..end] {
             let source = &self.sources[usize::from(*source)];
             let documents = &source.segment.documents;
             for_each_code(documents.body(*place), |part| {
-                if let Part::Code(code) = part {
-                    let string = source.strings[documents.string(code) as usize];
-                    self.uses[string as usize] += 1;
+                if let Part::Code(code) = part
+                    && let Some(string) = source.strings.get(documents.string(code))
+                {
+                    self.coder.count(string);
                 }
             });
         }
-        (end - start, end == self.order.len())
+        ((end - start) * USE, end == self.order.len())
     }
 
     /// Writes the strings with their lists.
@@ -293,11 +346,10 @@ impl Merge {
         let universe = self.order.len();
         let mut scans: Vec<(Scan<'_>, StringNo)> =
             self.sources.iter().map(|it| (it.segment.strings.starting_at(it.at), it.at)).collect();
-        // How many texts are done is what the numbers that are read tell.
-        let mut text = self.next_text();
         let (mut inside, mut outside) = (Vec::new(), Vec::new());
         let mut done = 0;
-        while text < self.uses.len() && done < budget {
+        while self.numbers.len() < self.coder.strings() && done < budget {
+            let text = self.numbers.len();
             inside.clear();
             outside.clear();
             let members = &self.members[self.texts[text] as usize..self.texts[text + 1] as usize];
@@ -315,46 +367,45 @@ impl Merge {
                 inside.sort();
                 outside.sort();
             }
-            if self.uses[text] > 0 || !inside.is_empty() || !outside.is_empty() {
-                self.numbers[text] = self.strings.len() as StringNo;
-                self.strings.push(scans[name].0.bytes(), &inside, &outside, universe);
+            if self.coder.is_used(text as u32) || !inside.is_empty() || !outside.is_empty() {
+                self.numbers.push(self.writer.len() as StringNo);
+                self.writer.push(scans[name].0.bytes(), &inside, &outside, universe);
+            } else {
+                self.numbers.push(StringNo::MAX);
             }
-            done += 1 + (inside.len() + outside.len()) / 8;
-            text += 1;
+            done += WORD + (inside.len() + outside.len()) / POSTINGS;
         }
         let ends: Vec<StringNo> = scans.into_iter().map(|it| it.1).collect();
         for (source, at) in self.sources.iter_mut().zip(ends) {
             source.at = at;
         }
-        (done, text == self.uses.len())
+        (done, self.numbers.len() == self.coder.strings())
     }
 
-    /// The first text that is not written yet: the least that a source comes to next.
-    fn next_text(&self) -> usize {
-        let next = self.sources.iter().filter_map(|it| it.strings.get(it.at as usize)).min();
-        next.map_or(self.uses.len(), |text| *text as usize)
-    }
-
-    /// Gives codes to strings, which is one sort.
-    fn step_codes(&mut self) -> (usize, bool) {
-        (self.codes, self.by_code) = codes(&self.uses);
-        let bytes = self.sources.iter().map(|it| it.segment.documents.text_bytes()).sum();
-        self.documents = DocumentsWriter::with_capacity(self.order.len(), bytes);
-        (self.uses.len() / 4, true)
+    /// Writes which string each code stands for.
+    fn step_plain(&mut self, budget: usize) -> (usize, bool) {
+        let codes = self.coder.by_code();
+        let start = self.documents.codes();
+        let end = codes.len().min(start + budget.div_ceil(STRING));
+        for text in codes.get(start..end).unwrap_or_default() {
+            let number = self.numbers.get(*text as usize).copied().unwrap_or_default();
+            self.documents.push_code(number, &self.strings);
+        }
+        ((end - start) * STRING, end == codes.len())
     }
 
     /// Writes the documents.
     fn step_documents(&mut self, budget: usize) -> (usize, bool) {
         let Some(first) = self.sources.first_mut() else { return (0, true) };
         let start = first.at as usize;
-        let end = self.order.len().min(start + budget);
+        let end = self.order.len().min(start + budget.div_ceil(DOCUMENT));
         first.at = end as u32;
         for (new, (source, place)) in (start as Place..).zip(&self.order[start..end]) {
             let source = &self.sources[usize::from(*source)];
             let segment = &source.segment;
             self.documents.push_body(segment.documents.body(*place), |code| {
-                let string = source.strings[segment.documents.string(code) as usize];
-                self.codes[string as usize]
+                let string = source.strings.get(segment.documents.string(code));
+                string.map_or(0, |string| self.coder.code(string))
             });
             let holder = segment.holder(*place);
             let owner = match &holder {
@@ -365,7 +416,7 @@ impl Merge {
                 self.parts.push(new, owner, content, &holder);
             }
         }
-        (end - start, end == self.order.len())
+        ((end - start) * DOCUMENT, end == self.order.len())
     }
 
     /// The new segment, without the documents that went meanwhile; `None` if none is left. It
@@ -374,15 +425,11 @@ impl Merge {
         if self.order.is_empty() {
             return None;
         }
-        let coded: Vec<StringNo> =
-            self.by_code.iter().map(|text| self.numbers[*text as usize]).collect();
-        let documents = self.documents.finish(&coded, self.strings.len());
-        let segment = self.parts.finish(id, documents, self.strings);
+        let segment = self.parts.finish(id, self.documents.finish(), self.strings);
         for (source, place) in &self.killed {
-            let places = self.sources.get(usize::from(*source)).map(|it| &it.places);
-            let new = places.and_then(|places| places.get(*place as usize));
-            if let Some(new) = new.filter(|new| **new != GONE) {
-                segment.kill(*new);
+            let source = self.sources.get(usize::from(*source));
+            if let Some(new) = source.and_then(|it| it.places.get(*place)) {
+                segment.kill(new);
             }
         }
         (segment.live() > 0).then_some(segment)
@@ -390,17 +437,15 @@ impl Merge {
 
     /// Bytes of memory, without the old segments.
     pub(crate) fn bytes(&self) -> u64 {
-        let source = |it: &Source| {
-            memory::vector::<u32>(it.places.len())
-                + memory::vector::<u32>(it.ranks.len())
-                + memory::vector::<u32>(it.strings.len())
-        };
+        let source = |it: &Source| it.places.bytes() + it.ranks.bytes() + it.strings.bytes();
         self.sources.iter().map(source).sum::<u64>()
             + memory::vector::<(u8, Place)>(self.order.capacity())
             + memory::vector::<(u8, StringNo)>(self.members.capacity())
             + memory::vector::<u32>(self.texts.capacity())
-            + memory::vector::<u32>(self.uses.capacity() * 4)
+            + memory::vector::<StringNo>(self.numbers.capacity())
+            + self.coder.bytes()
             + self.parts.bytes()
+            + self.writer.bytes()
             + self.strings.bytes()
             + self.documents.bytes()
     }
@@ -412,10 +457,7 @@ fn renumber(source: &Source, at: ListsAt, inside: &mut Vec<u32>, outside: &mut V
     let add = |list: Option<Cursor<'_>>, to: &mut Vec<u32>| {
         if let Some(list) = list {
             list.for_each(|rank| {
-                let new = source.ranks[rank as usize];
-                if new != GONE {
-                    to.push(new);
-                }
+                to.extend(source.ranks.get(rank));
             });
         }
     };

@@ -6,6 +6,7 @@
 //! class and content, the best first; posting lists are made of ranks.
 
 pub(crate) mod build;
+mod codes;
 pub(crate) mod documents;
 mod filter;
 pub(crate) mod merge;

@@ -63,6 +63,11 @@ impl Strings {
             + memory::vector::<u8>(self.lists.len())
     }
 
+    /// Bytes of the texts, and of the lists.
+    pub(crate) const fn sizes(&self) -> (usize, usize) {
+        (self.bytes.len(), self.lists.len())
+    }
+
     /// The documents that have a word in the file name, and those that have it elsewhere only.
     pub(crate) fn lists(&self, at: ListsAt) -> (Option<Cursor<'_>>, Option<Cursor<'_>>) {
         let cursor = |start: usize, (form, len): (Form, usize)| {
@@ -111,14 +116,27 @@ impl Strings {
     pub(crate) fn text(&self, number: StringNo, out: &mut Vec<u8>) {
         let Some((start, _)) = self.starts.get(number as usize / BLOCK) else { return };
         let mut bytes = self.bytes.get(*start as usize..).unwrap_or_default();
-        let from = out.len();
-        for _ in 0..=number as usize % BLOCK {
-            let (shared, own) = take_text(&mut bytes);
-            out.truncate(from + shared);
-            out.extend_from_slice(own);
+        let last = number as usize % BLOCK;
+        let mut parts: [(usize, &[u8]); BLOCK] = [(0, &[]); BLOCK];
+        for part in &mut parts[..=last] {
+            *part = take_text(&mut bytes);
             let inside = varint::take(&mut bytes);
             if inside & 4 != 0 {
                 varint::take(&mut bytes);
+            }
+        }
+        // From the last one backwards, each string gives what the later ones share with it: few
+        // of them have to be copied.
+        let (mut wanted, own) = parts[last];
+        let from = out.len();
+        out.resize(from + wanted, 0);
+        out.extend_from_slice(own);
+        for (shared, own) in parts[..last].iter().rev() {
+            if *shared < wanted {
+                let own = own.get(..wanted - shared).unwrap_or(own);
+                let to = out.iter_mut().skip(from + shared);
+                to.zip(own).for_each(|(to, from)| *to = *from);
+                wanted = *shared;
             }
         }
     }
@@ -228,6 +246,17 @@ pub(crate) struct StringsWriter {
 }
 
 impl StringsWriter {
+    /// For so many strings, of about so many bytes of text and of lists.
+    pub(crate) fn with_capacity(strings: usize, bytes: usize, lists: usize) -> Self {
+        Self {
+            heads: Vec::with_capacity(strings.div_ceil(BLOCK)),
+            starts: Vec::with_capacity(strings.div_ceil(BLOCK)),
+            bytes: Vec::with_capacity(bytes),
+            lists: Vec::with_capacity(lists),
+            ..Self::default()
+        }
+    }
+
     /// Adds a string with its lists, which are empty if it is no word of a document.
     pub(crate) fn push(&mut self, text: &[u8], inside: &[u32], outside: &[u32], universe: usize) {
         let shared = if self.len.is_multiple_of(BLOCK) {

@@ -1,0 +1,135 @@
+//! Which string gets which code: small ones for those that are used often.
+//!
+//! Codes are given by counting sort, so that it is done in steps, each as short as one likes.
+//! Strings that are used about equally often (within an eighth) stay in the order of their numbers.
+
+use super::documents::Code;
+use crate::memory;
+
+/// Groups of strings that are used about equally often: eight for each doubling of a number of 32
+/// bits.
+const GROUPS: usize = 256;
+
+/// Counts how often strings are used, and then gives codes to those that are.
+#[derive(Debug)]
+pub(crate) struct Coder {
+    uses: Vec<u32>,
+    /// How many strings each group has, and later the next code of each.
+    groups: [u32; GROUPS],
+    codes: Vec<Code>,
+    by_code: Vec<u32>,
+    /// How far the pass at hand has come.
+    at: usize,
+    is_counted: bool,
+}
+
+impl Coder {
+    /// For so many strings, none of which is used yet.
+    pub(crate) fn new(strings: usize) -> Self {
+        let (codes, by_code) = (Vec::new(), Vec::new());
+        let groups = [0; GROUPS];
+        Self { uses: vec![0; strings], groups, codes, by_code, at: 0, is_counted: false }
+    }
+
+    pub(crate) const fn strings(&self) -> usize {
+        self.uses.len()
+    }
+
+    /// Notes that a string is used once more.
+    #[inline]
+    pub(crate) fn count(&mut self, string: u32) {
+        if let Some(uses) = self.uses.get_mut(string as usize) {
+            *uses = uses.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn is_used(&self, string: u32) -> bool {
+        self.uses.get(string as usize).is_some_and(|uses| *uses > 0)
+    }
+
+    /// Goes on giving codes, for so many strings. Answers for how many it did, and whether all
+    /// have their codes.
+    pub(crate) fn step(&mut self, budget: usize) -> (usize, bool) {
+        let start = self.at;
+        let end = self.uses.len().min(start.saturating_add(budget));
+        self.at = end;
+        for (string, uses) in (0..).zip(&self.uses).take(end).skip(start) {
+            let Some(next) = group(*uses).and_then(|group| self.groups.get_mut(group)) else {
+                continue;
+            };
+            if self.is_counted {
+                self.codes[string] = *next;
+                self.by_code[*next as usize] = string as u32;
+            }
+            *next += 1;
+        }
+        if end < self.uses.len() {
+            return (end - start, false);
+        }
+        if self.is_counted {
+            return (end - start, true);
+        }
+        let mut sum = 0;
+        for group in &mut self.groups {
+            sum += std::mem::replace(group, sum);
+        }
+        self.by_code = vec![0; sum as usize];
+        self.codes = vec![0; self.uses.len()];
+        (self.at, self.is_counted) = (0, true);
+        (end - start, false)
+    }
+
+    /// The code of a string that is used.
+    #[inline]
+    pub(crate) fn code(&self, string: u32) -> Code {
+        self.codes.get(string as usize).copied().unwrap_or_default()
+    }
+
+    /// The string of each code.
+    pub(crate) fn by_code(&self) -> &[u32] {
+        &self.by_code
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        memory::vector::<u32>(self.uses.capacity())
+            + memory::vector::<Code>(self.codes.capacity())
+            + memory::vector::<u32>(self.by_code.capacity())
+    }
+}
+
+/// The group of strings that are used so often; the more often, the smaller.
+fn group(uses: u32) -> Option<usize> {
+    let octave = uses.checked_ilog2()?;
+    let eighth = (u64::from(uses) << 3 >> octave) & 7;
+    (GROUPS - 1).checked_sub(octave as usize * 8 + eighth as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn who_is_used_more_often_has_a_smaller_code(
+            uses in proptest::collection::vec(0_u32..40, 0..60),
+            budget in 1_usize..20,
+        ) {
+            let mut coder = Coder::new(uses.len());
+            for (string, uses) in (0..).zip(&uses) {
+                (0..*uses).for_each(|_| coder.count(string));
+            }
+            while !coder.step(budget).1 {}
+            let used = uses.iter().filter(|uses| **uses > 0).count();
+            prop_assert_eq!(coder.by_code().len(), used);
+            for (code, string) in (0..).zip(coder.by_code()) {
+                prop_assert!(coder.is_used(*string));
+                prop_assert_eq!(coder.code(*string), code);
+            }
+            for pair in coder.by_code().windows(2) {
+                let [one, other] = [pair[0], pair[1]].map(|it| uses[it as usize]);
+                prop_assert!(one * 9 / 8 >= other, "{} before {}", one, other);
+            }
+        }
+    }
+}
