@@ -10,11 +10,13 @@
 //! it, unless there is a router with address translation between the two ([`Network::nat`]).
 
 mod nat;
+mod receive;
 
 use crate::socket::{DatagramSocket, EcnCodepoint, RecvMeta, Transmit, WritePoller};
 use nat::Nat;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
+use receive::SEGMENTS;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io::{self, IoSliceMut};
@@ -480,22 +482,21 @@ impl DatagramSocket for SimSocket {
             let now = Instant::now();
             let mut count = 0;
             for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()) {
-                if port.inbox.peek().is_none_or(|first| first.0.due > now) {
-                    break;
-                }
-                let Some(Reverse(datagram)) = port.inbox.pop() else { break };
-                let length = datagram.bytes.len().min(buffer.len());
-                buffer[..length].copy_from_slice(&datagram.bytes[..length]);
+                let Some(first) = port.due(now) else { break };
+                let length = first.bytes.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&first.bytes[..length]);
                 *meta = RecvMeta {
-                    addr: datagram.source,
+                    addr: first.source,
                     len: length,
                     stride: length,
-                    ecn: datagram.ecn.and_then(EcnCodepoint::from_bits),
+                    ecn: first.ecn.and_then(EcnCodepoint::from_bits),
                     dst_ip: Some(self.address.ip()),
                 };
+                let joined = port.join(&first, now, &mut buffer[length..]);
+                meta.len += joined.bytes;
+                stats.delivered += 1 + joined.datagrams;
                 count += 1;
             }
-            stats.delivered += count as u64;
             if count > 0 {
                 return Poll::Ready(Ok(count));
             }
@@ -514,6 +515,10 @@ impl DatagramSocket for SimSocket {
                 return Poll::Pending;
             }
         }
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        SEGMENTS
     }
 
     fn may_fragment(&self) -> bool {

@@ -14,7 +14,7 @@
 //! QUIC packets always have the fixed bit, since greasing it (RFC 9287) is off.
 
 use crate::connection::canonical;
-use crate::relay::{Batch, Relay};
+use crate::relay::{Batch, Relay, frame};
 use crate::session::Sessions;
 use crate::stats::Counters;
 use quinn::AsyncUdpSocket;
@@ -185,48 +185,65 @@ impl Demultiplexer {
         Self { socket, counters, sessions, relay, is_v4, room: Mutex::new(None) }
     }
 
-    /// Leaves in one batch what is QUIC's; what is left moves together.
+    /// Takes a batch apart, run by run: what comes in one batch from one address may be of any
+    /// kind, since a peer may be the relay as well, and whoever joins datagrams looks at their
+    /// lengths only. The first address that has something for QUIC gets the buffer; what is for
+    /// QUIC from others waits for the next call.
     fn sort(&self, buffer: &mut [u8], meta: &mut RecvMeta) {
-        let stride = meta.stride.max(1);
-        let length = meta.len.min(buffer.len());
+        let batch = *meta;
+        let stride = batch.stride.max(1);
+        let length = batch.len.min(buffer.len());
         self.counters.datagrams_in.add(length.div_ceil(stride) as u64);
-        if buffer[..length].first().is_some_and(|first| is_ours(*first))
-            && self.sessions.receive(buffer, meta)
-        {
-            return;
-        }
-        let mut kept = 0;
+        meta.len = 0;
         let mut at = 0;
         while at < length {
-            let ours = is_ours(buffer[at]);
-            let mut end = at;
-            while end < length && is_ours(buffer[end]) == ours {
-                end = (end + stride).min(length);
-            }
-            if ours {
-                let batch = Batch { bytes: &buffer[at..end], stride, ecn: meta.ecn };
-                self.take_frames(meta.addr, batch);
+            let rest = &mut buffer[at..length];
+            let (run, for_quic) = if is_ours(rest[0]) {
+                self.take_ours(batch, rest)
             } else {
-                if kept != at {
-                    buffer.copy_within(at..end, kept);
+                let run = run_of_quic(rest, stride);
+                let addr = if self.is_v4 { mapped(batch.addr) } else { batch.addr };
+                (run, Some(RecvMeta { addr, len: run, stride, ..batch }))
+            };
+            if let Some(found) = for_quic {
+                let bytes = at..at + found.len;
+                if meta.len == 0 {
+                    *meta = RecvMeta { len: 0, ..found };
                 }
-                kept += end - at;
+                if meta.addr == found.addr {
+                    // Only the last datagram of a batch is shorter, so these stay equally long.
+                    if at != meta.len {
+                        buffer.copy_within(bytes, meta.len);
+                    }
+                    meta.len += found.len;
+                } else {
+                    self.sessions.keep(found, &buffer[bytes]);
+                }
             }
-            at = end;
+            at += run;
         }
-        meta.len = kept;
     }
 
-    /// Frames of ours that are no packets of this node's own sessions.
-    fn take_frames(&self, source: SocketAddr, mut batch: Batch<'_>) {
-        while !batch.bytes.is_empty() {
-            let first = &batch.bytes[..batch.stride.min(batch.bytes.len())];
-            if !self.sessions.on_frame(source, first) {
-                self.relay.receive(source, batch);
-                return;
+    /// Takes up what a batch begins with, a frame of ours or several that belong together. Answers
+    /// how long it was, and what of it is for QUIC; that then begins the batch.
+    fn take_ours(&self, batch: RecvMeta, bytes: &mut [u8]) -> (usize, Option<RecvMeta>) {
+        let stride = batch.stride.max(1);
+        let first = &bytes[..stride.min(bytes.len())];
+        let run = match frame::data_slot(first) {
+            Some(number) => {
+                let run = frame::run_length(bytes, stride, number);
+                let data = &mut bytes[..run];
+                if let Some(found) = self.sessions.receive(number, data, batch) {
+                    return (run, Some(found));
+                }
+                run
             }
-            batch.bytes = &batch.bytes[first.len()..];
-        }
+            None if self.sessions.on_frame(batch.addr, first) => return (first.len(), None),
+            None => first.len(),
+        };
+        let frames = Batch { bytes: &bytes[..run], stride, ecn: batch.ecn };
+        self.relay.receive(batch.addr, frames);
+        (run, None)
     }
 
     /// Sends what the relay could not, as soon as there is room.
@@ -253,6 +270,11 @@ pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
 /// Whether a datagram with this first byte is a frame of ours and none of QUIC's.
 const fn is_ours(first_byte: u8) -> bool {
     first_byte & 0b1100_0000 == 0
+}
+
+/// How many bytes at the beginning of a batch are not ours.
+fn run_of_quic(batch: &[u8], stride: usize) -> usize {
+    batch.chunks(stride).take_while(|datagram| !is_ours(datagram[0])).map(<[u8]>::len).sum()
 }
 
 impl AsyncUdpSocket for Demultiplexer {
@@ -290,9 +312,6 @@ impl AsyncUdpSocket for Demultiplexer {
             if let Poll::Ready(Ok(count)) = &received {
                 for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()).take(*count) {
                     self.sort(buffer, meta);
-                    if self.is_v4 {
-                        meta.addr = mapped(meta.addr);
-                    }
                 }
             }
             if self.relay.is_waiting() {
@@ -327,63 +346,4 @@ impl AsyncUdpSocket for Demultiplexer {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::expect_used)]
-    use super::*;
-    use proptest::prelude::*;
-
-    #[derive(Debug)]
-    struct NoSocket;
-
-    impl DatagramSocket for NoSocket {
-        fn local_addr(&self) -> io::Result<SocketAddr> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
-        fn try_send(&self, _: &Transmit<'_>) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {
-            unreachable!("these tests do not send")
-        }
-
-        fn poll_recv(
-            &self,
-            _: &mut Context<'_>,
-            _: &mut [IoSliceMut<'_>],
-            _: &mut [RecvMeta],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-    }
-
-    fn demultiplexer() -> Demultiplexer {
-        let socket = Arc::new(NoSocket) as Arc<dyn DatagramSocket>;
-        let counters = Arc::<Counters>::default();
-        let sessions = Arc::new(Sessions::new(Arc::clone(&socket), Arc::clone(&counters)));
-        let limits = crate::relay::RelayLimits { slots: 0, ..Default::default() };
-        let relay = Relay::new(Arc::clone(&socket), Arc::clone(&counters), [1; 32], limits);
-        Demultiplexer::new(socket, counters, sessions, Arc::new(relay))
-    }
-
-    proptest! {
-        #[test]
-        fn a_batch_keeps_all_of_quic_and_nothing_else(
-            bytes in proptest::collection::vec(any::<u8>(), 0..200),
-            stride in 0_usize..50,
-        ) {
-            let demultiplexer = demultiplexer();
-            let stride_used = stride.max(1);
-            let expected: Vec<u8> =
-                bytes.chunks(stride_used).filter(|c| c[0] >= 0x40).flatten().copied().collect();
-            let mut buffer = bytes.clone();
-            let mut meta = RecvMeta { len: bytes.len(), stride, ..RecvMeta::default() };
-            demultiplexer.sort(&mut buffer, &mut meta);
-
-            prop_assert_eq!(&buffer[..meta.len], &expected[..]);
-            let stats = demultiplexer.counters.snapshot();
-            prop_assert_eq!(stats.datagrams_in, bytes.chunks(stride_used).count() as u64);
-        }
-    }
-}
+mod tests;

@@ -33,8 +33,8 @@ use tokio::sync::Notify;
 pub use binding::{BindError, Binding};
 pub(crate) use probing::Probing;
 
-/// Batches of one session that came in one receive call with those of another, and wait to be
-/// given to QUIC by the next one. A call gives 32 batches at most.
+/// Batches for QUIC that came in one buffer with those of another address, and wait to be given to
+/// QUIC by the next receive call. A call fills 32 buffers at most.
 const MAX_PENDING: usize = 256;
 
 /// Where the packets of a session go.
@@ -239,47 +239,24 @@ impl Sessions {
         Some(send_framed(&*self.socket, self.on_socket(route.to), route.number, transmit))
     }
 
-    /// Takes a batch of data frames that came from `meta.addr`, if it belongs to a session: what is
-    /// left in the buffer is QUIC's, from the session's address. Answers false if it does not.
-    pub(crate) fn receive(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
-        let stride = meta.stride.max(1);
-        let mut rest = 0..meta.len.min(buffer.len());
-        let mut first: Option<RecvMeta> = None;
-        while !rest.is_empty() {
-            let Some(number) =
-                frame::data_slot(&buffer[rest.start..(rest.start + stride).min(rest.end)])
-            else {
-                break;
-            };
-            let run = frame::run_length(&buffer[rest.clone()], stride, number);
-            let route = Route { to: canonical(meta.addr), number };
-            let Some(arrival) = self.by_route.get(&route).map(|arrival| Arc::clone(&arrival))
-            else {
-                break;
-            };
-            arrival.received.fetch_add(1, Ordering::Relaxed);
-            let bytes = &mut buffer[rest.start..rest.start + run];
-            let length = strip(bytes, stride);
-            let mut of_session = *meta;
-            of_session.addr = arrival.inner.address;
-            of_session.stride = stride - HEADER;
-            of_session.len = length;
-            if first.is_none() {
-                first = Some(of_session);
-            } else {
-                self.keep(of_session, &bytes[..length]);
-            }
-            rest.start += run;
-        }
-        let Some(first) = first else { return false };
-        if !rest.is_empty() {
-            self.counters.datagrams_unknown.add(rest.len().div_ceil(stride) as u64);
-        }
-        *meta = first;
-        true
+    /// Takes data frames of one number that came in one batch, if they belong to a session: what
+    /// is left at the beginning of `run` is QUIC's, and the answer says what QUIC is to make of it.
+    pub(crate) fn receive(
+        &self,
+        number: SlotNumber,
+        run: &mut [u8],
+        batch: RecvMeta,
+    ) -> Option<RecvMeta> {
+        let route = Route { to: canonical(batch.addr), number };
+        let arrival = self.by_route.get(&route).map(|arrival| Arc::clone(&arrival))?;
+        arrival.received.fetch_add(1, Ordering::Relaxed);
+        let len = strip(run, batch.stride);
+        let stride = batch.stride - HEADER;
+        Some(RecvMeta { addr: arrival.inner.address, len, stride, ..batch })
     }
 
-    fn keep(&self, meta: RecvMeta, bytes: &[u8]) {
+    /// Keeps a batch for QUIC that the buffer it came in has no room for.
+    pub(crate) fn keep(&self, meta: RecvMeta, bytes: &[u8]) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if pending.len() < MAX_PENDING {
             pending.push_back((meta, bytes.to_vec()));
