@@ -204,6 +204,16 @@ async fn who_has_no_key_cannot_bind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slot_that_is_joined_twice_stays_with_the_first() {
+    let lab = Lab::new(generous(), LinkProfile::default()).await;
+    let route = lab.bindings[0].route();
+    let again = lab.ends[0].join_slot(route, EndKey::from_bytes([0; 32]));
+    assert_eq!(again.bind(PATIENCE).await.expect_err("it is taken").relay, route);
+    drop(again);
+    lab.bindings[0].bind(PATIENCE).await.expect("it still hears the relay");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_is_dropped_leaves_nothing_behind() {
     let lab = Lab::new(generous(), LinkProfile::default()).await;
     let route = lab.bindings[0].route();

@@ -62,6 +62,8 @@ impl State {
 pub struct Binding {
     route: Route,
     state: Arc<State>,
+    /// Whether what the relay says is told to this one, and not to an older one of the same slot.
+    entered: bool,
     table: Arc<Sessions>,
 }
 
@@ -70,8 +72,12 @@ impl Binding {
         let relay = relay.canonical();
         let state =
             Arc::new(State { key, answered: Mutex::default(), bound: watch::Sender::new(0) });
-        table.bindings.insert(relay, Arc::clone(&state));
-        Self { route: relay, state, table }
+        let mut entered = false;
+        table.bindings.entry(relay).or_insert_with(|| {
+            entered = true;
+            Arc::clone(&state)
+        });
+        Self { route: relay, state, entered, table }
     }
 
     /// The relay and the slot.
@@ -82,8 +88,12 @@ impl Binding {
     /// Tells the relay where this end is, and waits until it has proven it.
     ///
     /// # Errors
-    /// [`BindError`] if that takes longer than `patience`.
+    /// [`BindError`] if that takes longer than `patience`, and at once if this node had joined the
+    /// slot already.
     pub async fn bind(&self, patience: Duration) -> Result<(), BindError> {
+        if !self.entered {
+            return Err(BindError { relay: self.route });
+        }
         let mut bound = self.state.bound.subscribe();
         bound.mark_unchanged();
         let ask = async {
@@ -109,6 +119,6 @@ impl Binding {
 
 impl Drop for Binding {
     fn drop(&mut self) {
-        self.table.bindings.remove(&self.route);
+        self.table.bindings.remove_if(&self.route, |_, known| Arc::ptr_eq(known, &self.state));
     }
 }
