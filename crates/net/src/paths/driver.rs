@@ -159,6 +159,8 @@ impl Paths {
 
     /// Takes packets from this relay's slot, too, and sends over it while there is no direct path.
     /// `None`: there is no relay, and a direct path is kept until there is another.
+    /// Packets are still taken from the slot before, which the peer may not have left yet:
+    /// [`Session::forget`] ends that. One that belongs to another session counts as none.
     pub fn relay_over(&self, relay: Option<Route>) {
         self.tell(Command::Relay(relay));
     }
@@ -263,10 +265,7 @@ impl Driver {
             Command::Meet(candidates) => self.machine.handle(Input::Candidates(candidates), now),
             Command::Moved(ours) => self.machine.handle(Input::Moved(ours), now),
             Command::Relay(relay) => {
-                self.relay = relay;
-                if let Some(relay) = relay {
-                    self.session.listen(relay);
-                }
+                self.relay = relay.filter(|relay| self.listen_to(*relay));
                 if self.machine.view().direct.is_none() {
                     self.send_over_relay();
                 }
@@ -291,6 +290,15 @@ impl Driver {
             Output::Use(Some(address)) => self.session.send_along(self.route(address)),
             Output::Use(None) => self.send_over_relay(),
         }
+    }
+
+    /// Takes packets from a relay's slot. Answers false if it is another session's.
+    fn listen_to(&self, relay: Route) -> bool {
+        let free = self.session.listen(relay);
+        if !free {
+            tracing::debug!(?relay, "this slot belongs to another session");
+        }
+        free
     }
 
     fn send_over_relay(&self) {
