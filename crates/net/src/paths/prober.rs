@@ -20,6 +20,12 @@ pub(crate) struct Arrived {
     pub(crate) frame: ProbeFrame,
 }
 
+/// Replies over one connection that are waited for at a time: one for each session that begins.
+const MAX_AWAITED: usize = 64;
+
+/// Whom the reply to a transaction is told.
+type Awaited = Vec<(u64, oneshot::Sender<SocketAddr>)>;
+
 /// What becomes of frames whose proof holds.
 #[derive(Debug)]
 enum Then {
@@ -27,7 +33,7 @@ enum Then {
     Tell(mpsc::Sender<Arrived>),
     /// A probe is answered at once; the reply to the one of ours that has this transaction is
     /// waited for.
-    Answer { awaited: Mutex<Option<(u64, oneshot::Sender<SocketAddr>)>>, next: AtomicU64 },
+    Answer { awaited: Mutex<Awaited>, next: AtomicU64 },
 }
 
 /// An end of something that probes are exchanged about: a session, or a connection.
@@ -62,13 +68,18 @@ impl Prober {
         ProbeFrame { number: self.number, transaction, body }.seal(&self.key, self.side)
     }
 
-    /// The transaction of a probe over a connection, and where its reply is told. One is waited
-    /// for at a time.
+    /// The transaction of a probe over a connection, and where its reply is told. `None` if too
+    /// many are waited for.
     pub(crate) fn await_reply(&self) -> Option<(u64, oneshot::Receiver<SocketAddr>)> {
         let Then::Answer { awaited, next } = &self.then else { return None };
+        let mut awaited = awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.retain(|(_, sender)| !sender.is_closed());
+        if awaited.len() >= MAX_AWAITED {
+            return None;
+        }
         let transaction = next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
-        *awaited.lock().unwrap_or_else(PoisonError::into_inner) = Some((transaction, sender));
+        awaited.push((transaction, sender));
         Some((transaction, receiver))
     }
 
@@ -106,14 +117,41 @@ impl Prober {
             }
             (Then::Answer { awaited, .. }, Body::Reply { observed }) => {
                 let mut awaited = awaited.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some((_, sender)) =
-                    awaited.take_if(|(transaction, _)| *transaction == frame.transaction)
-                {
+                let asked = |(transaction, _): &(u64, _)| *transaction == frame.transaction;
+                if let Some(at) = awaited.iter().position(asked) {
+                    let (_, sender) = awaited.swap_remove(at);
                     // Whoever waited may have given up.
                     let _ = sender.send(observed);
                 }
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn prober(side: Side) -> Prober {
+        Prober::of_connection(SlotNumber::new(7), ProbeKey::from_bytes([1; 32]), side)
+    }
+
+    #[tokio::test]
+    async fn all_who_ask_at_the_same_time_are_told() {
+        let (near, far) = (prober(Side::Caller), prober(Side::Callee));
+        let seen = SocketAddr::from(([192, 0, 2, 1], 4_000));
+        let counters = Counters::default();
+        let asked: Vec<_> = (0..MAX_AWAITED).map(|_| near.await_reply().unwrap()).collect();
+        assert!(near.await_reply().is_none(), "there is a limit");
+        for (transaction, reply) in asked {
+            let probe = near.seal(transaction, Body::Probe { in_use: false });
+            let answer = far.receive(seen, &probe, &counters).unwrap();
+            assert_eq!(near.receive(seen, &answer, &counters), None);
+            assert_eq!(reply.await, Ok(seen));
+        }
+        drop(near.await_reply().unwrap());
+        assert!(near.await_reply().is_some(), "who has given up takes no place");
     }
 }
