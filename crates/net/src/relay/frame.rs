@@ -139,6 +139,11 @@ pub fn data_slot(datagram: &[u8]) -> Option<SlotNumber> {
         .then(|| SlotNumber::new(u64::from_be_bytes(*header)))
 }
 
+/// Whether a relay sends what begins with this to those only who have bound an end of a slot.
+pub(crate) fn shows_bound(batch: &[u8]) -> bool {
+    matches!(batch.first(), Some(&(DATA | BOUND)))
+}
+
 /// How many bytes at the beginning of a batch of datagrams, `stride` bytes each and the last one
 /// perhaps shorter, are data frames of `slot`.
 pub fn run_length(batch: &[u8], stride: usize, slot: SlotNumber) -> usize {

@@ -21,7 +21,8 @@ pub struct RelayLimits {
     pub slots: u32,
     /// Slots at the same time that one name has asked for.
     pub slots_per_name: u32,
-    /// Bytes a second through one slot, both directions together.
+    /// Bytes a second through one slot, both directions together; 48 are added for the headers of
+    /// each datagram.
     pub slot_rate: u32,
     /// Bytes a second through the slots that one name has asked for.
     pub name_rate: u32,
@@ -58,6 +59,15 @@ pub(super) fn bucket(bytes_per_second: u32, clock: TokioClock) -> Bucket {
     Bucket::direct_with_clock(quota, clock)
 }
 
+/// What a line carries around each datagram: the headers of UDP and IPv6. The donor's rate is that
+/// of the line, and many small datagrams must not be cheaper than they are.
+const OVERHEAD: usize = 48;
+
+/// What a batch of datagrams of `stride` bytes takes of a line.
+pub(super) fn on_the_line(bytes: usize, stride: usize) -> usize {
+    bytes + OVERHEAD * bytes.div_ceil(stride.max(1))
+}
+
 /// Whether so many bytes may pass now; if so, they are accounted for.
 pub(super) fn take(bucket: &Bucket, bytes: usize) -> bool {
     let Some(bytes) = u32::try_from(bytes).ok().and_then(NonZeroU32::new) else { return false };
@@ -75,6 +85,13 @@ mod tests {
         assert!(!take(&bucket, 1_000));
         tokio::time::advance(Duration::from_millis(100)).await;
         assert!(take(&bucket, 100_000) && !take(&bucket, 1_000));
+    }
+
+    #[test]
+    fn small_datagrams_cost_what_the_line_carries_for_them() {
+        assert_eq!(on_the_line(1_200, 1_200), 1_248);
+        assert_eq!(on_the_line(90, 9), 570);
+        assert_eq!(on_the_line(10, 9), 106, "two of them");
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ use crate::stats::Counters;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use frame::{Cookie, Frame, Proof, SlotNumber};
-use limits::{Bucket, bucket, take};
+use limits::{Bucket, bucket, on_the_line, take};
 use outbox::{Outbox, Parcel};
 use skein_proto::Username;
 use std::fmt;
@@ -378,9 +378,10 @@ impl Relay {
             return;
         };
         slot.last_used.store(self.millis(), Ordering::Relaxed);
-        let within = take(&slot.bucket, run.len())
-            && take(&slot.account.bucket.read().unwrap_or_else(PoisonError::into_inner), run.len())
-            && take(&self.total.read().unwrap_or_else(PoisonError::into_inner), run.len());
+        let cost = on_the_line(run.len(), batch.stride);
+        let within = take(&slot.bucket, cost)
+            && take(&slot.account.bucket.read().unwrap_or_else(PoisonError::into_inner), cost)
+            && take(&self.total.read().unwrap_or_else(PoisonError::into_inner), cost);
         drop(slot);
         if !within {
             add(&self.used.over_rate, run.len());

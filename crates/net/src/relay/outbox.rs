@@ -1,10 +1,11 @@
 //! Batches that wait for the system's socket: the oldest go when there are too many.
 
+use super::limits::on_the_line;
 use crate::socket::EcnCodepoint;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-/// Bytes that wait at most: 5 ms of a line of 10 Gbit/s. What waits for longer is of no use to
+/// Bytes that wait at most, with the headers of each datagram: 5 ms of a line of 10 Gbit/s. What waits for longer is of no use to
 /// the congestion control of the two ends.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
@@ -16,6 +17,12 @@ pub(super) struct Parcel {
     pub(super) segment: usize,
     pub(super) ecn: Option<EcnCodepoint>,
     pub(super) bytes: Vec<u8>,
+}
+
+impl Parcel {
+    fn cost(&self) -> usize {
+        on_the_line(self.bytes.len(), self.segment)
+    }
 }
 
 /// Batches that wait, in the order in which they came.
@@ -36,12 +43,12 @@ impl Outbox {
 
     /// Keeps a batch of a session's packets. Answers how many bytes had to go for it.
     pub(super) fn push_data(&mut self, parcel: Parcel) -> usize {
-        self.data_bytes += parcel.bytes.len();
+        self.data_bytes += parcel.cost();
         self.data.push_back(parcel);
         let mut dropped = 0;
         while self.data_bytes > MAX_BYTES {
             let Some(oldest) = self.data.pop_front() else { break };
-            self.data_bytes -= oldest.bytes.len();
+            self.data_bytes -= oldest.cost();
             dropped += oldest.bytes.len();
         }
         dropped
@@ -65,7 +72,7 @@ impl Outbox {
         if self.control.pop_front().is_none()
             && let Some(sent) = self.data.pop_front()
         {
-            self.data_bytes -= sent.bytes.len();
+            self.data_bytes -= sent.cost();
         }
     }
 }
@@ -83,9 +90,9 @@ mod tests {
     fn when_it_is_full_the_oldest_data_goes_and_control_stays() {
         let mut outbox = Outbox::default();
         assert!(outbox.push_control(parcel(0, 24)));
-        assert_eq!(outbox.push_data(parcel(1, MAX_BYTES / 2)), 0);
-        assert_eq!(outbox.push_data(parcel(2, MAX_BYTES / 2)), 0);
-        assert_eq!(outbox.push_data(parcel(3, 10)), MAX_BYTES / 2);
+        assert_eq!(outbox.push_data(parcel(1, MAX_BYTES / 3)), 0);
+        assert_eq!(outbox.push_data(parcel(2, MAX_BYTES / 3)), 0);
+        assert_eq!(outbox.push_data(parcel(3, MAX_BYTES / 3)), MAX_BYTES / 3, "headers count");
         let mut order = Vec::new();
         while let Some(next) = outbox.front() {
             order.push(next.bytes[0]);
