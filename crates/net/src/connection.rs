@@ -98,6 +98,11 @@ impl Connection {
         *known
     }
 
+    /// Where its packets go at present, as QUIC has it.
+    pub(crate) fn route_address(&self) -> SocketAddr {
+        canonical(self.inner.quic.remote_address())
+    }
+
     /// Whether it goes through a tunnel over TCP at present.
     pub fn is_over_tcp(&self) -> bool {
         let address = self.inner.quic.remote_address();

@@ -5,14 +5,14 @@ use crate::endpoint::{Shared, client_config, peer_of};
 use crate::error::{CloseReason, DialError};
 use crate::session;
 use crate::tls::SERVER_NAME;
-use crate::tunnel::{self, UdpState};
+use crate::tunnel::{self, Opened, UdpState};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use skein_proto::NodeId;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -174,9 +174,12 @@ async fn race(
         addresses.iter().copied().filter(|a| has_udp || session::is_virtual(a)).collect();
     let mut waiting = direct.into_iter();
     let mut attempts = FuturesUnordered::new();
+    let opened = Mutex::new(Vec::new());
     let mut tunnelled: FuturesUnordered<_> = (0..)
         .zip(addresses)
-        .map(|(turn, address)| through_tunnel(shared, node, *address, timing.stagger * turn))
+        .map(|(turn, address)| {
+            through_tunnel(shared, node, *address, timing.stagger * turn, &opened)
+        })
         .collect();
     let mut failure = DialError::Unreachable { node, tried: addresses.len() };
     let mut next_start = Instant::now();
@@ -210,10 +213,18 @@ async fn race(
             }
         }
     };
-    match timeout_at(deadline, all).await {
-        Ok(Ok(quic)) => Ok(quic),
-        Ok(Err(())) | Err(_) => Err(failure),
+    let outcome = timeout_at(deadline, all).await;
+    drop(tunnelled);
+    let Ok(Ok(quic)) = outcome else { return Err(failure) };
+    // Whichever attempt has won: what goes to its address goes through the tunnel there, if one
+    // was opened.
+    for tunnel in opened.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        if tunnel.leads_to(quic.remote_address()) {
+            let udp_works = shared.table.every().iter().any(|other| !other.is_over_tcp());
+            tunnel.keep(udp_works);
+        }
     }
+    Ok(quic)
 }
 
 /// Tries an address through a tunnel, after UDP has had its time.
@@ -222,6 +233,7 @@ async fn through_tunnel(
     node: NodeId,
     address: SocketAddr,
     turn: Duration,
+    opened: &Mutex<Vec<Opened>>,
 ) -> Result<quinn::Connection, DialError> {
     let unreachable = DialError::Unreachable { node, tried: 1 };
     let Some(tunnels) = shared.tunnels.as_ref().filter(|_| shared.config.tunnels().fall_back)
@@ -232,19 +244,14 @@ async fn through_tunnel(
         return Err(unreachable);
     }
     sleep(tunnel::patience(tunnels.udp_state()) + turn).await;
-    let opened = match tunnels.open(node, address).await {
-        Ok(opened) => opened,
+    match tunnels.open(node, address).await {
+        Ok(tunnel) => opened.lock().unwrap_or_else(PoisonError::into_inner).extend(tunnel),
         Err(error) => {
             tracing::debug!(%address, %error, "no tunnel could be opened");
             return Err(unreachable);
         }
-    };
-    let quic = attempt(shared, node, address).await?;
-    if let Some(opened) = opened {
-        let udp_works = shared.table.every().iter().any(|other| !other.is_over_tcp());
-        opened.keep(udp_works);
     }
-    Ok(quic)
+    attempt(shared, node, address).await
 }
 
 fn more_telling(one: DialError, other: DialError) -> DialError {

@@ -10,7 +10,7 @@ use crate::paths::gather;
 use crate::paths::network::Surroundings;
 use crate::relay::{EndKey, Relay};
 use crate::reset::ResetKey;
-use crate::session::{Binding, Route, Session, Sessions};
+use crate::session::{self, Binding, Route, Session, Sessions};
 use crate::socket::{DatagramSocket, Demultiplexer};
 use crate::stats::{Counters, EndpointStats};
 use crate::table::Table;
@@ -177,6 +177,12 @@ impl Endpoint {
             announce: Mutex::new(None),
             config,
         });
+        if let Some(tunnels) = &shared.tunnels {
+            let shared = Arc::downgrade(&shared);
+            tunnels.ask_for_connections(move |node, address| {
+                shared.upgrade().is_some_and(|shared| shared.table.leads_to(node, address))
+            });
+        }
         let (sender, receiver) = mpsc::channel(limits.accepted);
         if shared.config.announces_dialled() {
             *shared.announce.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.clone());
@@ -301,7 +307,7 @@ impl Endpoint {
         &self.shared().surroundings
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
 }
@@ -340,6 +346,13 @@ impl Shared {
         let observer = gather::observer(&quic, dialler, &self.sessions);
         let connection = Connection::new(quic, peer, dialler, window, counters, tunnels);
         connection.observe_with(observer);
+        let route = connection.route_address();
+        if let Some(tunnels) = &self.tunnels
+            && !connection.is_over_tcp()
+            && !session::is_virtual(&route)
+        {
+            tunnels.reached_over_udp(route);
+        }
         if let Some(superseded) = self.table.insert(connection.clone()) {
             self.counters.connections_superseded.increment();
             superseded.close(CloseReason::Superseded);

@@ -96,6 +96,8 @@ counters! {
     tunnels_failed,
     /// Tunnels ended since what came through them was against the rules.
     tunnels_misused,
+    /// Tunnels of others ended since they carried neither a connection nor a slot.
+    tunnels_unused,
     /// Datagrams received through tunnels.
     tunnel_datagrams_in,
     /// Datagrams put into tunnels.

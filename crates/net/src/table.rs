@@ -11,6 +11,7 @@
 use crate::connection::Connection;
 use dashmap::DashMap;
 use skein_proto::NodeId;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Connections of one peer that are kept. Simultaneous dials make two, a peer that was restarted
@@ -59,6 +60,12 @@ impl Table {
     pub(crate) fn all(&self) -> Vec<Connection> {
         let nodes: Vec<NodeId> = self.peers.iter().map(|entry| *entry.key()).collect();
         nodes.iter().filter_map(|node| self.get(node)).collect()
+    }
+
+    /// Whether a live connection of `node` goes to this address of a tunnel.
+    pub(crate) fn leads_to(&self, node: NodeId, address: SocketAddr) -> bool {
+        let leads = |one: &Connection| !one.is_closed() && one.route_address() == address;
+        self.peers.get(&node).is_some_and(|of_peer| of_peer.iter().any(leads))
     }
 
     /// Every connection.

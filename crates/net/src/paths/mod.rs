@@ -43,7 +43,7 @@
 //! From [`Paths::start`] on, nobody else calls [`send_along`](crate::session::Session::send_along)
 //! on the session: a relay is changed by [`Paths::relay_over`].
 
-mod candidate;
+pub(crate) mod candidate;
 mod driver;
 pub(crate) mod frame;
 pub(crate) mod gather;

@@ -1,6 +1,6 @@
 //! Tunnels that others dial.
 
-use super::carry::{carry, prepare};
+use super::carry::{End, IDLE, carry, prepare};
 use super::probe::{LABEL, Token};
 use super::{Pipe, Tunnels, virtual_address};
 use crate::gate::{Admission, Full, Verdict};
@@ -8,6 +8,7 @@ use crate::tls;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -127,11 +128,32 @@ async fn tunnel(tunnels: Arc<Tunnels>, stream: TcpStream, peer: SocketAddr, plac
     if tunnels.stop.is_cancelled() {
         pipe.queue.close();
     }
-    let end = carry(&tunnels, &pipe, stream).await;
+    let end = tokio::select! {
+        end = carry(&tunnels, &pipe, stream) => end,
+        () = out_of_use(&tunnels, &pipe) => {
+            counters.tunnels_unused.increment();
+            End::Unused
+        }
+    };
     tracing::debug!(%peer, node = %pipe.node.short(), %end, "a tunnel has ended");
     tunnels.by_token.remove(&token);
     tunnels.remove(&pipe);
     counters.tunnels_incoming_live.decrement();
+}
+
+/// Returns when a tunnel carries neither a connection of its node nor a slot. To open one takes no
+/// more than a key, and places are few.
+async fn out_of_use(tunnels: &Tunnels, pipe: &Pipe) {
+    loop {
+        tokio::time::sleep(tunnels.timing.unused).await;
+        let relayed = Duration::from_millis(pipe.relayed.load(Ordering::Relaxed));
+        let silent = tunnels.started.elapsed().saturating_sub(relayed);
+        let relays = !relayed.is_zero() && silent < IDLE;
+        let connected = tunnels.connected.get();
+        if !relays && connected.is_some_and(|connected| !connected(pipe.node, pipe.address)) {
+            return;
+        }
+    }
 }
 
 async fn handshake(

@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-/// How long nothing may come before a tunnel is let go. Connections through it are proven alive
+/// How long no datagram may come before a tunnel is let go. Connections through it are proven alive
 /// every few seconds, so one on which nothing comes carries nothing.
-const IDLE: Duration = Duration::from_secs(30);
+pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// Bytes that are read in one go.
 const READ: usize = 32 * 1024;
@@ -31,6 +31,8 @@ pub(super) enum End {
     Broken(io::Error),
     /// It carried nothing.
     Idle,
+    /// What it carried was for nobody.
+    Unused,
     /// What came was against the rules.
     Misused,
 }
@@ -41,6 +43,7 @@ impl fmt::Display for End {
             Self::Closed => f.write_str("closed here"),
             Self::Broken(error) => write!(f, "broken: {error}"),
             Self::Idle => f.write_str("nothing came for too long"),
+            Self::Unused => f.write_str("neither a connection nor a slot uses it"),
             Self::Misused => f.write_str("a rule was broken"),
         }
     }
@@ -66,40 +69,49 @@ pub(super) async fn carry<S: AsyncRead + AsyncWrite>(
 
 async fn read(tunnels: &Tunnels, pipe: &Pipe, mut reader: impl AsyncRead + Unpin) -> End {
     let mut come = BytesMut::with_capacity(READ);
+    let mut idle_at = Instant::now() + IDLE;
     loop {
-        match timeout(IDLE, reader.read_buf(&mut come)).await {
+        match timeout_at(idle_at, reader.read_buf(&mut come)).await {
             Err(_) => return End::Idle,
             Ok(Err(error)) => return End::Broken(error),
             Ok(Ok(0)) => return End::Broken(io::ErrorKind::UnexpectedEof.into()),
             Ok(Ok(_)) => {}
         }
-        pipe.heard.store(tunnels.millis(), Ordering::Relaxed);
-        if !hand_on(tunnels, pipe, &mut come, &tunnels.inbox).await {
-            return End::Misused;
+        match hand_on(tunnels, pipe, &mut come, &tunnels.inbox).await {
+            // Empty datagrams are no sign of life: they cost nothing to send for ever.
+            Some(0) => {}
+            Some(_) => {
+                pipe.heard.store(tunnels.millis(), Ordering::Relaxed);
+                idle_at = Instant::now() + IDLE;
+            }
+            None => return End::Misused,
         }
         come.reserve(READ);
     }
 }
 
+/// Answers how many datagrams came; `None` if a rule was broken.
 async fn hand_on(
     tunnels: &Tunnels,
     pipe: &Pipe,
     come: &mut BytesMut,
     inbox: &mpsc::Sender<Inbound>,
-) -> bool {
+) -> Option<usize> {
+    let mut datagrams = 0;
     loop {
         match wire::read(come) {
             Ok(Some(datagram)) => {
                 tunnels.counters.tunnel_datagrams_in.increment();
                 // It is closed when the endpoint is gone, and the tunnel with it.
                 if inbox.send((pipe.address, datagram)).await.is_err() {
-                    return true;
+                    return Some(datagrams);
                 }
+                datagrams += 1;
             }
-            Ok(None) => return true,
+            Ok(None) => return Some(datagrams),
             Err(error) => {
                 tracing::debug!(peer = %pipe.peer, %error, "a tunnel is misused");
-                return false;
+                return None;
             }
         }
     }

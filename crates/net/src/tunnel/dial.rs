@@ -60,6 +60,11 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// Whether what goes to this address goes through it.
+    pub(crate) fn leads_to(&self, address: SocketAddr) -> bool {
+        self.pipe.address == canonical(address)
+    }
+
     /// What was dialled answers through it. `udp_works` says whether others are connected over UDP:
     /// then only this node's is blocked.
     pub(crate) fn keep(mut self, udp_works: bool) {
@@ -91,15 +96,19 @@ impl Tunnels {
         address: SocketAddr,
     ) -> io::Result<Option<Opened>> {
         let address = canonical(address);
-        if self.has_live(node, address) {
+        if self.has_live(node, address)? {
             return Ok(None);
         }
         let (stream, token) = self.reach(node, address).await?;
+        // Another dial may have been quicker, and one that was silent may have spoken.
+        if self.has_live(node, address)? {
+            return Ok(None);
+        }
+        self.make_way(address);
         let peer = stream.get_ref().0.peer_addr()?;
         let pipe = Pipe::new(address, node, peer, token);
         pipe.heard.store(self.millis(), Ordering::Relaxed);
         if !self.enter(&pipe) {
-            // Somebody else's dial was quicker.
             return Ok(None);
         }
         self.counters.tunnels_dialled.increment();
@@ -127,19 +136,33 @@ impl Tunnels {
         }
     }
 
-    /// Whether a tunnel leads there that works; one that does not makes way.
-    fn has_live(&self, node: NodeId, address: SocketAddr) -> bool {
+    /// Whether a tunnel leads there that works.
+    ///
+    /// # Errors
+    /// It works, and leads to another node. Anybody may name the address of that node as his own,
+    /// so it stays.
+    fn has_live(&self, node: NodeId, address: SocketAddr) -> io::Result<bool> {
         let Some(pipe) = self.by_address.get(&address).map(|pipe| Arc::clone(&pipe)) else {
-            return false;
+            return Ok(false);
         };
         let heard = Duration::from_millis(pipe.heard.load(Ordering::Relaxed));
-        let silent = self.started.elapsed().saturating_sub(heard);
-        if pipe.node == node && silent < ALIVE && !pipe.over_udp.load(Ordering::Relaxed) {
-            return true;
+        let works = self.started.elapsed().saturating_sub(heard) < ALIVE;
+        match pipe.node == node {
+            true => Ok(works && !pipe.over_udp.load(Ordering::Relaxed)),
+            false if works || pipe.over_udp.load(Ordering::Relaxed) => {
+                Err(io::Error::other("a tunnel to another node leads there"))
+            }
+            false => Ok(false),
         }
-        pipe.stop.cancel();
-        self.remove(&pipe);
-        false
+    }
+
+    /// Ends the tunnel that leads there and does not work: whoever was dialled has shown that it
+    /// is there.
+    fn make_way(&self, address: SocketAddr) {
+        if let Some(pipe) = self.by_address.get(&address).map(|pipe| Arc::clone(&pipe)) {
+            pipe.stop.cancel();
+            self.remove(&pipe);
+        }
     }
 
     /// A TLS connection to the node, at the port of its UDP address or at 443.
@@ -197,6 +220,8 @@ async fn keep(tunnels: Arc<Tunnels>, pipe: Arc<Pipe>, stream: TlsStream<TcpStrea
     tunnels.counters.tunnels_outgoing_live.increment();
     let mut stream = Some(stream);
     while let Some(open) = stream.take() {
+        // The last one may have broken while UDP was tried.
+        pipe.over_udp.store(false, Ordering::Relaxed);
         let end = tokio::select! {
             end = carry(&tunnels, &pipe, open) => end,
             () = until_udp_works(&tunnels, &pipe) => End::Closed,

@@ -25,13 +25,14 @@ mod socket;
 pub mod wire;
 
 pub(crate) use base::{Base, open_base};
-pub(crate) use dial::patience;
+pub(crate) use dial::{Opened, patience};
 pub use settings::TunnelPorts;
 pub(crate) use settings::{Timing, TunnelSettings};
 pub(crate) use socket::TunnelSocket;
 
 use crate::connection::canonical;
 use crate::gate::Gate;
+use crate::paths::candidate::is_private;
 use crate::socket::DatagramSocket;
 use crate::stats::Counters;
 use crate::tls::{CertificateFailure, Identity};
@@ -45,7 +46,7 @@ use skein_proto::NodeId;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
@@ -71,9 +72,10 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub enum UdpState {
     /// Nothing has come yet, and nothing else either.
     Unknown,
-    /// Datagrams come.
+    /// A node was reached over it.
     Works,
-    /// TCP brought an answer where UDP brought none, and no datagram has come since.
+    /// TCP brought an answer where UDP brought none, and no connection over UDP has come about
+    /// since, but for those inside the same private network.
     Blocked,
     /// It was turned off.
     Off,
@@ -99,8 +101,11 @@ struct Pipe {
     over_udp: AtomicBool,
     /// Whether a datagram, or the answer to a probe, came over UDP.
     udp: UdpSigns,
-    /// When something came through it, in milliseconds since `Tunnels::started`.
+    /// When a datagram came through it, in milliseconds since `Tunnels::started`.
     heard: AtomicU64,
+    /// When something went through it to the end of a slot that this node relays, likewise; 0 if
+    /// nothing ever has.
+    relayed: AtomicU64,
     /// Ends it at once.
     stop: CancellationToken,
 }
@@ -134,6 +139,8 @@ pub(crate) struct Tunnels {
     started: Instant,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Whether a connection of this node goes to this address.
+    connected: OnceLock<Box<dyn Fn(NodeId, SocketAddr) -> bool + Send + Sync>>,
 }
 
 impl fmt::Debug for Tunnels {
@@ -175,6 +182,7 @@ impl Tunnels {
             started: Instant::now(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            connected: OnceLock::new(),
         });
         for listener in base.listeners {
             tunnels.tasks.spawn(accept::serve(Arc::clone(&tunnels), listener));
@@ -190,6 +198,24 @@ impl Tunnels {
             BLOCKED => UdpState::Blocked,
             WORKS => UdpState::Works,
             _ => UdpState::Unknown,
+        }
+    }
+
+    /// Lets it ask whether a node is connected at an address: tunnels of others that carry no
+    /// connection are let go.
+    pub(crate) fn ask_for_connections(
+        &self,
+        connected: impl Fn(NodeId, SocketAddr) -> bool + Send + Sync + 'static,
+    ) {
+        // There is one endpoint over each.
+        let _ = self.connected.set(Box::new(connected));
+    }
+
+    /// Notes that a node was authenticated over UDP. In a network that blocks UDP to the internet
+    /// its own machines may still reach each other.
+    pub(crate) fn reached_over_udp(&self, address: SocketAddr) {
+        if self.udp_state() != UdpState::Blocked || !is_private(canonical(address).ip()) {
+            self.set_udp(WORKS);
         }
     }
 
@@ -295,6 +321,7 @@ impl Pipe {
             over_udp: AtomicBool::new(false),
             udp: UdpSigns::default(),
             heard: AtomicU64::new(0),
+            relayed: AtomicU64::new(0),
             stop: CancellationToken::new(),
         })
     }

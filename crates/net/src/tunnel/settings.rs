@@ -33,6 +33,9 @@ pub(crate) struct Timing {
     /// How long a tunnel that is not needed any more is read: what the other side sent before it
     /// saw the first datagram over UDP is still on its way.
     pub(crate) linger: Duration,
+    /// How long a tunnel that others opened may carry neither a connection nor a slot: two
+    /// handshakes that take as long as they may.
+    pub(crate) unused: Duration,
 }
 
 impl Default for Timing {
@@ -42,6 +45,7 @@ impl Default for Timing {
             last_probe: Duration::from_secs(60),
             trial: Duration::from_secs(5),
             linger: Duration::from_secs(3),
+            unused: Duration::from_secs(20),
         }
     }
 }

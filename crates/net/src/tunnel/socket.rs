@@ -1,8 +1,9 @@
 //! The UDP socket with tunnels beside it.
 
 use super::probe::UdpProbe;
-use super::{Inbound, Tunnels, WORKS, is_virtual};
+use super::{Inbound, Tunnels, is_virtual};
 use crate::connection::canonical;
+use crate::relay::frame;
 use crate::socket::{DatagramSocket, RecvMeta, Transmit, WritePoller, mapped};
 use crate::stats::Counter;
 use std::io::{self, IoSliceMut};
@@ -17,6 +18,9 @@ use tokio::time::Instant;
 
 /// The least time between two answers to probes of one tunnel.
 const ANSWERS_APART: Duration = Duration::from_secs(1);
+
+/// Datagrams of one batch at most, as many as Linux joins.
+const SEGMENTS: usize = 64;
 
 /// A socket that sends through a tunnel what goes to its address, and receives from all of them.
 #[derive(Debug)]
@@ -62,7 +66,9 @@ impl Inbox {
                 }
                 None => (datagram.len(), 0),
                 Some((same, stride, filled)) => {
-                    let fits = datagram.len() <= stride && filled + datagram.len() <= buffer.len();
+                    let fits = datagram.len() <= stride
+                        && filled + datagram.len() <= buffer.len()
+                        && filled < SEGMENTS * stride;
                     if same != from || !fits {
                         self.next = Some((from, datagram));
                         break;
@@ -128,9 +134,9 @@ impl Tunnels {
         if self.is_v6 { mapped(address) } else { address }
     }
 
-    /// Notes that a datagram came over UDP.
+    /// Notes that a datagram came over UDP. Anybody can send one: it says something to a tunnel
+    /// that is tried without, and nothing of UDP as such.
     fn heard_udp(&self, from: SocketAddr) {
-        self.set_udp(WORKS);
         if self.counters.tunnels_outgoing_live.get() > 0
             && let Some(pipe) = self.by_address.get(&canonical(from))
         {
@@ -188,6 +194,9 @@ impl DatagramSocket for TunnelSocket {
             }
             return self.tunnels.base.try_send(transmit);
         };
+        if frame::shows_bound(transmit.contents) {
+            pipe.relayed.store(self.tunnels.millis(), Ordering::Relaxed);
+        }
         for datagram in transmit.contents.chunks(segment) {
             counters.tunnel_datagrams_out.increment();
             counters.tunnel_datagrams_dropped.add(pipe.queue.push(datagram));

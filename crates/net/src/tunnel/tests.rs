@@ -152,6 +152,7 @@ fn quick() -> EndpointConfig {
         last_probe: Duration::from_millis(200),
         trial: Duration::from_millis(500),
         linger: Duration::from_millis(200),
+        ..Timing::default()
     })
 }
 
@@ -224,6 +225,85 @@ async fn a_probe_of_a_stranger_is_not_answered() {
     socket.send_to(&probe, endpoint.local_addr().unwrap()).await.unwrap();
     eventually("it is counted", || endpoint.stats().datagrams_unknown == 1).await;
     assert_eq!(endpoint.stats().tunnel_probes_answered, 0);
+}
+
+#[tokio::test]
+async fn a_tunnel_stays_when_a_stranger_names_its_address_as_his_own() {
+    let endpoint = bind(1, EndpointConfig::default());
+    let dialler = bind(2, EndpointConfig::dial_only().udp(false));
+    let (dialled, accepted) = connected(&dialler, &endpoint).await;
+    let address = [endpoint.local_addr().unwrap()];
+    let stranger = dialler.connect(key(3).node_id(), &address).await;
+    assert!(stranger.is_err(), "{stranger:?}");
+
+    let mut near = dialled.open_stream().await.unwrap();
+    near.sender.send(&Probe.into()).await.unwrap();
+    let mut far = accepted.accept_stream().await.unwrap();
+    assert_eq!(far.receiver.recv().await, Ok(Some(Probe.into())));
+    say_something(&mut near, &mut far).await;
+    assert_eq!(endpoint.stats().tunnels_accepted, 1, "through the tunnel that was there");
+}
+
+#[tokio::test]
+async fn a_tunnel_that_breaks_while_udp_is_tried_is_used_again() {
+    let endpoint = bind(1, EndpointConfig::default());
+    let (dialler, router) = behind_a_router(2);
+    let (dialled, accepted) = connected(&dialler, &endpoint).await;
+    let mut near = dialled.open_stream().await.unwrap();
+    near.sender.send(&Probe.into()).await.unwrap();
+    let mut far = accepted.accept_stream().await.unwrap();
+    assert_eq!(far.receiver.recv().await, Ok(Some(Probe.into())));
+
+    let pipe = |of: &Endpoint| {
+        let tunnels = of.shared().tunnels.clone().unwrap();
+        let first = tunnels.by_address.iter().next().map(|pipe| Arc::clone(&pipe));
+        first.unwrap()
+    };
+    let (outgoing, incoming) = (pipe(&dialler), pipe(&endpoint));
+    router.blocks.store(false, Ordering::Relaxed);
+    eventually("UDP is tried", || outgoing.over_udp.load(Ordering::Relaxed)).await;
+    router.blocks.store(true, Ordering::Relaxed);
+    incoming.stop.cancel();
+    say_something(&mut near, &mut far).await;
+    assert!(dialled.is_over_tcp() && accepted.is_over_tcp());
+}
+
+#[tokio::test]
+async fn a_datagram_of_a_stranger_says_nothing_of_udp() {
+    let endpoint = bind(1, EndpointConfig::default());
+    let socket = tokio::net::UdpSocket::bind(loopback()).await.unwrap();
+    for first in [0x01, 0x40, 0xc0] {
+        socket.send_to(&[first; 100], endpoint.local_addr().unwrap()).await.unwrap();
+    }
+    eventually("they have come", || endpoint.stats().datagrams_in == 3).await;
+    assert_eq!(endpoint.udp_state(), UdpState::Unknown);
+}
+
+#[tokio::test]
+async fn a_tunnel_that_carries_no_connection_is_let_go_and_another_stays() {
+    let unused = Duration::from_millis(400);
+    let timing = Timing { unused, ..Timing::default() };
+    let endpoint = bind(1, EndpointConfig::default().tunnel_timing(timing));
+    let dialler = bind(2, EndpointConfig::dial_only().udp(false));
+    let (dialled, accepted) = connected(&dialler, &endpoint).await;
+    let (mut idle, mut noise) = tokio::io::split(open(&endpoint).await.unwrap());
+    let keep_alive = async {
+        while noise.write_all(&[0, 0, 0, 1, 0x3f]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let gone = async {
+        let mut rest = [0; 1_024];
+        while idle.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+    };
+    let gone = timeout(Duration::from_secs(20), async {
+        tokio::select! { () = gone => {}, () = keep_alive => {} }
+    });
+    assert!(gone.await.is_ok(), "it is let go");
+    eventually("it is counted", || endpoint.stats().tunnels_unused == 1).await;
+    tokio::time::sleep(unused * 2).await;
+    assert_eq!(endpoint.stats().tunnels_incoming_live, 1);
+    assert!(!dialled.is_closed() && accepted.is_over_tcp());
 }
 
 #[test]
