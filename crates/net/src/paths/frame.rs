@@ -9,8 +9,9 @@
 //!
 //! The proof is the first half of BLAKE3, keyed with what only the two ends know, over all bytes
 //! before it and the side that made it. So a probe that is sent back to its maker proves nothing. A
-//! reply is exactly as long as the probe, and a probe is answered once, so that a copy of one under
-//! a false source gains its sender nothing over sending itself.
+//! reply is exactly as long as the probe, and a probe is answered once, and by one probe to where it
+//! came from if that is new: whoever copies one under a false source, before the original comes,
+//! makes two frames of one, and no more.
 //!
 //! The reply says which address the probe came from. It is written inverted, since there are
 //! routers that translate whatever looks like an address behind them (RFC 8489, section 14.2, masks

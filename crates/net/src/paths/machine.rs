@@ -264,6 +264,9 @@ impl Machine {
         let priority = candidate.priority(&self.ours);
         if let Some(path) = self.path_mut(candidate.address) {
             path.priority = path.priority.max(priority);
+            if candidate.kind != CandidateKind::Seen {
+                path.name(now);
+            }
             return;
         }
         if !self.families.has(candidate.address) {
@@ -273,7 +276,11 @@ impl Machine {
             self.refused += 1;
             return;
         }
-        self.paths.push(Path::new(candidate.address, priority, now));
+        let path = match candidate.kind {
+            CandidateKind::Seen => Path::seen(candidate.address, priority, now),
+            _ => Path::new(candidate.address, priority, now),
+        };
+        self.paths.push(path);
     }
 
     /// Whether there is room for another path, if need be by forgetting one that leads nowhere.

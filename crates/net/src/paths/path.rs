@@ -19,6 +19,9 @@ const BURST: [Duration; 7] = [
     Duration::from_millis(3_200),
 ];
 
+/// As many attempts as leave nothing of a burst but one.
+const AFTER_BURST: u8 = 7;
+
 /// A path that has worked before is tried again this often after a burst in vain.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -74,6 +77,9 @@ pub(super) struct Path {
     /// It may have died: it is probed at short intervals.
     pub(super) in_doubt: bool,
     pub(super) next_probe: Option<Instant>,
+    /// All that is known of it is that a proven probe came from there. Whoever sent that may have
+    /// forged the address.
+    only_seen: bool,
     attempts: u8,
     retries: u8,
     unanswered: u32,
@@ -101,6 +107,7 @@ impl Path {
             wins: 0,
             in_doubt: false,
             next_probe: Some(now),
+            only_seen: false,
             attempts: 0,
             retries: 0,
             unanswered: 0,
@@ -110,6 +117,19 @@ impl Path {
             closer: 0,
             last_active: now,
             silence: None,
+        }
+    }
+
+    /// A path to where a probe came from: it is probed once for each probe that comes (RFC 8445,
+    /// section 7.3.1.4), and in a burst when the peer names it, or it has answered.
+    pub(super) fn seen(address: SocketAddr, priority: u32, now: Instant) -> Self {
+        Self { only_seen: true, attempts: AFTER_BURST, ..Self::new(address, priority, now) }
+    }
+
+    /// The peer has named the address.
+    pub(super) fn name(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.only_seen, false) && !self.is_live() {
+            self.start_over(now);
         }
     }
 
@@ -178,6 +198,7 @@ impl Path {
         self.in_flight.drain(..=at);
         let sample = now.saturating_duration_since(sent);
         let far = |rtt| is_clearly_less(sample, rtt) || is_clearly_less(rtt, sample);
+        self.only_seen = false;
         self.closer = match self.rtt().is_some_and(far) && self.closer < CLOSER {
             true => self.closer + 1,
             false => 0,
@@ -234,16 +255,20 @@ impl Path {
     pub(super) fn start_over(&mut self, now: Instant) {
         self.replies = 0;
         self.wins = 0;
-        self.attempts = 0;
         self.retries = 0;
         self.unanswered = 0;
         self.in_doubt = false;
-        self.next_probe = Some(now);
+        if !self.only_seen {
+            self.attempts = 0;
+            self.next_probe = Some(now);
+        }
     }
 
     /// Probes it as soon as its turn comes, once more than it would have been.
     pub(super) fn hasten(&mut self, now: Instant) {
-        self.attempts = self.attempts.min(2);
+        if !self.only_seen {
+            self.attempts = self.attempts.min(2);
+        }
         self.next_probe = Some(self.next_probe.map_or(now, |next| next.min(now)));
     }
 }

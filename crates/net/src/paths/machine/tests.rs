@@ -244,3 +244,31 @@ fn keep_alives_of_a_spare_path_settle_below_what_its_router_keeps() {
     assert!(keep > SECOND * 18 && keep < SECOND * 45, "{keep:?}");
     assert!(bench.uses(A));
 }
+
+fn probe_from(bench: &mut Bench, from: &str, transaction: u64) {
+    let from = from.parse().unwrap();
+    bench.machine.handle(Input::Probe { from, transaction, in_use: false }, bench.now);
+    bench.run(SECOND * 10);
+}
+
+#[test]
+fn a_probe_from_an_address_that_nobody_has_named_draws_one_probe_and_no_burst() {
+    let mut bench = Bench::new(&[]);
+    probe_from(&mut bench, "203.0.113.7:4000", 1);
+    assert_eq!(bench.probes.len(), 1);
+    probe_from(&mut bench, "203.0.113.7:4000", 2);
+    assert_eq!(bench.probes.len(), 2);
+
+    let named = candidate("203.0.113.7:4000".parse().unwrap());
+    bench.machine.handle(Input::Candidates(vec![named]), bench.now);
+    bench.run(SECOND * 10);
+    assert!(bench.probes.len() > 6, "the peer says that it is there: {}", bench.probes.len());
+}
+
+#[test]
+fn an_address_that_answers_is_used_though_nobody_has_named_it() {
+    let mut bench = Bench::new(&[]);
+    bench.set("203.0.113.7:4000", Some(20));
+    probe_from(&mut bench, "203.0.113.7:4000", 1);
+    assert!(bench.uses("203.0.113.7:4000"));
+}
