@@ -1,7 +1,7 @@
 //! A connection to one peer whose key is proven.
 
 use crate::error::{CloseReason, ConnectionError};
-use crate::session::Probing;
+use crate::session::{self, Probing};
 use crate::stats::Counters;
 use crate::stream::Stream;
 use crate::tunnel::Tunnels;
@@ -9,7 +9,7 @@ use quinn::VarInt;
 use skein_proto::NodeId;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -84,9 +84,11 @@ impl Connection {
     }
 
     /// Where the peer is seen at present; it may change when the peer moves to another network. Of
-    /// a peer that dialled through a tunnel it is the address of its TCP connection.
+    /// a peer that dialled through a tunnel it is the address of its TCP connection. Of one over a
+    /// [session](crate::session) it is the address that QUIC has for it, a secret of this process:
+    /// what others are told is [`Self::seen_at`].
     pub fn remote_address(&self) -> SocketAddr {
-        let address = canonical(self.inner.quic.remote_address());
+        let address = self.route_address();
         let Some(tunnels) = &self.inner.tunnels else { return address };
         let mut known = self.inner.tunnelled_from.lock().unwrap_or_else(PoisonError::into_inner);
         match tunnels.peer_of(address) {
@@ -96,6 +98,20 @@ impl Connection {
             None => *known = address,
         }
         *known
+    }
+
+    /// Where the peer is seen at present, as it may be told to anybody. With port 0 if the peer
+    /// dialled through a tunnel, since the port of that is none to reach it at; `[::]:0` over a
+    /// [session](crate::session), whose packets come along many paths.
+    pub fn seen_at(&self) -> SocketAddr {
+        if session::is_virtual(&self.route_address()) {
+            return (Ipv6Addr::UNSPECIFIED, 0).into();
+        }
+        let mut address = self.remote_address();
+        if self.is_over_tcp() && !self.is_dialler() {
+            address.set_port(0);
+        }
+        address
     }
 
     /// Where its packets go at present, as QUIC has it.
@@ -226,7 +242,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("peer", &self.peer())
-            .field("address", &self.remote_address())
+            .field("address", &self.seen_at())
             .field("dialler", &self.is_dialler())
             .finish_non_exhaustive()
     }

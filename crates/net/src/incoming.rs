@@ -4,6 +4,8 @@ use crate::connection::Connection;
 use crate::endpoint::{Shared, peer_of};
 use crate::error::CloseReason;
 use crate::gate::{Admission, Full, Verdict};
+use crate::session;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -29,7 +31,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, accepted: mpsc::Sender<Connection
                 }
             }
             Verdict::Refuse(full) => {
-                tracing::debug!(%address, ?full, "handshake refused");
+                tracing::debug!(source = ?shown(address), ?full, "handshake refused");
                 match full {
                     Full::Rate => counters.handshakes_refused_rate.increment(),
                     Full::Pending => counters.handshakes_refused_pending.increment(),
@@ -41,19 +43,24 @@ pub(crate) async fn serve(shared: Arc<Shared>, accepted: mpsc::Sender<Connection
     }
 }
 
+/// An address for the log: that of a session is a secret of this process.
+fn shown(address: SocketAddr) -> Option<SocketAddr> {
+    (!session::is_virtual(&address)).then_some(address)
+}
+
 async fn handshake(
     shared: Arc<Shared>,
     attempt: quinn::Incoming,
     places: Admission,
     accepted: mpsc::Sender<Connection>,
 ) {
-    let address = attempt.remote_address();
+    let address = shown(attempt.remote_address());
     let counters = &shared.counters;
     let patience = shared.config.timing().handshake;
     let quic = match tokio::time::timeout(patience, async { attempt.accept()?.await }).await {
         Ok(Ok(quic)) => quic,
         Ok(Err(error)) => {
-            tracing::debug!(%address, %error, "handshake failed");
+            tracing::debug!(?address, %error, "handshake failed");
             match error {
                 quinn::ConnectionError::TransportError(_)
                 | quinn::ConnectionError::VersionMismatch => {
@@ -64,7 +71,7 @@ async fn handshake(
             return;
         }
         Err(_) => {
-            tracing::debug!(%address, "handshake not completed in time");
+            tracing::debug!(?address, "handshake not completed in time");
             counters.handshakes_abandoned.increment();
             return;
         }

@@ -102,6 +102,9 @@ async fn two_ends_talk_over_a_relay_that_sees_only_ciphertext_of_theirs() {
     assert_eq!(lab.relay.connections().len(), 0, "the relay is no party to it");
     assert_eq!(dialled.remote_address(), lab.sessions[0].address());
     assert!(accepted.remote_address() != address(&lab.ends[0]));
+    for end in [&dialled, &accepted] {
+        assert_eq!(end.seen_at().to_string(), "[::]:0", "the address of a session is a secret");
+    }
 }
 
 #[tokio::test(start_paused = true)]

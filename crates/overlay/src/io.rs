@@ -30,7 +30,8 @@ pub enum Input {
     LinkUp {
         /// The peer.
         peer: NodeId,
-        /// The address that it is seen at.
+        /// The address that it is seen at; with port 0 where that is no address of its socket, and
+        /// unspecified where it is not seen at any.
         address: SocketAddr,
         /// The round trip as the transport knows it.
         rtt: Duration,

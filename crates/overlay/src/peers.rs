@@ -53,18 +53,22 @@ impl Peer {
     /// Where others may reach it: the address that it is seen at comes first, since that one is
     /// known to work from outside.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses = vec![self.address];
+        let mut addresses = Vec::from_iter(self.dialable());
         if let Some(hello) = &self.hello {
             addresses.extend(hello.listen.iter().copied().filter(|a| *a != self.address));
         }
         addresses
     }
 
+    fn dialable(&self) -> Option<SocketAddr> {
+        (self.address.port() != 0 && !self.address.ip().is_unspecified()).then_some(self.address)
+    }
+
     /// Where it listens, for supernodes, which are dialled by strangers.
     pub(crate) fn listen_addresses(&self) -> Vec<SocketAddr> {
         match &self.hello {
             Some(hello) if !hello.listen.is_empty() => hello.listen.clone(),
-            _ => vec![self.address],
+            _ => Vec::from_iter(self.dialable()),
         }
     }
 }
@@ -75,7 +79,7 @@ fn resolve_listen(listen: &[SocketAddr], seen_at: SocketAddr) -> Vec<SocketAddr>
     for address in listen {
         let ip = if address.ip().is_unspecified() { seen_at.ip() } else { address.ip() };
         let address = SocketAddr::new(canonical(ip), address.port());
-        if address.port() != 0 && !resolved.contains(&address) {
+        if address.port() != 0 && !ip.is_unspecified() && !resolved.contains(&address) {
             resolved.push(address);
         }
     }

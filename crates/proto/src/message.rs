@@ -269,7 +269,8 @@ pub struct Hello {
     pub credential: Option<SignedCredential>,
     /// Where the sender listens; an unspecified address means the one that the receiver sees.
     pub listen: BoundedVec<SocketAddr, 4>,
-    /// The address that the sender sees the receiver at.
+    /// The address that the sender sees the receiver at; unspecified, or with port 0, if it says
+    /// nothing.
     pub observed: SocketAddr,
 }
 

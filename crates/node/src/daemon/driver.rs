@@ -386,7 +386,7 @@ impl Task {
             self.handle(Input::LinkDown { peer });
         }
         self.next_generation += 1;
-        let address = connection.remote_address();
+        let address = connection.seen_at();
         let rtt = connection.rtt();
         let link = LinkHandle::start(
             self.next_generation,
