@@ -217,6 +217,18 @@ async fn a_slot_that_is_joined_twice_stays_with_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_sent_where_no_relay_can_be() {
+    let network = Network::new(5);
+    let end = on(&network, 1, EndpointConfig::default());
+    for to in ["255.255.255.255:4701", "224.0.0.251:5353", "0.0.0.0:4701", "10.0.0.9:0"] {
+        let route = Route { to: to.parse().unwrap(), number: SlotNumber::new(7) };
+        let binding = end.join_slot(route, EndKey::from_bytes([0; 32]));
+        assert!(binding.bind(PATIENCE).await.is_err());
+    }
+    assert_eq!(end.stats().datagrams_out, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_is_dropped_leaves_nothing_behind() {
     let lab = Lab::new(generous(), LinkProfile::default()).await;
     let route = lab.bindings[0].route();

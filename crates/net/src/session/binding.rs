@@ -2,6 +2,7 @@
 //! has given it another address.
 
 use super::{Route, Sessions};
+use crate::paths::candidate::{Candidate, CandidateKind};
 use crate::relay::EndKey;
 use crate::relay::frame::{Cookie, Frame, Proof, SlotNumber};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,7 +63,8 @@ impl State {
 pub struct Binding {
     route: Route,
     state: Arc<State>,
-    /// Whether what the relay says is told to this one, and not to an older one of the same slot.
+    /// Whether what the relay says is told to this one: a relay can be there, and there is no older
+    /// one of the same slot.
     entered: bool,
     table: Arc<Sessions>,
 }
@@ -72,11 +74,15 @@ impl Binding {
         let relay = relay.canonical();
         let state =
             Arc::new(State { key, answered: Mutex::default(), bound: watch::Sender::new(0) });
+        // A peer may have named it: nothing is sent where no relay can be.
+        let named = Candidate { address: relay.to, kind: CandidateKind::Local };
         let mut entered = false;
-        table.bindings.entry(relay).or_insert_with(|| {
-            entered = true;
-            Arc::clone(&state)
-        });
+        if named.is_plausible(true) {
+            table.bindings.entry(relay).or_insert_with(|| {
+                entered = true;
+                Arc::clone(&state)
+            });
+        }
         Self { route: relay, state, entered, table }
     }
 
@@ -89,7 +95,7 @@ impl Binding {
     ///
     /// # Errors
     /// [`BindError`] if that takes longer than `patience`, and at once if this node had joined the
-    /// slot already.
+    /// slot already, or nobody can be at that address.
     pub async fn bind(&self, patience: Duration) -> Result<(), BindError> {
         if !self.entered {
             return Err(BindError { relay: self.route });
