@@ -21,6 +21,7 @@ pub struct Config {
     pub(crate) max_links: usize,
     pub(crate) max_known: usize,
     pub(crate) index_limits: Limits,
+    pub(crate) hidden: bool,
 }
 
 impl Config {
@@ -44,6 +45,7 @@ impl Config {
             max_links: 20_000,
             max_known: crate::known::MAX_KNOWN,
             index_limits: Limits::default(),
+            hidden: false,
         }
     }
 
@@ -113,6 +115,14 @@ impl Config {
     #[must_use]
     pub fn max_known(mut self, supernodes: usize) -> Self {
         self.max_known = supernodes.max(16);
+        self
+    }
+
+    /// Whether no peer but the supernodes that it is linked with is told where this node is; not,
+    /// if not set. It has no effect while the node is a supernode, which others have to find.
+    #[must_use]
+    pub fn hidden(mut self, hidden: bool) -> Self {
+        self.hidden = hidden;
         self
     }
 

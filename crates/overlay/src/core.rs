@@ -139,15 +139,26 @@ impl Core {
             agent: self.config.agent.clone(),
             role: self.role,
             credential: self.credential.clone(),
-            listen: BoundedVec::truncated(self.listen.iter().copied()),
+            listen: match self.is_hidden() {
+                true => BoundedVec::default(),
+                false => BoundedVec::truncated(self.listen.iter().copied()),
+            },
             observed: address,
         };
         self.send(peer, hello);
     }
 
-    /// Where others can reach this node.
+    /// Whether this node tells nobody where it is.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.config.hidden && self.role == Role::Ordinary
+    }
+
+    /// Where others can reach this node; nowhere if it does not want to be reached.
     pub(crate) fn own_addresses(&self) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
+        if self.is_hidden() {
+            return addresses;
+        }
         let observed = self.observed.best();
         for listen in &self.listen {
             let address = match observed {

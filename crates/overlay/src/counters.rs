@@ -250,6 +250,26 @@ counters! {
     demotions,
     /// Children asked to move to another supernode.
     children_redirected,
+    /// Slots of this node's relay that were granted.
+    slots_granted,
+    /// Slots that were refused.
+    slots_refused,
+    /// Slots that were not asked for since too many questions were open.
+    slots_over_limit,
+    /// Offers of sessions for this node's user.
+    session_offers_taken,
+    /// Offers sent on towards the callee.
+    session_offers_passed,
+    /// Offers refused here, for whatever reason.
+    session_offers_refused,
+    /// Offers that were forged, expired or without a valid credential.
+    session_offers_unsound,
+    /// Offers refused since the name has made too many.
+    session_offers_over_budget,
+    /// Offers refused since too many were on their way.
+    session_offers_over_limit,
+    /// Answers, refusals and slots that nobody waited for.
+    session_messages_unasked,
     /// Supernodes that were not remembered since the cache was full.
     known_over_limit,
 }

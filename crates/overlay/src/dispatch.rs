@@ -170,8 +170,12 @@ impl Overlay {
             | Message::SlotReply(_)
             | Message::SessionOffer(_)
             | Message::SessionAnswer(_)
-            | Message::SessionRefused(_)
-            | Message::SessionHello(_)
+            | Message::SessionRefused(_) => {
+                if !self.on_session_message(peer, message, now) {
+                    self.misbehaved(peer, now);
+                }
+            }
+            Message::SessionHello(_)
             | Message::SessionNews(_)
             | Message::SessionPing(_)
             | Message::SessionPong(_)

@@ -2,10 +2,12 @@
 
 use crate::directory::{FoundNode, FoundSource};
 use crate::election::RoleReason;
+use crate::sessions::SlotOutcome;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::evidence::{Evidence, EvidenceRecord, Receipt, ShowEvidence};
 use skein_proto::message::{PartingReason, RoleSetting};
 use skein_proto::query::Coverage;
+use skein_proto::session::{SessionAnswer, SessionOffer, SessionRefused, SlotGrant, SlotRefusal};
 use skein_proto::supernode::Load;
 use skein_proto::{
     ContentId, FileMeta, HitGroup, Instant, Message, NodeId, Query, QueryId, Role,
@@ -175,6 +177,28 @@ pub enum Input {
         /// The name.
         name: Username,
     },
+    /// A session of the user wants a slot of a relay.
+    AskSlot {
+        /// A number that was not used before, drawn at random.
+        ask: u64,
+        /// Relays that it has already.
+        besides: Vec<NodeId>,
+    },
+    /// What the relay of this machine says to [`Output::GrantSlot`].
+    SlotGranted {
+        /// As it was asked.
+        asker: Option<NodeId>,
+        /// As it was asked.
+        number: u64,
+        /// The slot, without the addresses, or why there is none.
+        outcome: Result<SlotGrant, SlotRefusal>,
+    },
+    /// The user calls somebody.
+    OfferSession(Box<SessionOffer>),
+    /// The user takes an offer.
+    AnswerSession(Box<SessionAnswer>),
+    /// The user refuses an offer.
+    RefuseSession(SessionRefused),
     /// The node is about to end: tell those who count on it.
     Leave,
     /// The time that [`crate::Overlay::next_wakeup`] named has come.
@@ -277,6 +301,28 @@ pub enum Output {
         /// Sources of a content.
         sources: Vec<FoundSource>,
     },
+    /// What came of [`Input::AskSlot`]; nothing comes when the supernode that was asked is silent.
+    Slot {
+        /// Which question.
+        ask: u64,
+        /// What came of it.
+        outcome: SlotOutcome,
+    },
+    /// Grant a slot of this machine's relay, if the donor lets this name have one.
+    GrantSlot {
+        /// The peer that asks; nobody for this node's own user.
+        asker: Option<NodeId>,
+        /// Names the question in [`Input::SlotGranted`].
+        number: u64,
+        /// The name that it is for; its credential was checked.
+        name: Username,
+    },
+    /// Somebody calls the user. Whether the offer is genuine is still to be checked.
+    SessionOffered(Box<SessionOffer>),
+    /// Somebody answers the user's offer. Whether the answer is genuine is still to be checked.
+    SessionAnswered(Box<SessionAnswer>),
+    /// There will be no session.
+    SessionRefused(SessionRefused),
     /// Something that people may want to know.
     Event(Event),
 }

@@ -27,6 +27,7 @@
 //! | `tables` | which neighbours need not be asked |
 //! | `membership` | all supernodes, on the ring |
 //! | `directory` | names and content ids looked up exactly |
+//! | `sessions` | offers and answers between peers on their way through the parents, slots of relays |
 //! | `courier` | messages to supernodes that are not linked |
 //! | `search` | the searches of this node's own user |
 //! | `allowance` | how often a name may search, wherever it is attached |
@@ -64,6 +65,7 @@ pub mod reputation;
 mod role;
 mod search;
 mod seen;
+mod sessions;
 mod sieve;
 mod snapshot;
 mod sources;
@@ -79,4 +81,5 @@ pub use directory::{DirectorySnapshot, FoundNode, FoundSource};
 pub use election::RoleReason;
 pub use io::{Event, Input, Now, Output};
 pub use overlay::Overlay;
+pub use sessions::SlotOutcome;
 pub use snapshot::{ParentSnapshot, PeerSnapshot, Relation, Snapshot, SupernodeSnapshot};

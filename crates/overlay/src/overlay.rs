@@ -17,6 +17,7 @@ use crate::peers::{Greeting, Peer};
 use crate::publish::{LocalCopy, Publisher};
 use crate::reputation::Conduct;
 use crate::search::Searches;
+use crate::sessions::Sessions;
 use crate::snapshot::Relation;
 use crate::sources::sources;
 use crate::tables::Tables;
@@ -62,6 +63,7 @@ pub struct Overlay {
     pub(crate) directory: Directory,
     pub(crate) election: Election,
     pub(crate) conduct: Conduct,
+    pub(crate) sessions: Sessions,
     pub(crate) leaving: bool,
     pub(crate) next_tidy: Instant,
     pub(crate) next_beat: Instant,
@@ -93,6 +95,7 @@ impl Overlay {
             directory: Directory::default(),
             election: Election::new(now.instant),
             conduct: Conduct::new(now),
+            sessions: Sessions::default(),
             leaving: false,
             next_tidy: now.instant + TIDY,
             next_beat: now.instant,
@@ -156,6 +159,13 @@ impl Overlay {
             }
             Input::ReceiptGiven { peer, receipt } => self.on_receipt(peer, *receipt, now),
             Input::WrongBytes { name } => self.core.reputations.blame(&name, now.unix.day()),
+            Input::AskSlot { ask, besides } => self.on_user_ask_slot(ask, &besides, now),
+            Input::SlotGranted { asker, number, outcome } => {
+                self.on_slot_granted(asker, number, outcome);
+            }
+            Input::OfferSession(offer) => self.on_user_offer(*offer, now),
+            Input::AnswerSession(answer) => self.on_user_answer(*answer, now),
+            Input::RefuseSession(refused) => self.on_user_refusal(refused, now),
             Input::Leave => self.leave(now),
             Input::Tick => {}
         }
@@ -253,6 +263,7 @@ impl Overlay {
         for (peer, message) in self.core.courier.take_failed() {
             self.on_directory_failed(peer, &message, now);
             self.on_election_failed(peer, &message, now);
+            self.on_session_failed(peer, &message, now);
             self.on_wish_failed(message, now);
         }
         self.step_directory(now);
@@ -265,6 +276,7 @@ impl Overlay {
         self.core.budgets.tidy(now.instant);
         self.allowances.tidy(now.instant);
         self.core.courier.tidy(now.instant);
+        self.sessions.tidy(now.instant);
         if self.core.role == Role::Super {
             let load = self.load();
             self.core.membership.sweep(now);

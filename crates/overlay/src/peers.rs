@@ -51,10 +51,14 @@ impl Peer {
     }
 
     /// Where others may reach it: the address that it is seen at comes first, since that one is
-    /// known to work from outside.
+    /// known to work from outside. None if it says that it listens nowhere: it does not want to be
+    /// reached.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         let mut addresses = Vec::from_iter(self.dialable());
         if let Some(hello) = &self.hello {
+            if hello.listen.is_empty() {
+                return Vec::new();
+            }
             addresses.extend(hello.listen.iter().copied().filter(|a| *a != self.address));
         }
         addresses

@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use run::Happening;
 use rustc_hash::FxHashMap;
-use skein_overlay::{Config, Event, Input, Now, Overlay, Snapshot};
+use skein_overlay::{Config, Event, Input, Now, Output, Overlay, Snapshot};
 use skein_proto::credential::{Credential, SignedCredential};
 use skein_proto::message::RoleSetting;
 use skein_proto::{
@@ -110,6 +110,9 @@ pub struct Network {
     traffic: Vec<(u64, u64)>,
     /// What nodes were told of their wishes: who, which wish, and the hits.
     pub wish_hits: Vec<(NodeId, QueryId, Vec<HitGroup>)>,
+    /// What nodes told their users about sessions, with whose node it was.
+    pub sessions: Vec<(NodeId, Output)>,
+    slots: u64,
     /// How often an overlay wanted to be woken at a time that was over already: it would spin.
     pub overdue_wakeups: u64,
     /// How often an overlay was woken.
@@ -152,6 +155,8 @@ impl Network {
             lookups: FxHashMap::default(),
             traffic: Vec::new(),
             wish_hits: Vec::new(),
+            sessions: Vec::new(),
+            slots: 0,
             overdue_wakeups: 0,
             wakeups: 0,
             most_outputs: 0,

@@ -4,7 +4,8 @@ use super::Network;
 use super::node::Mind;
 use super::run::Happening;
 use skein_overlay::{Input, Output};
-use skein_proto::{Message, NodeId, codec};
+use skein_proto::session::{SlotGrant, SlotKey};
+use skein_proto::{BoundedVec, Message, NodeId, codec};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -112,11 +113,40 @@ impl Network {
             Output::Found { id, outcome, nodes, sources } => {
                 self.on_found(id, outcome, nodes, sources);
             }
+            Output::GrantSlot { asker, number, .. } => {
+                let slot = self.next_slot();
+                let outcome = Ok(slot);
+                self.input_later(
+                    node,
+                    Duration::ZERO,
+                    Input::SlotGranted { asker, number, outcome },
+                );
+            }
+            Output::Slot { .. }
+            | Output::SessionOffered(_)
+            | Output::SessionAnswered(_)
+            | Output::SessionRefused(_) => {
+                let id = self.id(node);
+                self.sessions.push((id, output));
+            }
             Output::Event(event) => {
                 if self.settings.keep_events {
                     self.nodes[node as usize].events.push((self.now, event));
                 }
             }
+        }
+    }
+
+    /// A slot of a relay that is never full.
+    fn next_slot(&mut self) -> SlotGrant {
+        self.slots += 1;
+        SlotGrant {
+            slot: self.slots,
+            keys: [SlotKey([0; 32]), SlotKey([1; 32])],
+            addresses: BoundedVec::default(),
+            rate: u32::MAX,
+            idle_secs: 120,
+            load_percent: 0,
         }
     }
 
