@@ -8,5 +8,6 @@ pub mod daemon;
 pub mod home;
 pub mod library;
 pub mod metrics;
+pub mod relay;
 pub mod sessions;
 pub mod transfer;

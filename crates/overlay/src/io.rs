@@ -187,7 +187,7 @@ pub enum Input {
     /// What the relay of this machine says to [`Output::GrantSlot`].
     SlotGranted {
         /// As it was asked.
-        asker: Option<NodeId>,
+        asker: NodeId,
         /// As it was asked.
         number: u64,
         /// The slot, without the addresses, or why there is none.
@@ -310,8 +310,8 @@ pub enum Output {
     },
     /// Grant a slot of this machine's relay, if the donor lets this name have one.
     GrantSlot {
-        /// The peer that asks; nobody for this node's own user.
-        asker: Option<NodeId>,
+        /// The peer that asks.
+        asker: NodeId,
         /// Names the question in [`Input::SlotGranted`].
         number: u64,
         /// The name that it is for; its credential was checked.

@@ -3,6 +3,7 @@
 use super::Config;
 use super::file::{self, Finding, Severity};
 use super::settings::{KEYS, Settings};
+use skein_net::relay::RelayLimits;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -182,6 +183,14 @@ fn resolve(settings: Settings, defaults: Config) -> Result<Config, ConfigError> 
         true => data_dir.join("received"),
         false => absolute(download_dir)?,
     };
+    let relay = RelayLimits {
+        slots: settings.relay_slots.unwrap_or(defaults.relay.slots),
+        slots_per_name: settings.relay_slots_per_name.unwrap_or(defaults.relay.slots_per_name),
+        slot_rate: settings.relay_slot_rate.unwrap_or(defaults.relay.slot_rate),
+        name_rate: settings.relay_name_rate.unwrap_or(defaults.relay.name_rate),
+        total_rate: settings.relay_rate.unwrap_or(defaults.relay.total_rate),
+        idle: defaults.relay.idle,
+    };
     Ok(Config {
         data_dir,
         listen: settings.listen.unwrap_or(defaults.listen),
@@ -198,6 +207,8 @@ fn resolve(settings: Settings, defaults: Config) -> Result<Config, ConfigError> 
         upload_slots: settings.upload_slots.unwrap_or(defaults.upload_slots),
         scan_workers: settings.scan_workers.unwrap_or(defaults.scan_workers),
         rescan_interval: settings.rescan_interval.unwrap_or(defaults.rescan_interval),
+        reach: settings.reach.unwrap_or(defaults.reach),
+        relay,
         log_level: settings.log_level.unwrap_or(defaults.log_level),
         log_format: settings.log_format.unwrap_or(defaults.log_format),
     })

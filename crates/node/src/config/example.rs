@@ -1,8 +1,8 @@
 //! The configuration file that explains itself.
 
 use super::settings::{
-    KEYS, MAX_CHILDREN, MAX_NEIGHBOURS, PROMOTION_UPTIME, RESCAN_INTERVAL, SCAN_WORKERS,
-    UPLOAD_SLOTS,
+    KEYS, MAX_CHILDREN, MAX_NEIGHBOURS, PROMOTION_UPTIME, RELAY_SLOTS, RELAY_SLOTS_PER_NAME,
+    RESCAN_INTERVAL, SCAN_WORKERS, UPLOAD_SLOTS,
 };
 use super::{Config, LogFormat};
 use crate::api::types::RoleSetting;
@@ -136,6 +136,37 @@ fn describe(key: &str, config: &Config) -> (String, Value) {
                 format_duration(*RESCAN_INTERVAL.end())
             ),
             word(&format_duration(config.rescan_interval)),
+        ),
+        "reach" => (
+            "\"open\": sessions with peers go directly where they can; \"relay-only\": no peer is told\n\
+             where this node is, so that sessions stay on relays. Downloads are fetched directly\n\
+             all the same."
+                .into(),
+            word(&config.reach.as_str()),
+        ),
+        "relay_slots" => (
+            format!(
+                "Sessions of others that it carries at a time while it is a supernode: {}. 0: it does\n\
+                 not relay.",
+                range(&RELAY_SLOTS)
+            ),
+            config.relay.slots.into(),
+        ),
+        "relay_slots_per_name" => (
+            format!("How many of them one name may have: {}.", range(&RELAY_SLOTS_PER_NAME)),
+            config.relay.slots_per_name.into(),
+        ),
+        "relay_slot_rate" => (
+            "Bytes a second that it carries for one session, both directions together.".into(),
+            config.relay.slot_rate.into(),
+        ),
+        "relay_name_rate" => (
+            "Bytes a second that it carries for one name.".into(),
+            config.relay.name_rate.into(),
+        ),
+        "relay_rate" => (
+            "Bytes a second that it carries for all.".into(),
+            config.relay.total_rate.into(),
         ),
         "log_level" => (
             "The least important messages to log: error, warn, info, debug or trace.".into(),

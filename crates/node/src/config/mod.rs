@@ -10,9 +10,10 @@ mod settings;
 
 pub use builder::{ConfigBuilder, ConfigError};
 pub use file::{Finding, Severity};
-pub use settings::{LogFormat, LogLevel, Settings, TcpPorts, Uplink};
+pub use settings::{LogFormat, LogLevel, Reach, Settings, TcpPorts, Uplink};
 
 use crate::api::types::RoleSetting;
+use skein_net::relay::RelayLimits;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ pub struct Config {
     upload_slots: u32,
     scan_workers: u32,
     rescan_interval: Duration,
+    reach: Reach,
+    relay: RelayLimits,
     log_level: LogLevel,
     log_format: LogFormat,
 }
@@ -91,6 +94,8 @@ impl Config {
             upload_slots: 8,
             scan_workers,
             rescan_interval: Duration::from_secs(60 * 60),
+            reach: Reach::Open,
+            relay: RelayLimits::default(),
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
         }
@@ -175,6 +180,16 @@ impl Config {
     /// How often all shares are scanned, besides the watching for changes.
     pub fn rescan_interval(&self) -> Duration {
         self.rescan_interval
+    }
+
+    /// Who is told where the node is.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// What the node gives away as a relay while it is a supernode.
+    pub fn relay(&self) -> RelayLimits {
+        self.relay
     }
 
     /// The least important messages that are logged.

@@ -18,6 +18,9 @@ pub(super) const MAX_CHILDREN: RangeInclusive<u32> = 1..=100_000;
 pub(super) const MAX_NEIGHBOURS: RangeInclusive<u32> = 1..=1_000;
 pub(super) const UPLOAD_SLOTS: RangeInclusive<u32> = 1..=1_000;
 pub(super) const SCAN_WORKERS: RangeInclusive<u32> = 1..=64;
+pub(super) const RELAY_SLOTS: RangeInclusive<u32> = 0..=1_000_000;
+pub(super) const RELAY_SLOTS_PER_NAME: RangeInclusive<u32> = 1..=10_000;
+pub(super) const RELAY_RATE: RangeInclusive<u32> = 1..=u32::MAX;
 
 /// A scan more often than once a minute would never end; less often than once a week, what the
 /// watcher misses (network drives) stays wrong for too long.
@@ -32,7 +35,7 @@ pub(super) const PROMOTION_UPTIME: RangeInclusive<Duration> =
 pub(super) const UPLINK: RangeInclusive<u64> = 1_000..=100_000_000_000;
 
 /// The names of all settings, as the file spells them.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 22] = [
     "data_dir",
     "listen",
     "udp",
@@ -47,6 +50,12 @@ pub(super) const KEYS: [&str; 16] = [
     "upload_slots",
     "scan_workers",
     "rescan_interval",
+    "reach",
+    "relay_slots",
+    "relay_slots_per_name",
+    "relay_slot_rate",
+    "relay_name_rate",
+    "relay_rate",
     "log_level",
     "log_format",
 ];
@@ -84,6 +93,18 @@ pub struct Settings {
     pub scan_workers: Option<u32>,
     /// Time between two scans, a minute to a week.
     pub rescan_interval: Option<Duration>,
+    /// Who is told where the node is.
+    pub reach: Option<Reach>,
+    /// Slots that the node gives away as a relay, 0 to 1,000,000; 0: it does not relay.
+    pub relay_slots: Option<u32>,
+    /// Slots that one name may have, 1 to 10,000.
+    pub relay_slots_per_name: Option<u32>,
+    /// Bytes a second through one slot, 1 to 4,294,967,295.
+    pub relay_slot_rate: Option<u32>,
+    /// Bytes a second through all slots of one name, 1 to 4,294,967,295.
+    pub relay_name_rate: Option<u32>,
+    /// Bytes a second through all slots, 1 to 4,294,967,295.
+    pub relay_rate: Option<u32>,
     /// What is logged.
     pub log_level: Option<LogLevel>,
     /// How it is logged.
@@ -114,6 +135,28 @@ impl TcpPorts {
     }
 }
 
+/// Who is told where a node is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// Whoever wants to reach it: sessions go directly where they can.
+    #[default]
+    Open,
+    /// Nobody but the supernodes that it is attached to, and those that it dials itself: sessions
+    /// stay on relays. Such a node is never a supernode of its own accord.
+    RelayOnly,
+}
+
+impl Reach {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::RelayOnly => "relay-only",
+        }
+    }
+}
+
 impl From<TcpPorts> for TunnelPorts {
     fn from(ports: TcpPorts) -> Self {
         match ports {
@@ -129,6 +172,14 @@ impl FromStr for TcpPorts {
 
     fn from_str(text: &str) -> Result<Self, String> {
         word(text, TCP_PORTS)
+    }
+}
+
+impl FromStr for Reach {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        word(text, REACHES)
     }
 }
 
@@ -200,6 +251,7 @@ const MEASURED: &str = "measured";
 /// The words that each of the settings knows that are words.
 const ROLES: &str = "auto, ordinary, super";
 const TCP_PORTS: &str = "auto, same-port, off";
+const REACHES: &str = "open, relay-only";
 const LEVELS: &str = "error, warn, info, debug, trace";
 const FORMATS: &str = "text, json";
 
@@ -252,6 +304,14 @@ impl Settings {
             "promotion_uptime" => self.promotion_uptime = Some(time(text)?),
             "uplink" => self.uplink = Some(text.parse()?),
             "rescan_interval" => self.rescan_interval = Some(time(text)?),
+            "reach" => self.reach = Some(text.parse()?),
+            "relay_slots" => self.relay_slots = Some(number(text, &RELAY_SLOTS)?),
+            "relay_slots_per_name" => {
+                self.relay_slots_per_name = Some(number(text, &RELAY_SLOTS_PER_NAME)?)
+            }
+            "relay_slot_rate" => self.relay_slot_rate = Some(number(text, &RELAY_RATE)?),
+            "relay_name_rate" => self.relay_name_rate = Some(number(text, &RELAY_RATE)?),
+            "relay_rate" => self.relay_rate = Some(number(text, &RELAY_RATE)?),
             "log_level" => self.log_level = Some(text.parse()?),
             "log_format" => self.log_format = Some(text.parse()?),
             _ => return Err("there is no such setting".to_owned()),
@@ -270,6 +330,11 @@ impl Settings {
             ("max_neighbours", self.max_neighbours, &MAX_NEIGHBOURS),
             ("upload_slots", self.upload_slots, &UPLOAD_SLOTS),
             ("scan_workers", self.scan_workers, &SCAN_WORKERS),
+            ("relay_slots", self.relay_slots, &RELAY_SLOTS),
+            ("relay_slots_per_name", self.relay_slots_per_name, &RELAY_SLOTS_PER_NAME),
+            ("relay_slot_rate", self.relay_slot_rate, &RELAY_RATE),
+            ("relay_name_rate", self.relay_name_rate, &RELAY_RATE),
+            ("relay_rate", self.relay_rate, &RELAY_RATE),
         ];
         for (key, value, range) in numbers {
             if let Some(value) = value.filter(|value| !range.contains(value)) {
@@ -321,6 +386,12 @@ impl Settings {
             upload_slots: self.upload_slots.or(lower.upload_slots),
             scan_workers: self.scan_workers.or(lower.scan_workers),
             rescan_interval: self.rescan_interval.or(lower.rescan_interval),
+            reach: self.reach.or(lower.reach),
+            relay_slots: self.relay_slots.or(lower.relay_slots),
+            relay_slots_per_name: self.relay_slots_per_name.or(lower.relay_slots_per_name),
+            relay_slot_rate: self.relay_slot_rate.or(lower.relay_slot_rate),
+            relay_name_rate: self.relay_name_rate.or(lower.relay_name_rate),
+            relay_rate: self.relay_rate.or(lower.relay_rate),
             log_level: self.log_level.or(lower.log_level),
             log_format: self.log_format.or(lower.log_format),
         }
@@ -406,6 +477,7 @@ mod tests {
             "role" => "super",
             "rescan_interval" | "promotion_uptime" => "10m",
             "uplink" => "2MB",
+            "reach" => "relay-only",
             "log_level" => "debug",
             "log_format" => "json",
             _ => "7",

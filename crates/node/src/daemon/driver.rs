@@ -11,6 +11,8 @@ use super::remember::Memory;
 use super::wishes::WishHits;
 use crate::api::types::DaemonEvent;
 use crate::library::Library;
+use crate::relay::Donor;
+use crate::sessions::SessionEvent;
 use skein_net::{Connection, Endpoint, Stream};
 use skein_overlay::{Counters, Event, FoundNode, FoundSource, Input, Output, Overlay, Snapshot};
 use skein_proto::directory::{DirectoryKey, FindOutcome};
@@ -98,6 +100,8 @@ pub(crate) struct OverlayView {
     pub(crate) links_stalled: u64,
     /// Hits dropped since whoever shows them did not keep up.
     pub(crate) hits_unread: u64,
+    /// What the overlay told about sessions and was dropped since they did not keep up.
+    pub(crate) session_events_dropped: u64,
     /// The ids of the connections that carry a control stream.
     pub(crate) linked: Vec<usize>,
 }
@@ -140,6 +144,10 @@ pub(crate) struct Parts {
     pub(crate) wishes: mpsc::Sender<LoginWish>,
     /// Where it goes what comes of the user's own wishes.
     pub(crate) wish_hits: mpsc::Sender<WishHits>,
+    /// This machine's relay.
+    pub(crate) donor: Donor,
+    /// Where it goes what the overlay tells about sessions.
+    pub(crate) sessions: mpsc::Sender<SessionEvent>,
     pub(crate) ended: CancellationToken,
 }
 
@@ -160,6 +168,7 @@ impl Driver {
             next_generation: 0,
             links_stalled: 0,
             hits_unread: 0,
+            session_events_dropped: 0,
         };
         let handle = tokio::spawn(task.run(local, cancelled, remote));
         (driver, handle)
@@ -268,6 +277,7 @@ struct Task {
     next_generation: u64,
     links_stalled: u64,
     hits_unread: u64,
+    session_events_dropped: u64,
 }
 
 impl Task {
@@ -346,6 +356,7 @@ impl Task {
                     counters: *self.parts.overlay.counters(),
                     links_stalled: self.links_stalled,
                     hits_unread: self.hits_unread,
+                    session_events_dropped: self.session_events_dropped,
                     linked: self.links.values().map(|link| link.connection.id()).collect(),
                 };
                 // Whoever asked may have gone.
@@ -469,9 +480,34 @@ impl Task {
                         let _ = answer.send(DirectoryAnswer { outcome, nodes, sources });
                     }
                 }
+                Output::GrantSlot { asker, number, name } => self.grant(asker, number, &name),
+                Output::Slot { ask, outcome } => {
+                    self.on_session(SessionEvent::Slot(ask, outcome));
+                }
+                Output::SessionOffered(offer) => self.on_session(SessionEvent::Offered(offer)),
+                Output::SessionAnswered(answer) => {
+                    self.on_session(SessionEvent::Answered(answer));
+                }
+                Output::SessionRefused(refused) => {
+                    self.on_session(SessionEvent::Refused(refused));
+                }
                 Output::Event(event) => self.announce(event),
             }
         }
+    }
+
+    fn on_session(&mut self, event: SessionEvent) {
+        // Whoever waits gives up in time; a caller is answered by nobody.
+        if self.parts.sessions.try_send(event).is_err() {
+            self.session_events_dropped += 1;
+        }
+    }
+
+    /// The donor's relay decides.
+    fn grant(&mut self, asker: NodeId, number: u64, name: &Username) {
+        let outcome = self.parts.donor.grant(name);
+        let now = self.parts.clock.now();
+        self.parts.overlay.handle(Input::SlotGranted { asker, number, outcome }, now);
     }
 
     fn dial(&self, peer: NodeId, addresses: Vec<SocketAddr>) {

@@ -31,10 +31,11 @@ mod wishes;
 use crate::account::Accounts;
 use crate::api::server::{ApiServer, ServeError};
 use crate::api::types::DaemonEvent;
-use crate::config::Config;
+use crate::config::{Config, Reach};
 use crate::home::{Home, HomeError, InstanceLock};
 use crate::library::{Library, LibraryChange, LibraryConfig, LibraryError, ShareError};
 use crate::metrics::Metrics;
+use crate::relay::Donor;
 use crate::sessions::{self, Sessions};
 use crate::transfer::{
     LocalDisk, Membership, TransferConfig, TransferError, TransferParts, Transfers,
@@ -146,6 +147,7 @@ struct Shared {
     accounts: Arc<Accounts>,
     driver: Driver,
     sessions: Sessions,
+    donor: Donor,
     finder: Arc<OverlaySearch>,
     member: Member,
     login: Arc<LoginView>,
@@ -211,6 +213,8 @@ impl Daemon {
         let (wishes, wished) = mpsc::channel(WISHES_WAITING);
         let (wish_hits, wish_hits_of) = mpsc::channel(WISH_HITS_WAITING);
         let was_super = remember::was_super(&home);
+        let donor = Donor::new(endpoint.relay());
+        let (session_events, session_events_of) = mpsc::channel(sessions::EVENTS_WAITING);
         let (driver, driving) = Driver::start(driver::Parts {
             overlay: overlay(key.clone(), ticket.login_key, &config, was_super, clock),
             clock,
@@ -220,12 +224,16 @@ impl Daemon {
             events: events.clone(),
             wishes,
             wish_hits,
+            donor: donor.clone(),
+            sessions: session_events,
             ended: ended.clone(),
         });
         let sessions = Sessions::new(sessions::Parts {
             endpoint: endpoint.clone(),
             driver: driver.clone(),
+            key,
             login_key: ticket.login_key,
+            hidden: config.reach() == Reach::RelayOnly,
             credential: member.watch(),
         });
         let finder = Arc::new(OverlaySearch { driver: driver.clone(), me });
@@ -266,6 +274,7 @@ impl Daemon {
             accounts,
             driver,
             sessions,
+            donor,
             finder,
             member,
             login: Arc::default(),
@@ -278,6 +287,8 @@ impl Daemon {
         });
         parts.begin(remembered).await;
         let mut tasks = parts.spawn(wished, news);
+        tasks.spawn(parts.sessions.clone().listen(session_events_of));
+        tasks.spawn(parts.donor.clone().tend(ended.clone()));
         tasks.spawn(parts.wishes.clone().keep(wish_hits_of, parts.events.clone()));
         let api_metrics = parts.metrics.api.clone();
         let backend = Arc::new(NodeBackend(Arc::clone(&parts)));
@@ -365,7 +376,11 @@ impl Shared {
             ended: self.ended.clone(),
         };
         let driver = self.driver.clone();
-        let linked = async move || driver.view().await.map(|view| view.linked);
+        let sessions = self.sessions.clone();
+        let linked = async move || {
+            let linked = driver.view().await?.linked;
+            Some(linked.into_iter().chain(sessions.in_use()).collect())
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(login::fulfil(login.clone(), wishes));
         tasks.spawn(login::keep_fresh(login, rand::rng().random()));
@@ -413,6 +428,7 @@ fn endpoint_config(config: &Config) -> EndpointConfig {
         .max_incoming(max_links(config))
         .udp(config.udp())
         .tunnel_ports(config.tcp().into())
+        .relay(config.relay())
 }
 
 fn overlay(
@@ -422,9 +438,16 @@ fn overlay(
     was_super: bool,
     clock: Clock,
 ) -> Overlay {
+    let hidden = config.reach() == Reach::RelayOnly;
+    // A supernode has to be found: whoever does not want to be is one only by the user's word.
+    let role = match config.role() {
+        RoleSetting::Auto if hidden => RoleSetting::Ordinary,
+        role => role,
+    };
     let settings = skein_overlay::Config::new(login_key)
-        .role(config.role())
-        .was_super(was_super)
+        .role(role)
+        .hidden(hidden)
+        .was_super(was_super && role != RoleSetting::Ordinary)
         .max_children(config.max_children())
         .max_neighbours(usize::try_from(config.max_neighbours()).unwrap_or(usize::MAX))
         .promotion_uptime(config.promotion_uptime())

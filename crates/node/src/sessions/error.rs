@@ -68,3 +68,18 @@ pub enum SessionError {
     #[error("the daemon is ending")]
     Ending,
 }
+
+impl SessionError {
+    /// Whether a path without a relay may work all the same.
+    pub(super) fn may_be_the_relays(&self) -> bool {
+        matches!(
+            self,
+            Self::NoRelay(_)
+                | Self::Silent
+                | Self::Dial(_)
+                | Self::Refused(
+                    OfferRefusal::NoPath | OfferRefusal::NotHere | OfferRefusal::ParentUnreachable
+                )
+        )
+    }
+}

@@ -3,12 +3,22 @@
 //! [`Sessions::open`] gives the session with a peer, a live one if there is one. What a peer opens
 //! on it goes to whoever has asked for streams of that kind with [`Sessions::on_stream`].
 
+mod accept;
+mod call;
+mod control;
+mod counts;
 mod error;
 mod hello;
+mod keep;
 mod name;
 mod path;
+mod paths;
 mod peer;
+mod pulse;
+mod relayed;
 
+pub(crate) use control::{EVENTS_WAITING, SessionEvent};
+pub use counts::SessionCounts;
 pub use error::SessionError;
 pub use name::{PeerName, PeerNameError};
 pub use path::{PathKind, PathState};
@@ -16,17 +26,21 @@ pub use peer::PeerSession;
 
 use crate::daemon::clock::unix_now;
 use crate::daemon::driver::Driver;
+use call::{NearSlots, Spare};
+use control::Control;
+use counts::Counts;
 use dashmap::DashMap;
 use futures_util::future::BoxFuture;
-use hello::{Own, Theirs};
-use skein_net::{CloseReason, Connection, Endpoint, Stream};
+use hello::Own;
+use keep::Keeper;
+use skein_net::{Connection, Endpoint, Stream};
 use skein_overlay::FoundNode;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::message::MessageKind;
-use skein_proto::session::{NatKind, SessionHello};
-use skein_proto::{Message, NodeId, SignedCredential, Username};
+use skein_proto::session::NatKind;
+use skein_proto::{KeyPair, Message, NodeId, SessionId, SignedCredential, Username};
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 /// Sessions at the same time. Each has a connection and a task.
 const MAX_SESSIONS: usize = 4_096;
@@ -39,7 +53,10 @@ pub(crate) type Handler =
 pub(crate) struct Parts {
     pub(crate) endpoint: Endpoint,
     pub(crate) driver: Driver,
+    pub(crate) key: KeyPair,
     pub(crate) login_key: NodeId,
+    /// Whether no peer is to be told where this node is, nor shown by being dialled.
+    pub(crate) hidden: bool,
     /// This node's credential, and all that come after it.
     pub(crate) credential: watch::Receiver<Option<SignedCredential>>,
 }
@@ -52,13 +69,59 @@ pub(crate) struct Sessions {
 
 struct Inner {
     parts: Parts,
+    control: Control,
     live: DashMap<NodeId, Arc<PeerSession>>,
     handlers: DashMap<MessageKind, Handler>,
+    /// Peers that are being called: whoever else wants them waits.
+    opening: DashMap<PeerName, Arc<Mutex<()>>>,
+    awaited: DashMap<SessionId, accept::Awaited>,
+    seen: accept::Seen,
+    taking: Semaphore,
+    spare: Spare,
+    counts: Counts,
 }
 
 impl Sessions {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { inner: Arc::new(Inner { parts, live: DashMap::new(), handlers: DashMap::new() }) }
+        let control = Control::new(parts.driver.clone());
+        let inner = Inner {
+            parts,
+            control,
+            live: DashMap::new(),
+            handlers: DashMap::new(),
+            opening: DashMap::new(),
+            awaited: DashMap::new(),
+            seen: accept::Seen::default(),
+            taking: Semaphore::new(accept::MAX_TAKING),
+            spare: Spare::default(),
+            counts: Counts::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Takes what the overlay tells, until it tells nothing more.
+    pub(crate) async fn listen(self, mut events: mpsc::Receiver<SessionEvent>) {
+        while let Some(event) = events.recv().await {
+            if let Some(offer) = self.inner.control.on_event(event) {
+                let sessions = self.clone();
+                tokio::spawn(async move { sessions.on_offer(*offer).await });
+            }
+        }
+    }
+
+    /// What has been counted so far.
+    pub(crate) fn counts(&self) -> SessionCounts {
+        self.inner.counts.snapshot(self.all().len())
+    }
+
+    /// The ids of the connections that must not be closed for want of traffic.
+    pub(crate) fn in_use(&self) -> Vec<usize> {
+        let used = self
+            .inner
+            .live
+            .iter()
+            .filter(|entry| entry.value().is_dialler() || entry.value().is_used());
+        used.map(|entry| entry.value().connection().id()).collect()
     }
 
     /// The session with a peer: a live one if there is one, else a new one.
@@ -66,20 +129,46 @@ impl Sessions {
     /// # Errors
     /// [`SessionError`].
     pub(crate) async fn open(&self, peer: &PeerName) -> Result<Arc<PeerSession>, SessionError> {
-        let found = match peer {
-            PeerName::Node(node) => return self.open_known(*node).await,
-            PeerName::User(name) | PeerName::NodeOf(name, _) => {
-                if let Some(session) = self.live_with(peer) {
-                    return Ok(session);
-                }
-                self.find(name).await?
-            }
-        };
-        let node = self.choose(peer, &found)?;
-        if let Some(session) = self.live(&node.node) {
+        if let Some(session) = self.live_with(peer) {
             return Ok(session);
         }
-        self.dial(node).await
+        let turn = Arc::clone(&self.inner.opening.entry(peer.clone()).or_default());
+        let outcome = {
+            let _turn = turn.lock().await;
+            self.open_new(peer).await
+        };
+        drop(turn);
+        self.inner.opening.remove_if(peer, |_, turn| Arc::strong_count(turn) == 1);
+        outcome
+    }
+
+    async fn open_new(&self, peer: &PeerName) -> Result<Arc<PeerSession>, SessionError> {
+        let name = match peer {
+            PeerName::User(name) | PeerName::NodeOf(name, _) => name,
+            PeerName::Node(node) => return self.open_known(*node).await,
+        };
+        // Somebody else may have called the peer while this one waited.
+        if let Some(session) = self.live_with(peer) {
+            return Ok(session);
+        }
+        self.own()?;
+        let (found, slots) = tokio::join!(self.find(name), self.near_slots());
+        let chosen = match &found {
+            Ok(found) => self.choose(peer, found),
+            Err(error) => Err(error.clone()),
+        };
+        let node = match chosen {
+            Ok(node) => node,
+            Err(error) => {
+                self.spare(slots);
+                return Err(error);
+            }
+        };
+        if let Some(session) = self.live(&node.node) {
+            self.spare(slots);
+            return Ok(session);
+        }
+        self.reach(node, slots).await
     }
 
     /// The live session with a node, if there is one.
@@ -138,7 +227,7 @@ impl Sessions {
     }
 
     async fn find(&self, name: &Username) -> Result<Vec<FoundNode>, SessionError> {
-        let answer = self.inner.parts.driver.find(DirectoryKey::Name(name.clone())).await;
+        let answer = self.inner.control.driver().find(DirectoryKey::Name(name.clone())).await;
         let answer = answer.ok_or(SessionError::Ending)?;
         match answer.outcome {
             FindOutcome::Answered if answer.nodes.is_empty() => {
@@ -189,9 +278,38 @@ impl Sessions {
         self.introduce(connection.ok_or(SessionError::Nameless(node))?).await
     }
 
-    async fn dial(&self, node: &FoundNode) -> Result<Arc<PeerSession>, SessionError> {
-        let connection = self.inner.parts.endpoint.connect(node.node, &node.addresses).await?;
-        self.introduce(connection).await
+    /// Opens a session with a node that was looked up.
+    ///
+    /// A node that this one is connected with anyway, such as its parent, needs no path; a
+    /// supernode is where it says that it is. With all others it begins over a relay, and only
+    /// where there is none at the addresses that the directory knows.
+    async fn reach(
+        &self,
+        found: &FoundNode,
+        slots: NearSlots,
+    ) -> Result<Arc<PeerSession>, SessionError> {
+        let endpoint = &self.inner.parts.endpoint;
+        if let Some(connection) = endpoint.connection(&found.node) {
+            self.spare(slots);
+            return self.introduce(connection).await;
+        }
+        let may_dial = !self.inner.parts.hidden && !found.addresses.is_empty();
+        if found.parent.is_none()
+            && may_dial
+            && let Ok(connection) = endpoint.connect(found.node, &found.addresses).await
+        {
+            self.spare(slots);
+            return self.introduce(connection).await;
+        }
+        match self.call(found, slots).await {
+            Err(error) if may_dial && error.may_be_the_relays() => {
+                match endpoint.connect(found.node, &found.addresses).await {
+                    Ok(connection) => self.introduce(connection).await,
+                    Err(_) => Err(error),
+                }
+            }
+            outcome => outcome,
+        }
     }
 
     fn own(&self) -> Result<Own, SessionError> {
@@ -201,58 +319,33 @@ impl Sessions {
         Ok(Own { session: None, credential, nat: NatKind::Unknown })
     }
 
-    /// Says who this node is over a connection that it has dialled, or has.
+    /// Says who this node is over a connection that is there.
     async fn introduce(&self, connection: Connection) -> Result<Arc<PeerSession>, SessionError> {
-        let login_key = self.inner.parts.login_key;
         let own = self.own()?;
-        let (stream, theirs) = hello::introduce(&connection, &own, &login_key, unix_now()).await?;
-        let session = self.enter(connection, theirs)?;
-        let held = Arc::clone(&session);
-        tokio::spawn(async move { keep(&held, stream).await });
+        let login_key = &self.inner.parts.login_key;
+        let (stream, theirs) = hello::introduce(&connection, &own, login_key, unix_now()).await?;
+        let nats = (own.nat, theirs.nat);
+        let session = self.enter(PeerSession::new(theirs.name, nats, connection, None))?;
+        let keeper = Keeper::new(self.clone(), Arc::clone(&session), stream);
+        tokio::spawn(keeper.run(Vec::new()));
         Ok(session)
     }
 
-    /// A peer says who it is.
-    async fn welcome(&self, connection: Connection, hello: &SessionHello, mut stream: Stream) {
-        let login_key = self.inner.parts.login_key;
-        let Ok(own) = self.own() else { return };
-        let theirs = match hello::check(hello, &login_key, &connection.peer(), unix_now()) {
-            Ok(theirs) => theirs,
-            Err(_) => return connection.close(CloseReason::NotAllowed),
-        };
-        let Ok(session) = self.enter(connection, theirs) else { return };
-        if stream.sender.send(&own.hello()).await.is_ok() {
-            keep(&session, stream).await;
-        }
-    }
-
-    fn enter(
-        &self,
-        connection: Connection,
-        theirs: Theirs,
-    ) -> Result<Arc<PeerSession>, SessionError> {
+    fn enter(&self, session: PeerSession) -> Result<Arc<PeerSession>, SessionError> {
         let live = &self.inner.live;
-        live.retain(|_, session| !session.connection().is_closed());
-        if live.len() >= MAX_SESSIONS {
+        if live.len() >= MAX_SESSIONS && !live.contains_key(&session.node()) {
+            self.inner.counts.refused();
             return Err(SessionError::TooMany(MAX_SESSIONS));
         }
-        let path = PathState {
-            kind: PathKind::Direct { address: connection.remote_address() },
-            rtt: connection.rtt(),
-            nat_here: NatKind::Unknown,
-            nat_there: theirs.nat,
-            reserve: None,
-            since: unix_now().0,
-        };
-        let session = Arc::new(PeerSession::new(theirs.name, connection, path));
+        let session = Arc::new(session);
+        self.inner.counts.opened(&session);
         live.insert(session.node(), Arc::clone(&session));
         Ok(session)
     }
-}
 
-/// Takes what the peer tells about the session, until it tells nothing more.
-async fn keep(session: &PeerSession, mut stream: Stream) {
-    while let Ok(Some(Message::SessionNews(news))) = stream.receiver.recv().await {
-        tracing::debug!(peer = %session.node().short(), ?news, "news of a session");
+    /// A session has ended.
+    fn remove(&self, session: &Arc<PeerSession>) {
+        let same = |_: &NodeId, live: &Arc<PeerSession>| Arc::ptr_eq(live, session);
+        self.inner.live.remove_if(&session.node(), same);
     }
 }

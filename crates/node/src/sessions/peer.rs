@@ -1,10 +1,17 @@
 //! A session with one peer.
 
-use super::path::PathState;
+use super::path::{PathKind, PathState};
+use super::paths::Paths;
+use crate::daemon::clock::unix_now;
 use skein_net::Connection;
+use skein_proto::session::NatKind;
 use skein_proto::{NodeId, Username};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
+
+/// The table of live sessions, and the task that keeps this one.
+const OWN_HOLDERS: usize = 2;
 
 /// A session with one peer: one connection, whatever path its packets take. All uses of a peer
 /// share it. While somebody holds it, it is not closed for want of use.
@@ -12,14 +19,31 @@ pub struct PeerSession {
     name: Username,
     connection: Connection,
     path: watch::Sender<PathState>,
+    /// Where the packets go; nothing for a connection that was dialled directly.
+    paths: Option<Paths>,
+    dialler: bool,
     /// Streams of the peer that are being served.
     served: AtomicUsize,
 }
 
 impl PeerSession {
-    pub(super) fn new(name: Username, connection: Connection, path: PathState) -> Self {
-        let (path, served) = (watch::Sender::new(path), AtomicUsize::new(0));
-        Self { name, connection, path, served }
+    pub(super) fn new(
+        name: Username,
+        nats: (NatKind, NatKind),
+        connection: Connection,
+        paths: Option<Paths>,
+    ) -> Self {
+        let state = PathState {
+            kind: kind_of(&connection, paths.as_ref()),
+            rtt: connection.rtt(),
+            nat_here: nats.0,
+            nat_there: nats.1,
+            reserve: None,
+            since: unix_now().0,
+        };
+        let dialler = connection.is_dialler();
+        let (path, served) = (watch::Sender::new(state), AtomicUsize::new(0));
+        Self { name, connection, path, paths, dialler, served }
     }
 
     /// Whose node the peer is; its credential was checked.
@@ -49,13 +73,27 @@ impl PeerSession {
         path
     }
 
-    /// Changes what is known of the path, if `change` says that there is a difference.
-    pub(super) fn update_path(&self, change: impl FnOnce(&mut PathState)) {
+    /// Where the packets go, if that may change.
+    pub(super) fn paths(&self) -> Option<&Paths> {
+        self.paths.as_ref()
+    }
+
+    /// Whether this side has dialled.
+    pub(super) fn is_dialler(&self) -> bool {
+        self.dialler
+    }
+
+    /// Tells those who watch the path what has become of it.
+    pub(super) fn refresh_path(&self) {
+        let kind = kind_of(&self.connection, self.paths.as_ref());
+        let reserve = self.paths.as_ref().and_then(Paths::reserve).map(|near| near.relay);
         let rtt = self.connection.rtt();
         self.path.send_if_modified(|path| {
-            let before = *path;
-            change(path);
-            let changed = before != *path;
+            if path.kind != kind {
+                path.since = unix_now().0;
+            }
+            let changed = path.kind != kind || path.reserve != reserve;
+            (path.kind, path.reserve) = (kind, reserve);
             if changed {
                 path.rtt = rtt;
             }
@@ -63,13 +101,14 @@ impl PeerSession {
         });
     }
 
+    /// Whether anybody but the sessions themselves holds it, or a stream of the peer is served.
+    pub(super) fn is_used(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > OWN_HOLDERS || self.served.load(Ordering::Relaxed) > 0
+    }
+
     pub(super) fn serve(&self) -> Served<'_> {
         self.served.fetch_add(1, Ordering::Relaxed);
         Served(self)
-    }
-
-    pub(super) fn is_serving(&self) -> bool {
-        self.served.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -89,5 +128,12 @@ pub(super) struct Served<'a>(&'a PeerSession);
 impl Drop for Served<'_> {
     fn drop(&mut self) {
         self.0.served.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn kind_of(connection: &Connection, paths: Option<&Paths>) -> PathKind {
+    match paths.and_then(Paths::used) {
+        Some(near) => PathKind::Relayed { relay: near.relay, address: near.route().to },
+        None => PathKind::Direct { address: connection.remote_address() },
     }
 }

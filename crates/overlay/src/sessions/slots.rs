@@ -59,15 +59,9 @@ impl Asked {
 }
 
 impl Overlay {
-    /// The user wants a slot of a relay besides these.
+    /// The user wants a slot of a relay besides these. This node itself is none for its own
+    /// sessions: a supernode can be reached directly.
     pub(crate) fn on_user_ask_slot(&mut self, ask: u64, besides: &[NodeId], now: Now) {
-        let me = self.core.me;
-        if self.core.role == Role::Super && !besides.contains(&me) {
-            if let Some(name) = self.own_name() {
-                self.core.outputs.push_back(Output::GrantSlot { asker: None, number: ask, name });
-                return;
-            }
-        }
         let near = self.near_supernodes(now);
         let Some(relay) = near.into_iter().find(|node| !besides.contains(node)) else {
             return give(&mut self.core, ask, SlotOutcome::NobodyToAsk);
@@ -106,7 +100,7 @@ impl Overlay {
             _ if self.core.role != Role::Super => SlotRefusal::OptedOut,
             None => SlotRefusal::NoCredential,
             Some(name) => {
-                let asker = Some(peer);
+                let asker = peer;
                 self.core.outputs.push_back(Output::GrantSlot { asker, number, name });
                 return;
             }
@@ -118,7 +112,7 @@ impl Overlay {
     /// What the relay of this machine says to [`Output::GrantSlot`].
     pub(crate) fn on_slot_granted(
         &mut self,
-        asker: Option<NodeId>,
+        asker: NodeId,
         number: u64,
         outcome: Result<SlotGrant, SlotRefusal>,
     ) {
@@ -131,17 +125,7 @@ impl Overlay {
             &mut core.counters.slots_refused
         };
         *counter += 1;
-        match (asker, outcome) {
-            (Some(peer), outcome) => core.send(peer, SlotReply { number, outcome }),
-            (None, Ok(grant)) => {
-                let (relay, grant) = (core.me, Box::new(grant));
-                give(core, number, SlotOutcome::Granted { relay, grant });
-            }
-            (None, Err(refusal)) => {
-                let me = core.me;
-                give(core, number, SlotOutcome::Refused(me, refusal));
-            }
-        }
+        core.send(asker, SlotReply { number, outcome });
     }
 
     /// A supernode answers.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use skein_net::BindError;
 use skein_node::api::ApiClient;
 use skein_node::api::types::{DaemonEvent, RoleSetting, Status};
-use skein_node::config::{LogFormat, LogLevel, Settings, TcpPorts, Uplink};
+use skein_node::config::{LogFormat, LogLevel, Reach, Settings, TcpPorts, Uplink};
 use skein_node::daemon::{Daemon, StartError};
 use skein_node::home::Home;
 use skein_proto::{NodeId, Role, Ticket, Username};
@@ -101,6 +101,24 @@ struct SettingsArgs {
     /// How often all shared folders are scanned
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     rescan_interval: Option<Duration>,
+    /// Who is told where this node is: whoever wants to reach it, or supernodes only
+    #[arg(long, value_name = "REACH", value_parser = reach())]
+    reach: Option<Reach>,
+    /// Sessions of others that it carries at a time as a supernode; 0: none
+    #[arg(long, value_name = "COUNT")]
+    relay_slots: Option<u32>,
+    /// How many of them one name may have
+    #[arg(long, value_name = "COUNT")]
+    relay_slots_per_name: Option<u32>,
+    /// Bytes a second that it carries for one session
+    #[arg(long, value_name = "BYTES")]
+    relay_slot_rate: Option<u32>,
+    /// Bytes a second that it carries for one name
+    #[arg(long, value_name = "BYTES")]
+    relay_name_rate: Option<u32>,
+    /// Bytes a second that it carries for all
+    #[arg(long, value_name = "BYTES")]
+    relay_rate: Option<u32>,
     /// The least important messages to log
     #[arg(long, value_name = "LEVEL", value_parser = log_level())]
     log_level: Option<LogLevel>,
@@ -119,6 +137,10 @@ fn role() -> impl clap::builder::TypedValueParser<Value = RoleSetting> {
 
 fn uplink(text: &str) -> Result<Uplink, String> {
     text.trim().parse()
+}
+
+fn reach() -> impl clap::builder::TypedValueParser<Value = Reach> {
+    PossibleValuesParser::new(["open", "relay-only"]).try_map(|word| word.parse::<Reach>())
 }
 
 fn log_level() -> impl clap::builder::TypedValueParser<Value = LogLevel> {
@@ -148,6 +170,12 @@ impl UpArgs {
             upload_slots: more.upload_slots,
             scan_workers: more.scan_workers,
             rescan_interval: more.rescan_interval,
+            reach: more.reach,
+            relay_slots: more.relay_slots,
+            relay_slots_per_name: more.relay_slots_per_name,
+            relay_slot_rate: more.relay_slot_rate,
+            relay_name_rate: more.relay_name_rate,
+            relay_rate: more.relay_rate,
             log_level: more.log_level,
             log_format: more.log_format,
         }
@@ -388,6 +416,18 @@ mod tests {
             "3",
             "--rescan-interval",
             "2h",
+            "--reach",
+            "relay-only",
+            "--relay-slots",
+            "0",
+            "--relay-slots-per-name",
+            "4",
+            "--relay-slot-rate",
+            "5",
+            "--relay-name-rate",
+            "6",
+            "--relay-rate",
+            "7",
             "--log-level",
             "debug",
             "--log-format",
@@ -409,6 +449,12 @@ mod tests {
             upload_slots: Some(9),
             scan_workers: Some(3),
             rescan_interval: Some(Duration::from_secs(7_200)),
+            reach: Some(Reach::RelayOnly),
+            relay_slots: Some(0),
+            relay_slots_per_name: Some(4),
+            relay_slot_rate: Some(5),
+            relay_name_rate: Some(6),
+            relay_rate: Some(7),
             log_level: Some(LogLevel::Debug),
             log_format: Some(LogFormat::Json),
         };

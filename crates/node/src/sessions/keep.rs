@@ -1,0 +1,318 @@
+//! Keeps a session: notices when its path dies, moves it to the reserve, sees to a new one, and
+//! closes it when nobody uses it any more.
+
+use super::Sessions;
+use super::paths::Paths;
+use super::peer::PeerSession;
+use super::pulse::{Look, Watch};
+use super::relayed::{BIND_PATIENCE, NearEnd, micros};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use skein_net::{CloseReason, FrameReceiver, FrameSender, Stream};
+use skein_proto::Message;
+use skein_proto::session::{RelayEnd, SessionNews};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a relay may take to answer when it is suspected. An end that binds anew sends again
+/// after 150 ms, so a lost frame does not condemn it.
+const PROBE_PATIENCE: Duration = Duration::from_millis(400);
+
+/// How long a session is kept that nobody uses: long enough for the next command of a person.
+const UNUSED: Duration = Duration::from_secs(60);
+
+/// How often the reserve's binding is renewed: routers forget a mapping after 30 s at the earliest
+/// (RFC 4787 asks for 2 minutes), and a relay an unused slot after 120 s.
+const REFRESH: Duration = Duration::from_secs(20);
+
+/// How long the callee leaves it to the caller to see to a reserve.
+const CALLEE_WAITS: Duration = Duration::from_secs(3);
+
+/// When a reserve is looked for again after that did not work, doubled each time.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// The least time between two slots of the peer's that are bound: whatever it names, this node
+/// sends a few frames there.
+const RESERVE_PACE: Duration = Duration::from_secs(1);
+
+/// What has come of something that was begun.
+enum Done {
+    /// A relay that was suspected has answered, or not.
+    Probed { slot: u64, alive: bool, since: Instant },
+    /// The reserve has been bound anew, or not.
+    Refreshed { slot: u64, alive: bool },
+    /// A slot for a reserve has been granted and bound, or not.
+    Reserve(Option<Arc<NearEnd>>),
+    /// A slot that the peer has named is bound, or not.
+    Named { end: RelayEnd, near: Option<Arc<NearEnd>> },
+}
+
+/// The task of one session.
+pub(super) struct Keeper {
+    sessions: Sessions,
+    session: Arc<PeerSession>,
+    receiver: FrameReceiver,
+    tell: Teller,
+    watch: Watch,
+    running: FuturesUnordered<BoxFuture<'static, Done>>,
+    probing: bool,
+    seeking: bool,
+    reserve_due: Instant,
+    retry: Duration,
+    refresh_due: Instant,
+    named_at: Option<Instant>,
+    unused_since: Option<Instant>,
+}
+
+struct Teller(FrameSender);
+
+impl Teller {
+    /// A few bytes fit into the stream's buffer, whatever becomes of the path.
+    async fn tell(&mut self, news: SessionNews) {
+        let sent = self.0.send_within(&Message::from(news), Duration::from_secs(1)).await;
+        if let Err(error) = sent {
+            tracing::debug!(%error, "news of a session were not sent");
+        }
+    }
+}
+
+impl Keeper {
+    pub(super) fn new(sessions: Sessions, session: Arc<PeerSession>, stream: Stream) -> Self {
+        let now = Instant::now();
+        let waits = if session.is_dialler() { Duration::ZERO } else { CALLEE_WAITS };
+        Self {
+            sessions,
+            session,
+            receiver: stream.receiver,
+            tell: Teller(stream.sender),
+            watch: Watch::new(now),
+            running: FuturesUnordered::new(),
+            probing: false,
+            seeking: false,
+            reserve_due: now + waits,
+            retry: FIRST_RETRY,
+            refresh_due: now + REFRESH,
+            named_at: None,
+            unused_since: None,
+        }
+    }
+
+    /// Runs until the connection has ended. `later` are slots of the peer's to bind now that the
+    /// session is there.
+    pub(super) async fn run(mut self, later: Vec<RelayEnd>) {
+        later.into_iter().for_each(|end| self.bind_named(end));
+        let connection = self.session.connection().clone();
+        let mut look = Duration::ZERO;
+        loop {
+            tokio::select! {
+                error = connection.closed() => {
+                    tracing::debug!(peer = %connection.peer().short(), %error, "a session has ended");
+                    break;
+                }
+                news = self.receiver.recv() => match news {
+                    Ok(Some(Message::SessionNews(news))) => self.on_news(news).await,
+                    // Without its news, a session cannot be kept.
+                    _ => {
+                        connection.close(CloseReason::Done);
+                        break;
+                    }
+                },
+                Some(done) = self.running.next(), if !self.running.is_empty() => {
+                    self.on_done(done).await;
+                }
+                () = sleep(look) => {
+                    self.look().await;
+                    if self.is_over() {
+                        connection.close(CloseReason::Done);
+                        break;
+                    }
+                }
+            }
+            look = self.watch.next_look(Instant::now());
+        }
+        self.sessions.remove(&self.session);
+    }
+
+    /// Whether nobody has used the session for long. The dialler decides: the other side cannot
+    /// know what it is still wanted for.
+    fn is_over(&mut self) -> bool {
+        if self.session.is_used() || !self.session.is_dialler() {
+            self.unused_since = None;
+            return false;
+        }
+        let since = *self.unused_since.get_or_insert_with(Instant::now);
+        since.elapsed() >= UNUSED
+    }
+
+    async fn look(&mut self) {
+        let session = Arc::clone(&self.session);
+        let Some(paths) = session.paths() else { return };
+        let now = Instant::now();
+        let connection = session.connection();
+        let stats = connection.stats();
+        let look = self.watch.look(stats.bytes_in, stats.bytes_out, connection.rtt(), now);
+        match (look, paths.used()) {
+            (Look::Suspicious, Some(near)) if !self.probing => self.probe(near, now),
+            (Look::Broken, Some(near)) => {
+                tracing::info!(relay = %near.relay.short(), "a relay lets nothing through");
+                self.leave(near.slot(), false).await;
+                self.watch.restart(now);
+            }
+            _ => {}
+        }
+        match paths.reserve() {
+            Some(near) if now >= self.refresh_due => {
+                self.refresh_due = now + REFRESH;
+                self.running.push(Box::pin(async move {
+                    let alive = near.binding.bind(BIND_PATIENCE).await.is_ok();
+                    Done::Refreshed { slot: near.slot(), alive }
+                }));
+            }
+            None if now >= self.reserve_due && !self.seeking => self.seek(paths),
+            _ => {}
+        }
+    }
+
+    fn probe(&mut self, near: Arc<NearEnd>, since: Instant) {
+        self.probing = true;
+        self.running.push(Box::pin(async move {
+            let alive = near.binding.bind(PROBE_PATIENCE).await.is_ok();
+            Done::Probed { slot: near.slot(), alive, since }
+        }));
+    }
+
+    /// Looks for a reserve.
+    fn seek(&mut self, paths: &Paths) {
+        self.seeking = true;
+        paths.drop_failed();
+        let mut besides = paths.relays();
+        besides.push(self.session.node());
+        let sessions = self.sessions.clone();
+        self.running.push(Box::pin(async move {
+            let granted = sessions.inner.control.ask_slot(&besides).await.ok();
+            let endpoint = &sessions.inner.parts.endpoint;
+            Done::Reserve(match granted {
+                Some(granted) => NearEnd::of_grant(endpoint, granted).await,
+                None => None,
+            })
+        }));
+    }
+
+    fn bind_named(&mut self, end: RelayEnd) {
+        let sessions = self.sessions.clone();
+        self.running.push(Box::pin(async move {
+            let near = NearEnd::of_offer(&sessions.inner.parts.endpoint, &end).await;
+            Done::Named { end, near }
+        }));
+    }
+
+    async fn on_done(&mut self, done: Done) {
+        let session = Arc::clone(&self.session);
+        let Some(paths) = session.paths() else { return };
+        match done {
+            Done::Probed { slot, alive, since } => {
+                self.probing = false;
+                let used = paths.used().is_some_and(|near| near.slot() == slot);
+                if !alive && used && !self.watch.heard_since(since) {
+                    tracing::info!(peer = %session.node().short(), "a relay does not answer");
+                    self.leave(slot, true).await;
+                }
+            }
+            Done::Refreshed { slot, alive } => {
+                if !alive {
+                    paths.drop_slot(slot);
+                    session.refresh_path();
+                }
+            }
+            Done::Reserve(near) => {
+                self.seeking = false;
+                self.reserve_due = Instant::now() + self.retry;
+                self.retry = (self.retry * 2).min(LONGEST_RETRY);
+                if let Some(near) = near
+                    && let Some(end) = near.for_far_end()
+                    && paths.add(near, None)
+                {
+                    self.tell.tell(SessionNews::Reserve(end)).await;
+                }
+            }
+            Done::Named { end, near } => {
+                let (relay, slot) = (end.relay, end.slot);
+                let far = Duration::from_micros(end.rtt_us.into());
+                let rtt_us = near.as_ref().map(|near| micros(near.rtt));
+                let added = near.is_some_and(|near| paths.add(near, Some(far)));
+                let news = match rtt_us.filter(|_| added) {
+                    Some(rtt_us) => SessionNews::Bound { relay, slot, rtt_us },
+                    None => SessionNews::Unbound { relay, slot },
+                };
+                self.tell.tell(news).await;
+                self.on_bound(paths).await;
+            }
+        }
+    }
+
+    async fn on_news(&mut self, news: SessionNews) {
+        let session = Arc::clone(&self.session);
+        let Some(paths) = session.paths() else { return };
+        match news {
+            SessionNews::Reserve(end) => {
+                let lately = self.named_at.is_some_and(|at| at.elapsed() < RESERVE_PACE);
+                if lately {
+                    let (relay, slot) = (end.relay, end.slot);
+                    self.tell.tell(SessionNews::Unbound { relay, slot }).await;
+                } else {
+                    self.named_at = Some(Instant::now());
+                    paths.drop_failed();
+                    self.bind_named(end);
+                }
+            }
+            SessionNews::Bound { slot, rtt_us, .. } => {
+                paths.far_bound(slot, Duration::from_micros(rtt_us.into()));
+                self.retry = FIRST_RETRY;
+                self.on_bound(paths).await;
+            }
+            SessionNews::Unbound { slot, .. } => {
+                paths.drop_slot(slot);
+                session.refresh_path();
+            }
+            SessionNews::Moved { slot } => {
+                if paths.move_to(slot) {
+                    self.watch.restart(Instant::now());
+                    session.refresh_path();
+                }
+            }
+            SessionNews::Direct => {}
+        }
+    }
+
+    /// Both ends of one more slot are bound: the dialler moves there if it is much better.
+    async fn on_bound(&mut self, paths: &Paths) {
+        if self.session.is_dialler()
+            && let Some(slot) = paths.better()
+            && paths.move_to(slot)
+        {
+            self.tell.tell(SessionNews::Moved { slot }).await;
+        }
+        self.session.refresh_path();
+    }
+
+    /// Goes on over the reserve.
+    async fn leave(&mut self, slot: u64, dead: bool) {
+        let session = Arc::clone(&self.session);
+        let Some(next) = session.paths().and_then(|paths| paths.abandon(slot, dead)) else {
+            return;
+        };
+        let now = Instant::now();
+        self.watch.restart(now);
+        self.reserve_due = if session.is_dialler() { now } else { now + CALLEE_WAITS };
+        self.sessions.inner.counts.moved();
+        self.tell.tell(SessionNews::Moved { slot: next.slot() }).await;
+        tracing::info!(
+            peer = %session.node().short(),
+            relay = %next.relay.short(),
+            "a session goes on over its reserve"
+        );
+        session.refresh_path();
+    }
+}

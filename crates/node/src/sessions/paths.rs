@@ -1,0 +1,183 @@
+//! The relays of a session, and which of them its packets go through.
+
+use super::relayed::{NearEnd, cost};
+use skein_net::session::Session;
+use skein_proto::NodeId;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Slots that a session has at most: the one in use, the reserve, and two that are coming or going.
+pub(super) const MAX_SLOTS: usize = 4;
+
+/// A relay must cost this much less, in percent of the one in use, before a session moves to it
+/// without need: a move costs QUIC its estimate of the path.
+const WORTH_MOVING: u32 = 70;
+
+#[derive(Clone, Debug)]
+struct Slot {
+    near: Arc<NearEnd>,
+    /// The peer's round trip to the relay, once its end is bound.
+    far: Option<Duration>,
+    /// Whether it let nothing through when it should have.
+    failed: bool,
+}
+
+impl Slot {
+    fn cost(&self) -> Option<Duration> {
+        Some(cost(self.near.rtt, self.far?, self.near.load_percent))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    all: Vec<Slot>,
+    used: Option<u64>,
+}
+
+/// The relays of a session.
+#[derive(Debug)]
+pub(super) struct Paths {
+    session: Session,
+    slots: Mutex<Slots>,
+}
+
+impl Paths {
+    /// Takes over a session that has no route yet.
+    pub(super) fn new(session: Session) -> Self {
+        Self { session, slots: Mutex::default() }
+    }
+
+    /// The session under it.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a slot whose near end is bound. Answers false if there are too many.
+    pub(super) fn add(&self, near: Arc<NearEnd>, far: Option<Duration>) -> bool {
+        let mut slots = self.slots();
+        if slots.all.len() >= MAX_SLOTS || !self.session.listen(near.route()) {
+            return false;
+        }
+        slots.all.push(Slot { near, far, failed: false });
+        true
+    }
+
+    /// The peer has bound its end of a slot, too.
+    pub(super) fn far_bound(&self, slot: u64, rtt: Duration) {
+        let mut slots = self.slots();
+        if let Some(found) = slots.all.iter_mut().find(|found| found.near.slot() == slot) {
+            found.far = Some(rtt);
+        }
+    }
+
+    /// Whether both ends of any slot are bound.
+    pub(super) fn has_any(&self) -> bool {
+        self.slots().best(|_, _| true).is_some()
+    }
+
+    /// The relays that it has slots of.
+    pub(super) fn relays(&self) -> Vec<NodeId> {
+        self.slots().all.iter().map(|slot| slot.near.relay).collect()
+    }
+
+    /// The near end that packets go through at present.
+    pub(super) fn used(&self) -> Option<Arc<NearEnd>> {
+        let slots = self.slots();
+        let used = slots.used?;
+        slots.all.iter().find(|slot| slot.near.slot() == used).map(|slot| Arc::clone(&slot.near))
+    }
+
+    /// The best of those that are not in use, if both ends of it are bound.
+    pub(super) fn reserve(&self) -> Option<Arc<NearEnd>> {
+        self.slots().best(|slots, slot| slots.used != Some(slot.near.slot()) && !slot.failed)
+    }
+
+    /// Sends through the best of all from now on; through the first one, where the peer has bound
+    /// none yet.
+    pub(super) fn use_best(&self) -> Option<Arc<NearEnd>> {
+        let mut slots = self.slots();
+        let first = slots.all.first().map(|slot| Arc::clone(&slot.near));
+        let best = slots.best(|_, slot| !slot.failed).or(first)?;
+        self.turn(&mut slots, &best);
+        Some(best)
+    }
+
+    /// Whether another one is so much better that it is worth to move there.
+    pub(super) fn better(&self) -> Option<u64> {
+        let slots = self.slots();
+        let used = slots.all.iter().find(|slot| slots.used == Some(slot.near.slot()))?.cost()?;
+        let best = slots.best(|_, slot| !slot.failed)?;
+        let found = slots.all.iter().find(|slot| slot.near.slot() == best.slot())?.cost()?;
+        (found * 100 < used * WORTH_MOVING).then_some(best.slot())
+    }
+
+    /// Sends through this one from now on. Answers false if it is not there, or is in use.
+    pub(super) fn move_to(&self, slot: u64) -> bool {
+        let mut slots = self.slots();
+        if slots.used == Some(slot) {
+            return false;
+        }
+        let found = slots.all.iter().find(|found| found.near.slot() == slot);
+        let Some(near) = found.map(|found| Arc::clone(&found.near)) else { return false };
+        self.turn(&mut slots, &near);
+        true
+    }
+
+    /// The one in use lets nothing through: goes on with the next best. One that answers nothing is
+    /// forgotten; one that only seems to work is still listened to, since the peer may think it
+    /// good.
+    pub(super) fn abandon(&self, slot: u64, dead: bool) -> Option<Arc<NearEnd>> {
+        let mut slots = self.slots();
+        let next = slots.best(|_, other| !other.failed && other.near.slot() != slot)?;
+        if let Some(found) = slots.all.iter_mut().find(|found| found.near.slot() == slot) {
+            found.failed = true;
+        }
+        self.turn(&mut slots, &next);
+        if dead {
+            self.drop_from(&mut slots, slot);
+        }
+        Some(next)
+    }
+
+    /// Forgets a slot, unless it is in use.
+    pub(super) fn drop_slot(&self, slot: u64) {
+        let mut slots = self.slots();
+        if slots.used != Some(slot) {
+            self.drop_from(&mut slots, slot);
+        }
+    }
+
+    /// Makes room where a slot has failed and nothing else is to be done with it.
+    pub(super) fn drop_failed(&self) {
+        let mut slots = self.slots();
+        let used = slots.used;
+        let failed = |slot: &&Slot| slot.failed && used != Some(slot.near.slot());
+        let failed: Vec<u64> = slots.all.iter().filter(failed).map(|s| s.near.slot()).collect();
+        failed.into_iter().for_each(|slot| self.drop_from(&mut slots, slot));
+    }
+
+    fn drop_from(&self, slots: &mut Slots, slot: u64) {
+        if let Some(at) = slots.all.iter().position(|found| found.near.slot() == slot) {
+            let gone = slots.all.swap_remove(at);
+            self.session.forget(gone.near.route());
+        }
+    }
+
+    fn turn(&self, slots: &mut Slots, near: &NearEnd) {
+        slots.used = Some(near.slot());
+        self.session.send_along(near.route());
+    }
+}
+
+impl Slots {
+    fn best(&self, fits: impl Fn(&Self, &Slot) -> bool) -> Option<Arc<NearEnd>> {
+        let fit = self.all.iter().filter(|slot| fits(self, slot));
+        let costs = fit.filter_map(|slot| Some((slot.cost()?, slot.near.slot(), slot)));
+        let best = costs.min_by_key(|(cost, number, _)| (*cost, *number))?;
+        Some(Arc::clone(&best.2.near))
+    }
+}
