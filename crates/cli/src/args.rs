@@ -85,6 +85,11 @@ pub enum Command {
     Wish(commands::wish::WishCommand),
     /// Find the nodes of a user, and whether they are online
     Find(commands::find::FindArgs),
+    /// Find out how a peer is reached, and how long it takes
+    Ping(commands::ping::PingArgs),
+    /// Show what this node gives away as a relay, or change it
+    #[command(subcommand)]
+    Relay(commands::relay::RelayCommand),
     /// Fetch a file, verified as it arrives
     Get(commands::get::GetArgs),
     /// List the downloads, or cancel one

@@ -12,7 +12,9 @@ pub mod login_server;
 pub mod man;
 pub mod network;
 pub mod peers;
+pub mod ping;
 pub mod public;
+pub mod relay;
 pub mod reputation;
 pub mod scan;
 pub mod search;
@@ -50,6 +52,8 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Search(args) => search::run(context, args),
         Command::Wish(command) => wish::run(context, command),
         Command::Find(args) => find::run(context, args),
+        Command::Ping(args) => ping::run(context, args),
+        Command::Relay(command) => relay::run(context, command),
         Command::Get(args) => get::run(context, args),
         Command::Downloads(args) => downloads::run(context, args),
         Command::Peers(args) => peers::run(context, args),

@@ -2,8 +2,8 @@
 
 use super::types::{
     AddShare, AddWish, ApiError, DaemonEvent, Download, ForgottenDownload, Identity, LoginAccount,
-    NamedNode, Peer, RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share, StartDownload,
-    StartSearch, Status, Wish,
+    NamedNode, Peer, PingEvent, RegisterAccount, RelayStatus, RemoveShare, RescanShare,
+    SearchEvent, SessionInfo, SetRelay, Share, StartDownload, StartPing, StartSearch, Status, Wish,
 };
 use futures_util::stream::BoxStream;
 use skein_proto::Username;
@@ -88,6 +88,24 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The connections.
     fn peers(&self) -> impl Future<Output = Result<Vec<Peer>, ApiError>> + Send;
+
+    /// The sessions with peers.
+    fn sessions(&self) -> Vec<SessionInfo>;
+
+    /// Opens a session and pings the peer; dropping the stream ends it.
+    fn ping(
+        &self,
+        ping: StartPing,
+    ) -> impl Future<Output = Result<EventStream<PingEvent>, ApiError>> + Send;
+
+    /// What the relay of this machine gives, and what is used of it.
+    fn relay(&self) -> impl Future<Output = Result<RelayStatus, ApiError>> + Send;
+
+    /// Gives more or less from now on.
+    fn set_relay(
+        &self,
+        set: SetRelay,
+    ) -> impl Future<Output = Result<RelayStatus, ApiError>> + Send;
 
     /// Takes a new name.
     fn register(

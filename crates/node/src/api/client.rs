@@ -4,8 +4,9 @@ use super::announce::Announcement;
 use super::token::ApiToken;
 use super::types::{
     AddShare, AddWish, ApiError, DaemonEvent, Download, ErrorCode, ForgottenDownload, Identity,
-    LoginAccount, NamedNode, Peer, RegisterAccount, RemoveShare, RescanShare, SearchEvent, Share,
-    StartDownload, StartSearch, Status, Wish,
+    LoginAccount, NamedNode, Peer, PingEvent, RegisterAccount, RelayStatus, RemoveShare,
+    RescanShare, SearchEvent, SessionInfo, SetRelay, Share, StartDownload, StartPing, StartSearch,
+    Status, Wish,
 };
 use crate::home::{Home, HomeError};
 use eventsource_stream::Eventsource;
@@ -312,6 +313,38 @@ impl ApiClient {
     /// [`ClientError`].
     pub async fn peers(&self) -> Result<Vec<Peer>, ClientError> {
         self.get("/v1/peers").await
+    }
+
+    /// The sessions with peers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn sessions(&self) -> Result<Vec<SessionInfo>, ClientError> {
+        self.get("/v1/sessions").await
+    }
+
+    /// Opens a session and pings the peer, until the stream is dropped.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refusal when there is no session.
+    pub async fn ping(&self, ping: &StartPing) -> Result<ApiStream<PingEvent>, ClientError> {
+        self.stream(self.request(Method::POST, "/v1/sessions/ping").json(ping)).await
+    }
+
+    /// What the relay of this machine gives, and what is used of it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn relay(&self) -> Result<RelayStatus, ClientError> {
+        self.get("/v1/relay").await
+    }
+
+    /// Gives more or less from now on.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refusal when a number is out of its range.
+    pub async fn set_relay(&self, set: &SetRelay) -> Result<RelayStatus, ClientError> {
+        self.read(self.call(self.request(Method::PUT, "/v1/relay").json(set)).await?).await
     }
 
     /// Takes a new name.

@@ -11,6 +11,7 @@ mod guard;
 mod reputation;
 mod routes;
 pub mod server;
+mod session;
 mod stream;
 pub mod token;
 pub mod types;

@@ -6,8 +6,8 @@ use super::server::{Api, MAX_STREAMS};
 use super::stream;
 use super::types::{
     AddShare, AddWish, ApiError, Download, ErrorCode, ForgottenDownload, Identity, LoginAccount,
-    NamedNode, Peer, RegisterAccount, RemoveShare, RescanShare, Share, StartDownload, StartSearch,
-    Status, Wish,
+    NamedNode, Peer, RegisterAccount, RelayStatus, RemoveShare, RescanShare, SessionInfo, SetRelay,
+    Share, StartDownload, StartPing, StartSearch, Status, Wish,
 };
 use crate::metrics;
 use axum::extract::rejection::PathRejection;
@@ -41,6 +41,9 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/v1/downloads/{id}/forget", post(forget_download))
         .route("/v1/names/{name}", get(find))
         .route("/v1/peers", get(peers))
+        .route("/v1/sessions", get(sessions))
+        .route("/v1/sessions/ping", post(ping))
+        .route("/v1/relay", get(relay).put(set_relay))
         .route("/v1/account/register", post(register))
         .route("/v1/account/login", post(login))
         .route("/metrics", get(scrape))
@@ -176,6 +179,28 @@ async fn find<B: Backend>(
 
 async fn peers<B: Backend>(State(api): Shared<B>) -> Answer<Vec<Peer>> {
     Ok(Json(api.backend.peers().await?))
+}
+
+async fn sessions<B: Backend>(State(api): Shared<B>) -> Answer<Vec<SessionInfo>> {
+    Ok(Json(api.backend.sessions()))
+}
+
+async fn ping<B: Backend>(
+    State(api): Shared<B>,
+    Body(ping): Body<StartPing>,
+) -> Result<Response, Failure> {
+    respond(&api, async || api.backend.ping(ping).await).await
+}
+
+async fn relay<B: Backend>(State(api): Shared<B>) -> Answer<RelayStatus> {
+    Ok(Json(api.backend.relay().await?))
+}
+
+async fn set_relay<B: Backend>(
+    State(api): Shared<B>,
+    Body(set): Body<SetRelay>,
+) -> Answer<RelayStatus> {
+    Ok(Json(api.backend.set_relay(set).await?))
 }
 
 async fn register<B: Backend>(

@@ -20,6 +20,10 @@
 //! | `POST /v1/downloads/{id}/forget` | [`ForgottenDownload`]; a conflict while it runs |
 //! | `GET /v1/names/{name}` | a list of [`NamedNode`], the nodes of a user; 404 where nobody is known by that name |
 //! | `GET /v1/peers` | a list of [`Peer`] |
+//! | `GET /v1/sessions` | a list of [`SessionInfo`] |
+//! | `POST /v1/sessions/ping` with [`StartPing`] | a stream of [`PingEvent`]; hanging up ends it |
+//! | `GET /v1/relay` | [`RelayStatus`] |
+//! | `PUT /v1/relay` with [`SetRelay`] | [`RelayStatus`]; it holds until the daemon ends |
 //! | `POST /v1/account/register` with [`RegisterAccount`] | [`Identity`] |
 //! | `POST /v1/account/login` with [`LoginAccount`] | [`Identity`] |
 //! | `GET /metrics` | OpenMetrics text |
@@ -28,6 +32,7 @@
 //! are server-sent events whose `data` is one JSON value. What fails answers with [`ApiError`].
 
 pub use super::reputation::ReputationStatus;
+pub use super::session::{PingEvent, RelayStatus, SessionInfo, SessionPath, SetRelay, StartPing};
 use serde::{Deserialize, Serialize};
 use skein_proto::login::Password;
 pub use skein_proto::message::RoleSetting;

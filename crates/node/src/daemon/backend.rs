@@ -7,9 +7,9 @@ use crate::account::AccountError;
 use crate::api::backend::{Backend, EventStream};
 use crate::api::types::{
     AddShare, AddWish, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode,
-    ForgottenDownload, Identity, LoginAccount, NamedNode, Peer, RegisterAccount, Relation,
-    RemoveShare, RescanShare, SearchEvent, Share, StartDownload, StartSearch, Status,
-    SupernodeStatus, Udp, Wish,
+    ForgottenDownload, Identity, LoginAccount, NamedNode, Peer, PingEvent, RegisterAccount,
+    Relation, RelayStatus, RemoveShare, RescanShare, SearchEvent, SessionInfo, SetRelay, Share,
+    StartDownload, StartPing, StartSearch, Status, SupernodeStatus, Udp, Wish,
 };
 use crate::home::HomeError;
 use crate::library::LibraryError;
@@ -128,6 +128,22 @@ impl Backend for NodeBackend {
 
     async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
         self.0.peers().await
+    }
+
+    fn sessions(&self) -> Vec<SessionInfo> {
+        self.0.session_list()
+    }
+
+    async fn ping(&self, ping: StartPing) -> Result<EventStream<PingEvent>, ApiError> {
+        self.0.ping(ping).await
+    }
+
+    async fn relay(&self) -> Result<RelayStatus, ApiError> {
+        self.0.relay_status().await
+    }
+
+    async fn set_relay(&self, set: SetRelay) -> Result<RelayStatus, ApiError> {
+        self.0.set_relay(set).await
     }
 
     async fn register(&self, account: RegisterAccount) -> Result<Identity, ApiError> {

@@ -10,6 +10,7 @@
 
 mod adapters;
 mod backend;
+mod calls;
 mod capacity;
 pub(crate) mod clock;
 mod conduct;

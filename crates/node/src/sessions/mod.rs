@@ -14,6 +14,7 @@ mod name;
 mod path;
 mod paths;
 mod peer;
+mod ping;
 mod pulse;
 mod relayed;
 
@@ -96,7 +97,9 @@ impl Sessions {
             spare: Spare::default(),
             counts: Counts::default(),
         };
-        Self { inner: Arc::new(inner) }
+        let sessions = Self { inner: Arc::new(inner) };
+        sessions.on_stream(MessageKind::SessionPing, ping::answer);
+        sessions
     }
 
     /// Takes what the overlay tells, until it tells nothing more.

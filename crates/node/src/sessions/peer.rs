@@ -79,7 +79,7 @@ impl PeerSession {
     }
 
     /// Whether this side has dialled.
-    pub(super) fn is_dialler(&self) -> bool {
+    pub(crate) fn is_dialler(&self) -> bool {
         self.dialler
     }
 

@@ -179,6 +179,27 @@ pub(super) fn named_node() -> NamedNode {
 /// The words for which a search gives one hit and then neither ends nor goes on.
 pub(super) const ENDLESS: &str = "endless";
 
+pub(super) fn relay() -> RelayStatus {
+    RelayStatus {
+        active: true,
+        slots: 1,
+        slots_per_name: 2,
+        slot_rate: 3,
+        name_rate: 4,
+        rate: 5,
+        slots_used: 6,
+        granted: 7,
+        refused: 8,
+        bytes: 9,
+        dropped_over_rate: 10,
+        dropped_queue: 11,
+        dropped_unbound: 12,
+        foreign: 13,
+        forged: 14,
+        history: Vec::new(),
+    }
+}
+
 impl Backend for Fake {
     async fn status(&self) -> Result<Status, ApiError> {
         self.hear("status".into(), status())
@@ -264,6 +285,23 @@ impl Backend for Fake {
 
     async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
         self.hear("peers".into(), vec![peer()])
+    }
+
+    fn sessions(&self) -> Vec<SessionInfo> {
+        Vec::new()
+    }
+
+    async fn ping(&self, ping: StartPing) -> Result<EventStream<PingEvent>, ApiError> {
+        let lost = PingEvent::Lost { number: 1 };
+        self.hear(format!("ping {}", ping.peer), futures_util::stream::iter([lost]).boxed())
+    }
+
+    async fn relay(&self) -> Result<RelayStatus, ApiError> {
+        self.hear("relay".into(), relay())
+    }
+
+    async fn set_relay(&self, set: SetRelay) -> Result<RelayStatus, ApiError> {
+        self.hear(format!("set relay {:?}", set.slots), relay())
     }
 
     async fn register(&self, account: RegisterAccount) -> Result<Identity, ApiError> {

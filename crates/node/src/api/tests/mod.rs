@@ -99,7 +99,7 @@ fn password() -> Password {
     Password::new("correct horse").unwrap()
 }
 
-const CALLS: [(Method, &str); 21] = [
+const CALLS: [(Method, &str); 25] = [
     (Method::GET, "/v1/status"),
     (Method::POST, "/v1/shutdown"),
     (Method::GET, "/v1/shares"),
@@ -118,6 +118,10 @@ const CALLS: [(Method, &str); 21] = [
     (Method::POST, "/v1/downloads/8/forget"),
     (Method::GET, "/v1/names/alice"),
     (Method::GET, "/v1/peers"),
+    (Method::GET, "/v1/sessions"),
+    (Method::POST, "/v1/sessions/ping"),
+    (Method::GET, "/v1/relay"),
+    (Method::PUT, "/v1/relay"),
     (Method::POST, "/v1/account/register"),
     (Method::POST, "/v1/account/login"),
     (Method::GET, "/metrics"),
@@ -151,6 +155,13 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
     let name = "alice".parse().unwrap();
     assert_eq!(client.find(&name).await.unwrap(), [fake::named_node()]);
     assert_eq!(client.peers().await.unwrap(), [fake::peer()]);
+    let ping = StartPing { peer: "@alice".into(), count: Some(1), interval_ms: None };
+    let mut pings = client.ping(&ping).await.unwrap();
+    assert_eq!(pings.next().await.unwrap().unwrap(), PingEvent::Lost { number: 1 });
+    assert_eq!(client.sessions().await.unwrap(), []);
+    assert_eq!(client.relay().await.unwrap(), fake::relay());
+    let set = SetRelay { slots: Some(3), ..SetRelay::default() };
+    assert_eq!(client.set_relay(&set).await.unwrap(), fake::relay());
     let register = RegisterAccount {
         name: "alice".into(),
         password: password(),
@@ -185,6 +196,9 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
         "forget 8",
         "find alice",
         "peers",
+        "ping @alice",
+        "relay",
+        "set relay Some(3)",
         "register alice",
         "login bob",
         "metrics",

@@ -1,0 +1,212 @@
+//! `skein ping`.
+
+use crate::context::{self, Context};
+use crate::failure::Failure;
+use crate::ui::format;
+use crate::ui::paint::Paint;
+use crate::value;
+use clap::Args;
+use futures_util::StreamExt as _;
+use skein_node::api::ClientError;
+use skein_node::api::types::{ErrorCode, PingEvent, SessionPath, StartPing};
+use skein_node::sessions::{PathKind, PeerName};
+use skein_proto::NodeId;
+use skein_proto::session::NatKind;
+use std::time::Duration;
+
+/// Finds out how a peer is reached, and how long it takes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skein ping @alice                        until Ctrl-C, with each change of the path
+  skein ping @alice --count 3 --interval 200ms
+  skein ping @alice --count 1 --json | jq -r 'select(.event == \"connected\").path.path'
+
+The first line tells the path: over a relay or directly, and the kind of NAT on both ends.
+Exit codes: 0 the peer has answered; 1 it has not, or cannot be reached; 2 that names no peer.")]
+pub struct PingArgs {
+    /// The peer: @NAME, @NAME/NODE for one of several nodes, or a node id
+    #[arg(value_name = "@NAME")]
+    peer: PeerName,
+    /// How many pings; without it, until Ctrl-C
+    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
+    /// The time between two pings, 10 ms at least
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = value::duration)]
+    interval: Duration,
+}
+
+/// Pings it.
+///
+/// # Errors
+/// The daemon does not run or answer, there is no session, or no ping was answered.
+pub fn run(context: &Context, args: PingArgs) -> Result<(), Failure> {
+    let interval_ms = u32::try_from(args.interval.as_millis()).ok().filter(|ms| *ms >= 10);
+    let interval_ms = interval_ms.filter(|ms| *ms <= 3_600_000);
+    let interval_ms =
+        interval_ms.ok_or_else(|| Failure::input("--interval: from 10ms to 1h, if you please"))?;
+    let ping = StartPing {
+        peer: args.peer.to_string(),
+        count: args.count,
+        interval_ms: Some(interval_ms),
+    };
+    let mut tally = Tally::default();
+    let outcome = context::block_on_uninterrupted(async {
+        let client = context.client()?;
+        let mut events = tokio::select! {
+            events = client.ping(&ping) => events.map_err(reworded)?,
+            _ = tokio::signal::ctrl_c() => return Err(Failure::interrupted()),
+        };
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                // As with every other ping: this is how it ends.
+                _ = tokio::signal::ctrl_c() => None,
+            };
+            let Some(event) = event else { return Ok(()) };
+            let event = event?;
+            tally.add(&event);
+            if context.ui.json {
+                context.ui.value(&event)?;
+            } else {
+                context.ui.line(line(&event, context.ui.out))?;
+            }
+        }
+    });
+    outcome?;
+    if !context.ui.json && tally.sent > 0 {
+        context.ui.line(tally.summary())?;
+    }
+    match tally.answered {
+        0 => Err(Failure::failed(format!("{} has not answered", args.peer))),
+        _ => Ok(()),
+    }
+}
+
+/// That nobody is known by that name is an answer, and no mistake of the asker.
+fn reworded(error: ClientError) -> Failure {
+    match error {
+        ClientError::Refused(error) if error.code == ErrorCode::NotFound => {
+            Failure::failed(error.error)
+        }
+        error => error.into(),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    sent: u64,
+    answered: u64,
+    least: Option<u64>,
+    most: u64,
+    sum: u64,
+}
+
+impl Tally {
+    fn add(&mut self, event: &PingEvent) {
+        match event {
+            PingEvent::Pong { rtt_us, .. } => {
+                self.sent += 1;
+                self.answered += 1;
+                self.least = Some(self.least.map_or(*rtt_us, |least| least.min(*rtt_us)));
+                self.most = self.most.max(*rtt_us);
+                self.sum += rtt_us;
+            }
+            PingEvent::Lost { .. } => self.sent += 1,
+            _ => {}
+        }
+    }
+
+    fn summary(&self) -> String {
+        let Self { sent, answered, .. } = self;
+        let pings = format::count(*sent, "ping", "pings");
+        let Some(least) = self.least else { return format!("{pings}, none answered") };
+        let mean = self.sum / answered.max(&1);
+        format!(
+            "{pings}, {answered} answered; round trip {} / {} / {} (least, mean, most)",
+            format::round_trip(least),
+            format::round_trip(mean),
+            format::round_trip(self.most)
+        )
+    }
+}
+
+fn line(event: &PingEvent, paint: Paint) -> String {
+    match event {
+        PingEvent::Connected { node, name, took_us, path } => format!(
+            "{} {} in {}: {}",
+            paint.name(format!("@{name}")),
+            paint.faint(node.short()),
+            format::round_trip(*took_us),
+            described(path, paint)
+        ),
+        PingEvent::Pong { number, rtt_us, .. } => {
+            format!("{number}: {}", format::round_trip(*rtt_us))
+        }
+        PingEvent::Lost { number } => format!("{number}: {}", paint.bad("no answer")),
+        PingEvent::Path { path } => {
+            format!("{} {}", paint.warn("path:"), described(path, paint))
+        }
+        PingEvent::Ended { reason } => format!("{} {reason}", paint.bad("the session ended:")),
+    }
+}
+
+fn described(path: &SessionPath, paint: Paint) -> String {
+    let way = match path.kind {
+        PathKind::Relayed { relay, address } => {
+            format!("over the relay {} ({address})", paint.name(relay.short()))
+        }
+        PathKind::Direct { address } => format!("directly, {address}"),
+    };
+    let reserve = path.reserve.map(|relay: NodeId| format!(", reserve {}", relay.short()));
+    let nats = format!("; NAT here {}, there {}", nat(path.nat_here), nat(path.nat_there));
+    format!("{way}{}{nats}", reserve.unwrap_or_default())
+}
+
+const fn nat(kind: NatKind) -> &'static str {
+    match kind {
+        NatKind::Unknown => "not known",
+        NatKind::Public => "none",
+        NatKind::FullCone => "full cone",
+        NatKind::AddressRestricted => "address-restricted",
+        NatKind::PortRestricted => "port-restricted",
+        NatKind::Symmetric => "symmetric",
+        NatKind::UdpBlocked => "UDP blocked",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_told_with_its_relay_and_both_ends() {
+        let relay = NodeId::from_bytes([7; 32]);
+        let path = SessionPath {
+            kind: PathKind::Relayed { relay, address: ([192, 0, 2, 1], 4701).into() },
+            rtt_us: 20_000,
+            nat_here: NatKind::PortRestricted,
+            nat_there: NatKind::Unknown,
+            reserve: None,
+            since: 0,
+        };
+        let text = line(&PingEvent::Path { path }, Paint::PLAIN);
+        assert!(text.contains(&relay.short()) && text.contains("192.0.2.1:4701"), "{text}");
+        assert!(text.contains("here port-restricted, there not known"), "{text}");
+    }
+
+    #[test]
+    fn the_summary_counts_what_was_answered() {
+        let mut tally = Tally::default();
+        for (number, rtt_us) in [(1, 10_000), (2, 30_000)] {
+            tally.add(&PingEvent::Pong { number, rtt_us, their_relay: None });
+        }
+        tally.add(&PingEvent::Lost { number: 3 });
+        let text = tally.summary();
+        assert!(text.starts_with("3 pings, 2 answered"), "{text}");
+        assert_eq!(
+            (tally.least, tally.sum / tally.answered, tally.most),
+            (Some(10_000), 20_000, 30_000)
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! What the local API says about sessions with peers, and about the relay of this machine.
+
+use crate::relay::RelayNote;
+use crate::sessions::{PathKind, PathState};
+use serde::{Deserialize, Serialize};
+use skein_net::relay::RelayLimits;
+use skein_proto::session::NatKind;
+use skein_proto::{NodeId, Username};
+
+/// The path of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionPath {
+    /// Relayed or direct, and where.
+    #[serde(flatten)]
+    pub kind: PathKind,
+    /// The round trip as the transport knows it, in microseconds.
+    pub rtt_us: u64,
+    /// What stands between this node and others.
+    pub nat_here: NatKind,
+    /// What stands between the peer and others.
+    pub nat_there: NatKind,
+    /// A relay that is kept warm, should this path die.
+    pub reserve: Option<NodeId>,
+    /// Since when the packets go this way, in seconds since 1970.
+    pub since: u64,
+}
+
+impl From<PathState> for SessionPath {
+    fn from(state: PathState) -> Self {
+        Self {
+            kind: state.kind,
+            rtt_us: u64::try_from(state.rtt.as_micros()).unwrap_or(u64::MAX),
+            nat_here: state.nat_here,
+            nat_there: state.nat_there,
+            reserve: state.reserve,
+            since: state.since,
+        }
+    }
+}
+
+/// A session with a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// The peer.
+    pub node: NodeId,
+    /// Its user.
+    pub name: Username,
+    /// Whether this node has called.
+    pub called: bool,
+    /// Seconds since it began.
+    pub open_secs: u64,
+    /// Where its packets go.
+    pub path: SessionPath,
+}
+
+/// Whom to ping, and how often.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartPing {
+    /// The peer: `@name`, `@name/NODE` or a node id.
+    pub peer: String,
+    /// How many pings; without end if not set.
+    pub count: Option<u32>,
+    /// Milliseconds between two of them, 10 to 3,600,000; a second if not set.
+    pub interval_ms: Option<u32>,
+}
+
+/// What comes of pinging a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum PingEvent {
+    /// There is a session.
+    Connected {
+        /// The peer.
+        node: NodeId,
+        /// Its user.
+        name: Username,
+        /// How long it took to get it, in microseconds.
+        took_us: u64,
+        /// Where its packets go.
+        path: SessionPath,
+    },
+    /// The peer has answered.
+    Pong {
+        /// Counts up from 1.
+        number: u64,
+        /// The time until the answer came, in microseconds.
+        rtt_us: u64,
+        /// The relay that the peer sends over; none if it sends directly.
+        their_relay: Option<NodeId>,
+    },
+    /// The peer has not answered in time.
+    Lost {
+        /// Which one.
+        number: u64,
+    },
+    /// The path has changed.
+    Path {
+        /// What it is now.
+        path: SessionPath,
+    },
+    /// The session has ended; the next ping opens another.
+    Ended {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the relay of this machine gives away; what is not set stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetRelay {
+    /// Slots at a time, of all; 0: it does not relay, and those that there are end at once.
+    pub slots: Option<u32>,
+    /// Slots at a time that one name may have.
+    pub slots_per_name: Option<u32>,
+    /// Bytes a second through one slot, both directions together.
+    pub slot_rate: Option<u32>,
+    /// Bytes a second through the slots of one name.
+    pub name_rate: Option<u32>,
+    /// Bytes a second through all slots.
+    pub rate: Option<u32>,
+}
+
+impl SetRelay {
+    /// The limits that follow. The error says which number is out of its range.
+    pub(crate) fn over(self, now: RelayLimits) -> Result<RelayLimits, String> {
+        let at_least_one = |what: &str, given: Option<u32>, now: u32| match given {
+            Some(0) => Err(format!("{what} must be at least 1; slots = 0 ends relaying")),
+            given => Ok(given.unwrap_or(now)),
+        };
+        Ok(RelayLimits {
+            slots: self.slots.unwrap_or(now.slots),
+            slots_per_name: at_least_one(
+                "slots_per_name",
+                self.slots_per_name,
+                now.slots_per_name,
+            )?,
+            slot_rate: at_least_one("slot_rate", self.slot_rate, now.slot_rate)?,
+            name_rate: at_least_one("name_rate", self.name_rate, now.name_rate)?,
+            total_rate: at_least_one("rate", self.rate, now.total_rate)?,
+            idle: now.idle,
+        })
+    }
+}
+
+/// The relay of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayStatus {
+    /// Whether it would relay now: it is a supernode and gives slots.
+    pub active: bool,
+    /// Slots at a time, of all.
+    pub slots: u32,
+    /// Slots at a time that one name may have.
+    pub slots_per_name: u32,
+    /// Bytes a second through one slot.
+    pub slot_rate: u32,
+    /// Bytes a second through the slots of one name.
+    pub name_rate: u32,
+    /// Bytes a second through all slots.
+    pub rate: u32,
+    /// Slots at present.
+    pub slots_used: u32,
+    /// Slots granted since the start.
+    pub granted: u64,
+    /// Slots refused since the start.
+    pub refused: u64,
+    /// Bytes moved since the start.
+    pub bytes: u64,
+    /// Bytes dropped since a rate was used up.
+    pub dropped_over_rate: u64,
+    /// Bytes dropped since the socket did not keep up.
+    pub dropped_queue: u64,
+    /// Bytes dropped since the other end was not bound.
+    pub dropped_unbound: u64,
+    /// Frames from addresses that are bound to no slot.
+    pub foreign: u64,
+    /// Proofs that did not hold.
+    pub forged: u64,
+    /// What was used in the last hours, in steps of ten seconds, the oldest first.
+    pub history: Vec<RelayNote>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_set_stays_and_no_rate_is_nothing() {
+        let now = RelayLimits::default();
+        let set = SetRelay { slots: Some(0), ..SetRelay::default() };
+        assert_eq!(set.over(now), Ok(RelayLimits { slots: 0, ..now }));
+        let set = SetRelay { slot_rate: Some(0), ..SetRelay::default() };
+        assert!(set.over(now).is_err_and(|why| why.contains("slot_rate")));
+    }
+}
