@@ -4,6 +4,10 @@
 //! [`LoginMetrics`], …). A part whose numbers live in a state machine hands over its totals at
 //! the moment of the scrape, see [`set_total`].
 
+mod sessions;
+
+pub use sessions::{RelayMetrics, SessionMetrics};
+
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +28,10 @@ pub struct Metrics {
     pub overlay: OverlayMetrics,
     /// Its connections.
     pub net: NetMetrics,
+    /// Its sessions with peers.
+    pub sessions: SessionMetrics,
+    /// What it gives away as a relay.
+    pub relay: RelayMetrics,
     /// Its share library.
     pub library: LibraryMetrics,
     /// What it fetches and serves.
@@ -208,6 +216,8 @@ impl Metrics {
             registry: Registry::with_prefix("skein"),
             overlay: OverlayMetrics::default(),
             net: NetMetrics::default(),
+            sessions: SessionMetrics::default(),
+            relay: RelayMetrics::default(),
             library: LibraryMetrics::default(),
             transfer: TransferMetrics::default(),
             login: LoginMetrics::default(),
@@ -218,6 +228,8 @@ impl Metrics {
         root.register("build", "The program", build);
         metrics.overlay.register(root.sub_registry_with_prefix("overlay"));
         metrics.net.register(root.sub_registry_with_prefix("net"));
+        metrics.sessions.register(root.sub_registry_with_prefix("sessions"));
+        metrics.relay.register(root.sub_registry_with_prefix("relay"));
         metrics.library.register(root.sub_registry_with_prefix("library"));
         metrics.transfer.register(root.sub_registry_with_prefix("transfer"));
         metrics.login.register(root.sub_registry_with_prefix("login"));

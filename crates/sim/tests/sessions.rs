@@ -62,11 +62,7 @@ impl Scene {
             relays: BoundedVec::default(),
         };
         let credential = self.network.honest_credential(&self.caller.0, 900);
-        SessionOffer {
-            offer: Signed::new(offer, signer),
-            credential,
-            at: self.parent(self.callee.1),
-        }
+        SessionOffer { offer: Signed::new(offer, signer), credential, at: self.at }
     }
 
     fn call(&mut self, offer: SessionOffer) -> Vec<(NodeId, Output)> {

@@ -9,6 +9,7 @@ impl Shared {
     pub(super) async fn scrape(&self) -> String {
         self.scrape_overlay().await;
         self.scrape_net();
+        self.scrape_sessions();
         self.scrape_files();
         self.metrics.render()
     }
@@ -45,12 +46,45 @@ impl Shared {
         set_total(&metrics.floods, counters.floods_answered);
         set_total(&metrics.hits, counters.hits_passed);
         set_total(&metrics.parents_lost, counters.parents_lost);
-        let own = [("links_stalled", view.links_stalled), ("hits_unread", view.hits_unread)];
+        set_total(&self.metrics.sessions.offers_taken, counters.session_offers_taken);
+        set_total(&self.metrics.sessions.offers_passed, counters.session_offers_passed);
+        let own = [
+            ("links_stalled", view.links_stalled),
+            ("hits_unread", view.hits_unread),
+            ("session_events_dropped", view.session_events_dropped),
+            ("sessions_over_limit", self.sessions.counts().over_limit),
+        ];
         for (reason, total) in counters.all().into_iter().filter(|(name, _)| is_limit(name)) {
             set_total(&metrics.refused.get_or_create(&Reason { reason }), total);
         }
         for (reason, total) in own {
             set_total(&metrics.refused.get_or_create(&Reason { reason }), total);
+        }
+    }
+
+    fn scrape_sessions(&self) {
+        let Metrics { sessions, relay, .. } = &self.metrics;
+        let counts = self.sessions.counts();
+        set_level(&sessions.live, counts.live);
+        set_total(&sessions.moved, counts.moved);
+        for (reason, total) in [("relayed", counts.begun_relayed), ("direct", counts.begun_direct)]
+        {
+            set_total(&sessions.begun.get_or_create(&Reason { reason }), total);
+        }
+        let usage = self.donor.usage();
+        set_level(&relay.slots, usage.slots);
+        set_total(&relay.granted, usage.granted);
+        set_total(&relay.refused, usage.refused);
+        set_total(&relay.bytes, usage.bytes);
+        for (reason, total) in [
+            ("over-rate", usage.dropped_over_rate),
+            ("queue", usage.dropped_queue),
+            ("unbound", usage.dropped_unbound),
+        ] {
+            set_total(&relay.dropped.get_or_create(&Reason { reason }), total);
+        }
+        for (reason, total) in [("foreign", usage.foreign), ("forged", usage.forged)] {
+            set_total(&relay.rejected.get_or_create(&Reason { reason }), total);
         }
     }
 

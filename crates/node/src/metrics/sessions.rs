@@ -1,0 +1,60 @@
+//! The numbers of sessions with peers and of the relay.
+
+use super::Reason;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The sessions' numbers.
+#[derive(Clone, Debug, Default)]
+pub struct SessionMetrics {
+    /// Sessions that are open.
+    pub live: Gauge,
+    /// Sessions begun, by their first path.
+    pub begun: Family<Reason, Counter>,
+    /// Sessions that went on over another relay when theirs let nothing through.
+    pub moved: Counter,
+    /// Offers of others taken.
+    pub offers_taken: Counter,
+    /// Offers passed on for others.
+    pub offers_passed: Counter,
+}
+
+impl SessionMetrics {
+    pub(super) fn register(&self, to: &mut Registry) {
+        to.register("live", "Sessions that are open", self.live.clone());
+        to.register("begun", "Sessions begun, by their first path", self.begun.clone());
+        to.register("moved", "Sessions that went on over another relay", self.moved.clone());
+        to.register("offers_taken", "Offers taken", self.offers_taken.clone());
+        to.register("offers_passed", "Offers passed on", self.offers_passed.clone());
+    }
+}
+
+/// The relay's numbers.
+#[derive(Clone, Debug, Default)]
+pub struct RelayMetrics {
+    /// Slots granted that are not over.
+    pub slots: Gauge,
+    /// Slots granted.
+    pub granted: Counter,
+    /// Slots refused.
+    pub refused: Counter,
+    /// Bytes moved.
+    pub bytes: Counter,
+    /// Bytes that were not moved, by the reason.
+    pub dropped: Family<Reason, Counter>,
+    /// Frames that belonged to no bound end, and proofs that did not hold.
+    pub rejected: Family<Reason, Counter>,
+}
+
+impl RelayMetrics {
+    pub(super) fn register(&self, to: &mut Registry) {
+        to.register("slots", "Slots that are not over", self.slots.clone());
+        to.register("granted", "Slots granted", self.granted.clone());
+        to.register("refused", "Slots refused", self.refused.clone());
+        to.register("bytes", "Bytes moved", self.bytes.clone());
+        to.register("dropped_bytes", "Bytes not moved, by the reason", self.dropped.clone());
+        to.register("rejected", "Frames rejected, by the reason", self.rejected.clone());
+    }
+}

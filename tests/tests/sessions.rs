@@ -1,0 +1,158 @@
+//! Sessions by name between nodes that tell nobody where they are, over relays that come and go.
+
+#![allow(clippy::expect_used)]
+
+use skein_node::api::types::{PingEvent, RelayStatus, SessionPath};
+use skein_node::sessions::PathKind;
+use skein_proto::NodeId;
+use skein_tests::node::Node;
+use skein_tests::process::Process;
+use skein_tests::{Network, within_patience};
+use std::time::{Duration, Instant};
+
+/// A node that is attached twice and tells no peer where it is.
+async fn hidden(network: &Network, name: &str) -> Node {
+    let user = network.registered(name).await;
+    let node = user.up(&["--role", "ordinary", "--reach", "relay-only"]).await;
+    node.until("has a parent and a standby", |status| {
+        status.attachment.parent.is_some() && status.attachment.standby.is_some()
+    })
+    .await;
+    node
+}
+
+fn relay_of(path: &SessionPath) -> Option<NodeId> {
+    match path.kind {
+        PathKind::Relayed { relay, .. } => Some(relay),
+        PathKind::Direct { .. } => None,
+    }
+}
+
+/// A ping that runs, and what it has told.
+struct Pinging {
+    process: Process,
+    path: SessionPath,
+    pongs: u64,
+}
+
+impl Pinging {
+    /// Pings until there is a session over a relay, with another one in reserve.
+    async fn start(from: &Node, to: &str) -> Self {
+        let command = from.command(&["ping", to, "--interval", "20ms", "--json"]);
+        let log = from.data_dir().join("ping.log");
+        let mut process = Process::spawn("ping", command, &log);
+        let first = process.next_json().await;
+        let Some(PingEvent::Connected { path, .. }) = first else {
+            panic!("no session: {first:?}; {}", process.log());
+        };
+        let mut pinging = Self { process, path, pongs: 0 };
+        within_patience("no reserve", async {
+            while pinging.path.reserve.is_none() {
+                pinging.next().await;
+            }
+        })
+        .await;
+        pinging
+    }
+
+    async fn next(&mut self) {
+        match self.process.next_json().await.expect("the ping goes on") {
+            PingEvent::Pong { .. } => self.pongs += 1,
+            PingEvent::Path { path } => self.path = path,
+            PingEvent::Lost { number } => eprintln!("ping {number} was lost"),
+            other => panic!("it is one session throughout: {other:?}"),
+        }
+    }
+
+    /// Waits until the packets have left this relay and a ping was answered since.
+    async fn leaves(&mut self, relay: NodeId) {
+        within_patience("the session does not move", async {
+            while relay_of(&self.path) == Some(relay) {
+                self.next().await;
+            }
+            let before = self.pongs;
+            while self.pongs == before {
+                self.next().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn two_nodes_behind_closed_doors_talk_over_a_relay_and_survive_its_death() {
+    let network = Network::start().await;
+    let mut supernodes = Vec::from(network.supernodes(["goose", "swan", "duck"], &[]).await);
+    let (alice, bob) = (hidden(&network, "alice").await, hidden(&network, "bob").await);
+    let found = alice.find_until("@bob", |outcome, _| outcome.code() == Some(0)).await;
+    assert!(found[0].addresses.is_empty(), "nobody is told where bob is: {found:?}");
+
+    let mut pinging = Pinging::start(&alice, "@bob").await;
+    let relay = relay_of(&pinging.path).expect("a relay");
+    let sessions = bob.api().sessions().await.expect("the daemon answers");
+    assert_eq!(sessions.len(), 1);
+    assert_eq!((sessions[0].name.as_str(), sessions[0].called), ("alice", false));
+    assert!(relay_of(&sessions[0].path).is_some(), "{sessions:?}");
+
+    let dying = supernodes.iter().position(|node| node.id() == relay).expect("one of the three");
+    let _ = supernodes.swap_remove(dying).kill();
+    let killed = Instant::now();
+    pinging.leaves(relay).await;
+    let took: Duration = killed.elapsed();
+    eprintln!("a ping was answered over the reserve {took:?} after the relay was killed");
+
+    // The one that is left becomes the reserve of what was the reserve.
+    let second = relay_of(&pinging.path).expect("a relay");
+    assert!(supernodes.iter().any(|node| node.id() == second));
+    within_patience("no new reserve", async {
+        while pinging.path.reserve.is_none_or(|reserve| reserve == relay) {
+            pinging.next().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_donor_changes_what_it_gives_while_the_relay_runs() {
+    let network = Network::start().await;
+    let supernodes = network.supernodes(["goose", "swan"], &[]).await;
+    let (alice, bob) = (hidden(&network, "alice").await, hidden(&network, "bob").await);
+    alice.find_until("@bob", |outcome, _| outcome.code() == Some(0)).await;
+    let mut pinging = Pinging::start(&alice, "@bob").await;
+    let relay = relay_of(&pinging.path).expect("a relay");
+    let donor = supernodes.iter().find(|node| node.id() == relay).expect("one of the two");
+
+    let show: Vec<RelayStatus> = donor.run(&["relay", "show", "--json"]).await.worked().json();
+    assert!(show[0].active && show[0].slots_used > 0 && show[0].bytes > 0, "{show:?}");
+    let wrong = donor.run(&["relay", "set", "--rate", "0"]).await;
+    assert_eq!(wrong.code(), Some(2), "{}", wrong.refusal());
+    let set: Vec<RelayStatus> =
+        donor.run(&["relay", "set", "--slots", "0", "--json"]).await.worked().json();
+    assert_eq!((set[0].slots_used, set[0].active), (0, false), "all slots end at once");
+    pinging.leaves(relay).await;
+
+    let metrics = alice.api().metrics().await.expect("the daemon answers");
+    assert!(metrics.contains("skein_sessions_moved_total"), "{metrics}");
+}
+
+#[tokio::test]
+async fn who_cannot_be_pinged_is_told_why() {
+    let network = Network::start().await;
+    let _supernodes = network.supernodes(["goose"], &[]).await;
+    let [alice] = network.nodes(["alice"]).await;
+    let nobody = alice.run(&["ping", "@nobody-at-all", "--count", "1"]).await;
+    assert_eq!(nobody.code(), Some(1));
+    assert!(nobody.refusal().contains("knows no node of @nobody-at-all"), "{}", nobody.refusal());
+    assert_eq!(alice.run(&["ping", "!", "--count", "1"]).await.code(), Some(2));
+
+    // A parent is connected anyway.
+    let parent =
+        alice.run(&["ping", "@goose", "--count", "2", "--interval", "10ms"]).await.worked();
+    let events: Vec<PingEvent> = parent.json();
+    let pongs = events.iter().filter(|event| matches!(event, PingEvent::Pong { .. })).count();
+    assert_eq!(pongs, 2, "{events:?}");
+    assert!(
+        matches!(&events[0], PingEvent::Connected { path, .. } if relay_of(path).is_none()),
+        "{events:?}"
+    );
+}
