@@ -98,12 +98,8 @@ pub enum NatKind {
     Unknown,
     /// None: others see the address that the node has.
     Public,
-    /// One mapping for all, open to everybody.
-    FullCone,
-    /// One mapping for all, open to addresses that were sent to.
-    AddressRestricted,
-    /// One mapping for all, open to addresses and ports that were sent to.
-    PortRestricted,
+    /// One mapping for all that are sent to.
+    Cone,
     /// Another mapping for each that is sent to.
     Symmetric,
     /// No UDP gets out at all.
@@ -120,6 +116,8 @@ pub enum CandidateKind {
     Observed,
     /// A router has promised it.
     Mapped,
+    /// Guessed: the router's next mapping, where it takes regular steps.
+    Predicted,
 }
 
 /// An address at which a node may be reached directly.
@@ -162,7 +160,7 @@ pub struct Offer {
     /// What stands between the caller and others.
     pub nat: NatKind,
     /// Where the caller may be reached directly; none if it does not want to be.
-    pub candidates: BoundedVec<Candidate, 16>,
+    pub candidates: BoundedVec<Candidate, 24>,
     /// Relays with slots for this session, the best first.
     pub relays: BoundedVec<RelayEnd, 3>,
 }
@@ -185,7 +183,7 @@ pub struct Answer {
     /// What stands between the callee and others.
     pub nat: NatKind,
     /// Where the callee may be reached directly; none if it does not want to be.
-    pub candidates: BoundedVec<Candidate, 16>,
+    pub candidates: BoundedVec<Candidate, 24>,
     /// The callee's round trip in microseconds to each relay of the offer, where it could bind its
     /// end.
     pub bound: BoundedVec<Option<u32>, 3>,
@@ -290,8 +288,6 @@ pub enum SessionNews {
         /// The slot.
         slot: u64,
     },
-    /// The sender sends directly from now on.
-    Direct,
 }
 
 /// Asks for a sign of life.

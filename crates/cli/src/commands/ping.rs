@@ -167,9 +167,7 @@ const fn nat(kind: NatKind) -> &'static str {
     match kind {
         NatKind::Unknown => "not known",
         NatKind::Public => "none",
-        NatKind::FullCone => "full cone",
-        NatKind::AddressRestricted => "address-restricted",
-        NatKind::PortRestricted => "port-restricted",
+        NatKind::Cone => "cone",
         NatKind::Symmetric => "symmetric",
         NatKind::UdpBlocked => "UDP blocked",
     }
@@ -185,14 +183,14 @@ mod tests {
         let path = SessionPath {
             kind: PathKind::Relayed { relay, address: ([192, 0, 2, 1], 4701).into() },
             rtt_us: 20_000,
-            nat_here: NatKind::PortRestricted,
+            nat_here: NatKind::Cone,
             nat_there: NatKind::Unknown,
             reserve: None,
             since: 0,
         };
         let text = line(&PingEvent::Path { path }, Paint::PLAIN);
         assert!(text.contains(&relay.short()) && text.contains("192.0.2.1:4701"), "{text}");
-        assert!(text.contains("here port-restricted, there not known"), "{text}");
+        assert!(text.contains("here cone, there not known"), "{text}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::peer::PeerSession;
 use super::relayed::{NearEnd, micros};
 use crate::daemon::clock::unix_now;
 use futures_util::future::join_all;
+use skein_net::paths::Side;
 use skein_net::{CloseReason, Connection, Stream};
 use skein_overlay::Input;
 use skein_proto::credential::CLOCK_SKEW;
@@ -91,7 +92,7 @@ impl Sessions {
             let granted = self.inner.control.ask_slot(&besides).await.ok()?;
             NearEnd::of_grant(endpoint, granted).await
         });
-        let (offered, added) = tokio::join!(offered, added);
+        let (offered, added, whereabouts) = tokio::join!(offered, added, self.whereabouts());
         let added = added.ok().flatten();
 
         let paths = Paths::new(endpoint.open_session());
@@ -114,11 +115,13 @@ impl Sessions {
             from: offer.from,
             to: offer.to,
             expires: unix_now().plus(OFFER_LIFE),
-            nat: own.nat,
-            candidates: BoundedVec::default(),
+            nat: whereabouts.nat,
+            candidates: whereabouts.candidates,
             bound: BoundedVec::truncated(bound),
             relays: BoundedVec::truncated(ours),
         };
+        let candidates = (&answer.candidates[..], &offer.candidates[..]);
+        self.look_for_direct(&paths, (offer.session, offer.from), Side::Callee, candidates);
         self.await_dial(offer, paths);
         let answer = Signed::new(answer, &self.inner.parts.key);
         Ok(SessionAnswer { answer, credential: own.credential })

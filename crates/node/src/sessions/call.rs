@@ -11,6 +11,7 @@ use super::{Sessions, hello};
 use crate::daemon::clock::unix_now;
 use futures_util::future::join_all;
 use skein_net::CloseReason;
+use skein_net::paths::Side;
 use skein_overlay::FoundNode;
 use skein_proto::credential::CLOCK_SKEW;
 use skein_proto::session::{
@@ -97,13 +98,15 @@ impl Sessions {
         let session = SessionId::from_bytes(rand::random());
         own.session = Some(session);
         let relays = slots.bound.iter().filter_map(|near| near.for_far_end());
+        let whereabouts = self.whereabouts().await;
+        own.nat = whereabouts.nat;
         let offer = Offer {
             session,
             from: endpoint.node_id(),
             to: found.node,
             expires: unix_now().plus(OFFER_LIFE),
             nat: own.nat,
-            candidates: BoundedVec::default(),
+            candidates: whereabouts.candidates,
             relays: BoundedVec::truncated(relays),
         };
         let message = SessionOffer {
@@ -120,7 +123,7 @@ impl Sessions {
                 paths.add(near, Some(Duration::from_micros((*far).into())));
             }
         }
-        let theirs = answer.relays.into_vec();
+        let theirs = answer.relays.to_vec();
         let later = self.join(&paths, theirs).await;
         if paths.use_best().is_none() {
             return Err(match slots.refusal {
@@ -128,6 +131,9 @@ impl Sessions {
                 _ => SessionError::Refused(OfferRefusal::NoPath),
             });
         }
+        let of = (session, found.node);
+        let candidates = (&offer.candidates[..], &answer.candidates[..]);
+        self.look_for_direct(&paths, of, Side::Caller, candidates);
         self.connect(found.node, own, paths, later).await
     }
 

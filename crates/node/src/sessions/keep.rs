@@ -8,11 +8,13 @@ use super::pulse::{Look, Watch};
 use super::relayed::{BIND_PATIENCE, NearEnd, micros};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use skein_net::paths::PathState;
 use skein_net::{CloseReason, FrameReceiver, FrameSender, Stream};
 use skein_proto::Message;
 use skein_proto::session::{RelayEnd, SessionNews};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 /// How long a relay may take to answer when it is suspected. An end that binds anew sends again
@@ -105,6 +107,7 @@ impl Keeper {
         later.into_iter().for_each(|end| self.bind_named(end));
         let connection = self.session.connection().clone();
         let mut look = Duration::ZERO;
+        let mut direct = self.session.paths().and_then(Paths::watch_direct);
         loop {
             tokio::select! {
                 error = connection.closed() => {
@@ -119,6 +122,13 @@ impl Keeper {
                         break;
                     }
                 },
+                () = changed(&mut direct) => {
+                    let before = self.session.path_now().kind;
+                    self.session.refresh_path();
+                    if self.session.path_now().kind != before {
+                        self.watch.restart(Instant::now());
+                    }
+                }
                 Some(done) = self.running.next(), if !self.running.is_empty() => {
                     self.on_done(done).await;
                 }
@@ -153,7 +163,9 @@ impl Keeper {
         let connection = session.connection();
         let stats = connection.stats();
         let look = self.watch.look(stats.bytes_in, stats.bytes_out, connection.rtt(), now);
-        match (look, paths.used()) {
+        let is_direct = paths.direct().is_some();
+        // A direct path is watched by what has found it.
+        match (look, paths.used().filter(|_| !is_direct)) {
             (Look::Suspicious, Some(near)) if !self.probing => self.probe(near, now),
             (Look::Broken, Some(near)) => {
                 tracing::info!(relay = %near.relay.short(), "a relay lets nothing through");
@@ -162,17 +174,22 @@ impl Keeper {
             }
             _ => {}
         }
+        if now >= self.refresh_due {
+            self.refresh_due = now + REFRESH;
+            let unused = paths.used().filter(|_| is_direct);
+            unused.into_iter().chain(paths.reserve()).for_each(|near| self.refresh(near));
+        }
         match paths.reserve() {
-            Some(near) if now >= self.refresh_due => {
-                self.refresh_due = now + REFRESH;
-                self.running.push(Box::pin(async move {
-                    let alive = near.binding.bind(BIND_PATIENCE).await.is_ok();
-                    Done::Refreshed { slot: near.slot(), alive }
-                }));
-            }
             None if now >= self.reserve_due && !self.seeking => self.seek(paths),
             _ => {}
         }
+    }
+
+    fn refresh(&mut self, near: Arc<NearEnd>) {
+        self.running.push(Box::pin(async move {
+            let alive = near.binding.bind(BIND_PATIENCE).await.is_ok();
+            Done::Refreshed { slot: near.slot(), alive }
+        }));
     }
 
     fn probe(&mut self, near: Arc<NearEnd>, since: Instant) {
@@ -221,7 +238,10 @@ impl Keeper {
                 }
             }
             Done::Refreshed { slot, alive } => {
-                if !alive {
+                let used = paths.used().is_some_and(|near| near.slot() == slot);
+                if !alive && used {
+                    self.leave(slot, true).await;
+                } else if !alive {
                     paths.drop_slot(slot);
                     session.refresh_path();
                 }
@@ -282,7 +302,6 @@ impl Keeper {
                     session.refresh_path();
                 }
             }
-            SessionNews::Direct => {}
         }
     }
 
@@ -315,4 +334,15 @@ impl Keeper {
         );
         session.refresh_path();
     }
+}
+
+/// Waits for news of what looks for a direct path, where something does.
+async fn changed(direct: &mut Option<watch::Receiver<PathState>>) {
+    if let Some(state) = direct
+        && state.changed().await.is_ok()
+    {
+        return;
+    }
+    // Nobody looks for one.
+    std::future::pending().await
 }

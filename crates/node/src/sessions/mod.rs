@@ -7,6 +7,7 @@ mod accept;
 mod call;
 mod control;
 mod counts;
+mod direct;
 mod error;
 mod hello;
 mod keep;
@@ -31,15 +32,17 @@ use call::{NearSlots, Spare};
 use control::Control;
 use counts::Counts;
 use dashmap::DashMap;
+use direct::Whereabouts;
 use futures_util::future::BoxFuture;
 use hello::Own;
 use keep::Keeper;
+use skein_net::paths::Side;
 use skein_net::{Connection, Endpoint, Stream};
 use skein_overlay::FoundNode;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::message::MessageKind;
-use skein_proto::session::NatKind;
-use skein_proto::{KeyPair, Message, NodeId, SessionId, SignedCredential, Username};
+use skein_proto::session::Candidate;
+use skein_proto::{BoundedVec, KeyPair, Message, NodeId, SessionId, SignedCredential, Username};
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
@@ -79,6 +82,7 @@ struct Inner {
     seen: accept::Seen,
     taking: Semaphore,
     spare: Spare,
+    whereabouts: Whereabouts,
     counts: Counts,
 }
 
@@ -95,6 +99,7 @@ impl Sessions {
             seen: accept::Seen::default(),
             taking: Semaphore::new(accept::MAX_TAKING),
             spare: Spare::default(),
+            whereabouts: Whereabouts::default(),
             counts: Counts::default(),
         };
         let sessions = Self { inner: Arc::new(inner) };
@@ -155,7 +160,8 @@ impl Sessions {
             return Ok(session);
         }
         self.own()?;
-        let (found, slots) = tokio::join!(self.find(name), self.near_slots());
+        let (found, slots, _) =
+            tokio::join!(self.find(name), self.near_slots(), self.whereabouts());
         let chosen = match &found {
             Ok(found) => self.choose(peer, found),
             Err(error) => Err(error.clone()),
@@ -281,6 +287,16 @@ impl Sessions {
         self.introduce(connection.ok_or(SessionError::Nameless(node))?).await
     }
 
+    /// Where this node may be reached; nowhere where nobody is to know.
+    async fn whereabouts(&self) -> direct::Own {
+        // A short while after it was asked for, this is known and comes at once.
+        let own = self.inner.whereabouts.find(&self.inner.parts.endpoint).await;
+        match self.inner.parts.hidden {
+            true => direct::Own { candidates: BoundedVec::default(), ..own },
+            false => own,
+        }
+    }
+
     /// Opens a session with a node that was looked up.
     ///
     /// A node that this one is connected with anyway, such as its parent, needs no path; a
@@ -319,7 +335,7 @@ impl Sessions {
         let credential = self.inner.parts.credential.borrow().clone();
         let credential = credential.filter(|held| unix_now() < held.unverified().expires);
         let credential = credential.ok_or(SessionError::NotMember)?;
-        Ok(Own { session: None, credential, nat: NatKind::Unknown })
+        Ok(Own { session: None, credential, nat: self.inner.whereabouts.nat() })
     }
 
     /// Says who this node is over a connection that is there.
@@ -344,6 +360,23 @@ impl Sessions {
         self.inner.counts.opened(&session);
         live.insert(session.node(), Arc::clone(&session));
         Ok(session)
+    }
+
+    /// Looks for a direct path where both ends have said where they are.
+    fn look_for_direct(
+        &self,
+        paths: &paths::Paths,
+        (session, peer): (SessionId, NodeId),
+        side: Side,
+        (ours, theirs): (&[Candidate], &[Candidate]),
+    ) {
+        let Parts { endpoint, key, .. } = &self.inner.parts;
+        if ours.is_empty() || theirs.is_empty() {
+            return;
+        }
+        if let Some(settings) = direct::settings(endpoint, key, &peer, session, side) {
+            paths.look_for_direct(endpoint, settings, direct::heard(theirs));
+        }
     }
 
     /// A session has ended.

@@ -1,10 +1,15 @@
-//! The relays of a session, and which of them its packets go through.
+//! The relays of a session, and which of them its packets go through while there is no direct
+//! path.
 
 use super::relayed::{NearEnd, cost};
+use skein_net::Endpoint;
+use skein_net::paths::{Candidate, PathSettings, PathState, Paths as Direct};
 use skein_net::session::Session;
 use skein_proto::NodeId;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Slots that a session has at most: the one in use, the reserve, and two that are coming or going.
 pub(super) const MAX_SLOTS: usize = 4;
@@ -37,14 +42,41 @@ struct Slots {
 /// The relays of a session.
 #[derive(Debug)]
 pub(super) struct Paths {
-    session: Session,
+    session: Arc<Session>,
     slots: Mutex<Slots>,
+    /// What looks for a direct path, where both ends want one.
+    direct: OnceLock<Direct>,
 }
 
 impl Paths {
     /// Takes over a session that has no route yet.
     pub(super) fn new(session: Session) -> Self {
-        Self { session, slots: Mutex::default() }
+        Self { session: Arc::new(session), slots: Mutex::default(), direct: OnceLock::new() }
+    }
+
+    /// Begins to look for a direct path. The session has a relay by now.
+    pub(super) fn look_for_direct(
+        &self,
+        endpoint: &Endpoint,
+        settings: PathSettings,
+        theirs: Vec<Candidate>,
+    ) {
+        let slots = self.slots();
+        let direct = Direct::start(endpoint, Arc::clone(&self.session), settings);
+        direct.relay_over(slots.used().map(|slot| slot.near.route()));
+        direct.meet(theirs);
+        // Nobody else begins it.
+        let _ = self.direct.set(direct);
+    }
+
+    /// The direct path that packets take, if there is one.
+    pub(super) fn direct(&self) -> Option<SocketAddr> {
+        self.direct.get()?.state().direct
+    }
+
+    /// Tells of each change of the direct path, if one is looked for.
+    pub(super) fn watch_direct(&self) -> Option<watch::Receiver<PathState>> {
+        self.direct.get().map(Direct::watch)
     }
 
     /// The session under it.
@@ -84,11 +116,9 @@ impl Paths {
         self.slots().all.iter().map(|slot| slot.near.relay).collect()
     }
 
-    /// The near end that packets go through at present.
+    /// The near end that packets go through while there is no direct path.
     pub(super) fn used(&self) -> Option<Arc<NearEnd>> {
-        let slots = self.slots();
-        let used = slots.used?;
-        slots.all.iter().find(|slot| slot.near.slot() == used).map(|slot| Arc::clone(&slot.near))
+        self.slots().used().map(|slot| Arc::clone(&slot.near))
     }
 
     /// The best of those that are not in use, if both ends of it are bound.
@@ -109,7 +139,7 @@ impl Paths {
     /// Whether another one is so much better that it is worth to move there.
     pub(super) fn better(&self) -> Option<u64> {
         let slots = self.slots();
-        let used = slots.all.iter().find(|slot| slots.used == Some(slot.near.slot()))?.cost()?;
+        let used = slots.used()?.cost()?;
         let best = slots.best(|_, slot| !slot.failed)?;
         let found = slots.all.iter().find(|slot| slot.near.slot() == best.slot())?.cost()?;
         (found * 100 < used * WORTH_MOVING).then_some(best.slot())
@@ -169,11 +199,18 @@ impl Paths {
 
     fn turn(&self, slots: &mut Slots, near: &NearEnd) {
         slots.used = Some(near.slot());
-        self.session.send_along(near.route());
+        match self.direct.get() {
+            Some(direct) => direct.relay_over(Some(near.route())),
+            None => self.session.send_along(near.route()),
+        }
     }
 }
 
 impl Slots {
+    fn used(&self) -> Option<&Slot> {
+        self.all.iter().find(|slot| self.used == Some(slot.near.slot()))
+    }
+
     fn best(&self, fits: impl Fn(&Self, &Slot) -> bool) -> Option<Arc<NearEnd>> {
         let fit = self.all.iter().filter(|slot| fits(self, slot));
         let costs = fit.filter_map(|slot| Some((slot.cost()?, slot.near.slot(), slot)));

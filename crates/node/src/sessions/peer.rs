@@ -132,6 +132,9 @@ impl Drop for Served<'_> {
 }
 
 fn kind_of(connection: &Connection, paths: Option<&Paths>) -> PathKind {
+    if let Some(address) = paths.and_then(Paths::direct) {
+        return PathKind::Direct { address };
+    }
     match paths.and_then(Paths::used) {
         Some(near) => PathKind::Relayed { relay: near.relay, address: near.route().to },
         None => PathKind::Direct { address: connection.remote_address() },

@@ -1,9 +1,9 @@
 //! Signs of life between peers.
 
-use super::{PeerName, PeerSession, SessionError, Sessions};
+use super::{PathKind, PeerName, PeerSession, SessionError, Sessions};
 use crate::api::types::PingEvent;
 use skein_net::Stream;
-use skein_proto::session::{NatKind, SessionPing, SessionPong};
+use skein_proto::session::{SessionPing, SessionPong};
 use skein_proto::{Message, NodeId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,12 @@ const EVENTS: usize = 16;
 pub(super) async fn answer(session: Arc<PeerSession>, first: Message, mut stream: Stream) {
     let mut next = Some(first);
     while let Some(Message::SessionPing(ping)) = next {
-        let relay = session.paths().and_then(|paths| paths.used()).map(|near| near.relay);
-        let pong = SessionPong { number: ping.number, nat: NatKind::Unknown, relay };
+        let path = session.path_now();
+        let relay = match path.kind {
+            PathKind::Relayed { relay, .. } => Some(relay),
+            PathKind::Direct { .. } => None,
+        };
+        let pong = SessionPong { number: ping.number, nat: path.nat_here, relay };
         if stream.sender.send(&pong.into()).await.is_err() {
             return;
         }

@@ -32,7 +32,7 @@ fn largest_relay(address: SocketAddr) -> RelayEnd {
 /// The largest message of a kind that is about sessions; `None` for other kinds.
 pub(super) fn largest(kind: MessageKind, address: SocketAddr) -> Option<Message> {
     let session = SessionId::from_bytes([0xff; 16]);
-    let candidate = Candidate { address, kind: CandidateKind::Mapped };
+    let candidate = Candidate { address, kind: CandidateKind::Predicted };
     let (from, to, expires) = (node(), node(), UnixTime(u64::MAX));
     let (candidates, relays) = (full(&candidate), full(&largest_relay(address)));
     let nat = NatKind::UdpBlocked;
@@ -143,16 +143,17 @@ fn any_refusal() -> impl Strategy<Value = OfferRefusal> {
 }
 
 fn any_nat() -> impl Strategy<Value = NatKind> {
-    use NatKind::{
-        AddressRestricted, FullCone, PortRestricted, Public, Symmetric, UdpBlocked, Unknown,
-    };
-    let kinds =
-        [Unknown, Public, FullCone, AddressRestricted, PortRestricted, Symmetric, UdpBlocked];
-    select(kinds.to_vec())
+    use NatKind::{Cone, Public, Symmetric, UdpBlocked, Unknown};
+    select(vec![Unknown, Public, Cone, Symmetric, UdpBlocked])
 }
 
 fn any_candidate() -> impl Strategy<Value = Candidate> {
-    let kinds = vec![CandidateKind::Local, CandidateKind::Observed, CandidateKind::Mapped];
+    let kinds = vec![
+        CandidateKind::Local,
+        CandidateKind::Observed,
+        CandidateKind::Mapped,
+        CandidateKind::Predicted,
+    ];
     (any_address(), select(kinds)).prop_map(|(address, kind)| Candidate { address, kind })
 }
 
@@ -201,6 +202,5 @@ fn any_news() -> impl Strategy<Value = SessionNews> {
         (any_node_id(), any::<u64>())
             .prop_map(|(relay, slot)| SessionNews::Unbound { relay, slot }),
         any::<u64>().prop_map(|slot| SessionNews::Moved { slot }),
-        Just(SessionNews::Direct),
     ]
 }
