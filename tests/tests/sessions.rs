@@ -116,7 +116,7 @@ async fn two_nodes_behind_closed_doors_talk_over_a_relay_and_survive_its_death()
 async fn a_donor_changes_what_it_gives_while_the_relay_runs() {
     let network = Network::start().await;
     let supernodes = network.supernodes(["goose", "swan"], &[]).await;
-    let (alice, bob) = (hidden(&network, "alice").await, hidden(&network, "bob").await);
+    let (alice, _bob) = (hidden(&network, "alice").await, hidden(&network, "bob").await);
     alice.find_until("@bob", |outcome, _| outcome.code() == Some(0)).await;
     let mut pinging = Pinging::start(&alice, "@bob").await;
     let relay = relay_of(&pinging.path).expect("a relay");
@@ -133,6 +133,23 @@ async fn a_donor_changes_what_it_gives_while_the_relay_runs() {
 
     let metrics = alice.api().metrics().await.expect("the daemon answers");
     assert!(metrics.contains("skein_sessions_moved_total"), "{metrics}");
+}
+
+#[tokio::test]
+async fn nodes_that_may_be_told_of_each_other_go_on_directly() {
+    let network = Network::start().await;
+    let _supernodes = network.supernodes(["goose", "swan"], &[]).await;
+    let [alice, bob] = network.nodes(["alice", "bob"]).await;
+    alice.find_until("@bob", |outcome, _| outcome.code() == Some(0)).await;
+    let mut pinging = Pinging::start(&alice, "@bob").await;
+    within_patience("no direct path", async {
+        while relay_of(&pinging.path).is_some() {
+            pinging.next().await;
+        }
+    })
+    .await;
+    let PathKind::Direct { address } = pinging.path.kind else { panic!("{:?}", pinging.path) };
+    assert_eq!(address, bob.address());
 }
 
 #[tokio::test]

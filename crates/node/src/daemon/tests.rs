@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod sessions;
+
 use super::*;
 use crate::api::backend::Backend;
 use crate::api::types::{
@@ -48,6 +50,7 @@ fn credential(name: &str, node: NodeId) -> SignedCredential {
 struct Plan {
     host: u8,
     role: RoleSetting,
+    reach: Reach,
     data: TempDir,
     node: NodeId,
 }
@@ -61,7 +64,7 @@ impl Plan {
         let ticket = Ticket::new(login().node_id(), ["10.0.0.250:4700".to_owned()]).unwrap();
         home.set_ticket(&ticket).unwrap();
         home.set_credential(&credential(&format!("user{host}"), node)).unwrap();
-        Self { host, role, data, node }
+        Self { host, role, reach: Reach::Open, data, node }
     }
 
     fn entry(&self) -> SupernodeEntry {
@@ -74,6 +77,7 @@ impl Plan {
             download_dir: Some(self.data.path().join("inbox")),
             api_listen: Some(([127, 0, 0, 1], 0).into()),
             role: Some(self.role),
+            reach: Some(self.reach),
             ..Settings::default()
         };
         ConfigBuilder::new().no_file().flags(settings).build().unwrap()

@@ -1,0 +1,147 @@
+//! Sessions by name between whole nodes: over relays that die, and directly.
+
+use super::*;
+use crate::api::backend::EventStream;
+use crate::api::types::{PingEvent, SessionPath, StartPing};
+use crate::sessions::{PathKind, PeerName, SessionError};
+
+/// Two supernodes that know each other, and two nodes that are attached to both.
+struct Scene {
+    network: Network,
+    supers: Vec<Node>,
+    alice: Node,
+    bob: Node,
+}
+
+impl Scene {
+    async fn new(reach: Reach) -> Self {
+        let network = Network::new(9);
+        let plans = [1, 2, 3].map(|host| Plan::new(host, RoleSetting::Super));
+        let known: Vec<SupernodeEntry> = plans.iter().map(Plan::entry).collect();
+        let mut supers = Vec::new();
+        for plan in plans {
+            supers.push(plan.start(&network, &known).await);
+        }
+        for node in &supers {
+            node.until("linked", |status| {
+                status.supernode.as_ref().is_some_and(|own| own.neighbours == 2)
+            })
+            .await;
+        }
+        let mut children = Vec::new();
+        for host in [11, 12] {
+            let mut plan = Plan::new(host, RoleSetting::Ordinary);
+            plan.reach = reach;
+            let child = plan.start(&network, &known).await;
+            child
+                .until("attached twice", |status| {
+                    status.attachment.parent.is_some() && status.attachment.standby.is_some()
+                })
+                .await;
+            children.push(child);
+        }
+        let (bob, alice) = (children.pop().unwrap(), children.pop().unwrap());
+        let scene = Self { network, supers, alice, bob };
+        scene.found().await;
+        scene
+    }
+
+    /// Waits until the directory knows bob.
+    async fn found(&self) {
+        let name = Username::parse("user12").unwrap();
+        let look = async {
+            while !self.alice.backend().find(name.clone()).await.is_ok_and(|found| found[0].online)
+            {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, look).await.expect("bob is found");
+    }
+
+    async fn ping(&self) -> Pings {
+        let ping = StartPing { peer: "@user12".into(), count: None, interval_ms: Some(20) };
+        let mut events = self.alice.backend().ping(ping).await.expect("a session");
+        let Some(PingEvent::Connected { path, .. }) = events.next().await else {
+            panic!("no session");
+        };
+        Pings { events, path }
+    }
+}
+
+struct Pings {
+    events: EventStream<PingEvent>,
+    path: SessionPath,
+}
+
+impl Pings {
+    /// Waits until a ping has been answered while the path is as wanted.
+    async fn until(&mut self, what: &str, wanted: impl Fn(&SessionPath) -> bool) {
+        let wait = async {
+            loop {
+                match self.events.next().await.expect("pings go on") {
+                    PingEvent::Path { path } => self.path = path,
+                    PingEvent::Pong { .. } if wanted(&self.path) => return,
+                    PingEvent::Pong { .. } | PingEvent::Lost { .. } => {}
+                    other => panic!("it is one session throughout: {other:?}"),
+                }
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("not {what}: {:?}", self.path);
+        }
+    }
+}
+
+fn relay_of(path: &SessionPath) -> Option<NodeId> {
+    match path.kind {
+        PathKind::Relayed { relay, .. } => Some(relay),
+        PathKind::Direct { .. } => None,
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_nodes_that_hide_moves_to_its_reserve_when_the_relay_dies() {
+    let scene = Scene::new(Reach::RelayOnly).await;
+    let found = scene.alice.backend().find(Username::parse("user12").unwrap()).await.unwrap();
+    assert!(found[0].addresses.is_empty(), "{found:?}");
+    let mut pings = scene.ping().await;
+    pings.until("with a reserve", |path| path.reserve.is_some()).await;
+    let relay = relay_of(&pings.path).expect("a relay");
+    let sessions = scene.bob.backend().sessions();
+    assert_eq!((sessions[0].name.as_str(), sessions[0].called), ("user11", false));
+
+    let dying = scene.supers.iter().find(|node| node.id() == relay).expect("one of them");
+    let cut = tokio::time::Instant::now();
+    scene.network.cut(address(dying.plan.host));
+    pings.until("over the reserve", |path| relay_of(path).is_some_and(|now| now != relay)).await;
+    eprintln!("answered over the reserve {:?} after the relay was cut off", cut.elapsed());
+    let again = |path: &SessionPath| path.reserve.is_some_and(|reserve| reserve != relay);
+    pings.until("with a new reserve", again).await;
+}
+
+#[tokio::test]
+async fn a_session_of_nodes_that_do_not_hide_goes_on_directly() {
+    let scene = Scene::new(Reach::Open).await;
+    let mut pings = scene.ping().await;
+    pings.until("direct", |path| relay_of(path).is_none()).await;
+    assert_eq!(pings.path.kind, PathKind::Direct { address: address(12) });
+}
+
+#[tokio::test]
+async fn all_who_want_a_peer_share_one_session() {
+    let scene = Scene::new(Reach::RelayOnly).await;
+    let sessions = &scene.alice.daemon.parts.sessions;
+    let bob: PeerName = "@user12".parse().unwrap();
+    let (one, other) = tokio::join!(sessions.open(&bob), sessions.open(&bob));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert!(Arc::ptr_eq(&one, &other));
+    assert_eq!(one.name().as_str(), "user12");
+    let back = scene.bob.daemon.parts.sessions.open(&"@user11".parse().unwrap()).await.unwrap();
+    assert_eq!(back.node(), scene.alice.id(), "the callee uses it as well");
+    assert_eq!(scene.bob.daemon.parts.sessions.all().len(), 1);
+
+    let own = sessions.open(&"@user11".parse().unwrap()).await;
+    assert!(matches!(own, Err(SessionError::Own)), "{own:?}");
+    let nobody = sessions.open(&"@nobody".parse().unwrap()).await;
+    assert!(matches!(nobody, Err(SessionError::Unknown(_))), "{nobody:?}");
+}
