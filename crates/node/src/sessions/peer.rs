@@ -38,7 +38,7 @@ impl PeerSession {
             rtt: connection.rtt(),
             nat_here: nats.0,
             nat_there: nats.1,
-            reserve: None,
+            reserve: reserve_of(paths.as_ref()),
             since: unix_now().0,
         };
         let dialler = connection.is_dialler();
@@ -86,7 +86,7 @@ impl PeerSession {
     /// Tells those who watch the path what has become of it.
     pub(super) fn refresh_path(&self) {
         let kind = kind_of(&self.connection, self.paths.as_ref());
-        let reserve = self.paths.as_ref().and_then(Paths::reserve).map(|near| near.relay);
+        let reserve = reserve_of(self.paths.as_ref());
         let rtt = self.connection.rtt();
         self.path.send_if_modified(|path| {
             if path.kind != kind {
@@ -139,4 +139,8 @@ fn kind_of(connection: &Connection, paths: Option<&Paths>) -> PathKind {
         Some(near) => PathKind::Relayed { relay: near.relay, address: near.route().to },
         None => PathKind::Direct { address: connection.remote_address() },
     }
+}
+
+fn reserve_of(paths: Option<&Paths>) -> Option<NodeId> {
+    paths?.reserve().map(|near| near.relay)
 }
