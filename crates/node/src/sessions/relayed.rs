@@ -11,10 +11,14 @@ use skein_proto::{BoundedVec, NodeId};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// How long binding a slot may take: two round trips of the longest path, and one loss.
 pub(super) const BIND_PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// How long a tunnel over TCP to a relay may take to open: the handshakes of TCP and TLS, two round
+/// trips of the longest path, at the second port that is tried.
+const TUNNEL_PATIENCE: Duration = Duration::from_millis(2_000);
 
 /// Addresses of a relay that are tried, all at once: one of IPv4 and one of IPv6. To each go four
 /// frames of 40 bytes at most in the time that there is, so that an offer with three relays makes
@@ -96,6 +100,9 @@ async fn bind(endpoint: &Endpoint, end: &RelayEnd, far_key: Option<SlotKey>) -> 
             let key = EndKey::from_bytes(end.key.0);
             let binding = endpoint.join_slot(Route { to, number }, key);
             async move {
+                // Where UDP is blocked, a way there has to be opened first.
+                let ready = timeout(TUNNEL_PATIENCE, endpoint.prepare(end.relay, to)).await;
+                ready.ok().filter(|ready| *ready)?;
                 let begun = Instant::now();
                 binding.bind(BIND_PATIENCE).await.ok()?;
                 // A question and its challenge, a proof and its receipt: two round trips.
