@@ -5,6 +5,7 @@ use crate::session::{self, Probing};
 use crate::stats::Counters;
 use crate::stream::Stream;
 use crate::tunnel::Tunnels;
+use bytes::Bytes;
 use quinn::VarInt;
 use skein_proto::NodeId;
 use std::fmt;
@@ -179,6 +180,40 @@ impl Connection {
             Ok(halves) => Ok(self.stream(halves)),
             Err(error) => Err(self.error(error)),
         }
+    }
+
+    /// Lets the peer have so many streams open at once on this connection, in place of the setting
+    /// [`max_streams`](crate::EndpointConfig::max_streams).
+    pub fn allow_streams(&self, streams: u32) {
+        self.inner.quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
+    }
+
+    /// The largest datagram that fits on the present path in bytes; `None` where the peer takes no
+    /// datagrams.
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.inner.quic.max_datagram_size()
+    }
+
+    /// Sends a datagram, which may get lost. When the line is full, the oldest that waits makes room
+    /// for it. Answers false if it is too large for the path, or the peer takes none.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] if the connection has ended.
+    pub fn send_datagram(&self, packet: Bytes) -> Result<bool, ConnectionError> {
+        match self.inner.quic.send_datagram(packet) {
+            Ok(()) => Ok(true),
+            Err(quinn::SendDatagramError::ConnectionLost(error)) => Err(self.error(error)),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The next datagram of the peer. It may be dropped while waiting and loses nothing; of several
+    /// that wait, each datagram goes to one.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] when the connection has ended.
+    pub async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
+        self.inner.quic.read_datagram().await.map_err(|error| self.error(error))
     }
 
     /// Lets this connection hold as much unread and unacknowledged data as the setting

@@ -9,5 +9,6 @@ pub mod home;
 pub mod library;
 pub mod metrics;
 pub mod relay;
+pub mod services;
 pub mod sessions;
 pub mod transfer;

@@ -26,6 +26,7 @@ pub mod pack;
 pub mod query;
 pub mod routing;
 pub mod rumour;
+pub mod service;
 pub mod session;
 pub mod supernode;
 #[cfg(any(test, feature = "testing"))]

@@ -13,6 +13,7 @@ mod directory;
 mod election;
 mod gossip;
 mod largest;
+mod service;
 mod session;
 mod values;
 

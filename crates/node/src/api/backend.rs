@@ -5,6 +5,7 @@ use super::types::{
     NamedNode, Peer, PingEvent, RegisterAccount, RelayStatus, RemoveShare, RescanShare,
     SearchEvent, SessionInfo, SetRelay, Share, StartDownload, StartPing, StartSearch, Status, Wish,
 };
+use crate::services::Services;
 use futures_util::stream::BoxStream;
 use skein_proto::Username;
 use std::future::Future;
@@ -118,6 +119,15 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         account: LoginAccount,
     ) -> impl Future<Output = Result<Identity, ApiError>> + Send;
+
+    /// What people do on sessions.
+    ///
+    /// # Errors
+    /// This daemon has none.
+    #[expect(private_interfaces, reason = "the daemon is the only backend that has them")]
+    fn services(&self) -> Result<&Services, ApiError> {
+        Err(ApiError::unavailable("this daemon has no services"))
+    }
 
     /// All counters, as OpenMetrics text.
     fn metrics(&self) -> impl Future<Output = String> + Send;

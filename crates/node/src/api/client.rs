@@ -372,16 +372,16 @@ impl ApiClient {
         response.text().await.map_err(|source| self.unreachable(source))
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("http://{}{path}", self.address);
         self.http.request(method, url).bearer_auth(self.token.as_str())
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.read(self.call(self.request(Method::GET, path)).await?).await
     }
 
-    async fn send<T: DeserializeOwned>(
+    pub(super) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -391,7 +391,7 @@ impl ApiClient {
     }
 
     /// Sends a request and takes what is not 2xx for a refusal.
-    async fn call(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+    pub(super) async fn call(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = request.send().await.map_err(|source| self.unreachable(source))?;
         let status = response.status();
         if status.is_success() {
@@ -408,7 +408,7 @@ impl ApiClient {
         serde_json::from_slice(&body).map_err(|error| malformed(self.address, error))
     }
 
-    async fn stream<T: DeserializeOwned + Send + 'static>(
+    pub(super) async fn stream<T: DeserializeOwned + Send + 'static>(
         &self,
         request: RequestBuilder,
     ) -> Result<ApiStream<T>, ClientError> {
@@ -426,7 +426,7 @@ impl ApiClient {
         Ok(events.boxed())
     }
 
-    fn unreachable(&self, source: reqwest::Error) -> ClientError {
+    pub(super) fn unreachable(&self, source: reqwest::Error) -> ClientError {
         ClientError::Unreachable { address: self.address, source }
     }
 }

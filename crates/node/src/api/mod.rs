@@ -6,8 +6,11 @@
 mod announce;
 pub mod backend;
 pub mod client;
+mod client_people;
 mod error;
 mod guard;
+pub mod people;
+mod people_routes;
 mod reputation;
 mod routes;
 pub mod server;
@@ -19,6 +22,7 @@ pub mod types;
 pub use announce::Announcement;
 pub use backend::{Backend, EventStream};
 pub use client::{ApiClient, ApiStream, ClientError};
+pub use client_people::PipeEnds;
 pub use server::{ApiServer, ServeError};
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ use serde::de::DeserializeOwned;
 use skein_proto::Username;
 use std::sync::Arc;
 
-type Shared<B> = State<Arc<Api<B>>>;
-type Answer<T> = Result<Json<T>, Failure>;
+pub(super) type Shared<B> = State<Arc<Api<B>>>;
+pub(super) type Answer<T> = Result<Json<T>, Failure>;
 
 pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
     Router::new()
@@ -47,12 +47,13 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/v1/account/register", post(register))
         .route("/v1/account/login", post(login))
         .route("/metrics", get(scrape))
+        .merge(super::people_routes::routes())
         .fallback(no_such_call)
         .method_not_allowed_fallback(no_such_method)
 }
 
 /// A JSON body; what is wrong with it is answered as every other error is.
-struct Body<T>(T);
+pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Failure;

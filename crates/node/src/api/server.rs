@@ -37,6 +37,10 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Each holds a connection and a queue of the daemon's.
 pub const MAX_STREAMS: usize = 64;
 
+/// The most pipes that are open at a time. Each holds two buffers of 64 KiB and a stream of a
+/// session.
+pub const MAX_PIPES: usize = 512;
+
 /// The most connections at a time: all streams and as many short calls as any client makes at
 /// once. Others wait in the system's queue. It also bounds what other users of this machine, who
 /// have no token, can take.
@@ -61,6 +65,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub(super) struct Api<B> {
     pub(super) backend: Arc<B>,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) pipes: Arc<Semaphore>,
     pub(super) metrics: ApiMetrics,
     pub(super) ended: CancellationToken,
 }
@@ -136,7 +141,10 @@ impl ApiServer {
             let guard = Arc::new(Guard::new(self.token, self.address));
             let delayed = metrics.connections_delayed.clone();
             let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-            let router = router(guard, Api { backend, streams, metrics, ended: ended.clone() });
+            let pipes = Arc::new(Semaphore::new(MAX_PIPES));
+            let ended_too = ended.clone();
+            let api = Api { backend, streams, pipes, metrics, ended: ended_too };
+            let router = router(guard, api);
             serve(self.listener, router, delayed, ended).await;
             Ok(())
         }
@@ -214,7 +222,8 @@ async fn serve_connection(stream: TcpStream, router: Router, ended: Cancellation
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
     let mut connection = pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

@@ -13,6 +13,7 @@ use crate::api::types::{
 };
 use crate::home::HomeError;
 use crate::library::LibraryError;
+use crate::services::Services;
 use crate::transfer::{Folder, TransferError};
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -158,6 +159,10 @@ impl Backend for NodeBackend {
         let joined = self.0.accounts.login(account).await?;
         self.0.take_credential(joined.credential).await;
         Ok(joined.identity)
+    }
+
+    fn services(&self) -> Result<&Services, ApiError> {
+        Ok(&self.0.services)
     }
 
     async fn metrics(&self) -> String {

@@ -37,6 +37,7 @@ use crate::home::{Home, HomeError, InstanceLock};
 use crate::library::{Library, LibraryChange, LibraryConfig, LibraryError, ShareError};
 use crate::metrics::Metrics;
 use crate::relay::Donor;
+use crate::services::{self, Services, StoreError};
 use crate::sessions::{self, Sessions};
 use crate::transfer::{
     LocalDisk, Membership, TransferConfig, TransferError, TransferParts, Transfers,
@@ -104,6 +105,9 @@ pub enum StartError {
     /// What was downloaded before cannot be read.
     #[error(transparent)]
     Transfers(#[from] TransferError),
+    /// What is kept of services and people cannot be opened.
+    #[error(transparent)]
+    People(#[from] StoreError),
     /// The address of the local API cannot be had.
     #[error(transparent)]
     Api(#[from] ServeError),
@@ -149,6 +153,7 @@ struct Shared {
     driver: Driver,
     sessions: Sessions,
     donor: Donor,
+    services: Services,
     finder: Arc<OverlaySearch>,
     member: Member,
     login: Arc<LoginView>,
@@ -237,6 +242,21 @@ impl Daemon {
             hidden: config.reach() == Reach::RelayOnly,
             credential: member.watch(),
         });
+        let services = Services::start(services::Parts {
+            home: home.clone(),
+            sessions: sessions.clone(),
+            ended: ended.clone(),
+        });
+        let services = match services.await {
+            Ok(services) => services,
+            Err(error) => {
+                ended.cancel();
+                // It has no peers to take leave of, and a panic in it has been reported.
+                let _ = driving.await;
+                library.close().await;
+                return Err(error.into());
+            }
+        };
         let finder = Arc::new(OverlaySearch { driver: driver.clone(), me });
         let transfers = Transfers::new(TransferParts {
             endpoint: endpoint.clone(),
@@ -276,6 +296,7 @@ impl Daemon {
             driver,
             sessions,
             donor,
+            services,
             finder,
             member,
             login: Arc::default(),
@@ -347,6 +368,7 @@ impl Daemon {
             Err(error) => tracing::error!(%error, "the local API broke down"),
         }
         self.endpoint.close(CloseReason::Leaving).await;
+        self.parts.services.close().await;
         self.parts.library.close().await;
     }
 }

@@ -7,6 +7,7 @@
 //! | `credential` | the credential, as it travels | 0600 |
 //! | `supernodes.json` | supernodes to try before the login service | 0600 |
 //! | `evidence` | what others have signed about this name, and proofs of misconduct | 0600 |
+//! | `people.db` | services, conversations and buddies | by SQLite |
 //! | `library.db` | the share library | by SQLite |
 //! | `downloads/` | what is not wholly here yet | 0700 |
 //! | `api.json` | where the running daemon answers | 0600 |

@@ -49,6 +49,10 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 /// Sessions at the same time. Each has a connection and a task.
 const MAX_SESSIONS: usize = 4_096;
 
+/// Streams that a peer with a name may have open at once: each service in use has one. One that is
+/// allowed and not used costs some 40 bytes.
+const MAX_STREAMS: u32 = 256;
+
 /// Serves a stream that a peer has opened; the message is the first on it.
 pub(crate) type Handler =
     Arc<dyn Fn(Arc<PeerSession>, Message, Stream) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -351,6 +355,7 @@ impl Sessions {
     }
 
     fn enter(&self, session: PeerSession) -> Result<Arc<PeerSession>, SessionError> {
+        session.connection().allow_streams(MAX_STREAMS);
         let live = &self.inner.live;
         if live.len() >= MAX_SESSIONS && !live.contains_key(&session.node()) {
             self.inner.counts.refused();

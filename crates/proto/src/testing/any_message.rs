@@ -6,13 +6,13 @@ use super::directory::{
 };
 use super::election;
 use super::gossip::any_gossip_of;
-use super::session;
 use super::values::{
     any_address, any_content_id, any_coverage, any_credential, any_evidence, any_file,
     any_hit_group, any_key, any_load, any_node_id, any_password, any_proof, any_query,
     any_query_id, any_ranges, any_receipt, any_supernode_entry, any_text, any_username,
     any_voucher, few,
 };
+use super::{service, session};
 use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::directory::{Announce, ArcSent, ArcWanted, Find, Put};
 use crate::evidence::{Evidence, GiveReceipt, ShowEvidence, Vouched};
@@ -160,6 +160,13 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         MessageKind::Accuse => any_proof().prop_map(|proof| Accuse { proof }.into()).boxed(),
         MessageKind::LoginRequest => any_login_request().prop_map(Message::from).boxed(),
         MessageKind::LoginReply => any_login_reply().prop_map(Message::from).boxed(),
+        MessageKind::OpenService
+        | MessageKind::ServiceReply
+        | MessageKind::ChatMessage
+        | MessageKind::ChatReply
+        | MessageKind::FileOffer
+        | MessageKind::FileOfferReply
+        | MessageKind::Here => service::any_of(kind).expect("about services"),
         MessageKind::FetchRequest => (any_content_id(), any_ranges(), option::of(any_credential()))
             .prop_map(|(content, ranges, credential)| {
                 FetchRequest { content, ranges, credential }.into()

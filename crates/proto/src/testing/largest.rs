@@ -3,7 +3,7 @@
 use super::directory::{largest_announce, largest_found, largest_put};
 use super::election;
 use super::gossip::largest_gossip;
-use super::session;
+use super::{service, session};
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::credential::{Credential, SignedCredential};
@@ -148,6 +148,13 @@ pub fn largest_message(kind: MessageKind) -> Message {
             observed: address(),
         }
         .into(),
+        MessageKind::OpenService
+        | MessageKind::ServiceReply
+        | MessageKind::ChatMessage
+        | MessageKind::ChatReply
+        | MessageKind::FileOffer
+        | MessageKind::FileOfferReply
+        | MessageKind::Here => service::largest(kind).expect("about services"),
         MessageKind::FetchRequest => FetchRequest {
             content: ContentId::from_bytes([7; 32]),
             ranges: full(&range()),
