@@ -94,6 +94,13 @@ pub enum Command {
     Get(commands::get::GetArgs),
     /// List the downloads, or cancel one
     Downloads(commands::downloads::DownloadsArgs),
+    /// Connect standard input and output with a service of a peer
+    Pipe(commands::pipe::PipeArgs),
+    /// Make a local port a service of a peer
+    Forward(commands::forward::ForwardArgs),
+    /// Offer ports of this machine to certain users
+    #[command(subcommand)]
+    Service(commands::service::ServiceCommand),
     /// List who this node is connected to
     Peers(commands::peers::PeersArgs),
     /// Print the network ticket that newcomers need

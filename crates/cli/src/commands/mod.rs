@@ -7,17 +7,20 @@ pub mod demo;
 pub mod down;
 pub mod downloads;
 pub mod find;
+pub mod forward;
 pub mod get;
 pub mod login_server;
 pub mod man;
 pub mod network;
 pub mod peers;
 pub mod ping;
+pub mod pipe;
 pub mod public;
 pub mod relay;
 pub mod reputation;
 pub mod scan;
 pub mod search;
+pub mod service;
 pub mod share;
 pub mod status;
 pub mod ticket;
@@ -56,6 +59,9 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Relay(command) => relay::run(context, command),
         Command::Get(args) => get::run(context, args),
         Command::Downloads(args) => downloads::run(context, args),
+        Command::Pipe(args) => pipe::run(context, args),
+        Command::Forward(args) => forward::run(context, args),
+        Command::Service(command) => service::run(context, command),
         Command::Peers(args) => peers::run(context, args),
         Command::Ticket(args) => ticket::run(context, args),
         Command::Config(command) => config::run(context, command),

@@ -20,8 +20,6 @@ mod store;
 pub use piece::{MAX_PIECE, PieceReader, PieceWriter};
 pub use store::StoreError;
 
-pub(crate) use pipe::Pipe;
-
 use crate::api::people::{AddService, OfferedService};
 use crate::api::types::ApiError;
 use crate::home::Home;

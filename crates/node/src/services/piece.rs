@@ -124,6 +124,12 @@ impl<R: AsyncRead + Unpin + Send> PieceReader<R> {
         Ok(count)
     }
 
+    /// After the end: waits until the other side has gone altogether.
+    pub async fn closed(&mut self) {
+        // Nothing comes behind the end, so that this ends with the connection only.
+        let _ = self.inner.read(&mut [0]).await;
+    }
+
     /// Reads a whole piece, as one packet; `None` once the other side has ended. `into` must have
     /// room for [`MAX_PIECE`] bytes. It must not be dropped while waiting either.
     ///

@@ -349,13 +349,3 @@ async fn udp_to(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.connect(address).await?;
     Ok(socket)
 }
-
-impl From<SessionError> for ApiError {
-    fn from(error: SessionError) -> Self {
-        let code = match error {
-            SessionError::Own => ErrorCode::BadRequest,
-            _ => ErrorCode::Unavailable,
-        };
-        Self::new(code, error.to_string())
-    }
-}
