@@ -126,8 +126,7 @@ async fn a_donor_changes_what_it_gives_while_the_relay_runs() {
     assert!(show[0].active && show[0].slots_used > 0 && show[0].bytes > 0, "{show:?}");
     let wrong = donor.run(&["relay", "set", "--rate", "0"]).await;
     assert_eq!(wrong.code(), Some(2), "{}", wrong.refusal());
-    let set: Vec<RelayStatus> =
-        donor.run(&["relay", "set", "--slots", "0"]).await.worked().json();
+    let set: Vec<RelayStatus> = donor.run(&["relay", "set", "--slots", "0"]).await.worked().json();
     assert_eq!((set[0].slots_used, set[0].active), (0, false), "all slots end at once");
     pinging.leaves(relay).await;
 

@@ -26,9 +26,7 @@ use crate::membership::{Gossip, GossipDigest, GossipInventory, GossipOffer, Goss
 use crate::misconduct::Accuse;
 use crate::query::{Coverage, HitGroup, Query};
 use crate::routing::{SharedBytes, TableUpdate};
-use crate::service::{
-    ChatMessage, ChatReply, FileOffer, FileOfferReply, Here, OpenService, ServiceReply,
-};
+use crate::service::{OpenService, ServiceReply};
 use crate::session::{
     AskSlot, SessionAnswer, SessionHello, SessionNews, SessionOffer, SessionPing, SessionPong,
     SessionRefused, SlotReply,
@@ -232,16 +230,6 @@ messages! {
     OpenService = 66, at most 64;
     /// The answer to `OpenService`; what the service says may follow it.
     ServiceReply = 67, at most 64;
-    /// A line to a person, first on a stream of its own, and again on the same stream.
-    ChatMessage = 68, at most 5 * KIB;
-    /// The answer to `ChatMessage`.
-    ChatReply = 69, at most 64;
-    /// Offers a file, first on a stream of its own.
-    FileOffer = 70, at most 512;
-    /// How the offer stands, whenever that changes.
-    FileOfferReply = 71, at most 64;
-    /// The sender has come online, first on a stream of its own.
-    Here = 72, at most 64;
     /// Asks for a part of a file, first on a stream of its own.
     FetchRequest = 80, at most 4 * KIB;
     /// The answer; the bytes follow it.

@@ -6,7 +6,7 @@ use super::offered::Target;
 use super::piece::{MAX_PIECE, PieceReader, PieceWriter, Raw};
 use super::pump::pump;
 use crate::api::types::{ApiError, ErrorCode};
-use crate::sessions::{PeerName, PeerSession, SessionError};
+use crate::sessions::{PeerName, PeerSession};
 use dashmap::DashMap;
 use skein_net::{Connection, Stream, StreamError};
 use skein_proto::Message;

@@ -160,13 +160,9 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         MessageKind::Accuse => any_proof().prop_map(|proof| Accuse { proof }.into()).boxed(),
         MessageKind::LoginRequest => any_login_request().prop_map(Message::from).boxed(),
         MessageKind::LoginReply => any_login_reply().prop_map(Message::from).boxed(),
-        MessageKind::OpenService
-        | MessageKind::ServiceReply
-        | MessageKind::ChatMessage
-        | MessageKind::ChatReply
-        | MessageKind::FileOffer
-        | MessageKind::FileOfferReply
-        | MessageKind::Here => service::any_of(kind).expect("about services"),
+        MessageKind::OpenService | MessageKind::ServiceReply => {
+            service::any_of(kind).expect("about services")
+        }
         MessageKind::FetchRequest => (any_content_id(), any_ranges(), option::of(any_credential()))
             .prop_map(|(content, ranges, credential)| {
                 FetchRequest { content, ranges, credential }.into()

@@ -148,13 +148,9 @@ pub fn largest_message(kind: MessageKind) -> Message {
             observed: address(),
         }
         .into(),
-        MessageKind::OpenService
-        | MessageKind::ServiceReply
-        | MessageKind::ChatMessage
-        | MessageKind::ChatReply
-        | MessageKind::FileOffer
-        | MessageKind::FileOfferReply
-        | MessageKind::Here => service::largest(kind).expect("about services"),
+        MessageKind::OpenService | MessageKind::ServiceReply => {
+            service::largest(kind).expect("about services")
+        }
         MessageKind::FetchRequest => FetchRequest {
             content: ContentId::from_bytes([7; 32]),
             ranges: full(&range()),

@@ -1,14 +1,9 @@
 //! Messages about services for people.
 
-use super::values::{any_content_id, any_text};
+use super::values::any_text;
 use crate::bounded::BoundedString;
-use crate::id::ContentId;
 use crate::message::{Message, MessageKind};
-use crate::service::{
-    Carry, ChatId, ChatMessage, ChatRefusal, ChatReply, FileOffer, FileOfferReply, Here,
-    MAX_CHAT_BYTES, OfferState, OpenService, ServiceRefusal, ServiceReply,
-};
-use crate::time::UnixTime;
+use crate::service::{Carry, OpenService, ServiceRefusal, ServiceReply};
 use proptest::prelude::*;
 use proptest::result::maybe_ok;
 use proptest::sample::select;
@@ -20,22 +15,9 @@ fn long<const N: usize>() -> BoundedString<N> {
 /// The largest message of a kind that is about services; `None` for other kinds.
 pub(super) fn largest(kind: MessageKind) -> Option<Message> {
     let carry = Carry::Datagrams { flow: u32::MAX };
-    let id = ChatId([0xff; 16]);
     Some(match kind {
         MessageKind::OpenService => OpenService { service: long(), carry }.into(),
         MessageKind::ServiceReply => ServiceReply { outcome: Ok(carry) }.into(),
-        MessageKind::ChatMessage => {
-            ChatMessage { id, sent: UnixTime(u64::MAX), text: long::<MAX_CHAT_BYTES>() }.into()
-        }
-        MessageKind::ChatReply => ChatReply { id, outcome: Err(ChatRefusal::Full) }.into(),
-        MessageKind::FileOffer => {
-            let content = ContentId::from_bytes([0xff; 32]);
-            FileOffer { content, name: long(), size: u64::MAX }.into()
-        }
-        MessageKind::FileOfferReply => {
-            FileOfferReply { state: OfferState::Failed, verified: u64::MAX }.into()
-        }
-        MessageKind::Here => Here.into(),
         _ => return None,
     })
 }
@@ -49,21 +31,6 @@ pub(super) fn any_of(kind: MessageKind) -> Option<BoxedStrategy<Message>> {
         MessageKind::ServiceReply => maybe_ok(any_carry(), any_refusal())
             .prop_map(|outcome| ServiceReply { outcome }.into())
             .boxed(),
-        MessageKind::ChatMessage => (any::<[u8; 16]>(), any::<u64>(), any_text())
-            .prop_map(|(id, sent, text)| {
-                ChatMessage { id: ChatId(id), sent: UnixTime(sent), text }.into()
-            })
-            .boxed(),
-        MessageKind::ChatReply => (any::<[u8; 16]>(), maybe_ok(Just(()), Just(ChatRefusal::Full)))
-            .prop_map(|(id, outcome)| ChatReply { id: ChatId(id), outcome }.into())
-            .boxed(),
-        MessageKind::FileOffer => (any_content_id(), any_text(), any::<u64>())
-            .prop_map(|(content, name, size)| FileOffer { content, name, size }.into())
-            .boxed(),
-        MessageKind::FileOfferReply => (any_state(), any::<u64>())
-            .prop_map(|(state, verified)| FileOfferReply { state, verified }.into())
-            .boxed(),
-        MessageKind::Here => Just(Here.into()).boxed(),
         _ => return None,
     })
 }
@@ -78,9 +45,4 @@ fn any_carry() -> impl Strategy<Value = Carry> {
 fn any_refusal() -> impl Strategy<Value = ServiceRefusal> {
     use ServiceRefusal::{Busy, NoAnswer, NotAllowed};
     select(vec![NotAllowed, NoAnswer, Busy])
-}
-
-fn any_state() -> impl Strategy<Value = OfferState> {
-    use OfferState::{Accepted, Asked, Failed, Full, Got, Rejected};
-    select(vec![Asked, Accepted, Got, Rejected, Full, Failed])
 }
