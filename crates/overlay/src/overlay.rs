@@ -40,7 +40,7 @@ const CALM_TIDY: Duration = Duration::from_secs(20);
 /// has lost its use later is closed at the next tidying.
 const IDLE_LINK: Duration = Duration::from_secs(20);
 
-/// How often a node with many links, which meets others all the time, has them kept for its next
+/// How often a supernode, which meets others all the time, has them kept for its next
 /// start.
 const REMEMBER: Duration = Duration::from_secs(60);
 
@@ -68,7 +68,7 @@ pub struct Overlay {
     pub(crate) next_tidy: Instant,
     pub(crate) next_beat: Instant,
     /// When the supernodes that it knows were last handed out to be kept.
-    pub(crate) remembered: Instant,
+    pub(crate) remembered: Option<Instant>,
     pub(crate) lost_at: Option<Instant>,
     pub(crate) last_recovery: Option<Duration>,
 }
@@ -99,7 +99,7 @@ impl Overlay {
             leaving: false,
             next_tidy: now.instant + TIDY,
             next_beat: now.instant,
-            remembered: Instant::START,
+            remembered: None,
             lost_at: None,
             last_recovery: None,
         };
@@ -304,9 +304,10 @@ impl Overlay {
             self.core.counters.links_idle += 1;
             self.core.hang_up(node, PartingReason::Moved);
         }
-        let pause = if calm { Duration::ZERO } else { REMEMBER };
-        if now.instant >= self.remembered + pause && self.core.known.take_changed() {
-            self.remembered = now.instant;
+        let meets_many = self.core.role == Role::Super;
+        let too_soon = self.remembered.is_some_and(|at| meets_many && now.instant < at + REMEMBER);
+        if !too_soon && self.core.known.take_changed() {
+            self.remembered = Some(now.instant);
             let remembered = self.core.known.to_remember();
             self.core.outputs.push_back(Output::RememberSupernodes(remembered));
         }

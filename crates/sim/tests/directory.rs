@@ -204,7 +204,7 @@ fn signed_claim(
 fn forged_stale_and_foreign_records_change_nothing_and_are_counted() {
     let mut network = network();
     let (supers, children, _) = settle(&mut network, 3, 6);
-    network.run_for(seconds(30));
+    network.run_for(seconds(90));
     let victim = children[0];
     let thief = key(77);
     let liar = neighbour(&mut network, supers[0], 77);

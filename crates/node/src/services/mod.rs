@@ -1,5 +1,4 @@
-//! What people do on sessions: use services of each other's machines, write to each other, send
-//! files.
+//! What people do on sessions: use services of each other's machines.
 //!
 //! ```text
 //!   pipe     a TCP or UDP port of the peer's: pump moves its bytes in pieces, flows its packets
@@ -93,11 +92,12 @@ impl Services {
     }
 
     fn listen(&self) {
-        let services = self.clone();
+        // The sessions keep this for as long as they live, and the services keep the sessions.
+        let services = Arc::downgrade(&self.inner);
         let serve = move |session, message, stream| {
-            let services = services.clone();
+            let services = services.upgrade().map(|inner| Self { inner });
             async move {
-                if let Message::OpenService(asked) = message {
+                if let (Some(services), Message::OpenService(asked)) = (services, message) {
                     services.serve_pipe(session, asked, stream).await;
                 }
             }
