@@ -133,12 +133,12 @@ impl Holder {
             lookup.merge(nodes, sources);
             // What is here may not be all while the arc is still being fetched.
             let whole = !self.reach.is_pending(place);
+            lookup.answers += u8::from(whole);
             if lookup.is_satisfied(now) || (whole && lookup.left.is_empty()) {
                 core.counters.directory_first_try += 1;
                 finish(core, lookup, now);
                 return;
             }
-            lookup.answers += u8::from(whole);
         }
         let id = QueryId::from_bytes(core.rng.random());
         if let Asker::Child(child, _) = asker {
