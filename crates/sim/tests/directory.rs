@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{counters, key, neighbour, network, seconds};
+use common::{counters, key, lone_super, neighbour, network, seconds};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -48,6 +48,15 @@ fn everyone_is_found_by_name_with_the_parent() {
     }
     let nobody = DirectoryKey::Name(Username::parse("nobody").unwrap());
     let found = network.find(children[0], nobody);
+    assert_eq!((found.outcome, found.nodes.len()), (Some(FindOutcome::Answered), 0));
+}
+
+#[test]
+fn the_only_supernode_is_sure_of_what_it_does_not_keep() {
+    let mut network = network();
+    let supernode = lone_super(&mut network);
+    let nobody = DirectoryKey::Name(Username::parse("nobody").unwrap());
+    let found = network.find(supernode, nobody);
     assert_eq!((found.outcome, found.nodes.len()), (Some(FindOutcome::Answered), 0));
 }
 
@@ -262,7 +271,7 @@ fn forged_stale_and_foreign_records_change_nothing_and_are_counted() {
 #[test]
 fn a_child_that_forges_is_sent_away() {
     let mut network = network();
-    let node = common::lone_super(&mut network);
+    let node = lone_super(&mut network);
     let child = common::child(&mut network, node, 5, skein_proto::message::Bond::Active);
     let now = network.time().unix;
     let own = Announce {
@@ -284,7 +293,7 @@ fn a_child_that_forges_is_sent_away() {
 #[test]
 fn what_was_taken_back_cannot_be_brought_up_again() {
     let mut network = network();
-    let node = common::lone_super(&mut network);
+    let node = lone_super(&mut network);
     let child = common::child(&mut network, node, 5, skein_proto::message::Bond::Active);
     let now = network.time().unix;
     let say = |network: &mut Network, claim| {

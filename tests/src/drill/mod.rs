@@ -3,7 +3,8 @@
 //!
 //! What is awaited is what `skein status` shows: that every node is a supernode or has a parent
 //! that lives and holds all that it shares, that all supernodes know how many there are, and that they
-//! want no more.
+//! want no more; and then that every user who searches finds what every node shares, since what a
+//! parent holds is known to the other supernodes only with its next table.
 
 mod searching;
 
@@ -49,13 +50,17 @@ pub struct Report {
     pub supernodes: (usize, usize, usize),
     /// Nodes that lost their parent.
     pub orphans: usize,
-    /// From the kill until every node that is left was attached and searchable.
+    /// From the kill until a living parent held all that every node that is left shares.
     pub attached_after: Duration,
     /// From the kill until the supernodes knew who was dead and missed nobody any more, too.
     pub healed_after: Duration,
+    /// From the first start until all who search had found what every node shares, and from the
+    /// kill until they had found it again.
+    pub found_after: (Duration, Duration),
     /// The longest that a node took from noticing its loss until it was searchable.
     pub longest_recovery: Duration,
-    /// Searches before the kill, until all was well again, and from then on.
+    /// Searches from when everything was found until the kill, until everything was found again,
+    /// and from then on.
     pub searches: [Tally; 3],
     /// Nodes whose file the last search found, of those that are left.
     pub found_at_the_end: usize,
@@ -75,16 +80,18 @@ impl fmt::Display for Report {
         let mut line = |what: &str, figure: String| writeln!(f, "{what:58} {figure}");
         line("nodes, all of them with the role auto", self.nodes.to_string())?;
         line("all attached, and supernodes enough, after", secs(self.grown_after))?;
+        line("everything found by all who search, after", secs(self.found_after.0))?;
         line(
             "supernodes: before, killed with -9, at the end",
             format!("{before}, {killed}, {after}"),
         )?;
         line("nodes that lost their parent", self.orphans.to_string())?;
-        line("all attached and searchable again after", secs(self.attached_after))?;
+        line("all attached and published again after", secs(self.attached_after))?;
         line("  of which from noticing the loss on, at most", secs(self.longest_recovery))?;
         line("the dead known to all, and supernodes enough again, after", secs(self.healed_after))?;
+        line("everything found again by all who search, after", secs(self.found_after.1))?;
         line("searches before", calm.to_string())?;
-        line("searches from the kill until all was well", hurt.to_string())?;
+        line("searches from the kill until all was found again", hurt.to_string())?;
         line("searches afterwards", healed.to_string())?;
         let left = self.nodes - killed;
         line("nodes found by a search at the end", format!("{} of {left}", self.found_at_the_end))
@@ -123,7 +130,11 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
     };
     let orphans = before.iter().filter(lost).count();
 
-    let searching = Searching::start(&left, plan.searchers);
+    let searchers = left.get(..plan.searchers).unwrap_or(&left);
+    searching::until_found(searchers, &left, plan.patience).await;
+    let found_after = begun.elapsed();
+    say(&format!("everything is found after {}", secs(found_after)));
+    let searching = Searching::start(searchers, &left);
     tokio::time::sleep(plan.calm).await;
     let calm = searching.take();
     let kill = Instant::now();
@@ -147,6 +158,9 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
     };
     let healed_after = kill.elapsed();
     say(&format!("supernodes enough again after {}", secs(healed_after)));
+    searching::until_found(searchers, &left, plan.patience).await;
+    let found_again_after = kill.elapsed();
+    say(&format!("everything is found again after {}", secs(found_again_after)));
     let hurt = searching.take();
     tokio::time::sleep(plan.calm).await;
     let afterwards = searching.end().await;
@@ -155,8 +169,7 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
     let asker = left.first().expect("two thirds are left");
     for node in &left {
         found_at_the_end += usize::from(searching::finds(asker.api(), node.name()).await);
-        // Within what one user may ask.
-        tokio::time::sleep(LOOK / 2).await;
+        tokio::time::sleep(searching::PACE).await;
     }
     let recoveries = healed.iter().filter_map(|status| status.attachment.last_recovery_ms);
     Report {
@@ -170,6 +183,7 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
         orphans,
         attached_after: attached_after.unwrap_or(healed_after),
         healed_after,
+        found_after: (found_after, found_again_after),
         longest_recovery: Duration::from_millis(recoveries.max().unwrap_or(0)),
         searches: [calm, hurt, afterwards],
         found_at_the_end,

@@ -13,6 +13,9 @@ use tokio::task::JoinSet;
 /// How long a user waits between two searches.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long is waited between two searches for one node: within what one user may ask.
+pub(super) const PACE: Duration = Duration::from_millis(250);
+
 /// How searches went.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -53,16 +56,16 @@ pub(super) struct Searching {
 }
 
 impl Searching {
-    /// The first `users` of these nodes look for what each of the others shares, in turn.
-    pub(super) fn start(nodes: &[Node], users: usize) -> Self {
+    /// These users look for what each of those nodes shares, in turn.
+    pub(super) fn start(users: &[Node], nodes: &[Node]) -> Self {
         let tally = Arc::new(Mutex::new(Tally::default()));
         let names: Vec<String> = nodes.iter().map(|node| node.name().to_owned()).collect();
         let mut running = JoinSet::new();
-        for (number, node) in nodes.iter().enumerate().take(users) {
+        for (number, node) in users.iter().enumerate() {
             let (api, tally) = (node.api().clone(), Arc::clone(&tally));
             let mut targets: Vec<String> = names.clone();
             // Everybody begins with somebody else.
-            targets.rotate_left(number * names.len() / users.max(1) + 1);
+            targets.rotate_left(number * names.len() / users.len() + 1);
             running.spawn(async move {
                 for target in targets.iter().cycle() {
                     search(&api, target, &tally).await;
@@ -125,6 +128,25 @@ async fn ask(api: &ApiClient, target: &str) -> Seen {
         }
     }
     seen
+}
+
+/// Waits until each of these users has found what each of those nodes shares.
+///
+/// # Panics
+/// If it takes longer than `patience`; the message says what is not found by whom.
+pub(super) async fn until_found(users: &[Node], nodes: &[Node], patience: Duration) {
+    let end = Instant::now() + patience;
+    let finding = users.iter().map(|user| async move {
+        for node in nodes {
+            while !finds(user.api(), node.name()).await {
+                let (user, node) = (user.name(), node.name());
+                assert!(Instant::now() < end, "@{user} does not find what @{node} shares");
+                tokio::time::sleep(PACE).await;
+            }
+            tokio::time::sleep(PACE).await;
+        }
+    });
+    futures_util::future::join_all(finding).await;
 }
 
 /// Whether a search finds what somebody shares.

@@ -132,7 +132,8 @@ impl Holder {
             let (nodes, sources) = self.kept(core, &lookup.key, now);
             lookup.merge(nodes, sources);
             // What is here may not be all while the arc is still being fetched.
-            let whole = !self.reach.is_pending(place);
+            // Where no other supernode is known, there is nobody to fetch it from.
+            let whole = core.membership.len() == 0 || !self.reach.is_pending(place);
             lookup.answers += u8::from(whole);
             if lookup.is_satisfied(now) || (whole && lookup.left.is_empty()) {
                 core.counters.directory_first_try += 1;
