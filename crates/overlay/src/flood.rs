@@ -259,7 +259,7 @@ impl Floods {
             }
             Next::Ask(..) | Next::Covered => {}
             Next::TooFar => {
-                branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::HopLimit);
+                branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::Unreached);
             }
         }
         branch.waves = Some(waves);

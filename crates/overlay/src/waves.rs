@@ -56,7 +56,7 @@ pub(crate) enum Next {
     Ask(Vec<NodeId>, u8),
     /// Nobody: all that could be covered is.
     Covered,
-    /// Nobody, though there is more: the hop limit does not allow it.
+    /// Nobody, though there is more: too many hops away, or gone without being known to be.
     TooFar,
 }
 

@@ -78,8 +78,9 @@ pub enum StopReason {
     Exhausted,
     /// As many hits as were wanted have come.
     Enough,
-    /// The hop limit was reached while there were more to ask.
-    HopLimit,
+    /// Supernodes that are known were not reached by anyone: too many hops away, or gone without
+    /// everyone's knowing yet.
+    Unreached,
     /// Some did not answer in time.
     TimedOut,
     /// The user called it off.
@@ -96,7 +97,7 @@ impl StopReason {
         match self {
             Self::Exhausted => "everyone within reach was asked",
             Self::Enough => "enough results",
-            Self::HopLimit => "the hop limit was reached",
+            Self::Unreached => "some supernodes could not be reached",
             Self::TimedOut => "some supernodes did not answer in time",
             Self::Cancelled => "cancelled",
             Self::OverBudget => "too many searches in a short time",
@@ -109,7 +110,7 @@ impl StopReason {
         let rank = |reason| match reason {
             Self::Exhausted => 0,
             Self::Enough => 1,
-            Self::HopLimit => 2,
+            Self::Unreached => 2,
             Self::TimedOut => 3,
             Self::OverBudget => 4,
             Self::Cancelled => 5,

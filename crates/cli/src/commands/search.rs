@@ -293,7 +293,7 @@ fn summary(report: &SearchReport, skein: &str, paint: Paint) -> String {
         (_, StopReason::NotAttached) => {
             format!("This node is not attached to a supernode any more: `{skein} status` says why.")
         }
-        (0, StopReason::Exhausted | StopReason::HopLimit) => {
+        (0, StopReason::Exhausted) => {
             "Nothing found: try fewer or shorter words, or without filters.".to_owned()
         }
         (0, _) => format!("Nothing found so far: try again, `{skein} status` says how it stands."),

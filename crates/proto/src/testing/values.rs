@@ -203,7 +203,7 @@ pub(super) fn any_coverage() -> impl Strategy<Value = Coverage> {
     let stopped = prop_oneof![
         Just(StopReason::Exhausted),
         Just(StopReason::Enough),
-        Just(StopReason::HopLimit),
+        Just(StopReason::Unreached),
         Just(StopReason::TimedOut),
         Just(StopReason::Cancelled),
         Just(StopReason::OverBudget),
