@@ -182,6 +182,8 @@ impl Overlay {
             | Message::GiveReceipt(_)
             | Message::OpenService(_)
             | Message::ServiceReply(_)
+            | Message::ChatMessage(_)
+            | Message::ChatReply(_)
             | Message::LoginRequest(_)
             | Message::LoginReply(_)
             | Message::FetchRequest(_)

@@ -8,6 +8,7 @@
 
 pub mod bounded;
 pub mod budget;
+pub mod chat;
 pub mod codec;
 pub mod credential;
 pub mod directory;
@@ -39,7 +40,7 @@ pub use bounded::{BoundedString, BoundedVec};
 pub use codec::{CodecError, Decoded};
 pub use credential::{Credential, CredentialError, SignedCredential};
 pub use file::{FileMeta, FilePath, Kind, MediaTags};
-pub use id::{ContentId, NodeId, QueryId, SessionId, Tag};
+pub use id::{ChatId, ContentId, NodeId, QueryId, SessionId, Tag};
 pub use key::{KeyPair, Signature, Signed};
 pub use message::{Message, Role};
 pub use name::{NameError, Username};

@@ -11,6 +11,7 @@
 
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
+use crate::chat::{ChatMessage, ChatReply};
 use crate::codec::CodecError;
 use crate::credential::SignedCredential;
 use crate::directory::{Announce, ArcSent, ArcWanted, Find, Found, Put};
@@ -230,6 +231,10 @@ messages! {
     OpenService = 66, at most 64;
     /// The answer to `OpenService`; what the service says may follow it.
     ServiceReply = 67, at most 64;
+    /// What a person says to another one, first on a stream of its own, and again on the same.
+    ChatMessage = 68, at most 5 * KIB;
+    /// The answer to `ChatMessage`.
+    ChatReply = 69, at most 64;
     /// Asks for a part of a file, first on a stream of its own.
     FetchRequest = 80, at most 4 * KIB;
     /// The answer; the bytes follow it.

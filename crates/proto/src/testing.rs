@@ -9,6 +9,7 @@
 #![allow(clippy::expect_used)] // What fails here is a test's arrangement: it should stop the test.
 
 mod any_message;
+mod chat;
 mod directory;
 mod election;
 mod gossip;

@@ -66,6 +66,8 @@ const FRAMES: &[(&str, usize, &str)] = &[
     ("LoginReply", 24704, "566c51820d36ec92"),
     ("OpenService", 47, "2f4bbd6dae7fce06"),
     ("ServiceReply", 15, "b6af518902c70364"),
+    ("ChatMessage", 4132, "88e6b720e08b3c22"),
+    ("ChatReply", 26, "d8f2fb285a2fe548"),
     ("FetchRequest", 1414, "b511a86674d238b4"),
     ("FetchReply", 1171, "3abd69d38ee7ea22"),
     ("GiveReceipt", 435, "872239ccc468274a"),

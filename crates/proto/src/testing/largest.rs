@@ -3,7 +3,7 @@
 use super::directory::{largest_announce, largest_found, largest_put};
 use super::election;
 use super::gossip::largest_gossip;
-use super::{service, session};
+use super::{chat, service, session};
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::credential::{Credential, SignedCredential};
@@ -150,6 +150,9 @@ pub fn largest_message(kind: MessageKind) -> Message {
         .into(),
         MessageKind::OpenService | MessageKind::ServiceReply => {
             service::largest(kind).expect("about services")
+        }
+        MessageKind::ChatMessage | MessageKind::ChatReply => {
+            chat::largest(kind).expect("about chat")
         }
         MessageKind::FetchRequest => FetchRequest {
             content: ContentId::from_bytes([7; 32]),
