@@ -94,6 +94,8 @@ pub enum Command {
     Get(commands::get::GetArgs),
     /// List the downloads, or cancel one
     Downloads(commands::downloads::DownloadsArgs),
+    /// Talk with somebody, or see what was said
+    Chat(commands::chat::ChatArgs),
     /// Connect standard input and output with a service of a peer
     Pipe(commands::pipe::PipeArgs),
     /// Make a local port a service of a peer

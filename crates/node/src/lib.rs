@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod home;
 pub mod library;
 pub mod metrics;
+pub mod people;
 pub mod relay;
 pub mod services;
 pub mod sessions;

@@ -4,8 +4,10 @@
 //! [`LoginMetrics`], …). A part whose numbers live in a state machine hands over its totals at
 //! the moment of the scrape, see [`set_total`].
 
+mod people;
 mod sessions;
 
+pub use people::PeopleMetrics;
 pub use sessions::{RelayMetrics, SessionMetrics};
 
 use prometheus_client::encoding::text::encode;
@@ -32,6 +34,8 @@ pub struct Metrics {
     pub sessions: SessionMetrics,
     /// What it gives away as a relay.
     pub relay: RelayMetrics,
+    /// What people do on them.
+    pub people: PeopleMetrics,
     /// Its share library.
     pub library: LibraryMetrics,
     /// What it fetches and serves.
@@ -218,6 +222,7 @@ impl Metrics {
             net: NetMetrics::default(),
             sessions: SessionMetrics::default(),
             relay: RelayMetrics::default(),
+            people: PeopleMetrics::default(),
             library: LibraryMetrics::default(),
             transfer: TransferMetrics::default(),
             login: LoginMetrics::default(),
@@ -230,6 +235,7 @@ impl Metrics {
         metrics.net.register(root.sub_registry_with_prefix("net"));
         metrics.sessions.register(root.sub_registry_with_prefix("sessions"));
         metrics.relay.register(root.sub_registry_with_prefix("relay"));
+        metrics.people.register(root.sub_registry_with_prefix("people"));
         metrics.library.register(root.sub_registry_with_prefix("library"));
         metrics.transfer.register(root.sub_registry_with_prefix("transfer"));
         metrics.login.register(root.sub_registry_with_prefix("login"));

@@ -1,6 +1,7 @@
 //! One file for each command: the words it takes and what it does.
 
 pub mod account;
+pub mod chat;
 pub mod completions;
 pub mod config;
 pub mod demo;
@@ -23,6 +24,7 @@ pub mod search;
 pub mod service;
 pub mod share;
 pub mod status;
+pub mod talk;
 pub mod ticket;
 pub mod up;
 pub mod whoami;
@@ -59,6 +61,7 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Relay(command) => relay::run(context, command),
         Command::Get(args) => get::run(context, args),
         Command::Downloads(args) => downloads::run(context, args),
+        Command::Chat(args) => chat::run(context, args),
         Command::Pipe(args) => pipe::run(context, args),
         Command::Forward(args) => forward::run(context, args),
         Command::Service(command) => service::run(context, command),

@@ -5,6 +5,7 @@ use super::types::{
     NamedNode, Peer, PingEvent, RegisterAccount, RelayStatus, RemoveShare, RescanShare,
     SearchEvent, SessionInfo, SetRelay, Share, StartDownload, StartPing, StartSearch, Status, Wish,
 };
+use crate::people::People;
 use crate::services::Services;
 use futures_util::stream::BoxStream;
 use skein_proto::Username;
@@ -127,6 +128,15 @@ pub trait Backend: Send + Sync + 'static {
     #[expect(private_interfaces, reason = "the daemon is the only backend that has them")]
     fn services(&self) -> Result<&Services, ApiError> {
         Err(ApiError::unavailable("this daemon has no services"))
+    }
+
+    /// Chat, and whom the user deals with.
+    ///
+    /// # Errors
+    /// This daemon has none.
+    #[expect(private_interfaces, reason = "the daemon is the only backend that has them")]
+    fn people(&self) -> Result<&People, ApiError> {
+        Err(ApiError::unavailable("this daemon has no chat"))
     }
 
     /// All counters, as OpenMetrics text.

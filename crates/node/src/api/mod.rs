@@ -5,7 +5,10 @@
 
 mod announce;
 pub mod backend;
+pub mod chat;
+mod chat_routes;
 pub mod client;
+mod client_chat;
 mod client_people;
 mod error;
 mod guard;

@@ -47,6 +47,7 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/v1/account/register", post(register))
         .route("/v1/account/login", post(login))
         .route("/metrics", get(scrape))
+        .merge(super::chat_routes::routes())
         .merge(super::people_routes::routes())
         .fallback(no_such_call)
         .method_not_allowed_fallback(no_such_method)
@@ -233,7 +234,7 @@ async fn no_such_method() -> Failure {
 
 /// Takes a place among the open streams, then starts one: a stream that cannot be served is not
 /// begun.
-async fn respond<B: Backend, T: Serialize + Send + 'static>(
+pub(super) async fn respond<B: Backend, T: Serialize + Send + 'static>(
     api: &Api<B>,
     start: impl AsyncFnOnce() -> Result<EventStream<T>, ApiError>,
 ) -> Result<Response, Failure> {

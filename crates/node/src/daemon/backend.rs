@@ -13,6 +13,7 @@ use crate::api::types::{
 };
 use crate::home::HomeError;
 use crate::library::LibraryError;
+use crate::people::People;
 use crate::services::Services;
 use crate::transfer::{Folder, TransferError};
 use futures_util::StreamExt;
@@ -163,6 +164,10 @@ impl Backend for NodeBackend {
 
     fn services(&self) -> Result<&Services, ApiError> {
         Ok(&self.0.services)
+    }
+
+    fn people(&self) -> Result<&People, ApiError> {
+        Ok(&self.0.people)
     }
 
     async fn metrics(&self) -> String {

@@ -36,6 +36,7 @@ use crate::config::{Config, Reach};
 use crate::home::{Home, HomeError, InstanceLock};
 use crate::library::{Library, LibraryChange, LibraryConfig, LibraryError, ShareError};
 use crate::metrics::Metrics;
+use crate::people::{self, People};
 use crate::relay::Donor;
 use crate::services::{self, Services, StoreError};
 use crate::sessions::{self, Sessions};
@@ -154,6 +155,7 @@ struct Shared {
     sessions: Sessions,
     donor: Donor,
     services: Services,
+    people: People,
     finder: Arc<OverlaySearch>,
     member: Member,
     login: Arc<LoginView>,
@@ -247,8 +249,17 @@ impl Daemon {
             sessions: sessions.clone(),
             ended: ended.clone(),
         });
-        let services = match services.await {
-            Ok(services) => services,
+        let started = async {
+            let services = services.await?;
+            let people = People::start(people::Parts {
+                store: services.store(),
+                sessions: sessions.clone(),
+                ended: ended.clone(),
+            });
+            Ok::<_, StoreError>((services, people.await?))
+        };
+        let (services, (people, talking)) = match started.await {
+            Ok(started) => started,
             Err(error) => {
                 ended.cancel();
                 // It has no peers to take leave of, and a panic in it has been reported.
@@ -297,6 +308,7 @@ impl Daemon {
             sessions,
             donor,
             services,
+            people,
             finder,
             member,
             login: Arc::default(),
@@ -310,6 +322,7 @@ impl Daemon {
         parts.begin(remembered).await;
         let mut tasks = parts.spawn(wished, news);
         tasks.spawn(parts.sessions.clone().listen(session_events_of));
+        tasks.spawn(talking.run());
         tasks.spawn(parts.donor.clone().tend(ended.clone()));
         tasks.spawn(parts.wishes.clone().keep(wish_hits_of, parts.events.clone()));
         let api_metrics = parts.metrics.api.clone();

@@ -10,6 +10,7 @@ impl Shared {
         self.scrape_overlay().await;
         self.scrape_net();
         self.scrape_sessions();
+        self.scrape_people().await;
         self.scrape_files();
         self.metrics.render()
     }
@@ -85,6 +86,37 @@ impl Shared {
         }
         for (reason, total) in [("foreign", usage.foreign), ("forged", usage.forged)] {
             set_total(&relay.rejected.get_or_create(&Reason { reason }), total);
+        }
+    }
+
+    async fn scrape_people(&self) {
+        let metrics = &self.metrics.people;
+        let (queued, unread) = self.people.open_messages().await;
+        set_level(&metrics.queued, queued);
+        set_level(&metrics.unread, unread);
+        let counts = self.people.counts();
+        set_total(&metrics.messages_kept, counts.kept);
+        set_total(&metrics.messages_repeated, counts.repeated);
+        set_total(&metrics.messages_delivered, counts.delivered);
+        set_total(&metrics.messages_not_wanted, counts.refused);
+        set_total(&metrics.deliveries_failed, counts.tries_failed);
+        for (reason, total) in [
+            ("not-wanted", counts.not_wanted),
+            ("too-fast", counts.too_fast),
+            ("full", counts.full),
+            ("unavailable", counts.unavailable),
+        ] {
+            set_total(&metrics.messages_refused.get_or_create(&Reason { reason }), total);
+        }
+        let services = self.services.stats();
+        set_total(&metrics.services_served, services.served);
+        set_total(&metrics.datagrams_dropped, services.datagrams_dropped);
+        for (reason, total) in [
+            ("not-allowed", services.not_allowed),
+            ("busy", services.busy),
+            ("broken", services.broken),
+        ] {
+            set_total(&metrics.services_failed.get_or_create(&Reason { reason }), total);
         }
     }
 

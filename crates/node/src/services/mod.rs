@@ -17,6 +17,7 @@ mod pump;
 mod store;
 
 pub use piece::{MAX_PIECE, PieceReader, PieceWriter};
+pub(crate) use store::Store;
 pub use store::StoreError;
 
 use crate::api::people::{AddService, OfferedService};
@@ -29,7 +30,6 @@ use skein_proto::Message;
 use skein_proto::message::MessageKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use store::Store;
 use tokio_util::sync::CancellationToken;
 
 /// What services are made of.
@@ -103,6 +103,11 @@ impl Services {
             }
         };
         self.inner.sessions.on_stream(MessageKind::OpenService, serve);
+    }
+
+    /// Where all that people do is kept.
+    pub(crate) fn store(&self) -> Store {
+        self.inner.store.clone()
     }
 
     /// The session with a peer.

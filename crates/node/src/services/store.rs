@@ -23,7 +23,7 @@ pub enum StoreError {
 
 /// The database. Clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Store {
+pub(crate) struct Store {
     pool: SqlitePool,
 }
 
@@ -45,7 +45,7 @@ impl Store {
     }
 
     /// Where to send queries.
-    pub(super) fn pool(&self) -> &SqlitePool {
+    pub(crate) fn pool(&self) -> &SqlitePool {
         &self.pool
     }
 

@@ -165,7 +165,7 @@ impl Sessions {
         }
         self.own()?;
         let (found, slots, _) =
-            tokio::join!(self.find(name), self.near_slots(), self.whereabouts());
+            tokio::join!(self.look_up(name), self.near_slots(), self.whereabouts());
         let chosen = match &found {
             Ok(found) => self.choose(peer, found),
             Err(error) => Err(error.clone()),
@@ -239,7 +239,16 @@ impl Sessions {
         })
     }
 
-    async fn find(&self, name: &Username) -> Result<Vec<FoundNode>, SessionError> {
+    /// The name of this node's user, if it has one now.
+    pub(crate) fn own_name(&self) -> Option<Username> {
+        Some(self.inner.parts.credential.borrow().as_ref()?.unverified().name.clone())
+    }
+
+    /// The nodes of a user, as the directory knows them.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`] if it knows none.
+    pub(crate) async fn look_up(&self, name: &Username) -> Result<Vec<FoundNode>, SessionError> {
         let answer = self.inner.control.driver().find(DirectoryKey::Name(name.clone())).await;
         let answer = answer.ok_or(SessionError::Ending)?;
         match answer.outcome {
