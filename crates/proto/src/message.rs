@@ -218,7 +218,7 @@ messages! {
     /// First on a stream of its own of a connection between peers, by both sides: whose node it is.
     SessionHello = 57, at most 512;
     /// Behind `SessionHello`: news about the paths of the session.
-    SessionNews = 58, at most 512;
+    SessionNews = 58, at most 1_024;
     /// Are you there? First on a stream of its own, between peers, and again on the same.
     SessionPing = 59, at most 64;
     /// The answer to `SessionPing`.

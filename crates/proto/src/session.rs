@@ -288,6 +288,14 @@ pub enum SessionNews {
         /// The slot.
         slot: u64,
     },
+    /// The sender has moved, or its router has: from now on it may be reached there, and no more
+    /// where it said before.
+    Whereabouts {
+        /// What stands between the sender and others.
+        nat: NatKind,
+        /// Its addresses; none if it wants no direct path.
+        candidates: BoundedVec<Candidate, 24>,
+    },
 }
 
 /// Asks for a sign of life.

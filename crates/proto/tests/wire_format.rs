@@ -59,7 +59,7 @@ const FRAMES: &[(&str, usize, &str)] = &[
     ("SessionAnswer", 1387, "bfc23f6a8c490688"),
     ("SessionRefused", 25, "76b32a8d5d530b9c"),
     ("SessionHello", 246, "29bf31af777b3d36"),
-    ("SessionNews", 169, "8f6ae316224a8920"),
+    ("SessionNews", 515, "a62af1270db353b6"),
     ("SessionPing", 17, "ea7cda42c3e9c1f5"),
     ("SessionPong", 51, "651b2b0f70e5af4a"),
     ("LoginRequest", 431, "d468e6955790bced"),

@@ -2,7 +2,7 @@
 //! promises.
 
 use crate::endpoint::Endpoint;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::time::Duration;
@@ -129,7 +129,13 @@ impl Endpoint {
         mapper.procure_mapping();
     }
 
-    /// What the router has promised, once it has; and each change of it. `None` if it was not asked.
+    /// What the router has promised, once it has, and each change of it; see
+    /// [`mapped_address`](Self::mapped_address). `None` if it was not asked.
+    pub fn watch_mapping(&self) -> Option<watch::Receiver<Option<SocketAddrV4>>> {
+        self.surroundings().mapper().map(|mapper| mapper.watch_external_address())
+    }
+
+    /// What the router has promised, once it has. `None` if it was not asked.
     pub fn mapped_address(&self) -> Option<SocketAddr> {
         let mapper = self.surroundings().mapper()?;
         let address = *mapper.watch_external_address().borrow();

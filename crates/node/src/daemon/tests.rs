@@ -17,7 +17,7 @@ use crate::api::types::{
 };
 use crate::config::{ConfigBuilder, Settings};
 use futures_util::StreamExt;
-use skein_net::simnet::{LinkProfile, Network};
+use skein_net::simnet::{LinkProfile, Network, Realm};
 use skein_net::{Connection, ConnectionError, Stream};
 use skein_proto::message::{Attach, Bond, Hello, PartingReason, Probe, RoleSetting};
 use skein_proto::{
@@ -84,8 +84,13 @@ impl Plan {
     }
 
     async fn start(self, network: &Network, known: &[SupernodeEntry]) -> Node {
+        self.start_in(network, Realm::INTERNET, known).await
+    }
+
+    async fn start_in(self, network: &Network, realm: Realm, known: &[SupernodeEntry]) -> Node {
         Home::open(self.data.path().join("home")).unwrap().set_supernodes(known).unwrap();
-        let socket = network.socket(address(self.host), LinkProfile::default()).unwrap();
+        let line = LinkProfile::default();
+        let socket = network.socket_in(realm, address(self.host), line).unwrap();
         let daemon = Daemon::start_on(self.config(), socket).await.unwrap();
         Node { daemon, plan: self }
     }

@@ -95,7 +95,8 @@ impl Sessions {
         let (offered, added, whereabouts) = tokio::join!(offered, added, self.whereabouts());
         let added = added.ok().flatten();
 
-        let paths = Paths::new(endpoint.open_session());
+        let moves = self.inner.whereabouts.watch();
+        let paths = Paths::new(endpoint.open_session(), moves);
         let mut bound = Vec::new();
         for (near, end) in offered.into_iter().zip(&offer.relays) {
             bound.push(near.as_ref().map(|near| micros(near.rtt)));

@@ -99,6 +99,7 @@ impl Sessions {
         own.session = Some(session);
         let relays = slots.bound.iter().filter_map(|near| near.for_far_end());
         let whereabouts = self.whereabouts().await;
+        let moves = self.inner.whereabouts.watch();
         own.nat = whereabouts.nat;
         let offer = Offer {
             session,
@@ -117,7 +118,7 @@ impl Sessions {
         let reply = self.inner.control.offer(message).await?;
         let answer = self.check_answer(&offer, &reply)?;
 
-        let paths = Paths::new(endpoint.open_session());
+        let paths = Paths::new(endpoint.open_session(), moves);
         for (near, far) in slots.bound.into_iter().zip(&answer.bound) {
             if let Some(far) = far {
                 paths.add(near, Some(Duration::from_micros((*far).into())));

@@ -2,19 +2,19 @@
 //! closes it when nobody uses it any more.
 
 use super::Sessions;
+use super::moving::{Change, Changes, Theirs};
 use super::paths::Paths;
 use super::peer::PeerSession;
 use super::pulse::{Look, Watch};
 use super::relayed::{BIND_PATIENCE, NearEnd, micros};
+use super::whereabouts::Own;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use skein_net::paths::PathState;
 use skein_net::{CloseReason, FrameReceiver, FrameSender, Stream};
 use skein_proto::Message;
 use skein_proto::session::{RelayEnd, SessionNews};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 /// How long a relay may take to answer when it is suspected. An end that binds anew sends again
@@ -65,6 +65,7 @@ pub(super) struct Keeper {
     retry: Duration,
     refresh_due: Instant,
     named_at: Option<Instant>,
+    theirs: Theirs,
     unused_since: Option<Instant>,
 }
 
@@ -97,6 +98,7 @@ impl Keeper {
             retry: FIRST_RETRY,
             refresh_due: now + REFRESH,
             named_at: None,
+            theirs: Theirs::default(),
             unused_since: None,
         }
     }
@@ -107,7 +109,8 @@ impl Keeper {
         later.into_iter().for_each(|end| self.bind_named(end));
         let connection = self.session.connection().clone();
         let mut look = Duration::ZERO;
-        let mut direct = self.session.paths().and_then(Paths::watch_direct);
+        let endpoint = &self.sessions.inner.parts.endpoint;
+        let mut changes = Changes::new(endpoint, self.session.paths());
         loop {
             tokio::select! {
                 error = connection.closed() => {
@@ -122,13 +125,7 @@ impl Keeper {
                         break;
                     }
                 },
-                () = changed(&mut direct) => {
-                    let before = self.session.path_now().kind;
-                    self.session.refresh_path();
-                    if self.session.path_now().kind != before {
-                        self.watch.restart(Instant::now());
-                    }
-                }
+                change = changes.next() => self.on_change(change).await,
                 Some(done) = self.running.next(), if !self.running.is_empty() => {
                     self.on_done(done).await;
                 }
@@ -143,6 +140,31 @@ impl Keeper {
             look = self.watch.next_look(Instant::now());
         }
         self.sessions.remove(&self.session);
+    }
+
+    async fn on_change(&mut self, change: Change) {
+        let session = Arc::clone(&self.session);
+        let Some(paths) = session.paths() else { return };
+        match change {
+            // Nothing that the peer sends over a relay arrives before that knows where this node is.
+            Change::Network => paths.all().into_iter().for_each(|near| self.refresh(near)),
+            Change::Own(own) => {
+                let whereabouts = self.sessions.tellable(own);
+                session.set_nats(Some(whereabouts.nat), None);
+                let Own { nat, candidates } = whereabouts;
+                self.tell.tell(SessionNews::Whereabouts { nat, candidates }).await;
+            }
+            Change::Path { doubtful } => {
+                let before = session.path_now().kind;
+                session.refresh_path();
+                if session.path_now().kind != before {
+                    self.watch.restart(Instant::now());
+                }
+                if doubtful {
+                    self.sessions.inner.whereabouts.doubt();
+                }
+            }
+        }
     }
 
     /// Whether nobody has used the session for long. The dialler decides: the other side cannot
@@ -178,6 +200,9 @@ impl Keeper {
             self.refresh_due = now + REFRESH;
             let unused = paths.used().filter(|_| is_direct);
             unused.into_iter().chain(paths.reserve()).for_each(|near| self.refresh(near));
+        }
+        if let Some(theirs) = self.theirs.take(now) {
+            paths.meet(theirs);
         }
         match paths.reserve() {
             None if now >= self.reserve_due && !self.seeking => self.seek(paths),
@@ -302,6 +327,13 @@ impl Keeper {
                     session.refresh_path();
                 }
             }
+            SessionNews::Whereabouts { nat, candidates } => {
+                session.set_nats(None, Some(nat));
+                self.theirs.named(&candidates);
+                if let Some(theirs) = self.theirs.take(Instant::now()) {
+                    paths.meet(theirs);
+                }
+            }
         }
     }
 
@@ -334,15 +366,4 @@ impl Keeper {
         );
         session.refresh_path();
     }
-}
-
-/// Waits for news of what looks for a direct path, where something does.
-async fn changed(direct: &mut Option<watch::Receiver<PathState>>) {
-    if let Some(state) = direct
-        && state.changed().await.is_ok()
-    {
-        return;
-    }
-    // Nobody looks for one.
-    std::future::pending().await
 }

@@ -11,6 +11,7 @@ mod direct;
 mod error;
 mod hello;
 mod keep;
+mod moving;
 mod name;
 mod path;
 mod paths;
@@ -18,6 +19,7 @@ mod peer;
 mod ping;
 mod pulse;
 mod relayed;
+mod whereabouts;
 
 pub(crate) use control::{EVENTS_WAITING, SessionEvent};
 pub use counts::SessionCounts;
@@ -32,7 +34,6 @@ use call::{NearSlots, Spare};
 use control::Control;
 use counts::Counts;
 use dashmap::DashMap;
-use direct::Whereabouts;
 use futures_util::future::BoxFuture;
 use hello::Own;
 use keep::Keeper;
@@ -45,6 +46,7 @@ use skein_proto::session::Candidate;
 use skein_proto::{BoundedVec, KeyPair, Message, NodeId, SessionId, SignedCredential, Username};
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use whereabouts::Whereabouts;
 
 /// Sessions at the same time. Each has a connection and a task.
 const MAX_SESSIONS: usize = 4_096;
@@ -113,11 +115,17 @@ impl Sessions {
 
     /// Takes what the overlay tells, until it tells nothing more.
     pub(crate) async fn listen(self, mut events: mpsc::Receiver<SessionEvent>) {
-        while let Some(event) = events.recv().await {
-            if let Some(offer) = self.inner.control.on_event(event) {
-                let sessions = self.clone();
-                tokio::spawn(async move { sessions.on_offer(*offer).await });
+        let take = async {
+            while let Some(event) = events.recv().await {
+                if let Some(offer) = self.inner.control.on_event(event) {
+                    let sessions = self.clone();
+                    tokio::spawn(async move { sessions.on_offer(*offer).await });
+                }
             }
+        };
+        tokio::select! {
+            () = take => {}
+            () = self.inner.whereabouts.keep_up(&self.inner.parts.endpoint) => {}
         }
     }
 
@@ -301,11 +309,14 @@ impl Sessions {
     }
 
     /// Where this node may be reached; nowhere where nobody is to know.
-    async fn whereabouts(&self) -> direct::Own {
+    async fn whereabouts(&self) -> whereabouts::Own {
         // A short while after it was asked for, this is known and comes at once.
-        let own = self.inner.whereabouts.find(&self.inner.parts.endpoint).await;
+        self.tellable(self.inner.whereabouts.find(&self.inner.parts.endpoint).await)
+    }
+
+    fn tellable(&self, own: whereabouts::Own) -> whereabouts::Own {
         match self.inner.parts.hidden {
-            true => direct::Own { candidates: BoundedVec::default(), ..own },
+            true => whereabouts::Own { candidates: BoundedVec::default(), ..own },
             false => own,
         }
     }

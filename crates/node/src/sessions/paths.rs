@@ -2,6 +2,7 @@
 //! path.
 
 use super::relayed::{NearEnd, cost};
+use super::whereabouts::Own;
 use skein_net::Endpoint;
 use skein_net::paths::{Candidate, PathSettings, PathState, Paths as Direct};
 use skein_net::session::Session;
@@ -46,12 +47,20 @@ pub(super) struct Paths {
     slots: Mutex<Slots>,
     /// What looks for a direct path, where both ends want one.
     direct: OnceLock<Direct>,
+    /// Where this end is; what it was when the session began counts as seen.
+    moves: watch::Receiver<Own>,
 }
 
 impl Paths {
-    /// Takes over a session that has no route yet.
-    pub(super) fn new(session: Session) -> Self {
-        Self { session: Arc::new(session), slots: Mutex::default(), direct: OnceLock::new() }
+    /// Takes over a session that has no route yet. Of `moves`, the peer knows what has been seen.
+    pub(super) fn new(session: Session, moves: watch::Receiver<Own>) -> Self {
+        let session = Arc::new(session);
+        Self { session, slots: Mutex::default(), direct: OnceLock::new(), moves }
+    }
+
+    /// Where this end is, from when the session began.
+    pub(super) fn moves(&self) -> watch::Receiver<Own> {
+        self.moves.clone()
     }
 
     /// Begins to look for a direct path. The session has a relay by now.
@@ -67,6 +76,13 @@ impl Paths {
         direct.meet(theirs);
         // Nobody else begins it.
         let _ = self.direct.set(direct);
+    }
+
+    /// Probes where the peer may be by now.
+    pub(super) fn meet(&self, theirs: Vec<Candidate>) {
+        if let Some(direct) = self.direct.get() {
+            direct.meet(theirs);
+        }
     }
 
     /// The direct path that packets take, if there is one.
@@ -104,6 +120,11 @@ impl Paths {
         if let Some(found) = slots.all.iter_mut().find(|found| found.near.slot() == slot) {
             found.far = Some(rtt);
         }
+    }
+
+    /// The near ends of all slots.
+    pub(super) fn all(&self) -> Vec<Arc<NearEnd>> {
+        self.slots().all.iter().map(|slot| Arc::clone(&slot.near)).collect()
     }
 
     /// Whether both ends of any slot are bound.

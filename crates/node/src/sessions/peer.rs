@@ -101,6 +101,16 @@ impl PeerSession {
         });
     }
 
+    /// What stands between either end and others has changed.
+    pub(super) fn set_nats(&self, here: Option<NatKind>, there: Option<NatKind>) {
+        self.path.send_if_modified(|path| {
+            let before = (path.nat_here, path.nat_there);
+            let now = (here.unwrap_or(before.0), there.unwrap_or(before.1));
+            (path.nat_here, path.nat_there) = now;
+            before != now
+        });
+    }
+
     /// Whether anybody but the sessions themselves holds it, or a stream of the peer is served.
     pub(super) fn is_used(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) > OWN_HOLDERS || self.served.load(Ordering::Relaxed) > 0

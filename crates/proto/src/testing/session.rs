@@ -66,7 +66,7 @@ pub(super) fn largest(kind: MessageKind, address: SocketAddr) -> Option<Message>
         MessageKind::SessionHello => {
             SessionHello { session: Some(session), credential: credential(), nat }.into()
         }
-        MessageKind::SessionNews => SessionNews::Reserve(largest_relay(address)).into(),
+        MessageKind::SessionNews => SessionNews::Whereabouts { nat, candidates }.into(),
         MessageKind::SessionPing => SessionPing { number: u64::MAX }.into(),
         MessageKind::SessionPong => {
             SessionPong { number: u64::MAX, nat, relay: Some(node()) }.into()
@@ -202,5 +202,7 @@ fn any_news() -> impl Strategy<Value = SessionNews> {
         (any_node_id(), any::<u64>())
             .prop_map(|(relay, slot)| SessionNews::Unbound { relay, slot }),
         any::<u64>().prop_map(|slot| SessionNews::Moved { slot }),
+        (any_nat(), few(any_candidate()))
+            .prop_map(|(nat, candidates)| SessionNews::Whereabouts { nat, candidates }),
     ]
 }

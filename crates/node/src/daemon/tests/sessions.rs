@@ -3,7 +3,11 @@
 use super::*;
 use crate::api::backend::EventStream;
 use crate::api::types::{PingEvent, SessionPath, StartPing};
-use crate::sessions::{PathKind, PeerName, SessionError};
+use crate::sessions::{PathKind, PeerName, PeerSession, SessionError};
+use skein_net::simnet::NatKind;
+use skein_proto::message::MessageKind;
+use skein_proto::session::NatKind as SeenNat;
+use tokio::sync::mpsc;
 
 /// Two supernodes that know each other, and two nodes that are attached to both.
 struct Scene {
@@ -15,6 +19,11 @@ struct Scene {
 
 impl Scene {
     async fn new(reach: Reach) -> Self {
+        Self::behind(None, reach).await
+    }
+
+    /// The same with the two behind routers of a kind, each behind its own.
+    async fn behind(router: Option<NatKind>, reach: Reach) -> Self {
         let network = Network::new(9);
         let plans = [1, 2, 3].map(|host| Plan::new(host, RoleSetting::Super));
         let known: Vec<SupernodeEntry> = plans.iter().map(Plan::entry).collect();
@@ -32,7 +41,9 @@ impl Scene {
         for host in [11, 12] {
             let mut plan = Plan::new(host, RoleSetting::Ordinary);
             plan.reach = reach;
-            let child = plan.start(&network, &known).await;
+            let home = router.map(|kind| home(&network, kind, host));
+            let realm = home.unwrap_or(Realm::INTERNET);
+            let child = plan.start_in(&network, realm, &known).await;
             child
                 .until("attached twice", |status| {
                     status.attachment.parent.is_some() && status.attachment.standby.is_some()
@@ -66,6 +77,12 @@ impl Scene {
         };
         Pings { events, path }
     }
+}
+
+/// What is behind a router of its own.
+fn home(network: &Network, kind: NatKind, which: u8) -> Realm {
+    let outside = [203, 0, 113, which].into();
+    network.nat(kind, outside, Realm::INTERNET, Duration::from_secs(60))
 }
 
 struct Pings {
@@ -144,4 +161,70 @@ async fn all_who_want_a_peer_share_one_session() {
     assert!(matches!(own, Err(SessionError::Own)), "{own:?}");
     let nobody = sessions.open(&"@nobody".parse().unwrap()).await;
     assert!(matches!(nobody, Err(SessionError::Unknown(_))), "{nobody:?}");
+}
+
+const PIECE: usize = 10_000;
+
+fn piece(number: usize) -> Vec<u8> {
+    vec![u8::try_from(number % 251).unwrap(); PIECE]
+}
+
+/// Lets a node take what comes behind a probe; its hash and length are told at the end of it.
+fn swallow(node: &Node) -> mpsc::UnboundedReceiver<(usize, blake3::Hash)> {
+    let (tell, told) = mpsc::unbounded_channel();
+    let take = move |_: Arc<PeerSession>, _: Message, mut stream: Stream| {
+        let tell = tell.clone();
+        async move {
+            let (mut hasher, mut length) = (blake3::Hasher::new(), 0);
+            while let Ok(Some(bytes)) = stream.receiver.recv_raw(PIECE).await {
+                hasher.update(&bytes);
+                length += bytes.len();
+            }
+            let _ = tell.send((length, hasher.finalize()));
+        }
+    };
+    node.daemon.parts.sessions.on_stream(MessageKind::Probe, take);
+    told
+}
+
+#[tokio::test]
+async fn when_both_ends_move_at_once_they_meet_again_and_no_byte_is_lost() {
+    let kind = NatKind::PortRestricted;
+    let scene = Scene::behind(Some(kind), Reach::Open).await;
+    let mut swallowed = swallow(&scene.bob);
+    let mut pings = scene.ping().await;
+    pings.until("direct", |path| relay_of(path).is_none()).await;
+    let PathKind::Direct { address: before } = pings.path.kind else { panic!("direct") };
+    assert_eq!((pings.path.nat_here, pings.path.nat_there), (SeenNat::Cone, SeenNat::Cone));
+
+    let sessions = &scene.alice.daemon.parts.sessions;
+    let session = sessions.open(&"@user12".parse().unwrap()).await.unwrap();
+    let mut stream = session.connection().open_stream().await.unwrap();
+    let (moved, mut may_end) = mpsc::channel::<()>(1);
+    let sending = tokio::spawn(async move {
+        stream.sender.send(&Probe.into()).await.unwrap();
+        let (mut hasher, mut number) = (blake3::Hasher::new(), 0);
+        while may_end.try_recv().is_err() {
+            hasher.update(&piece(number));
+            stream.sender.send_raw(piece(number).into()).await.unwrap();
+            number += 1;
+            // The relay's rate is the default one; this is far below it.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stream.sender.finish().await.unwrap();
+        (number * PIECE, hasher.finalize())
+    });
+    for (host, which) in [(11, 111), (12, 112)] {
+        let elsewhere = home(&scene.network, kind, which);
+        scene.network.move_to(address(host), elsewhere, address(which));
+    }
+    let elsewhere = |path: &SessionPath| match path.kind {
+        PathKind::Direct { address } => address.ip() != before.ip(),
+        PathKind::Relayed { .. } => false,
+    };
+    pings.until("direct in the new networks", elsewhere).await;
+    moved.send(()).await.unwrap();
+    let sent = sending.await.unwrap();
+    assert_eq!(swallowed.recv().await, Some(sent));
+    assert!(!session.connection().is_closed());
 }

@@ -1,0 +1,160 @@
+//! Where this node may be reached: as it was found out last, and each change of it.
+//!
+//! It is found out for each call, and anew while sessions last: when this machine has other
+//! addresses, when the router promises another one, and when a direct path dies, which may be all
+//! that is seen of a router that has begun to map in another way.
+
+use super::direct::told;
+use skein_net::paths::{Gathered, Mapping};
+use skein_net::{Endpoint, UdpState};
+use skein_proto::BoundedVec;
+use skein_proto::session::{Candidate, NatKind};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
+
+/// How long what was gathered is good for. A router forgets a mapping after 30 s at the earliest,
+/// and a guess of its next port sooner; a burst of calls asks once.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// Pauses before each look after something has changed. A network changes in steps (the old address
+/// goes, the new one comes, the way to the supernodes opens), and none of them says that it was the
+/// last. This is also the most that a peer can cause by letting paths die: four probes at each look.
+const LOOKS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(8)];
+
+/// What is told to the other end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Own {
+    pub(super) candidates: BoundedVec<Candidate, 24>,
+    pub(super) nat: NatKind,
+}
+
+/// Where this node may be reached.
+#[derive(Debug, Default)]
+pub(super) struct Whereabouts {
+    found: Mutex<Option<Instant>>,
+    current: watch::Sender<Own>,
+    doubts: Notify,
+}
+
+impl Whereabouts {
+    /// The kind of router, as far as it is known.
+    pub(super) fn nat(&self) -> NatKind {
+        self.current.borrow().nat
+    }
+
+    /// What was found out last, and each change of it.
+    pub(super) fn watch(&self) -> watch::Receiver<Own> {
+        self.current.subscribe()
+    }
+
+    /// Finds out where this node may be reached, unless that was done lately. It takes a round trip
+    /// to its supernodes.
+    pub(super) async fn find(&self, endpoint: &Endpoint) -> Own {
+        let found = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.is_none_or(|at| at.elapsed() >= FRESH) {
+            self.look(endpoint).await;
+        }
+        self.current.borrow().clone()
+    }
+
+    /// What is known may not hold any more.
+    pub(super) fn doubt(&self) {
+        self.doubts.notify_one();
+    }
+
+    /// Finds it out anew whenever something has changed, for as long as it is asked to.
+    pub(super) async fn keep_up(&self, endpoint: &Endpoint) {
+        let mut network = endpoint.watch_network();
+        network.mark_unchanged();
+        let mut mapping = endpoint.watch_mapping();
+        loop {
+            tokio::select! {
+                Ok(()) = network.changed() => {}
+                () = changed(&mut mapping) => {}
+                () = self.doubts.notified() => {}
+            }
+            self.forget();
+            for pause in LOOKS {
+                sleep(pause).await;
+                // Without sessions nobody is to be told; the next call finds out for itself.
+                if self.current.receiver_count() > 0 {
+                    self.look(endpoint).await;
+                }
+            }
+        }
+    }
+
+    async fn look(&self, endpoint: &Endpoint) {
+        let gathered = endpoint.gather(&endpoint.connections()).await;
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let own = own(&gathered, endpoint.udp_state());
+        self.current.send_if_modified(|known| {
+            let changed = *known != own;
+            if changed {
+                *known = own;
+            }
+            changed
+        });
+    }
+
+    fn forget(&self) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+async fn changed<T>(watched: &mut Option<watch::Receiver<T>>) {
+    if let Some(receiver) = watched
+        && receiver.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+fn own(gathered: &Gathered, udp: UdpState) -> Own {
+    let mut candidates: Vec<Candidate> = gathered.candidates.iter().filter_map(told).collect();
+    // Who was asked first is left to chance, and no change.
+    candidates.sort_by_key(|candidate| candidate.address);
+    let nat = match (udp, gathered.mapping) {
+        (UdpState::Blocked | UdpState::Off, _) => NatKind::UdpBlocked,
+        (_, Mapping::Unknown) => NatKind::Unknown,
+        (_, Mapping::None) => NatKind::Public,
+        (_, Mapping::EndpointIndependent) => NatKind::Cone,
+        (_, Mapping::Dependent { .. }) => NatKind::Symmetric,
+    };
+    Own { candidates: BoundedVec::truncated(candidates), nat }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skein_net::paths::{Candidate as NetCandidate, CandidateKind};
+
+    fn gathered(ports: [u16; 2], mapping: Mapping) -> Gathered {
+        let candidates = ports.map(|port| NetCandidate {
+            address: ([192, 0, 2, 1], port).into(),
+            kind: CandidateKind::Observed,
+        });
+        Gathered { candidates: candidates.to_vec(), mapping }
+    }
+
+    #[test]
+    fn the_order_of_answers_makes_no_difference() {
+        let mapping = Mapping::Dependent { step: None };
+        let (one, other) = (gathered([1, 2], mapping), gathered([2, 1], mapping));
+        assert_eq!(own(&one, UdpState::Works), own(&other, UdpState::Works));
+        assert_ne!(own(&one, UdpState::Works), own(&gathered([1, 3], mapping), UdpState::Works));
+    }
+
+    #[test]
+    fn whoever_has_tcp_only_says_so_whatever_its_router_is_like() {
+        let known = gathered([1, 1], Mapping::EndpointIndependent);
+        assert_eq!(own(&known, UdpState::Works).nat, NatKind::Cone);
+        assert_eq!(own(&known, UdpState::Unknown).nat, NatKind::Cone);
+        assert_eq!(own(&known, UdpState::Blocked).nat, NatKind::UdpBlocked);
+        assert_eq!(own(&known, UdpState::Off).nat, NatKind::UdpBlocked);
+    }
+}
