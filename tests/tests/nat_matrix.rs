@@ -4,7 +4,7 @@
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream;
-use skein_node::api::types::{DownloadState, PingEvent, Udp};
+use skein_node::api::types::{DownloadState, PingEvent, SourcePath, Udp};
 use skein_node::sessions::PathKind;
 use skein_tests::files;
 use skein_tests::natlab::{self, Host, Kind, Lab};
@@ -44,6 +44,48 @@ fn a_node_behind_every_kind_of_nat_attaches_searches_and_downloads() {
         });
         join_all(fetched).await;
     });
+}
+
+#[test]
+fn what_nodes_behind_nats_share_is_found_and_fetched_by_those_behind_others() {
+    natlab::inside(
+        "what_nodes_behind_nats_share_is_found_and_fetched_by_those_behind_others",
+        async {
+            let kinds = [Kind::Symmetric, Kind::UdpBlocked, Kind::PortRestricted, Kind::Double];
+            let lab = Lab::build(3, &kinds).await;
+            let (geese, others) = lab.hosts().split_at(3);
+            let _supernodes =
+                join_all(geese.iter().map(|host| host.up(&["--role", "super"]))).await;
+            let nodes = join_all(others.iter().map(|host| host.up(&["--role", "ordinary"]))).await;
+            let [symmetric, blocked, port, double] = &nodes[..] else { panic!("four nodes") };
+
+            let shared = join_all([symmetric, blocked, double].map(|node| async {
+                let word = format!("from{}", node.name());
+                let folder = lab.folder(&format!("{} shares", node.name()));
+                let file = folder.join(format!("{word}.bin"));
+                let content = files::write_noise(&file, &word, 3_000_001);
+                node.share(&folder, 1).await;
+                (node.kind(), word, content)
+            }))
+            .await;
+            for (kind, word, content) in shared {
+                let hit = port.find(&word).await;
+                assert_eq!(hit.only().content, content, "{kind}");
+                let done = port.get(content, &lab.folder("fetched")).await;
+                assert_eq!(done.state, DownloadState::Done, "{kind}: {done:?}");
+                assert_eq!(files::content_of(&done.path), content, "{kind}");
+                let ways: Vec<SourcePath> = done.via.iter().map(|used| used.path).collect();
+                eprintln!("{kind}: {:?}", done.via);
+                assert!(
+                    !ways.is_empty() && !ways.contains(&SourcePath::Direct),
+                    "{kind}: {ways:?}"
+                );
+                if !kind.can_punch(port.kind()) {
+                    assert_eq!(ways, [SourcePath::SessionRelayed], "{kind}");
+                }
+            }
+        },
+    );
 }
 
 /// What became of a session between two nodes.

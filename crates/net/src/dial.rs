@@ -23,11 +23,12 @@ const MAX_ADDRESSES: usize = 8;
 
 type Outcome = Option<Result<Connection, DialError>>;
 
-/// The dials under way, by node.
+/// The dials under way, by node and by whether they go to a session. The path of a session is
+/// there already: whoever dials over one does not wait until addresses have turned out to be dead.
 #[derive(Debug)]
 pub(crate) struct Dials {
     limit: usize,
-    running: DashMap<NodeId, Arc<Dial>>,
+    running: DashMap<(NodeId, bool), Arc<Dial>>,
 }
 
 /// One dial, and all who wait for it.
@@ -58,8 +59,10 @@ impl Dials {
     /// Tells whoever waits for a dial that the node has dialled in. The dial itself goes on: the
     /// peer may have seen its end already and put streams on it.
     pub(crate) fn offer(&self, connection: &Connection) {
-        if let Some(dial) = self.running.get(&connection.peer()) {
-            dial.settle(Ok(connection.clone()));
+        for over_session in [false, true] {
+            if let Some(dial) = self.running.get(&(connection.peer(), over_session)) {
+                dial.settle(Ok(connection.clone()));
+            }
         }
     }
 }
@@ -114,7 +117,8 @@ fn join_or_start(
     // Looked at before the entry is locked, since it locks every part of the map in turn; a few
     // dials too many in a race are no harm.
     let running = dials.running.len();
-    match dials.running.entry(node) {
+    let key = (node, addresses.iter().all(session::is_virtual));
+    match dials.running.entry(key) {
         Entry::Occupied(entry) => Ok(Arc::clone(entry.get())),
         Entry::Vacant(entry) => {
             // A connection may have come since the caller looked. From here on, one that comes
@@ -150,7 +154,7 @@ fn join_or_start(
                     shared.counters.dials_failed.increment();
                 }
                 // Whoever comes from now on finds the connection in the table, or dials anew.
-                shared.dials.running.remove(&node);
+                shared.dials.running.remove(&key);
                 running.settle(result);
             });
             Ok(dial)

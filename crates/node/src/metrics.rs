@@ -142,6 +142,12 @@ pub struct TransferMetrics {
     pub bytes_up: Counter,
     /// Bytes of files received and verified.
     pub bytes_down: Counter,
+    /// Of these, bytes that came through a relay.
+    pub bytes_relayed: Counter,
+    /// Sessions that downloads use.
+    pub sessions: Gauge,
+    /// Sources reached and not reached, by the way and the reason.
+    pub sources: Family<Reason, Counter>,
     /// Sources dropped for a wrong byte.
     pub corrupt_sources: Counter,
     /// Uploads refused, by the reason.
@@ -327,6 +333,11 @@ impl TransferMetrics {
         to.register("downloads", "Downloads that run", self.downloads.clone());
         to.register("bytes_up", "Bytes of files sent", self.bytes_up.clone());
         to.register("bytes_down", "Bytes of files received, verified", self.bytes_down.clone());
+        let help = "Of bytes_down, those that came through a relay";
+        to.register("bytes_relayed", help, self.bytes_relayed.clone());
+        to.register("sessions", "Sessions that downloads use", self.sessions.clone());
+        let help = "Sources reached or not, by the way or the reason";
+        to.register("sources", help, self.sources.clone());
         to.register(
             "corrupt_sources",
             "Sources dropped for a wrong byte",

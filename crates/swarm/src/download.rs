@@ -21,6 +21,10 @@ use std::time::Duration;
 /// line is full, and each one keeps up to two requests' bytes in flight.
 const MAX_ACTIVE: usize = 8;
 
+/// The same with those whose bytes come through a relay: they do not keep the place of a source
+/// that can be asked without one.
+const MAX_ACTIVE_IN_ALL: usize = 2 * MAX_ACTIVE;
+
 /// Sources that a download knows at most; who comes later is not taken in. Eight work, the rest
 /// stands by.
 const MAX_SOURCES: usize = 256;
@@ -77,6 +81,13 @@ pub enum Input {
         size: u64,
         /// What it has.
         have: Have,
+    },
+    /// Which way the bytes of a source come. One of which this was not said is direct.
+    Path {
+        /// The source.
+        source: NodeId,
+        /// Whether they come through a relay, whose bytes others want as well.
+        relayed: bool,
     },
     /// A probe failed.
     ProbeFailed {
@@ -334,6 +345,11 @@ impl Download {
         match input {
             Input::SourceFound { source } => self.on_found(source, now),
             Input::Has { source, size, have } => self.on_has(source, size, have, now),
+            Input::Path { source, relayed } => {
+                if let Some(source) = self.sources.get_mut(&source) {
+                    source.relayed = relayed;
+                }
+            }
             Input::ProbeFailed { source, failure } => {
                 if self.sources.get(&source).is_some_and(|s| s.phase == Phase::Probing) {
                     self.blame(source, failure, now);
@@ -370,7 +386,7 @@ impl Download {
         if self.completed || self.paused {
             return None;
         }
-        let has_room = self.working_sources() < MAX_ACTIVE;
+        let has_room = may_probe(self.working_sources());
         let stalls = self.requests.values().map(|request| request.progress + STALL);
         let waits = self.sources.values().filter_map(|source| match source.phase {
             Phase::Waiting { until, .. } => Some(until),
@@ -579,28 +595,30 @@ impl Download {
     fn probe(&mut self, now: Instant) {
         let mut working = self.working_sources();
         for (&id, source) in &mut self.sources {
-            if working >= MAX_ACTIVE {
+            if !may_probe(working) {
                 break;
             }
             let stale = source.may_grow() && now.since(source.probed) >= REFRESH;
             if source.phase == Phase::New || (source.phase == Phase::Ready && stale) {
                 source.phase = Phase::Probing;
                 self.outputs.push_back(Output::Probe { source: id });
-                working += 1;
+                working.0 += 1;
+                working.1 += usize::from(!source.relayed);
             }
         }
     }
 
     fn ask_for_proof(&mut self, now: Instant) {
-        let ready: Vec<(NodeId, u64)> = self
+        let mut ready: Vec<(bool, NodeId, u64)> = self
             .sources
             .iter()
             .filter(|(_, s)| s.phase == Phase::Ready && s.outstanding == 0)
-            .filter_map(|(&id, s)| s.claim.map(|claim| (id, claim, &s.have)))
-            .filter(|(_, claim, have)| have.contains_run(last_group(*claim)))
-            .map(|(id, claim, _)| (id, claim))
+            .filter_map(|(&id, s)| s.claim.map(|claim| (id, claim, s)))
+            .filter(|(_, claim, s)| s.have.contains_run(last_group(*claim)))
+            .map(|(id, claim, s)| (s.relayed, id, claim))
             .collect();
-        for (id, claim) in ready {
+        ready.sort_unstable();
+        for (_, id, claim) in ready {
             if self.requests.len() >= PROOFS {
                 break;
             }
@@ -611,19 +629,20 @@ impl Download {
     fn share_out(&mut self, now: Instant) {
         let Some(size) = self.size else { return };
         // The fastest choose first; those not measured yet come before all, or they never would be.
-        let mut ready: Vec<(u64, NodeId)> = self
+        // Those behind a relay come last: what others give is not taken from a relay.
+        let mut ready: Vec<(bool, u64, NodeId)> = self
             .sources
             .iter()
             .filter(|(_, s)| s.phase == Phase::Ready)
-            .map(|(&id, s)| (s.rate.get().unwrap_or(u64::MAX), id))
+            .map(|(&id, s)| (!s.relayed, s.rate.get().unwrap_or(u64::MAX), id))
             .collect();
         ready.sort_unstable_by(|a, b| b.cmp(a));
         // Everybody gets a first request before anybody gets a second one.
         for depth in 0..PIPELINE {
-            for &(_, id) in &ready {
+            for &(_, _, id) in &ready {
                 let Some(source) = self.sources.get(&id) else { continue };
-                let joins = source.outstanding == 0 && self.active_sources() >= MAX_ACTIVE;
-                if source.outstanding != depth || joins {
+                let joins = source.outstanding == 0;
+                if source.outstanding != depth || (joins && !self.has_room_for(source.relayed)) {
                     continue;
                 }
                 if let Some(run) = self.choose(id, size) {
@@ -719,14 +738,23 @@ impl Download {
         self.outputs.push_back(Output::Request { id: name, source: id, range, size });
     }
 
-    /// Sources that are fetched from or asked what they have.
-    fn working_sources(&self) -> usize {
+    /// Whether one more source may be fetched from.
+    fn has_room_for(&self, relayed: bool) -> bool {
+        let active = |s: &&Source| s.outstanding > 0;
+        let direct = self.sources.values().filter(|s| active(s) && !s.relayed).count();
+        let all = self.active_sources();
+        if relayed { all < MAX_ACTIVE } else { direct < MAX_ACTIVE && all < MAX_ACTIVE_IN_ALL }
+    }
+
+    /// Sources that are fetched from or asked what they have: all, and those that are direct.
+    fn working_sources(&self) -> (usize, usize) {
         let working = |s: &&Source| s.phase == Phase::Probing || s.outstanding > 0;
-        self.sources.values().filter(working).count()
+        let working = self.sources.values().filter(working);
+        working.fold((0, 0), |(all, direct), s| (all + 1, direct + usize::from(!s.relayed)))
     }
 
     fn is_starved(&self) -> bool {
-        self.working_sources() == 0
+        self.working_sources().0 == 0
     }
 
     fn look_for_more(&mut self, now: Instant) {
@@ -738,6 +766,11 @@ impl Download {
         self.starved_next = now + wait;
         self.starved_wait = (self.starved_wait * 2).min(STARVED_WAIT.1);
     }
+}
+
+/// Whether one more source may be asked what it has, with so many working: all, and direct ones.
+fn may_probe((working, direct): (usize, usize)) -> bool {
+    direct < MAX_ACTIVE && working < MAX_ACTIVE_IN_ALL
 }
 
 /// How many groups a source is asked for at once, by its measured rate.

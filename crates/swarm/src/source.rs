@@ -84,6 +84,8 @@ pub(crate) struct Source {
     pub outstanding: u32,
     /// The group behind the last one that it was asked for.
     pub next_group: u64,
+    /// Whether its bytes come through somebody else.
+    pub relayed: bool,
 }
 
 impl Source {
@@ -98,6 +100,7 @@ impl Source {
             rate: Rate::default(),
             outstanding: 0,
             next_group: u64::MAX,
+            relayed: false,
         }
     }
 

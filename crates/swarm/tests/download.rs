@@ -31,11 +31,23 @@ struct Behaviour {
     lies: bool,
     /// Whether it claims another length.
     claims: Option<u64>,
+    /// Whether its bytes come through a relay.
+    relayed: bool,
 }
 
 impl Behaviour {
     fn honest(rate: u64) -> Self {
-        Self { appears: 0, have: None, rate, breaks: 0, busy: 0, lies: false, claims: None }
+        let relayed = false;
+        Self {
+            appears: 0,
+            have: None,
+            rate,
+            breaks: 0,
+            busy: 0,
+            lies: false,
+            claims: None,
+            relayed,
+        }
     }
 
     fn is_honest(&self) -> bool {
@@ -133,6 +145,8 @@ impl Simulation {
                 let input = if self.rng.random_range(0..100) < behaviour.breaks {
                     Input::ProbeFailed { source, failure: Failure::Lost }
                 } else {
+                    let relayed = behaviour.relayed;
+                    self.download.handle(Input::Path { source, relayed }, self.now);
                     let have = behaviour.have.clone().map_or(Have::All, Have::Some);
                     Input::Has { source, size: behaviour.claims.unwrap_or(self.size), have }
                 };
@@ -228,7 +242,10 @@ impl Simulation {
         self.pending.insert(id, Pending { source, rest: run, proof });
         let active: std::collections::BTreeSet<_> =
             self.pending.values().map(|pending| pending.source).collect();
-        assert!(active.len() <= 8, "more than eight sources at once");
+        let (relayed, direct): (Vec<NodeId>, Vec<NodeId>) =
+            active.iter().copied().partition(|source| self.sources[source].relayed);
+        assert!(direct.len() <= 8, "more than eight sources at once");
+        assert!(relayed.len() <= 8, "more than eight sources behind relays at once");
         self.after(Duration::from_millis(20), Event::Deliver(id));
     }
 }
@@ -245,6 +262,37 @@ fn a_download_shares_its_parts_out_by_the_rates_of_the_sources() {
     assert!(counts[0] > 2 * counts[1] && counts[1] > 400, "{counts:?}");
     // 4,096 groups at 500 a second are 8.2 s; pipelines in two's mean twice that rate here.
     assert!(simulation.now < Instant::START + Duration::from_secs(10), "{:?}", simulation.now);
+}
+
+#[test]
+fn sources_behind_relays_leave_room_for_one_that_needs_none() {
+    let relayed = Behaviour { relayed: true, ..Behaviour::honest(10) };
+    let mut sources = vec![relayed; 12];
+    sources.push(Behaviour { appears: 2, ..Behaviour::honest(1_000) });
+    let mut simulation = Simulation::new(64 * MIB, Order::RarestFirst, 3, sources);
+    simulation.run(Duration::from_secs(60));
+    assert!(simulation.completed);
+    let direct = NodeId::from_bytes([13; 32]);
+    let of_direct = simulation.delivered.get(&direct).copied().unwrap_or(0);
+    assert!(of_direct > 3_000, "{of_direct} of 4,096 groups");
+    assert!(simulation.now < Instant::START + Duration::from_secs(8), "{:?}", simulation.now);
+}
+
+#[test]
+fn a_length_is_proven_by_a_source_without_a_relay_where_there_is_one() {
+    let mut download = Download::new(Order::RarestFirst, 1);
+    let [relayed, direct] = [1, 2].map(|number| NodeId::from_bytes([number; 32]));
+    for source in [relayed, direct] {
+        download.handle(Input::SourceFound { source }, Instant::START);
+    }
+    while download.poll_output(Instant::START).is_some() {}
+    download.handle(Input::Path { source: relayed, relayed: true }, Instant::START);
+    for source in [relayed, direct] {
+        let input = Input::Has { source, size: 64 * MIB, have: Have::All };
+        download.handle(input, Instant::START);
+    }
+    let first = download.poll_output(Instant::START);
+    assert!(matches!(first, Some(Output::Request { source, .. }) if source == direct), "{first:?}");
 }
 
 #[test]
@@ -320,8 +368,10 @@ fn any_source(groups: u64) -> impl Strategy<Value = Behaviour> {
     });
     let have = prop_oneof![1 => Just(None), 2 => part.prop_map(Some)];
     let claims = prop_oneof![8 => Just(None), 1 => (1_u64..1 << 50).prop_map(Some)];
-    (0_u64..60, have, 1_u64..500, 0_u32..40, 0_u32..20, prop::bool::weighted(0.2), claims).prop_map(
-        |(appears, have, rate, breaks, busy, lies, claims)| Behaviour {
+    let lies = prop::bool::weighted(0.2);
+    let rest = (0_u32..40, 0_u32..20, lies, claims, any::<bool>());
+    (0_u64..60, have, 1_u64..500, rest).prop_map(
+        |(appears, have, rate, (breaks, busy, lies, claims, relayed))| Behaviour {
             appears,
             have,
             rate,
@@ -329,6 +379,7 @@ fn any_source(groups: u64) -> impl Strategy<Value = Behaviour> {
             busy,
             lies,
             claims,
+            relayed,
         },
     )
 }

@@ -195,6 +195,7 @@ fn node(seed: u8, journal_dir: &Path, library: &Library) -> Result<(Endpoint, Tr
             _ => Arc::new(Empty),
         },
         finder: Arc::new(Nobody),
+        sessions: None,
         membership: Arc::new(Member::new(&key)?),
         disk: Arc::new(LocalDisk),
         config: TransferConfig::default(),

@@ -6,14 +6,17 @@ use crate::ui::format;
 use crate::ui::paint::Paint;
 use crate::ui::table::{Lean, Table};
 use clap::{Args, Subcommand};
-use skein_node::api::types::{Download, DownloadState};
+use skein_node::api::types::{Download, DownloadState, SourcePath};
 
 /// Lists the downloads, or cancels one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   skein downloads                          list them
-  skein downloads cancel 3                 stop the one with the id 3")]
+  skein downloads cancel 3                 stop the one with the id 3
+
+`via` says which way bytes come: direct from the source's address, over a session that found a
+direct path, or through the relay of a supernode.")]
 pub struct DownloadsArgs {
     #[command(subcommand)]
     command: Option<DownloadsCommand>,
@@ -88,6 +91,7 @@ fn render(downloads: &[Download], paint: Paint) -> String {
         ("size", Lean::Right),
         ("rate", Lean::Right),
         ("sources", Lean::Right),
+        ("via", Lean::Left),
         ("file", Lean::Left),
     ]);
     for download in downloads {
@@ -99,6 +103,7 @@ fn render(downloads: &[Download], paint: Paint) -> String {
             download.size.map_or_else(|| "?".to_owned(), format::bytes),
             if is_running { format::rate(download.rate) } else { String::new() },
             sources(download),
+            via(download),
             download.path.display().to_string(),
         ]);
     }
@@ -119,6 +124,19 @@ fn sources(download: &Download) -> String {
         return String::new();
     }
     format!("{}/{}", download.sources_active, download.sources_known)
+}
+
+/// The ways that bytes come, each once, the best first.
+pub fn via(download: &Download) -> String {
+    let mut paths: Vec<SourcePath> = download.via.iter().map(|source| source.path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let word = |path: &SourcePath| match path {
+        SourcePath::Direct => "direct",
+        SourcePath::SessionDirect => "session",
+        SourcePath::SessionRelayed => "relay",
+    };
+    paths.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 fn state(state: &DownloadState, paint: Paint) -> String {
@@ -144,7 +162,8 @@ pub fn percent(download: &Download) -> Option<u64> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use skein_proto::ContentId;
+    use skein_node::api::types::SourceUsed;
+    use skein_proto::{ContentId, NodeId, Username};
 
     /// A download of 1,000 bytes, 250 of them here.
     pub fn download() -> Download {
@@ -160,6 +179,7 @@ pub mod tests {
             rate: 100,
             sources_active: 2,
             sources_known: 3,
+            via: Vec::new(),
             trouble: Vec::new(),
         }
     }
@@ -186,6 +206,23 @@ pub mod tests {
         assert_eq!(sources(&download), "");
         let text = already_over(&download).to_string();
         assert!(text.contains("finished") && text.contains("/music/song.flac"), "{text}");
+    }
+
+    #[test]
+    fn each_way_that_bytes_come_is_named_once() {
+        let source = |path| SourceUsed {
+            node: NodeId::from_bytes([1; 32]),
+            name: Username::parse("alice").expect("a name"),
+            path,
+            bytes: 1,
+            active: true,
+        };
+        let mut download = download();
+        assert_eq!(via(&download), "");
+        let ways = [SourcePath::SessionRelayed, SourcePath::Direct, SourcePath::SessionRelayed];
+        download.via = ways.map(source).to_vec();
+        assert_eq!(via(&download), "direct, relay");
+        assert!(render(&[download], Paint::PLAIN).contains("direct, relay"));
     }
 
     #[test]

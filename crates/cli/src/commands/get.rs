@@ -161,7 +161,11 @@ pub fn message(download: &Download) -> String {
                 parts.push(format!("{} left", format::elapsed(secs)));
             }
             let known = format::count(download.sources_known.into(), "source", "sources");
-            parts.push(format!("{} of {known}", download.sources_active));
+            let via = match downloads::via(download) {
+                via if via.is_empty() || via == "direct" => String::new(),
+                via => format!(" ({via})"),
+            };
+            parts.push(format!("{} of {known}{via}", download.sources_active));
             parts.join(", ")
         }
     }

@@ -526,8 +526,39 @@ pub struct Download {
     pub sources_active: u32,
     /// Sources known.
     pub sources_known: u32,
+    /// Which way bytes came from which source in this run of the daemon, and come at present: the
+    /// 16 ways that brought most.
+    #[serde(default)]
+    pub via: Vec<SourceUsed>,
     /// Sources that failed, one line each, the last ones.
     pub trouble: Vec<String>,
+}
+
+/// What a source has brought one way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceUsed {
+    /// The node.
+    pub node: NodeId,
+    /// Its name.
+    pub name: Username,
+    /// Which way the bytes come.
+    pub path: SourcePath,
+    /// Verified bytes that came this way.
+    pub bytes: u64,
+    /// Whether more is asked of it this way at present.
+    pub active: bool,
+}
+
+/// Which way the bytes of a source come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourcePath {
+    /// From its address, which answered.
+    Direct,
+    /// Over a session that has found a direct path.
+    SessionDirect,
+    /// Over a session through the relay of a supernode.
+    SessionRelayed,
 }
 
 /// How a download stands.

@@ -274,6 +274,7 @@ impl Daemon {
             journal_dir,
             store: Arc::new(library.clone()),
             finder: Arc::clone(&finder) as Arc<_>,
+            sessions: Some(Arc::new(sessions.clone())),
             membership: Arc::new(member.clone()),
             disk: Arc::new(LocalDisk),
             config: transfer_config(&config),

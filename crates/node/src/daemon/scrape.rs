@@ -156,7 +156,17 @@ impl Shared {
         set_level(&transfer.downloads, downloads.active);
         set_total(&transfer.bytes_up, uploads.bytes);
         set_total(&transfer.bytes_down, downloads.bytes);
+        set_total(&transfer.bytes_relayed, downloads.relayed_bytes);
+        set_level(&transfer.sessions, downloads.sessions);
         set_total(&transfer.corrupt_sources, downloads.corrupt_sources);
+        for (reason, total) in [
+            ("dialled", downloads.dialled),
+            ("session", downloads.over_sessions),
+            ("session-failed", downloads.sessions_failed),
+            ("over-limit", downloads.sessions_over_limit),
+        ] {
+            set_total(&transfer.sources.get_or_create(&Reason { reason }), total);
+        }
         for (reason, total) in [
             ("not-found", uploads.not_found),
             ("bad-request", uploads.bad_requests),

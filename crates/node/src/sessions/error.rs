@@ -82,4 +82,27 @@ impl SessionError {
                 )
         )
     }
+
+    /// Whether this node could have opened a session with nobody.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(
+            self,
+            Self::NotMember
+                | Self::NotAttached
+                | Self::OverBudget
+                | Self::TooMany(_)
+                | Self::Ending
+                | Self::Refused(OfferRefusal::TooFast)
+        )
+    }
+
+    /// Whether it may work in some seconds, without anything having been wrong with the peer.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::OverBudget
+                | Self::TooMany(_)
+                | Self::Refused(OfferRefusal::TooFast | OfferRefusal::Busy)
+        )
+    }
 }

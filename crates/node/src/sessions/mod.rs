@@ -19,6 +19,7 @@ mod peer;
 mod ping;
 mod pulse;
 mod relayed;
+mod source;
 mod whereabouts;
 
 pub(crate) use control::{EVENTS_WAITING, SessionEvent};
@@ -42,7 +43,7 @@ use skein_net::{Connection, Endpoint, Stream};
 use skein_overlay::FoundNode;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::message::MessageKind;
-use skein_proto::session::Candidate;
+use skein_proto::session::{Candidate, OfferRefusal};
 use skein_proto::{BoundedVec, KeyPair, Message, NodeId, SessionId, SignedCredential, Username};
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
@@ -159,6 +160,38 @@ impl Sessions {
         };
         drop(turn);
         self.inner.opening.remove_if(peer, |_, turn| Arc::strong_count(turn) == 1);
+        outcome
+    }
+
+    /// The session with a node of which it is known where it is attached: a live one if there is
+    /// one, else a new one, by no other way than an offer. The directory is asked only if the node
+    /// is attached there no more.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub(crate) async fn open_at(
+        &self,
+        found: &FoundNode,
+    ) -> Result<Arc<PeerSession>, SessionError> {
+        let peer = PeerName::NodeOf(found.name.clone(), found.node);
+        let turn = Arc::clone(&self.inner.opening.entry(peer.clone()).or_default());
+        let outcome = async {
+            let _turn = turn.lock().await;
+            if let Some(session) = self.live(&found.node) {
+                return Ok(session);
+            }
+            self.own()?;
+            let slots = self.near_slots().await;
+            match self.call(found, slots).await {
+                Err(SessionError::Refused(
+                    OfferRefusal::NotHere | OfferRefusal::ParentUnreachable,
+                )) => self.open_new(&peer).await,
+                outcome => outcome,
+            }
+        };
+        let outcome = outcome.await;
+        drop(turn);
+        self.inner.opening.remove_if(&peer, |_, turn| Arc::strong_count(turn) == 1);
         outcome
     }
 

@@ -2,13 +2,14 @@
 
 use super::partial::Batch;
 use super::ranges::{announced_by_peer, chunks_of, tree};
+use super::reach::ReachError;
 use super::task::Event;
 use bao_tree::blake3;
 use bao_tree::io::fsm::{ResponseDecoder, ResponseDecoderNext};
 use bao_tree::io::{BaoContentItem, DecodeError};
 use bytes::{Bytes, BytesMut};
 use iroh_io::AsyncStreamReader;
-use skein_net::{Connection, DialError, FrameReceiver, StreamError};
+use skein_net::{Connection, FrameReceiver, StreamError};
 use skein_proto::fetch::{ByteRange, FetchReply, FetchRequest};
 use skein_proto::{BoundedVec, ContentId, Message, SignedCredential};
 use skein_swarm::{Failure, Have, RequestId, groups_within};
@@ -29,6 +30,10 @@ const BATCH_BYTES: u64 = 256 * 1024;
 /// How long verified bytes wait for more before they are written, so that a slow source shows
 /// progress as well.
 const BATCH_TIME: Duration = Duration::from_millis(500);
+
+/// When a source is asked again after this node could open no session with it at the time: as long
+/// as it takes until a few more may be opened.
+const LATER: Duration = Duration::from_secs(5);
 
 /// What a request is about.
 #[derive(Clone, Debug)]
@@ -55,8 +60,8 @@ pub(super) struct Offer {
 #[derive(Debug, Error)]
 pub(super) enum FetchError {
     /// There is no connection.
-    #[error("cannot be reached: {0}")]
-    Dial(#[from] DialError),
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     /// The connection or the stream broke.
     #[error("broke off: {0}")]
     Stream(#[from] StreamError),
@@ -84,7 +89,8 @@ impl FetchError {
     /// What the swarm makes of it.
     pub fn failure(&self) -> Failure {
         match self {
-            Self::Dial(_) | Self::Stream(_) | Self::CutShort => Failure::Lost,
+            Self::Reach(error) if error.is_passing() => Failure::Busy(LATER),
+            Self::Reach(_) | Self::Stream(_) | Self::CutShort => Failure::Lost,
             Self::NotFound => Failure::NotFound,
             Self::Busy { retry, .. } => Failure::Busy(*retry),
             Self::NotAllowed | Self::Protocol(_) => Failure::Refused,

@@ -4,6 +4,7 @@
 //! ```text
 //!   Transfers   the list of downloads; incoming requests         mod
 //!   Task        one download: swarm, network and disk together   task, fetch, view
+//!   Reach       the way to a source: dialled, or over a session      reach
 //!   Uploader    one stream for each request                      upload
 //!   Partial     bytes and hash tree of a download on disk        partial, disk, finish, names
 //!   Folder      where a download goes; files that are here       folder, copy, forget
@@ -22,23 +23,26 @@ mod journal;
 mod names;
 mod partial;
 mod ranges;
+mod reach;
 mod recover;
 mod store;
 mod task;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod via;
 mod view;
 
 pub use disk::{Disk, LocalDisk, WritableFile};
 pub use folder::Folder;
-pub use store::{ContentStore, Membership, SourceFinder, StoredFile};
+pub use store::{ContentStore, Membership, SessionWay, SourceFinder, SourceSessions, StoredFile};
 pub use upload::UploadStats;
 
 use crate::api::types::{Download, DownloadState, Source};
 use finish::{Found, inspect};
 use folder::{Here, find, is_folder};
 use journal::{Journal, Record, Stage};
+use reach::Reach;
 use skein_net::{Connection, Endpoint, Stream};
 use skein_proto::ContentId;
 use skein_proto::fetch::{FetchRequest, GROUP_BYTES};
@@ -46,7 +50,7 @@ use skein_swarm::{Order, UploadConfig, bytes_of};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use task::{Command, Counts, PartialSlot, Shared, Task};
 use thiserror::Error;
@@ -144,6 +148,8 @@ pub struct TransferParts {
     pub store: Arc<dyn ContentStore>,
     /// Finds more sources.
     pub finder: Arc<dyn SourceFinder>,
+    /// Opens sessions with sources that cannot be dialled; without it those are not reached.
+    pub sessions: Option<Arc<dyn SourceSessions>>,
     /// Who this node is.
     pub membership: Arc<dyn Membership>,
     /// Where downloads go; [`LocalDisk`] but in tests.
@@ -160,8 +166,20 @@ pub struct DownloadStats {
     pub active: u64,
     /// Bytes of files that were verified and written.
     pub bytes: u64,
+    /// Of these, bytes that came through a relay.
+    pub relayed_bytes: u64,
     /// Sources that a download gave up since they sent wrong bytes.
     pub corrupt_sources: u64,
+    /// Sessions that downloads use at present.
+    pub sessions: u64,
+    /// Sources whose addresses answered.
+    pub dialled: u64,
+    /// Sources that a session was opened with.
+    pub over_sessions: u64,
+    /// Sources that no session could be opened with.
+    pub sessions_failed: u64,
+    /// Sources that were not asked since too many sessions were in use for downloads.
+    pub sessions_over_limit: u64,
 }
 
 /// All transfers of a node. Clones are the same.
@@ -219,7 +237,7 @@ impl Transfers {
             parts.config.serve_guests,
         );
         let shared = Arc::new(Shared {
-            endpoint: parts.endpoint,
+            reach: Reach::new(parts.endpoint, parts.sessions),
             journal,
             disk: parts.disk,
             finder: parts.finder,
@@ -377,11 +395,18 @@ impl Transfers {
 
     /// Counts of the download side.
     pub fn download_stats(&self) -> DownloadStats {
-        let counts = &self.inner.shared.counts;
+        let Shared { counts, reach, .. } = &*self.inner.shared;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DownloadStats {
             active: self.running() as u64,
-            bytes: counts.bytes.load(Ordering::Relaxed),
-            corrupt_sources: counts.corrupt_sources.load(Ordering::Relaxed),
+            bytes: get(&counts.bytes),
+            relayed_bytes: get(&counts.relayed_bytes),
+            corrupt_sources: get(&counts.corrupt_sources),
+            sessions: reach.sessions_in_use() as u64,
+            dialled: get(&reach.counts.dialled),
+            over_sessions: get(&reach.counts.over_sessions),
+            sessions_failed: get(&reach.counts.failed),
+            sessions_over_limit: get(&reach.counts.over_limit),
         }
     }
 
@@ -594,6 +619,7 @@ impl Record {
             rate: 0,
             sources_active: 0,
             sources_known: 0,
+            via: Vec::new(),
             trouble: Vec::new(),
         }
     }

@@ -1,10 +1,13 @@
 //! What transfers need of the rest of the daemon.
 
-use crate::api::types::Source;
+use crate::api::types::{Source, SourcePath};
 use crate::library::Library;
+use crate::sessions::SessionError;
 use futures_util::future::BoxFuture;
+use skein_net::Connection;
 use skein_proto::{ContentId, NodeId, SignedCredential, UnixTime, Username};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A whole file that can be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +65,31 @@ pub trait SourceFinder: Send + Sync + 'static {
 
     /// A download serves to others what it has verified, or does so no more.
     fn serving(&self, content: ContentId, serving: bool);
+}
+
+/// A session with a source: a connection, whatever path its packets take. It is kept open while
+/// somebody holds it.
+pub trait SessionWay: Send + Sync + 'static {
+    /// The connection.
+    fn connection(&self) -> &Connection;
+
+    /// Which way its packets go at present.
+    fn path(&self) -> SourcePath;
+}
+
+/// Opens sessions with sources that cannot be dialled.
+pub trait SourceSessions: Send + Sync + 'static {
+    /// Whether nobody is to be shown where this node is, so that no source is dialled.
+    fn is_hidden(&self) -> bool;
+
+    /// The session with a node that is open already.
+    fn live(&self, node: &NodeId) -> Option<Arc<dyn SessionWay>>;
+
+    /// A session with a source. The error says why there is none.
+    fn open<'a>(
+        &'a self,
+        source: &'a Source,
+    ) -> BoxFuture<'a, Result<Arc<dyn SessionWay>, SessionError>>;
 }
 
 /// Who this node is, and how it tells members from strangers.

@@ -6,17 +6,19 @@ use super::fetch::{Asked, FetchError, Offer, Sink, fetch, probe};
 use super::finish::{allocate, check_room, finish, missing_bytes};
 use super::journal::{Journal, Record, Stage};
 use super::partial::{Batch, Partial};
+use super::reach::{Line, Reach, ReachError};
 use super::store::{Membership, SourceFinder};
+use super::via::Via;
 use super::view::{RecentRate, Trouble};
-use crate::api::types::{Download, DownloadState, Source};
-use skein_net::{Endpoint, StreamError};
+use crate::api::types::{Download, DownloadState, Source, SourcePath};
+use skein_net::StreamError;
 use skein_proto::fetch::ByteRange;
 use skein_proto::{Instant, NodeId};
 use skein_swarm::{Failure, Input, Order, Output, RequestId, RunSet, Situation};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -49,7 +51,7 @@ const MAX_SOURCES: usize = 256;
 
 /// What all downloads share.
 pub(super) struct Shared {
-    pub endpoint: Endpoint,
+    pub reach: Reach,
     pub journal: Journal,
     pub disk: Arc<dyn Disk>,
     pub finder: Arc<dyn SourceFinder>,
@@ -62,6 +64,7 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub bytes: AtomicU64,
+    pub relayed_bytes: AtomicU64,
     pub corrupt_sources: AtomicU64,
 }
 
@@ -77,7 +80,7 @@ pub(super) enum Command {
 /// What a download's own helpers report.
 #[derive(Debug)]
 pub(super) enum Event {
-    Offer(NodeId, Result<Offer, FetchError>),
+    Offer(NodeId, Result<(Offer, SourcePath), FetchError>),
     Batch(RequestId, Batch),
     Over(RequestId, Result<Offer, FetchError>),
     Found(Vec<Source>),
@@ -91,7 +94,15 @@ pub(super) type PartialSlot = Arc<Mutex<Option<Arc<Partial>>>>;
 struct Worker {
     source: NodeId,
     size: u64,
+    /// Set once the source is reached.
+    line: Arc<OnceLock<Line>>,
     abort: AbortHandle,
+}
+
+impl Worker {
+    fn path(&self) -> Option<SourcePath> {
+        self.line.get().map(Line::path)
+    }
 }
 
 /// One download while it runs.
@@ -124,6 +135,7 @@ pub(super) struct Task {
     unshown: bool,
     resumed: u64,
     rate: RecentRate,
+    via: Via,
     trouble: Trouble,
 }
 
@@ -168,6 +180,7 @@ impl Task {
             unshown: true,
             resumed,
             rate: RecentRate::default(),
+            via: Via::default(),
             trouble: Trouble::default(),
             record,
         };
@@ -240,7 +253,7 @@ impl Task {
     }
 
     fn add_sources(&mut self, sources: Vec<Source>) {
-        let own = self.shared.endpoint.node_id();
+        let own = self.shared.reach.own_id();
         for source in sources {
             if source.node == own {
                 continue;
@@ -300,13 +313,14 @@ impl Task {
     }
 
     fn start_probe(&mut self, node: NodeId) {
-        let (endpoint, asked) = (self.shared.endpoint.clone(), self.asked());
-        let addresses = self.sources.get(&node).map(|s| s.addresses.clone()).unwrap_or_default();
+        let Some(source) = self.sources.get(&node).cloned() else { return };
+        let (shared, asked) = (Arc::clone(&self.shared), self.asked());
         let events = self.events.0.clone();
         self.helpers.spawn(async move {
             let result = async {
-                let connection = endpoint.connect(node, &addresses).await?;
-                probe(&connection, &asked).await
+                let line = shared.reach.connect(&source).await?;
+                let offer = probe(line.connection(), &asked).await?;
+                Ok((offer, line.path()))
             };
             // Nobody listens when the download is over.
             let result = result.await;
@@ -315,19 +329,28 @@ impl Task {
     }
 
     fn start_fetch(&mut self, id: RequestId, node: NodeId, range: ByteRange, size: u64) {
-        let (endpoint, asked) = (self.shared.endpoint.clone(), self.asked());
-        let addresses = self.sources.get(&node).map(|s| s.addresses.clone()).unwrap_or_default();
+        let Some(source) = self.sources.get(&node).cloned() else { return };
+        let (shared, asked) = (Arc::clone(&self.shared), self.asked());
         let sink = Sink { request: id, events: self.events.0.clone() };
+        let line: Arc<OnceLock<Line>> = Arc::default();
+        let reached = Arc::clone(&line);
         let abort = self.helpers.spawn(async move {
             let result = async {
-                let connection = endpoint.connect(node, &addresses).await?;
-                connection.widen_for_transfer();
-                fetch(&connection, &asked, range, size, &sink).await
+                let line = shared.reach.connect(&source).await?;
+                let line = reached.get_or_init(|| line);
+                line.connection().widen_for_transfer();
+                fetch(line.connection(), &asked, range, size, &sink).await
             };
             let result = result.await;
             let _ = sink.events.send(Event::Over(id, result)).await;
         });
-        self.workers.insert(id, Worker { source: node, size, abort });
+        self.workers.insert(id, Worker { source: node, size, line, abort });
+    }
+
+    /// Tells the swarm which way the bytes of a source come.
+    fn tell_path(&mut self, source: NodeId, path: SourcePath) {
+        let relayed = path == SourcePath::SessionRelayed;
+        self.tell(Input::Path { source, relayed });
     }
 
     fn look_when_due(&mut self) {
@@ -361,8 +384,9 @@ impl Task {
 
     async fn on_event(&mut self, event: Event) {
         match event {
-            Event::Offer(source, Ok(Offer { size, have })) => {
+            Event::Offer(source, Ok((Offer { size, have }, path))) => {
                 self.shared.membership.answered(&source);
+                self.tell_path(source, path);
                 self.tell(Input::Has { source, size, have });
             }
             Event::Offer(source, Err(error)) => {
@@ -373,6 +397,9 @@ impl Task {
             Event::Batch(request, batch) => self.store(request, batch).await,
             Event::Over(request, result) => {
                 let Some(worker) = self.workers.remove(&request) else { return };
+                if let Some(path) = worker.path() {
+                    self.tell_path(worker.source, path);
+                }
                 match result {
                     Ok(Offer { size, have }) => {
                         self.tell(Input::Failed { request, failure: Failure::Local });
@@ -393,7 +420,12 @@ impl Task {
     }
 
     fn note(&mut self, source: &NodeId, error: &FetchError) {
-        if matches!(error, FetchError::Dial(_) | FetchError::NotFound) {
+        let is_its_fault = match error {
+            FetchError::Reach(ReachError::Dial(_)) | FetchError::NotFound => true,
+            FetchError::Reach(ReachError::Session(error)) => !error.is_local(),
+            _ => false,
+        };
+        if is_its_fault {
             self.shared.membership.failed(source);
         }
         match error {
@@ -419,16 +451,24 @@ impl Task {
             self.open_files(size).await;
         }
         let Some(partial) = self.partial.clone() else { return };
-        let source = self.workers.get(&request).map(|worker| worker.source);
+        let worker = self.workers.get(&request);
+        let source = worker.map(|worker| worker.source);
+        let path = worker.and_then(Worker::path);
         let (Some(run), bytes) = (batch.run, batch.bytes()) else { return };
         let written = tokio::task::spawn_blocking(move || partial.write(&batch)).await;
         match written.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             Ok(()) => {
                 self.unconfirmed += bytes;
                 self.shared.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+                if path == Some(SourcePath::SessionRelayed) {
+                    self.shared.counts.relayed_bytes.fetch_add(bytes, Ordering::Relaxed);
+                }
                 self.rate.add(bytes, Clock::now());
                 if let Some(known) = source.and_then(|source| self.sources.get(&source)) {
                     self.shared.membership.verified(&known.node, &known.name, bytes);
+                    if let Some(path) = path {
+                        self.via.brought(known, path, bytes);
+                    }
                 }
                 self.tell(Input::Verified { request, run });
             }
@@ -706,20 +746,24 @@ impl Task {
             return;
         }
         let rate = self.rate.get(clock);
-        let shown = Download {
-            id: self.record.id,
-            content: self.record.content,
-            name: self.record.name.clone(),
-            path: self.record.shown_path(),
-            size: self.record.size,
-            verified: self.swarm.verified_bytes(),
-            resumed: self.resumed,
-            rate: if state.is_final() { 0 } else { rate },
-            sources_active: u32::try_from(self.swarm.active_sources()).unwrap_or(u32::MAX),
-            sources_known: u32::try_from(self.swarm.known_sources()).unwrap_or(u32::MAX),
-            trouble: self.trouble.lines(),
-            state,
-        };
+        let shown =
+            Download {
+                id: self.record.id,
+                content: self.record.content,
+                name: self.record.name.clone(),
+                path: self.record.shown_path(),
+                size: self.record.size,
+                verified: self.swarm.verified_bytes(),
+                resumed: self.resumed,
+                rate: if state.is_final() { 0 } else { rate },
+                sources_active: u32::try_from(self.swarm.active_sources()).unwrap_or(u32::MAX),
+                sources_known: u32::try_from(self.swarm.known_sources()).unwrap_or(u32::MAX),
+                via: self.via.shown(self.workers.values().filter_map(|worker| {
+                    Some((self.sources.get(&worker.source)?, worker.path()?))
+                })),
+                trouble: self.trouble.lines(),
+                state,
+            };
         self.view.send_if_modified(|view| {
             let changed = *view != shown;
             *view = shown;

@@ -148,6 +148,7 @@ pub(super) fn download(state: DownloadState) -> Download {
         rate: 1,
         sources_active: 1,
         sources_known: 1,
+        via: Vec::new(),
         trouble: vec![],
     }
 }

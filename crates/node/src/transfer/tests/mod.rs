@@ -4,6 +4,7 @@
 
 mod copies;
 mod downloads;
+mod reaching;
 mod recovery;
 mod script;
 mod uploads;
@@ -136,6 +137,7 @@ struct Setup {
     member: bool,
     credential_expires: u64,
     disk: Arc<dyn Disk>,
+    sessions: Option<Arc<dyn SourceSessions>>,
 }
 
 impl Default for Setup {
@@ -145,6 +147,7 @@ impl Default for Setup {
             member: true,
             credential_expires: 10_000,
             disk: Arc::new(LocalDisk),
+            sessions: None,
         }
     }
 }
@@ -191,6 +194,7 @@ impl Node {
             journal_dir: self.dir.path().join("downloads"),
             store: self.store.clone(),
             finder: self.finder.clone(),
+            sessions: self.setup.sessions.clone(),
             membership: Arc::new(membership),
             disk: Arc::clone(&self.setup.disk),
             config: self.setup.config,
