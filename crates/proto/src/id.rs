@@ -44,6 +44,10 @@ pub struct SessionId([u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChatId([u8; 16]);
 
+/// Names the offer of a file from one person to another: 16 random bytes, drawn by the sender.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OfferId([u8; 16]);
+
 macro_rules! bytes_newtype {
     ($name:ident, $len:literal) => {
         impl $name {
@@ -99,6 +103,7 @@ bytes_newtype!(ContentId, 32);
 bytes_newtype!(QueryId, 16);
 bytes_newtype!(SessionId, 16);
 bytes_newtype!(ChatId, 16);
+bytes_newtype!(OfferId, 16);
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,6 +178,25 @@ impl FromStr for ChatId {
             .and_then(|bytes| bytes.try_into().ok())
             .map(Self)
             .ok_or_else(|| parse_error(text, "the id of a message (32 hexadecimal digits)"))
+    }
+}
+
+impl fmt::Display for OfferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
+    }
+}
+
+impl FromStr for OfferId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        HEXLOWER_PERMISSIVE
+            .decode(text.trim().as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| parse_error(text, "the id of an offer (32 hexadecimal digits)"))
     }
 }
 

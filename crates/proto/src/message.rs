@@ -22,6 +22,7 @@ use crate::evidence::{GiveReceipt, ShowEvidence, Vouched};
 use crate::fetch::{FetchReply, FetchRequest};
 use crate::file::FileMeta;
 use crate::id::{ContentId, QueryId, Tag};
+use crate::inbox::{OfferFile, OfferNews, WithdrawOffer};
 use crate::login::{LoginReply, LoginRequest};
 use crate::membership::{Gossip, GossipDigest, GossipInventory, GossipOffer, GossipWant};
 use crate::misconduct::Accuse;
@@ -235,6 +236,12 @@ messages! {
     ChatMessage = 68, at most 5 * KIB;
     /// The answer to `ChatMessage`.
     ChatReply = 69, at most 64;
+    /// Offers a file to a person. By either end of a session, first on a stream.
+    OfferFile = 71, at most KIB;
+    /// How an offer stands, and the answer to the other two.
+    OfferNews = 72, at most 64;
+    /// Takes an offer back. By its sender, first on a stream.
+    WithdrawOffer = 73, at most 64;
     /// Asks for a part of a file, first on a stream of its own.
     FetchRequest = 80, at most 4 * KIB;
     /// The answer; the bytes follow it.

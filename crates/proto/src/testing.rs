@@ -13,6 +13,7 @@ mod chat;
 mod directory;
 mod election;
 mod gossip;
+mod inbox;
 mod largest;
 mod service;
 mod session;

@@ -196,6 +196,7 @@ fn node(seed: u8, journal_dir: &Path, library: &Library) -> Result<(Endpoint, Tr
         },
         finder: Arc::new(Nobody),
         sessions: None,
+        grants: None,
         membership: Arc::new(Member::new(&key)?),
         disk: Arc::new(LocalDisk),
         config: TransferConfig::default(),

@@ -275,6 +275,7 @@ impl Daemon {
             store: Arc::new(library.clone()),
             finder: Arc::clone(&finder) as Arc<_>,
             sessions: Some(Arc::new(sessions.clone())),
+            grants: None,
             membership: Arc::new(member.clone()),
             disk: Arc::new(LocalDisk),
             config: transfer_config(&config),

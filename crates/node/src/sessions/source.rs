@@ -2,6 +2,7 @@
 
 use super::Sessions;
 use super::error::SessionError;
+use super::name::PeerName;
 use super::path::PathKind;
 use super::peer::PeerSession;
 use crate::api::types::{Source, SourcePath};
@@ -42,7 +43,17 @@ impl SourceSessions for Sessions {
         &'a self,
         source: &'a Source,
     ) -> BoxFuture<'a, Result<Arc<dyn SessionWay>, SessionError>> {
-        async move { Ok(self.open_at(&found(source)).await? as Arc<dyn SessionWay>) }.boxed()
+        async move {
+            // Of one without an address that is said to be its own parent only the name is known.
+            let session = if source.parent == source.node && source.addresses.is_empty() {
+                let peer = PeerName::NodeOf(source.name.clone(), source.node);
+                Self::open(self, &peer).await?
+            } else {
+                self.open_at(&found(source)).await?
+            };
+            Ok(session as Arc<dyn SessionWay>)
+        }
+        .boxed()
     }
 }
 

@@ -144,6 +144,7 @@ mod tests {
             sources: Vec::new(),
             copy_of: None,
             copies: Vec::new(),
+            private: false,
         };
         assert!(move_beside(&dir.path().join("gone"), &mut record).is_err());
         assert_eq!(record.part, None);

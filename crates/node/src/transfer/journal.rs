@@ -45,6 +45,10 @@ pub(super) struct Record {
     /// Where else the complete file was put; it may have been moved or removed since.
     #[serde(default)]
     pub copies: Vec<PathBuf>,
+    /// Whether it is nobody's business: no more sources are looked for, nobody is told that it is
+    /// here, and nobody is served of it.
+    #[serde(default)]
+    pub private: bool,
 }
 
 /// How far a download is.
@@ -203,6 +207,7 @@ mod tests {
             sources: Vec::new(),
             copy_of: None,
             copies: Vec::new(),
+            private: false,
         }
     }
 

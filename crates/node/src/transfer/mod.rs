@@ -35,7 +35,7 @@ mod view;
 
 pub use disk::{Disk, LocalDisk, WritableFile};
 pub use folder::Folder;
-pub use store::{ContentStore, Membership, SessionWay, SourceFinder, SourceSessions, StoredFile};
+pub use store::{ContentStore, Grants, Membership, SessionWay, SourceFinder, SourceSessions, StoredFile};
 pub use upload::UploadStats;
 
 use crate::api::types::{Download, DownloadState, Source};
@@ -146,6 +146,8 @@ pub struct TransferParts {
     pub journal_dir: PathBuf,
     /// What is shared.
     pub store: Arc<dyn ContentStore>,
+    /// What is not shared, and may be fetched by some all the same.
+    pub grants: Option<Arc<dyn Grants>>,
     /// Finds more sources.
     pub finder: Arc<dyn SourceFinder>,
     /// Opens sessions with sources that cannot be dialled; without it those are not reached.
@@ -213,6 +215,8 @@ struct Entry {
     view: watch::Sender<Download>,
     commands: Option<mpsc::Sender<Command>>,
     slot: PartialSlot,
+    /// Whether nobody is served of it.
+    private: bool,
 }
 
 impl Entry {
@@ -232,6 +236,7 @@ impl Transfers {
         let records = journal.load().map_err(TransferError::Journal)?;
         let uploader = Uploader::new(
             parts.store,
+            parts.grants,
             Arc::clone(&parts.membership),
             parts.config.upload,
             parts.config.serve_guests,
@@ -273,6 +278,33 @@ impl Transfers {
         sources: Vec<Source>,
         folder: Folder<'_>,
     ) -> Result<u64, TransferError> {
+        self.start_as(content, name_hint, sources, folder, false).await
+    }
+
+    /// As [`Self::start`], of a file that is for this node alone: it comes from these sources and
+    /// no others, and nobody is told of it or served of it. One that is known already stays what
+    /// it is.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_private(
+        &self,
+        content: ContentId,
+        name_hint: &str,
+        sources: Vec<Source>,
+        folder: Folder<'_>,
+    ) -> Result<u64, TransferError> {
+        self.start_as(content, name_hint, sources, folder, true).await
+    }
+
+    async fn start_as(
+        &self,
+        content: ContentId,
+        name_hint: &str,
+        sources: Vec<Source>,
+        folder: Folder<'_>,
+        private: bool,
+    ) -> Result<u64, TransferError> {
         if *content.as_bytes() == *blake3::hash(b"").as_bytes() {
             return Err(TransferError::Empty);
         }
@@ -281,14 +313,15 @@ impl Transfers {
         let (dir, asked) = (folder.path().to_owned(), folder.is_asked_for());
         let name = names::sanitise(name_hint, &content.short());
         // It reads and writes the record.
-        let begin =
-            tokio::task::spawn_blocking(move || this.begin(content, name, sources, dir, asked));
+        let begin = tokio::task::spawn_blocking(move || {
+            this.begin((content, private), name, sources, dir, asked)
+        });
         begin.await.map_err(|panic| TransferError::Journal(io::Error::other(panic)))?
     }
 
     fn begin(
         &self,
-        content: ContentId,
+        (content, private): (ContentId, bool),
         name: String,
         sources: Vec<Source>,
         dir: PathBuf,
@@ -323,6 +356,7 @@ impl Transfers {
             sources: Vec::new(),
             copy_of: None,
             copies: Vec::new(),
+            private,
         };
         record.set_sources(&sources);
         self.inner.shared.journal.save(&record).map_err(TransferError::Journal)?;
@@ -572,6 +606,9 @@ impl Transfers {
     fn own(&self, content: &ContentId) -> Option<Served> {
         let state = self.lock();
         let entry = state.entries.get(state.by_content.get(content)?)?;
+        if entry.private {
+            return None;
+        }
         if let Some(partial) = &*entry.slot.lock().unwrap_or_else(PoisonError::into_inner) {
             return Some(Served::Part(Arc::clone(partial)));
         }
@@ -589,6 +626,7 @@ impl Entry {
             view: watch::Sender::new(record.as_shown()),
             commands: None,
             slot: PartialSlot::default(),
+            private: record.private,
         }
     }
 }

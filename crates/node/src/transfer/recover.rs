@@ -85,6 +85,7 @@ mod tests {
             sources: Vec::new(),
             copy_of: None,
             copies: Vec::new(),
+            private: false,
         };
         (record, journal, part)
     }

@@ -58,6 +58,12 @@ impl ContentStore for Library {
     }
 }
 
+/// Knows what is not shared and may be fetched by some all the same.
+pub trait Grants: Send + Sync + 'static {
+    /// The file with this content, if this name may fetch it.
+    fn granted(&self, content: &ContentId, name: &Username) -> Option<StoredFile>;
+}
+
 /// Finds sources, and makes this node known as one; the daemon asks the overlay.
 pub trait SourceFinder: Send + Sync + 'static {
     /// Everybody who is said to have it.

@@ -365,12 +365,17 @@ impl Task {
 
     /// Tells others that there is something to be had here, or no more.
     fn announce(&mut self, serving: bool) {
+        let serving = serving && !self.record.private;
         if std::mem::replace(&mut self.announced, serving) != serving {
             self.shared.finder.serving(self.record.content, serving);
         }
     }
 
     fn find_more(&mut self) {
+        if self.record.private {
+            // Nobody else has it: those who have are tried again.
+            return self.add_sources(self.sources.values().cloned().collect());
+        }
         if std::mem::replace(&mut self.finding, true) {
             return;
         }

@@ -3,7 +3,7 @@
 
 use super::partial::Partial;
 use super::ranges::{announced, chunks_of, requested, tree};
-use super::store::{ContentStore, Membership, StoredFile};
+use super::store::{ContentStore, Grants, Membership, StoredFile};
 use bao_tree::blake3;
 use bao_tree::io::EncodeError;
 use bao_tree::io::outboard::PostOrderOutboard;
@@ -11,7 +11,7 @@ use bao_tree::io::sync::{ReadAt, encode_ranges_validated};
 use bytes::Bytes;
 use skein_net::{Connection, FrameSender, Stream, StreamError};
 use skein_proto::fetch::{FetchReply, FetchRequest};
-use skein_proto::{BoundedVec, ContentId, Instant, Message, NodeId};
+use skein_proto::{BoundedVec, ContentId, Instant, Message, NodeId, Username};
 use skein_swarm::{
     Admission, Class, Lease, RequestGate, RunSet, UploadConfig, UploadCounters, Uploads, groups_of,
 };
@@ -116,6 +116,7 @@ enum Broken {
 /// The upload side.
 pub(super) struct Uploader {
     store: Arc<dyn ContentStore>,
+    grants: Option<Arc<dyn Grants>>,
     membership: Arc<dyn Membership>,
     serve_guests: bool,
     slots: Arc<Mutex<Uploads>>,
@@ -127,12 +128,14 @@ pub(super) struct Uploader {
 impl Uploader {
     pub fn new(
         store: Arc<dyn ContentStore>,
+        grants: Option<Arc<dyn Grants>>,
         membership: Arc<dyn Membership>,
         config: UploadConfig,
         serve_guests: bool,
     ) -> Self {
         Self {
             store,
+            grants,
             membership,
             serve_guests,
             slots: Arc::new(Mutex::new(Uploads::new(config, rand::random()))),
@@ -196,12 +199,16 @@ impl Uploader {
         if !self.gate().admit(peer, self.now()) {
             return last_reply(sender, FetchReply::Busy { position: 1, retry_secs: 1 }).await;
         }
-        let Some(class) = self.class_of(&peer, request) else {
+        let Some((class, name)) = self.class_of(&peer, request) else {
             add(&self.counts.not_allowed, 1);
             return last_reply(sender, FetchReply::NotAllowed).await;
         };
         let shared = self.store.locate(&request.content).await.map(Served::Whole);
-        let Some(served) = shared.or(own) else {
+        let granted = || {
+            let file = self.grants.as_ref()?.granted(&request.content, name?)?;
+            Some(Served::Whole(file))
+        };
+        let Some(served) = shared.or(own).or_else(granted) else {
             add(&self.counts.not_found, 1);
             return last_reply(sender, FetchReply::NotFound).await;
         };
@@ -252,14 +259,20 @@ impl Uploader {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How a peer is ranked; `None` if it is not served at all.
-    fn class_of(&self, peer: &NodeId, request: &FetchRequest) -> Option<Class> {
+    /// How a peer is ranked, and its name if it has shown one; `None` if it is not served at all.
+    fn class_of<'a>(
+        &self,
+        peer: &NodeId,
+        request: &'a FetchRequest,
+    ) -> Option<(Class, Option<&'a Username>)> {
         let Some(credential) = &request.credential else {
-            return self.serve_guests.then_some(Class::Guest);
+            return self.serve_guests.then_some((Class::Guest, None));
         };
         let login_key = self.membership.login_key()?;
         match credential.check(&login_key, peer, self.membership.now()) {
-            Ok(shown) => Some(Class::Member { rank: self.membership.rank(&shown.name) }),
+            Ok(shown) => {
+                Some((Class::Member { rank: self.membership.rank(&shown.name) }, Some(&shown.name)))
+            }
             Err(error) => {
                 tracing::debug!(peer = %peer.short(), %error, "an upload is refused");
                 None

@@ -12,7 +12,7 @@ use super::values::{
     any_query_id, any_ranges, any_receipt, any_supernode_entry, any_text, any_username,
     any_voucher, few,
 };
-use super::{chat, service, session};
+use super::{chat, inbox, service, session};
 use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::directory::{Announce, ArcSent, ArcWanted, Find, Put};
 use crate::evidence::{Evidence, GiveReceipt, ShowEvidence, Vouched};
@@ -165,6 +165,9 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         }
         MessageKind::ChatMessage | MessageKind::ChatReply => {
             chat::any_of(kind).expect("about chat")
+        }
+        MessageKind::OfferFile | MessageKind::OfferNews | MessageKind::WithdrawOffer => {
+            inbox::any_of(kind).expect("about offers")
         }
         MessageKind::FetchRequest => (any_content_id(), any_ranges(), option::of(any_credential()))
             .prop_map(|(content, ranges, credential)| {

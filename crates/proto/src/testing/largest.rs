@@ -3,7 +3,7 @@
 use super::directory::{largest_announce, largest_found, largest_put};
 use super::election;
 use super::gossip::largest_gossip;
-use super::{chat, service, session};
+use super::{chat, inbox, service, session};
 use crate::bounded::{BoundedString, BoundedVec};
 use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::credential::{Credential, SignedCredential};
@@ -153,6 +153,9 @@ pub fn largest_message(kind: MessageKind) -> Message {
         }
         MessageKind::ChatMessage | MessageKind::ChatReply => {
             chat::largest(kind).expect("about chat")
+        }
+        MessageKind::OfferFile | MessageKind::OfferNews | MessageKind::WithdrawOffer => {
+            inbox::largest(kind).expect("about offers")
         }
         MessageKind::FetchRequest => FetchRequest {
             content: ContentId::from_bytes([7; 32]),

@@ -138,6 +138,7 @@ struct Setup {
     credential_expires: u64,
     disk: Arc<dyn Disk>,
     sessions: Option<Arc<dyn SourceSessions>>,
+    grants: Option<Arc<dyn Grants>>,
 }
 
 impl Default for Setup {
@@ -148,6 +149,7 @@ impl Default for Setup {
             credential_expires: 10_000,
             disk: Arc::new(LocalDisk),
             sessions: None,
+            grants: None,
         }
     }
 }
@@ -195,6 +197,7 @@ impl Node {
             store: self.store.clone(),
             finder: self.finder.clone(),
             sessions: self.setup.sessions.clone(),
+            grants: self.setup.grants.clone(),
             membership: Arc::new(membership),
             disk: Arc::clone(&self.setup.disk),
             config: self.setup.config,
