@@ -35,6 +35,7 @@
 
 #![forbid(unsafe_code)]
 
+mod array;
 mod class;
 mod code;
 mod index;

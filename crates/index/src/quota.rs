@@ -132,7 +132,7 @@ impl Index {
         known.records < limits.owner_records
             && known.charged + charge(file) <= limits.owner_bytes
             && self.records < limits.total_records
-            && self.store.words_with(words) as u64 <= limits.total_words
+            && self.store.has_room_for(words, limits.total_words)
             && self.memory_bytes() < limits.total_bytes
             && self.words_fit(owner, words)
     }
@@ -151,7 +151,7 @@ impl Index {
             self.store.for_each_word_of(owner, &shares, |hash| {
                 *counts.entry(hash).or_default() += 1;
             });
-            self.register.change(owner, |known| known.words = Some(counts));
+            self.register.change(owner, |known| known.words = Some(Box::new(counts)));
         }
         let counts = self.register.get(owner).and_then(|it| it.words.as_ref());
         counts.is_some_and(|counts| {

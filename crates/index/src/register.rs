@@ -30,7 +30,8 @@ pub(crate) struct Directory {
     owners: Vec<Arc<Vec<Option<Identity>>>>,
     /// Pairs of the hash of a name and an owner, in ascending order; none until there is an owner.
     names: Vec<Arc<Vec<Named>>>,
-    name_heap: u64,
+    /// What names and the table of names take.
+    heap: u64,
 }
 
 impl Directory {
@@ -53,20 +54,25 @@ impl Directory {
         let name = |identity: &Option<Identity>| {
             identity.as_ref().map_or(0, |(_, name)| memory::allocation(name.as_str().len()))
         };
-        self.names.resize_with(NAME_SHARDS, Arc::default);
+        if self.names.is_empty() {
+            self.names.resize_with(NAME_SHARDS, Arc::default);
+            self.heap += NAME_SHARDS as u64 * memory::allocation(40);
+        }
         let at = owner as usize / CHUNK;
         if self.owners.len() <= at {
             self.owners.resize_with(at + 1, || Arc::new(vec![None; CHUNK]));
         }
         let hash = identity.as_ref().map(|(_, name)| name_hash(name));
-        self.name_heap += name(&identity);
+        self.heap += name(&identity);
         let chunk = self.owners.get_mut(at).map(Arc::make_mut);
         let slot = chunk.and_then(|chunk| chunk.get_mut(owner as usize % CHUNK));
         let before = slot.and_then(|slot| std::mem::replace(slot, identity));
-        self.name_heap -= name(&before);
+        self.heap -= name(&before);
         let mut shard = |hash: u32, change: fn(&mut Vec<Named>, Named)| {
             if let Some(shard) = self.names.get_mut(hash as usize % NAME_SHARDS) {
+                self.heap -= memory::vector::<Named>(shard.capacity());
                 change(Arc::make_mut(shard), (hash, owner));
+                self.heap += memory::vector::<Named>(shard.capacity());
             }
         };
         if let Some((_, name)) = before {
@@ -83,12 +89,7 @@ impl Directory {
 
     fn bytes(&self) -> u64 {
         let chunk = memory::allocation(40) + memory::vector::<Option<Identity>>(CHUNK);
-        let names = |shard: &Arc<Vec<Named>>| {
-            memory::allocation(40) + memory::vector::<Named>(shard.capacity())
-        };
-        self.owners.len() as u64 * (8 + chunk)
-            + self.names.iter().map(names).sum::<u64>()
-            + self.name_heap
+        self.owners.len() as u64 * (8 + chunk) + self.heap
     }
 }
 
@@ -110,7 +111,9 @@ pub(crate) struct Owner {
     pub(crate) word_uses: u64,
     /// How many of its records have each word, by the hash of the word. Only kept while the quota
     /// may be exceeded, since it takes as much as all else.
-    pub(crate) words: Option<HashMap<u64, u32>>,
+    // In a box of its own, for few owners ever have it.
+    #[allow(clippy::box_collection)]
+    pub(crate) words: Option<Box<HashMap<u64, u32>>>,
     /// What it offers together with others, in ascending order.
     pub(crate) shares: Vec<u32>,
 }

@@ -230,7 +230,7 @@ impl<'a> Scanner<'_, 'a> {
                 {
                     continue;
                 }
-                let Some(content) = segment.content(place).copied() else { continue };
+                let Some(content) = segment.content(place) else { continue };
                 let standing = Standing { fit: self.fit, class: segment.class(*rank), content };
                 // What stands equal belongs to the same content.
                 if found.len() - start >= needed

@@ -32,6 +32,10 @@ impl<T> Slab<T> {
             }
         }
         let number = u32::try_from(self.slots.len()).ok().filter(|number| *number != u32::MAX)?;
+        if self.slots.len() == self.slots.capacity() {
+            // By doubling, a third of the memory would be empty on average.
+            self.slots.reserve_exact(self.slots.len() / 8 + 4);
+        }
         self.slots.push(Some(value));
         self.len += 1;
         Some(number)

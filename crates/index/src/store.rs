@@ -2,7 +2,7 @@
 
 use crate::class::class;
 use crate::interner::WordHasher;
-use crate::memory;
+
 use crate::register::{OwnerNo, Register};
 use crate::segment::build::Draft;
 use crate::segment::merge::Merge;
@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Documents that are gathered at most before they become a segment.
-const MAX_DRAFT: usize = 16 * 1024;
+const MAX_DRAFT: usize = 1024;
 
 /// About what a drafted document takes beside its texts.
 const DRAFT_BYTES: u64 = 400;
@@ -72,7 +72,8 @@ pub(crate) struct Store {
     hasher: WordHasher,
     spare: Vec<WordSet>,
     pub(super) next_id: u64,
-    pub(super) segment_bytes: u64,
+    /// What segments and merges took at the last upkeep.
+    pub(super) settled_bytes: u64,
     documents: usize,
     postings: u64,
     /// Documents that came or went since the last upkeep.
@@ -102,9 +103,7 @@ impl Store {
 
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> u64 {
-        self.segment_bytes
-            + memory::vector::<Arc<Segment>>(self.segments.len()) * 2
-            + self.merges.iter().map(Merge::bytes).sum::<u64>()
+        self.settled_bytes
             + self.draft_bytes
             + self.tally.bytes()
             + self.pending.bytes()
@@ -127,9 +126,13 @@ impl Store {
         }
     }
 
-    /// How many different words there would be with these.
-    pub(crate) fn words_with(&self, words: &WordSet) -> usize {
-        self.tally.len() + words.hashes().filter(|hash| !self.tally.has(*hash)).count()
+    /// Whether there would be at most so many different words with these.
+    pub(crate) fn has_room_for(&self, words: &WordSet, limit: u64) -> bool {
+        let known = self.tally.len() as u64;
+        known + words.len() as u64 <= limit || {
+            let new = words.hashes().filter(|hash| !self.tally.has(*hash)).count() as u64;
+            known + new <= limit
+        }
     }
 
     /// Adds a document.

@@ -1,9 +1,10 @@
 //! How many documents have each word: which words there are.
 
+use crate::array::Array;
 use crate::memory;
 
 /// Tables of their own, so that none takes long to grow.
-const SHARDS: usize = 64;
+const SHARDS: usize = 32;
 
 /// Words, known by their hashes, with the number of documents that have each.
 #[derive(Debug, Default)]
@@ -11,16 +12,27 @@ pub(crate) struct Tally {
     /// None until there is a word.
     shards: Vec<Shard>,
     words: usize,
+    /// What the shards take.
+    bytes: u64,
 }
 
 /// A hash table with linear probing. Twelve bytes a word, and from 71 to 80 % of them in use:
 /// doubling would leave half of them empty, and there are as many words as a fifth of the records.
 #[derive(Debug, Default)]
 struct Shard {
-    hashes: Vec<u64>,
-    /// Zero where there is none.
-    counts: Vec<u32>,
+    slots: Array<Slot>,
     len: usize,
+}
+
+/// The two halves of a hash, and how many documents have its word; none where there is no word.
+type Slot = [u32; 3];
+
+const fn hash_of([high, low, _]: Slot) -> u64 {
+    (high as u64) << 32 | low as u64
+}
+
+const fn count_of([_, _, count]: Slot) -> u32 {
+    count
 }
 
 impl Tally {
@@ -38,114 +50,126 @@ impl Tally {
         if self.shards.is_empty() {
             self.shards.resize_with(SHARDS, Shard::default);
         }
-        let is_new = self.shards.get_mut(shard(hash)).is_some_and(|shard| shard.add(hash));
+        let is_new = self.change(hash, |shard| shard.add(hash));
         self.words += usize::from(is_new);
         is_new
     }
 
     /// Notes one document less that has a word. Answers whether it was the last.
     pub(crate) fn remove(&mut self, hash: u64) -> bool {
-        let is_gone = self.shards.get_mut(shard(hash)).is_some_and(|shard| shard.remove(hash));
+        let is_gone = self.change(hash, |shard| shard.remove(hash));
         self.words -= usize::from(is_gone);
         if self.words == 0 {
-            self.shards = Vec::new();
+            *self = Self::default();
         }
         is_gone
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
-        let each = |shard: &Shard| {
-            memory::vector::<u64>(shard.hashes.len()) + memory::vector::<u32>(shard.counts.len())
-        };
-        memory::vector::<Shard>(self.shards.len()) + self.shards.iter().map(each).sum::<u64>()
+    /// Changes the shard of a word, and says what the change did.
+    fn change(&mut self, hash: u64, change: impl FnOnce(&mut Shard) -> bool) -> bool {
+        let Some(shard) = self.shards.get_mut(shard(hash)) else { return false };
+        let before = shard.bytes();
+        let answer = change(shard);
+        self.bytes = self.bytes + shard.bytes() - before;
+        answer
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        memory::vector::<Shard>(self.shards.len()) + self.bytes
     }
 }
 
 const fn shard(hash: u64) -> usize {
-    (hash >> 58) as usize
+    (hash >> 59) as usize
 }
 
 impl Shard {
-    /// Where a word should stand.
-    fn home(&self, hash: u64) -> usize {
-        ((u128::from(hash << 6) * self.hashes.len() as u128) >> 64) as usize
+    fn bytes(&self) -> u64 {
+        self.slots.bytes()
     }
 
-    fn after(&self, at: usize) -> usize {
-        if at + 1 == self.hashes.len() { 0 } else { at + 1 }
+    /// Where a word should stand.
+    fn home(&self, hash: u64) -> usize {
+        ((u128::from(hash << 5) * self.slots.len() as u128) >> 64) as usize
     }
 
     /// Where a word stands, or else where it would.
     fn find(&self, hash: u64) -> Result<usize, usize> {
-        if self.hashes.is_empty() {
-            return Err(0);
-        }
+        let slots = &*self.slots;
         let mut at = self.home(hash);
-        while self.counts[at] != 0 {
-            if self.hashes[at] == hash {
+        while let Some(slot) = slots.get(at) {
+            if count_of(*slot) == 0 {
+                return Err(at);
+            }
+            if hash_of(*slot) == hash {
                 return Ok(at);
             }
-            at = self.after(at);
+            at = after(at, slots.len());
         }
-        Err(at)
+        Err(0)
     }
 
     fn add(&mut self, hash: u64) -> bool {
         let at = match self.find(hash) {
             Ok(at) => {
-                self.counts[at] = self.counts[at].saturating_add(1);
+                let [_, _, count] = &mut self.slots[at];
+                *count = count.saturating_add(1);
                 return false;
             }
             Err(at) => at,
         };
-        let at = if (self.len + 1) * 5 > self.hashes.len() * 4 {
+        let at = if (self.len + 1) * 5 > self.slots.len() * 4 {
             self.resize((self.len + 1) * 7 / 5 + 3);
             self.find(hash).unwrap_or_else(|at| at)
         } else {
             at
         };
-        self.hashes[at] = hash;
-        self.counts[at] = 1;
+        self.slots[at] = [(hash >> 32) as u32, hash as u32, 1];
         self.len += 1;
         true
     }
 
     fn remove(&mut self, hash: u64) -> bool {
         let Ok(mut hole) = self.find(hash) else { return false };
-        self.counts[hole] -= 1;
-        if self.counts[hole] > 0 {
+        let size = self.slots.len();
+        let slots = &mut *self.slots;
+        slots[hole][2] -= 1;
+        if count_of(slots[hole]) > 0 {
             return false;
         }
         self.len -= 1;
         // Those behind move up, as far as their homes allow, so that no gap parts them from there.
-        let mut at = self.after(hole);
-        while self.counts[at] != 0 {
-            let home = self.home(self.hashes[at]);
+        let mut at = after(hole, size);
+        while count_of(self.slots[at]) != 0 {
+            let home = self.home(hash_of(self.slots[at]));
             let may_move =
                 if hole <= at { home <= hole || home > at } else { home <= hole && home > at };
             if may_move {
-                self.hashes[hole] = self.hashes[at];
-                self.counts[hole] = std::mem::take(&mut self.counts[at]);
+                self.slots[hole] = self.slots[at];
+                self.slots[at] = Slot::default();
                 hole = at;
             }
-            at = self.after(at);
+            at = after(at, size);
         }
-        if self.len * 2 < self.hashes.len() && self.hashes.len() > 16 {
+        if self.len * 2 < size && size > 16 {
             self.resize(self.len * 7 / 5 + 3);
         }
         true
     }
 
     fn resize(&mut self, size: usize) {
-        let hashes = std::mem::replace(&mut self.hashes, vec![0; size]);
-        let counts = std::mem::replace(&mut self.counts, vec![0; size]);
-        for (hash, count) in hashes.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
-            if let Err(at) = self.find(hash) {
-                self.hashes[at] = hash;
-                self.counts[at] = count;
+        let before = std::mem::replace(&mut self.slots, Array::zeroed(size));
+        for slot in before.iter().filter(|slot| count_of(**slot) > 0) {
+            if let Err(at) = self.find(hash_of(*slot)) {
+                self.slots[at] = *slot;
             }
         }
     }
+}
+
+/// The slot behind one, of so many.
+const fn after(at: usize, slots: usize) -> usize {
+    if at + 1 == slots { 0 } else { at + 1 }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! is copied once a level. All merges go on at the same time, each by a small multiple of what
 //! has just changed: then each is done before the next one of its level is due.
 
+use crate::memory;
 use crate::register::Register;
 use crate::segment::Segment;
 use crate::segment::merge::Merge;
@@ -57,7 +58,9 @@ impl Store {
         if has_changed {
             self.show(register, shared);
         }
-        self.segment_bytes = self.segments.iter().map(|it| it.bytes()).sum();
+        self.settled_bytes = memory::vector::<Arc<Segment>>(self.segments.len()) * 2
+            + self.segments.iter().map(|it| it.bytes()).sum::<u64>()
+            + self.merges.iter().map(Merge::bytes).sum::<u64>();
         self.merges.is_empty() && !self.can_tidy()
     }
 

@@ -1,13 +1,13 @@
 //! A list of numbers of one width in bits.
 
-use crate::memory;
+use crate::array::Array;
 
 /// Numbers below a bound, each in as many bits as the bound needs.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
     width: u32,
     /// One word more than is filled, so that a number is read from two words without a question.
-    words: Box<[u64]>,
+    words: Array<u64>,
 }
 
 impl Packed {
@@ -21,7 +21,7 @@ impl Packed {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        memory::vector::<u64>(self.words.len())
+        self.words.bytes()
     }
 }
 
@@ -37,7 +37,7 @@ impl PackedWriter {
     pub(crate) fn new(capacity: usize, bound: usize) -> Self {
         let width = (usize::BITS - bound.saturating_sub(1).leading_zeros()).clamp(1, 32);
         let words = (capacity * width as usize).div_ceil(64) + 1;
-        Self { packed: Packed { width, words: vec![0; words].into_boxed_slice() }, len: 0 }
+        Self { packed: Packed { width, words: Array::zeroed(words) }, len: 0 }
     }
 
     #[inline]

@@ -5,10 +5,10 @@ use super::documents::{Documents, DocumentsWriter, pieces};
 use super::filter::Filter;
 use super::strings::{StringNo, Strings, StringsWriter, head};
 use super::{Holder, Place, Rank, Segment, prefix};
+use crate::array::Array;
 use crate::class::{Class, class};
 use crate::code::{LiveBits, PackedWriter};
 use crate::interner::{Interner, WordHasher};
-use crate::memory;
 use crate::register::OwnerNo;
 use crate::sources::Share;
 use skein_proto::{ContentId, FileMeta};
@@ -226,7 +226,7 @@ impl Lists {
 /// What a segment is put together from, in the order of the places and of the ranks.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
-    contents: Vec<ContentId>,
+    contents: Array<[u8; 32]>,
     owners: Vec<(OwnerNo, Place)>,
     shares: Vec<Arc<Share>>,
     filter: Filter,
@@ -237,7 +237,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) fn new(len: usize) -> Self {
-        let contents = Vec::with_capacity(len);
+        let contents = Array::with_capacity(len);
         let places = PackedWriter::new(len, len);
         Self { contents, filter: Filter::new(len), places, ..Self::default() }
     }
@@ -249,7 +249,7 @@ impl Parts {
         content: &ContentId,
         holder: &Holder,
     ) {
-        self.contents.push(*content);
+        self.contents.push(*content.as_bytes());
         self.filter.add(content);
         match holder {
             Holder::Several(share) => self.shares.push(share.clone()),
@@ -262,9 +262,7 @@ impl Parts {
 
     /// Bytes of memory so far.
     pub(crate) fn bytes(&self) -> u64 {
-        memory::vector::<ContentId>(self.contents.capacity())
-            + self.places.bytes()
-            + self.filter.bytes()
+        self.contents.bytes() + self.places.bytes() + self.filter.bytes()
     }
 
     /// Adds the place of the next rank, and answers which rank that is.
@@ -281,7 +279,7 @@ impl Parts {
         let len = self.contents.len();
         Segment {
             id,
-            contents: self.contents.into_boxed_slice(),
+            contents: self.contents.finished(),
             documents,
             strings,
             places: self.places.finish(),

@@ -4,7 +4,7 @@
 //! Strings that are used about equally often (within an eighth) stay in the order of their numbers.
 
 use super::documents::Code;
-use crate::memory;
+use crate::array::Array;
 
 /// Groups of strings that are used about equally often: eight for each doubling of a number of 32
 /// bits.
@@ -13,11 +13,11 @@ const GROUPS: usize = 256;
 /// Counts how often strings are used, and then gives codes to those that are.
 #[derive(Debug)]
 pub(crate) struct Coder {
-    uses: Vec<u32>,
+    uses: Array<u32>,
     /// How many strings each group has, and later the next code of each.
     groups: [u32; GROUPS],
-    codes: Vec<Code>,
-    by_code: Vec<u32>,
+    codes: Array<Code>,
+    by_code: Array<u32>,
     /// How far the pass at hand has come.
     at: usize,
     is_counted: bool,
@@ -26,12 +26,12 @@ pub(crate) struct Coder {
 impl Coder {
     /// For so many strings, none of which is used yet.
     pub(crate) fn new(strings: usize) -> Self {
-        let (codes, by_code) = (Vec::new(), Vec::new());
+        let (codes, by_code) = (Array::default(), Array::default());
         let groups = [0; GROUPS];
-        Self { uses: vec![0; strings], groups, codes, by_code, at: 0, is_counted: false }
+        Self { uses: Array::zeroed(strings), groups, codes, by_code, at: 0, is_counted: false }
     }
 
-    pub(crate) const fn strings(&self) -> usize {
+    pub(crate) fn strings(&self) -> usize {
         self.uses.len()
     }
 
@@ -53,7 +53,7 @@ impl Coder {
         let start = self.at;
         let end = self.uses.len().min(start.saturating_add(budget));
         self.at = end;
-        for (string, uses) in (0..).zip(&self.uses).take(end).skip(start) {
+        for (string, uses) in (0..).zip(self.uses.iter()).take(end).skip(start) {
             let Some(next) = group(*uses).and_then(|group| self.groups.get_mut(group)) else {
                 continue;
             };
@@ -73,8 +73,8 @@ impl Coder {
         for group in &mut self.groups {
             sum += std::mem::replace(group, sum);
         }
-        self.by_code = vec![0; sum as usize];
-        self.codes = vec![0; self.uses.len()];
+        self.by_code = Array::zeroed(sum as usize);
+        self.codes = Array::zeroed(self.uses.len());
         (self.at, self.is_counted) = (0, true);
         (end - start, false)
     }
@@ -91,9 +91,7 @@ impl Coder {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        memory::vector::<u32>(self.uses.capacity())
-            + memory::vector::<Code>(self.codes.capacity())
-            + memory::vector::<u32>(self.by_code.capacity())
+        self.uses.bytes() + self.codes.bytes() + self.by_code.bytes()
     }
 }
 

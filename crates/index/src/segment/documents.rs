@@ -14,6 +14,7 @@
 //! as they are: they make up most of all names, and need not be unpacked from the dictionary.
 
 use super::strings::{StringNo, Strings};
+use crate::array::Array;
 use crate::code::{Packed, PackedWriter, varint};
 use crate::memory;
 use skein_proto::{BoundedString, FilePath, Kind, MediaTags};
@@ -98,8 +99,8 @@ fn join(out: &mut Vec<u8>, piece_at: usize) {
 /// The documents of a segment.
 #[derive(Debug, Default)]
 pub(crate) struct Documents {
-    starts: Box<[u32]>,
-    bytes: Box<[u8]>,
+    starts: Array<u32>,
+    bytes: Array<u8>,
     strings: Packed,
     plain: Plain,
 }
@@ -148,7 +149,7 @@ impl Documents {
     }
 
     /// Bytes of what is written of all documents.
-    pub(crate) const fn text_bytes(&self) -> usize {
+    pub(crate) fn text_bytes(&self) -> usize {
         self.bytes.len()
     }
 
@@ -188,8 +189,8 @@ impl Documents {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        memory::vector::<u32>(self.starts.len())
-            + memory::vector::<u8>(self.bytes.len())
+        self.starts.bytes()
+            + self.bytes.bytes()
             + self.strings.bytes()
             + memory::vector::<u32>(self.plain.ends.len())
             + memory::vector::<u8>(self.plain.bytes.len())
@@ -210,9 +211,10 @@ fn take_head(bytes: &mut &[u8]) -> (Kind, u64, bool) {
 #[derive(Debug, Default)]
 pub(crate) struct DocumentsWriter {
     len: usize,
-    starts: Vec<u32>,
-    bytes: Vec<u8>,
+    starts: Array<u32>,
+    bytes: Array<u8>,
     body: Vec<u8>,
+    length: Vec<u8>,
     strings: PackedWriter,
     plain_ends: Vec<u32>,
     plain_bytes: Vec<u8>,
@@ -223,8 +225,8 @@ impl DocumentsWriter {
     /// a dictionary of that size.
     pub(crate) fn new(documents: usize, bytes: usize, codes: usize, strings: usize) -> Self {
         Self {
-            starts: Vec::with_capacity(documents.div_ceil(BLOCK)),
-            bytes: Vec::with_capacity(bytes),
+            starts: Array::with_capacity(documents.div_ceil(BLOCK)),
+            bytes: Array::with_capacity(bytes),
             strings: PackedWriter::new(codes, strings),
             plain_ends: Vec::with_capacity(codes.min(documents / DOCUMENTS_PER_PLAIN)),
             ..Self::default()
@@ -290,22 +292,25 @@ impl DocumentsWriter {
         if self.len.is_multiple_of(BLOCK) {
             self.starts.push(self.bytes.len() as u32);
         }
-        varint::put(&mut self.bytes, self.body.len() as u64);
+        self.length.clear();
+        varint::put(&mut self.length, self.body.len() as u64);
+        self.bytes.extend_from_slice(&self.length);
         self.bytes.extend_from_slice(&self.body);
         self.len += 1;
     }
 
     /// Bytes of memory so far.
     pub(crate) fn bytes(&self) -> u64 {
-        memory::vector::<u8>(self.bytes.capacity())
+        self.starts.bytes()
+            + self.bytes.bytes()
             + memory::vector::<u8>(self.plain_bytes.capacity())
             + self.strings.bytes()
     }
 
     pub(crate) fn finish(self) -> Documents {
         Documents {
-            starts: self.starts.into_boxed_slice(),
-            bytes: self.bytes.into_boxed_slice(),
+            starts: self.starts.finished(),
+            bytes: self.bytes.finished(),
             strings: self.strings.finish(),
             plain: Plain {
                 ends: self.plain_ends.into_boxed_slice(),

@@ -2,23 +2,23 @@
 //! word of 64 (Putze, Sanders and Singler, "Cache-, hash- and space-efficient Bloom filters",
 //! 2007), so that a look costs one access to memory.
 
-use crate::memory;
+use crate::array::Array;
 use skein_proto::ContentId;
 
-/// Bits of the filter for each content: about one wrong yes in a hundred.
-const BITS: usize = 12;
+/// Bits of the filter for each content: one or two wrong answers in a hundred.
+const BITS: usize = 10;
 
 /// Bits that a content sets.
 const SET: u32 = 5;
 
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
-    words: Box<[u64]>,
+    words: Array<u64>,
 }
 
 impl Filter {
     pub(crate) fn new(contents: usize) -> Self {
-        Self { words: vec![0; (contents * BITS).div_ceil(64)].into_boxed_slice() }
+        Self { words: Array::zeroed((contents * BITS).div_ceil(64)) }
     }
 
     pub(crate) fn add(&mut self, content: &ContentId) {
@@ -47,7 +47,7 @@ impl Filter {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        memory::vector::<u64>(self.words.len())
+        self.words.bytes()
     }
 }
 

@@ -8,11 +8,11 @@
 use super::build::Parts;
 use super::codes::Coder;
 use super::documents::{DocumentsWriter, Part, for_each_code};
-use super::postings::Cursor;
-use super::strings::{ListsAt, Scan, StringNo, Strings, StringsWriter};
+use super::renumber::{Gathered, Renumbering};
+use super::strings::{Scan, StringNo, Strings, StringsWriter};
 use super::{Holder, Place, Segment, prefix};
+use crate::array::Array;
 use crate::class::Class;
-use crate::memory;
 use crate::register::OwnerNo;
 use std::sync::Arc;
 
@@ -31,33 +31,6 @@ const DOCUMENT: usize = 6;
 
 /// Postings that take one unit to be renumbered.
 const POSTINGS: usize = 4;
-
-/// New numbers by old ones. What is not numbered yet is zero, so that a large list is made without
-/// writing to it: the system gives out memory that is zero, page by page, when it is used.
-#[derive(Debug)]
-struct Renumbering(Vec<u32>);
-
-impl Renumbering {
-    fn new(len: usize) -> Self {
-        Self(vec![0; len])
-    }
-
-    fn set(&mut self, old: u32, new: u32) {
-        if let Some(slot) = self.0.get_mut(old as usize) {
-            *slot = new.saturating_add(1);
-        }
-    }
-
-    /// `None` for what is not in the new segment.
-    #[inline]
-    fn get(&self, old: u32) -> Option<u32> {
-        self.0.get(old as usize)?.checked_sub(1)
-    }
-
-    fn bytes(&self) -> u64 {
-        memory::vector::<u32>(self.0.capacity())
-    }
-}
 
 /// One of the segments that are merged.
 #[derive(Debug)]
@@ -82,16 +55,19 @@ impl Source {
             Some(_) => OwnerNo::MAX,
             None => self.segment.owner(self.at),
         };
-        self.key = self.segment.content(self.at).map(|content| (owner, prefix(content)));
+        self.key = self.segment.content(self.at).map(|content| (owner, prefix(&content)));
     }
 
     fn look_at_rank(&mut self) {
         self.place = self.segment.place(self.at);
         let class = u32::from(self.segment.class(self.at));
         let content = self.segment.content(self.place).filter(|_| self.at < self.segment.len());
-        self.key = content.map(|content| (class, prefix(content)));
+        self.key = content.map(|content| (class, prefix(&content)));
     }
 }
+
+/// One of the segments, and a place or a string of it.
+type Origin = [u32; 2];
 
 /// A merge on its way.
 #[derive(Debug)]
@@ -99,19 +75,21 @@ pub(crate) struct Merge {
     sources: Vec<Source>,
     phase: Phase,
     /// Where documents come from, by new place.
-    order: Vec<(u8, Place)>,
+    order: Array<Origin>,
     /// The old strings of each provisional one: those that are equal have one number, and they are
     /// in order. One is of `texts[i]..texts[i + 1]` in `members`.
-    texts: Vec<u32>,
-    members: Vec<(u8, StringNo)>,
+    texts: Array<u32>,
+    members: Array<Origin>,
     coder: Coder,
     /// The final number of each provisional string, as far as strings are written.
-    numbers: Vec<StringNo>,
+    numbers: Array<StringNo>,
     parts: Parts,
     writer: StringsWriter,
     strings: Strings,
     documents: DocumentsWriter,
-    killed: Vec<(u8, Place)>,
+    inside: Gathered,
+    outside: Gathered,
+    killed: Vec<Origin>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,16 +126,18 @@ impl Merge {
         Self {
             sources,
             phase: Phase::Places,
-            order: Vec::with_capacity(len),
+            order: Array::with_capacity(len),
             // Lists that grow are copied now and then, all at once.
-            texts: Vec::with_capacity(strings + 1),
-            members: Vec::with_capacity(strings),
+            texts: Array::with_capacity(strings + 1),
+            members: Array::with_capacity(strings),
             coder: Coder::new(0),
-            numbers: Vec::new(),
+            numbers: Array::default(),
             parts: Parts::new(len),
             writer: StringsWriter::default(),
             strings: Strings::default(),
             documents: DocumentsWriter::default(),
+            inside: Gathered::default(),
+            outside: Gathered::default(),
             killed: Vec::new(),
         }
     }
@@ -174,7 +154,7 @@ impl Merge {
     /// Notes that a document of one of the segments has gone.
     pub(crate) fn killed(&mut self, segment: u64, place: Place) {
         if let Some(source) = self.sources.iter().position(|it| it.segment.id == segment) {
-            self.killed.push((source as u8, place));
+            self.killed.push([source as u32, place]);
         }
     }
 
@@ -215,7 +195,7 @@ impl Merge {
                 let sizes = self.sources.iter().map(|it| it.segment.strings.sizes());
                 let (bytes, lists) = sizes.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
                 let strings = self.coder.strings();
-                self.numbers = Vec::with_capacity(strings);
+                self.numbers = Array::with_capacity(strings);
                 self.writer = StringsWriter::with_capacity(strings, bytes, lists);
                 Phase::Lists
             }
@@ -243,7 +223,7 @@ impl Merge {
             let source = &mut self.sources[i];
             if source.segment.is_live(source.at) && self.order.len() < self.order.capacity() {
                 source.places.set(source.at, self.order.len() as u32);
-                self.order.push((i as u8, source.at));
+                self.order.push([i as u32, source.at]);
             }
             source.at += 1;
             source.look_at_place();
@@ -274,7 +254,7 @@ impl Merge {
         for (i, source) in self.sources.iter().enumerate() {
             let Some(key) = source.key else { continue };
             let is_first = first.is_none_or(|(other, least)| {
-                let content = |source: &Source| source.segment.content(source.place).copied();
+                let content = |source: &Source| source.segment.content(source.place);
                 let later = |i: usize| self.sources.get(i).and_then(content);
                 key < least || (key == least && content(source) < later(other))
             });
@@ -311,7 +291,7 @@ impl Merge {
             for i in &found {
                 let source = &mut self.sources[*i];
                 source.strings.set(source.at, text);
-                self.members.push((*i as u8, source.at));
+                self.members.push([*i as u32, source.at]);
                 source.at += 1;
                 let (scan, has_more) = &mut scans[*i];
                 *has_more = scan.next().is_some();
@@ -327,8 +307,8 @@ impl Merge {
         let start = first.at as usize;
         let end = self.order.len().min(start + budget.div_ceil(USE));
         first.at = end as u32;
-        for (source, place) in &self.order[start..end] {
-            let source = &self.sources[usize::from(*source)];
+        for [source, place] in &self.order[start..end] {
+            let source = &self.sources[*source as usize];
             let documents = &source.segment.documents;
             for_each_code(documents.body(*place), |part| {
                 if let Part::Code(code) = part
@@ -346,7 +326,7 @@ impl Merge {
         let universe = self.order.len();
         let mut scans: Vec<(Scan<'_>, StringNo)> =
             self.sources.iter().map(|it| (it.segment.strings.starting_at(it.at), it.at)).collect();
-        let (mut inside, mut outside) = (Vec::new(), Vec::new());
+        let (inside, outside) = (&mut self.inside, &mut self.outside);
         let mut done = 0;
         while self.numbers.len() < self.coder.strings() && done < budget {
             let text = self.numbers.len();
@@ -354,22 +334,24 @@ impl Merge {
             outside.clear();
             let members = &self.members[self.texts[text] as usize..self.texts[text + 1] as usize];
             let mut name = 0;
-            for (source, _) in members {
-                name = usize::from(*source);
+            for [source, _] in members {
+                name = *source as usize;
                 let (scan, at) = &mut scans[name];
                 let Some((_, lists)) = scan.next() else { continue };
                 *at += 1;
                 let source = &self.sources[name];
-                renumber(source, lists, &mut inside, &mut outside);
+                let [first, second] = source.segment.strings.written_lists(lists);
+                inside.add(first.0, first.1, &source.ranks);
+                outside.add(second.0, second.1, &source.ranks);
             }
             if members.len() > 1 {
-                // Runs that are sorted already, which the stable sort merges.
-                inside.sort();
-                outside.sort();
+                inside.sort(universe);
+                outside.sort(universe);
             }
+            let (inside, outside) = (inside.numbers(), outside.numbers());
             if self.coder.is_used(text as u32) || !inside.is_empty() || !outside.is_empty() {
                 self.numbers.push(self.writer.len() as StringNo);
-                self.writer.push(scans[name].0.bytes(), &inside, &outside, universe);
+                self.writer.push(scans[name].0.bytes(), inside, outside, universe);
             } else {
                 self.numbers.push(StringNo::MAX);
             }
@@ -400,8 +382,8 @@ impl Merge {
         let start = first.at as usize;
         let end = self.order.len().min(start + budget.div_ceil(DOCUMENT));
         first.at = end as u32;
-        for (new, (source, place)) in (start as Place..).zip(&self.order[start..end]) {
-            let source = &self.sources[usize::from(*source)];
+        for (new, [source, place]) in (start as Place..).zip(&self.order[start..end]) {
+            let source = &self.sources[*source as usize];
             let segment = &source.segment;
             self.documents.push_body(segment.documents.body(*place), |code| {
                 let string = source.strings.get(segment.documents.string(code));
@@ -413,7 +395,7 @@ impl Merge {
                 Holder::Several(_) => OwnerNo::MAX,
             };
             if let Some(content) = segment.content(*place) {
-                self.parts.push(new, owner, content, &holder);
+                self.parts.push(new, owner, &content, &holder);
             }
         }
         ((end - start) * DOCUMENT, end == self.order.len())
@@ -426,8 +408,8 @@ impl Merge {
             return None;
         }
         let segment = self.parts.finish(id, self.documents.finish(), self.strings);
-        for (source, place) in &self.killed {
-            let source = self.sources.get(usize::from(*source));
+        for [source, place] in &self.killed {
+            let source = self.sources.get(*source as usize);
             if let Some(new) = source.and_then(|it| it.places.get(*place)) {
                 segment.kill(new);
             }
@@ -439,28 +421,16 @@ impl Merge {
     pub(crate) fn bytes(&self) -> u64 {
         let source = |it: &Source| it.places.bytes() + it.ranks.bytes() + it.strings.bytes();
         self.sources.iter().map(source).sum::<u64>()
-            + memory::vector::<(u8, Place)>(self.order.capacity())
-            + memory::vector::<(u8, StringNo)>(self.members.capacity())
-            + memory::vector::<u32>(self.texts.capacity())
-            + memory::vector::<StringNo>(self.numbers.capacity())
+            + self.order.bytes()
+            + self.members.bytes()
+            + self.texts.bytes()
+            + self.numbers.bytes()
             + self.coder.bytes()
+            + self.inside.bytes()
+            + self.outside.bytes()
             + self.parts.bytes()
             + self.writer.bytes()
             + self.strings.bytes()
             + self.documents.bytes()
     }
-}
-
-/// Adds the new ranks of the documents of two lists.
-fn renumber(source: &Source, at: ListsAt, inside: &mut Vec<u32>, outside: &mut Vec<u32>) {
-    let (first, second) = source.segment.strings.lists(at);
-    let add = |list: Option<Cursor<'_>>, to: &mut Vec<u32>| {
-        if let Some(list) = list {
-            list.for_each(|rank| {
-                to.extend(source.ranks.get(rank));
-            });
-        }
-    };
-    add(first, inside);
-    add(second, outside);
 }

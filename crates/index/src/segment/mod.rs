@@ -11,8 +11,10 @@ pub(crate) mod documents;
 mod filter;
 pub(crate) mod merge;
 pub(crate) mod postings;
+mod renumber;
 pub(crate) mod strings;
 
+use crate::array::Array;
 use crate::class::{Class, class};
 use crate::code::{LiveBits, Packed};
 use crate::memory;
@@ -46,7 +48,7 @@ pub(crate) struct Segment {
     /// No two segments of an index ever have the same.
     pub(crate) id: u64,
     /// By place.
-    contents: Box<[ContentId]>,
+    contents: Array<[u8; 32]>,
     pub(crate) documents: Documents,
     pub(crate) strings: Strings,
     /// The place of each rank.
@@ -94,12 +96,13 @@ impl Segment {
         self.places.get(rank as usize)
     }
 
-    pub(crate) fn content(&self, place: Place) -> Option<&ContentId> {
-        self.contents.get(place as usize)
+    #[inline]
+    pub(crate) fn content(&self, place: Place) -> Option<ContentId> {
+        self.contents.get(place as usize).map(|bytes| ContentId::from_bytes(*bytes))
     }
 
     pub(crate) fn file(&self, place: Place) -> Option<FileMeta> {
-        let content = *self.content(place)?;
+        let content = self.content(place)?;
         let it = self.documents.description(place, &self.strings)?;
         Some(FileMeta { content, size: it.size, kind: it.kind, path: it.path, tags: it.tags })
     }
@@ -210,7 +213,7 @@ impl Segment {
     /// Bytes of memory, without the shares, which go from segment to segment.
     pub(crate) fn bytes(&self) -> u64 {
         memory::allocation(size_of::<Self>() + 16)
-            + memory::vector::<ContentId>(self.contents.len())
+            + self.contents.bytes()
             + self.documents.bytes()
             + self.strings.bytes()
             + self.places.bytes()
@@ -226,7 +229,7 @@ impl Segment {
 ///
 /// Contents are hashes, so that their bytes tell about where they are: a few guesses by proportion
 /// come first, then halves, which liars who make up their contents cannot slow down.
-fn find<'a, At: Fn(u32) -> Option<&'a ContentId>>(
+fn find<'a, At: Fn(u32) -> Option<ContentId>>(
     range: Range<u32>,
     content: &'a ContentId,
     at: At,
@@ -245,13 +248,13 @@ fn find<'a, At: Fn(u32) -> Option<&'a ContentId>>(
         guesses += 1;
         let middle = low + (share as u32).min(high - low - 1);
         let Some(found) = at(middle) else { break };
-        if found < content {
-            (low, low_key) = (middle + 1, prefix(found));
+        if found < *content {
+            (low, low_key) = (middle + 1, prefix(&found));
         } else {
-            (high, high_key) = (middle, prefix(found));
+            (high, high_key) = (middle, prefix(&found));
         }
     }
-    (low..range.end).take_while(move |number| at(*number) == Some(content))
+    (low..range.end).take_while(move |number| at(*number) == Some(*content))
 }
 
 /// The first bytes of a content as a number that sorts as contents do.
@@ -283,7 +286,7 @@ mod tests {
             let mut bytes = [0; 32];
             bytes[if narrow { 20 } else { 0 }] = sought;
             let sought = ContentId::from_bytes(bytes);
-            let found = find(0..contents.len() as u32, &sought, |at| contents.get(at as usize));
+            let found = find(0..contents.len() as u32, &sought, |at| contents.get(at as usize).copied());
             let expected = (0..contents.len() as u32).filter(|at| contents[*at as usize] == sought);
             prop_assert!(found.eq(expected));
         }

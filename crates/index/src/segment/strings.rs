@@ -12,8 +12,8 @@
 //! ```
 
 use super::postings::{self, Cursor, Form};
+use crate::array::Array;
 use crate::code::varint;
-use crate::memory;
 
 /// The number of a string in the order of the strings.
 pub(crate) type StringNo = u32;
@@ -29,11 +29,11 @@ const LONG: usize = 15;
 pub(crate) struct Strings {
     len: usize,
     /// The first bytes of each block's first string, as one number that sorts as they do.
-    heads: Box<[u64]>,
+    heads: Array<u64>,
     /// Where each block begins in `bytes` and in `lists`.
-    starts: Box<[(u32, u32)]>,
-    bytes: Box<[u8]>,
-    lists: Box<[u8]>,
+    starts: Array<[u32; 2]>,
+    bytes: Array<u8>,
+    lists: Array<u8>,
 }
 
 /// Where the lists of a string are.
@@ -57,24 +57,26 @@ impl Strings {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        memory::vector::<u64>(self.heads.len())
-            + memory::vector::<(u32, u32)>(self.starts.len())
-            + memory::vector::<u8>(self.bytes.len())
-            + memory::vector::<u8>(self.lists.len())
+        self.heads.bytes() + self.starts.bytes() + self.bytes.bytes() + self.lists.bytes()
     }
 
     /// Bytes of the texts, and of the lists.
-    pub(crate) const fn sizes(&self) -> (usize, usize) {
+    pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.bytes.len(), self.lists.len())
     }
 
     /// The documents that have a word in the file name, and those that have it elsewhere only.
     pub(crate) fn lists(&self, at: ListsAt) -> (Option<Cursor<'_>>, Option<Cursor<'_>>) {
-        let cursor = |start: usize, (form, len): (Form, usize)| {
-            let bytes = self.lists.get(start..start + len).filter(|bytes| !bytes.is_empty());
-            bytes.map(|bytes| Cursor::new(form, bytes))
+        let [inside, outside] = self.written_lists(at);
+        (cursor(inside), cursor(outside))
+    }
+
+    /// The same two lists as they are written.
+    pub(crate) fn written_lists(&self, at: ListsAt) -> [(Form, &[u8]); 2] {
+        let list = |start: usize, (form, len): (Form, usize)| {
+            (form, self.lists.get(start..start + len).unwrap_or_default())
         };
-        (cursor(at.start, at.inside), cursor(at.start + at.inside.1, at.outside))
+        [list(at.start, at.inside), list(at.start + at.inside.1, at.outside)]
     }
 
     /// All strings from the first one that is not below `least`, in order.
@@ -114,7 +116,7 @@ impl Strings {
     /// Appends the text of a string.
     #[inline]
     pub(crate) fn text(&self, number: StringNo, out: &mut Vec<u8>) {
-        let Some((start, _)) = self.starts.get(number as usize / BLOCK) else { return };
+        let Some([start, _]) = self.starts.get(number as usize / BLOCK) else { return };
         let mut bytes = self.bytes.get(*start as usize..).unwrap_or_default();
         let last = number as usize % BLOCK;
         let mut parts: [(usize, &[u8]); BLOCK] = [(0, &[]); BLOCK];
@@ -149,7 +151,7 @@ impl Strings {
     }
 
     fn scan(&self, block: usize) -> Scan<'_> {
-        let (bytes, start) = self.starts.get(block).copied().unwrap_or_default();
+        let [bytes, start] = self.starts.get(block).copied().unwrap_or_default();
         Scan {
             strings: self,
             bytes: self.bytes.get(bytes as usize..).unwrap_or_default(),
@@ -165,6 +167,10 @@ impl Strings {
         scan.next();
         scan.text
     }
+}
+
+fn cursor((form, bytes): (Form, &[u8])) -> Option<Cursor<'_>> {
+    (!bytes.is_empty()).then(|| Cursor::new(form, bytes))
 }
 
 pub(crate) fn head(text: &[u8]) -> u64 {
@@ -236,11 +242,14 @@ impl Scan<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct StringsWriter {
     len: usize,
-    heads: Vec<u64>,
-    starts: Vec<(u32, u32)>,
-    bytes: Vec<u8>,
-    lists: Vec<u8>,
+    heads: Array<u64>,
+    starts: Array<[u32; 2]>,
+    bytes: Array<u8>,
+    lists: Array<u8>,
     before: Vec<u8>,
+    /// The string and the list at hand, as they are written.
+    entry: Vec<u8>,
+    list: Vec<u8>,
     /// Pairs of a word and a document.
     pub(crate) postings: u64,
 }
@@ -249,10 +258,10 @@ impl StringsWriter {
     /// For so many strings, of about so many bytes of text and of lists.
     pub(crate) fn with_capacity(strings: usize, bytes: usize, lists: usize) -> Self {
         Self {
-            heads: Vec::with_capacity(strings.div_ceil(BLOCK)),
-            starts: Vec::with_capacity(strings.div_ceil(BLOCK)),
-            bytes: Vec::with_capacity(bytes),
-            lists: Vec::with_capacity(lists),
+            heads: Array::with_capacity(strings.div_ceil(BLOCK)),
+            starts: Array::with_capacity(strings.div_ceil(BLOCK)),
+            bytes: Array::with_capacity(bytes),
+            lists: Array::with_capacity(lists),
             ..Self::default()
         }
     }
@@ -261,30 +270,33 @@ impl StringsWriter {
     pub(crate) fn push(&mut self, text: &[u8], inside: &[u32], outside: &[u32], universe: usize) {
         let shared = if self.len.is_multiple_of(BLOCK) {
             self.heads.push(head(text));
-            self.starts.push((self.bytes.len() as u32, self.lists.len() as u32));
+            self.starts.push([self.bytes.len() as u32, self.lists.len() as u32]);
             0
         } else {
             self.before.iter().zip(text).take_while(|(a, b)| a == b).count()
         };
         let own = &text[shared..];
-        self.bytes.push((shared.min(LONG) << 4 | own.len().min(LONG)) as u8);
+        let entry = &mut self.entry;
+        entry.clear();
+        entry.push((shared.min(LONG) << 4 | own.len().min(LONG)) as u8);
         for length in [shared, own.len()] {
             if length >= LONG {
-                varint::put(&mut self.bytes, (length - LONG) as u64);
+                varint::put(entry, (length - LONG) as u64);
             }
         }
-        self.bytes.extend_from_slice(own);
-        let start = self.lists.len();
-        let form = postings::write(inside, universe, &mut self.lists);
-        let length = (self.lists.len() - start) as u64;
+        entry.extend_from_slice(own);
+        self.list.clear();
+        let form = postings::write(inside, universe, &mut self.list);
+        let length = self.list.len() as u64;
         let more = u64::from(!outside.is_empty());
-        varint::put(&mut self.bytes, length << 3 | more << 2 | form.tag());
+        varint::put(entry, length << 3 | more << 2 | form.tag());
         if more == 1 {
-            let start = self.lists.len();
-            let form = postings::write(outside, universe, &mut self.lists);
-            let length = (self.lists.len() - start) as u64;
-            varint::put(&mut self.bytes, length << 2 | form.tag());
+            let form = postings::write(outside, universe, &mut self.list);
+            let length = self.list.len() as u64 - length;
+            varint::put(entry, length << 2 | form.tag());
         }
+        self.bytes.extend_from_slice(entry);
+        self.lists.extend_from_slice(&self.list);
         self.before.clear();
         self.before.extend_from_slice(text);
         self.postings += (inside.len() + outside.len()) as u64;
@@ -297,16 +309,16 @@ impl StringsWriter {
 
     /// Bytes of memory so far.
     pub(crate) fn bytes(&self) -> u64 {
-        memory::vector::<u8>(self.bytes.capacity()) + memory::vector::<u8>(self.lists.capacity())
+        self.heads.bytes() + self.starts.bytes() + self.bytes.bytes() + self.lists.bytes()
     }
 
     pub(crate) fn finish(self) -> Strings {
         Strings {
             len: self.len,
-            heads: self.heads.into_boxed_slice(),
-            starts: self.starts.into_boxed_slice(),
-            bytes: self.bytes.into_boxed_slice(),
-            lists: self.lists.into_boxed_slice(),
+            heads: self.heads.finished(),
+            starts: self.starts.finished(),
+            bytes: self.bytes.finished(),
+            lists: self.lists.finished(),
         }
     }
 }

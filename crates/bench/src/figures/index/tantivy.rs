@@ -5,6 +5,7 @@ use super::{Measured, WANTED, Workload, time_searches};
 use crate::usage::{self, Stopwatch};
 use anyhow::Result;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tantivy::collector::TopDocs;
 use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
 use tantivy::schema::{
@@ -28,11 +29,16 @@ pub fn search(workload: Workload) -> Result<Measured> {
     let size = schema.add_u64_field("size", STORED);
     let owner = schema.add_u64_field("owner", STORED);
     let index = Index::create_in_ram(schema.build());
-    let mut building = 0.0;
+    let watch = Stopwatch::start();
+    let mut making = Duration::ZERO;
     let mut writer = index.writer_with_num_threads::<TantivyDocument>(1, BUFFER)?;
-    for batch in workload.batches {
-        // Its work is done by a thread of its own: the clock is that of the process.
-        let watch = Stopwatch::start();
+    let mut batches = workload.batches;
+    loop {
+        // It works in threads of its own, also while the next records are made: the clock is that
+        // of the process, less what this thread takes for the records.
+        let before = usage::own_cpu();
+        let Some(batch) = batches.next() else { break };
+        making += usage::own_cpu().saturating_sub(before);
         for (number, files) in batch {
             for file in files {
                 let mut document = TantivyDocument::default();
@@ -43,16 +49,14 @@ pub fn search(workload: Workload) -> Result<Measured> {
                 writer.add_document(document)?;
             }
         }
-        building += watch.spent().cpu;
     }
-    let watch = Stopwatch::start();
     writer.commit()?;
     let segments = index.searchable_segment_ids()?;
     if segments.len() > 1 {
         writer.merge(&segments).wait()?;
     }
     writer.wait_merging_threads()?;
-    building += watch.spent().cpu;
+    let building = watch.spent().cpu - making.as_secs_f64();
     let reader = index.reader()?;
     let searcher = reader.searcher();
     let grown = usage::memory()?.saturating_sub(before);

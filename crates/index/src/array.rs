@@ -1,0 +1,183 @@
+//! Arrays that give their memory back to the system.
+//!
+//! A large array has a mapping of its own, whatever allocator the program has. An allocator keeps
+//! much of what is freed for later, and merging frees as much as it makes: with glibc's the process
+//! would stay twice as large as its index is. A page of a mapping exists from when it is first
+//! written to, so that room beyond the end costs nothing.
+
+use crate::memory;
+use bytemuck::Pod;
+use memmap2::MmapMut;
+use std::mem::size_of;
+use std::ops::{Deref, DerefMut};
+
+/// Bytes from which on an array has a mapping of its own: on average half a page of it, a sixteenth,
+/// is left empty. What is smaller fits into the holes that others leave.
+const MAPPED: usize = 32 * 1024;
+
+/// The unit of a mapping.
+const PAGE: usize = 4096;
+
+/// Plain values one after the other.
+#[derive(Debug)]
+pub(crate) struct Array<T> {
+    memory: Memory<T>,
+    len: usize,
+}
+
+/// All of it is initialised, with zeros until it is written to.
+#[derive(Debug)]
+enum Memory<T> {
+    Heap(Vec<T>),
+    Mapped(MmapMut),
+}
+
+impl<T: Pod> Memory<T> {
+    fn new(capacity: usize) -> Self {
+        let bytes = capacity.saturating_mul(size_of::<T>());
+        if bytes < MAPPED {
+            return Self::Heap(vec![T::zeroed(); capacity]);
+        }
+        // A system without mappings, or with too many of them, has its allocator.
+        match MmapMut::map_anon(bytes) {
+            Ok(mapping) => Self::Mapped(mapping),
+            Err(_) => Self::Heap(vec![T::zeroed(); capacity]),
+        }
+    }
+
+    /// A mapping begins with a page and holds whole values, so that the casts cannot fail.
+    #[inline]
+    fn slice(&self) -> &[T] {
+        match self {
+            Self::Heap(vector) => vector,
+            Self::Mapped(mapping) => bytemuck::try_cast_slice(mapping).unwrap_or_default(),
+        }
+    }
+
+    #[inline]
+    fn slice_mut(&mut self) -> &mut [T] {
+        match self {
+            Self::Heap(vector) => vector,
+            Self::Mapped(mapping) => bytemuck::try_cast_slice_mut(mapping).unwrap_or_default(),
+        }
+    }
+}
+
+impl<T> Default for Array<T> {
+    fn default() -> Self {
+        Self { memory: Memory::Heap(Vec::new()), len: 0 }
+    }
+}
+
+impl<T: Pod> Array<T> {
+    /// An empty array with room for so many values.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { memory: Memory::new(capacity), len: 0 }
+    }
+
+    /// So many zeros.
+    pub(crate) fn zeroed(len: usize) -> Self {
+        Self { memory: Memory::new(len), len }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.memory.slice().len()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    pub(crate) fn push(&mut self, value: T) {
+        self.extend_from_slice(&[value]);
+    }
+
+    #[inline]
+    pub(crate) fn extend_from_slice(&mut self, values: &[T]) {
+        let end = self.len + values.len();
+        if end > self.capacity() {
+            self.grow(end);
+        }
+        if let Some(free) = self.memory.slice_mut().get_mut(self.len..end) {
+            free.copy_from_slice(values);
+            self.len = end;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, least: usize) {
+        let mut memory = Memory::new(least.max(self.len * 2));
+        if let Some(to) = memory.slice_mut().get_mut(..self.len) {
+            to.copy_from_slice(self);
+        }
+        self.memory = memory;
+    }
+
+    /// Gives back the room behind the end, as far as it costs anything.
+    pub(crate) fn finished(mut self) -> Self {
+        if let Memory::Heap(vector) = &mut self.memory {
+            vector.truncate(self.len);
+            vector.shrink_to_fit();
+        }
+        self
+    }
+
+    /// The bytes that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.memory {
+            Memory::Heap(vector) => memory::vector::<T>(vector.capacity()),
+            Memory::Mapped(_) => (self.len * size_of::<T>()).next_multiple_of(PAGE) as u64,
+        }
+    }
+}
+
+impl<T: Pod> Deref for Array<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        self.memory.slice().get(..self.len).unwrap_or_default()
+    }
+}
+
+impl<T: Pod> DerefMut for Array<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        let len = self.len;
+        self.memory.slice_mut().get_mut(..len).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_holds_what_it_was_given_however_large_it_grows() {
+        for room in [0, 10, MAPPED] {
+            let mut array = Array::with_capacity(room);
+            for number in 0..3 * MAPPED as u32 / 4 {
+                array.push(number);
+            }
+            let array = array.finished();
+            assert_eq!(array.len(), 3 * MAPPED / 4);
+            assert!((0..).zip(array.iter()).all(|(i, number)| i == *number));
+            assert!(matches!(array.memory, Memory::Mapped(_)));
+        }
+        let mut zeros = Array::<u64>::zeroed(MAPPED);
+        assert!(zeros.iter().all(|it| *it == 0));
+        zeros[7] = 1;
+        assert_eq!((zeros[7], zeros.len()), (1, MAPPED));
+    }
+
+    #[test]
+    fn room_that_is_not_used_is_not_reckoned() {
+        let mut array = Array::<u8>::with_capacity(100 * MAPPED);
+        assert_eq!(array.bytes(), 0);
+        array.extend_from_slice(&[1; 5000]);
+        assert_eq!(array.bytes(), 2 * PAGE as u64);
+        let mut small = Array::<u8>::with_capacity(1000);
+        small.push(1);
+        assert_eq!(small.finished().bytes(), memory::vector::<u8>(1));
+    }
+}
