@@ -4,7 +4,7 @@ use crate::within_patience;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::de::DeserializeOwned;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -106,6 +106,15 @@ impl Process {
     /// If it has ended.
     pub fn terminate(&self) {
         assert!(self.signal(Signal::TERM), "{} has ended", self.name);
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Panics
+    /// If it takes none.
+    pub fn say(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("its standard input is open");
+        writeln!(stdin, "{line}").expect("it takes what is said");
     }
 
     /// Closes its standard input.

@@ -96,6 +96,8 @@ pub enum Command {
     Downloads(commands::downloads::DownloadsArgs),
     /// Talk with somebody, or see what was said
     Chat(commands::chat::ChatArgs),
+    /// List buddies and whether they are there, or change who they are
+    Buddies(commands::buddies::BuddiesArgs),
     /// Connect standard input and output with a service of a peer
     Pipe(commands::pipe::PipeArgs),
     /// Make a local port a service of a peer

@@ -1,6 +1,7 @@
 //! One file for each command: the words it takes and what it does.
 
 pub mod account;
+pub mod buddies;
 pub mod chat;
 pub mod completions;
 pub mod config;
@@ -62,6 +63,7 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Get(args) => get::run(context, args),
         Command::Downloads(args) => downloads::run(context, args),
         Command::Chat(args) => chat::run(context, args),
+        Command::Buddies(args) => buddies::run(context, args),
         Command::Pipe(args) => pipe::run(context, args),
         Command::Forward(args) => forward::run(context, args),
         Command::Service(command) => service::run(context, command),

@@ -1,5 +1,6 @@
 //! `skein chat @name`: a conversation, line by line.
 
+use super::buddies;
 use super::chat::{settle, spoken};
 use crate::context::{self, Context};
 use crate::failure::Failure;
@@ -103,6 +104,15 @@ impl Talk<'_> {
             PeopleEvent::Waiting { peer, reason } if peer == *self.peer => {
                 let mark = self.context.ui.err.warn("…");
                 self.context.ui.note(format!("{mark} queued: {reason}"));
+                Ok(())
+            }
+            PeopleEvent::Buddy(buddy) if buddy.name == *self.peer && !self.context.ui.json => {
+                let (now, paint) = (context::now(), self.context.ui.err);
+                let state = buddies::presence(&buddy, now, paint);
+                self.context.ui.note(format!("· @{} is {state}", buddy.name));
+                if let Some(warning) = buddies::warning(&buddy, paint) {
+                    self.context.ui.note(warning);
+                }
                 Ok(())
             }
             PeopleEvent::Missed => self.catch_up(skein_node::api::chat::MAX_LINES).await,

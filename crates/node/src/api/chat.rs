@@ -10,6 +10,7 @@
 //! | `GET /v1/unread?from=NAME` | a list of [`ChatLine`], the oldest first |
 //! | `GET /v1/people/events` | a stream of [`PeopleEvent`] |
 
+use super::buddies::Buddy;
 use serde::{Deserialize, Serialize};
 use skein_proto::{ChatId, NodeId, Username};
 
@@ -102,6 +103,8 @@ pub enum PeopleEvent {
         /// Why, in words.
         reason: String,
     },
+    /// A buddy has come or gone, a session with it begins or ends, or it shows a new key.
+    Buddy(Box<Buddy>),
     /// Events were missed since they were not taken fast enough: ask for what must be known.
     Missed,
 }

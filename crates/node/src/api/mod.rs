@@ -5,9 +5,12 @@
 
 mod announce;
 pub mod backend;
+pub mod buddies;
+mod buddy_routes;
 pub mod chat;
 mod chat_routes;
 pub mod client;
+mod client_buddies;
 mod client_chat;
 mod client_people;
 mod error;

@@ -47,6 +47,7 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/v1/account/register", post(register))
         .route("/v1/account/login", post(login))
         .route("/metrics", get(scrape))
+        .merge(super::buddy_routes::routes())
         .merge(super::chat_routes::routes())
         .merge(super::people_routes::routes())
         .fallback(no_such_call)

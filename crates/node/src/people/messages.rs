@@ -173,6 +173,24 @@ impl Store {
         Ok((unsigned(counts.get("queued")), unsigned(counts.get("unread"))))
     }
 
+    /// How many messages are queued for one, and how many of them unread.
+    pub(super) async fn open_with(&self, peer: &Username) -> Result<(u64, u64), StoreError> {
+        let counts = sqlx::query(
+            "SELECT coalesce(sum(state = 'queued'), 0) AS queued, \
+             coalesce(sum(state = 'unread'), 0) AS unread \
+             FROM messages WHERE state IN ('queued', 'unread') AND peer = ?1",
+        );
+        let counts = counts.bind(peer.as_str()).fetch_one(self.pool()).await?;
+        Ok((unsigned(counts.get("queued")), unsigned(counts.get("unread"))))
+    }
+
+    /// Deletes what is queued for somebody.
+    pub(super) async fn drop_queued(&self, peer: &Username) -> Result<(), StoreError> {
+        let gone = sqlx::query("DELETE FROM messages WHERE state = 'queued' AND peer = ?1");
+        gone.bind(peer.as_str()).execute(self.pool()).await?;
+        Ok(())
+    }
+
     /// The last messages of a conversation that are newer than `after`, the oldest first.
     pub(super) async fn history(
         &self,

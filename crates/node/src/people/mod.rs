@@ -4,18 +4,24 @@
 //!   inbox      what others say ──▶ admission, roster ──▶ messages (disk) ──▶ "kept"
 //!   outbox     what the user says ──▶ messages (disk) ──▶ retry ──▶ a session with the peer
 //!   roster     buddies with their keys, those written to, those blocked
+//!   presence   whether buddies are there: looks, the directory, sessions
 //! ```
 //!
 //! Who a peer is follows from the credential that it showed when the session began; see
 //! [`crate::sessions`]. What is kept is in `people.db`, as all that [`crate::services`] keeps.
 
 mod admission;
+mod buddies;
 mod counts;
 mod inbox;
+mod looks;
 mod messages;
 mod outbox;
+mod presence;
 mod retry;
 mod roster;
+#[cfg(test)]
+mod tests;
 
 pub use counts::ChatCounts;
 
@@ -29,14 +35,14 @@ use admission::Admission;
 use counts::Counts;
 use dashmap::DashMap;
 use futures_util::StreamExt;
-use messages::MAX_QUEUED;
 use outbox::Wake;
+use presence::Sight;
 use roster::Roster;
 use skein_proto::chat::{ChatMessage, MAX_TEXT};
 use skein_proto::message::MessageKind;
 use skein_proto::{BoundedString, ChatId, Message, Username};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +72,10 @@ struct Inner {
     admission: Mutex<Admission>,
     /// Why what is queued for somebody was not delivered at the last try.
     waiting: DashMap<Username, String>,
+    /// What was seen of buddies in this run.
+    sights: DashMap<Username, Sight>,
+    /// There is somebody to be looked up.
+    look: Notify,
     counts: Counts,
     events: broadcast::Sender<PeopleEvent>,
     wakes: mpsc::Sender<Wake>,
@@ -79,10 +89,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Delivers what is queued, until the daemon ends.
+    /// Delivers what is queued and looks after buddies, until the daemon ends.
     pub(crate) async fn run(self) {
-        let ended = self.people.inner.ended.clone();
-        let _ = ended.run_until_cancelled(self.people.deliver_all(self.wakes)).await;
+        let Self { people, wakes } = self;
+        let both = async { tokio::join!(people.deliver_all(wakes), people.watch_buddies()) };
+        let _ = people.inner.ended.run_until_cancelled(both).await;
     }
 }
 
@@ -101,6 +112,8 @@ impl People {
             sessions: parts.sessions,
             admission: Mutex::default(),
             waiting: DashMap::new(),
+            sights: DashMap::new(),
+            look: Notify::new(),
             counts: Counts::default(),
             events,
             wakes,
@@ -128,9 +141,7 @@ impl People {
 
     /// Says something to somebody: on disk now, delivered as soon as they are there.
     pub(crate) async fn say(&self, to: &Username, text: &str) -> Result<ChatLine, ApiError> {
-        if self.inner.sessions.own_name().is_some_and(|own| own == *to) {
-            return Err(ApiError::bad_request("that is your own name"));
-        }
+        self.not_oneself(to)?;
         let text = BoundedString::<MAX_TEXT>::new(text.replace('\t', " ")).map_err(|error| {
             let why = format!("a message has at most {MAX_TEXT} bytes, this one {}", error.actual);
             ApiError::bad_request(why)
@@ -153,11 +164,7 @@ impl People {
         let id = ChatId::from_bytes(rand::random());
         let message = ChatMessage { id, sent: unix_now(), text };
         let Some(line) = self.inner.store.queue_message(to, &message).await? else {
-            let why = format!(
-                "{MAX_QUEUED} messages wait for @{to}, or very many for all: delete some with \
-                 `skein chat @{to} --forget`"
-            );
-            return Err(ApiError::new(ErrorCode::Conflict, why));
+            return Err(Self::queue_is_full(to));
         };
         self.tell(PeopleEvent::Message(line.clone()));
         self.wake(Wake::Queued(to.clone())).await;
@@ -205,6 +212,8 @@ impl People {
     /// What happens from now on.
     pub(crate) fn events(&self) -> EventStream<PeopleEvent> {
         let events = BroadcastStream::new(self.inner.events.subscribe());
+        // Who watches wants to know more often.
+        self.inner.look.notify_one();
         events.map(|event| event.unwrap_or(PeopleEvent::Missed)).boxed()
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the database, or makes it.
-    pub(super) async fn open(home: &Home) -> Result<Self, StoreError> {
+    pub(crate) async fn open(home: &Home) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(home.dir().join(FILE))
             .create_if_missing(true)
@@ -50,7 +50,7 @@ impl Store {
     }
 
     /// Waits for the last commit and closes the file.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
 }

@@ -46,7 +46,7 @@ use skein_proto::message::MessageKind;
 use skein_proto::session::{Candidate, OfferRefusal};
 use skein_proto::{BoundedVec, KeyPair, Message, NodeId, SessionId, SignedCredential, Username};
 use std::sync::Arc;
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, Semaphore, broadcast, mpsc, watch};
 use whereabouts::Whereabouts;
 
 /// Sessions at the same time. Each has a connection and a task.
@@ -56,9 +56,23 @@ const MAX_SESSIONS: usize = 4_096;
 /// allowed and not used costs some 40 bytes.
 const MAX_STREAMS: u32 = 256;
 
+/// Sessions that begin or end before a slow listener misses some.
+const CHANGES_KEPT: usize = 256;
+
 /// Serves a stream that a peer has opened; the message is the first on it.
 pub(crate) type Handler =
     Arc<dyn Fn(Arc<PeerSession>, Message, Stream) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A session has begun or ended.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionChange {
+    /// Whose node the peer is.
+    pub(crate) name: Username,
+    /// The peer.
+    pub(crate) node: NodeId,
+    /// Whether it has begun.
+    pub(crate) live: bool,
+}
 
 /// What the sessions work with.
 pub(crate) struct Parts {
@@ -91,6 +105,7 @@ struct Inner {
     spare: Spare,
     whereabouts: Whereabouts,
     counts: Counts,
+    changes: broadcast::Sender<SessionChange>,
 }
 
 impl Sessions {
@@ -108,6 +123,7 @@ impl Sessions {
             spare: Spare::default(),
             whereabouts: Whereabouts::default(),
             counts: Counts::default(),
+            changes: broadcast::channel(CHANGES_KEPT).0,
         };
         let sessions = Self { inner: Arc::new(inner) };
         sessions.on_stream(MessageKind::SessionPing, ping::answer);
@@ -128,6 +144,17 @@ impl Sessions {
             () = take => {}
             () = self.inner.whereabouts.keep_up(&self.inner.parts.endpoint) => {}
         }
+    }
+
+    /// Sessions that begin and end from now on.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<SessionChange> {
+        self.inner.changes.subscribe()
+    }
+
+    fn changed(&self, session: &PeerSession, live: bool) {
+        let (name, node) = (session.name().clone(), session.node());
+        // Nobody may be listening.
+        let _ = self.inner.changes.send(SessionChange { name, node, live });
     }
 
     /// What has been counted so far.
@@ -417,6 +444,7 @@ impl Sessions {
         let session = Arc::new(session);
         self.inner.counts.opened(&session);
         live.insert(session.node(), Arc::clone(&session));
+        self.changed(&session, true);
         Ok(session)
     }
 
@@ -440,6 +468,8 @@ impl Sessions {
     /// A session has ended.
     fn remove(&self, session: &Arc<PeerSession>) {
         let same = |_: &NodeId, live: &Arc<PeerSession>| Arc::ptr_eq(live, session);
-        self.inner.live.remove_if(&session.node(), same);
+        if self.inner.live.remove_if(&session.node(), same).is_some() {
+            self.changed(session, false);
+        }
     }
 }
