@@ -82,7 +82,7 @@ async fn what_is_said_to_somebody_away_comes_once_and_in_order_though_the_sender
     let alice = alice.kill().up(&["--role", "ordinary"]).await;
     let second = say(&alice, "@bob", "two", "0s").await;
     assert_eq!(second.state, ChatState::Queued);
-    alice.run(&["chat"]).await.worked();
+    let _ = alice.run(&["chat"]).await.worked();
     let alice = alice.kill().up(&["--role", "ordinary"]).await;
 
     let bob = bob.up(&["--role", "ordinary"]).await;
