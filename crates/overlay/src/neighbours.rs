@@ -2,7 +2,9 @@
 //!
 //! Together they are a random graph in which everybody has about as many links, which stays in one
 //! piece when half of all supernodes go at once. Once in a while one link is given up for another,
-//! so that searches begin at ever new parts of the network.
+//! so that searches begin at ever new parts of the network. Links that were chosen among few, while
+//! the network was small or little of it was known, stand in each other's neighbourhood, so that who
+//! looks around through them sees the same supernodes again and again: they are given up soon.
 
 use crate::budget::Ask;
 use crate::core::{Core, INFORMED, earlier};
@@ -25,6 +27,9 @@ const CALM_REVIEW: Duration = Duration::from_secs(20);
 /// up by the other side, a link lives for an hour and a half. A new link costs a routing table each
 /// way, so 400 bytes a second go into this.
 const RESHUFFLE: Duration = Duration::from_secs(300);
+
+/// The same where links were chosen among few: 40 of them are replaced within four minutes.
+const HASTY_RESHUFFLE: Duration = Duration::from_secs(6);
 
 /// How long one that could not be linked is left alone, doubled each time, and one that has given
 /// this node up.
@@ -57,13 +62,27 @@ const INFORMED_BOOTSTRAP: Duration = Duration::from_secs(600);
 /// a new supernode.
 const COURTESY_PLACES: usize = 10;
 
+/// Neighbours over the limit that are kept. Those beyond are given up one by one, or a network that
+/// has grown would have no place left, neither for newcomers nor for other links.
+const SPARE: usize = 4;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Asked for, or being dialled, until then.
-    Asked {
-        deadline: Instant,
-    },
-    Linked,
+    Asked { deadline: Instant },
+    /// Linked, when so many supernodes were known.
+    Linked { known: u32 },
+}
+
+impl State {
+    fn is_linked(self) -> bool {
+        matches!(self, Self::Linked { .. })
+    }
+
+    /// Whether the choice was among less than half of the supernodes that are known now.
+    fn is_provincial(self, known: u32) -> bool {
+        matches!(self, Self::Linked { known: then } if then < known / 2)
+    }
 }
 
 /// One that is left alone for a while.
@@ -87,6 +106,8 @@ pub(crate) struct Neighbours {
     prefix_cap: Option<usize>,
     /// The one that another one makes place for, once it is linked.
     successor: Option<NodeId>,
+    /// There are too many, and one is to be given up.
+    surplus: bool,
     next_reshuffle: Option<Instant>,
     next_review: Instant,
     next_bootstrap: Instant,
@@ -100,7 +121,7 @@ const NAMED: usize = INFORMED;
 impl Neighbours {
     /// Those that are linked, by ascending id.
     pub(crate) fn linked(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.states.iter().filter(|(_, state)| **state == State::Linked).map(|(node, _)| *node)
+        self.states.iter().filter(|(_, state)| state.is_linked()).map(|(node, _)| *node)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -115,7 +136,7 @@ impl Neighbours {
     }
 
     pub(crate) fn is_linked(&self, peer: &NodeId) -> bool {
-        self.states.get(peer) == Some(&State::Linked)
+        self.states.get(peer).is_some_and(|state| state.is_linked())
     }
 
     pub(crate) fn uses(&self, peer: &NodeId) -> bool {
@@ -145,7 +166,9 @@ impl Neighbours {
         self.avoided.retain(|_, avoided| avoided.until + LONGEST_RETRY > now.instant);
         let asked = self.states.len() - self.count();
         let missing = core.config.max_neighbours.saturating_sub(self.states.len());
-        let pause = if missing == 0 { CALM_REVIEW } else { REVIEW };
+        self.surplus = self.linked > core.config.max_neighbours + SPARE;
+        let calm = missing == 0 && !self.surplus && !self.is_provincial(core);
+        let pause = if calm { CALM_REVIEW } else { REVIEW };
         self.next_review = now.instant + core.jitter(pause);
         let mut room = missing.min(DIALS_AT_ONCE.saturating_sub(asked));
         let reshuffles = missing == 0 && self.reshuffle_due(core, now);
@@ -184,7 +207,7 @@ impl Neighbours {
         }
         let late = self.states.iter().filter(|(_, state)| match state {
             State::Asked { deadline } => now.instant >= *deadline,
-            State::Linked => false,
+            State::Linked { .. } => false,
         });
         for node in late.map(|(node, _)| *node).collect::<Vec<_>>() {
             self.states.remove(&node);
@@ -194,12 +217,18 @@ impl Neighbours {
 
     /// Whether it is time to give a neighbour up for another one, where there are others.
     fn reshuffle_due(&mut self, core: &mut Core, now: Now) -> bool {
-        let due = *self.next_reshuffle.get_or_insert_with(|| now.instant + core.jitter(RESHUFFLE));
-        if now.instant < due {
-            return false;
-        }
-        self.next_reshuffle = Some(now.instant + core.jitter(RESHUFFLE));
-        core.membership.len() > self.states.len()
+        let pause = if self.is_provincial(core) { HASTY_RESHUFFLE } else { RESHUFFLE };
+        let next = now.instant + core.jitter(pause);
+        let due = self.next_reshuffle.map_or(next, |due| due.min(next));
+        let is_due = now.instant >= due;
+        self.next_reshuffle = Some(if is_due { next } else { due });
+        is_due && core.membership.len() > self.states.len()
+    }
+
+    /// Whether some neighbours were chosen among few.
+    fn is_provincial(&self, core: &Core) -> bool {
+        let known = known(core);
+        self.states.values().any(|state| state.is_provincial(known))
     }
 
     /// Whom to ask: supernodes of the view that make the neighbours a good mix; where there are
@@ -259,7 +288,7 @@ impl Neighbours {
         }
         let asked = self.states.values().filter_map(|state| match state {
             State::Asked { deadline } => Some(*deadline),
-            State::Linked => None,
+            State::Linked { .. } => None,
         });
         asked.min()
     }
@@ -285,7 +314,7 @@ impl Neighbours {
     pub(crate) fn on_link_lost(&mut self, core: &mut Core, peer: &NodeId, now: Now) -> bool {
         let Some(state) = self.states.remove(peer) else { return false };
         self.avoid(core, peer, now);
-        if state != State::Linked {
+        if !state.is_linked() {
             return false;
         }
         self.linked -= 1;
@@ -362,7 +391,7 @@ impl Neighbours {
     ) {
         match self.states.get(&peer) {
             // The two asked each other at the same time: that they agree is settled.
-            Some(State::Linked) => return,
+            Some(State::Linked { .. }) => return,
             Some(State::Asked { .. }) => {}
             None => {
                 if reply.outcome.is_ok() {
@@ -376,7 +405,10 @@ impl Neighbours {
         self.states.remove(&peer);
         core.hear_of(&reply.others, false, now);
         match reply.outcome {
-            Ok(load) if core.is_member_super(&peer, now.unix) && self.has_room(core) => {
+            Ok(load)
+                if core.is_member_super(&peer, now.unix)
+                    && (self.has_room(core) || self.successor == Some(peer)) =>
+            {
                 self.link(core, peer, load, now);
             }
             Ok(_) => {
@@ -395,7 +427,8 @@ impl Neighbours {
     }
 
     fn link(&mut self, core: &mut Core, peer: NodeId, load: Load, now: Now) {
-        if self.states.insert(peer, State::Linked) != Some(State::Linked) {
+        let state = State::Linked { known: known(core) };
+        if !self.states.insert(peer, state).is_some_and(State::is_linked) {
             self.linked += 1;
             core.counters.neighbours_linked += 1;
         }
@@ -406,12 +439,17 @@ impl Neighbours {
         core.proved(&peer, Some(load.percent()), now.unix);
     }
 
-    /// The neighbour that is to be given up, if another one has come in its place.
+    /// The neighbour that is to be given up: if another one has come in its place, or there are too
+    /// many.
     pub(crate) fn take_outgoing(&mut self, core: &mut Core) -> Option<NodeId> {
-        let successor = self.successor?;
+        let surplus = std::mem::take(&mut self.surplus);
+        let Some(successor) = self.successor else {
+            let too_many = surplus && self.linked > core.config.max_neighbours + SPARE;
+            return too_many.then(|| self.dispensable(core, None)).flatten();
+        };
         match self.states.get(&successor) {
             Some(State::Asked { .. }) => return None,
-            Some(State::Linked) => {}
+            Some(State::Linked { .. }) => {}
             None => {
                 self.successor = None;
                 return None;
@@ -421,8 +459,29 @@ impl Neighbours {
         if self.linked <= core.config.max_neighbours {
             return None;
         }
-        let others: Vec<NodeId> = self.linked().filter(|node| *node != successor).collect();
-        others.choose(&mut core.rng).copied()
+        self.dispensable(core, Some(successor))
+    }
+
+    /// The neighbour that is missed the least: one that was chosen among few, and of those rather
+    /// one that has enough others.
+    fn dispensable(&self, core: &mut Core, successor: Option<NodeId>) -> Option<NodeId> {
+        let known = known(core);
+        let others = self
+            .states
+            .iter()
+            .filter(|(node, state)| state.is_linked() && Some(**node) != successor);
+        let ranked: Vec<_> = others
+            .map(|(node, state)| {
+                let member = core.membership.get(node);
+                let links = member.map_or(0, |member| member.load.neighbours);
+                let has_enough = links as usize > core.config.max_neighbours;
+                ((state.is_provincial(known), has_enough), *node)
+            })
+            .collect();
+        let best = ranked.iter().map(|(rank, _)| *rank).max()?;
+        let equals: Vec<NodeId> =
+            ranked.into_iter().filter(|(rank, _)| *rank == best).map(|(_, node)| node).collect();
+        equals.choose(&mut core.rng).copied()
     }
 
     /// Lets go of all of them.
@@ -430,9 +489,14 @@ impl Neighbours {
         self.linked = 0;
         for (node, state) in std::mem::take(&mut self.states) {
             match state {
-                State::Linked => core.part(node, reason),
+                State::Linked { .. } => core.part(node, reason),
                 State::Asked { .. } => core.hang_up(node, reason),
             }
         }
     }
+}
+
+/// Supernodes that are known, this one included.
+fn known(core: &Core) -> u32 {
+    u32::try_from(core.membership.len() + 1).unwrap_or(u32::MAX)
 }
