@@ -117,6 +117,14 @@ impl Process {
         writeln!(stdin, "{line}").expect("it takes what is said");
     }
 
+    /// Interrupts it, as Ctrl-C does.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn interrupt(&self) {
+        assert!(self.signal(Signal::INT), "{} has ended", self.name);
+    }
+
     /// Closes its standard input.
     pub fn close_stdin(&mut self) {
         self.stdin = None;

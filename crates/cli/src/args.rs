@@ -98,6 +98,10 @@ pub enum Command {
     Chat(commands::chat::ChatArgs),
     /// List buddies and whether they are there, or change who they are
     Buddies(commands::buddies::BuddiesArgs),
+    /// Send a file to a person, who is asked first
+    Send(commands::send::SendArgs),
+    /// Files that others want to give you: accept or refuse them
+    Inbox(commands::inbox::InboxArgs),
     /// Connect standard input and output with a service of a peer
     Pipe(commands::pipe::PipeArgs),
     /// Make a local port a service of a peer

@@ -6,6 +6,7 @@ pub mod api;
 pub mod config;
 pub mod daemon;
 pub mod home;
+mod inbox;
 pub mod library;
 pub mod metrics;
 pub mod people;

@@ -4,9 +4,11 @@
 //! [`LoginMetrics`], …). A part whose numbers live in a state machine hands over its totals at
 //! the moment of the scrape, see [`set_total`].
 
+mod inbox;
 mod people;
 mod sessions;
 
+pub use inbox::InboxMetrics;
 pub use people::PeopleMetrics;
 pub use sessions::{RelayMetrics, SessionMetrics};
 
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub relay: RelayMetrics,
     /// What people do on them.
     pub people: PeopleMetrics,
+    /// Files that people send each other.
+    pub inbox: InboxMetrics,
     /// Its share library.
     pub library: LibraryMetrics,
     /// What it fetches and serves.
@@ -229,6 +233,7 @@ impl Metrics {
             sessions: SessionMetrics::default(),
             relay: RelayMetrics::default(),
             people: PeopleMetrics::default(),
+            inbox: InboxMetrics::default(),
             library: LibraryMetrics::default(),
             transfer: TransferMetrics::default(),
             login: LoginMetrics::default(),
@@ -242,6 +247,7 @@ impl Metrics {
         metrics.sessions.register(root.sub_registry_with_prefix("sessions"));
         metrics.relay.register(root.sub_registry_with_prefix("relay"));
         metrics.people.register(root.sub_registry_with_prefix("people"));
+        metrics.inbox.register(root.sub_registry_with_prefix("inbox"));
         metrics.library.register(root.sub_registry_with_prefix("library"));
         metrics.transfer.register(root.sub_registry_with_prefix("transfer"));
         metrics.login.register(root.sub_registry_with_prefix("login"));

@@ -11,6 +11,7 @@ pub mod downloads;
 pub mod find;
 pub mod forward;
 pub mod get;
+pub mod inbox;
 pub mod login_server;
 pub mod man;
 pub mod network;
@@ -22,6 +23,7 @@ pub mod relay;
 pub mod reputation;
 pub mod scan;
 pub mod search;
+pub mod send;
 pub mod service;
 pub mod share;
 pub mod status;
@@ -64,6 +66,8 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Downloads(args) => downloads::run(context, args),
         Command::Chat(args) => chat::run(context, args),
         Command::Buddies(args) => buddies::run(context, args),
+        Command::Send(args) => send::run(context, args),
+        Command::Inbox(args) => inbox::run(context, args),
         Command::Pipe(args) => pipe::run(context, args),
         Command::Forward(args) => forward::run(context, args),
         Command::Service(command) => service::run(context, command),

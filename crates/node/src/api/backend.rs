@@ -5,6 +5,7 @@ use super::types::{
     NamedNode, Peer, PingEvent, RegisterAccount, RelayStatus, RemoveShare, RescanShare,
     SearchEvent, SessionInfo, SetRelay, Share, StartDownload, StartPing, StartSearch, Status, Wish,
 };
+use crate::inbox::Inbox;
 use crate::people::People;
 use crate::services::Services;
 use futures_util::stream::BoxStream;
@@ -128,6 +129,15 @@ pub trait Backend: Send + Sync + 'static {
     #[expect(private_interfaces, reason = "the daemon is the only backend that has them")]
     fn services(&self) -> Result<&Services, ApiError> {
         Err(ApiError::unavailable("this daemon has no services"))
+    }
+
+    /// Files that people send each other.
+    ///
+    /// # Errors
+    /// This daemon has none.
+    #[expect(private_interfaces, reason = "the daemon is the only backend that has them")]
+    fn inbox(&self) -> Result<&Inbox, ApiError> {
+        Err(ApiError::unavailable("this daemon has no inbox"))
     }
 
     /// Chat, and whom the user deals with.

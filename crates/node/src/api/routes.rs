@@ -49,6 +49,7 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/metrics", get(scrape))
         .merge(super::buddy_routes::routes())
         .merge(super::chat_routes::routes())
+        .merge(super::inbox_routes::routes())
         .merge(super::people_routes::routes())
         .fallback(no_such_call)
         .method_not_allowed_fallback(no_such_method)

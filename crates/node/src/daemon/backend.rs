@@ -12,6 +12,7 @@ use crate::api::types::{
     StartDownload, StartPing, StartSearch, Status, SupernodeStatus, Udp, Wish,
 };
 use crate::home::HomeError;
+use crate::inbox::Inbox;
 use crate::library::LibraryError;
 use crate::people::People;
 use crate::services::Services;
@@ -164,6 +165,10 @@ impl Backend for NodeBackend {
 
     fn services(&self) -> Result<&Services, ApiError> {
         Ok(&self.0.services)
+    }
+
+    fn inbox(&self) -> Result<&Inbox, ApiError> {
+        Ok(&self.0.inbox)
     }
 
     fn people(&self) -> Result<&People, ApiError> {

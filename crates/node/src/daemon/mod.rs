@@ -34,6 +34,7 @@ use crate::api::server::{ApiServer, ServeError};
 use crate::api::types::DaemonEvent;
 use crate::config::{Config, Reach};
 use crate::home::{Home, HomeError, InstanceLock};
+use crate::inbox::{self, Inbox, OfferGrants};
 use crate::library::{Library, LibraryChange, LibraryConfig, LibraryError, ShareError};
 use crate::metrics::Metrics;
 use crate::people::{self, People};
@@ -156,6 +157,7 @@ struct Shared {
     donor: Donor,
     services: Services,
     people: People,
+    inbox: Inbox,
     finder: Arc<OverlaySearch>,
     member: Member,
     login: Arc<LoginView>,
@@ -201,7 +203,7 @@ impl Daemon {
         let key = home.node_key()?;
         let me = key.node_id();
         let remembered = (home.supernodes()?, home.evidence()?);
-        let journal_dir = home.downloads_dir()?;
+        let (journal_dir, outbox_dir) = (home.downloads_dir()?, home.outbox_dir()?);
         let endpoint = open(&key, &config)?;
         let listen = endpoint.local_addr().map_err(StartError::Socket)?;
         let api = ApiServer::bind(&home, config.api_listen()).await?;
@@ -268,6 +270,8 @@ impl Daemon {
                 return Err(error.into());
             }
         };
+        let (grants, files_changed) = OfferGrants::new(outbox_dir);
+        let grants = Arc::new(grants);
         let finder = Arc::new(OverlaySearch { driver: driver.clone(), me });
         let transfers = Transfers::new(TransferParts {
             endpoint: endpoint.clone(),
@@ -275,19 +279,35 @@ impl Daemon {
             store: Arc::new(library.clone()),
             finder: Arc::clone(&finder) as Arc<_>,
             sessions: Some(Arc::new(sessions.clone())),
-            grants: None,
+            grants: Some(Arc::clone(&grants) as Arc<_>),
             membership: Arc::new(member.clone()),
             disk: Arc::new(LocalDisk),
             config: transfer_config(&config),
         });
-        let transfers = match transfers {
-            Ok(transfers) => transfers,
+        let started = async {
+            let transfers = transfers?;
+            let inbox = Inbox::start(
+                inbox::Parts {
+                    store: services.store(),
+                    people: people.clone(),
+                    sessions: sessions.clone(),
+                    transfers: transfers.clone(),
+                    grants,
+                    dir: config.download_dir().join("inbox"),
+                    ended: ended.clone(),
+                },
+                files_changed,
+            );
+            Ok::<_, StartError>((transfers, inbox.await?))
+        };
+        let (transfers, inbox) = match started.await {
+            Ok(started) => started,
             Err(error) => {
                 ended.cancel();
                 // It has no peers to take leave of, and a panic in it has been reported.
                 let _ = driving.await;
                 library.close().await;
-                return Err(error.into());
+                return Err(error);
             }
         };
 
@@ -311,6 +331,7 @@ impl Daemon {
             donor,
             services,
             people,
+            inbox,
             finder,
             member,
             login: Arc::default(),

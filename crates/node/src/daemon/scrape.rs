@@ -1,6 +1,7 @@
 //! Hands the totals of all parts over to the metrics at the moment of a scrape.
 
 use super::Shared;
+use crate::api::inbox::{FileOffer, OfferStage};
 use crate::metrics::{Metrics, Reason, set_level, set_total};
 use skein_proto::Role;
 
@@ -11,6 +12,7 @@ impl Shared {
         self.scrape_net();
         self.scrape_sessions();
         self.scrape_people().await;
+        self.scrape_inbox().await;
         self.scrape_files();
         self.metrics.render()
     }
@@ -86,6 +88,23 @@ impl Shared {
         }
         for (reason, total) in [("foreign", usage.foreign), ("forged", usage.forged)] {
             set_total(&relay.rejected.get_or_create(&Reason { reason }), total);
+        }
+    }
+
+    async fn scrape_inbox(&self) {
+        let metrics = &self.metrics.inbox;
+        let undecided = |offer: &&FileOffer| !offer.outgoing && offer.state == OfferStage::Offered;
+        let offers = self.inbox.offers().await;
+        set_level(&metrics.undecided, offers.iter().filter(undecided).count() as u64);
+        let stats = self.inbox.stats();
+        set_total(&metrics.taken, stats.taken);
+        set_total(&metrics.delivered, stats.delivered);
+        set_total(&metrics.received, stats.received);
+        set_total(&metrics.sent, stats.sent);
+        for (reason, total) in
+            [("full", stats.full), ("unsound", stats.unsound), ("not-wanted", stats.not_wanted)]
+        {
+            set_total(&metrics.refused.get_or_create(&Reason { reason }), total);
         }
     }
 

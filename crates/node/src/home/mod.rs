@@ -188,6 +188,16 @@ impl Home {
         Ok(dir)
     }
 
+    /// The folder of the hash trees of files that are sent to people, made if it is not there.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`].
+    pub fn outbox_dir(&self) -> Result<PathBuf, HomeError> {
+        let dir = self.dir.join("outbox");
+        files::create_private_dir(&dir)?;
+        Ok(dir)
+    }
+
     /// Where the running daemon answers.
     pub fn api_file(&self) -> PathBuf {
         self.dir.join("api.json")

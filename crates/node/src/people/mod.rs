@@ -217,6 +217,11 @@ impl People {
         events.map(|event| event.unwrap_or(PeopleEvent::Missed)).boxed()
     }
 
+    /// Whether the user has blocked this peer.
+    pub(crate) fn has_blocked(&self, name: &Username) -> bool {
+        self.inner.roster.get(name).is_some_and(|person| person.blocked_since.is_some())
+    }
+
     /// What was counted so far.
     pub(crate) fn counts(&self) -> ChatCounts {
         self.inner.counts.snapshot()

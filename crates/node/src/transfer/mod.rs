@@ -35,7 +35,10 @@ mod view;
 
 pub use disk::{Disk, LocalDisk, WritableFile};
 pub use folder::Folder;
-pub use store::{ContentStore, Grants, Membership, SessionWay, SourceFinder, SourceSessions, StoredFile};
+pub(crate) use names::sanitise as clean_name;
+pub use store::{
+    ContentStore, Grants, Membership, SessionWay, SourceFinder, SourceSessions, StoredFile,
+};
 pub use upload::UploadStats;
 
 use crate::api::types::{Download, DownloadState, Source};

@@ -17,7 +17,7 @@ const MAX_TRIES: u32 = 9_999;
 
 /// A name that is safe in any folder: one path part, printable, no device of Windows, at most 255
 /// bytes with all that is added to it. The name of a nameless file is `fallback`.
-pub(super) fn sanitise(hint: &str, fallback: &str) -> String {
+pub(crate) fn sanitise(hint: &str, fallback: &str) -> String {
     let last = hint.rsplit(['/', '\\']).next().unwrap_or_default();
     let is_bad = |c: char| c.is_control() || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*');
     let is_invisible = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');

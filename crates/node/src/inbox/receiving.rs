@@ -1,0 +1,330 @@
+//! The receiver's side.
+
+use super::offer::{LIFE, Offer};
+use super::sending::no_such;
+use super::{Inbox, add, clean_line, exchange};
+use crate::api::inbox::{AcceptOffer, FileOffer, OfferStage};
+use crate::api::types::{ApiError, Download, DownloadState, ErrorCode, Source};
+use crate::daemon::clock::unix_now;
+use crate::transfer::{Folder, clean_name};
+use skein_proto::id::OfferId;
+use skein_proto::inbox::{OfferFile, OfferNews, OfferState};
+use skein_proto::{Message, NodeId, Username};
+use skein_swarm::MAX_FILE_BYTES;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// Undecided offers of one name, and of all. A person decides on some; more are somebody's attempt
+/// to bury them.
+const MAX_OF_PEER: usize = 20;
+const MAX_IN_ALL: usize = 200;
+
+/// Offers of one name in an hour, whatever has become of them.
+const MAX_AN_HOUR: usize = 60;
+
+/// How often the sender is told how far it is, at most.
+const TELL_TIME: Duration = Duration::from_secs(1);
+
+/// How long a sender that could not be told that its file is wanted is left alone.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
+
+impl Inbox {
+    /// Somebody offers a file. Answers how the offer stands then.
+    pub(super) async fn on_offered(
+        &self,
+        peer: &Username,
+        node: NodeId,
+        offered: OfferFile,
+    ) -> OfferState {
+        let counts = &self.inner.counts;
+        if let Some(known) = self.inner.book.find(false, peer, offered.offer).await {
+            self.set(known.id, |offer| offer.node.replace(node) != Some(node)).await;
+            return known.news();
+        }
+        if offered.size == 0 || offered.size > MAX_FILE_BYTES {
+            add(&counts.unsound);
+            return OfferState::Failed;
+        }
+        if self.inner.people.has_blocked(peer) {
+            add(&counts.not_wanted);
+            return OfferState::Refused;
+        }
+        let now = unix_now();
+        let offer = Offer {
+            id: 0,
+            offer: offered.offer,
+            outgoing: false,
+            peer: peer.clone(),
+            node: Some(node),
+            name: clean_name(offered.name.as_str(), &offered.content.short()),
+            size: offered.size,
+            content: Some(offered.content),
+            note: clean_line(offered.note.as_str()),
+            path: None,
+            modified: None,
+            stage: OfferStage::Offered,
+            bytes: 0,
+            told: true,
+            waits: None,
+            since: now,
+            expires: now.plus(LIFE),
+        };
+        let has_room = |known: &BTreeMap<u64, Offer>| {
+            let of_peer = |it: &&Offer| it.peer == *peer;
+            let theirs = || known.values().filter(|it| !it.outgoing);
+            let open = || theirs().filter(|it| it.stage == OfferStage::Offered);
+            let same = |it: &Offer| it.offer == offered.offer && it.peer == *peer;
+            let lately = |it: &&Offer| now.0.saturating_sub(it.since.0) < 3_600;
+            !theirs().any(same)
+                && open().count() < MAX_IN_ALL
+                && open().filter(of_peer).count() < MAX_OF_PEER
+                && theirs().filter(of_peer).filter(lately).count() < MAX_AN_HOUR
+        };
+        let taken = match self.inner.book.add(offer, has_room).await {
+            Ok(Some(taken)) => taken,
+            Ok(None) => {
+                add(&counts.full);
+                return OfferState::Full;
+            }
+            Err(error) => {
+                tracing::error!(%error, "an offer cannot be kept");
+                return OfferState::Full;
+            }
+        };
+        add(&counts.taken);
+        tracing::info!(peer = peer.as_str(), name = taken.name, "a file is offered");
+        let always = self.inner.book.always().await.is_ok_and(|names| names.contains(peer));
+        if always && let Ok(Some(accepted)) = self.take(taken.id, None).await {
+            return accepted.news();
+        }
+        taken.news()
+    }
+
+    /// The sender takes an offer back.
+    pub(super) async fn on_withdrawn(&self, peer: &Username, offer: OfferId) -> OfferState {
+        let Some(offer) = self.inner.book.find(false, peer, offer).await else {
+            return OfferState::Unknown;
+        };
+        let gone = self.gone(offer.id).await;
+        self.tend(offer.id);
+        gone.map_or(OfferState::Held, |offer| offer.news())
+    }
+
+    /// The sender has taken an offer back; what is complete stays.
+    async fn gone(&self, id: u64) -> Option<Offer> {
+        self.set(id, |offer| {
+            let open = offer.stage != OfferStage::Done;
+            if open {
+                offer.stage = OfferStage::Withdrawn;
+                offer.told = true;
+                offer.waits = None;
+            }
+            open
+        })
+        .await
+    }
+
+    /// Accepts a file, or tries again to fetch one.
+    pub(crate) async fn accept(&self, id: u64, accept: AcceptOffer) -> Result<FileOffer, ApiError> {
+        let offer = self.of_side(id, false).await?;
+        match &accept.dir {
+            Some(dir) if !dir.is_absolute() => {
+                return Err(ApiError::bad_request("the folder must be absolute"));
+            }
+            _ => {}
+        }
+        let may = matches!(
+            offer.stage,
+            OfferStage::Offered | OfferStage::Accepted | OfferStage::Failed { .. }
+        );
+        if !may || offer.expires <= unix_now() {
+            let why = format!("offer {id} cannot be accepted: {}", how_it_ended(&offer.stage));
+            return Err(ApiError::new(ErrorCode::Conflict, why));
+        }
+        let accepted = self.take(id, accept.dir).await?.ok_or_else(|| no_such(id))?;
+        Ok(accepted.shown())
+    }
+
+    async fn take(
+        &self,
+        id: u64,
+        dir: Option<std::path::PathBuf>,
+    ) -> Result<Option<Offer>, ApiError> {
+        let change = |offer: &mut Offer| {
+            let new = offer.stage != OfferStage::Accepted;
+            if new {
+                offer.stage = OfferStage::Accepted;
+                offer.path = dir.or(offer.path.take());
+                offer.told = false;
+                offer.waits = None;
+                offer.expires = unix_now().plus(LIFE);
+            }
+            new
+        };
+        let taken = self.inner.book.change(id, change).await?;
+        self.tend(id);
+        Ok(taken)
+    }
+
+    /// Declines a file, or calls the fetching of it off.
+    pub(crate) async fn refuse(&self, id: u64) -> Result<FileOffer, ApiError> {
+        let offer = self.of_side(id, false).await?;
+        if !matches!(offer.stage, OfferStage::Offered | OfferStage::Accepted) {
+            let why = format!("offer {id} cannot be refused: {}", how_it_ended(&offer.stage));
+            return Err(ApiError::new(ErrorCode::Conflict, why));
+        }
+        let change = |offer: &mut Offer| {
+            let open = !offer.stage.is_final();
+            if open {
+                offer.stage = OfferStage::Refused;
+                offer.told = false;
+                offer.waits = None;
+            }
+            open
+        };
+        let refused = self.inner.book.change(id, change).await?.ok_or_else(|| no_such(id))?;
+        self.tend(id);
+        Ok(refused.shown())
+    }
+
+    /// Fetches an accepted file, and tells the sender how it goes. Answers whether that is over.
+    pub(super) async fn fetch(&self, offer: &Offer, nudge: &Notify) -> bool {
+        let (id, transfers) = (offer.id, &self.inner.transfers);
+        let (Some(content), Some(node)) = (offer.content, offer.node) else { return false };
+        let source = Source { node, name: offer.peer.clone(), addresses: Vec::new(), parent: node };
+        let folder = match &offer.path {
+            Some(dir) => Folder::AskedFor(dir),
+            None => Folder::Usual(&self.inner.dir),
+        };
+        let started = transfers.start_private(content, &offer.name, vec![source], folder).await;
+        let download = match started {
+            Ok(download) => download,
+            Err(error) => {
+                self.fail(id, &error.to_string()).await;
+                return true;
+            }
+        };
+        let Some(view) = transfers.watch(download) else { return false };
+        let ended = self.follow(offer, view, nudge).await;
+        match ended {
+            Some(Ok(path)) => {
+                let size = offer.size;
+                let done = self.set(id, |offer| {
+                    let is_so = offer.stage == OfferStage::Accepted;
+                    if is_so {
+                        offer.stage = OfferStage::Done;
+                        (offer.path, offer.bytes) = (Some(path), size);
+                        (offer.told, offer.waits) = (false, None);
+                    }
+                    is_so
+                });
+                if done.await.is_some_and(|offer| offer.stage == OfferStage::Done) {
+                    add(&self.inner.counts.received);
+                }
+            }
+            Some(Err(reason)) => {
+                // It may be over for another reason already.
+                let _ = transfers.cancel(download).await;
+                self.fail(id, &reason).await;
+            }
+            // Somebody has decided otherwise meanwhile.
+            None => {
+                let _ = transfers.cancel(download).await;
+            }
+        }
+        true
+    }
+
+    /// Watches a download to its end: the file, or why there is none. `None` if the offer is not
+    /// accepted any more.
+    async fn follow(
+        &self,
+        offer: &Offer,
+        mut view: watch::Receiver<Download>,
+        nudge: &Notify,
+    ) -> Option<Result<std::path::PathBuf, String>> {
+        let mut told = offer.told.then_some(0);
+        let mut tell_at = Instant::now();
+        loop {
+            let shown = view.borrow_and_update().clone();
+            self.inner.book.progress(offer.id, shown.verified).await;
+            match &shown.state {
+                DownloadState::Done => return Some(Ok(shown.path)),
+                DownloadState::Failed { reason } => return Some(Err(reason.clone())),
+                DownloadState::Cancelled => return Some(Err("it was called off".to_owned())),
+                DownloadState::Waiting { reason } => {
+                    self.inner.book.waits(offer.id, reason.clone()).await;
+                }
+                DownloadState::Running => {}
+            }
+            // The content id names the bytes, and nothing but them says how many there are.
+            if shown.size.is_some_and(|size| size != offer.size) {
+                return Some(Err("it has not the size that was offered".to_owned()));
+            }
+            tokio::select! {
+                changed = view.changed() => changed.ok()?,
+                () = nudge.notified() => {
+                    let now = self.inner.book.get(offer.id).await?;
+                    if now.stage != OfferStage::Accepted {
+                        return None;
+                    }
+                }
+                () = tokio::time::sleep_until(tell_at), if told != Some(shown.verified) => {
+                    let state = OfferState::Accepted { verified: shown.verified };
+                    match self.say(offer, state, told.is_none()).await {
+                        Some(OfferState::Unknown | OfferState::Withdrawn) => {
+                            self.gone(offer.id).await;
+                            return None;
+                        }
+                        Some(_) => {
+                            self.set(offer.id, |offer| offer.renew(unix_now())).await;
+                            told = Some(shown.verified);
+                            tell_at = Instant::now() + TELL_TIME;
+                        }
+                        None => tell_at = Instant::now() + TELL_AGAIN,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the sender how an offer ended. Answers whether it knows now.
+    pub(super) async fn tell(&self, offer: &Offer) -> bool {
+        let expired = offer.expires <= unix_now();
+        let heard = if expired { None } else { self.say(offer, offer.news(), true).await };
+        let told = expired || heard.is_some_and(|state| state != OfferState::Held);
+        if told {
+            let stage = offer.stage.clone();
+            self.set(offer.id, |offer| {
+                // Only what was told is known.
+                offer.stage == stage && !std::mem::replace(&mut offer.told, true)
+            })
+            .await;
+        }
+        told
+    }
+
+    /// Says how an offer stands; a session is opened for it only if `opens`.
+    async fn say(&self, offer: &Offer, state: OfferState, opens: bool) -> Option<OfferState> {
+        let live = self.inner.sessions.live(&offer.node?);
+        let session = match live {
+            Some(session) => session,
+            None if opens => self.call(offer).await.ok()?,
+            None => return None,
+        };
+        let news = OfferNews { offer: offer.offer, state };
+        exchange(&session, offer.offer, Message::from(news)).await
+    }
+}
+
+fn how_it_ended(stage: &OfferStage) -> &'static str {
+    match stage {
+        OfferStage::Done => "the file is here already",
+        OfferStage::Refused => "it was refused",
+        OfferStage::Withdrawn => "its sender has taken it back",
+        OfferStage::Accepted => "it is accepted already",
+        _ => "it has expired",
+    }
+}
