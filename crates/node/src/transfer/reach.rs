@@ -169,7 +169,9 @@ impl Reach {
     ) -> Result<Option<Line>, ReachError> {
         let connection = self.endpoint.connection(node);
         let Some(way) = sessions.and_then(|sessions| sessions.live(node)) else {
-            return Ok(connection.map(Line::direct));
+            // One of a session that is just being opened is that session's.
+            let is_session = |it: &Connection| it.seen_at().ip().is_unspecified();
+            return Ok(connection.filter(|it| !is_session(it)).map(Line::direct));
         };
         match connection {
             Some(connection)
