@@ -1,20 +1,22 @@
 //! One download: drives the swarm's decisions over the network and the disk.
 
-use super::copy::{self, Progress};
-use super::disk::{Disk, is_full};
-use super::fetch::{Asked, FetchError, Offer, Sink, fetch, probe};
-use super::finish::{allocate, check_room, finish, missing_bytes};
+mod asking;
+mod showing;
+mod storing;
+
+use super::disk::Disk;
+use super::fetch::{FetchError, Offer};
+use super::finish::finish;
 use super::journal::{Journal, Record, Stage};
 use super::partial::{Batch, Partial};
 use super::reach::{Line, Reach, ReachError};
 use super::store::{Membership, SourceFinder};
 use super::via::Via;
 use super::view::{RecentRate, Trouble};
-use crate::api::types::{Download, DownloadState, Source, SourcePath};
+use crate::api::types::{Download, Source, SourcePath};
 use skein_net::StreamError;
-use skein_proto::fetch::ByteRange;
 use skein_proto::{Instant, NodeId};
-use skein_swarm::{Failure, Input, Order, Output, RequestId, RunSet, Situation};
+use skein_swarm::{Failure, Input, Order, Output, RequestId, RunSet};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -307,52 +309,6 @@ impl Task {
         }
     }
 
-    fn asked(&self) -> Asked {
-        let credential = self.shared.membership.credential();
-        Asked { content: self.record.content, credential }
-    }
-
-    fn start_probe(&mut self, node: NodeId) {
-        let Some(source) = self.sources.get(&node).cloned() else { return };
-        let (shared, asked) = (Arc::clone(&self.shared), self.asked());
-        let events = self.events.0.clone();
-        self.helpers.spawn(async move {
-            let result = async {
-                let line = shared.reach.connect(&source).await?;
-                let offer = probe(line.connection(), &asked).await?;
-                Ok((offer, line.path()))
-            };
-            // Nobody listens when the download is over.
-            let result = result.await;
-            let _ = events.send(Event::Offer(node, result)).await;
-        });
-    }
-
-    fn start_fetch(&mut self, id: RequestId, node: NodeId, range: ByteRange, size: u64) {
-        let Some(source) = self.sources.get(&node).cloned() else { return };
-        let (shared, asked) = (Arc::clone(&self.shared), self.asked());
-        let sink = Sink { request: id, events: self.events.0.clone() };
-        let line: Arc<OnceLock<Line>> = Arc::default();
-        let reached = Arc::clone(&line);
-        let abort = self.helpers.spawn(async move {
-            let result = async {
-                let line = shared.reach.connect(&source).await?;
-                let line = reached.get_or_init(|| line);
-                line.connection().widen_for_transfer();
-                fetch(line.connection(), &asked, range, size, &sink).await
-            };
-            let result = result.await;
-            let _ = sink.events.send(Event::Over(id, result)).await;
-        });
-        self.workers.insert(id, Worker { source: node, size, line, abort });
-    }
-
-    /// Tells the swarm which way the bytes of a source come.
-    fn tell_path(&mut self, source: NodeId, path: SourcePath) {
-        let relayed = path == SourcePath::SessionRelayed;
-        self.tell(Input::Path { source, relayed });
-    }
-
     fn look_when_due(&mut self) {
         let now = Clock::now();
         if now >= self.find_at {
@@ -418,6 +374,8 @@ impl Task {
             }
             Event::Found(sources) => {
                 self.finding = false;
+                // That there are none is news, too.
+                self.unshown = true;
                 self.add_sources(sources);
             }
             Event::Confirmed(result) => self.on_confirmed(result),
@@ -445,168 +403,6 @@ impl Task {
             error => {
                 let name = self.name_of(source);
                 self.trouble.note(format!("{name} {error}"));
-            }
-        }
-    }
-
-    /// Writes verified bytes, and only then counts them.
-    async fn store(&mut self, request: RequestId, batch: Batch) {
-        if self.partial.is_none() {
-            let Some(size) = self.workers.get(&request).map(|worker| worker.size) else { return };
-            self.open_files(size).await;
-        }
-        let Some(partial) = self.partial.clone() else { return };
-        let worker = self.workers.get(&request);
-        let source = worker.map(|worker| worker.source);
-        let path = worker.and_then(Worker::path);
-        let (Some(run), bytes) = (batch.run, batch.bytes()) else { return };
-        let written = tokio::task::spawn_blocking(move || partial.write(&batch)).await;
-        match written.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            Ok(()) => {
-                self.unconfirmed += bytes;
-                self.shared.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
-                if path == Some(SourcePath::SessionRelayed) {
-                    self.shared.counts.relayed_bytes.fetch_add(bytes, Ordering::Relaxed);
-                }
-                self.rate.add(bytes, Clock::now());
-                if let Some(known) = source.and_then(|source| self.sources.get(&source)) {
-                    self.shared.membership.verified(&known.node, &known.name, bytes);
-                    if let Some(path) = path {
-                        self.via.brought(known, path, bytes);
-                    }
-                }
-                self.tell(Input::Verified { request, run });
-            }
-            Err(error) => self.pause(&error),
-        }
-    }
-
-    /// Makes or opens the files; what stands in the way becomes the reason to wait.
-    async fn open_files(&mut self, size: u64) {
-        if self.problem.is_some() {
-            return;
-        }
-        let shared = Arc::clone(&self.shared);
-        let mut record = self.record.clone();
-        let opened = tokio::task::spawn_blocking(move || {
-            let partial = allocate(&*shared.disk, &shared.journal, &mut record, size);
-            (partial, record)
-        });
-        let (partial, record) = match opened.await {
-            Ok(opened) => opened,
-            Err(panic) => return self.pause(&io::Error::other(panic)),
-        };
-        self.record = record;
-        match partial {
-            Ok(partial) => {
-                let partial = Arc::new(partial);
-                *self.slot.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Arc::clone(&partial));
-                self.partial = Some(partial);
-            }
-            Err(error) => self.pause(&error),
-        }
-    }
-
-    /// Takes the bytes from a file that is here already, as far as they are right; what is missing
-    /// then is fetched. Answers how the download ends, if it is called off meanwhile.
-    async fn copy(&mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Stage> {
-        if self.partial.is_none()
-            && let Some(size) = self.record.size
-        {
-            self.open_files(size).await;
-        }
-        let (partial, from) = (self.partial.clone()?, self.record.copy_of.clone()?);
-        let (size, content) = (partial.size, self.record.content);
-        let progress = Arc::new(Progress::default());
-        let shared = Arc::clone(&progress);
-        let copy = move || copy::copy(&from, &partial, &content, &shared);
-        let mut copying = tokio::task::spawn_blocking(copy);
-        let mut stage = None;
-        let copied = loop {
-            tokio::select! {
-                copied = &mut copying => break copied,
-                command = commands.recv(), if stage.is_none() => {
-                    match command {
-                        Some(Command::AddSources(sources)) => self.add_sources(sources),
-                        Some(Command::Cancel) => stage = Some(Stage::Cancelled),
-                        Some(Command::Stop) | None => stage = Some(Stage::Active),
-                    }
-                    if stage.is_some() {
-                        progress.stop();
-                    }
-                }
-                () = tokio::time::sleep(SHOW_TIME) => {
-                    self.view.send_modify(|view| view.verified = progress.verified());
-                }
-            }
-        };
-        match copied.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            Ok(runs) => self.copied(size, runs),
-            Err(_) if stage.is_some() => {}
-            Err(error) if is_full(&error) => self.pause(&error),
-            Err(error) => {
-                tracing::warn!(content = %content.short(), %error, "cannot copy a file that is here");
-                self.trouble.note(format!("the file that is here could not be copied: {error}"));
-                self.record.copy_of = None;
-            }
-        }
-        stage
-    }
-
-    /// Goes on with what was copied.
-    fn copied(&mut self, size: u64, runs: RunSet) {
-        self.record.copy_of = None;
-        self.record.set_runs(&runs);
-        if !runs.is_empty() {
-            let (order, seed) = (self.shared.order, rand::random());
-            self.swarm = skein_swarm::Download::resume(order, seed, size, runs);
-            for source in self.sources.keys().copied().collect::<Vec<_>>() {
-                self.tell(Input::SourceFound { source });
-            }
-        }
-        self.resumed = self.swarm.verified_bytes();
-        self.unconfirmed += self.resumed;
-        self.unshown = true;
-    }
-
-    /// Waits until the disk takes bytes again. What was written stays.
-    fn pause(&mut self, error: &io::Error) {
-        let dir = self.record.dir.display();
-        // The operating system's message for a full disk does not say where.
-        let reason = if is_full(error) && error.raw_os_error().is_some() {
-            format!("the disk is full: {dir}")
-        } else {
-            format!("cannot write to {dir}: {error}")
-        };
-        tracing::warn!(content = %self.record.content.short(), %reason, "a download is stuck");
-        if needs_a_person(error) {
-            self.hopeless = Some(reason.clone());
-        }
-        self.problem = Some((reason, Clock::now() + DISK_RETRY));
-        self.tell(Input::Pause);
-    }
-
-    async fn retry_when_due(&mut self) {
-        let now = Clock::now();
-        let Some((_, at)) = &mut self.problem else { return };
-        if *at > now {
-            return;
-        }
-        *at = now + DISK_RETRY;
-        let size = self.record.size.unwrap_or(0);
-        let needed = missing_bytes(size, self.swarm.verified());
-        let (disk, dir) = (Arc::clone(&self.shared.disk), self.record.dir.clone());
-        let room = tokio::task::spawn_blocking(move || check_room(&*disk, &dir, needed)).await;
-        if matches!(room, Ok(Ok(()))) {
-            self.problem = None;
-            if self.partial.is_none()
-                && let Some(size) = self.record.size
-            {
-                self.open_files(size).await;
-            }
-            if self.problem.is_none() {
-                self.tell(Input::Resume);
             }
         }
     }
@@ -717,75 +513,4 @@ impl Task {
         }
         self.show(true);
     }
-
-    fn state(&self) -> DownloadState {
-        let waiting = |reason: String| DownloadState::Waiting { reason };
-        match &self.record.stage {
-            Stage::Active | Stage::Naming => {}
-            stage => return stage.state(),
-        }
-        if let Some((reason, _)) = &self.problem {
-            return waiting(reason.clone());
-        }
-        match self.swarm.situation() {
-            Situation::AllBusy { until } => {
-                let secs = until.since(self.now()).as_secs() + 1;
-                waiting(format!("all sources are busy; asking again within {secs} s"))
-            }
-            Situation::NoneAnswers => {
-                waiting("none of the known sources has what is missing, or answers".to_owned())
-            }
-            Situation::NoSource if self.finding => waiting("looking for sources".to_owned()),
-            Situation::NoSource => waiting("no source is known at present".to_owned()),
-            _ => DownloadState::Running,
-        }
-    }
-
-    /// Shows how it stands, at once if something more than a number has changed.
-    fn show(&mut self, now: bool) {
-        let clock = Clock::now();
-        let state = self.state();
-        let same =
-            std::mem::discriminant(&self.view.borrow().state) == std::mem::discriminant(&state);
-        if !now && (!self.unshown || (same && clock < self.shown_at + SHOW_TIME)) {
-            return;
-        }
-        let rate = self.rate.get(clock);
-        let shown =
-            Download {
-                id: self.record.id,
-                content: self.record.content,
-                name: self.record.name.clone(),
-                path: self.record.shown_path(),
-                size: self.record.size,
-                verified: self.swarm.verified_bytes(),
-                resumed: self.resumed,
-                rate: if state.is_final() { 0 } else { rate },
-                sources_active: u32::try_from(self.swarm.active_sources()).unwrap_or(u32::MAX),
-                sources_known: u32::try_from(self.swarm.known_sources()).unwrap_or(u32::MAX),
-                via: self.via.shown(self.workers.values().filter_map(|worker| {
-                    Some((self.sources.get(&worker.source)?, worker.path()?))
-                })),
-                trouble: self.trouble.lines(),
-                state,
-            };
-        self.view.send_if_modified(|view| {
-            let changed = *view != shown;
-            *view = shown;
-            changed
-        });
-        self.shown_at = clock;
-        // A rate goes down though nothing happens.
-        self.unshown = rate > 0;
-    }
-}
-
-/// Whether waiting does not help: somebody has to change the folder, or choose another one.
-fn needs_a_person(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::PermissionDenied
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::NotADirectory
-    )
 }
