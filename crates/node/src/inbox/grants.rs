@@ -1,10 +1,10 @@
-//! Which names may fetch which files that are not shared.
+//! Which nodes may fetch which files that are not shared.
 
 use super::offer::Offer;
 use crate::daemon::clock::unix_now;
 use crate::library::outboard::outboard_bytes;
 use crate::transfer::{Grants, StoredFile};
-use skein_proto::{ContentId, UnixTime, Username};
+use skein_proto::{ContentId, NodeId, UnixTime, Username};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +18,7 @@ const CHANGED_WAITING: usize = 16;
 struct Grant {
     id: u64,
     name: Username,
+    node: NodeId,
     file: StoredFile,
     modified: Option<i64>,
     expires: UnixTime,
@@ -54,12 +55,17 @@ impl OfferGrants {
         let now = unix_now();
         let mut grants: HashMap<ContentId, Vec<Grant>> = HashMap::new();
         for offer in offers.filter(|offer| offer.is_granted(now)) {
-            let (Some(content), Some(path)) = (offer.content, offer.path.clone()) else { continue };
+            let (Some(content), Some(path), Some(node)) =
+                (offer.content, offer.path.clone(), offer.node)
+            else {
+                continue;
+            };
             let needs_tree = outboard_bytes(offer.size) > 0;
             let outboard = needs_tree.then(|| self.outboard(&content));
             grants.entry(content).or_default().push(Grant {
                 id: offer.id,
                 name: offer.peer.clone(),
+                node,
                 file: StoredFile { path, size: offer.size, outboard },
                 modified: offer.modified,
                 expires: offer.expires,
@@ -70,12 +76,14 @@ impl OfferGrants {
 }
 
 impl Grants for OfferGrants {
-    fn granted(&self, content: &ContentId, name: &Username) -> Option<StoredFile> {
+    fn granted(&self, content: &ContentId, node: &NodeId, name: &Username) -> Option<StoredFile> {
         let grant = {
             let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
             let of_content = grants.get(content)?;
-            let of_name = |grant: &&Grant| grant.name == *name && unix_now() < grant.expires;
-            of_content.iter().find(of_name)?.clone()
+            let is_theirs = |grant: &&Grant| {
+                grant.name == *name && grant.node == *node && unix_now() < grant.expires
+            };
+            of_content.iter().find(is_theirs)?.clone()
         };
         if stamp(&grant.file.path).ok() == Some((grant.file.size, grant.modified)) {
             return Some(grant.file);
@@ -100,7 +108,7 @@ mod tests {
     use crate::api::inbox::OfferStage;
 
     #[test]
-    fn a_file_is_for_the_name_that_it_was_offered_to_as_long_as_it_is_the_same() {
+    fn a_file_is_for_whom_it_was_offered_to_as_long_as_it_is_the_same() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("song");
         std::fs::write(&path, "la").unwrap();
@@ -115,16 +123,17 @@ mod tests {
         };
         let (grants, mut changes) = OfferGrants::new(temp.path().to_owned());
         grants.set([&sent].into_iter());
-        let (content, name) = (sent.content.unwrap(), sent.peer.clone());
-        assert_eq!(grants.granted(&content, &name).unwrap().path, path);
-        assert!(grants.granted(&content, &Username::parse("mallory").unwrap()).is_none());
-        assert!(grants.granted(&ContentId::from_bytes([9; 32]), &name).is_none());
+        let (content, node, name) = (sent.content.unwrap(), sent.node.unwrap(), sent.peer.clone());
+        assert_eq!(grants.granted(&content, &node, &name).unwrap().path, path);
+        assert!(grants.granted(&content, &node, &Username::parse("mallory").unwrap()).is_none());
+        assert!(grants.granted(&content, &NodeId::from_bytes([9; 32]), &name).is_none());
+        assert!(grants.granted(&ContentId::from_bytes([9; 32]), &node, &name).is_none());
         assert!(changes.try_recv().is_err());
 
         std::fs::write(&path, "lala").unwrap();
-        assert!(grants.granted(&content, &name).is_none());
+        assert!(grants.granted(&content, &node, &name).is_none());
         assert_eq!(changes.try_recv().unwrap(), sent.id);
         grants.set(std::iter::empty());
-        assert!(grants.granted(&content, &name).is_none());
+        assert!(grants.granted(&content, &node, &name).is_none());
     }
 }

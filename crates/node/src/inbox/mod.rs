@@ -147,6 +147,7 @@ impl Inbox {
         let inbox = Self { inner: Arc::new(inner) };
         inbox.listen();
         for offer in inbox.inner.book.all().await {
+            inbox.mark(&offer).await;
             inbox.tend(offer.id);
         }
         tokio::spawn(inbox.clone().sweep(changed));

@@ -95,11 +95,28 @@ impl Inbox {
         };
         add(&counts.taken);
         tracing::info!(peer = peer.as_str(), name = taken.name, "a file is offered");
+        self.mark(&taken).await;
         let always = self.inner.book.always().await.is_ok_and(|names| names.contains(peer));
-        if always && let Ok(Some(accepted)) = self.take(taken.id, None).await {
+        let is_known = !self.inner.people.is_new_node(peer, &node);
+        if always
+            && is_known
+            && let Ok(Some(accepted)) = self.take(taken.id, None).await
+        {
             return accepted.news();
         }
         taken.news()
+    }
+
+    /// Says of an offer that it comes from a node which its sender, a buddy, was not known by.
+    pub(super) async fn mark(&self, offer: &Offer) {
+        let Some(node) = offer.node else { return };
+        if !offer.outgoing
+            && offer.stage == OfferStage::Offered
+            && self.inner.people.is_new_node(&offer.peer, &node)
+        {
+            let why = format!("careful, @{} was not known by this node until now", offer.peer);
+            self.inner.book.waits(offer.id, why).await;
+        }
     }
 
     /// The sender takes an offer back.

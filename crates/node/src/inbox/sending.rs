@@ -189,8 +189,15 @@ impl Inbox {
             content,
             note: BoundedString::truncated(&offer.note),
         };
-        // From now on it may be there, whatever comes back.
         let node = session.node();
+        if self.inner.people.is_new_node(&offer.peer, &node) {
+            let peer = &offer.peer;
+            let why = format!(
+                "@{peer} has a new key: run `skein buddies trust @{peer}` if that is right"
+            );
+            return self.wait(offer.id, why).await;
+        }
+        // From now on it may be there, whatever comes back.
         self.set(offer.id, |offer| offer.node.replace(node) != Some(node)).await;
         let state = match exchange(&session, offer.offer, message.into()).await {
             Some(OfferState::Full) => {

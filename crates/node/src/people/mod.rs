@@ -40,7 +40,7 @@ use presence::Sight;
 use roster::Roster;
 use skein_proto::chat::{ChatMessage, MAX_TEXT};
 use skein_proto::message::MessageKind;
-use skein_proto::{BoundedString, ChatId, Message, Username};
+use skein_proto::{BoundedString, ChatId, Message, NodeId, Username};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio_stream::wrappers::BroadcastStream;
@@ -220,6 +220,11 @@ impl People {
     /// Whether the user has blocked this peer.
     pub(crate) fn has_blocked(&self, name: &Username) -> bool {
         self.inner.roster.get(name).is_some_and(|person| person.blocked_since.is_some())
+    }
+
+    /// Whether this is a buddy, and not known by that node.
+    pub(crate) fn is_new_node(&self, name: &Username, node: &NodeId) -> bool {
+        self.inner.roster.get(name).is_some_and(|person| person.is_new(node))
     }
 
     /// What was counted so far.

@@ -60,8 +60,8 @@ impl ContentStore for Library {
 
 /// Knows what is not shared and may be fetched by some all the same.
 pub trait Grants: Send + Sync + 'static {
-    /// The file with this content, if this name may fetch it.
-    fn granted(&self, content: &ContentId, name: &Username) -> Option<StoredFile>;
+    /// The file with this content, if this node of this name may fetch it.
+    fn granted(&self, content: &ContentId, node: &NodeId, name: &Username) -> Option<StoredFile>;
 }
 
 /// Finds sources, and makes this node known as one; the daemon asks the overlay.

@@ -205,7 +205,7 @@ impl Uploader {
         };
         let shared = self.store.locate(&request.content).await.map(Served::Whole);
         let granted = || {
-            let file = self.grants.as_ref()?.granted(&request.content, name?)?;
+            let file = self.grants.as_ref()?.granted(&request.content, &peer, name?)?;
             Some(Served::Whole(file))
         };
         let Some(served) = shared.or(own).or_else(granted) else {
