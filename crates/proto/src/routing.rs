@@ -8,44 +8,80 @@
 use crate::bounded::TooLong;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of at most `N`, shared by those who hold a copy: the same table goes to forty neighbours.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SharedBytes<const N: usize>(Arc<[u8]>);
+///
+/// Whoever works something out of them may leave it with them ([`SharedBytes::leave`]), for others
+/// in the same process who hold the same bytes: a simulator plays all forty neighbours, and the
+/// table that they make of the same changes is one and the same. It never travels, and does not
+/// count in a comparison.
+#[derive(Clone, Default)]
+pub struct SharedBytes<const N: usize>(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    bytes: Box<[u8]>,
+    outcome: OnceLock<Box<dyn Any + Send + Sync>>,
+}
 
 impl<const N: usize> SharedBytes<N> {
     /// Takes bytes as they are.
     ///
     /// # Errors
     /// [`TooLong`] if there are more than `N`.
-    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Result<Self, TooLong> {
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Result<Self, TooLong> {
         let bytes = bytes.into();
         if bytes.len() > N {
             return Err(TooLong { actual: bytes.len(), limit: N });
         }
-        Ok(Self(bytes))
+        Ok(Self(Arc::new(Shared { bytes, outcome: OnceLock::new() })))
     }
 
-    /// The bytes, shared.
-    pub fn into_arc(self) -> Arc<[u8]> {
-        self.0
+    /// Whether two are one and the same allocation.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What somebody has worked out of these bytes, if it is of this type.
+    pub fn outcome<T: Any>(&self) -> Option<&T> {
+        self.0.outcome.get()?.downcast_ref()
+    }
+
+    /// Leaves what was worked out of these bytes with them; the first one counts.
+    pub fn leave<T: Any + Send + Sync>(&self, outcome: T) {
+        self.0.outcome.get_or_init(|| Box::new(outcome));
     }
 }
+
+impl<const N: usize> fmt::Debug for SharedBytes<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedBytes").field(&self.0.bytes).finish()
+    }
+}
+
+impl<const N: usize> PartialEq for SharedBytes<N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) || self.0.bytes == other.0.bytes
+    }
+}
+
+impl<const N: usize> Eq for SharedBytes<N> {}
 
 impl<const N: usize> Deref for SharedBytes<N> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.0.bytes
     }
 }
 
 impl<const N: usize> Serialize for SharedBytes<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        serializer.serialize_bytes(&self.0.bytes)
     }
 }
 
@@ -135,6 +171,17 @@ mod tests {
         let list = crate::BoundedVec::<u8, 8>::truncated([1, 200, 255]);
         assert_eq!(codec::encode_statement(&shared), codec::encode_statement(&list));
         assert!(SharedBytes::<2>::new(vec![1, 2, 3]).is_err());
+    }
+
+    #[test]
+    fn what_was_worked_out_of_bytes_is_there_for_those_who_share_them() {
+        let bytes = SharedBytes::<8>::new(vec![1, 2]).expect("two bytes");
+        let (copy, other) = (bytes.clone(), SharedBytes::new(vec![1, 2]).expect("two bytes"));
+        bytes.leave(3_u32);
+        copy.leave(4_u32);
+        assert_eq!((copy.outcome(), other.outcome::<u32>()), (Some(&3_u32), None));
+        assert_eq!((bytes.is_same(&copy), bytes.is_same(&other)), (true, false));
+        assert_eq!(bytes, other, "it makes no other bytes of them");
     }
 
     #[test]

@@ -1,23 +1,41 @@
 //! A query routing table as somebody holds it.
 
-use skein_proto::routing::{TABLE_LOG2_BITS, TABLE_PART_BYTES, table_bits};
-use std::sync::Arc;
+use super::own::read_flips;
+use skein_proto::routing::{
+    FLIPS_BYTES, SharedBytes, TABLE_LOG2_BITS, TABLE_PART_BYTES, table_bits,
+};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// When the bits noted as changed take more than this part of the table's own bytes, they are
 /// written into it.
 const FLIPS_SHARE: usize = 4;
 
+/// A part of a table, as it travels.
+pub(crate) type Part = SharedBytes<TABLE_PART_BYTES>;
+
 /// A table of a supernode.
 ///
-/// Its parts are shared with all who hold the same one: in the simulator forty neighbours of each
-/// supernode live in one process. So changes are noted beside the parts, and written into a copy of
-/// them when there are many.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Filter {
+/// All who were told the same of it share one copy: in the simulator forty neighbours of each
+/// supernode live in one process. What a change makes of a table is left with the message that
+/// tells of it, for the next one who holds the same table and gets the same message.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter(Arc<Bits>);
+
+#[derive(Debug)]
+struct Bits {
     log2_bits: u8,
-    parts: Vec<Arc<[u8]>>,
+    parts: Vec<Part>,
     /// Bits that are not what the parts say, ascending.
     flips: Vec<u32>,
+    /// How many are set, once somebody has counted them.
+    ones: OnceLock<u64>,
+}
+
+/// What a message made of a table. Nothing is kept alive for those who may come.
+struct Outcome {
+    /// The table before; none where the message is the whole of it.
+    before: Weak<Bits>,
+    after: Weak<Bits>,
 }
 
 /// How many bytes each part of a table of this size has, and how many parts there are.
@@ -33,35 +51,129 @@ fn locate(bit: u32) -> (usize, usize, u8) {
 }
 
 impl Filter {
+    fn new(log2_bits: u8, parts: Vec<Part>, flips: Vec<u32>) -> Self {
+        Self(Arc::new(Bits { log2_bits, parts, flips, ones: OnceLock::new() }))
+    }
+
     /// A table without a key.
     pub(crate) fn empty(log2_bits: u8) -> Self {
         let (part, count) = layout(log2_bits);
-        let empty: Arc<[u8]> = vec![0; part].into();
-        Self { log2_bits, parts: vec![empty; count], flips: Vec::new() }
+        let empty = Part::new(vec![0; part]).unwrap_or_default();
+        Self::new(log2_bits, vec![empty; count], Vec::new())
+    }
+
+    /// A table of these bits, the lowest of each byte first; empty where there are too few.
+    pub(crate) fn of_bytes(log2_bits: u8, bytes: &[u8]) -> Self {
+        let (part, _) = layout(log2_bits);
+        let parts = bytes.chunks(part).filter_map(|bytes| Part::new(bytes).ok()).collect();
+        Self::from_parts(log2_bits, parts).unwrap_or_else(|| Self::empty(log2_bits))
     }
 
     /// A table of these parts; `None` if they are not what a table of this size has.
-    pub(crate) fn from_parts(log2_bits: u8, parts: Vec<Arc<[u8]>>) -> Option<Self> {
+    pub(crate) fn from_parts(log2_bits: u8, parts: Vec<Part>) -> Option<Self> {
         let (part, count) = layout(log2_bits);
         let fits = TABLE_LOG2_BITS.contains(&log2_bits)
             && parts.len() == count
             && parts.iter().all(|bits| bits.len() == part);
-        fits.then_some(Self { log2_bits, parts, flips: Vec::new() })
+        let last = parts.last().filter(|_| fits)?;
+        let shared = last.outcome().and_then(|outcome: &Outcome| outcome.after.upgrade());
+        let same = shared.filter(|bits| {
+            bits.log2_bits == log2_bits
+                && bits.flips.is_empty()
+                && bits.parts.iter().zip(&parts).all(|(a, b)| a.is_same(b))
+        });
+        Some(same.map_or_else(|| Self::new(log2_bits, parts, Vec::new()), Self))
     }
 
     pub(crate) fn log2_bits(&self) -> u8 {
-        self.log2_bits
+        self.0.log2_bits
     }
 
     pub(crate) fn bits(&self) -> u64 {
-        1 << self.log2_bits
+        1 << self.0.log2_bits
     }
 
     /// Bytes of memory, as if nothing were shared.
     pub(crate) fn bytes(&self) -> usize {
-        (1 << (self.log2_bits - 3)) + self.flips.capacity() * size_of::<u32>()
+        (1 << (self.0.log2_bits - 3)) + self.0.flips.len() * size_of::<u32>()
     }
 
+    /// Whether a supernode with this table may have a key.
+    pub(crate) fn may_have(&self, key: u64) -> bool {
+        table_bits(key, self.0.log2_bits).all(|bit| self.0.bit(bit))
+    }
+
+    /// Turns bits over, which are given in ascending order and within the table.
+    pub(crate) fn flip(&mut self, flips: &[u32]) {
+        let flips = merge(&self.0.flips, flips);
+        let Bits { log2_bits, parts, .. } = &*self.0;
+        let noted = Self::new(*log2_bits, parts.clone(), flips);
+        let many = noted.0.flips.len() * size_of::<u32>() > (1 << (log2_bits - 3)) / FLIPS_SHARE;
+        *self = if many { noted.settled() } else { noted };
+    }
+
+    /// Turns over the bits that a message tells of. Answers false if it does not tell of bits of
+    /// this table.
+    #[must_use]
+    pub(crate) fn take_flips(&mut self, message: &SharedBytes<FLIPS_BYTES>) -> bool {
+        let known = message.outcome().filter(|outcome: &&Outcome| {
+            std::ptr::eq(outcome.before.as_ptr(), Arc::as_ptr(&self.0))
+        });
+        if let Some(after) = known.and_then(|outcome| outcome.after.upgrade()) {
+            *self = Self(after);
+            return true;
+        }
+        let Some(flips) = read_flips(message, self.log2_bits()) else { return false };
+        let before = Arc::downgrade(&self.0);
+        self.flip(&flips);
+        message.leave(Outcome { before, after: Arc::downgrade(&self.0) });
+        true
+    }
+
+    /// The same table with everything written into the parts.
+    fn settled(&self) -> Self {
+        let Bits { log2_bits, parts, flips, .. } = &*self.0;
+        let mut parts = parts.clone();
+        for same_part in flips.chunk_by(|a, b| locate(*a).0 == locate(*b).0) {
+            let [first, ..] = same_part else { continue };
+            let Some(part) = parts.get_mut(locate(*first).0) else { continue };
+            let mut bytes = part.to_vec();
+            for bit in same_part {
+                let (_, byte, mask) = locate(*bit);
+                if let Some(byte) = bytes.get_mut(byte) {
+                    *byte ^= mask;
+                }
+            }
+            *part = Part::new(bytes).unwrap_or_default();
+        }
+        Self::new(*log2_bits, parts, Vec::new())
+    }
+
+    /// The parts, with everything written into them.
+    pub(crate) fn parts(&mut self) -> &[Part] {
+        if !self.0.flips.is_empty() {
+            *self = self.settled();
+        }
+        if let Some(last) = self.0.parts.last() {
+            last.leave(Outcome { before: Weak::new(), after: Arc::downgrade(&self.0) });
+        }
+        &self.0.parts
+    }
+
+    /// Bits that are set.
+    pub(crate) fn ones(&self) -> u64 {
+        *self.0.ones.get_or_init(|| self.0.count_ones())
+    }
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |filter: &Self| (filter.0.log2_bits, filter.0.parts.clone());
+        bits(&self.settled()) == bits(&other.settled())
+    }
+}
+
+impl Bits {
     fn bit(&self, bit: u32) -> bool {
         let (part, byte, mask) = locate(bit);
         let set =
@@ -69,71 +181,34 @@ impl Filter {
         set != self.flips.binary_search(&bit).is_ok()
     }
 
-    /// Whether a supernode with this table may have a key.
-    pub(crate) fn may_have(&self, key: u64) -> bool {
-        table_bits(key, self.log2_bits).all(|bit| self.bit(bit))
-    }
-
-    /// Turns bits over, which are given in ascending order and within the table.
-    pub(crate) fn flip(&mut self, flips: &[u32]) {
-        let mut noted = Vec::with_capacity(self.flips.len() + flips.len());
-        let (mut old, mut new) = (self.flips.as_slice(), flips);
-        loop {
-            match (old, new) {
-                // Turned over twice is as it was.
-                ([a, rest @ ..], [b, others @ ..]) if a == b => (old, new) = (rest, others),
-                ([a, rest @ ..], [b, ..]) if a < b => {
-                    noted.push(*a);
-                    old = rest;
-                }
-                (_, [b, others @ ..]) => {
-                    noted.push(*b);
-                    new = others;
-                }
-                (rest, []) => {
-                    noted.extend_from_slice(rest);
-                    break;
-                }
-            }
-        }
-        self.flips = noted;
-        if self.flips.len() * size_of::<u32>() > (1 << (self.log2_bits - 3)) / FLIPS_SHARE {
-            self.settle();
-        }
-    }
-
-    /// Writes what is noted into the parts.
-    fn settle(&mut self) {
-        let flips = std::mem::take(&mut self.flips);
-        for same_part in flips.chunk_by(|a, b| locate(*a).0 == locate(*b).0) {
-            let [first, ..] = same_part else { continue };
-            let Some(part) = self.parts.get_mut(locate(*first).0) else { continue };
-            let part = Arc::make_mut(part);
-            for bit in same_part {
-                let (_, byte, mask) = locate(*bit);
-                if let Some(byte) = part.get_mut(byte) {
-                    *byte ^= mask;
-                }
-            }
-        }
-    }
-
-    /// The parts, with everything written into them.
-    pub(crate) fn parts(&mut self) -> &[Arc<[u8]>] {
-        self.settle();
-        &self.parts
-    }
-
-    /// Bits that are set.
-    pub(crate) fn ones(&self) -> u64 {
-        let in_parts: u64 = self
-            .parts
-            .iter()
-            .flat_map(|part| part.iter())
-            .map(|byte| u64::from(byte.count_ones()))
-            .sum();
+    fn count_ones(&self) -> u64 {
+        let in_part =
+            |part: &Part| part.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>();
+        let in_parts: u64 = self.parts.iter().map(in_part).sum();
         let (on, off): (Vec<u32>, Vec<u32>) = self.flips.iter().partition(|bit| self.bit(**bit));
         in_parts + on.len() as u64 - off.len() as u64
+    }
+}
+
+/// What two ascending lists of bits that are turned over come to: twice is as it was.
+fn merge(mut old: &[u32], mut new: &[u32]) -> Vec<u32> {
+    let mut noted = Vec::with_capacity(old.len() + new.len());
+    loop {
+        match (old, new) {
+            ([a, rest @ ..], [b, others @ ..]) if a == b => (old, new) = (rest, others),
+            ([a, rest @ ..], [b, ..]) if a < b => {
+                noted.push(*a);
+                old = rest;
+            }
+            (_, [b, others @ ..]) => {
+                noted.push(*b);
+                new = others;
+            }
+            (rest, []) => {
+                noted.extend_from_slice(rest);
+                return noted;
+            }
+        }
     }
 }
 
@@ -161,15 +236,36 @@ mod tests {
             filter.flip(&flips.iter().copied().collect::<Vec<_>>());
             assert_eq!(filter.ones(), set.len() as u64);
         }
-        assert!((0..5_000).all(|bit| filter.bit(bit) == set.contains(&bit)));
+        assert!((0..5_000).all(|bit| filter.0.bit(bit) == set.contains(&bit)));
         assert_eq!(shared.ones(), 0, "whoever shares the parts sees nothing of it");
         let parts = filter.parts().to_vec();
         assert_eq!(Filter::from_parts(19, parts), Some(filter));
     }
 
     #[test]
+    fn those_who_are_told_the_same_hold_the_same_copy() {
+        let mut told = Filter::empty(12);
+        told.flip(&[7, 90]);
+        let parts = told.parts().to_vec();
+        let receive = || Filter::from_parts(12, parts.clone()).expect("all parts");
+        let (mut one, mut two) = (receive(), receive());
+        let is_shared = |a: &Filter, b: &Filter| Arc::ptr_eq(&a.0, &b.0);
+        assert!(is_shared(&one, &two) && is_shared(&one, &told));
+        // Bit 3, and the one that is 4 behind it.
+        let message = SharedBytes::new(vec![3, 4]).expect("two bytes");
+        assert!(told.take_flips(&message) && one.take_flips(&message) && two.take_flips(&message));
+        assert!(is_shared(&one, &two) && is_shared(&one, &told));
+        assert_eq!((one.0.bit(3), one.0.bit(7), one.0.bit(90)), (true, false, true));
+        // Somebody who holds another table makes something else of the same message.
+        let mut other = Filter::empty(12);
+        assert!(other.take_flips(&message));
+        assert_eq!((other.ones(), one.ones()), (2, 2));
+        assert_eq!((other.0.bit(7), other.0.bit(90)), (true, false));
+    }
+
+    #[test]
     fn parts_that_do_not_make_a_table_are_refused() {
-        let part: Arc<[u8]> = vec![0; 128].into();
+        let part = Part::new(vec![0; 128]).expect("a small part");
         assert!(Filter::from_parts(10, vec![part.clone()]).is_some());
         assert!(Filter::from_parts(9, vec![part.clone()]).is_none());
         assert!(Filter::from_parts(200, vec![part.clone()]).is_none());

@@ -6,14 +6,13 @@ mod own;
 use crate::bucket::TokenBucket;
 use crate::core::Core;
 use crate::io::Now;
-use filter::{Filter, layout};
-use own::{OwnTable, read_flips};
+use filter::{Filter, Part, layout};
+use own::OwnTable;
 use skein_index::Index;
 use skein_index::text::ParsedQuery;
 use skein_proto::routing::{TABLE_LOG2_BITS, TableUpdate};
 use skein_proto::{Instant, NodeId};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Updates that go to all neighbours: one each 10 s in the long run, since each is a message for
@@ -41,7 +40,7 @@ const OVERFULL: (u64, u64) = (3, 4);
 struct Held {
     filter: Option<Filter>,
     /// The parts of a new table that have come so far.
-    coming: Vec<Arc<[u8]>>,
+    coming: Vec<Part>,
     coming_bits: u8,
     /// Whether the table has pairs of words.
     pairs: bool,
@@ -264,7 +263,7 @@ impl Held {
                 {
                     return Verdict::Broken;
                 }
-                self.coming.push(bits.into_arc());
+                self.coming.push(bits);
                 if self.coming.len() < count {
                     return Verdict::Sound;
                 }
@@ -280,11 +279,7 @@ impl Held {
                 self.nodes = nodes;
                 // It was dropped for a reason of this side: there is nothing to keep in step.
                 let Some(filter) = &mut self.filter else { return Verdict::Sound };
-                let Some(flips) = read_flips(&flips, filter.log2_bits()) else {
-                    return Verdict::Broken;
-                };
-                filter.flip(&flips);
-                Verdict::Sound
+                if filter.take_flips(&flips) { Verdict::Sound } else { Verdict::Broken }
             }
         }
     }

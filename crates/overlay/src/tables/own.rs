@@ -3,7 +3,6 @@
 use super::filter::Filter;
 use skein_index::Index;
 use skein_proto::routing::{FLIPS_BYTES, SharedBytes, TABLE_LOG2_BITS, TableUpdate, table_bits};
-use std::collections::BTreeSet;
 
 /// Bits for each key below which the table is doubled: with six hashes 0.84 % of the words that are
 /// not there seem to be there at 10 bits a key, and 0.03 % right after doubling.
@@ -26,8 +25,8 @@ pub(crate) struct OwnTable {
     counters: Vec<u8>,
     /// What the neighbours have.
     told: Filter,
-    /// Bits that have changed since they were told.
-    changed: BTreeSet<u32>,
+    /// Bits that have changed since they were told, each as often as it has.
+    changed: Vec<u32>,
     /// Whether they need the whole of it.
     whole: bool,
     /// Whether pairs of words are in it.
@@ -41,7 +40,7 @@ impl OwnTable {
             keys: 0,
             counters: counters(told.log2_bits()),
             told,
-            changed: BTreeSet::new(),
+            changed: Vec::new(),
             whole: false,
             pairs: true,
         }
@@ -59,26 +58,28 @@ impl OwnTable {
         }
         let log2_bits = fitting(self.keys, self.told.log2_bits());
         if changes.incomplete || log2_bits != self.told.log2_bits() {
-            self.told = Filter::empty(log2_bits);
             self.counters = counters(log2_bits);
+            index.for_each_key(|key| self.add(key, log2_bits));
+            // All of it is news, so none of it needs to be noted.
             self.changed.clear();
+            self.told = Filter::of_bytes(log2_bits, &self.set_bits());
             self.whole = true;
-            index.for_each_key(|key| self.add(key));
             return;
         }
         for key in changes.vanished {
             self.remove(key);
         }
         for key in changes.appeared {
-            self.add(key);
+            self.add(key, log2_bits);
         }
+        self.sum_up_changes();
     }
 
-    fn add(&mut self, key: u64) {
-        for bit in table_bits(key, self.told.log2_bits()) {
+    fn add(&mut self, key: u64, log2_bits: u8) {
+        for bit in table_bits(key, log2_bits) {
             let count = self.count(bit);
             if count == 0 {
-                self.toggle(bit);
+                self.changed.push(bit);
             }
             self.set_count(bit, (count + 1).min(STUCK));
         }
@@ -92,15 +93,41 @@ impl OwnTable {
             }
             self.set_count(bit, count - 1);
             if count == 1 {
-                self.toggle(bit);
+                self.changed.push(bit);
             }
         }
     }
 
-    fn toggle(&mut self, bit: u32) {
-        if !self.changed.remove(&bit) {
-            self.changed.insert(bit);
+    /// What came and went is as it was: leaves the others, ascending, each once.
+    fn sum_up_changes(&mut self) {
+        self.changed.sort_unstable();
+        let mut kept = 0;
+        let mut at = 0;
+        while let Some(bit) = self.changed.get(at).copied() {
+            let times = self.changed.iter().skip(at).take_while(|other| **other == bit).count();
+            if times % 2 == 1 {
+                // Never behind what is read.
+                if let Some(place) = self.changed.get_mut(kept) {
+                    *place = bit;
+                }
+                kept += 1;
+            }
+            at += times;
         }
+        self.changed.truncate(kept);
+    }
+
+    /// The bits that some key sets, the lowest of each byte first.
+    fn set_bits(&self) -> Vec<u8> {
+        let (quads, _) = self.counters.as_chunks::<4>();
+        let bit = |count: u8, at: usize| u8::from(count != 0) << at;
+        let byte = |quad: &[u8; 4]| {
+            let pairs = quad.iter().enumerate();
+            pairs.fold(0, |byte, (at, pair)| {
+                byte | bit(pair & 0x0f, 2 * at) | bit(pair >> 4, 2 * at + 1)
+            })
+        };
+        quads.iter().map(byte).collect()
     }
 
     fn count(&self, bit: u32) -> u8 {
@@ -130,16 +157,18 @@ impl OwnTable {
 
     /// What brings those up to date who have what was told before.
     pub(crate) fn take_news(&mut self, nodes: u32) -> Vec<TableUpdate> {
-        let flips: Vec<u32> = std::mem::take(&mut self.changed).into_iter().collect();
-        self.told.flip(&flips);
+        let flips = std::mem::take(&mut self.changed);
         // A flip takes one to three bytes.
         let many = flips.len() as u64 * 2 > self.told.bits() / 8;
         if std::mem::take(&mut self.whole) || many {
+            self.told.flip(&flips);
             return self.whole(nodes);
         }
         write_flips(&flips)
             .into_iter()
             .filter_map(|bytes| SharedBytes::new(bytes).ok())
+            // What was just written tells of bits of this table.
+            .filter(|flips| self.told.take_flips(flips))
             .map(|flips| TableUpdate::Flips { flips, nodes })
             .collect()
     }
@@ -149,7 +178,7 @@ impl OwnTable {
         let (log2_bits, pairs) = (self.told.log2_bits(), self.pairs);
         let parts = self.told.parts().iter().zip(0_u8..);
         parts
-            .filter_map(|(bits, part)| Some((SharedBytes::new(bits.clone()).ok()?, part)))
+            .map(|(bits, part)| (bits.clone(), part))
             .map(|(bits, part)| TableUpdate::Whole { log2_bits, part, bits, nodes, pairs })
             .collect()
     }
@@ -261,13 +290,13 @@ mod tests {
         for update in news {
             match update {
                 TableUpdate::Whole { log2_bits, bits, .. } => {
-                    parts.push(bits.into_arc());
+                    parts.push(bits);
                     if let Some(filter) = Filter::from_parts(log2_bits, parts.clone()) {
                         *held = filter;
                     }
                 }
                 TableUpdate::Flips { flips, .. } => {
-                    held.flip(&read_flips(&flips, held.log2_bits()).expect("sound flips"));
+                    assert!(held.take_flips(&flips));
                 }
             }
         }
