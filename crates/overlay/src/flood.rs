@@ -26,7 +26,7 @@ use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
 use skein_proto::{BoundedVec, Instant, NodeId, Query, QueryId, Tag};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Queries that wait for neighbours at the same time. One takes some kilobytes, and up to 60 KB
@@ -143,8 +143,12 @@ impl Floods {
         (id, from, hops, besides): (QueryId, NodeId, u8, SharedBytes<6144>),
         now: Now,
     ) {
+        // Of up to 2,048 tags those of the forty neighbours matter.
+        let mut own: Vec<Tag> = sources.neighbours.linked().map(|node| id.tag(&node)).collect();
+        own.sort_unstable();
         let (tags, _) = besides.as_chunks::<3>();
-        let done: HashSet<Tag> = tags.iter().copied().collect();
+        let done: Vec<Tag> =
+            tags.iter().filter(|tag| own.binary_search(tag).is_ok()).copied().collect();
         let (next, others): (Vec<NodeId>, Vec<NodeId>) =
             sources.neighbours.linked().filter(|node| *node != from).partition(|node| {
                 let asks = !done.contains(&id.tag(node));

@@ -25,22 +25,22 @@ impl Network {
 
     /// A puppet opens a link.
     pub fn dial_as(&mut self, puppet: NodeId, to: NodeId) {
-        self.act(puppet, Output::Dial { peer: to, addresses: Vec::new() });
+        self.act_as(puppet, Output::Dial { peer: to, addresses: Vec::new() });
     }
 
     /// A puppet closes a link.
     pub fn hang_up_as(&mut self, puppet: NodeId, peer: NodeId) {
-        self.act(puppet, Output::HangUp { peer, reason: PartingReason::Moved });
+        self.act_as(puppet, Output::HangUp { peer, reason: PartingReason::Moved });
     }
 
     /// A puppet sends a message, if it has a link.
     pub fn say_later(&mut self, puppet: NodeId, to: NodeId, message: impl Into<Message>) {
-        self.act(puppet, Output::Send { peer: to, message: Box::new(message.into()) });
+        self.act_as(puppet, Output::Send { peer: to, message: Box::new(message.into()) });
     }
 
-    fn act(&mut self, puppet: NodeId, output: Output) {
+    fn act_as(&mut self, puppet: NodeId, output: Output) {
         if let Some(node) = self.number(&puppet) {
-            self.carry_out(node, output);
+            self.act(node, output);
         }
     }
 

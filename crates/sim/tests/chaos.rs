@@ -242,8 +242,11 @@ impl Stage {
 
     fn check_bounds(&self) {
         let network = &self.network;
-        assert_eq!(network.overdue_wakeups, 0, "what is due is done, and no wake-up is overdue");
-        assert!(network.most_outputs <= MOST_OUTPUTS, "{} outputs", network.most_outputs);
+        assert_eq!(
+            network.tally.overdue_wakeups, 0,
+            "what is due is done, and no wake-up is overdue"
+        );
+        assert!(network.tally.most_outputs <= MOST_OUTPUTS, "{} outputs", network.most_outputs);
         for victim in self.victims {
             let snapshot = network.snapshot(victim).unwrap();
             assert!(snapshot.supernodes_known <= MAX_KNOWN);
@@ -273,9 +276,9 @@ impl Stage {
         assert!(served, "{:#?}", self.network.snapshot(ordinary));
         let outcome = self.network.search(ordinary, "newcomer", 5);
         assert_eq!(outcome.contents().len(), 1, "{:?}", outcome.coverage);
-        let before = self.network.wakeups;
+        let before = self.network.tally.wakeups;
         self.network.run_for(seconds(60));
-        let wakeups = self.network.wakeups - before;
+        let wakeups = self.network.tally.wakeups - before;
         assert!(wakeups <= 3 * 60 * MOST_WAKEUPS, "{wakeups} wake-ups in a quiet minute");
         self.check_bounds();
     }

@@ -1,15 +1,18 @@
 //! The network: nodes, links between them, a login service, and a queue of what happens when.
 
+mod deeds;
 mod login;
 mod node;
 mod outputs;
 mod run;
+mod shard;
 
 use crate::catalogue::Catalogue;
 use crate::find::Lookup;
 use crate::physics::{self, Line, Physics, Traffic};
 use crate::queue::Queue;
 use crate::search::SearchOutcome;
+pub use deeds::Tally;
 use login::Login;
 use node::{Links, Remembered};
 pub(crate) use node::{Mind, SimNode};
@@ -17,6 +20,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use run::Happening;
 use rustc_hash::FxHashMap;
+use shard::{Nodes, SHARDS, Team, Work};
 use skein_overlay::{Config, Event, Input, Now, Output, Overlay, Snapshot};
 use skein_proto::credential::{Credential, SignedCredential};
 use skein_proto::message::RoleSetting;
@@ -58,6 +62,12 @@ pub struct Settings {
     pub login_list: usize,
     /// Whether what nodes tell their users is kept; it grows for as long as they run.
     pub keep_events: bool,
+    /// The length of a window of time whose happenings are worked off together; no longer than the
+    /// shortest way takes, which is a twentieth of `max_latency`. Zero: one after the other.
+    pub window: Duration,
+    /// Threads that work at the same time, where windows have a length. What comes of a run does
+    /// not depend on it.
+    pub threads: usize,
 }
 
 impl Default for Settings {
@@ -78,12 +88,17 @@ impl Default for Settings {
             credential_lifetime: Duration::from_secs(24 * 60 * 60),
             login_list: 200,
             keep_events: true,
+            window: Duration::ZERO,
+            threads: 1,
         }
     }
 }
 
 /// The calendar time at which a simulation starts.
 const EPOCH: UnixTime = UnixTime(1_800_000_000);
+
+/// What part of the longest way the shortest one is.
+const SHORTEST: u32 = 20;
 
 /// When all names were registered: the network is an old one.
 const LONG_AGO: UnixTime = UnixTime(1_700_000_000);
@@ -101,7 +116,7 @@ pub struct Network {
     /// The ids of all nodes by number, apart from the nodes so that a look at one of them costs
     /// no more than it must.
     ids: Vec<NodeId>,
-    pub(crate) nodes: Vec<SimNode>,
+    pub(crate) nodes: Nodes,
     queue: Queue<Happening>,
     now: Instant,
     links_made: u32,
@@ -113,14 +128,10 @@ pub struct Network {
     /// What nodes told their users about sessions, with whose node it was.
     pub sessions: Vec<(NodeId, Output)>,
     slots: u64,
-    /// How often an overlay wanted to be woken at a time that was over already: it would spin.
-    pub overdue_wakeups: u64,
-    /// How often an overlay was woken.
-    pub wakeups: u64,
-    /// The most that an overlay wanted done because of one input.
-    pub most_outputs: usize,
-    /// Messages that the codec refused to send.
-    pub refused_messages: u64,
+    /// Whether nodes behave.
+    pub tally: Tally,
+    team: Team,
+    work: [Work; SHARDS],
     /// What happened, in all.
     pub happenings: u64,
 }
@@ -132,12 +143,13 @@ impl Network {
     }
 
     /// An empty network with a login service, whose nodes will share some of these files.
-    pub fn with_files(settings: Settings, catalogue: Catalogue) -> Self {
+    pub fn with_files(mut settings: Settings, catalogue: Catalogue) -> Self {
+        settings.window = settings.window.min(settings.max_latency / SHORTEST);
         let mut rng = StdRng::seed_from_u64(settings.seed);
         let key = KeyPair::from_seed(&rng.random());
         let wires = physics::Settings {
             max_latency: settings.max_latency,
-            min_latency: settings.max_latency / 20,
+            min_latency: settings.max_latency / SHORTEST,
             jitter: settings.jitter,
             loss: settings.loss,
         };
@@ -147,7 +159,7 @@ impl Network {
             catalogue,
             numbers: FxHashMap::default(),
             ids: Vec::new(),
-            nodes: Vec::new(),
+            nodes: Nodes::default(),
             queue: Queue::new(),
             now: Instant::START,
             links_made: 0,
@@ -157,10 +169,9 @@ impl Network {
             wish_hits: Vec::new(),
             sessions: Vec::new(),
             slots: 0,
-            overdue_wakeups: 0,
-            wakeups: 0,
-            most_outputs: 0,
-            refused_messages: 0,
+            tally: Tally::default(),
+            team: Team::new(settings.threads),
+            work: std::array::from_fn(|_| Work::new(settings.keep_events)),
             happenings: 0,
             settings,
             rng,
@@ -184,7 +195,7 @@ impl Network {
 
     /// What time it is for the nodes.
     pub fn time(&self) -> Now {
-        Now { instant: self.now, unix: EPOCH.plus(self.now.since(Instant::START)) }
+        time_at(self.now)
     }
 
     /// How many nodes there are, dead ones included.
@@ -494,6 +505,11 @@ impl Network {
     pub fn traffic_of(&self, node: u32) -> Traffic {
         self.physics.traffic(node)
     }
+}
+
+/// What time it is for the nodes.
+fn time_at(instant: Instant) -> Now {
+    Now { instant, unix: EPOCH.plus(instant.since(Instant::START)) }
 }
 
 /// Where a node is: neighbours in number are far apart in address, so that nodes which are added

@@ -1,11 +1,13 @@
-//! One node of the network, as the network sees it.
+//! One node of the network, and what comes of what it hears.
 
+use super::deeds::{Deed, Deeds};
 use crate::catalogue::Shelf;
-use skein_overlay::{Event, Overlay};
+use skein_overlay::{Event, Input, Now, Output, Overlay};
 use skein_proto::evidence::EvidenceRecord;
 use skein_proto::message::RoleSetting;
-use skein_proto::{Instant, Message, NodeId, SupernodeEntry, UnixTime, Username};
+use skein_proto::{Instant, Message, NodeId, SupernodeEntry, UnixTime, Username, codec};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// What decides for a node.
 pub(crate) enum Mind {
@@ -40,6 +42,132 @@ pub(crate) struct SimNode {
     pub(crate) events: Vec<(Instant, Event)>,
 }
 
+/// What a node hears or notices.
+pub(super) enum Notice {
+    /// Something that only this life of it shall see.
+    Input { life: u32, input: Box<Input> },
+    /// A message, unless the link that it was sent over is gone.
+    Received { peer: NodeId, link: u32, message: Box<Message> },
+    /// The transport hears nothing from a peer any more.
+    Silent { peer: NodeId, link: u32 },
+    /// The other end closed a link, or the transport gave it up.
+    Closed { peer: NodeId, link: u32 },
+    /// The time for which it wanted to be woken.
+    Wake { due: Instant },
+}
+
+impl SimNode {
+    /// It hears or notices something; what it then does is added to `deeds`.
+    pub(super) fn notice(&mut self, notice: Notice, now: Now, deeds: &mut Deeds) {
+        match notice {
+            Notice::Input { life, input } => {
+                if self.life == life {
+                    self.take_in(*input, now, deeds);
+                }
+            }
+            Notice::Received { peer, link, message } => {
+                if self.links.has(&peer, link) {
+                    self.take_in(Input::Received { peer, message }, now, deeds);
+                }
+            }
+            Notice::Silent { peer, link } => {
+                if self.links.has(&peer, link) {
+                    self.take_in(Input::LinkSilent { peer }, now, deeds);
+                }
+            }
+            Notice::Closed { peer, link } => {
+                if self.links.remove(&peer, link) {
+                    self.take_in(Input::LinkDown { peer }, now, deeds);
+                }
+            }
+            Notice::Wake { due } => self.wake_up(due, now, deeds),
+        }
+    }
+
+    /// Hands an input to whatever decides for it.
+    pub(super) fn take_in(&mut self, input: Input, now: Now, deeds: &mut Deeds) {
+        if !self.alive {
+            return;
+        }
+        match &mut self.mind {
+            Mind::Overlay(overlay) => overlay.handle(input, now),
+            Mind::Puppet(heard) => {
+                if let Input::Received { peer, message } = input {
+                    heard.push((peer, *message));
+                }
+                return;
+            }
+            Mind::Off { .. } => return,
+        }
+        let mut outputs = 0;
+        while let Mind::Overlay(overlay) = &mut self.mind
+            && let Some(output) = overlay.poll_output()
+        {
+            self.act(output, now.instant, deeds);
+            outputs += 1;
+        }
+        deeds.tally.most_outputs = deeds.tally.most_outputs.max(outputs);
+        let Mind::Overlay(overlay) = &self.mind else { return };
+        let Some(at) = overlay.next_wakeup(now) else { return };
+        deeds.tally.overdue_wakeups += u64::from(at <= now.instant);
+        // What is due at once is due a moment later: time must go on.
+        let at = at.max(now.instant + Duration::from_millis(1));
+        if self.wake.is_none_or(|wake| at < wake || wake <= now.instant) {
+            self.wake = Some(at);
+            deeds.add(Deed::Wake { at });
+        }
+    }
+
+    /// Does what whatever decides for it wants done, as far as that is its own business.
+    pub(super) fn act(&mut self, output: Output, now: Instant, deeds: &mut Deeds) {
+        match output {
+            Output::Send { peer, message } => {
+                let Some(link) = self.links.get(&peer) else { return };
+                // What the real codec refuses never arrives here either.
+                match codec::frame_len(&message) {
+                    Ok(bytes) => {
+                        let (to, link, bytes) = (link.peer, link.number, bytes as u64);
+                        deeds.add(Deed::Send { to, link, bytes, message });
+                    }
+                    Err(_) => deeds.tally.refused_messages += 1,
+                }
+            }
+            Output::HangUp { peer, .. } => {
+                let Some(link) = self.links.get(&peer) else { return };
+                self.links.remove(&peer, link.number);
+                deeds.add(Deed::HangUp { peer, to: link.peer, link: link.number });
+            }
+            Output::RememberEvidence(record) => self.evidence = Some(record),
+            Output::Event(event) => {
+                if deeds.keep_events {
+                    self.events.push((now, event));
+                }
+            }
+            other => deeds.add(Deed::Other(other)),
+        }
+    }
+
+    /// Wakes it if it is due. One that has done its work meanwhile, because of a message, sleeps
+    /// on: its timer was left standing since moving it with each message would cost more.
+    fn wake_up(&mut self, due: Instant, now: Now, deeds: &mut Deeds) {
+        if !self.alive || self.wake != Some(due) {
+            return;
+        }
+        self.wake = None;
+        let Mind::Overlay(overlay) = &self.mind else { return };
+        match overlay.next_wakeup(now) {
+            Some(next) if next > now.instant => {
+                self.wake = Some(next);
+                deeds.add(Deed::Wake { at: next });
+            }
+            _ => {
+                deeds.tally.wakeups += 1;
+                self.take_in(Input::Tick, now, deeds);
+            }
+        }
+    }
+}
+
 /// One end of a link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
@@ -57,6 +185,11 @@ pub(crate) struct Links(Vec<Link>);
 impl Links {
     pub(crate) fn get(&self, peer: &NodeId) -> Option<Link> {
         self.find(peer).ok().map(|at| self.0[at])
+    }
+
+    /// Whether the link with a peer is this one.
+    fn has(&self, peer: &NodeId, number: u32) -> bool {
+        self.get(peer).is_some_and(|link| link.number == number)
     }
 
     /// Answers whether there was none with this peer.

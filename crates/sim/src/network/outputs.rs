@@ -1,11 +1,11 @@
 //! What nodes want done, and how it is done.
 
 use super::Network;
-use super::node::Mind;
+use super::deeds::{Deed, Deeds};
 use super::run::Happening;
 use skein_overlay::{Input, Output};
 use skein_proto::session::{SlotGrant, SlotKey};
-use skein_proto::{BoundedVec, Message, NodeId, codec};
+use skein_proto::{BoundedVec, Message, NodeId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,54 +24,47 @@ impl Network {
         }
     }
 
-    /// Hands an input to a node.
+    /// Hands an input to a node, which acts on it at once.
     pub fn feed_to(&mut self, node: u32, input: Input) {
+        let mut deeds = Deeds::new(self.settings.keep_events);
         let now = self.time();
-        let entry = &mut self.nodes[node as usize];
-        if !entry.alive {
-            return;
+        self.nodes[node as usize].take_in(input, now, &mut deeds);
+        self.finish(node, deeds);
+    }
+
+    /// Lets a node, or a puppet, do something.
+    pub(crate) fn act(&mut self, node: u32, output: Output) {
+        let mut deeds = Deeds::new(self.settings.keep_events);
+        self.nodes[node as usize].act(output, self.now, &mut deeds);
+        self.finish(node, deeds);
+    }
+
+    fn finish(&mut self, node: u32, mut deeds: Deeds) {
+        self.tally.add(deeds.tally);
+        for deed in deeds.drain() {
+            self.carry_out(node, deed);
         }
-        match &mut entry.mind {
-            Mind::Overlay(overlay) => overlay.handle(input, now),
-            Mind::Puppet(heard) => {
-                if let Input::Received { peer, message } = input {
-                    heard.push((peer, *message));
-                }
-                return;
+    }
+
+    /// Does to others what a node does.
+    pub(super) fn carry_out(&mut self, node: u32, deed: Deed) {
+        match deed {
+            Deed::Send { to, link, bytes, message } => {
+                self.transmit(node, (to, link), bytes, message)
             }
-            Mind::Off { .. } => return,
-        }
-        self.drain(node);
-    }
-
-    fn drain(&mut self, node: u32) {
-        let mut outputs = 0;
-        while let Mind::Overlay(overlay) = &mut self.nodes[node as usize].mind
-            && let Some(output) = overlay.poll_output()
-        {
-            self.carry_out(node, output);
-            outputs += 1;
-        }
-        self.most_outputs = self.most_outputs.max(outputs);
-        let now = self.time();
-        let entry = &mut self.nodes[node as usize];
-        let Mind::Overlay(overlay) = &entry.mind else { return };
-        let Some(at) = overlay.next_wakeup(now).filter(|_| entry.alive) else { return };
-        self.overdue_wakeups += u64::from(at <= self.now);
-        // What is due at once is due a moment later: time must go on.
-        let at = at.max(self.now + Duration::from_millis(1));
-        if entry.wake.is_none_or(|wake| at < wake || wake <= self.now) {
-            entry.wake = Some(at);
-            self.queue.push(at, Happening::Wake { at: node });
+            Deed::HangUp { peer, to, link } => {
+                self.close_other_end(node, to, link);
+                self.input_later(node, Duration::ZERO, Input::LinkDown { peer });
+            }
+            Deed::Wake { at } => self.queue.push(at, Happening::Wake { at: node }),
+            Deed::Other(output) => self.drive(node, output),
         }
     }
 
-    /// Does what a node, or a puppet, wants done.
-    pub(crate) fn carry_out(&mut self, node: u32, output: Output) {
+    /// Does what a node wants of its driver.
+    fn drive(&mut self, node: u32, output: Output) {
         match output {
             Output::Dial { peer, addresses } => self.dial(node, &peer, &addresses),
-            Output::Send { peer, message } => self.transmit(node, &peer, message),
-            Output::HangUp { peer, .. } => self.hang_up(node, peer),
             Output::DialBack { dial, node: target, addresses } => {
                 self.dial_back(node, dial, &target, &addresses);
             }
@@ -94,9 +87,6 @@ impl Network {
             Output::RememberSupernodes(entries) => {
                 let known = entries.into_iter().map(|entry| self.remember(entry)).collect();
                 self.nodes[node as usize].known = known;
-            }
-            Output::RememberEvidence(record) => {
-                self.nodes[node as usize].evidence = Some(record);
             }
             Output::Receipt { peer, receipt } => {
                 if let Some(to) = self.number(&peer) {
@@ -129,11 +119,11 @@ impl Network {
                 let id = self.id(node);
                 self.sessions.push((id, output));
             }
-            Output::Event(event) => {
-                if self.settings.keep_events {
-                    self.nodes[node as usize].events.push((self.now, event));
-                }
-            }
+            // The node sees to these itself.
+            Output::Send { .. }
+            | Output::HangUp { .. }
+            | Output::RememberEvidence(_)
+            | Output::Event(_) => {}
         }
     }
 
@@ -190,36 +180,20 @@ impl Network {
         self.input_later(from, after, Input::DialledBack { dial, reached: target.is_some() });
     }
 
-    fn hang_up(&mut self, node: u32, peer: NodeId) {
-        let links = &mut self.nodes[node as usize].links;
-        let Some(link) = links.get(&peer) else { return };
-        links.remove(&peer, link.number);
-        self.close_other_end(node, link.peer, link.number);
-        self.input_later(node, Duration::ZERO, Input::LinkDown { peer });
-    }
-
     /// The other end hears of it behind all that was sent to it before.
     pub(super) fn close_other_end(&mut self, node: u32, peer: u32, link: u32) {
         let at = self.physics.send(node, peer, CLOSE_BYTES, self.now);
         self.queue.push(at, Happening::Closed { at: peer, peer: node, link });
     }
 
-    pub(crate) fn transmit(&mut self, from: u32, to: &NodeId, message: Box<Message>) {
-        let Some(link) = self.nodes[from as usize].links.get(to) else { return };
-        // What the real codec refuses never arrives here either.
-        let Ok(bytes) = codec::frame_len(&message) else {
-            self.refused_messages += 1;
-            return;
-        };
-        let bytes = bytes as u64;
+    fn transmit(&mut self, from: u32, (to, link): (u32, u32), bytes: u64, message: Box<Message>) {
         let kind = message.kind() as usize;
         if self.traffic.len() <= kind {
             self.traffic.resize(kind + 1, (0, 0));
         }
         self.traffic[kind].0 += 1;
         self.traffic[kind].1 += bytes;
-        let when = self.physics.send(from, link.peer, bytes, self.now);
-        let (at, number) = (link.peer, link.number);
-        self.queue.push(when, Happening::Received { at, peer: from, link: number, message });
+        let when = self.physics.send(from, to, bytes, self.now);
+        self.queue.push(when, Happening::Received { at: to, peer: from, link, message });
     }
 }

@@ -1,7 +1,16 @@
 //! What happens, one after the other.
+//!
+//! What happens within less time than the shortest way takes cannot have to do with each other, but
+//! for what happens to the same node: such a window of time is worked off by several threads, each
+//! for its part of the nodes, and what the nodes did to others is then carried out in the order of
+//! time (conservative parallel simulation with the latency of links as the lookahead: Chandy and
+//! Misra, IEEE TSE 1979; windows: Nicol, JACM 1993). What a node does to itself, a timer or a look
+//! at its disk, takes until the next window at least. So the outcome depends on the length of the
+//! window, and not on the number of threads.
 
 use super::Network;
-use super::node::{Link, Mind};
+use super::node::{Link, Notice};
+use super::shard::{SHARDS, Task, Work};
 use skein_overlay::Input;
 use skein_proto::{Instant, Message};
 use std::time::Duration;
@@ -35,7 +44,8 @@ impl Network {
         self.run_for(end.since(self.now));
     }
 
-    /// Runs until something is so, at most for so much virtual time. Answers whether it is so.
+    /// Runs until something is so, at most for so much virtual time. Answers whether it is so. It
+    /// looks once in each window.
     pub fn run_until(&mut self, at_most: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + at_most;
         loop {
@@ -46,40 +56,48 @@ impl Network {
                 self.now = end;
                 return done(self);
             }
-            let Some((at, what)) = self.queue.pop() else { return false };
-            // What was scheduled for the past happens now.
-            self.now = self.now.max(at);
-            self.happenings += 1;
-            self.happen(what);
+            self.run_window(end);
         }
     }
 
-    fn happen(&mut self, what: Happening) {
-        match what {
+    /// Lets one window of time pass, or one thing happen where windows have no length.
+    fn run_window(&mut self, end: Instant) {
+        let Some(first) = self.queue.next_at() else { return };
+        let over = self.now.max(first) + self.settings.window;
+        let mut tasks = 0;
+        while let Some((at, what)) = self.queue.pop() {
+            // What was scheduled for the past happens now.
+            self.now = self.now.max(at);
+            self.happenings += 1;
+            self.happen(what, at, &mut tasks);
+            if self.queue.next_at().is_none_or(|next| next >= over || next > end) {
+                break;
+            }
+        }
+        let mut work = std::mem::take(&mut self.work);
+        self.team.run(&mut self.nodes, &mut work);
+        self.carry_out_all(&mut work);
+        self.work = work;
+    }
+
+    /// Sees to what happens: what one node notices of it is left to that node's shard.
+    fn happen(&mut self, what: Happening, due: Instant, tasks: &mut u32) {
+        let (node, notice) = match what {
             Happening::Received { at, peer, link, message } => {
-                let id = self.ids[peer as usize];
-                if self.has_link(at, peer, link) {
-                    self.feed_to(at, Input::Received { peer: id, message });
-                }
+                (at, Notice::Received { peer: self.id(peer), link, message })
             }
-            Happening::Input { at, life, input } => {
-                if self.nodes[at as usize].life == life {
-                    self.feed_to(at, *input);
-                }
+            Happening::Input { at, life, input } => (at, Notice::Input { life, input }),
+            Happening::Connect { from, to, life, reaches } => {
+                self.connect((from, life), to, reaches, tasks);
+                return;
             }
-            Happening::Connect { from, to, life, reaches } => self.connect(from, to, life, reaches),
             Happening::Silent { at, peer, link } => {
-                if self.has_link(at, peer, link) {
-                    self.feed_to(at, Input::LinkSilent { peer: self.ids[peer as usize] });
-                }
+                (at, Notice::Silent { peer: self.id(peer), link })
             }
             Happening::Closed { at, peer, link } => {
-                let id = self.ids[peer as usize];
-                if self.nodes[at as usize].links.remove(&id, link) {
-                    self.feed_to(at, Input::LinkDown { peer: id });
-                }
+                (at, Notice::Closed { peer: self.id(peer), link })
             }
-            Happening::Wake { at } => self.wake(at),
+            Happening::Wake { at } => (at, Notice::Wake { due }),
             Happening::AskLogin { at, life, willing } => {
                 if self.nodes[at as usize].life != life {
                     return;
@@ -90,71 +108,76 @@ impl Network {
                 } else {
                     Input::BootstrapFailed
                 };
-                self.feed_to(at, input);
+                (at, Notice::Input { life, input: Box::new(input) })
             }
-        }
+        };
+        self.assign(node, notice, tasks);
     }
 
-    fn has_link(&self, at: u32, peer: u32, number: u32) -> bool {
-        let link = self.nodes[at as usize].links.get(&self.ids[peer as usize]);
-        link.is_some_and(|link| link.number == number)
+    fn assign(&mut self, node: u32, notice: Notice, tasks: &mut u32) {
+        let task = Task { order: *tasks, node, at: self.now, notice };
+        *tasks += 1;
+        self.work[node as usize % SHARDS].tasks.push(task);
     }
 
-    fn connect(&mut self, from: u32, to: u32, life: u32, reaches: bool) {
+    /// Both ends have a link from the beginning of the window on, and notice it in their time.
+    fn connect(&mut self, (from, life): (u32, u32), to: u32, reaches: bool, tasks: &mut u32) {
         let dialler = &self.nodes[from as usize];
         if !dialler.alive || dialler.life != life {
             return;
         }
-        let (from_id, to_id) = (self.ids[from as usize], self.ids[to as usize]);
-        if !reaches || !self.nodes[to as usize].alive {
-            self.feed_to(from, Input::DialFailed { peer: to_id });
+        let (from_id, to_id) = (self.id(from), self.id(to));
+        let target = &self.nodes[to as usize];
+        if !reaches || !target.alive {
+            let input = Box::new(Input::DialFailed { peer: to_id });
+            self.assign(from, Notice::Input { life, input }, tasks);
             return;
         }
-        let addresses = (self.nodes[from as usize].address, self.nodes[to as usize].address);
+        // Of two that dialled each other both keep the first link.
+        if target.links.get(&from_id).is_some() && dialler.links.get(&to_id).is_some() {
+            return;
+        }
+        let addresses = (dialler.address, target.address);
         let rtt = self.physics.latency(from, to) * 2;
         self.links_made = self.links_made.wrapping_add(1);
         let number = self.links_made;
         let ends = [(to, from, from_id, addresses.0), (from, to, to_id, addresses.1)];
-        // Of two that dialled each other both keep the first link.
-        if self.nodes[to as usize].links.get(&from_id).is_some()
-            && self.nodes[from as usize].links.get(&to_id).is_some()
-        {
-            return;
-        }
         for (at, peer, id, address) in ends {
-            let links = &mut self.nodes[at as usize].links;
+            let node = &mut self.nodes[at as usize];
+            let life = node.life;
             // One that ended on the other side only is over with the new one.
-            let stale = links.get(&id);
+            let stale = node.links.get(&id);
             if let Some(stale) = stale {
-                links.remove(&id, stale.number);
+                node.links.remove(&id, stale.number);
             }
-            links.insert(Link { id, peer, number });
+            node.links.insert(Link { id, peer, number });
             if stale.is_some() {
-                self.feed_to(at, Input::LinkDown { peer: id });
+                let input = Box::new(Input::LinkDown { peer: id });
+                self.assign(at, Notice::Input { life, input }, tasks);
             }
-            self.feed_to(at, Input::LinkUp { peer: id, address, rtt });
+            let input = Box::new(Input::LinkUp { peer: id, address, rtt });
+            self.assign(at, Notice::Input { life, input }, tasks);
         }
     }
 
-    /// Wakes a node that is due. One that has done its work meanwhile, because of a message, sleeps
-    /// on: its timer was left standing since moving it with each message would cost more.
-    fn wake(&mut self, at: u32) {
-        let now = self.time();
-        let node = &mut self.nodes[at as usize];
-        if !node.alive || node.wake != Some(now.instant) {
-            return;
-        }
-        node.wake = None;
-        let Mind::Overlay(overlay) = &node.mind else { return };
-        match overlay.next_wakeup(now) {
-            Some(next) if next > now.instant => {
-                node.wake = Some(next);
-                self.queue.push(next, Happening::Wake { at });
-            }
-            _ => {
-                self.wakeups += 1;
-                self.feed_to(at, Input::Tick);
+    /// Carries out what all nodes did in a window, in the order of time.
+    fn carry_out_all(&mut self, work: &mut [Work; SHARDS]) {
+        let end = self.now;
+        let mut shards = work.each_mut().map(|Work { done, deeds, .. }| {
+            self.tally.add(std::mem::take(&mut deeds.tally));
+            (done.drain(..).peekable(), deeds.drain())
+        });
+        while let Some((done, deeds)) = shards
+            .iter_mut()
+            .filter_map(|(done, deeds)| Some((done.peek()?.order, done, deeds)))
+            .min_by_key(|(order, ..)| *order)
+            .and_then(|(_, done, deeds)| Some((done.next()?, deeds)))
+        {
+            self.now = done.at;
+            for deed in deeds.take(done.deeds) {
+                self.carry_out(done.node, deed);
             }
         }
+        self.now = end;
     }
 }

@@ -15,7 +15,9 @@ use rand::{RngExt, SeedableRng};
 use skein_proto::message::{MessageKind, RoleSetting};
 use skein_proto::{ContentId, FileMeta, Instant, Role};
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 /// How long after a question its answer is looked at: no search takes longer.
@@ -79,6 +81,18 @@ impl Run {
     /// # Errors
     /// [`ScenarioError`] if the scenario is not sound.
     pub fn new(scenario: &Scenario, seed: u64) -> Result<Self, ScenarioError> {
+        Self::with_threads(scenario, seed, available_parallelism().map_or(1, NonZero::get))
+    }
+
+    /// Prepares a run on so many threads; what comes of it does not depend on them.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] if the scenario is not sound.
+    pub fn with_threads(
+        scenario: &Scenario,
+        seed: u64,
+        threads: usize,
+    ) -> Result<Self, ScenarioError> {
         scenario.check()?;
         skein_proto::key::memo::enable(VERDICTS);
         let workload = Arc::new(Workload::new(&scenario.workload, scenario.nodes, seed)?);
@@ -92,6 +106,8 @@ impl Run {
             max_neighbours: wires.max_neighbours,
             login_list: wires.login_list,
             keep_events: false,
+            window: Duration::MAX,
+            threads,
             ..Settings::default()
         };
         let mut run = Self {
