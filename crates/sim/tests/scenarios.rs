@@ -87,3 +87,17 @@ fn the_same_seed_gives_the_same_report() {
     assert_eq!(told(1), told(1));
     assert_ne!(told(1), told(2));
 }
+
+#[test]
+fn two_threads_do_what_one_does() {
+    let mut scenario = small(mass_failure::SCENARIO, 60.0, 50.0);
+    scenario.churn = small(churn::SCENARIO, 60.0, 50.0).churn;
+    scenario.events.iter_mut().for_each(|event| event.at_seconds = 20.0);
+    let told = |threads| {
+        let run = Run::with_threads(&scenario, 5, threads).unwrap();
+        let report = Report { wall_seconds: 0.0, ..run.finish(|_| {}) };
+        assert!(report.departures > 0 && !report.events.is_empty(), "{report}");
+        serde_json::to_string(&report).unwrap()
+    };
+    assert_eq!(told(1), told(2));
+}
