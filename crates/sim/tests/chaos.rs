@@ -246,7 +246,11 @@ impl Stage {
             network.tally.overdue_wakeups, 0,
             "what is due is done, and no wake-up is overdue"
         );
-        assert!(network.tally.most_outputs <= MOST_OUTPUTS, "{} outputs", network.most_outputs);
+        assert!(
+            network.tally.most_outputs <= MOST_OUTPUTS,
+            "{} outputs",
+            network.tally.most_outputs
+        );
         for victim in self.victims {
             let snapshot = network.snapshot(victim).unwrap();
             assert!(snapshot.supernodes_known <= MAX_KNOWN);
