@@ -71,3 +71,8 @@ fn tunnels() {
 fn relay_frames() {
     replay("relay", targets::relay);
 }
+
+#[test]
+fn probes() {
+    replay("probe", targets::probe);
+}

@@ -271,6 +271,7 @@ async fn attempt(
     let unreachable = DialError::Unreachable { node, tried: 1 };
     let (config, verifier) =
         client_config(shared, node).map_err(|error| incompatible(error.to_string()))?;
+    shared.sessions.dials(&address);
     let connecting = match shared.quic.connect_with(config, address, SERVER_NAME) {
         Ok(connecting) => connecting,
         Err(quinn::ConnectError::EndpointStopping) => return Err(DialError::Closed),

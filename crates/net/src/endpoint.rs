@@ -65,7 +65,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) outgoing: Arc<Semaphore>,
     pub(crate) counters: Arc<Counters>,
-    sessions: Arc<Sessions>,
+    pub(crate) sessions: Arc<Sessions>,
     relay: Arc<Relay>,
     surroundings: Arc<Surroundings>,
     /// None over a socket of the caller's, which need not be of this machine.

@@ -13,6 +13,11 @@ use tokio::sync::mpsc;
 pub(crate) async fn serve(shared: Arc<Shared>, accepted: mpsc::Sender<Connection>) {
     while let Some(attempt) = shared.quic.accept().await {
         let counters = &shared.counters;
+        if shared.sessions.has_dialled(&attempt.remote_address()) {
+            counters.handshakes_reflected.increment();
+            attempt.ignore();
+            continue;
+        }
         let through = shared.tunnels.as_ref().and_then(|t| t.peer_of(attempt.remote_address()));
         let address = through.unwrap_or_else(|| attempt.remote_address());
         // TCP has shown that who is at the other end receives there.

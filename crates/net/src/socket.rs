@@ -13,11 +13,16 @@
 //!
 //! QUIC packets always have the fixed bit, since greasing it (RFC 9287) is off.
 
+#[cfg(target_os = "linux")]
+mod gather;
+
 use crate::connection::canonical;
-use crate::relay::{Batch, Relay, frame};
+use crate::relay::frame::{self, HEADER};
+use crate::relay::{Batch, Relay};
 use crate::session::Sessions;
 use crate::stats::Counters;
 use quinn::AsyncUdpSocket;
+use std::cell::RefCell;
 use std::fmt::{self, Debug};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -46,6 +51,14 @@ pub trait DatagramSocket: Debug + Send + Sync + 'static {
     /// # Errors
     /// What the system says. A datagram that got lost is no error.
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()>;
+
+    /// The same with `header` before each datagram, as packets of sessions have it.
+    ///
+    /// # Errors
+    /// As [`Self::try_send`].
+    fn try_send_framed(&self, header: &[u8; HEADER], transmit: &Transmit<'_>) -> io::Result<()> {
+        send_put_together(self, header, transmit)
+    }
 
     /// Makes something that one task can wait on for room to send.
     fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>>;
@@ -79,10 +92,37 @@ pub trait DatagramSocket: Debug + Send + Sync + 'static {
     }
 }
 
+/// Puts the header before each datagram of a batch, and sends it in one piece.
+pub(crate) fn send_put_together<S: DatagramSocket + ?Sized>(
+    socket: &S,
+    header: &[u8; HEADER],
+    transmit: &Transmit<'_>,
+) -> io::Result<()> {
+    thread_local! {
+        // A batch has 64 KiB at most; to allocate it each time would cost more than to fill it.
+        static FRAMED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    FRAMED.with_borrow_mut(|framed| {
+        framed.clear();
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        for datagram in transmit.contents.chunks(segment) {
+            framed.extend_from_slice(header);
+            framed.extend_from_slice(datagram);
+        }
+        socket.try_send(&Transmit {
+            contents: framed,
+            segment_size: transmit.segment_size.map(|size| size + HEADER),
+            ..*transmit
+        })
+    })
+}
+
 /// The system's UDP socket, with all the offloads that quinn-udp finds (GSO, GRO, ECN).
 #[derive(Debug)]
 pub struct UdpSocket {
     quic: Arc<dyn AsyncUdpSocket>,
+    #[cfg(target_os = "linux")]
+    gather: Option<gather::Gather>,
 }
 
 impl UdpSocket {
@@ -113,7 +153,13 @@ impl UdpSocket {
         socket.bind(&address.into())?;
         let runtime = quinn::default_runtime()
             .ok_or_else(|| io::Error::other("no tokio runtime is running"))?;
-        Ok(Self { quic: runtime.wrap_udp_socket(socket.into())? })
+        #[cfg(target_os = "linux")]
+        let gather = gather::Gather::of(&socket);
+        Ok(Self {
+            quic: runtime.wrap_udp_socket(socket.into())?,
+            #[cfg(target_os = "linux")]
+            gather,
+        })
     }
 }
 
@@ -124,6 +170,16 @@ impl DatagramSocket for UdpSocket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         self.quic.try_send(transmit)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn try_send_framed(&self, header: &[u8; HEADER], transmit: &Transmit<'_>) -> io::Result<()> {
+        // Where that fails, the usual way tells tokio that the socket is full, and knows what to do
+        // where the system has no offload.
+        match self.gather.as_ref().map(|gather| gather.try_send(header, transmit)) {
+            Some(Ok(())) => Ok(()),
+            _ => send_put_together(self, header, transmit),
+        }
     }
 
     fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {

@@ -167,13 +167,11 @@ impl FrameSender {
     }
 
     async fn flush_pending(&mut self) -> Result<(), StreamError> {
-        // The count is taken off in the same step in which the bytes are handed over, so that no
-        // byte is sent twice or lost when this future is dropped.
+        // What is handed over is taken off in the same step, so that no byte is sent twice or lost
+        // when this future is dropped; and it is not copied.
         while !self.pending.is_empty() {
-            match self.quic.write(&self.pending).await {
-                Ok(count) => self.pending.advance(count),
-                Err(error) => return Err(self.write_error(error)),
-            }
+            let written = self.quic.write_chunks(std::slice::from_mut(&mut self.pending)).await;
+            written.map_err(|error| self.write_error(error))?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use bytes::BytesMut;
 use skein_index::text::{ParsedQuery, fold, record_words, words};
+use skein_net::paths::frame::{LENGTH, ProbeFrame, ProbeKey, Side, Window};
 use skein_net::relay::frame::{Frame, data_slot, run_length};
 use skein_net::tunnel::probe::UdpProbe;
 use skein_net::tunnel::wire;
@@ -137,5 +138,30 @@ pub fn relay(data: &[u8]) {
         if let Some(slot) = data_slot(data) {
             assert!(run_length(data, stride, slot) <= data.len());
         }
+    }
+}
+
+/// Probes and replies, as they come from anybody, and as they come from who has the key.
+pub fn probe(data: &[u8]) {
+    let key = ProbeKey::from_bytes([7; 32]);
+    for side in [Side::Caller, Side::Callee] {
+        let mut frames = vec![data.to_vec()];
+        if let Some(proven) = data.get(..LENGTH - 16) {
+            frames.push([proven, &key.proof(side, proven)].concat());
+        }
+        for mut bytes in frames {
+            let Some(frame) = ProbeFrame::open(&bytes, &key, side) else { continue };
+            assert_eq!(ProbeFrame::number(&bytes), Some(frame.number));
+            assert_eq!(ProbeFrame::open(&bytes, &key, side.other()), None, "sent back");
+            assert_eq!(ProbeFrame::open(&frame.seal(&key, side), &key, side), Some(frame));
+            bytes.push(0);
+            assert_eq!(ProbeFrame::open(&bytes, &key, side), None, "longer");
+        }
+    }
+    let mut window = Window::default();
+    for transaction in data.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok()) {
+        let transaction = u64::from_be_bytes(transaction);
+        window.admit(transaction);
+        assert!(!window.admit(transaction), "a transaction passes once");
     }
 }

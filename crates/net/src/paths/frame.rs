@@ -23,7 +23,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Bytes of either frame.
-pub(crate) const LENGTH: usize = 50;
+pub const LENGTH: usize = 50;
 
 const PROVEN: usize = LENGTH - 16;
 const PROBE: u8 = 0x05;
@@ -40,7 +40,9 @@ impl ProbeKey {
         Self(bytes)
     }
 
-    fn proof(&self, by: Side, proven: &[u8]) -> Proof {
+    /// What stands at the end of a frame, and shows that a side of the two has made what is before
+    /// it.
+    pub fn proof(&self, by: Side, proven: &[u8]) -> Proof {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(by.label()).update(proven);
         let mut proof = Proof::default();
@@ -84,7 +86,7 @@ impl Side {
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Body {
+pub enum Body {
     /// "Do you hear me here?"
     Probe {
         /// The sender's packets go along this path.
@@ -99,17 +101,18 @@ pub(crate) enum Body {
 
 /// A probe or the reply to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProbeFrame {
+pub struct ProbeFrame {
     /// The number that both ends have agreed on.
-    pub(crate) number: SlotNumber,
+    pub number: SlotNumber,
     /// Counts the probes of one end; the reply has that of its probe.
-    pub(crate) transaction: u64,
-    pub(crate) body: Body,
+    pub transaction: u64,
+    /// What it says.
+    pub body: Body,
 }
 
 impl ProbeFrame {
     /// The frame with its proof.
-    pub(crate) fn seal(&self, key: &ProbeKey, by: Side) -> [u8; LENGTH] {
+    pub fn seal(&self, key: &ProbeKey, by: Side) -> [u8; LENGTH] {
         let mut bytes = [0; LENGTH];
         let kind = match self.body {
             Body::Probe { .. } => PROBE,
@@ -134,14 +137,14 @@ impl ProbeFrame {
     }
 
     /// The number of a probe or a reply; `None` if it is anything else.
-    pub(crate) fn number(datagram: &[u8]) -> Option<SlotNumber> {
+    pub fn number(datagram: &[u8]) -> Option<SlotNumber> {
         let header = datagram.first_chunk::<8>()?;
         (datagram.len() == LENGTH && matches!(header[0], PROBE | REPLY))
             .then(|| SlotNumber::new(u64::from_be_bytes(*header)))
     }
 
     /// Reads a frame that `by` has made; `None` if it has not, or it is no such frame.
-    pub(crate) fn open(datagram: &[u8], key: &ProbeKey, by: Side) -> Option<Self> {
+    pub fn open(datagram: &[u8], key: &ProbeKey, by: Side) -> Option<Self> {
         let number = Self::number(datagram)?;
         let (proven, proof) = datagram.split_at(PROVEN);
         let differences = key
@@ -168,14 +171,14 @@ impl ProbeFrame {
 /// Lets each transaction pass once (the sliding window of RFC 4303, section 3.4.3): the highest so
 /// far and the 63 before it are told apart, and what is older counts as seen.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Window {
+pub struct Window {
     highest: u64,
     seen: u64,
 }
 
 impl Window {
     /// Whether this transaction was not seen before.
-    pub(crate) fn admit(&mut self, transaction: u64) -> bool {
+    pub fn admit(&mut self, transaction: u64) -> bool {
         if transaction > self.highest {
             let ahead = transaction - self.highest;
             self.seen = if ahead < 64 { self.seen << ahead } else { 0 };

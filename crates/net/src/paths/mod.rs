@@ -45,7 +45,7 @@
 
 pub(crate) mod candidate;
 mod driver;
-pub(crate) mod frame;
+pub mod frame;
 pub(crate) mod gather;
 mod keepalive;
 mod machine;

@@ -21,7 +21,6 @@ use crate::socket::{DatagramSocket, RecvMeta, Transmit, mapped};
 use crate::stats::Counters;
 use dashmap::DashMap;
 use rand::RngExt;
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -60,6 +59,8 @@ struct Inner {
     route: RwLock<Option<Route>>,
     /// Batches sent, whatever the route was.
     sent: AtomicU64,
+    /// The connection over it is dialled from this side.
+    dialled: AtomicBool,
     /// Somebody wants to know when the next one is sent.
     watched: AtomicBool,
     sends: Notify,
@@ -215,11 +216,26 @@ impl Sessions {
             address,
             route: RwLock::new(None),
             sent: AtomicU64::new(0),
+            dialled: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             sends: Notify::new(),
         });
         self.by_address.insert(address, Arc::clone(&inner));
         Session { inner, routes: Mutex::default(), table: Arc::clone(self) }
+    }
+
+    /// This side dials the peer of the session with this address, if there is one.
+    pub(crate) fn dials(&self, address: &SocketAddr) {
+        if let Some(inner) = self.by_address.get(address) {
+            inner.dialled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this side has dialled the peer at this address: then nobody dials from there, and
+    /// what looks like it is this side's own dial, sent back by a relay.
+    pub(crate) fn has_dialled(&self, address: &SocketAddr) -> bool {
+        let session = self.by_address.get(address);
+        session.is_some_and(|inner| inner.dialled.load(Ordering::Relaxed))
     }
 
     /// Sends what is meant for a session along its route. Answers `None` if it is for none.
@@ -236,7 +252,9 @@ impl Sessions {
             self.counters.session_datagrams_unroutable.increment();
             return Some(Ok(()));
         };
-        Some(send_framed(&*self.socket, self.on_socket(route.to), route.number, transmit))
+        let destination = self.on_socket(route.to);
+        let transmit = Transmit { destination, src_ip: None, ..*transmit };
+        Some(self.socket.try_send_framed(&frame::data_header(route.number), &transmit))
     }
 
     /// Takes data frames of one number that came in one batch, if they belong to a session: what
@@ -323,35 +341,6 @@ impl Sessions {
     fn on_socket(&self, address: SocketAddr) -> SocketAddr {
         if self.is_v6 { mapped(address) } else { address }
     }
-}
-
-/// Sends a batch with the number of the route before each datagram.
-fn send_framed(
-    socket: &dyn DatagramSocket,
-    destination: SocketAddr,
-    number: SlotNumber,
-    transmit: &Transmit<'_>,
-) -> io::Result<()> {
-    thread_local! {
-        // A batch has 64 KiB at most; to allocate it each time would cost more than to fill it.
-        static FRAMED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    FRAMED.with_borrow_mut(|framed| {
-        framed.clear();
-        let header = frame::data_header(number);
-        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        for datagram in transmit.contents.chunks(segment) {
-            framed.extend_from_slice(&header);
-            framed.extend_from_slice(datagram);
-        }
-        socket.try_send(&Transmit {
-            destination,
-            ecn: transmit.ecn,
-            contents: framed,
-            segment_size: transmit.segment_size.map(|size| size + HEADER),
-            src_ip: None,
-        })
-    })
 }
 
 /// Takes the headers out of a batch; answers what length is left.

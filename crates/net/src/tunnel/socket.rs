@@ -3,8 +3,8 @@
 use super::probe::UdpProbe;
 use super::{Inbound, Tunnels, is_virtual};
 use crate::connection::canonical;
-use crate::relay::frame;
-use crate::socket::{DatagramSocket, RecvMeta, Transmit, WritePoller, mapped};
+use crate::relay::frame::{self, HEADER};
+use crate::socket::{DatagramSocket, RecvMeta, Transmit, WritePoller, mapped, send_put_together};
 use crate::stats::Counter;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -202,6 +202,14 @@ impl DatagramSocket for TunnelSocket {
             counters.tunnel_datagrams_dropped.add(pipe.queue.push(datagram));
         }
         Ok(())
+    }
+
+    fn try_send_framed(&self, header: &[u8; HEADER], transmit: &Transmit<'_>) -> io::Result<()> {
+        let to = transmit.destination;
+        match self.tunnels.pipe_to(to).is_some() || is_virtual(&to) {
+            true => send_put_together(self, header, transmit),
+            false => self.tunnels.base.try_send_framed(header, transmit),
+        }
     }
 
     fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {
