@@ -50,7 +50,8 @@ counters! {
     handshakes_failed_peer,
     /// Inbound attempts that were not completed in time, or were given up by the dialler.
     handshakes_abandoned,
-    /// Inbound attempts along a session that this side dials itself: its own packets, sent back.
+    /// Inbound attempts along a session that this side dials itself: its own packets, sent back, or
+    /// old ones of its peer.
     handshakes_reflected,
     /// Dials that got no connection from any address.
     dials_failed,
