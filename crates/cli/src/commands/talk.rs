@@ -4,16 +4,12 @@ use super::buddies;
 use super::chat::{settle, spoken};
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::ui::dialogue::Dialogue;
 use futures_util::StreamExt as _;
-use skein_node::api::chat::{ChatLine, ChatState, PeopleEvent, SendChat};
+use skein_node::api::chat::{ChatLine, ChatState, MAX_LINES, PeopleEvent, SendChat};
 use skein_node::api::{ApiClient, ClientError};
 use skein_proto::Username;
-use std::io::{self, BufRead as _, IsTerminal as _};
 use std::time::Duration;
-use tokio::sync::mpsc;
-
-/// Lines that were typed and not sent yet.
-const TYPED_WAITING: usize = 16;
 
 /// Talks until the end of the input, or Ctrl-C.
 ///
@@ -24,17 +20,20 @@ pub fn run(context: &Context, peer: &Username, last: u32, wait: Duration) -> Res
         let client = context.client()?;
         let interrupted = tokio::signal::ctrl_c();
         tokio::pin!(interrupted);
+        // Asked for before the history: nothing that happens in between is missed.
         let mut events = client.people_events().await?;
-        let echoed = io::stdin().is_terminal();
-        let mut talk = Talk { context, client: &client, peer, echoed, shown: 0, mine: Vec::new() };
-        talk.catch_up(last).await?;
-        let mut typed = typed();
+        let history = client.chat_history(peer, last, 0).await?;
+        let prompt = format!("{} ", context.ui.out.faint("you:"));
+        let dialogue = Dialogue::open(&prompt, context.ui.json || context.ui.quiet);
+        let mut talk =
+            Talk { context, client: &client, peer, dialogue, shown: 0, mine: Vec::new() };
+        talk.show_all(history).await?;
         loop {
             tokio::select! {
-                line = typed.recv() => match line {
+                line = talk.dialogue.next() => match line {
                     Some(Ok(line)) => talk.say(&line).await?,
                     Some(Err(error)) => {
-                        return Err(Failure::failed(format!("cannot read standard input: {error}")));
+                        return Err(Failure::failed(format!("cannot read the input: {error}")));
                     }
                     None => break,
                 },
@@ -58,23 +57,14 @@ struct Talk<'a> {
     context: &'a Context,
     client: &'a ApiClient,
     peer: &'a Username,
-    /// Whether what is typed can be seen already.
-    echoed: bool,
+    dialogue: Dialogue,
     /// The number of the last line that was shown.
     shown: u64,
-    /// What the user has said, as far as it is not delivered.
+    /// What the user has said here, as far as it is not delivered.
     mine: Vec<ChatLine>,
 }
 
 impl Talk<'_> {
-    /// Shows what was said since.
-    async fn catch_up(&mut self, last: u32) -> Result<(), Failure> {
-        for line in self.client.chat_history(self.peer, last, self.shown).await? {
-            self.show(line).await?;
-        }
-        Ok(())
-    }
-
     async fn say(&mut self, text: &str) -> Result<(), Failure> {
         if text.trim().is_empty() {
             return Ok(());
@@ -83,7 +73,7 @@ impl Talk<'_> {
         match self.client.say(&said).await {
             Ok(line) => self.mine.push(line),
             Err(ClientError::Refused(error)) => {
-                self.context.ui.note(format!("{} {error}", self.context.ui.err.warn("!")));
+                self.note(&format!("{} {error}", self.context.ui.err.bad("!")))?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -92,66 +82,77 @@ impl Talk<'_> {
 
     async fn hear(&mut self, event: PeopleEvent) -> Result<(), Failure> {
         match event {
-            PeopleEvent::Message(line) if line.peer == *self.peer => {
-                if line.outgoing && line.state != ChatState::Queued {
-                    self.mine.retain(|mine| mine.number != line.number);
-                }
-                if self.context.ui.json && line.number <= self.shown {
-                    return self.context.ui.value(&PeopleEvent::Message(line));
-                }
-                self.show(line).await
-            }
+            PeopleEvent::Message(line) if line.peer == *self.peer => self.on_line(line).await,
             PeopleEvent::Waiting { peer, reason } if peer == *self.peer => {
-                let mark = self.context.ui.err.warn("…");
-                self.context.ui.note(format!("{mark} queued: {reason}"));
-                Ok(())
+                self.note(&format!("{} queued: {reason}", self.context.ui.err.warn("…")))
             }
-            PeopleEvent::Buddy(buddy) if buddy.name == *self.peer && !self.context.ui.json => {
+            PeopleEvent::Buddy(buddy) if buddy.name == *self.peer => {
                 let (now, paint) = (context::now(), self.context.ui.err);
                 let state = buddies::presence(&buddy, now, paint);
-                self.context.ui.note(format!("· @{} is {state}", buddy.name));
-                if let Some(warning) = buddies::warning(&buddy, paint) {
-                    self.context.ui.note(warning);
+                self.note(&format!("· @{} is {state}", buddy.name))?;
+                match buddies::warning(&buddy, paint) {
+                    Some(warning) => self.note(&warning),
+                    None => Ok(()),
                 }
-                Ok(())
             }
-            PeopleEvent::Missed => self.catch_up(skein_node::api::chat::MAX_LINES).await,
+            PeopleEvent::Missed => {
+                let missed = self.client.chat_history(self.peer, MAX_LINES, self.shown).await?;
+                self.show_all(missed).await
+            }
             _ => Ok(()),
         }
     }
 
-    /// Shows a line unless it was shown, and says that it was read.
-    async fn show(&mut self, line: ChatLine) -> Result<(), Failure> {
-        if line.number <= self.shown {
-            return Ok(());
+    /// A message is new, or something has become of one.
+    async fn on_line(&mut self, line: ChatLine) -> Result<(), Failure> {
+        if line.number > self.shown {
+            return self.show(line).await;
         }
+        if line.state == ChatState::Refused {
+            let mark = self.context.ui.err.bad("!");
+            self.note(&format!("{mark} @{} takes no messages of yours", self.peer))?;
+        }
+        if line.state != ChatState::Queued {
+            self.mine.retain(|mine| mine.number != line.number);
+        }
+        match self.context.ui.json {
+            true => self.context.ui.value(&PeopleEvent::Message(line)),
+            false => Ok(()),
+        }
+    }
+
+    async fn show_all(&mut self, lines: Vec<ChatLine>) -> Result<(), Failure> {
+        for line in lines {
+            self.show(line).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows a line, and says that it was read.
+    async fn show(&mut self, line: ChatLine) -> Result<(), Failure> {
         let (number, unread) = (line.number, line.state == ChatState::Unread);
-        self.shown = number;
-        // A terminal shows what is typed on it by itself.
-        let typed = self.echoed && self.mine.iter().any(|mine| mine.number == number);
+        self.shown = self.shown.max(number);
+        let typed = self.dialogue.echoes() && self.mine.iter().any(|mine| mine.number == number);
+        if line.state != ChatState::Queued {
+            self.mine.retain(|mine| mine.number != number);
+        }
         if self.context.ui.json {
             self.context.ui.value(&PeopleEvent::Message(line))?;
         } else if !typed {
-            self.context.ui.line(spoken(&line, self.context.ui.out))?;
+            self.dialogue.show(&spoken(&line, self.context.ui.out))?;
         }
         if unread {
             self.client.mark_read(self.peer, number).await?;
         }
         Ok(())
     }
-}
 
-/// Standard input, line by line, read on a thread of its own: a blocked read cannot be called off,
-/// and must not hold up the end of the process.
-fn typed() -> mpsc::Receiver<io::Result<String>> {
-    let (lines, receiver) = mpsc::channel(TYPED_WAITING);
-    std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            let failed = line.is_err();
-            if lines.blocking_send(line).is_err() || failed {
-                return;
-            }
+    /// Says something that nobody has said.
+    fn note(&mut self, text: &str) -> Result<(), Failure> {
+        if self.dialogue.is_editor() {
+            return self.dialogue.show(text);
         }
-    });
-    receiver
+        self.context.ui.note(text);
+        Ok(())
+    }
 }

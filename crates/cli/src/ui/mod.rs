@@ -1,5 +1,6 @@
 //! What is printed, and how: for people or as JSON, with colour or without.
 
+pub mod dialogue;
 pub mod format;
 pub mod live;
 pub mod paint;
