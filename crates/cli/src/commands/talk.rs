@@ -6,10 +6,15 @@ use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::ui::dialogue::Dialogue;
 use futures_util::StreamExt as _;
+use skein_node::api::buddies::{Buddy, PresenceState};
 use skein_node::api::chat::{ChatLine, ChatState, MAX_LINES, PeopleEvent, SendChat};
 use skein_node::api::{ApiClient, ClientError};
 use skein_proto::Username;
 use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long the directory may take to tell whether somebody is there.
+const FIND_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Talks until the end of the input, or Ctrl-C.
 ///
@@ -25,9 +30,17 @@ pub fn run(context: &Context, peer: &Username, last: u32, wait: Duration) -> Res
         let history = client.chat_history(peer, last, 0).await?;
         let prompt = format!("{} ", context.ui.out.faint("you:"));
         let dialogue = Dialogue::open(&prompt, context.ui.json || context.ui.quiet);
-        let mut talk =
-            Talk { context, client: &client, peer, dialogue, shown: 0, mine: Vec::new() };
+        let mut talk = Talk {
+            context,
+            client: &client,
+            peer,
+            dialogue,
+            presence: None,
+            shown: 0,
+            mine: Vec::new(),
+        };
         talk.show_all(history).await?;
+        talk.greet().await?;
         loop {
             tokio::select! {
                 line = talk.dialogue.next() => match line {
@@ -58,6 +71,8 @@ struct Talk<'a> {
     client: &'a ApiClient,
     peer: &'a Username,
     dialogue: Dialogue,
+    /// How the other one was when that was last told.
+    presence: Option<PresenceState>,
     /// The number of the last line that was shown.
     shown: u64,
     /// What the user has said here, as far as it is not delivered.
@@ -86,20 +101,44 @@ impl Talk<'_> {
             PeopleEvent::Waiting { peer, reason } if peer == *self.peer => {
                 self.note(&format!("{} queued: {reason}", self.context.ui.err.warn("…")))
             }
-            PeopleEvent::Buddy(buddy) if buddy.name == *self.peer => {
-                let (now, paint) = (context::now(), self.context.ui.err);
-                let state = buddies::presence(&buddy, now, paint);
-                self.note(&format!("· @{} is {state}", buddy.name))?;
-                match buddies::warning(&buddy, paint) {
-                    Some(warning) => self.note(&warning),
-                    None => Ok(()),
-                }
-            }
+            PeopleEvent::Buddy(buddy) if buddy.name == *self.peer => self.on_buddy(&buddy),
             PeopleEvent::Missed => {
                 let missed = self.client.chat_history(self.peer, MAX_LINES, self.shown).await?;
                 self.show_all(missed).await
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Says whether the other one is there.
+    async fn greet(&mut self) -> Result<(), Failure> {
+        if self.context.ui.json || self.context.ui.quiet {
+            return Ok(());
+        }
+        let buddies = self.client.buddies().await?;
+        if let Some(buddy) = buddies.iter().find(|buddy| buddy.name == *self.peer) {
+            return self.on_buddy(buddy);
+        }
+        let Ok(Ok(nodes)) = timeout(FIND_PATIENCE, self.client.find(self.peer)).await else {
+            // What becomes of messages tells it soon enough.
+            return Ok(());
+        };
+        let state = match nodes.iter().any(|node| node.online) {
+            true => self.context.ui.err.good("online"),
+            false => "offline".to_owned(),
+        };
+        self.note(&format!("· @{} is {state}", self.peer))
+    }
+
+    fn on_buddy(&mut self, buddy: &Buddy) -> Result<(), Failure> {
+        let paint = self.context.ui.err;
+        if self.presence.replace(buddy.presence) != Some(buddy.presence) {
+            let state = buddies::presence(buddy, context::now(), paint);
+            self.note(&format!("· @{} is {state}", buddy.name))?;
+        }
+        match buddies::warning(buddy, paint) {
+            Some(warning) => self.note(&warning),
+            None => Ok(()),
         }
     }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long a peer may take to put a message on its disk.
 pub(super) const REPLY_PATIENCE: Duration = Duration::from_secs(15);
@@ -110,7 +110,10 @@ impl People {
             return Ok(());
         }
         let session = self.reach(peer).await?;
-        let mut stream = session.connection().open_stream().await.map_err(StreamError::from)?;
+        // The peer may have as many streams of this node open as it allows.
+        let opening = timeout(REPLY_PATIENCE, session.connection().open_stream()).await;
+        let opened = opening.map_err(|_| StreamError::Silent(REPLY_PATIENCE))?;
+        let mut stream = opened.map_err(StreamError::from)?;
         while !queued.is_empty() {
             for line in queued {
                 self.deliver_one(&session, &mut stream, line).await?;

@@ -118,8 +118,10 @@ impl People {
             // The directory is asked next, and knows better.
             _ => before,
         };
-        self.saw(name, sight).await;
-        self.tell_buddy(name).await;
+        if !self.saw(name, sight).await {
+            // The path is another one.
+            self.tell_buddy(name).await;
+        }
     }
 
     /// Remembers the nodes of a buddy of whom none is known yet; answers with those that are.
@@ -140,8 +142,8 @@ impl People {
         })
     }
 
-    /// Keeps what was seen, and tells everybody if it is new.
-    async fn saw(&self, name: &Username, sight: Sight) {
+    /// Keeps what was seen, and tells everybody if it is new; whether it is.
+    async fn saw(&self, name: &Username, sight: Sight) -> bool {
         let before = self.inner.sights.insert(name.clone(), sight.clone()).unwrap_or_default();
         if sight.new_keys.iter().any(|node| !before.new_keys.contains(node)) {
             let nodes: Vec<String> = sight.new_keys.iter().map(NodeId::short).collect();
@@ -156,7 +158,7 @@ impl People {
         }
         let same = (before.state, &before.new_keys) == (sight.state, &sight.new_keys);
         if same {
-            return;
+            return false;
         }
         let seen = self.inner.roster.change(name, |person| {
             if person.buddy_since.is_some() {
@@ -168,6 +170,7 @@ impl People {
             tracing::warn!(%name, %error, "when a buddy was seen cannot be kept");
         }
         self.tell_buddy(name).await;
+        true
     }
 
     pub(super) async fn tell_buddy(&self, name: &Username) {
