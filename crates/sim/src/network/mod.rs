@@ -1,6 +1,7 @@
 //! The network: nodes, links between them, a login service, and a queue of what happens when.
 
 mod deeds;
+mod lives;
 mod login;
 mod node;
 mod outputs;
@@ -14,7 +15,7 @@ use crate::queue::Queue;
 use crate::search::SearchOutcome;
 pub use deeds::Tally;
 use login::Login;
-use node::{Links, Remembered};
+use node::Links;
 pub(crate) use node::{Mind, SimNode};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -25,8 +26,7 @@ use skein_overlay::{Config, Event, Input, Now, Output, Overlay, Snapshot};
 use skein_proto::credential::{Credential, SignedCredential};
 use skein_proto::message::RoleSetting;
 use skein_proto::{
-    BoundedVec, ContentId, FileMeta, HitGroup, Instant, KeyPair, NodeId, QueryId, Role, Signed,
-    SupernodeEntry, UnixTime, Username,
+    ContentId, FileMeta, HitGroup, Instant, KeyPair, NodeId, QueryId, Signed, UnixTime, Username,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -333,110 +333,6 @@ impl Network {
             .max_children(self.settings.max_children)
             .max_neighbours(self.settings.max_neighbours);
         Overlay::new(key, config, self.rng.random(), self.time())
-    }
-
-    /// Ends a node without a word, as `kill -9` does.
-    pub fn kill(&mut self, id: NodeId) {
-        if let Some(node) = self.number(&id) {
-            self.kill_node(node);
-        }
-    }
-
-    /// Ends a node without a word, as `kill -9` does.
-    pub fn kill_node(&mut self, node: u32) {
-        let silent = self.now + self.settings.silent_after;
-        let dead = self.now + self.settings.idle_timeout;
-        for link in self.end(node) {
-            let (at, peer, link) = (link.peer, node, link.number);
-            self.queue.push(silent, Happening::Silent { at, peer, link });
-            self.queue.push(dead, Happening::Closed { at, peer, link });
-        }
-    }
-
-    /// Ends a node in good order: it says goodbye, and its links are closed.
-    pub fn stop_node(&mut self, node: u32) {
-        self.feed_to(node, Input::Leave);
-        for link in self.end(node) {
-            self.close_other_end(node, link.peer, link.number);
-        }
-    }
-
-    fn end(&mut self, node: u32) -> Vec<node::Link> {
-        let node = &mut self.nodes[node as usize];
-        node.alive = false;
-        node.life += 1;
-        node.wake = None;
-        if let Mind::Overlay(overlay) = &node.mind {
-            node.mind = Mind::Off { was_super: overlay.role() == Role::Super };
-        }
-        node.links.take()
-    }
-
-    /// Starts a node again with its files and its cache of supernodes.
-    pub fn restart(&mut self, id: NodeId) {
-        if let Some(node) = self.number(&id) {
-            self.restart_node(node);
-        }
-    }
-
-    /// Starts a node, or starts it again with its files and its cache of supernodes. One that runs
-    /// is killed first.
-    pub fn restart_node(&mut self, node: u32) {
-        if matches!(self.nodes[node as usize].mind, Mind::Overlay(_)) {
-            self.kill_node(node);
-        }
-        let Mind::Off { was_super } = self.nodes[node as usize].mind else { return };
-        let entry = &self.nodes[node as usize];
-        let key = KeyPair::from_seed(&entry.seed);
-        let (role, address, name) = (entry.role, entry.address, entry.name.clone());
-        let known: Vec<SupernodeEntry> =
-            entry.known.iter().map(|known| self.recall(known)).collect();
-        let evidence = entry.evidence.clone();
-        let overlay = self.new_overlay(key, role, was_super);
-        let entry = &mut self.nodes[node as usize];
-        entry.mind = Mind::Overlay(Box::new(overlay));
-        entry.alive = true;
-        entry.life += 1;
-        let issued = self.time().unix;
-        let expires = issued.plus(self.settings.credential_lifetime);
-        let id = self.id(node);
-        let credential = Credential { name, node: id, issued, expires, registered: LONG_AGO };
-        let credential = Signed::new(credential, &self.login.key);
-        self.feed_to(node, Input::Listening(vec![address]));
-        if !known.is_empty() {
-            self.feed_to(node, Input::Bootstrap { entries: known, invited: false });
-        }
-        if let Some(record) = evidence {
-            self.feed_to(node, Input::Evidence(record));
-        }
-        self.feed_to(node, Input::Credential(credential));
-    }
-
-    fn recall(&self, known: &Remembered) -> SupernodeEntry {
-        match known {
-            Remembered::Real { node, load_percent, seen } => SupernodeEntry {
-                node: self.id(*node),
-                addresses: BoundedVec::truncated([self.nodes[*node as usize].address]),
-                load_percent: *load_percent,
-                seen: *seen,
-            },
-            Remembered::Other(entry) => entry.as_ref().clone(),
-        }
-    }
-
-    fn remember(&self, entry: SupernodeEntry) -> Remembered {
-        match self.number(&entry.node) {
-            Some(node) if *entry.addresses == [self.nodes[node as usize].address] => {
-                let SupernodeEntry { load_percent, seen, .. } = entry;
-                Remembered::Real { node, load_percent, seen }
-            }
-            _ => Remembered::Other(Box::new(entry)),
-        }
-    }
-
-    /// Tells a node to end; it says goodbye first.
-    pub fn leave(&mut self, id: NodeId) {
-        self.feed(id, Input::Leave);
     }
 
     /// Whether the login service answers from now on.
