@@ -220,6 +220,9 @@ impl<'a> Scanner<'_, 'a> {
             for (place, rank) in places.iter_mut().zip(batch.ranks()) {
                 *place = segment.place(*rank);
             }
+            // All contents that there may be are fetched before the first one is looked at.
+            let fetched = places.iter().take(batch.len).map(|place| segment.touch(*place));
+            std::hint::black_box(fetched.fold(0, |sum, byte| sum ^ byte));
             let live = (0..).zip(&places).take(batch.len);
             let live = live.fold(0, |mask, (i, it)| mask | u64::from(segment.is_live(*it)) << i);
             for (i, (rank, place)) in (0..).zip(batch.ranks().iter().zip(places)) {

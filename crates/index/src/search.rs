@@ -18,6 +18,9 @@ pub const MAX_SOURCES_PER_CONTENT: usize = 32;
 /// Owners with so few records together are looked through instead of the lists of the words.
 const FEW_RECORDS: usize = 4096;
 
+/// Candidates for which there is room at first.
+const USUAL: usize = 128;
+
 /// One matching record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -161,7 +164,7 @@ impl<'a> Search<'a> {
         terms.sort_by_key(|terms| std::cmp::Reverse(terms.segment().len()));
         let mut needed = wanted;
         loop {
-            let mut found: Vec<Candidate<'a>> = Vec::new();
+            let mut found: Vec<Candidate<'a>> = Vec::with_capacity(needed.min(USUAL));
             let mut is_all = true;
             for fit in Fit::ALL {
                 let before = found.len();
@@ -226,6 +229,8 @@ impl<'a> Search<'a> {
         let last = last.and_then(|i| candidates.get(i)).map(|it| it.standing);
         let mut found = Vec::with_capacity(limit.min(candidates.len()));
         let mut sources = Vec::new();
+        let shown = firsts().skip(skip).take(limit).filter_map(|i| candidates.get(i));
+        std::hint::black_box(shown.fold(0, |sum, it| sum ^ it.segment.documents.touch(it.place)));
         for i in firsts().skip(skip).take(limit) {
             sources.clear();
             let mut at = i;

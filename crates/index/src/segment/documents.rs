@@ -134,6 +134,16 @@ impl Documents {
         varint::take_bytes(&mut bytes, length as usize)
     }
 
+    /// Reads something of a document and says nothing of it. Who does so for many documents before
+    /// it reads them waits for memory once instead of once for each.
+    #[inline]
+    pub(crate) fn touch(&self, number: u32) -> u8 {
+        // Eight documents are about two lines of a cache.
+        let start = self.starts.get(number as usize / BLOCK).copied().unwrap_or_default() as usize;
+        let at = |offset| self.bytes.get(start + offset).copied().unwrap_or_default();
+        at(0) ^ at(64)
+    }
+
     /// The string of a code.
     pub(crate) fn string(&self, code: Code) -> StringNo {
         self.strings.get(code as usize)
@@ -172,11 +182,23 @@ impl Documents {
                 duration_secs: has(4).then(|| varint::take32(&mut bytes)),
             })
         });
-        let mut path = Vec::with_capacity(64);
+        let mut path: Vec<u8> = Vec::with_capacity(64);
         while !bytes.is_empty() {
-            let at = path.len();
-            self.text(varint::take32(&mut bytes), strings, &mut path);
-            join(&mut path, at);
+            let code = varint::take32(&mut bytes);
+            match (self.plain.get(code), path.last()) {
+                (Some([first, rest @ ..]), Some(last)) if first.is_ascii() && last.is_ascii() => {
+                    if last.is_ascii_alphanumeric() && first.is_ascii_alphanumeric() {
+                        path.push(b' ');
+                    }
+                    path.push(*first);
+                    path.extend_from_slice(rest);
+                }
+                _ => {
+                    let at = path.len();
+                    self.text(code, strings, &mut path);
+                    join(&mut path, at);
+                }
+            }
         }
         let path = FilePath::new(String::from_utf8(path).ok()?).ok()?;
         Some(Description { size, kind, path, tags })

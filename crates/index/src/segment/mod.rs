@@ -101,6 +101,12 @@ impl Segment {
         self.contents.get(place as usize).map(|bytes| ContentId::from_bytes(*bytes))
     }
 
+    /// Reads something of a content and says nothing of it, so that it is at hand soon.
+    #[inline]
+    pub(crate) fn touch(&self, place: Place) -> u8 {
+        self.contents.get(place as usize).map_or(0, |[first, ..]| *first)
+    }
+
     pub(crate) fn file(&self, place: Place) -> Option<FileMeta> {
         let content = self.content(place)?;
         let it = self.documents.description(place, &self.strings)?;
@@ -185,7 +191,7 @@ impl Segment {
         class(file.path.file_name().chars().count(), sources)
     }
 
-    /// Whether a document of this content may be here: a wrong yes comes in one of a hundred.
+    /// Whether a document of this content may be here: a wrong yes comes once or twice in a hundred.
     pub(crate) fn may_have(&self, content: &ContentId) -> bool {
         self.filter.may_have(content)
     }

@@ -146,7 +146,8 @@ impl Workload {
                 let corpus = Corpus::new(SEED);
                 let searches = (0..measure.searches).map(|_| corpus.pair(&mut rng)).collect();
                 let each = (measure.records / PUBLISHERS) as usize;
-                let mut files = Corpus::new(SEED).into_records();
+                // The same corpus: what another one left in the allocator would take in the index.
+                let mut files = corpus.into_records();
                 let mut owner = 0;
                 let batches = std::iter::from_fn(move || {
                     let owners = owner..(owner + AT_A_TIME as u64).min(PUBLISHERS);
