@@ -172,7 +172,7 @@ impl Store {
         let (mut own, mut same) = (None, None);
         for number in self.draft.find(content) {
             let Some(it) = self.draft.get(number) else { continue };
-            if is_of(&it.holder, owner) {
+            if it.holder.is_of(owner) {
                 own = Some(At::Drafted(number));
             }
             if it.file == *file {
@@ -201,7 +201,7 @@ impl Store {
 
     /// An owner's record of a content.
     pub(crate) fn find_own(&self, owner: OwnerNo, content: &ContentId) -> Option<At> {
-        let is_own = |at: &usize| self.draft.get(*at).is_some_and(|it| is_of(&it.holder, owner));
+        let is_own = |at: &usize| self.draft.get(*at).is_some_and(|it| it.holder.is_of(owner));
         if let Some(number) = self.draft.find(content).find(is_own) {
             return Some(At::Drafted(number));
         }
@@ -456,6 +456,11 @@ impl Store {
         }
     }
 
+    /// Makes room for so many records that are to come.
+    pub(crate) fn reserve(&mut self, records: usize) {
+        self.draft.reserve(records.min(MAX_DRAFT));
+    }
+
     pub(crate) fn flush_if_large(&mut self, register: &Register, shared: &Shared) {
         if self.draft.len() >= MAX_DRAFT {
             self.flush(register, shared);
@@ -486,12 +491,5 @@ impl Store {
         let snapshot =
             Snapshot { segments: self.segments.clone(), directory: register.directory.clone() };
         shared.snapshot.store(Arc::new(snapshot));
-    }
-}
-
-fn is_of(holder: &Holder, owner: OwnerNo) -> bool {
-    match holder {
-        Holder::One(other) => *other == owner,
-        Holder::Several(share) => share.owners().contains(owner),
     }
 }

@@ -78,6 +78,12 @@ impl Draft {
         all.filter(|at| self.documents.get(*at).is_some_and(|it| it.is_live))
     }
 
+    /// Makes room for so many documents more.
+    pub(crate) fn reserve(&mut self, documents: usize) {
+        self.documents.reserve(documents);
+        self.contents.reserve(documents);
+    }
+
     /// Adds a document with its words, their hashes, and whether each stands in the file name.
     pub(crate) fn push<'a>(
         &mut self,
@@ -123,6 +129,7 @@ impl Draft {
 
         // The pieces of all documents, as they will be written.
         let mut used: Vec<u32> = Vec::with_capacity(len * 8);
+        let mut ends: Vec<usize> = Vec::with_capacity(len);
         let strings = &mut self.strings;
         for (_, _, it) in &order {
             let words = self.words.get(it.words.clone()).unwrap_or_default();
@@ -132,6 +139,7 @@ impl Draft {
                 let same = words.next_if(|word| strings.text(*word) == text);
                 used.push(same.unwrap_or_else(|| strings.intern(text, hasher.hash(text))));
             });
+            ends.push(used.len());
         }
 
         let lists = Lists::new(
@@ -141,21 +149,16 @@ impl Draft {
                 words.and_then(|words| self.words.get(words)).unwrap_or_default()
             }),
         );
-        let mut sorted: Vec<(u64, u32)> =
-            (0..strings.len() as u32).map(|it| (head(strings.text(it).as_bytes()), it)).collect();
-        sorted.sort_unstable_by(|a, b| {
-            a.0.cmp(&b.0).then_with(|| strings.text(a.1).cmp(strings.text(b.1)))
-        });
         let mut coder = Coder::new(strings.len());
         used.iter().for_each(|string| coder.count(*string));
         while !coder.step(usize::MAX).1 {}
         let mut writer = StringsWriter::default();
         let mut numbers = vec![StringNo::MAX; strings.len()];
-        for (_, string) in &sorted {
-            let (inside, outside) = lists.of(*string);
-            if coder.is_used(*string) || !inside.is_empty() || !outside.is_empty() {
-                numbers[*string as usize] = writer.len() as StringNo;
-                writer.push(strings.text(*string).as_bytes(), inside, outside, len);
+        for string in in_order(strings) {
+            let (inside, outside) = lists.of(string);
+            if coder.is_used(string) || !inside.is_empty() || !outside.is_empty() {
+                numbers[string as usize] = writer.len() as StringNo;
+                writer.push(strings.text(string).as_bytes(), inside, outside, len);
             }
         }
         let dictionary = writer.finish();
@@ -165,12 +168,13 @@ impl Draft {
         for string in coder.by_code() {
             documents.push_code(numbers[*string as usize], &dictionary);
         }
-        let mut used = used.into_iter();
+        let mut start = 0;
         let mut parts = Parts::new(len);
-        for (place, (owner, _, it)) in (0..).zip(&order) {
+        for ((place, (owner, _, it)), end) in (0..).zip(&order).zip(ends) {
             let file = &it.file;
-            let text = (file.kind, file.size, file.path.as_str(), file.tags.as_deref());
-            documents.push(text, |_| used.next().map_or(0, |string| coder.code(string)));
+            let codes = used[start..end].iter().map(|string| coder.code(*string));
+            documents.push((file.kind, file.size, file.tags.as_deref()), codes);
+            start = end;
             parts.push(place, *owner, &file.content, &it.holder);
         }
         for (class, _, place) in &ranked {
@@ -178,6 +182,19 @@ impl Draft {
         }
         Some(parts.finish(id, documents.finish(), dictionary))
     }
+}
+
+/// The numbers of strings in the order of the strings.
+fn in_order(strings: &Interner) -> impl Iterator<Item = u32> {
+    // As one number, the first bytes and the number of a string are sorted without a question.
+    let text = |it: &u128| strings.text(*it as u32);
+    let key = |it: u32| u128::from(head(strings.text(it).as_bytes())) << 32 | u128::from(it);
+    let mut sorted: Vec<u128> = (0..strings.len() as u32).map(key).collect();
+    sorted.sort_unstable();
+    for equal in sorted.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|it| it.len() > 1) {
+        equal.sort_unstable_by(|a, b| text(a).cmp(text(b)));
+    }
+    sorted.into_iter().map(|it| it as u32)
 }
 
 /// The texts of a document in the order in which their codes are written.

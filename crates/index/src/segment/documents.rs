@@ -269,11 +269,11 @@ impl DocumentsWriter {
         self.strings.len()
     }
 
-    /// Adds a document; `code` gives the code of each piece and text.
+    /// Adds a document, with the codes of the texts of its tags, and then of the pieces of its path.
     pub(crate) fn push(
         &mut self,
-        (kind, size, path, tags): (Kind, u64, &str, Option<&MediaTags>),
-        mut code: impl FnMut(&str) -> Code,
+        (kind, size, tags): (Kind, u64, Option<&MediaTags>),
+        mut codes: impl Iterator<Item = Code>,
     ) {
         let size = size.to_le_bytes();
         let size_len = size.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -288,14 +288,13 @@ impl DocumentsWriter {
                 texts.iter().map(|it| it.is_some()).chain(numbers.iter().map(|it| it.is_some()));
             let which: u64 = there.enumerate().map(|(bit, is)| u64::from(is) << bit).sum();
             varint::put(body, which);
-            for text in texts.into_iter().flatten() {
-                varint::put(body, u64::from(code(text)));
-            }
+            let texts = texts.into_iter().flatten().count();
+            codes.by_ref().take(texts).for_each(|code| varint::put(body, u64::from(code)));
             for number in numbers.into_iter().flatten() {
                 varint::put(body, u64::from(number));
             }
         }
-        pieces(path, |piece| varint::put(body, u64::from(code(piece))));
+        codes.for_each(|code| varint::put(body, u64::from(code)));
         self.finish_body();
     }
 
@@ -455,7 +454,10 @@ mod tests {
             };
             let turn = |code: Code| texts.len() as Code - 1 - code;
             for it in &documents {
-                writer.push((it.kind, it.size, it.path.as_str(), it.tags.as_deref()), code);
+                let album = it.tags.iter().flat_map(|tags| &tags.album);
+                let mut codes: Vec<Code> = album.map(|text| code(text)).collect();
+                pieces(it.path.as_str(), |piece| codes.push(code(piece)));
+                writer.push((it.kind, it.size, it.tags.as_deref()), codes.into_iter());
             }
             let written = writer.finish();
             for i in 0..documents.len() as u32 {

@@ -42,6 +42,15 @@ pub(crate) enum Holder {
     Several(Arc<Share>),
 }
 
+impl Holder {
+    pub(crate) fn is_of(&self, owner: OwnerNo) -> bool {
+        match self {
+            Self::One(other) => *other == owner,
+            Self::Several(share) => share.owners().contains(owner),
+        }
+    }
+}
+
 /// Documents and their words.
 #[derive(Debug)]
 pub(crate) struct Segment {
