@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{SEED, elsewhere, network, seconds};
+use common::{SEED, counters, elsewhere, network, seconds};
 use skein_overlay::Event;
 use skein_proto::message::RoleSetting;
 use skein_proto::query::StopReason;
@@ -16,6 +16,8 @@ fn a_file_is_found_from_a_child_of_another_supernode() {
     let mut network = network();
     let (supers, children, settled) = settle(&mut network, 4, 20);
     assert!(settled);
+    // Supernodes that have much to tell tell it every ten seconds.
+    network.run_for(seconds(12));
     let asker = elsewhere(&network, &children, children[7]);
     let outcome = network.search(asker, "rare7", 100);
     assert_eq!(outcome.groups.len(), 1);
@@ -189,7 +191,13 @@ fn a_forged_credential_is_neither_taken_nor_indexed() {
 
 #[test]
 fn a_child_whose_credential_ran_out_is_sent_away() {
-    let settings = Settings { seed: SEED, credential_lifetime: seconds(30), ..Settings::default() };
+    let lifetime = seconds(30);
+    let settings = Settings {
+        seed: SEED,
+        credential_lifetime: lifetime,
+        renewals: false,
+        ..Settings::default()
+    };
     let mut network = Network::new(settings);
     let keeper = KeyPair::from_seed(&[1; 32]);
     let credential = network.credential(&keeper.node_id(), 900, &network.login_key());
@@ -205,6 +213,17 @@ fn a_child_whose_credential_ran_out_is_sent_away() {
     let supernode = network.snapshot(keeper.node_id()).unwrap().supernode.unwrap();
     assert_eq!(supernode.children, 0);
     assert_eq!(supernode.records, 0);
+}
+
+#[test]
+fn credentials_are_renewed_before_they_run_out() {
+    let settings = Settings { seed: SEED, credential_lifetime: seconds(60), ..Settings::default() };
+    let mut network = Network::new(settings);
+    let (supers, children, _) = settle(&mut network, 3, 9);
+    network.run_for(seconds(300));
+    assert!(children.iter().all(|child| network.snapshot(*child).unwrap().parent.complete));
+    let refused = supers.iter().map(|node| counters(&network, *node).children_refused_credential);
+    assert_eq!(refused.sum::<u64>(), 0);
 }
 
 #[test]

@@ -97,7 +97,13 @@ fn a_neighbour_that_answers_too_late_is_told_that_it_is_none() {
 
 #[test]
 fn a_member_whose_credential_runs_out_is_neither_neighbour_nor_parent_any_more() {
-    let settings = Settings { seed: SEED, credential_lifetime: seconds(30), ..Settings::default() };
+    let lifetime = seconds(30);
+    let settings = Settings {
+        seed: SEED,
+        credential_lifetime: lifetime,
+        renewals: false,
+        ..Settings::default()
+    };
     let mut network = Network::new(settings);
     let victim = lone_super(&mut network);
     let puppet = neighbour(&mut network, victim, 1);

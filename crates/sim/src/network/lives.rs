@@ -2,10 +2,9 @@
 
 use super::node::{Link, Remembered};
 use super::run::Happening;
-use super::{LONG_AGO, Mind, Network};
+use super::{Mind, Network};
 use skein_overlay::Input;
-use skein_proto::credential::Credential;
-use skein_proto::{BoundedVec, KeyPair, NodeId, Role, Signed, SupernodeEntry};
+use skein_proto::{BoundedVec, KeyPair, NodeId, Role, SupernodeEntry};
 
 impl Network {
     /// Ends a node without a word, as `kill -9` does.
@@ -61,7 +60,7 @@ impl Network {
         let Mind::Off { was_super } = self.nodes[node as usize].mind else { return };
         let entry = &self.nodes[node as usize];
         let key = KeyPair::from_seed(&entry.seed);
-        let (role, address, name) = (entry.role, entry.address, entry.name.clone());
+        let (role, address) = (entry.role, entry.address);
         let known: Vec<SupernodeEntry> =
             entry.known.iter().map(|known| self.recall(known)).collect();
         let evidence = entry.evidence.clone();
@@ -70,11 +69,6 @@ impl Network {
         entry.mind = Mind::Overlay(Box::new(overlay));
         entry.alive = true;
         entry.life += 1;
-        let issued = self.time().unix;
-        let expires = issued.plus(self.settings.credential_lifetime);
-        let id = self.id(node);
-        let credential = Credential { name, node: id, issued, expires, registered: LONG_AGO };
-        let credential = Signed::new(credential, &self.login.key);
         self.feed_to(node, Input::Listening(vec![address]));
         if !known.is_empty() {
             self.feed_to(node, Input::Bootstrap { entries: known, invited: false });
@@ -82,6 +76,7 @@ impl Network {
         if let Some(record) = evidence {
             self.feed_to(node, Input::Evidence(record));
         }
+        let credential = self.issue(node);
         self.feed_to(node, Input::Credential(credential));
     }
 

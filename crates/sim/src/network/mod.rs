@@ -1,5 +1,6 @@
 //! The network: nodes, links between them, a login service, and a queue of what happens when.
 
+mod credentials;
 mod deeds;
 mod lives;
 mod login;
@@ -23,10 +24,10 @@ use run::Happening;
 use rustc_hash::FxHashMap;
 use shard::{Nodes, SHARDS, Team, Work};
 use skein_overlay::{Config, Event, Input, Now, Output, Overlay, Snapshot};
-use skein_proto::credential::{Credential, SignedCredential};
+use skein_proto::credential::SignedCredential;
 use skein_proto::message::RoleSetting;
 use skein_proto::{
-    ContentId, FileMeta, HitGroup, Instant, KeyPair, NodeId, QueryId, Signed, UnixTime, Username,
+    ContentId, FileMeta, HitGroup, Instant, KeyPair, NodeId, QueryId, UnixTime, Username,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub max_neighbours: usize,
     /// How long a credential holds.
     pub credential_lifetime: Duration,
+    /// Whether nodes renew the credentials that the login service gave them in time.
+    pub renewals: bool,
     /// Supernodes that the login service names at once.
     pub login_list: usize,
     /// Whether what nodes tell their users is kept; it grows for as long as they run.
@@ -86,6 +89,7 @@ impl Default for Settings {
             max_children: 150,
             max_neighbours: 40,
             credential_lifetime: Duration::from_secs(24 * 60 * 60),
+            renewals: true,
             login_list: 200,
             keep_events: true,
             window: Duration::ZERO,
@@ -99,9 +103,6 @@ const EPOCH: UnixTime = UnixTime(1_800_000_000);
 
 /// What part of the longest way the shortest one is.
 const SHORTEST: u32 = 20;
-
-/// When all names were registered: the network is an old one.
-const LONG_AGO: UnixTime = UnixTime(1_700_000_000);
 
 /// A simulated network. Its nodes are numbered from 0 in the order in which they were added.
 pub struct Network {
@@ -264,15 +265,6 @@ impl Network {
         entry.alive = false;
         entry.shelf.extend(&self.catalogue, files);
         node
-    }
-
-    /// A credential for a node, signed by `signer`, who need not be the login service.
-    pub fn credential(&self, node: &NodeId, number: u32, signer: &KeyPair) -> SignedCredential {
-        let issued = self.time().unix;
-        let expires = issued.plus(self.settings.credential_lifetime);
-        let name = name_of(number);
-        let credential = Credential { name, node: *node, issued, expires, registered: LONG_AGO };
-        Signed::new(credential, signer)
     }
 
     /// Adds a node that shows this credential.

@@ -31,6 +31,8 @@ pub(super) enum Happening {
     Wake { at: u32 },
     /// A node's question reaches the login service.
     AskLogin { at: u32, life: u32, willing: bool },
+    /// It is time for a node to renew its credential.
+    Renew { at: u32, life: u32 },
 }
 
 impl Network {
@@ -109,6 +111,10 @@ impl Network {
                     Input::BootstrapFailed
                 };
                 (at, Notice::Input { life, input: Box::new(input) })
+            }
+            Happening::Renew { at, life } => {
+                let Some(credential) = self.renew(at, life) else { return };
+                (at, Notice::Input { life, input: Box::new(Input::Credential(credential)) })
             }
         };
         self.assign(node, notice, tasks);
