@@ -7,7 +7,7 @@ use crate::quic::loopback;
 use crate::statistics::median;
 use crate::worker::{Boss, Job, Worker};
 use anyhow::{Context as _, Result, ensure};
-use futures_util::future::{FutureExt as _, try_join_all};
+use futures_util::FutureExt as _;
 use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use serde::{Deserialize, Serialize};
 use skein_net::relay::EndKey;
@@ -46,11 +46,6 @@ const DATAGRAM: usize = 1_200;
 /// Datagrams that are sent at once for one slot: one each, as ten thousand callers would send; and
 /// as many as QUIC sends at once in a transfer.
 const BATCHES: [usize; 2] = [1, 10];
-
-/// Sockets of either side: one, as for one slot. On loopback the relay's own time has the receiving
-/// of what it sends in it, and the waking of whoever waits at that socket; many sockets would
-/// measure that.
-const SOCKETS: usize = 1;
 
 /// Rounds of each, by turns.
 const ROUNDS: usize = 7;
@@ -247,31 +242,26 @@ impl Socket {
     }
 }
 
-/// An end of many slots.
+/// An end of many slots, at one socket for all of them, as for a single one: so both measurements
+/// differ in the slots and in nothing else.
 struct End {
-    sockets: Vec<Arc<Socket>>,
+    socket: Arc<Socket>,
     relay: Option<SocketAddr>,
     slots: Vec<SlotNumber>,
 }
 
 impl End {
     fn open() -> Result<Self> {
-        let sockets = (0..SOCKETS).map(|_| Socket::open().map(Arc::new)).collect::<Result<_>>()?;
-        Ok(Self { sockets, relay: None, slots: Vec::new() })
+        let socket = Arc::new(Socket::open()?);
+        Ok(Self { socket, relay: None, slots: Vec::new() })
     }
 
     async fn bind(&mut self, relay: SocketAddr, slots: Vec<(u64, [u8; 32])>) -> Result<()> {
         self.relay = Some(relay);
-        let first = self.slots.len();
-        self.slots.extend(slots.iter().map(|(slot, _)| SlotNumber::new(*slot)));
-        let keys: Vec<EndKey> = slots.into_iter().map(|(_, key)| EndKey::from_bytes(key)).collect();
-        // A socket binds one slot after the other; all sockets do at the same time.
-        for (round, keys) in keys.chunks(SOCKETS).enumerate() {
-            let binds = keys.iter().enumerate().map(|(n, key)| {
-                let number = first + round * SOCKETS + n;
-                self.sockets[number % SOCKETS].bind(relay, self.slots[number], key)
-            });
-            try_join_all(binds).await?;
+        for (slot, key) in slots {
+            let slot = SlotNumber::new(slot);
+            self.socket.bind(relay, slot, &EndKey::from_bytes(key)).await?;
+            self.slots.push(slot);
         }
         Ok(())
     }
@@ -296,7 +286,7 @@ impl End {
                     datagram[..HEADER].copy_from_slice(&header);
                 }
                 due -= contents.len() as f64;
-                if self.sockets[number % SOCKETS].send(to, &contents, segment)? {
+                if self.socket.send(to, &contents, segment)? {
                     sent += contents.len() as u64;
                 }
             }
@@ -339,10 +329,8 @@ pub async fn sink(mut boss: Boss) -> Result<()> {
         if let Order::Bind { relay, slots } = order {
             swallowing.shutdown().await;
             end.bind(relay, slots).await?;
-            for socket in &end.sockets {
-                let socket = Arc::clone(socket);
-                swallowing.spawn(async move { socket.swallow().await });
-            }
+            let socket = Arc::clone(&end.socket);
+            swallowing.spawn(async move { socket.swallow().await });
         }
         boss.say(&())?;
     }
