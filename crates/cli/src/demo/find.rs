@@ -13,8 +13,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Supernodes tell each other in tables which words they can answer, some seconds after those were
-/// published. Until then a search asks only those whose tables have come.
-const TABLES_PATIENCE: Duration = Duration::from_secs(30);
+/// published. Until then a search asks only those whose tables have come. A machine that has other
+/// things to do may take much longer, and nobody waits for nothing.
+const TABLES_PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Searches in silence until the children of all supernodes are found, or for as long as that
