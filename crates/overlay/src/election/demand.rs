@@ -43,7 +43,9 @@ const DEMOTE_PACE: Duration = Duration::from_secs(60 * 60);
 const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Over which time the number of children is averaged, so that noise promotes nobody. When
-/// supernodes die, the average keeps their children in mind until those have found others.
+/// supernodes die, the average keeps their children in mind until those have found others. One that
+/// has looked for less time averages over that: what it saw first, when it knew nobody, must not
+/// make it believe that there is little to do.
 const SMOOTHING: Duration = Duration::from_secs(5 * 60);
 
 /// What a supernode knows of all supernodes at one moment.
@@ -137,6 +139,8 @@ impl Outlook {
 pub struct Demand {
     /// Smoothed [`Census::work`].
     work: Option<f64>,
+    /// When there was the first census.
+    since: Option<Instant>,
     updated: Instant,
     is_urgent: bool,
     is_promoting: bool,
@@ -157,7 +161,9 @@ impl Demand {
         let present = census.work();
         let passed = now.since(self.updated).as_secs_f64();
         self.updated = now;
-        let keep = (-passed / SMOOTHING.as_secs_f64()).exp();
+        let age = now.since(*self.since.get_or_insert(now));
+        let window = SMOOTHING.min(age).as_secs_f64();
+        let keep = if window > 0.0 { (-passed / window).exp() } else { 1.0 };
         let smoothed = self.work.map_or(present, |work| present + (work - present) * keep);
         self.work = Some(smoothed);
         // Whoever waits counts, but cannot more than double the demand: nobody knows who they are.
@@ -242,6 +248,21 @@ mod tests {
                 assert_eq!((outlook.shortfall, outlook.surplus), (0.0, 0.0), "{fill}");
             }
         }
+    }
+
+    #[test]
+    fn what_was_seen_before_the_others_were_known_is_soon_forgotten() {
+        let mut demand = Demand::default();
+        for second in (0..10).step_by(2) {
+            demand.update(&census(1, 0.0), seconds(second));
+        }
+        let outlook = (10..300)
+            .step_by(2)
+            .map(|second| demand.update(&census(9, 930.0), seconds(second)))
+            .last()
+            .unwrap_or_default();
+        assert!((9..=10).contains(&outlook.wanted), "{outlook:?}");
+        assert!(outlook.supernodes <= outlook.most, "it was needed: {outlook:?}");
     }
 
     #[test]
