@@ -277,8 +277,10 @@ mod tests {
     #[test]
     fn a_mass_failure_is_urgent_before_the_orphans_have_found_others() {
         let mut demand = Demand::default();
-        demand.update(&census(100, 9_900.0), seconds(0));
-        let outlook = demand.update(&census(70, 9_900.0 * 0.7), seconds(10));
+        for round in 0..30 {
+            demand.update(&census(100, 9_900.0), seconds(round * 10));
+        }
+        let outlook = demand.update(&census(70, 9_900.0 * 0.7), seconds(300));
         assert!(outlook.is_urgent && outlook.shortfall > 20.0, "{outlook:?}");
     }
 
