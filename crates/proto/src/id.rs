@@ -124,100 +124,35 @@ impl FromStr for NodeId {
     }
 }
 
-impl fmt::Display for ContentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
-    }
+/// The text form of an id: hexadecimal digits.
+macro_rules! written_in_hex {
+    ($name:ident, $what:literal) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                HEXLOWER_PERMISSIVE
+                    .decode(text.trim().as_bytes())
+                    .ok()
+                    .and_then(|bytes| bytes.try_into().ok())
+                    .map(Self)
+                    .ok_or_else(|| parse_error(text, $what))
+            }
+        }
+    };
 }
 
-impl FromStr for ContentId {
-    type Err = ParseIdError;
-
-    fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        HEXLOWER_PERMISSIVE
-            .decode(text.trim().as_bytes())
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or_else(|| parse_error(text, "a content id (64 hexadecimal digits)"))
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
-    }
-}
-
-impl FromStr for SessionId {
-    type Err = ParseIdError;
-
-    fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        HEXLOWER_PERMISSIVE
-            .decode(text.trim().as_bytes())
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or_else(|| parse_error(text, "a session id (32 hexadecimal digits)"))
-    }
-}
-
-impl fmt::Display for ChatId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
-    }
-}
-
-impl FromStr for ChatId {
-    type Err = ParseIdError;
-
-    fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        HEXLOWER_PERMISSIVE
-            .decode(text.trim().as_bytes())
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or_else(|| parse_error(text, "the id of a message (32 hexadecimal digits)"))
-    }
-}
-
-impl fmt::Display for OfferId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
-    }
-}
-
-impl FromStr for OfferId {
-    type Err = ParseIdError;
-
-    fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        HEXLOWER_PERMISSIVE
-            .decode(text.trim().as_bytes())
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or_else(|| parse_error(text, "the id of an offer (32 hexadecimal digits)"))
-    }
-}
-
-impl fmt::Display for QueryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
-    }
-}
-
-impl FromStr for QueryId {
-    type Err = ParseIdError;
-
-    fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        HEXLOWER_PERMISSIVE
-            .decode(text.trim().as_bytes())
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or_else(|| parse_error(text, "a query id (32 hexadecimal digits)"))
-    }
-}
+written_in_hex!(ContentId, "a content id (64 hexadecimal digits)");
+written_in_hex!(SessionId, "a session id (32 hexadecimal digits)");
+written_in_hex!(ChatId, "the id of a message (32 hexadecimal digits)");
+written_in_hex!(OfferId, "the id of an offer (32 hexadecimal digits)");
+written_in_hex!(QueryId, "a query id (32 hexadecimal digits)");
 
 /// What stands for a node in a query: see [`QueryId::tag`].
 pub type Tag = [u8; 3];

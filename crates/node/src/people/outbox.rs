@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// How long a peer may take to put a message on its disk.
 pub(super) const REPLY_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Why a message was not delivered for now.
+/// Why a message was not delivered by a try. It stays queued.
 #[derive(Debug, Error)]
 pub(super) enum Undelivered {
     /// There is no session (network, or the peer is away).
