@@ -461,12 +461,8 @@ pub async fn relay(mut boss: Boss) -> Result<()> {
     Ok(())
 }
 
-/// The worker that forwards whatever comes, and does nothing else: each batch that the system
-/// gives it in one piece goes out in one piece.
-///
-/// # Errors
-/// The system's.
-pub async fn forward(mut boss: Boss) -> Result<()> {
+/// A socket on loopback as the system has it, with segmentation offload where there is any.
+pub(super) fn udp_socket() -> Result<(tokio::net::UdpSocket, UdpSocketState)> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
     socket.set_recv_buffer_size(2 << 20)?;
     socket.set_send_buffer_size(2 << 20)?;
@@ -474,6 +470,16 @@ pub async fn forward(mut boss: Boss) -> Result<()> {
     socket.set_nonblocking(true)?;
     let socket = tokio::net::UdpSocket::from_std(socket.into())?;
     let state = UdpSocketState::new((&socket).into())?;
+    Ok((socket, state))
+}
+
+/// The worker that forwards whatever comes, and does nothing else: each batch that the system
+/// gives it in one piece goes out in one piece.
+///
+/// # Errors
+/// The system's.
+pub async fn forward(mut boss: Boss) -> Result<()> {
+    let (socket, state) = udp_socket()?;
     boss.say(&socket.local_addr()?)?;
     let (tell, mut told) = tokio::sync::watch::channel(None);
     tokio::spawn(async move {

@@ -1,9 +1,8 @@
 //! What many slots of a relay cost: each one that is idle, and ten thousand that share the traffic
 //! of one.
 
-use super::relay::{Question, Slot};
+use super::relay::{Question, Slot, udp_socket};
 use crate::figure::{Figure, Outcome, Run};
-use crate::quic::loopback;
 use crate::statistics::median;
 use crate::worker::{Boss, Job, Worker};
 use anyhow::{Context as _, Result, ensure};
@@ -179,13 +178,7 @@ struct Socket {
 
 impl Socket {
     fn open() -> Result<Self> {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
-        socket.set_recv_buffer_size(2 << 20)?;
-        socket.set_send_buffer_size(2 << 20)?;
-        socket.bind(&loopback().into())?;
-        socket.set_nonblocking(true)?;
-        let socket = tokio::net::UdpSocket::from_std(socket.into())?;
-        let state = UdpSocketState::new((&socket).into())?;
+        let (socket, state) = udp_socket()?;
         Ok(Self { socket, state })
     }
 
