@@ -289,6 +289,10 @@ impl Demultiplexer {
             Some(number) => {
                 let run = frame::run_length(bytes, stride, number);
                 let data = &mut bytes[..run];
+                let frames = Batch { bytes: data, stride, ecn: batch.ecn };
+                if self.relay.forward(batch.addr, number, frames) {
+                    return (run, None);
+                }
                 if let Some(found) = self.sessions.receive(number, data, batch) {
                     return (run, Some(found));
                 }

@@ -7,7 +7,6 @@ mod common;
 use bytes::Bytes;
 use common::punch::*;
 use skein_net::Connection;
-use skein_net::relay::frame::SlotNumber;
 use skein_net::session::Route;
 use skein_net::simnet::{LinkProfile, NatKind};
 use skein_proto::Username;
@@ -59,7 +58,7 @@ async fn a_large_transfer_from_relay_to_direct_to_another_relay_is_whole() {
     let line = LinkProfile::default().rate(50_000_000);
     let mut meeting = Meeting::on_lines([CONE, CONE], line, Duration::from_secs(60)).await;
     let other = common::on_line(&meeting.network, 10, limits(), line);
-    let grant = other.relay().grant(&Username::parse("anna").unwrap(), SlotNumber::new(78));
+    let grant = other.relay().grant(&Username::parse("anna").unwrap());
     let grant = grant.unwrap();
     let reserve = Route { to: common::address(&other), number: grant.slot };
     let mut bindings = Vec::new();

@@ -36,7 +36,7 @@ impl Lab {
         let network = Network::new(5);
         let relay = on_line(&network, 9, relay, line);
         let ends = [1, 2].map(|seed| on_line(&network, seed, EndpointConfig::default(), line));
-        let (sessions, bindings) = join(&relay, &ends, 77).await;
+        let (sessions, bindings) = join(&relay, &ends).await;
         Self { network, relay, ends, sessions, bindings }
     }
 
@@ -48,9 +48,9 @@ impl Lab {
 }
 
 /// A slot of a relay between two ends, each of which has a session over it.
-async fn join(relay: &Endpoint, ends: &[Endpoint; 2], slot: u64) -> ([Session; 2], [Binding; 2]) {
+async fn join(relay: &Endpoint, ends: &[Endpoint; 2]) -> ([Session; 2], [Binding; 2]) {
     let name = Username::parse("anna").unwrap();
-    let grant = relay.relay().grant(&name, SlotNumber::new(slot)).unwrap();
+    let grant = relay.relay().grant(&name).unwrap();
     let route = Route { to: address(relay), number: grant.slot };
     let bindings = [0, 1].map(|end: usize| ends[end].join_slot(route, grant.keys[end].clone()));
     for binding in &bindings {
@@ -151,7 +151,7 @@ async fn an_end_that_gets_another_address_binds_it_and_goes_on() {
     let socket = network.socket_in(behind, "192.168.0.2:4000".parse().unwrap(), line).unwrap();
     let near = Endpoint::with_socket(&key(1), socket, EndpointConfig::default()).unwrap();
     let ends = [near, on_line(&network, 2, EndpointConfig::default(), line)];
-    let (sessions, bindings) = join(&relay, &ends, 77).await;
+    let (sessions, bindings) = join(&relay, &ends).await;
     let lab = Lab { network, relay, ends, sessions, bindings };
     let (dialled, accepted) = lab.connect().await;
 
@@ -168,7 +168,7 @@ async fn two_sessions_over_one_relay_do_not_mix() {
     let lab = Lab::new(generous(), LinkProfile::default()).await;
     let third = on(&lab.network, 3, EndpointConfig::default());
     let ends = [lab.ends[0].clone(), third];
-    let (sessions, _bindings) = join(&lab.relay, &ends, 78).await;
+    let (sessions, _bindings) = join(&lab.relay, &ends).await;
     let (dialled, accepted) = lab.connect().await;
     let dial = ends[0].connect(ends[1].node_id(), &[sessions[0].address()]).await;
     let other = ends[1].accept().await.unwrap();

@@ -6,7 +6,6 @@ mod common;
 use bytes::Bytes;
 use common::*;
 use skein_net::relay::RelayLimits;
-use skein_net::relay::frame::SlotNumber;
 use skein_net::session::Route;
 use skein_net::{
     CloseReason, Connection, DialError, Endpoint, EndpointConfig, TunnelPorts, UdpState,
@@ -111,7 +110,7 @@ async fn a_relay_carries_a_session_of_a_node_without_udp() {
     let accepting = EndpointConfig::default().udp(false).tunnel_ports(TunnelPorts::Off);
     let ends = [blocked(1), bind_with(2, accepting)];
     let name = Username::parse("anna").unwrap();
-    let grant = relay.relay().grant(&name, SlotNumber::new(7)).unwrap();
+    let grant = relay.relay().grant(&name).unwrap();
     let route = Route { to: address(&relay), number: grant.slot };
     let mut sessions = Vec::new();
     let mut bindings = Vec::new();

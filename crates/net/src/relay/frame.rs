@@ -29,8 +29,9 @@ const BIND: u8 = 0x02;
 const CHALLENGE: u8 = 0x03;
 const BOUND: u8 = 0x04;
 
-/// The number of a slot: 56 random bits, so that it cannot be guessed. To know it gains nothing
-/// either: the relay moves only what comes from the proven addresses of the two ends.
+/// The number of a slot, 56 bits. In the numbers that a relay gives, 36 of them are random, so that
+/// they cannot be guessed. To know one gains nothing either: the relay moves only what comes from
+/// the proven addresses of the two ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotNumber(u64);
 

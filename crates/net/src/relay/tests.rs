@@ -1,7 +1,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use super::*;
-use crate::socket::{RecvMeta, WritePoller};
+use crate::socket::{RecvMeta, Transmit, WritePoller};
 use frame::HEADER;
 use std::io::{self, IoSliceMut};
 use std::pin::Pin;
@@ -52,8 +52,6 @@ fn name(text: &str) -> Username {
     Username::parse(text).unwrap()
 }
 
-const SLOT: SlotNumber = SlotNumber::new(0x00aa_bbcc_ddee_ff01);
-
 struct Lab {
     wire: Arc<Wire>,
     relay: Relay,
@@ -69,7 +67,7 @@ impl Lab {
     /// With a slot whose ends are at the ports 1 and 2.
     fn bound() -> (Self, Grant) {
         let lab = Self::new(RelayLimits::default());
-        let grant = lab.relay.grant(&name("anna"), SLOT).unwrap();
+        let grant = lab.relay.grant(&name("anna")).unwrap();
         lab.bind(&grant, 0, at(1));
         lab.bind(&grant, 1, at(2));
         (lab, grant)
@@ -118,8 +116,8 @@ fn batch(slot: SlotNumber, count: usize, stride: usize) -> Vec<u8> {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_came_goes_out_as_it_was() {
-    let (lab, _) = Lab::bound();
-    let bytes = batch(SLOT, 10, 1_208);
+    let (lab, grant) = Lab::bound();
+    let bytes = batch(grant.slot, 10, 1_208);
     lab.relay.receive(at(1), batched(&bytes, 1_208));
     assert_eq!(lab.taken(), [(at(2), Some(1_208), bytes.clone())]);
     lab.relay.receive(at(2), batched(&bytes[..1_208], 1_208));
@@ -129,12 +127,11 @@ async fn a_batch_that_came_goes_out_as_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_of_two_slots_is_parted() {
-    let (lab, _) = Lab::bound();
-    let other = SlotNumber::new(5);
-    let grant = lab.relay.grant(&name("anna"), other).unwrap();
-    lab.bind(&grant, 0, at(1));
-    lab.bind(&grant, 1, at(3));
-    let bytes = [batch(SLOT, 2, 100), batch(other, 3, 100)].concat();
+    let (lab, grant) = Lab::bound();
+    let other = lab.relay.grant(&name("anna")).unwrap();
+    lab.bind(&other, 0, at(1));
+    lab.bind(&other, 1, at(3));
+    let bytes = [batch(grant.slot, 2, 100), batch(other.slot, 3, 100)].concat();
     lab.relay.receive(at(1), batched(&bytes, 100));
     let sent: Vec<_> = lab.taken().into_iter().map(|(to, _, b)| (to, b.len())).collect();
     assert_eq!(sent, [(at(2), 200), (at(3), 300)]);
@@ -143,29 +140,29 @@ async fn a_batch_of_two_slots_is_parted() {
 #[tokio::test(start_paused = true)]
 async fn a_stranger_who_knows_the_number_of_a_slot_gains_nothing() {
     let (lab, grant) = Lab::bound();
-    lab.relay.receive(at(66), batched(&batch(SLOT, 5, 100), 100));
+    lab.relay.receive(at(66), batched(&batch(grant.slot, 5, 100), 100));
     let sent = lab.taken();
     assert_eq!(sent.len(), 1, "one answer, to the stranger himself");
     assert!(sent[0].0 == at(66) && sent[0].2.len() < 100);
 
     // He answers the challenge as well as he can.
-    let cookie = lab.cookie_for(SLOT, at(66));
-    let stolen = grant.keys[0].bind_proof(SLOT, &lab.cookie_for(SLOT, at(1)));
+    let cookie = lab.cookie_for(grant.slot, at(66));
+    let stolen = grant.keys[0].bind_proof(grant.slot, &lab.cookie_for(grant.slot, at(1)));
     for proof in [[1; 16], stolen] {
-        let bind = Frame::Bind { slot: SLOT, cookie, proof }.encode();
+        let bind = Frame::Bind { slot: grant.slot, cookie, proof }.encode();
         lab.relay.receive(at(66), batched(&bind, bind.len()));
     }
     assert_eq!((lab.taken().len(), lab.relay.usage().forged), (0, 2));
-    lab.relay.receive(at(1), batched(&batch(SLOT, 1, 100), 100));
+    lab.relay.receive(at(1), batched(&batch(grant.slot, 1, 100), 100));
     assert_eq!(lab.taken()[0].0, at(2), "the slot is as it was");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_recorded_bind_cannot_be_sent_from_elsewhere_or_later() {
     let (lab, grant) = Lab::bound();
-    let cookie = lab.cookie_for(SLOT, at(1));
-    let proof = grant.keys[0].bind_proof(SLOT, &cookie);
-    let recorded = Frame::Bind { slot: SLOT, cookie, proof }.encode();
+    let cookie = lab.cookie_for(grant.slot, at(1));
+    let proof = grant.keys[0].bind_proof(grant.slot, &cookie);
+    let recorded = Frame::Bind { slot: grant.slot, cookie, proof }.encode();
     lab.relay.receive(at(66), batched(&recorded, recorded.len()));
     tokio::time::advance(COOKIE_LIFE * 2).await;
     lab.relay.receive(at(1), batched(&recorded, recorded.len()));
@@ -175,7 +172,7 @@ async fn a_recorded_bind_cannot_be_sent_from_elsewhere_or_later() {
 #[tokio::test(start_paused = true)]
 async fn an_end_whose_address_has_changed_is_challenged_and_bound_anew() {
     let (lab, grant) = Lab::bound();
-    let packet = batch(SLOT, 1, 100);
+    let packet = batch(grant.slot, 1, 100);
     lab.relay.receive(at(10), batched(&packet, 100));
     let sent = lab.taken();
     let Some(Frame::Challenge { slot, cookie }) = Frame::decode(&sent[0].2) else { panic!() };
@@ -188,9 +185,9 @@ async fn an_end_whose_address_has_changed_is_challenged_and_bound_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_answered_with_more_than_it_was() {
-    let (lab, _) = Lab::bound();
+    let (lab, grant) = Lab::bound();
     for length in HEADER + 1..60 {
-        let packet = batch(SLOT, 1, length);
+        let packet = batch(grant.slot, 1, length);
         lab.relay.receive(at(66), batched(&packet, length));
         let answered: usize = lab.taken().iter().map(|(_, _, bytes)| bytes.len()).sum();
         assert!(answered <= length);
@@ -202,8 +199,8 @@ async fn nothing_is_answered_with_more_than_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn limits_hold_and_can_be_changed_while_packets_pass() {
-    let (lab, _) = Lab::bound();
-    let second = batch(SLOT, 50, 1_000);
+    let (lab, grant) = Lab::bound();
+    let second = batch(grant.slot, 50, 1_000);
     let pass = |times: usize| {
         (0..times).for_each(|_| lab.relay.receive(at(1), batched(&second, 1_000)));
         lab.taken().len()
@@ -224,28 +221,29 @@ async fn limits_hold_and_can_be_changed_while_packets_pass() {
     assert_eq!(usage.bytes + usage.dropped_over_rate, 30 * 50_000);
     lab.relay.set_limits(RelayLimits { slots: 0, ..defaults });
     assert_eq!((pass(1), lab.relay.usage().slots), (0, 0), "a donor may stop at once");
-    assert_eq!(lab.relay.grant(&name("anna"), SLOT), Err(GrantRefused::OptedOut));
+    assert_eq!(lab.relay.grant(&name("anna")), Err(GrantRefused::OptedOut));
 }
 
 #[tokio::test(start_paused = true)]
 async fn slots_are_bounded_by_name_and_in_all_and_given_back() {
     let lab = Lab::new(RelayLimits { slots: 3, slots_per_name: 2, ..RelayLimits::default() });
-    let grant = |who: &str, number| lab.relay.grant(&name(who), SlotNumber::new(number)).err();
-    assert_eq!((grant("anna", 1), grant("anna", 2)), (None, None));
-    assert_eq!(grant("anna", 3), Some(GrantRefused::TooMany));
-    assert_eq!(grant("bert", 4), None);
-    assert_eq!(grant("cora", 5), Some(GrantRefused::Full));
-    lab.relay.release(SlotNumber::new(1));
-    assert_eq!(grant("cora", 6), None);
+    let grant = |who: &str| lab.relay.grant(&name(who));
+    let first = grant("anna").unwrap();
+    assert_eq!(grant("anna").err(), None);
+    assert_eq!(grant("anna").err(), Some(GrantRefused::TooMany));
+    assert_eq!(grant("bert").err(), None);
+    assert_eq!(grant("cora").err(), Some(GrantRefused::Full));
+    lab.relay.release(first.slot);
+    assert_eq!(grant("cora").err(), None);
     tokio::time::advance(RelayLimits::default().idle).await;
     assert_eq!(lab.relay.expire(), 3);
     assert_eq!(lab.relay.usage().slots, 0);
-    assert!(lab.relay.accounts.is_empty(), "nobody is remembered who has no slot");
+    assert!(lab.relay.table().is_forgotten(), "nobody is remembered who has no slot");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_socket_delays_and_then_drops_the_oldest() {
-    let (lab, _) = Lab::bound();
+    let (lab, grant) = Lab::bound();
     let unlimited = RelayLimits {
         slot_rate: u32::MAX,
         name_rate: u32::MAX,
@@ -254,7 +252,7 @@ async fn a_full_socket_delays_and_then_drops_the_oldest() {
     };
     lab.relay.set_limits(unlimited);
     lab.wire.full.store(true, Ordering::Relaxed);
-    let bytes = batch(SLOT, 60, 1_000);
+    let bytes = batch(grant.slot, 60, 1_000);
     (0..100).for_each(|_| lab.relay.receive(at(1), batched(&bytes, 1_000)));
     assert!(lab.relay.is_waiting());
     lab.wire.full.store(false, Ordering::Relaxed);

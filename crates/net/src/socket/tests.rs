@@ -72,7 +72,6 @@ proptest! {
 
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 4_000);
 const SIDE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)), 4_000);
-const SLOT: SlotNumber = SlotNumber::new(3);
 const PROBED: SlotNumber = SlotNumber::new(4);
 const BOUND: SlotNumber = SlotNumber::new(5);
 
@@ -89,6 +88,7 @@ fn end_key() -> EndKey {
 struct Node {
     demultiplexer: Demultiplexer,
     wire: Arc<Wire>,
+    slot: SlotNumber,
     sessions: [Session; 2],
     _probing: Probing,
     _binding: Binding,
@@ -109,9 +109,9 @@ impl Node {
         let binding = Binding::new(Arc::clone(table), route, end_key());
 
         let name = skein_proto::Username::parse("anna").expect("a name");
-        let grant = demultiplexer.relay.grant(&name, SLOT).expect("a free slot");
+        let grant = demultiplexer.relay.grant(&name).expect("a free slot");
+        let slot = grant.slot;
         for (source, key) in [PEER, SIDE].into_iter().zip(&grant.keys) {
-            let slot = SLOT;
             let ask = Frame::Bind { slot, cookie: [0; 16], proof: [0; 16] }.encode();
             demultiplexer.relay.receive(source, Batch { bytes: &ask, stride: 40, ecn: None });
             let challenge = wire.sent.lock().expect("sound").pop().expect("a challenge");
@@ -123,7 +123,7 @@ impl Node {
             demultiplexer.relay.receive(source, Batch { bytes: &bind, stride: 40, ecn: None });
         }
         wire.sent.lock().expect("sound").clear();
-        Self { demultiplexer, wire, sessions, _probing: probing, _binding: binding }
+        Self { demultiplexer, wire, slot, sessions, _probing: probing, _binding: binding }
     }
 
     /// What QUIC gets, by address.
@@ -166,12 +166,12 @@ fn kinds() -> impl Strategy<Value = Vec<Kind>> {
 }
 
 /// The datagram of one kind that is the `turn`th of its batch.
-fn datagram(kind: Kind, turn: u8) -> Vec<u8> {
+fn datagram(node: &Node, kind: Kind, turn: u8) -> Vec<u8> {
     let slot = |number| [&frame::data_header(number)[..], &[turn; LENGTH - HEADER]].concat();
     match kind {
         Kind::Quic => [&[0x40][..], &[turn; LENGTH - 1]].concat(),
         Kind::Session(which) => slot(SlotNumber::new(which as u64 + 1)),
-        Kind::Relayed => slot(SLOT),
+        Kind::Relayed => slot(node.slot),
         Kind::Probe => {
             let body = Body::Probe { in_use: false };
             let frame = ProbeFrame { number: PROBED, transaction: 1 + u64::from(turn), body };
@@ -186,7 +186,7 @@ proptest! {
     fn everybody_gets_his_own_of_a_mixed_batch(kinds in kinds(), challenged in any::<bool>()) {
         let node = Node::new();
         let sent: Vec<Vec<u8>> =
-            (0_u8..).zip(&kinds).map(|(turn, kind)| datagram(*kind, turn)).collect();
+            (0_u8..).zip(&kinds).map(|(turn, kind)| datagram(&node, *kind, turn)).collect();
         let mut batch = sent.concat();
         if challenged {
             batch.extend(Frame::Challenge { slot: BOUND, cookie: [7; 16] }.encode());
@@ -205,7 +205,7 @@ proptest! {
             prop_assert!(of_quic(session.address()).eq(packets));
         }
         let out = node.wire.sent.lock().expect("nobody panics with it");
-        let relayed = out.iter().filter(|bytes| frame::data_slot(bytes) == Some(SLOT));
+        let relayed = out.iter().filter(|bytes| frame::data_slot(bytes) == Some(node.slot));
         prop_assert!(relayed.eq(of_kind(Kind::Relayed)));
         let replies = out.iter().filter(|bytes| ProbeFrame::number(bytes) == Some(PROBED));
         prop_assert_eq!(replies.count(), of_kind(Kind::Probe).count());

@@ -109,7 +109,7 @@ impl Meeting {
         let relay = on_line(&network, 9, limits(), line);
         let observers = [7, 8].map(|seed| on_line(&network, seed, limits(), line));
         let name = Username::parse("anna").expect("a name");
-        let grant = relay.relay().grant(&name, SlotNumber::new(77)).expect("a slot");
+        let grant = relay.relay().grant(&name).expect("a slot");
         let route = Route { to: super::address(&relay), number: grant.slot };
         let mut built = Vec::new();
         for ((endpoint, realm), key) in ends.into_iter().zip(grant.keys) {
