@@ -10,6 +10,7 @@ mod inbox;
 pub mod library;
 pub mod metrics;
 pub mod people;
+mod rates;
 pub mod relay;
 pub mod services;
 pub mod sessions;

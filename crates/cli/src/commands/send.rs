@@ -141,7 +141,7 @@ pub fn words(offer: &FileOffer) -> String {
         OfferStage::Done => format!("@{peer} has it"),
         OfferStage::Refused => format!("@{peer} does not want it"),
         OfferStage::Withdrawn => "taken back".to_owned(),
-        OfferStage::Expired => "expired: nobody has decided within a week".to_owned(),
+        OfferStage::Expired => "expired: it was not fetched in time".to_owned(),
         OfferStage::Failed { reason } => reason.clone(),
     };
     match &offer.waits {

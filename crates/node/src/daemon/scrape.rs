@@ -101,9 +101,12 @@ impl Shared {
         set_total(&metrics.delivered, stats.delivered);
         set_total(&metrics.received, stats.received);
         set_total(&metrics.sent, stats.sent);
-        for (reason, total) in
-            [("full", stats.full), ("unsound", stats.unsound), ("not-wanted", stats.not_wanted)]
-        {
+        for (reason, total) in [
+            ("full", stats.full),
+            ("unsound", stats.unsound),
+            ("not-wanted", stats.not_wanted),
+            ("too-fast", stats.too_fast),
+        ] {
             set_total(&metrics.refused.get_or_create(&Reason { reason }), total);
         }
     }

@@ -6,11 +6,13 @@
 //!   tend       what is due for an offer, until nothing is
 //!   sending    reading the file, offering it, taking it back           hash
 //!   receiving  taking offers, fetching what was accepted, telling how it goes
+//!   admission  how much others may say of offers
 //!   grants     which names may fetch what, for the upload side of transfers
 //! ```
 //!
 //! The bytes take the way of every download: verified, resumable, over whatever path there is.
 
+mod admission;
 mod book;
 mod grants;
 mod hash;
@@ -29,6 +31,7 @@ use crate::people::People;
 use crate::services::{Store, StoreError};
 use crate::sessions::{PeerSession, Sessions};
 use crate::transfer::Transfers;
+use admission::{Admission, Teller};
 use book::Book;
 use dashmap::DashMap;
 use futures_util::{StreamExt, stream};
@@ -83,6 +86,7 @@ struct Inner {
     /// The offers that something is done for.
     tended: DashMap<u64, Arc<Notify>>,
     calling: Semaphore,
+    admission: Admission,
     counts: Counts,
     ended: CancellationToken,
 }
@@ -93,6 +97,7 @@ struct Counts {
     full: AtomicU64,
     unsound: AtomicU64,
     not_wanted: AtomicU64,
+    too_fast: AtomicU64,
     delivered: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
@@ -113,6 +118,8 @@ pub(crate) struct InboxStats {
     pub(crate) unsound: u64,
     /// Offers of those whom the user has blocked.
     pub(crate) not_wanted: u64,
+    /// What others said of offers too often.
+    pub(crate) too_fast: u64,
     /// Offers that others have taken in.
     pub(crate) delivered: u64,
     /// Files received.
@@ -141,6 +148,7 @@ impl Inbox {
             dir: parts.dir,
             tended: DashMap::new(),
             calling: Semaphore::new(MAX_CALLING),
+            admission: Admission::default(),
             counts: Counts::default(),
             ended: parts.ended,
         };
@@ -174,16 +182,38 @@ impl Inbox {
 
     /// How an offer stands, after a peer has said something about it.
     async fn answer(&self, session: &PeerSession, message: Message) -> Option<OfferNews> {
-        let peer = session.name();
-        let (offer, state) = match message {
-            Message::OfferFile(offered) => {
-                (offered.offer, self.on_offered(peer, session.node(), offered).await)
-            }
-            Message::OfferNews(news) => (news.offer, self.on_news(peer, news).await),
-            Message::WithdrawOffer(gone) => (gone.offer, self.on_withdrawn(peer, gone.offer).await),
+        let standing = |name: &_, node: &_| self.inner.people.standing(name, node);
+        let teller = Teller::new(session, standing);
+        // What those hear who are not listened to: for good, and for now.
+        let (offer, never, later) = match &message {
+            Message::OfferFile(offered) => (offered.offer, OfferState::Refused, OfferState::Full),
+            Message::OfferNews(news) => (news.offer, OfferState::Withdrawn, OfferState::Held),
+            Message::WithdrawOffer(gone) => (gone.offer, OfferState::Refused, OfferState::Held),
             _ => return None,
         };
+        let state = match message {
+            _ if self.inner.people.has_blocked(teller.name) => {
+                add(&self.inner.counts.not_wanted);
+                never
+            }
+            _ if !self.inner.admission.may_say(teller) => {
+                add(&self.inner.counts.too_fast);
+                later
+            }
+            Message::OfferFile(offered) => self.on_offered(teller, offered).await,
+            Message::OfferNews(news) => self.on_news(teller, news).await,
+            _ => self.on_withdrawn(teller, offer).await,
+        };
         Some(OfferNews { offer, state })
+    }
+
+    /// Whether what is kept may be changed for what this one says; counts if not.
+    fn may_write(&self, teller: Teller<'_>) -> bool {
+        let may = self.inner.admission.may_write(teller);
+        if !may {
+            add(&self.inner.counts.too_fast);
+        }
+        may
     }
 
     /// All offers.
@@ -245,10 +275,17 @@ impl Inbox {
             full: get(&counts.full),
             unsound: get(&counts.unsound),
             not_wanted: get(&counts.not_wanted),
+            too_fast: get(&counts.too_fast),
             delivered: get(&counts.delivered),
             received: get(&counts.received),
             sent: get(&counts.sent),
         }
+    }
+
+    /// How an offer is named between nodes.
+    #[cfg(test)]
+    pub(crate) async fn wire_id(&self, id: u64) -> OfferId {
+        self.inner.book.get(id).await.expect("there is one").offer
     }
 
     /// Looks for what has expired, and for what the upload side has found changed.
@@ -264,7 +301,7 @@ impl Inbox {
                 () = tokio::time::sleep(SWEEP) => {
                     let now = unix_now();
                     for offer in self.inner.book.all().await {
-                        if !offer.stage.is_final() && offer.expires <= now {
+                        if offer.may_expire() && offer.expires <= now {
                             self.expire(offer.id).await;
                             self.tend(offer.id);
                         }

@@ -11,6 +11,10 @@ use std::time::Duration;
 /// week, so that somebody who is away for some days finds it.
 pub(super) const LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// How long an offer can stand at all, however much news there is: enough for the largest file over
+/// a slow line, and an end all the same.
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// The least by which the end of an offer is put off: each time is a write to the disk.
 const RENEW_STEP: Duration = Duration::from_secs(60 * 60);
 
@@ -79,6 +83,17 @@ impl Offer {
         }
     }
 
+    /// Whether its user can take it back: also what has failed at the receiver, who could accept it
+    /// again.
+    pub fn may_be_withdrawn(&self) -> bool {
+        !self.stage.is_final() || matches!(self.stage, OfferStage::Failed { .. })
+    }
+
+    /// Whether time can end it. Of what is over, that is what a receiver could take up again.
+    pub fn may_expire(&self) -> bool {
+        !self.stage.is_final() || (self.outgoing && self.may_be_withdrawn())
+    }
+
     /// Whether the receiver may fetch the file: also after it has failed there, since it may be
     /// accepted again.
     pub fn is_granted(&self, now: UnixTime) -> bool {
@@ -93,16 +108,21 @@ impl Offer {
         self.outgoing && stands && now < self.expires
     }
 
-    /// Takes in what the receiver says of it. Answers whether the stage has changed.
+    /// Takes in what the receiver says of it, as long as it stands. Answers whether the stage has
+    /// changed.
     pub fn heard(&mut self, news: OfferState, now: UnixTime) -> bool {
+        if now >= self.expires {
+            return false;
+        }
         let (stage, bytes) = match news {
             OfferState::Held => (OfferStage::Offered, 0),
             OfferState::Accepted { verified } => (OfferStage::Accepted, verified.min(self.size)),
             OfferState::Done => (OfferStage::Done, self.size),
             OfferState::Refused => (OfferStage::Refused, 0),
             OfferState::Failed => {
-                let reason = "the receiver could not fetch it, or called it off".to_owned();
-                (OfferStage::Failed { reason }, self.bytes)
+                let reason = "the receiver could not fetch it, or called it off; it can try again \
+                              until you withdraw the offer";
+                (OfferStage::Failed { reason: reason.to_owned() }, self.bytes)
             }
             // It is tried again, or the receiver has forgotten it.
             OfferState::Full | OfferState::Withdrawn | OfferState::Unknown => return false,
@@ -121,7 +141,7 @@ impl Offer {
             // The receiver knows, since it has said so.
             self.told = true;
             self.stage = stage;
-            self.expires = now.plus(LIFE);
+            self.expires = self.stands_until(now);
         }
         changed || (self.stage == OfferStage::Accepted && self.renew(now))
     }
@@ -129,12 +149,17 @@ impl Offer {
     /// There is news of it: it stands for as long as that allows. Answers whether that is worth
     /// keeping.
     pub fn renew(&mut self, now: UnixTime) -> bool {
-        let expires = now.plus(LIFE);
+        let expires = self.stands_until(now);
         let later = expires.0.saturating_sub(self.expires.0) >= RENEW_STEP.as_secs();
         if later {
             self.expires = expires;
         }
         later
+    }
+
+    /// Until when it stands, if there is news now.
+    fn stands_until(&self, now: UnixTime) -> UnixTime {
+        now.plus(LIFE).min(self.since.plus(LONGEST_LIFE))
     }
 }
 
@@ -186,6 +211,31 @@ pub(super) mod tests {
         assert!(sent.heard(OfferState::Failed, now));
         assert!(sent.is_granted(now));
         assert!(sent.heard(OfferState::Accepted { verified: 10 }, now));
+    }
+
+    #[test]
+    fn news_of_an_offer_that_has_expired_brings_it_back_in_no_stage() {
+        let failed = OfferStage::Failed { reason: "no".to_owned() };
+        for stage in [OfferStage::Offered, OfferStage::Accepted, failed] {
+            let mut sent = offer(1, true, stage.clone());
+            let late = sent.expires;
+            assert!(!sent.heard(OfferState::Accepted { verified: 10 }, late), "{stage:?}");
+            assert_eq!((&sent.stage, sent.expires), (&stage, late));
+            assert!(!sent.is_granted(late));
+        }
+    }
+
+    #[test]
+    fn no_news_makes_an_offer_stand_for_ever() {
+        let mut sent = offer(1, true, OfferStage::Offered);
+        let mut now = sent.since;
+        let states = [OfferState::Accepted { verified: 1 }, OfferState::Failed];
+        for day in 0..200_usize {
+            now = now.plus(Duration::from_secs(24 * 60 * 60));
+            let _ = sent.heard(states[day % 2], now);
+            sent.renew(now);
+        }
+        assert!(!sent.is_granted(now));
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use super::offer::{LIFE, Offer};
 use super::sending::no_such;
-use super::{Inbox, add, clean_line, exchange};
+use super::{Inbox, Teller, add, clean_line, exchange};
 use crate::api::inbox::{AcceptOffer, FileOffer, OfferStage};
 use crate::api::types::{ApiError, Download, DownloadState, ErrorCode, Source};
 use crate::daemon::clock::unix_now;
 use crate::transfer::{Folder, clean_name};
+use skein_proto::Message;
 use skein_proto::id::OfferId;
 use skein_proto::inbox::{OfferFile, OfferNews, OfferState};
-use skein_proto::{Message, NodeId, Username};
 use skein_swarm::MAX_FILE_BYTES;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,9 +21,6 @@ use tokio::time::Instant;
 const MAX_OF_PEER: usize = 20;
 const MAX_IN_ALL: usize = 200;
 
-/// Offers of one name in an hour, whatever has become of them.
-const MAX_AN_HOUR: usize = 60;
-
 /// How often the sender is told how far it is, at most.
 const TELL_TIME: Duration = Duration::from_secs(1);
 
@@ -32,24 +29,21 @@ const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 impl Inbox {
     /// Somebody offers a file. Answers how the offer stands then.
-    pub(super) async fn on_offered(
-        &self,
-        peer: &Username,
-        node: NodeId,
-        offered: OfferFile,
-    ) -> OfferState {
-        let counts = &self.inner.counts;
+    pub(super) async fn on_offered(&self, teller: Teller<'_>, offered: OfferFile) -> OfferState {
+        let (counts, Teller { name: peer, node, .. }) = (&self.inner.counts, teller);
         if let Some(known) = self.inner.book.find(false, peer, offered.offer).await {
-            self.set(known.id, |offer| offer.node.replace(node) != Some(node)).await;
+            if !known.stage.is_final() && known.node != Some(node) && self.may_write(teller) {
+                self.set(known.id, |offer| offer.node.replace(node) != Some(node)).await;
+            }
             return known.news();
         }
         if offered.size == 0 || offered.size > MAX_FILE_BYTES {
             add(&counts.unsound);
             return OfferState::Failed;
         }
-        if self.inner.people.has_blocked(peer) {
-            add(&counts.not_wanted);
-            return OfferState::Refused;
+        if !self.inner.admission.may_offer(teller) {
+            add(&counts.too_fast);
+            return OfferState::Full;
         }
         let now = unix_now();
         let offer = Offer {
@@ -76,11 +70,9 @@ impl Inbox {
             let theirs = || known.values().filter(|it| !it.outgoing);
             let open = || theirs().filter(|it| it.stage == OfferStage::Offered);
             let same = |it: &Offer| it.offer == offered.offer && it.peer == *peer;
-            let lately = |it: &&Offer| now.0.saturating_sub(it.since.0) < 3_600;
             !theirs().any(same)
                 && open().count() < MAX_IN_ALL
                 && open().filter(of_peer).count() < MAX_OF_PEER
-                && theirs().filter(of_peer).filter(lately).count() < MAX_AN_HOUR
         };
         let taken = match self.inner.book.add(offer, has_room).await {
             Ok(Some(taken)) => taken,
@@ -120,19 +112,25 @@ impl Inbox {
     }
 
     /// The sender takes an offer back.
-    pub(super) async fn on_withdrawn(&self, peer: &Username, offer: OfferId) -> OfferState {
-        let Some(offer) = self.inner.book.find(false, peer, offer).await else {
+    pub(super) async fn on_withdrawn(&self, teller: Teller<'_>, offer: OfferId) -> OfferState {
+        let Some(offer) = self.inner.book.find(false, teller.name, offer).await else {
             return OfferState::Unknown;
         };
+        if offer.stage.is_final() {
+            return offer.news();
+        }
+        if !self.may_write(teller) {
+            return OfferState::Held;
+        }
         let gone = self.gone(offer.id).await;
         self.tend(offer.id);
         gone.map_or(OfferState::Held, |offer| offer.news())
     }
 
-    /// The sender has taken an offer back; what is complete stays.
+    /// The sender has taken an offer back; what is over stays what it is.
     async fn gone(&self, id: u64) -> Option<Offer> {
         self.set(id, |offer| {
-            let open = offer.stage != OfferStage::Done;
+            let open = !offer.stage.is_final();
             if open {
                 offer.stage = OfferStage::Withdrawn;
                 offer.told = true;

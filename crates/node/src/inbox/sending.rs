@@ -3,7 +3,7 @@
 use super::grants::stamp;
 use super::hash::hash;
 use super::offer::{LIFE, Offer};
-use super::{Inbox, add, clean_line, exchange};
+use super::{Inbox, Teller, add, clean_line, exchange};
 use crate::api::inbox::{FileOffer, OfferStage, SendFile};
 use crate::api::types::{ApiError, ErrorCode};
 use crate::daemon::clock::unix_now;
@@ -11,7 +11,7 @@ use crate::sessions::{PeerName, PeerSession, SessionError};
 use crate::transfer::clean_name;
 use skein_proto::id::OfferId;
 use skein_proto::inbox::{MAX_NOTE, OfferFile, OfferNews, OfferState, WithdrawOffer};
-use skein_proto::{BoundedString, Message, Username};
+use skein_proto::{BoundedString, Message};
 use skein_swarm::MAX_FILE_BYTES;
 use std::io;
 use std::path::Path;
@@ -91,12 +91,12 @@ impl Inbox {
     /// Takes an offer of one's own back.
     pub(crate) async fn withdraw(&self, id: u64) -> Result<FileOffer, ApiError> {
         let offer = self.of_side(id, true).await?;
-        if offer.stage.is_final() {
+        if !offer.may_be_withdrawn() {
             let why = format!("offer {id} is over already");
             return Err(ApiError::new(ErrorCode::Conflict, why));
         }
         let withdrawn = self.inner.book.change(id, |offer| {
-            let open = !offer.stage.is_final();
+            let open = offer.may_be_withdrawn();
             if open {
                 // A receiver that has not heard of it need not hear that it is gone.
                 offer.told = matches!(offer.stage, OfferStage::Hashing) || offer.node.is_none();
@@ -234,7 +234,9 @@ impl Inbox {
         }
         let Ok(session) = self.call(offer).await else { return false };
         let message = Message::from(WithdrawOffer { offer: offer.offer });
-        let told = exchange(&session, offer.offer, message).await.is_some();
+        let answer = exchange(&session, offer.offer, message).await;
+        // A receiver that could not take it down still holds it.
+        let told = answer.is_some_and(|state| state != OfferState::Held);
         if told {
             self.set(offer.id, |offer| !std::mem::replace(&mut offer.told, true)).await;
         }
@@ -253,20 +255,31 @@ impl Inbox {
     }
 
     /// The receiver says how an offer stands.
-    pub(super) async fn on_news(&self, peer: &Username, news: OfferNews) -> OfferState {
-        let Some(offer) = self.inner.book.find(true, peer, news.offer).await else {
+    pub(super) async fn on_news(&self, teller: Teller<'_>, news: OfferNews) -> OfferState {
+        let Some(offer) = self.inner.book.find(true, teller.name, news.offer).await else {
             return OfferState::Unknown;
         };
-        let is_gone =
-            |offer: &Offer| matches!(offer.stage, OfferStage::Withdrawn | OfferStage::Expired);
+        let now = unix_now();
+        let is_gone = |offer: &Offer| {
+            matches!(offer.stage, OfferStage::Withdrawn | OfferStage::Expired)
+                || offer.expires <= now
+        };
         if is_gone(&offer) {
             return OfferState::Withdrawn;
         }
         let was_done = offer.stage == OfferStage::Done;
         let (id, size) = (offer.id, offer.size);
-        let heard = self.set(id, |offer| offer.heard(news.state, unix_now())).await;
-        // Whoever offers it hears of it, too.
-        self.tend(id);
+        let heard = if offer.clone().heard(news.state, now) {
+            if !self.may_write(teller) {
+                return OfferState::Held;
+            }
+            let heard = self.set(id, |offer| offer.heard(news.state, now)).await;
+            // Whoever offers it hears of it, too.
+            self.tend(id);
+            heard
+        } else {
+            Some(offer)
+        };
         match heard {
             Some(offer) if is_gone(&offer) => OfferState::Withdrawn,
             Some(offer) => {

@@ -13,7 +13,8 @@ pub struct InboxMetrics {
     pub undecided: Gauge,
     /// Offers of others that were taken in.
     pub taken: Counter,
-    /// Offers of others that were not, by the reason.
+    /// Offers of others that were not, and what they said of offers and was not heard, by the
+    /// reason.
     pub refused: Family<Reason, Counter>,
     /// Offers that others have taken in.
     pub delivered: Counter,

@@ -1,31 +1,23 @@
-//! How many messages a peer may bring: a generic cell rate algorithm for each name (ITU-T I.371,
-//! annex A), which is a token bucket that needs one moment for each.
+//! How many messages a peer may bring.
 
+use super::roster::MAX_PEOPLE;
+use crate::rates::{Rate, Rates};
 use skein_proto::Username;
-use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Names whose rates are kept. Those that have been silent for long enough are forgotten; an entry
-/// takes some 60 bytes.
+/// Names whom the user does not know and whose rates are kept.
 const MAX_NAMES: usize = 8_192;
 
 /// How somebody stands with the user of this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// Nothing is taken of them.
     Blocked,
     /// A buddy, or somebody whom the user has written to.
     Known,
     /// Anybody else.
     Stranger,
-}
-
-/// So many messages at once, and one more in each interval.
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    burst: u32,
-    interval: Duration,
 }
 
 impl Standing {
@@ -39,29 +31,45 @@ impl Standing {
     }
 }
 
-/// The rates of all who have sent something lately.
-#[derive(Debug, Default)]
-pub(super) struct Admission {
-    /// When everything that a name has sent would have come at its steady rate.
-    paid_until: HashMap<Username, Instant>,
+/// Rates by name, kept apart for those whom the user knows: neither who logs in as a buddy with
+/// another key nor any number of strangers uses up what is theirs.
+#[derive(Debug)]
+pub(crate) struct Budgets {
+    known: Rates<Username>,
+    others: Rates<Username>,
 }
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self { known: Rates::new(MAX_PEOPLE), others: Rates::new(MAX_NAMES) }
+    }
+}
+
+impl Budgets {
+    /// Whether this name may bring one more; if so, it is accounted for.
+    pub(crate) fn admit(
+        &mut self,
+        name: &Username,
+        standing: Standing,
+        rate: Rate,
+        now: Instant,
+    ) -> bool {
+        match standing {
+            Standing::Blocked => false,
+            Standing::Known => self.known.admit(name, rate, now),
+            Standing::Stranger => self.others.admit(name, rate, now),
+        }
+    }
+}
+
+/// The rates of all who have sent a message lately.
+#[derive(Debug, Default)]
+pub(super) struct Admission(Budgets);
 
 impl Admission {
     /// Whether one more message of this name may be looked at now; if so, it is accounted for.
     pub(super) fn admit(&mut self, name: &Username, standing: Standing, now: Instant) -> bool {
-        if self.paid_until.len() >= MAX_NAMES && !self.paid_until.contains_key(name) {
-            self.paid_until.retain(|_, until| *until > now);
-            if self.paid_until.len() >= MAX_NAMES {
-                return false;
-            }
-        }
-        let Rate { burst, interval } = standing.rate();
-        let until = self.paid_until.get(name).map_or(now, |until| (*until).max(now));
-        if until.duration_since(now) > interval * (burst - 1) {
-            return false;
-        }
-        self.paid_until.insert(name.clone(), until + interval);
-        true
+        self.0.admit(name, standing, standing.rate(), now)
     }
 }
 
@@ -97,14 +105,25 @@ mod tests {
     }
 
     #[test]
-    fn names_are_forgotten_when_they_have_paid_and_refused_when_there_are_too_many() {
+    fn a_stranger_with_the_name_of_somebody_known_uses_up_nothing_of_theirs() {
+        let (mut admission, start) = (Admission::default(), Instant::now());
+        while admission.admit(&name(1), Standing::Stranger, start) {}
+        assert!(admission.admit(&name(1), Standing::Known, start));
+        for _ in 0..300 {
+            let _ = admission.admit(&name(1), Standing::Known, start);
+        }
+        let later = start + Duration::from_secs(10);
+        assert!(admission.admit(&name(1), Standing::Stranger, later), "nor the other way round");
+    }
+
+    #[test]
+    fn strangers_however_many_leave_room_for_somebody_known() {
         let (mut admission, start) = (Admission::default(), Instant::now());
         for number in 0..MAX_NAMES {
             assert!(admission.admit(&name(number), Standing::Stranger, start));
         }
-        assert!(!admission.admit(&name(MAX_NAMES), Standing::Known, start));
-        let later = start + Duration::from_secs(11);
-        assert!(admission.admit(&name(MAX_NAMES), Standing::Known, later));
-        assert_eq!(admission.paid_until.len(), 1);
+        assert!(!admission.admit(&name(MAX_NAMES), Standing::Stranger, start));
+        assert!(admission.admit(&name(MAX_NAMES), Standing::Known, start));
+        assert!(!admission.admit(&name(1), Standing::Blocked, start));
     }
 }

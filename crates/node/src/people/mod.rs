@@ -23,6 +23,7 @@ mod roster;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use admission::{Budgets, Standing};
 pub use counts::ChatCounts;
 
 use crate::api::backend::EventStream;
@@ -220,6 +221,11 @@ impl People {
     /// Whether the user has blocked this peer.
     pub(crate) fn has_blocked(&self, name: &Username) -> bool {
         self.inner.roster.get(name).is_some_and(|person| person.blocked_since.is_some())
+    }
+
+    /// How somebody stands with the user when they come from that node.
+    pub(crate) fn standing(&self, name: &Username, node: &NodeId) -> Standing {
+        self.inner.roster.standing(name, node)
     }
 
     /// Whether this is a buddy, and not known by that node.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// People that one user can have dealt with. An entry takes some 200 bytes.
-const MAX_PEOPLE: usize = 10_000;
+pub(super) const MAX_PEOPLE: usize = 10_000;
 
 /// Buddies. Each is looked up from time to time.
 pub(super) const MAX_BUDDIES: usize = 256;
