@@ -8,6 +8,7 @@
 
 use super::candidate::{Candidate, CandidateKind, MAX_CANDIDATES};
 use super::keepalive::KeepAlive;
+use super::pace::Pace;
 use super::path::{Path, clearly_faster, preferable};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -16,10 +17,6 @@ use tokio::time::Instant;
 
 /// Paths of one session: the peer's candidates and some addresses that probes came from.
 const MAX_PATHS: usize = MAX_CANDIDATES + 8;
-
-/// Pause between two probes to addresses that have not answered (Ta in RFC 8445, section 14): a
-/// router that is asked for many mappings at once drops some.
-const PACE: Duration = Duration::from_millis(20);
 
 /// How often it is looked whether the path in use brings anything while something is sent along it.
 const LOOK: Duration = Duration::from_millis(50);
@@ -91,7 +88,8 @@ pub(crate) struct Machine {
     families: Families,
     current: Option<SocketAddr>,
     next_transaction: u64,
-    next_turn: Instant,
+    /// Of probes to addresses that have not answered.
+    pace: Pace,
     keep: KeepAlive,
     sent: u64,
     received: u64,
@@ -136,7 +134,7 @@ impl Machine {
             families,
             current: None,
             next_transaction: 1,
-            next_turn: start,
+            pace: Pace::new(start),
             keep: KeepAlive::new(keep_alive),
             sent: 0,
             received: 0,
@@ -180,7 +178,7 @@ impl Machine {
             self.paths[at].sent(transaction, now);
             self.outputs.push_back(Output::Probe { to, transaction, in_use });
             if paced {
-                self.next_turn = now + PACE;
+                self.pace.spend(now);
             }
         }
     }
@@ -194,7 +192,7 @@ impl Machine {
     pub(crate) fn next_wakeup(&self) -> Option<Instant> {
         let probes = self.paths.iter().filter_map(|path| {
             let due = path.next_probe?;
-            Some(if path.is_live() { due } else { due.max(self.next_turn) })
+            Some(if path.is_live() { due } else { due.max(self.pace.next_turn()) })
         });
         probes.chain(self.look_at).min()
     }
@@ -230,7 +228,7 @@ impl Machine {
     fn next_due(&self, now: Instant) -> Option<usize> {
         let is_due = |path: &Path| {
             path.next_probe.is_some_and(|due| due <= now)
-                && (path.is_live() || self.next_turn <= now)
+                && (path.is_live() || self.pace.next_turn() <= now)
         };
         (0..self.paths.len())
             .filter(|at| is_due(&self.paths[*at]))
@@ -336,6 +334,7 @@ impl Machine {
 
     fn on_moved(&mut self, ours: Vec<IpAddr>, now: Instant) {
         self.ours = ours;
+        self.pace.start_over(now);
         let current = self.current;
         if let Some(path) = current.and_then(|current| self.path_mut(current)) {
             path.doubt(now);

@@ -51,6 +51,7 @@ mod keepalive;
 mod machine;
 mod nat;
 pub(crate) mod network;
+mod pace;
 mod path;
 pub(crate) mod prober;
 

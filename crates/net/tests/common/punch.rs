@@ -149,6 +149,12 @@ impl Meeting {
         }
     }
 
+    /// The callee says once more where it is.
+    pub fn name_again(&self) {
+        let candidates = self.ends[1].gathered.candidates.clone();
+        self.ends[0].paths.as_ref().expect("started").meet(candidates);
+    }
+
     /// A connection over the session: the caller's end and the callee's.
     pub async fn connect(&self) -> (Connection, Connection) {
         let address = [self.ends[0].session.address()];

@@ -51,11 +51,16 @@ impl Shared {
         set_total(&metrics.parents_lost, counters.parents_lost);
         set_total(&self.metrics.sessions.offers_taken, counters.session_offers_taken);
         set_total(&self.metrics.sessions.offers_passed, counters.session_offers_passed);
+        let sessions = self.sessions.counts();
         let own = [
             ("links_stalled", view.links_stalled),
             ("hits_unread", view.hits_unread),
             ("session_events_dropped", view.session_events_dropped),
-            ("sessions_over_limit", self.sessions.counts().over_limit),
+            ("sessions_over_limit", sessions.over_limit),
+            ("sessions_over_share", sessions.over_share),
+            ("session_offers_busy", sessions.offers_busy),
+            ("session_offers_unsound", sessions.offers_unsound),
+            ("session_offers_without_path", sessions.offers_without_path),
         ];
         for (reason, total) in counters.all().into_iter().filter(|(name, _)| is_limit(name)) {
             set_total(&metrics.refused.get_or_create(&Reason { reason }), total);

@@ -2,7 +2,7 @@
 //! caller's connection comes in.
 
 use super::Sessions;
-use super::error::SessionError;
+use super::callers::{Place, Share};
 use super::keep::Keeper;
 use super::paths::Paths;
 use super::peer::PeerSession;
@@ -22,12 +22,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// Offers that are being taken at the same time. Each waits for relays, a second or two.
 pub(super) const MAX_TAKING: usize = 64;
 
 /// How long the caller may take to dial after it was answered.
 const DIAL_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Sessions that were answered and not dialled yet.
+const MAX_AWAITED: usize = 1_024;
 
 /// How long the callee waits for a slot of its own, while it binds those of the offer. The caller
 /// waits meanwhile; what comes later becomes a reserve in the course of the session.
@@ -41,22 +45,40 @@ const MAX_SEEN: usize = 8_192;
 pub(super) struct Awaited {
     peer: NodeId,
     paths: Paths,
+    /// Of the caller's name.
+    _place: Place,
 }
 
 /// Sessions that were seen, until they would be refused as expired.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    sessions: Mutex<HashMap<SessionId, UnixTime>>,
+    sessions: Mutex<HashMap<(NodeId, SessionId), UnixTime>>,
+}
+
+/// What is known of a session that is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    New,
+    Known,
+    NoRoom,
 }
 
 impl Seen {
-    /// Whether this session is new.
-    fn is_new(&self, session: SessionId, expires: UnixTime, now: UnixTime) -> bool {
+    /// Enters a session of a caller's. By the caller as well: whoever sees an offer on its way cannot
+    /// spoil its number by an offer of its own.
+    fn enter(&self, of: (NodeId, SessionId), expires: UnixTime, now: UnixTime) -> Entry {
         let mut seen = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.contains_key(&of) {
+            return Entry::Known;
+        }
         if seen.len() >= MAX_SEEN {
             seen.retain(|_, expires| now < *expires);
         }
-        seen.len() < MAX_SEEN && seen.insert(session, expires).is_none()
+        if seen.len() >= MAX_SEEN {
+            return Entry::NoRoom;
+        }
+        seen.insert(of, expires);
+        Entry::New
     }
 }
 
@@ -72,6 +94,7 @@ impl Sessions {
             Ok(answer) => Input::AnswerSession(Box::new(answer)),
             Err(reason) => {
                 tracing::debug!(%session, %reason, "a session is refused");
+                self.inner.counts.offer_refused(reason);
                 Input::RefuseSession(SessionRefused { session, reason })
             }
         };
@@ -81,9 +104,21 @@ impl Sessions {
     async fn take_offer(&self, message: &SessionOffer) -> Result<SessionAnswer, OfferRefusal> {
         let offer = self.check_offer(message)?;
         let own = self.own().map_err(|_| OfferRefusal::NotWilling)?;
-        if self.inner.live.len() >= super::MAX_SESSIONS {
+        let full = self.inner.live.len() >= super::MAX_SESSIONS;
+        if full || self.inner.awaited.len() >= MAX_AWAITED {
             return Err(OfferRefusal::Busy);
         }
+        // The credential was checked, so that nobody spends the share of others.
+        let name = &message.credential.unverified().name;
+        let share = |share| {
+            let place = self.inner.callers.take(name, share);
+            place.ok_or_else(|| {
+                self.inner.counts.over_share();
+                OfferRefusal::Busy
+            })
+        };
+        let _taking = share(Share::Taking)?;
+        let awaited = share(Share::Awaited)?;
         let endpoint = &self.inner.parts.endpoint;
         let offered = join_all(offer.relays.iter().map(|end| NearEnd::of_offer(endpoint, end)));
         let mut besides: Vec<NodeId> = offer.relays.iter().map(|end| end.relay).collect();
@@ -123,7 +158,7 @@ impl Sessions {
         };
         let candidates = (&answer.candidates[..], &offer.candidates[..]);
         self.look_for_direct(&paths, (offer.session, offer.from), Side::Callee, candidates);
-        self.await_dial(offer, paths);
+        self.await_dial(offer, paths, awaited);
         let answer = Signed::new(answer, &self.inner.parts.key);
         Ok(SessionAnswer { answer, credential: own.credential })
     }
@@ -140,15 +175,16 @@ impl Sessions {
         let credential = message.credential.check(login_key, &claimed.from, now);
         credential.map_err(|_| OfferRefusal::Unsound)?;
         let offer = message.offer.verify(&claimed.from).map_err(|_| OfferRefusal::Unsound)?;
-        if !self.inner.seen.is_new(offer.session, offer.expires, now) {
-            return Err(OfferRefusal::Unsound);
+        match self.inner.seen.enter((offer.from, offer.session), offer.expires, now) {
+            Entry::New => Ok(offer),
+            Entry::Known => Err(OfferRefusal::Unsound),
+            Entry::NoRoom => Err(OfferRefusal::Busy),
         }
-        Ok(offer)
     }
 
-    fn await_dial(&self, offer: &Offer, paths: Paths) {
+    fn await_dial(&self, offer: &Offer, paths: Paths, place: Place) {
         let (session, peer) = (offer.session, offer.from);
-        self.inner.awaited.insert(session, Awaited { peer, paths });
+        self.inner.awaited.insert(session, Awaited { peer, paths, _place: place });
         let sessions = self.clone();
         tokio::spawn(async move {
             sleep(DIAL_PATIENCE).await;
@@ -164,10 +200,21 @@ impl Sessions {
         mut stream: Stream,
     ) {
         let Ok(own) = self.own() else { return };
+        if !self.inner.callers.may_introduce(connection.peer()) {
+            return self.inner.counts.over_share();
+        }
         let login_key = &self.inner.parts.login_key;
         let checked = super::hello::check(hello, login_key, &connection.peer(), unix_now());
         let Ok(theirs) = checked else {
             return connection.close(CloseReason::NotAllowed);
+        };
+        // What was made for one session is not another one's: its keeper knows the path.
+        let kept = self.live(&connection.peer()).filter(|live| live.paths().is_some());
+        let taken = kept.is_some_and(|live| live.connection().id() == connection.id());
+        let place = self.inner.callers.take(&theirs.name, Share::Sessions).filter(|_| !taken);
+        let Some(_place) = place else {
+            // The connection may be one of other uses: only the stream is dropped.
+            return self.inner.counts.over_share();
         };
         let from = connection.remote_address();
         let awaited = hello.session.and_then(|session| {
@@ -178,17 +225,19 @@ impl Sessions {
         });
         let paths = awaited.map(|(_, awaited)| awaited.paths);
         let nats = (own.nat, theirs.nat);
-        let session =
-            match self.enter(PeerSession::new(theirs.name, nats, connection.clone(), paths)) {
-                Ok(session) => session,
-                Err(SessionError::TooMany(_)) => return connection.close(CloseReason::Busy),
-                Err(_) => return,
-            };
-        if stream.sender.send(&own.hello()).await.is_ok() {
-            let keeper = Keeper::new(self.clone(), Arc::clone(&session), stream);
-            drop(session);
-            keeper.run(Vec::new()).await;
+        let session = PeerSession::new(theirs.name, nats, connection.clone(), paths);
+        let Ok(session) = self.enter(session) else { return };
+        if stream.sender.send(&own.hello()).await.is_err() {
+            return self.remove(&session);
         }
+        let (id, this, superseded) =
+            (connection.id(), Arc::downgrade(&session), CancellationToken::new());
+        let before = self.inner.welcomed.insert(id, (this.clone(), superseded.clone()));
+        if let Some((_, before)) = before {
+            before.cancel();
+        }
+        Keeper::new(self.clone(), session, stream).until(superseded).run(Vec::new()).await;
+        self.inner.welcomed.remove_if(&id, |_, (last, _)| last.ptr_eq(&this));
     }
 }
 
@@ -196,12 +245,16 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    const CALLER: NodeId = NodeId::from_bytes([1; 32]);
+
     #[test]
-    fn a_session_is_new_once() {
+    fn a_session_is_new_once_for_each_caller() {
         let seen = Seen::default();
         let session = SessionId::from_bytes([1; 16]);
-        assert!(seen.is_new(session, UnixTime(60), UnixTime(0)));
-        assert!(!seen.is_new(session, UnixTime(60), UnixTime(59)));
+        let enter = |caller, now| seen.enter((caller, session), UnixTime(60), UnixTime(now));
+        assert_eq!(enter(CALLER, 0), Entry::New);
+        assert_eq!(enter(CALLER, 59), Entry::Known);
+        assert_eq!(enter(NodeId::from_bytes([2; 32]), 59), Entry::New, "nobody spoils another's");
     }
 
     #[test]
@@ -210,12 +263,12 @@ mod tests {
         let session = |number: usize| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&number.to_be_bytes());
-            SessionId::from_bytes(bytes)
+            (CALLER, SessionId::from_bytes(bytes))
         };
         for number in 0..MAX_SEEN {
-            assert!(seen.is_new(session(number), UnixTime(60), UnixTime(0)));
+            assert_eq!(seen.enter(session(number), UnixTime(60), UnixTime(0)), Entry::New);
         }
-        assert!(!seen.is_new(session(MAX_SEEN), UnixTime(60), UnixTime(59)), "no room");
-        assert!(seen.is_new(session(MAX_SEEN), UnixTime(120), UnixTime(60)));
+        assert_eq!(seen.enter(session(MAX_SEEN), UnixTime(60), UnixTime(59)), Entry::NoRoom);
+        assert_eq!(seen.enter(session(MAX_SEEN), UnixTime(120), UnixTime(60)), Entry::New);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::path::PathKind;
 use super::peer::PeerSession;
+use skein_proto::session::OfferRefusal;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the sessions have counted since the start.
@@ -17,6 +18,15 @@ pub struct SessionCounts {
     pub moved: u64,
     /// Sessions that were not entered since there were too many.
     pub over_limit: u64,
+    /// Offers and introductions refused since their name has as many as it may, or in too short a
+    /// time.
+    pub over_share: u64,
+    /// Offers refused since this node takes as many as it can.
+    pub offers_busy: u64,
+    /// Offers refused since they were not genuine, or seen before.
+    pub offers_unsound: u64,
+    /// Offers refused since no relay worked for both ends.
+    pub offers_without_path: u64,
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +35,10 @@ pub(super) struct Counts {
     direct: AtomicU64,
     moved: AtomicU64,
     over_limit: AtomicU64,
+    over_share: AtomicU64,
+    busy: AtomicU64,
+    unsound: AtomicU64,
+    without_path: AtomicU64,
 }
 
 fn add(counter: &AtomicU64) {
@@ -47,6 +61,19 @@ impl Counts {
         add(&self.over_limit);
     }
 
+    pub(super) fn over_share(&self) {
+        add(&self.over_share);
+    }
+
+    pub(super) fn offer_refused(&self, reason: OfferRefusal) {
+        match reason {
+            OfferRefusal::Busy => add(&self.busy),
+            OfferRefusal::Unsound => add(&self.unsound),
+            OfferRefusal::NoPath => add(&self.without_path),
+            _ => {}
+        }
+    }
+
     pub(super) fn snapshot(&self, live: usize) -> SessionCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SessionCounts {
@@ -55,6 +82,10 @@ impl Counts {
             begun_direct: read(&self.direct),
             moved: read(&self.moved),
             over_limit: read(&self.over_limit),
+            over_share: read(&self.over_share),
+            offers_busy: read(&self.busy),
+            offers_unsound: read(&self.unsound),
+            offers_without_path: read(&self.without_path),
         }
     }
 }

@@ -15,14 +15,15 @@ use skein_proto::Message;
 use skein_proto::session::{RelayEnd, SessionNews};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 /// How long a relay may take to answer when it is suspected. An end that binds anew sends again
 /// after 150 ms, so a lost frame does not condemn it.
 const PROBE_PATIENCE: Duration = Duration::from_millis(400);
 
 /// How long a session is kept that nobody uses: long enough for the next command of a person.
-const UNUSED: Duration = Duration::from_secs(60);
+pub(super) const UNUSED: Duration = Duration::from_secs(60);
 
 /// How often the reserve's binding is renewed: routers forget a mapping after 30 s at the earliest
 /// (RFC 4787 asks for 2 minutes), and a relay an unused slot after 120 s.
@@ -67,6 +68,8 @@ pub(super) struct Keeper {
     named_at: Option<Instant>,
     theirs: Theirs,
     unused_since: Option<Instant>,
+    /// The peer has begun another session on the same connection.
+    superseded: CancellationToken,
 }
 
 struct Teller(FrameSender);
@@ -100,15 +103,21 @@ impl Keeper {
             named_at: None,
             theirs: Theirs::default(),
             unused_since: None,
+            superseded: CancellationToken::new(),
         }
     }
 
-    /// Runs until the connection has ended. `later` are slots of the peer's to bind now that the
+    /// Ends when this is cancelled, and leaves the connection as it is.
+    pub(super) fn until(self, superseded: CancellationToken) -> Self {
+        Self { superseded, ..self }
+    }
+
+    /// Runs until the connection or the session has ended. `later` are slots of the peer's to bind now that the
     /// session is there.
     pub(super) async fn run(mut self, later: Vec<RelayEnd>) {
         later.into_iter().for_each(|end| self.bind_named(end));
         let connection = self.session.connection().clone();
-        let mut look = Duration::ZERO;
+        let mut look_at = Instant::now();
         let endpoint = &self.sessions.inner.parts.endpoint;
         let mut changes = Changes::new(endpoint, self.session.paths());
         loop {
@@ -121,23 +130,26 @@ impl Keeper {
                     Ok(Some(Message::SessionNews(news))) => self.on_news(news).await,
                     // Without its news, a session cannot be kept.
                     _ => {
-                        connection.close(CloseReason::Done);
+                        self.let_go();
                         break;
                     }
                 },
+                () = self.superseded.cancelled() => break,
                 change = changes.next() => self.on_change(change).await,
                 Some(done) = self.running.next(), if !self.running.is_empty() => {
                     self.on_done(done).await;
                 }
-                () = sleep(look) => {
+                // At a time that no news of the peer can put off.
+                () = sleep_until(look_at) => {
                     self.look().await;
                     if self.is_over() {
-                        connection.close(CloseReason::Done);
+                        self.let_go();
                         break;
                     }
+                    let now = Instant::now();
+                    look_at = now + self.watch.next_look(now);
                 }
             }
-            look = self.watch.next_look(Instant::now());
         }
         self.sessions.remove(&self.session);
     }
@@ -167,6 +179,14 @@ impl Keeper {
         }
     }
 
+    /// Closes the connection, if it was made for this session. Another one, such as the link to the
+    /// parent or that of a download, is left to those who use it, and closed for want of traffic.
+    fn let_go(&self) {
+        if self.session.paths().is_some() {
+            self.session.connection().close(CloseReason::Done);
+        }
+    }
+
     /// Whether nobody has used the session for long. The dialler decides: the other side cannot
     /// know what it is still wanted for.
     fn is_over(&mut self) -> bool {
@@ -175,7 +195,7 @@ impl Keeper {
             return false;
         }
         let since = *self.unused_since.get_or_insert_with(Instant::now);
-        since.elapsed() >= UNUSED
+        since.elapsed() >= self.sessions.inner.unused()
     }
 
     async fn look(&mut self) {

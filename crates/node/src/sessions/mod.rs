@@ -5,6 +5,7 @@
 
 mod accept;
 mod call;
+mod callers;
 mod control;
 mod counts;
 mod direct;
@@ -32,6 +33,7 @@ pub use peer::PeerSession;
 use crate::daemon::clock::unix_now;
 use crate::daemon::driver::Driver;
 use call::{NearSlots, Spare};
+use callers::Callers;
 use control::Control;
 use counts::Counts;
 use dashmap::DashMap;
@@ -45,8 +47,9 @@ use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::message::MessageKind;
 use skein_proto::session::{Candidate, OfferRefusal};
 use skein_proto::{BoundedVec, KeyPair, Message, NodeId, SessionId, SignedCredential, Username};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::{Mutex, Semaphore, broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use whereabouts::Whereabouts;
 
 /// Sessions at the same time. Each has a connection and a task.
@@ -99,13 +102,31 @@ struct Inner {
     handlers: DashMap<MessageKind, Handler>,
     /// Peers that are being called: whoever else wants them waits.
     opening: DashMap<PeerName, Arc<Mutex<()>>>,
+    /// Sessions that were answered and not dialled yet.
     awaited: DashMap<SessionId, accept::Awaited>,
     seen: accept::Seen,
     taking: Semaphore,
+    callers: Callers,
+    /// Ends the session that a peer has begun on a connection, by the connection's id: when it begins
+    /// another one there, the first has no more use.
+    welcomed: DashMap<usize, (Weak<PeerSession>, CancellationToken)>,
     spare: Spare,
     whereabouts: Whereabouts,
     counts: Counts,
     changes: broadcast::Sender<SessionChange>,
+    #[cfg(test)]
+    unused: std::sync::OnceLock<std::time::Duration>,
+}
+
+impl Inner {
+    /// How long a session is kept that nobody uses.
+    fn unused(&self) -> std::time::Duration {
+        #[cfg(test)]
+        if let Some(unused) = self.unused.get() {
+            return *unused;
+        }
+        keep::UNUSED
+    }
 }
 
 impl Sessions {
@@ -120,14 +141,24 @@ impl Sessions {
             awaited: DashMap::new(),
             seen: accept::Seen::default(),
             taking: Semaphore::new(accept::MAX_TAKING),
+            callers: Callers::default(),
+            welcomed: DashMap::new(),
             spare: Spare::default(),
             whereabouts: Whereabouts::default(),
             counts: Counts::default(),
             changes: broadcast::channel(CHANGES_KEPT).0,
+            #[cfg(test)]
+            unused: std::sync::OnceLock::new(),
         };
         let sessions = Self { inner: Arc::new(inner) };
         sessions.on_stream(MessageKind::SessionPing, ping::answer);
         sessions
+    }
+
+    /// From now on, sessions that nobody uses are kept so long.
+    #[cfg(test)]
+    pub(crate) fn keep_unused(&self, unused: std::time::Duration) {
+        self.inner.unused.set(unused).expect("said once");
     }
 
     /// Takes what the overlay tells, until it tells nothing more.

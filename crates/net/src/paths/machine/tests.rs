@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
+use crate::paths::pace::PAUSE;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -105,7 +106,7 @@ fn probes_to_addresses_that_have_not_answered_are_spread_out() {
     let list = many.iter().map(|address| candidate(address.parse().unwrap())).collect();
     bench.machine.handle(Input::Candidates(list), bench.now);
     bench.run(SECOND * 20);
-    assert!(bench.probes.windows(2).all(|pair| pair[1].0 - pair[0].0 >= PACE));
+    assert!(bench.probes.windows(2).all(|pair| pair[1].0 - pair[0].0 >= PAUSE));
     assert_eq!(bench.probes.len(), 20 * 7 + 20, "a first one and seven more of each");
 }
 

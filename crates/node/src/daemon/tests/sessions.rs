@@ -6,7 +6,7 @@ use crate::api::types::{PingEvent, SessionPath, StartPing};
 use crate::sessions::{PathKind, PeerName, PeerSession, SessionError};
 use skein_net::simnet::NatKind;
 use skein_proto::message::MessageKind;
-use skein_proto::session::NatKind as SeenNat;
+use skein_proto::session::{NatKind as SeenNat, SessionHello};
 use tokio::sync::mpsc;
 
 /// Two supernodes that know each other, and two nodes that are attached to both.
@@ -161,6 +161,51 @@ async fn all_who_want_a_peer_share_one_session() {
     assert!(matches!(own, Err(SessionError::Own)), "{own:?}");
     let nobody = sessions.open(&"@nobody".parse().unwrap()).await;
     assert!(matches!(nobody, Err(SessionError::Unknown(_))), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn a_session_with_the_parent_ends_for_want_of_use_and_its_connection_does_not() {
+    let scene = Scene::new(Reach::Open).await;
+    let status = scene.alice.backend().status().await.unwrap();
+    let parent = status.attachment.parent.expect("attached");
+    let host = scene.supers.iter().find(|node| node.id() == parent).expect("one of them").plan.host;
+    let sessions = &scene.alice.daemon.parts.sessions;
+    sessions.keep_unused(Duration::from_millis(200));
+    let mut changes = sessions.changes();
+    let session = sessions.open(&format!("@user{host}").parse().unwrap()).await.unwrap();
+    assert_eq!(session.node(), parent);
+    let connection = session.connection().clone();
+    drop(session);
+    let ended = async { while changes.recv().await.unwrap().live {} };
+    tokio::time::timeout(PATIENCE, ended).await.expect("nobody uses it");
+    assert!(!connection.is_closed(), "it carries the link to the parent");
+    let status = scene.alice.backend().status().await.unwrap();
+    assert_eq!(status.attachment.parent.expect("attached"), parent);
+    sessions.open(&format!("@user{host}").parse().unwrap()).await.expect("another one");
+}
+
+#[tokio::test]
+async fn who_introduces_itself_without_end_has_one_session_and_is_slowed_down() {
+    let scene = Scene::new(Reach::Open).await;
+    let parent = scene.alice.backend().status().await.unwrap().attachment.parent.expect("attached");
+    let parent = scene.supers.iter().find(|node| node.id() == parent).expect("one of them");
+    let connection = scene.alice.daemon.parts.endpoint.connection(&parent.id()).expect("a link");
+    let credential = credential("user11", scene.alice.id());
+    let hello = SessionHello { session: None, credential, nat: SeenNat::Public };
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let mut stream = connection.open_stream().await.unwrap();
+        stream.sender.send(&hello.clone().into()).await.unwrap();
+        // It is answered, or dropped.
+        let _ = stream.receiver.recv().await;
+        held.push(stream);
+    }
+    let sessions = &parent.daemon.parts.sessions;
+    let counts = sessions.counts();
+    assert_eq!(sessions.all().len(), 1);
+    assert!((1..=20).contains(&counts.begun_direct), "{counts:?}");
+    assert_eq!(counts.over_share, 40 - counts.begun_direct, "{counts:?}");
+    assert!(!connection.is_closed(), "it carries the link as well");
 }
 
 const PIECE: usize = 10_000;
