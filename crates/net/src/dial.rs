@@ -2,7 +2,7 @@
 
 use crate::connection::{Connection, canonical};
 use crate::endpoint::{Shared, client_config, peer_of};
-use crate::error::{CloseReason, DialError};
+use crate::error::{CloseReason, DialError, printable};
 use crate::session;
 use crate::tls::SERVER_NAME;
 use crate::tunnel::{self, Opened, UdpState};
@@ -267,7 +267,7 @@ async fn attempt(
     node: NodeId,
     address: SocketAddr,
 ) -> Result<quinn::Connection, DialError> {
-    let incompatible = |why: String| DialError::Incompatible { address, why };
+    let incompatible = |why: String| DialError::Incompatible { address, why: printable(&why) };
     let unreachable = DialError::Unreachable { node, tried: 1 };
     let (config, verifier) =
         client_config(shared, node).map_err(|error| incompatible(error.to_string()))?;

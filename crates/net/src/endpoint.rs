@@ -15,7 +15,7 @@ use crate::socket::{DatagramSocket, Demultiplexer};
 use crate::stats::{Counters, EndpointStats};
 use crate::table::Table;
 use crate::tls::{self, CertificateFailure, Identity};
-use crate::tunnel::{self, Base, Tunnels, UdpState};
+use crate::tunnel::{self, Base, Tunnels, UdpState, Way};
 use quinn::VarInt;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rand::RngExt;
@@ -280,7 +280,9 @@ impl Endpoint {
 
     /// This node's end of a relay's slot, whose key it was given.
     pub fn join_slot(&self, relay: Route, key: EndKey) -> Binding {
-        Binding::new(Arc::clone(&self.shared().sessions), relay, key)
+        // Who listens on the loopback interface alone has its whole network there.
+        let loopback = self.local_addr().is_ok_and(|address| address.ip().is_loopback());
+        Binding::new(Arc::clone(&self.shared().sessions), relay, key, loopback)
     }
 
     /// Whether UDP works, as far as it is known.
@@ -289,13 +291,12 @@ impl Endpoint {
     }
 
     /// Sees to it that datagrams for this UDP address of `node` get there: where UDP is blocked or
-    /// off, opens a tunnel, if there is none. For relays, to which there need not be a connection.
-    /// Answers whether it is worth sending there.
-    pub async fn prepare(&self, node: NodeId, address: SocketAddr) -> bool {
-        match &self.shared().tunnels {
-            Some(tunnels) => tunnels.prepare(node, address).await,
-            None => true,
-        }
+    /// off, opens a tunnel, if there is none. For relays that peers name, to which there need not be
+    /// a connection. `None` if it is not worth sending there.
+    pub async fn prepare(&self, node: NodeId, address: SocketAddr) -> Option<Way> {
+        let Some(tunnels) = &self.shared().tunnels else { return Some(Way::OPEN) };
+        let ours = self.watch_network().borrow().clone();
+        tunnels.prepare(node, address, &ours).await
     }
 
     /// What has been counted so far.

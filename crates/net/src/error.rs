@@ -10,6 +10,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use thiserror::Error;
 
+/// Characters of a peer's text that are kept.
+const MAX_TEXT: usize = 200;
+
 /// Who caused an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -278,9 +281,14 @@ impl ConnectionError {
             Quic::LocallyClosed => Self::ClosedHere(said_here.unwrap_or(CloseReason::Dropped)),
             Quic::TimedOut => Self::TimedOut,
             Quic::Reset => Self::PeerRestarted,
-            other => Self::Protocol(other.to_string()),
+            other => Self::Protocol(printable(&other.to_string())),
         }
     }
+}
+
+/// A peer's text as it may be shown: without what a terminal takes for a command.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|it| !it.is_control()).take(MAX_TEXT).collect()
 }
 
 /// A code of our own range; a larger one that a stranger chose becomes the largest.
@@ -348,6 +356,21 @@ impl From<StreamError> for io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_peer_says_cannot_command_a_terminal() {
+        assert_eq!(printable("\x1b[2Jgone\u{9b}31m\n"), "[2Jgone31m");
+        assert_eq!(printable(&"long".repeat(100)).len(), MAX_TEXT);
+        let close = quinn::TransportErrorCode::PROTOCOL_VIOLATION;
+        let close = quinn::ConnectionClose {
+            error_code: close,
+            frame_type: None,
+            reason: b"\x1b]52;c;aGk=\x07".as_slice().into(),
+        };
+        let said =
+            ConnectionError::from_quinn(quinn::ConnectionError::ConnectionClosed(close), None);
+        assert!(!said.to_string().contains(|it: char| it.is_control()), "{said:?}");
+    }
 
     #[test]
     fn every_close_reason_survives_its_number() {

@@ -60,4 +60,4 @@ pub use socket::{DatagramSocket, EcnCodepoint, RecvMeta, Transmit, UdpSocket, Wr
 pub use stats::EndpointStats;
 pub use stream::{FrameReceiver, FrameSender, Stream};
 pub use tls::CertificateFailure;
-pub use tunnel::{TunnelPorts, UdpState};
+pub use tunnel::{TunnelPorts, UdpState, Way};

@@ -95,6 +95,8 @@ counters! {
     tunnels_refused_source,
     /// Tunnels refused since their address, or all of them, began too many in a short time.
     tunnels_refused_rate,
+    /// Tunnels not opened to what peers named as relays: none can be there, or there are too many.
+    tunnels_refused_named,
     /// TCP connections of others that became no tunnel.
     tunnels_failed,
     /// Tunnels ended since what came through them was against the rules.

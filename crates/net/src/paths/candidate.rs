@@ -98,7 +98,7 @@ pub(crate) fn is_private(ip: IpAddr) -> bool {
 }
 
 /// Whether two addresses are likely to be in one network: by the prefixes that most have.
-fn is_near(one: IpAddr, other: IpAddr) -> bool {
+pub(crate) fn is_near(one: IpAddr, other: IpAddr) -> bool {
     let prefix = |ip: Ipv6Addr| ip.to_bits() >> 64;
     match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],

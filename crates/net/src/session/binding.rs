@@ -70,14 +70,14 @@ pub struct Binding {
 }
 
 impl Binding {
-    pub(crate) fn new(table: Arc<Sessions>, relay: Route, key: EndKey) -> Self {
+    pub(crate) fn new(table: Arc<Sessions>, relay: Route, key: EndKey, loopback: bool) -> Self {
         let relay = relay.canonical();
         let state =
             Arc::new(State { key, answered: Mutex::default(), bound: watch::Sender::new(0) });
         // A peer may have named it: nothing is sent where no relay can be.
         let named = Candidate { address: relay.to, kind: CandidateKind::Local };
         let mut entered = false;
-        if named.is_plausible(true) {
+        if named.is_plausible(loopback) {
             table.bindings.entry(relay).or_insert_with(|| {
                 entered = true;
                 Arc::clone(&state)

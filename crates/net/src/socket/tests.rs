@@ -106,7 +106,7 @@ impl Node {
         let prober = Prober::of_connection(PROBED, probe_key(), Side::Caller);
         let probing = Probing::new(Arc::clone(table), Arc::new(prober));
         let route = Route { to: PEER, number: BOUND };
-        let binding = Binding::new(Arc::clone(table), route, end_key());
+        let binding = Binding::new(Arc::clone(table), route, end_key(), true);
 
         let name = skein_proto::Username::parse("anna").expect("a name");
         let grant = demultiplexer.relay.grant(&name).expect("a free slot");

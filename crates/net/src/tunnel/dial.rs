@@ -69,6 +69,7 @@ impl Opened {
     /// then only this node's is blocked.
     pub(crate) fn keep(mut self, udp_works: bool) {
         self.keep = true;
+        self.pipe.kept.store(true, Ordering::Relaxed);
         if self.tunnels.has_udp && !udp_works {
             self.tunnels.set_udp(BLOCKED);
         }
@@ -77,7 +78,7 @@ impl Opened {
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        if !self.keep {
+        if !self.keep && self.pipe.ways.load(Ordering::Relaxed) == 0 {
             self.pipe.stop.cancel();
             self.tunnels.remove(&self.pipe);
         }
@@ -117,31 +118,12 @@ impl Tunnels {
         Ok(Some(Opened { tunnels: Arc::clone(self), pipe, keep: false }))
     }
 
-    /// See [`crate::Endpoint::prepare`].
-    pub(crate) async fn prepare(self: &Arc<Self>, node: NodeId, address: SocketAddr) -> bool {
-        if !matches!(self.udp_state(), UdpState::Blocked | UdpState::Off) {
-            return true;
-        }
-        match self.open(node, address).await {
-            Ok(opened) => {
-                if let Some(opened) = opened {
-                    opened.keep(false);
-                }
-                true
-            }
-            Err(error) => {
-                tracing::debug!(node = %node.short(), %error, "no tunnel could be opened");
-                false
-            }
-        }
-    }
-
     /// Whether a tunnel leads there that works.
     ///
     /// # Errors
     /// It works, and leads to another node. Anybody may name the address of that node as his own,
     /// so it stays.
-    fn has_live(&self, node: NodeId, address: SocketAddr) -> io::Result<bool> {
+    pub(super) fn has_live(&self, node: NodeId, address: SocketAddr) -> io::Result<bool> {
         let Some(pipe) = self.by_address.get(&address).map(|pipe| Arc::clone(&pipe)) else {
             return Ok(false);
         };

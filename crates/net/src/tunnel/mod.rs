@@ -22,6 +22,7 @@ pub mod probe;
 mod queue;
 mod settings;
 mod socket;
+mod way;
 pub mod wire;
 
 pub(crate) use base::{Base, open_base};
@@ -29,6 +30,7 @@ pub(crate) use dial::{Opened, patience};
 pub use settings::TunnelPorts;
 pub(crate) use settings::{Timing, TunnelSettings};
 pub(crate) use socket::TunnelSocket;
+pub use way::Way;
 
 use crate::connection::canonical;
 use crate::gate::Gate;
@@ -106,6 +108,10 @@ struct Pipe {
     /// When something went through it to the end of a slot that this node relays, likewise; 0 if
     /// nothing ever has.
     relayed: AtomicU64,
+    /// Whether it was dialled for a connection, rather than for ways to a relay alone.
+    kept: AtomicBool,
+    /// Ways that need it.
+    ways: AtomicUsize,
     /// Ends it at once.
     stop: CancellationToken,
 }
@@ -322,6 +328,8 @@ impl Pipe {
             udp: UdpSigns::default(),
             heard: AtomicU64::new(0),
             relayed: AtomicU64::new(0),
+            kept: AtomicBool::new(false),
+            ways: AtomicUsize::new(0),
             stop: CancellationToken::new(),
         })
     }

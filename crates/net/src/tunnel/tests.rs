@@ -306,6 +306,37 @@ async fn a_tunnel_that_carries_no_connection_is_let_go_and_another_stays() {
     assert!(!dialled.is_closed() && accepted.is_over_tcp());
 }
 
+#[tokio::test]
+async fn a_tunnel_to_a_relay_that_was_named_lasts_as_long_as_it_is_needed() {
+    let endpoint = bind(1, EndpointConfig::default());
+    let dialler = bind(2, EndpointConfig::dial_only().udp(false));
+    let (node, address) = (endpoint.node_id(), endpoint.local_addr().unwrap());
+    let leads_there = || dialler.shared().tunnels.as_ref().unwrap().carries(address);
+    let one = dialler.prepare(node, address).await.expect("a way");
+    let other = dialler.prepare(node, address).await.expect("the same");
+    drop(one);
+    assert!(leads_there(), "the other one needs it");
+    drop(other);
+    assert!(!leads_there(), "nobody needs it");
+
+    let way = dialler.prepare(node, address).await.expect("a way");
+    let (dialled, _accepted) = connected(&dialler, &endpoint).await;
+    drop(way);
+    assert!(leads_there(), "a connection goes through it");
+    assert!(!dialled.is_closed());
+}
+
+#[tokio::test]
+async fn no_tunnel_goes_where_no_relay_can_be() {
+    let dialler = bind(2, EndpointConfig::dial_only().udp(false));
+    let node = key(1).node_id();
+    for refused in ["127.0.0.1:22", "10.255.254.253:4700", "224.0.0.1:4700", "192.0.2.1:6"] {
+        assert!(dialler.prepare(node, refused.parse().unwrap()).await.is_none(), "{refused}");
+    }
+    assert_eq!(dialler.stats().tunnels_refused_named, 4);
+    assert_eq!(dialler.stats().tunnels_dialled, 0);
+}
+
 #[test]
 fn virtual_addresses_are_told_from_real_ones_and_from_each_other() {
     let (one, other) = (virtual_address(), virtual_address());

@@ -2,10 +2,10 @@
 
 use super::control::Granted;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use skein_net::Endpoint;
 use skein_net::relay::EndKey;
 use skein_net::relay::frame::SlotNumber;
 use skein_net::session::{Binding, Route};
+use skein_net::{Endpoint, Way};
 use skein_proto::session::{RelayEnd, SlotKey};
 use skein_proto::{BoundedVec, NodeId};
 use std::net::SocketAddr;
@@ -31,6 +31,8 @@ pub(super) struct NearEnd {
     pub(super) relay: NodeId,
     pub(super) addresses: BoundedVec<SocketAddr, 4>,
     pub(super) binding: Binding,
+    /// What leads to the relay, for as long as the slot is held.
+    _way: Way,
     pub(super) rtt: Duration,
     pub(super) load_percent: u8,
     /// The key of the far end, where this node was granted the slot.
@@ -101,21 +103,22 @@ async fn bind(endpoint: &Endpoint, end: &RelayEnd, far_key: Option<SlotKey>) -> 
             let binding = endpoint.join_slot(Route { to, number }, key);
             async move {
                 // Where UDP is blocked, a way there has to be opened first.
-                let ready = timeout(TUNNEL_PATIENCE, endpoint.prepare(end.relay, to)).await;
-                ready.ok().filter(|ready| *ready)?;
+                let way =
+                    timeout(TUNNEL_PATIENCE, endpoint.prepare(end.relay, to)).await.ok()??;
                 let begun = Instant::now();
                 binding.bind(BIND_PATIENCE).await.ok()?;
                 // A question and its challenge, a proof and its receipt: two round trips.
-                Some((binding, begun.elapsed() / 2))
+                Some((binding, way, begun.elapsed() / 2))
             }
         })
         .collect();
     while let Some(attempt) = attempts.next().await {
-        if let Some((binding, rtt)) = attempt {
+        if let Some((binding, way, rtt)) = attempt {
             return Some(NearEnd {
                 relay: end.relay,
                 addresses: end.addresses.clone(),
                 binding,
+                _way: way,
                 rtt,
                 load_percent: end.load_percent,
                 far_key,
