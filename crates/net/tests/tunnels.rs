@@ -113,9 +113,9 @@ async fn a_relay_carries_a_session_of_a_node_without_udp() {
     let grant = relay.relay().grant(&name).unwrap();
     let route = Route { to: address(&relay), number: grant.slot };
     let mut sessions = Vec::new();
-    let mut bindings = Vec::new();
+    let (mut bindings, mut ways) = (Vec::new(), Vec::new());
     for (end, key) in ends.iter().zip(grant.keys) {
-        assert!(end.prepare(relay.node_id(), route.to).await);
+        ways.push(end.prepare(relay.node_id(), route.to).await.expect("a way"));
         let binding = end.join_slot(route, key);
         binding.bind(PATIENCE).await.expect("bound");
         let session = end.open_session();
