@@ -80,6 +80,10 @@ impl<T: Pod> Array<T> {
         Self { memory: Memory::new(len), len }
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
     pub(crate) fn capacity(&self) -> usize {
         self.memory.slice().len()
     }
@@ -88,8 +92,15 @@ impl<T: Pod> Array<T> {
         self.len = 0;
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, value: T) {
-        self.extend_from_slice(&[value]);
+        let at = self.len;
+        if let Some(slot) = self.memory.slice_mut().get_mut(at) {
+            *slot = value;
+            self.len += 1;
+        } else {
+            self.extend_from_slice(&[value]);
+        }
     }
 
     #[inline]
@@ -105,6 +116,7 @@ impl<T: Pod> Array<T> {
     }
 
     #[cold]
+    #[inline(never)]
     fn grow(&mut self, least: usize) {
         let mut memory = Memory::new(least.max(self.len * 2));
         if let Some(to) = memory.slice_mut().get_mut(..self.len) {

@@ -69,8 +69,6 @@ impl Index {
                 outcome.over_quota += files.into_iter().count() as u64;
                 continue;
             };
-            let files = files.into_iter();
-            self.store.reserve(files.size_hint().0);
             for file in files {
                 self.take_in(owner, file, &mut outcome);
                 self.store.flush_if_large(&self.register, &self.shared);

@@ -2,11 +2,10 @@
 
 use crate::class::class;
 use crate::interner::WordHasher;
-
 use crate::register::{OwnerNo, Register};
-use crate::segment::build::Draft;
+use crate::segment::draft::Draft;
 use crate::segment::merge::Merge;
-use crate::segment::{Holder, Place, Segment};
+use crate::segment::{Holder, Place, Probe, Segment};
 use crate::slab::Slab;
 use crate::snapshot::{Shared, Snapshot};
 use crate::sources::{OwnerSet, Share};
@@ -17,8 +16,13 @@ use skein_proto::{ContentId, FileMeta};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Documents that are gathered at most before they become a segment.
-const MAX_DRAFT: usize = 1024;
+/// Documents that are gathered at most before they become a segment. The more, the less is merged
+/// later, of what one call brings; a draft of so many takes about 6 MB.
+const MAX_DRAFT: usize = 16 * 1024;
+
+/// Bytes of different strings that are gathered at most: four times what so many documents usually
+/// have.
+const MAX_DRAFT_STRINGS: usize = 4 * 1024 * 1024;
 
 /// About what a drafted document takes beside its texts.
 const DRAFT_BYTES: u64 = 400;
@@ -98,7 +102,7 @@ impl Store {
     }
 
     pub(crate) fn has_word(&self, word: &str) -> bool {
-        self.tally.has(self.hasher.hash(word))
+        self.tally.has(self.hasher.hash(word.as_bytes()))
     }
 
     /// Bytes of memory.
@@ -116,7 +120,8 @@ impl Store {
         let mut set = self.spare.pop().unwrap_or_default();
         set.words.read(file.path.as_str(), file.tags.as_deref());
         set.hashes.clear();
-        set.hashes.extend(set.words.iter().map(|(word, _)| self.hasher.hash(word)));
+        let words = set.words.iter();
+        set.hashes.extend(words.map(|(word, _)| self.hasher.hash(word.as_bytes())));
         set
     }
 
@@ -127,32 +132,51 @@ impl Store {
     }
 
     /// Whether there would be at most so many different words with these.
-    pub(crate) fn has_room_for(&self, words: &WordSet, limit: u64) -> bool {
-        let known = self.tally.len() as u64;
-        known + words.len() as u64 <= limit || {
-            let new = words.hashes().filter(|hash| !self.tally.has(*hash)).count() as u64;
-            known + new <= limit
+    pub(crate) fn has_room_for(&mut self, words: &WordSet, limit: u64) -> bool {
+        let drafted = self.draft.strings();
+        (self.tally.len() + drafted + words.len()) as u64 <= limit || {
+            self.count_words();
+            let new = words.hashes().filter(|hash| !self.tally.has(*hash)).count();
+            (self.tally.len() + new) as u64 <= limit
         }
     }
 
     /// Adds a document.
     pub(crate) fn add(&mut self, file: FileMeta, holder: Holder, words: &WordSet) {
-        for ((word, _), hash) in words.words.iter().zip(words.hashes()) {
-            if self.tally.add(hash) {
-                self.pending.word_appeared(word, &self.hasher);
-            }
-        }
         self.pending.document(words.words.iter().map(|(word, _)| word), true);
         self.documents += 1;
         self.postings += words.len() as u64;
-        self.draft(file, holder, words);
+        self.draft(file, holder, words, false);
     }
 
-    fn draft(&mut self, file: FileMeta, holder: Holder, words: &WordSet) {
+    /// Drafts a document, which may have moved from a segment.
+    fn draft(&mut self, file: FileMeta, holder: Holder, words: &WordSet, is_moved: bool) {
         self.changed += 1;
         self.draft_bytes += DRAFT_BYTES + file.path.as_str().len() as u64;
         let words = words.words.iter().zip(words.hashes());
-        self.draft.push(file, holder, words.map(|((word, in_name), hash)| (word, hash, in_name)));
+        let words = words.map(|((word, in_name), hash)| (word, hash, in_name));
+        self.draft.push(file, holder, words, is_moved, &self.hasher);
+    }
+
+    /// Counts the words of what is drafted: once for all documents that have one, where so many
+    /// come that most of their words are those of others too.
+    fn count_words(&mut self) {
+        self.draft.count_words(|text, hash, documents| {
+            if self.tally.add(hash, documents) {
+                let word = std::str::from_utf8(text).unwrap_or_default();
+                self.pending.word_appeared(word, &self.hasher);
+            }
+        });
+    }
+
+    /// Takes a document away with its words.
+    fn forget(&mut self, at: At, words: &WordSet) {
+        if self.kill(at) {
+            self.forget_words(words);
+        }
+        self.pending.document(words.words.iter().map(|(word, _)| word), false);
+        self.documents -= 1;
+        self.postings -= words.len() as u64;
     }
 
     fn forget_words(&mut self, words: &WordSet) {
@@ -161,26 +185,23 @@ impl Store {
                 self.pending.word_vanished(word, &self.hasher);
             }
         }
-        self.pending.document(words.words.iter().map(|(word, _)| word), false);
-        self.documents -= 1;
-        self.postings -= words.len() as u64;
     }
 
     /// An owner's record of a content as it is now, and the document with exactly this metadata.
     pub(crate) fn find(&self, owner: OwnerNo, file: &FileMeta) -> (Option<At>, Option<At>) {
         let content = &file.content;
         let (mut own, mut same) = (None, None);
-        for number in self.draft.find(content) {
-            let Some(it) = self.draft.get(number) else { continue };
-            if it.holder.is_of(owner) {
+        for number in self.draft.find(content, &self.hasher) {
+            if self.draft.is_of(number, owner) {
                 own = Some(At::Drafted(number));
             }
-            if it.file == *file {
+            if self.draft.file(number).as_ref() == Some(file) {
                 same = Some(At::Drafted(number));
             }
         }
+        let probe = Probe::new(content.as_bytes());
         for (at, segment) in self.segments.iter().enumerate() {
-            if !segment.may_have(content) {
+            if !segment.admits(probe) {
                 continue;
             }
             if own.is_none() {
@@ -201,12 +222,13 @@ impl Store {
 
     /// An owner's record of a content.
     pub(crate) fn find_own(&self, owner: OwnerNo, content: &ContentId) -> Option<At> {
-        let is_own = |at: &usize| self.draft.get(*at).is_some_and(|it| it.holder.is_of(owner));
-        if let Some(number) = self.draft.find(content).find(is_own) {
+        let is_own = |at: &usize| self.draft.is_of(*at, owner);
+        if let Some(number) = self.draft.find(content, &self.hasher).find(is_own) {
             return Some(At::Drafted(number));
         }
-        let segments = self.segments.iter().enumerate().filter(|(_, it)| it.may_have(content));
-        segments.into_iter().find_map(|(at, segment)| self.own_in(at, segment, owner, content))
+        let probe = Probe::new(content.as_bytes());
+        let mut segments = self.segments.iter().enumerate().filter(|(_, it)| it.admits(probe));
+        segments.find_map(|(at, segment)| self.own_in(at, segment, owner, content))
     }
 
     fn own_in(
@@ -232,8 +254,8 @@ impl Store {
             Holder::One(_) => false,
             Holder::Several(share) => share.number == number,
         };
-        let is_drafted = |at: &usize| self.draft.get(*at).is_some_and(|it| is_it(&it.holder));
-        if let Some(number) = self.draft.find(&content).find(is_drafted) {
+        let is_drafted = |at: &usize| self.draft.holder(*at).is_some_and(|it| is_it(&it));
+        if let Some(number) = self.draft.find(&content, &self.hasher).find(is_drafted) {
             return Some(At::Drafted(number));
         }
         for (at, segment) in self.segments.iter().enumerate() {
@@ -252,14 +274,14 @@ impl Store {
 
     pub(crate) fn file(&self, at: At) -> Option<FileMeta> {
         match at {
-            At::Drafted(number) => Some(self.draft.get(number)?.file.clone()),
+            At::Drafted(number) => self.draft.file(number),
             At::Stored(segment, place) => self.segments.get(segment)?.file(place),
         }
     }
 
     fn holder(&self, at: At) -> Option<Holder> {
         match at {
-            At::Drafted(number) => Some(self.draft.get(number)?.holder.clone()),
+            At::Drafted(number) => self.draft.holder(number),
             At::Stored(segment, place) => Some(self.segments.get(segment)?.holder(place)),
         }
     }
@@ -295,8 +317,7 @@ impl Store {
         match self.holder(at) {
             None => {}
             Some(Holder::One(_)) => {
-                self.forget_words(words);
-                self.kill(at);
+                self.forget(at, words);
             }
             Some(Holder::Several(share)) => {
                 let owners = share.owners().without(owner);
@@ -333,32 +354,26 @@ impl Store {
     /// Changes the holder of a document. One that is stored moves into the draft.
     fn set_holder(&mut self, at: At, holder: Holder) {
         match at {
-            At::Drafted(number) => {
-                if let Some(it) = self.draft.get_mut(number) {
-                    it.holder = holder;
-                }
-            }
+            At::Drafted(number) => self.draft.set_holder(number, holder),
             At::Stored(_, _) => {
                 if let Some(file) = self.file(at) {
                     self.kill(at);
                     let words = self.read_words(&file);
-                    self.draft(file, holder, &words);
+                    self.draft(file, holder, &words, true);
                     self.put_back(words);
                 }
             }
         }
     }
 
-    fn kill(&mut self, at: At) {
+    /// Takes a document away. Answers whether its words have been counted.
+    fn kill(&mut self, at: At) -> bool {
         self.changed += 1;
         match at {
-            At::Drafted(number) => {
-                if let Some(it) = self.draft.get_mut(number) {
-                    it.is_live = false;
-                }
-            }
+            At::Drafted(number) => self.draft.kill(number),
             At::Stored(segment, place) => {
                 self.killed.insert((segment, place));
+                true
             }
         }
     }
@@ -370,6 +385,9 @@ impl Store {
                 if let Some(file) = segment.file(place) {
                     let words = self.read_words(&file);
                     self.forget_words(&words);
+                    self.pending.document(words.words.iter().map(|(word, _)| word), false);
+                    self.documents -= 1;
+                    self.postings -= words.len() as u64;
                     self.put_back(words);
                 }
                 segment.kill(place);
@@ -393,12 +411,7 @@ impl Store {
                 .filter(|place| segment.is_live(*place) && !self.killed.contains(&(at, *place)));
             all.extend(places.map(|place| At::Stored(at, place)));
         }
-        all.extend((0..self.draft.len()).map(At::Drafted).filter(|at| match at {
-            At::Drafted(number) => self.draft.get(*number).is_some_and(|it| {
-                it.is_live && matches!(it.holder, Holder::One(other) if other == owner)
-            }),
-            At::Stored(..) => false,
-        }));
+        all.extend(self.draft.only_of(owner).map(At::Drafted));
         all.extend(shares.iter().filter_map(|share| self.find_share(*share)));
         for at in all {
             if let Some(file) = self.file(at) {
@@ -456,22 +469,18 @@ impl Store {
         }
     }
 
-    /// Makes room for so many records that are to come.
-    pub(crate) fn reserve(&mut self, records: usize) {
-        self.draft.reserve(records.min(MAX_DRAFT));
-    }
-
     pub(crate) fn flush_if_large(&mut self, register: &Register, shared: &Shared) {
-        if self.draft.len() >= MAX_DRAFT {
+        if self.draft.len() >= MAX_DRAFT || self.draft.string_bytes() >= MAX_DRAFT_STRINGS {
             self.flush(register, shared);
         }
     }
 
     /// Makes a segment of what is drafted, shows it to readers, and then takes away what has gone.
     pub(crate) fn flush(&mut self, register: &Register, shared: &Shared) {
+        self.count_words();
         let draft = std::mem::take(&mut self.draft);
         self.draft_bytes = 0;
-        if let Some(segment) = draft.build(self.next_id, &self.hasher) {
+        if let Some(segment) = draft.build(self.next_id) {
             self.next_id += 1;
             self.segments.push(Arc::new(segment));
             self.show(register, shared);

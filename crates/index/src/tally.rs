@@ -45,12 +45,12 @@ impl Tally {
         self.shards.get(shard(hash)).is_some_and(|shard| shard.find(hash).is_ok())
     }
 
-    /// Notes one document more that has a word. Answers whether it is the first.
-    pub(crate) fn add(&mut self, hash: u64) -> bool {
+    /// Notes so many documents more that have a word. Answers whether they are the first.
+    pub(crate) fn add(&mut self, hash: u64, documents: u32) -> bool {
         if self.shards.is_empty() {
             self.shards.resize_with(SHARDS, Shard::default);
         }
-        let is_new = self.change(hash, |shard| shard.add(hash));
+        let is_new = self.change(hash, |shard| shard.add(hash, documents));
         self.words += usize::from(is_new);
         is_new
     }
@@ -68,9 +68,11 @@ impl Tally {
     /// Changes the shard of a word, and says what the change did.
     fn change(&mut self, hash: u64, change: impl FnOnce(&mut Shard) -> bool) -> bool {
         let Some(shard) = self.shards.get_mut(shard(hash)) else { return false };
-        let before = shard.bytes();
+        let size = shard.slots.len();
         let answer = change(shard);
-        self.bytes = self.bytes + shard.bytes() - before;
+        if shard.slots.len() != size {
+            self.bytes = self.shards.iter().map(Shard::bytes).sum();
+        }
         answer
     }
 
@@ -88,15 +90,10 @@ impl Shard {
         self.slots.bytes()
     }
 
-    /// Where a word should stand.
-    fn home(&self, hash: u64) -> usize {
-        ((u128::from(hash << 5) * self.slots.len() as u128) >> 64) as usize
-    }
-
     /// Where a word stands, or else where it would.
     fn find(&self, hash: u64) -> Result<usize, usize> {
         let slots = &*self.slots;
-        let mut at = self.home(hash);
+        let mut at = home(hash, slots.len());
         while let Some(slot) = slots.get(at) {
             if count_of(*slot) == 0 {
                 return Err(at);
@@ -109,11 +106,11 @@ impl Shard {
         Err(0)
     }
 
-    fn add(&mut self, hash: u64) -> bool {
+    fn add(&mut self, hash: u64, documents: u32) -> bool {
         let at = match self.find(hash) {
             Ok(at) => {
                 let [_, _, count] = &mut self.slots[at];
-                *count = count.saturating_add(1);
+                *count = count.saturating_add(documents);
                 return false;
             }
             Err(at) => at,
@@ -124,7 +121,7 @@ impl Shard {
         } else {
             at
         };
-        self.slots[at] = [(hash >> 32) as u32, hash as u32, 1];
+        self.slots[at] = [(hash >> 32) as u32, hash as u32, documents];
         self.len += 1;
         true
     }
@@ -140,13 +137,13 @@ impl Shard {
         self.len -= 1;
         // Those behind move up, as far as their homes allow, so that no gap parts them from there.
         let mut at = after(hole, size);
-        while count_of(self.slots[at]) != 0 {
-            let home = self.home(hash_of(self.slots[at]));
+        while count_of(slots[at]) != 0 {
+            let home = home(hash_of(slots[at]), size);
             let may_move =
                 if hole <= at { home <= hole || home > at } else { home <= hole && home > at };
             if may_move {
-                self.slots[hole] = self.slots[at];
-                self.slots[at] = Slot::default();
+                slots[hole] = slots[at];
+                slots[at] = Slot::default();
                 hole = at;
             }
             at = after(at, size);
@@ -165,6 +162,12 @@ impl Shard {
             }
         }
     }
+}
+
+/// Where a word should stand, of so many slots.
+#[inline]
+const fn home(hash: u64, slots: usize) -> usize {
+    (((hash << 5) as u128 * slots as u128) >> 64) as usize
 }
 
 /// The slot behind one, of so many.
@@ -188,9 +191,10 @@ mod tests {
             for (add, word) in steps {
                 let hash = hash(word);
                 if add {
+                    let documents = word as u32 % 3 + 1;
                     let count = model.entry(hash).or_default();
-                    *count += 1;
-                    prop_assert_eq!(tally.add(hash), *count == 1);
+                    prop_assert_eq!(tally.add(hash, documents), *count == 0);
+                    *count += documents;
                 } else {
                     let before = model.get(&hash).copied().unwrap_or_default();
                     prop_assert_eq!(tally.remove(hash), before == 1);

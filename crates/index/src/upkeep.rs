@@ -1,7 +1,7 @@
 //! When segments are merged.
 //!
-//! Segments are of levels, each for eight times as many documents as the one below. When a level has
-//! eight segments, they become one; so does a single one of which a third is gone. Each document
+//! Segments are of levels, each for sixteen times as many documents as the one below. When a level
+//! has sixteen segments, they become one; so does a single one of which much is gone. Each document
 //! is copied once a level. All merges go on at the same time, each by a small multiple of what
 //! has just changed: then each is done before the next one of its level is due.
 
@@ -15,10 +15,13 @@ use std::sync::Arc;
 
 /// Segments of a level that make one of the next, and how much larger that one is. Fewer would
 /// copy more, more would make searches slower.
-const FAN: usize = 8;
+const FAN: usize = 16;
 
 /// A segment grows no larger, so that merging takes no more memory than this many documents do.
 const MAX_LEN: u32 = 1 << 20;
+
+/// A segment is small with one document of so many.
+const SMALL: u64 = 32;
 
 /// The documents of the lowest level.
 const LEAST: u32 = 64;
@@ -75,12 +78,21 @@ impl Store {
         !self.merges.iter().any(|merge| merge.has(segment.id))
     }
 
+    /// Whether so much of a segment is gone that the rest is worth a copy: two thirds of a small
+    /// one, whose owners may well be on their way too, but a third where it makes much of
+    /// the whole.
+    fn is_hollow(&self, segment: &Segment) -> bool {
+        let (dead, len) = (u64::from(segment.dead()), u64::from(segment.len()));
+        let is_small = len * SMALL < self.documents() as u64;
+        dead > u64::from(LEAST) / 2 && dead * 3 > if is_small { len * 2 } else { len }
+    }
+
     /// Begins the merges that are due.
     fn plan(&mut self) {
         let mut levels: Vec<Vec<Arc<Segment>>> = Vec::new();
         let mut due = Vec::new();
         for segment in self.segments.iter().filter(|it| self.is_free(it)) {
-            if segment.dead() > LEAST / 2 && segment.dead() * 3 > segment.len() {
+            if self.is_hollow(segment) {
                 due.push(vec![segment.clone()]);
                 continue;
             }

@@ -60,7 +60,7 @@ impl Pending {
         }
         self.change(word_hash(word), 1);
         for beginning in beginnings(word) {
-            if self.beginnings.add(hasher.hash(beginning)) {
+            if self.beginnings.add(hasher.hash(beginning.as_bytes()), 1) {
                 self.change(beginning_hash(beginning), 1);
             }
         }
@@ -73,7 +73,7 @@ impl Pending {
         }
         self.change(word_hash(word), -1);
         for beginning in beginnings(word) {
-            if self.beginnings.remove(hasher.hash(beginning)) {
+            if self.beginnings.remove(hasher.hash(beginning.as_bytes())) {
                 self.change(beginning_hash(beginning), -1);
             }
         }

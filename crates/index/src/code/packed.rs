@@ -6,6 +6,7 @@ use crate::array::Array;
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
     width: u32,
+    len: usize,
     /// One word more than is filled, so that a number is read from two words without a question.
     words: Array<u64>,
 }
@@ -20,6 +21,10 @@ impl Packed {
         ((pair >> (bit % 64)) as u64 & ((1_u64 << self.width) - 1)) as u32
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.words.bytes()
     }
@@ -29,7 +34,6 @@ impl Packed {
 #[derive(Debug, Default)]
 pub(crate) struct PackedWriter {
     packed: Packed,
-    len: usize,
 }
 
 impl PackedWriter {
@@ -37,22 +41,22 @@ impl PackedWriter {
     pub(crate) fn new(capacity: usize, bound: usize) -> Self {
         let width = (usize::BITS - bound.saturating_sub(1).leading_zeros()).clamp(1, 32);
         let words = (capacity * width as usize).div_ceil(64) + 1;
-        Self { packed: Packed { width, words: Array::zeroed(words) }, len: 0 }
+        Self { packed: Packed { width, len: 0, words: Array::zeroed(words) } }
     }
 
     #[inline]
     pub(crate) fn push(&mut self, number: u32) {
-        let bit = self.len * self.packed.width as usize;
+        let bit = self.packed.len * self.packed.width as usize;
         let pair = u128::from(number) << (bit % 64);
         if let Some([low, high]) = self.packed.words.get_mut(bit / 64..bit / 64 + 2) {
             *low |= pair as u64;
             *high |= (pair >> 64) as u64;
         }
-        self.len += 1;
+        self.packed.len += 1;
     }
 
     pub(crate) const fn len(&self) -> usize {
-        self.len
+        self.packed.len
     }
 
     pub(crate) fn bytes(&self) -> u64 {

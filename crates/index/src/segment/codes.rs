@@ -35,11 +35,14 @@ impl Coder {
         self.uses.len()
     }
 
-    /// Notes that a string is used once more.
+    /// Notes that strings are used once more.
     #[inline]
-    pub(crate) fn count(&mut self, string: u32) {
-        if let Some(uses) = self.uses.get_mut(string as usize) {
-            *uses = uses.saturating_add(1);
+    pub(crate) fn count(&mut self, strings: impl Iterator<Item = u32>) {
+        let all = &mut *self.uses;
+        for string in strings {
+            if let Some(uses) = all.get_mut(string as usize) {
+                *uses = uses.saturating_add(1);
+            }
         }
     }
 
@@ -79,10 +82,9 @@ impl Coder {
         (end - start, false)
     }
 
-    /// The code of a string that is used.
-    #[inline]
-    pub(crate) fn code(&self, string: u32) -> Code {
-        self.codes.get(string as usize).copied().unwrap_or_default()
+    /// The code of each string that is used.
+    pub(crate) fn codes(&self) -> &[Code] {
+        &self.codes
     }
 
     /// The string of each code.
@@ -115,14 +117,14 @@ mod tests {
         ) {
             let mut coder = Coder::new(uses.len());
             for (string, uses) in (0..).zip(&uses) {
-                (0..*uses).for_each(|_| coder.count(string));
+                coder.count((0..*uses).map(|_| string));
             }
             while !coder.step(budget).1 {}
             let used = uses.iter().filter(|uses| **uses > 0).count();
             prop_assert_eq!(coder.by_code().len(), used);
             for (code, string) in (0..).zip(coder.by_code()) {
                 prop_assert!(coder.is_used(*string));
-                prop_assert_eq!(coder.code(*string), code);
+                prop_assert_eq!(coder.codes()[*string as usize], code);
             }
             for pair in coder.by_code().windows(2) {
                 let [one, other] = [pair[0], pair[1]].map(|it| uses[it as usize]);

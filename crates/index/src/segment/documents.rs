@@ -38,41 +38,9 @@ pub(crate) struct Description {
     pub(crate) tags: Option<Box<MediaTags>>,
 }
 
-/// Cuts a path into pieces.
-pub(crate) fn pieces(path: &str, mut see: impl FnMut(&str)) {
-    let name = path.rfind('/').map_or(0, |slash| slash + 1);
-    let (folder, name) = path.split_at(name);
-    if !folder.is_empty() {
-        see(folder);
-    }
-    // The ending, with its dot, is a piece: most names have one of a few.
-    let dot = name.rfind('.').filter(|dot| is_word(&name[dot + 1..]));
-    let (stem, ending) = name.split_at(dot.unwrap_or(name.len()));
-    let mut rest = stem;
-    let mut behind_word = false;
-    while !rest.is_empty() {
-        let in_word = rest.starts_with(char::is_alphanumeric);
-        let end = rest.find(|c: char| c.is_alphanumeric() != in_word).unwrap_or(rest.len());
-        let (piece, later) = rest.split_at(end);
-        // What follows a run that is no word is a word.
-        let is_implied = behind_word && piece == " " && !later.is_empty();
-        if !is_implied {
-            see(piece);
-        }
-        (rest, behind_word) = (later, in_word);
-    }
-    if !ending.is_empty() {
-        see(ending);
-    }
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(char::is_alphanumeric)
-}
-
 /// Puts a piece behind others.
 #[inline]
-fn join(out: &mut Vec<u8>, piece_at: usize) {
+pub(super) fn join(out: &mut Vec<u8>, piece_at: usize) {
     // Most bytes say by themselves whether they are of a word.
     let (before, piece) = out.split_at(piece_at);
     let ends = match before.last() {
@@ -142,6 +110,11 @@ impl Documents {
         let start = self.starts.get(number as usize / BLOCK).copied().unwrap_or_default() as usize;
         let at = |offset| self.bytes.get(start + offset).copied().unwrap_or_default();
         at(0) ^ at(64)
+    }
+
+    /// How many codes there are.
+    pub(crate) const fn codes(&self) -> usize {
+        self.strings.len()
     }
 
     /// The string of a code.
@@ -341,6 +314,45 @@ impl DocumentsWriter {
     }
 }
 
+/// The codes in what is written of a document.
+pub(crate) fn codes_of(body: &[u8]) -> Codes<'_> {
+    let mut rest = body;
+    let (_, _, has_tags) = take_head(&mut rest);
+    let (mut texts, mut numbers) = (0, 0);
+    if has_tags {
+        let which = varint::take(&mut rest);
+        (texts, numbers) = ((which & 7).count_ones(), (which >> 3).count_ones());
+    }
+    Codes { rest, texts, numbers }
+}
+
+/// See [`codes_of`].
+pub(crate) struct Codes<'a> {
+    rest: &'a [u8],
+    /// Texts of tags that are still to come, and numbers behind them.
+    texts: u32,
+    numbers: u32,
+}
+
+impl Iterator for Codes<'_> {
+    type Item = Code;
+
+    #[inline]
+    fn next(&mut self) -> Option<Code> {
+        if self.texts > 0 {
+            self.texts -= 1;
+        } else {
+            for _ in 0..std::mem::take(&mut self.numbers) {
+                varint::take(&mut self.rest);
+            }
+            if self.rest.is_empty() {
+                return None;
+            }
+        }
+        Some(varint::take32(&mut self.rest))
+    }
+}
+
 /// A part of what is written of a document.
 pub(crate) enum Part<'a> {
     Verbatim(&'a [u8]),
@@ -374,40 +386,11 @@ pub(crate) fn for_each_code(body: &[u8], mut see: impl FnMut(Part<'_>)) {
 mod tests {
     #![allow(clippy::expect_used)]
     use super::*;
+    use crate::segment::pieces::pieces;
     use crate::segment::strings::StringsWriter;
     use proptest::prelude::*;
 
-    fn joined(path: &str) -> String {
-        let mut out = Vec::new();
-        pieces(path, |piece| {
-            let at = out.len();
-            out.extend_from_slice(piece.as_bytes());
-            join(&mut out, at);
-        });
-        String::from_utf8(out).expect("whole characters")
-    }
-
-    #[test]
-    fn a_path_is_cut_where_its_words_are() {
-        let cut = |path| {
-            let mut all = Vec::new();
-            pieces(path, |piece| all.push(piece.to_owned()));
-            all
-        };
-        assert_eq!(cut("some song name.mp3"), ["some", "song", "name", ".mp3"]);
-        assert_eq!(
-            cut("usr/share/a-b  c .txt"),
-            ["usr/share/", "a", "-", "b", "  ", "c", " ", ".txt"]
-        );
-        assert_eq!(cut(" a.b c"), [" ", "a", ".", "b", "c"]);
-    }
-
     proptest! {
-        #[test]
-        fn pieces_make_up_their_path(path in "[a ./_東-]{0,20}|.{0,20}") {
-            prop_assert_eq!(joined(&path), path);
-        }
-
         #[test]
         fn what_is_written_of_documents_is_read(
             documents in proptest::collection::vec(

@@ -7,12 +7,14 @@
 
 use super::build::Parts;
 use super::codes::Coder;
-use super::documents::{DocumentsWriter, Part, for_each_code};
-use super::renumber::{Gathered, Renumbering};
+use super::documents::{DocumentsWriter, codes_of};
+use super::renumber::Gathered;
+use super::source::{END, Key, Source};
 use super::strings::{Scan, StringNo, Strings, StringsWriter};
-use super::{Holder, Place, Segment, prefix};
+use super::{Place, Segment};
 use crate::array::Array;
 use crate::class::Class;
+use crate::interner::head;
 use crate::register::OwnerNo;
 use std::sync::Arc;
 
@@ -29,42 +31,9 @@ const USE: usize = 4;
 const WORD: usize = 8;
 const DOCUMENT: usize = 6;
 
-/// Postings that take one unit to be renumbered.
+/// Postings that take one unit to be renumbered, and codes that take one to be looked up.
 const POSTINGS: usize = 4;
-
-/// One of the segments that are merged.
-#[derive(Debug)]
-struct Source {
-    segment: Arc<Segment>,
-    /// The new place of each place, and the new rank of each rank.
-    places: Renumbering,
-    ranks: Renumbering,
-    /// The provisional number of each string: see [`Merge::texts`].
-    strings: Renumbering,
-    /// How far the step at hand has come.
-    at: u32,
-    /// What orders the next document, and its place.
-    key: Option<(u32, u64)>,
-    place: Place,
-}
-
-impl Source {
-    fn look_at_place(&mut self) {
-        self.place = self.at;
-        let owner = match self.segment.share(self.at) {
-            Some(_) => OwnerNo::MAX,
-            None => self.segment.owner(self.at),
-        };
-        self.key = self.segment.content(self.at).map(|content| (owner, prefix(&content)));
-    }
-
-    fn look_at_rank(&mut self) {
-        self.place = self.segment.place(self.at);
-        let class = u32::from(self.segment.class(self.at));
-        let content = self.segment.content(self.place).filter(|_| self.at < self.segment.len());
-        self.key = content.map(|content| (class, prefix(&content)));
-    }
-}
+const CODES: usize = 4;
 
 /// One of the segments, and a place or a string of it.
 type Origin = [u32; 2];
@@ -74,6 +43,8 @@ type Origin = [u32; 2];
 pub(crate) struct Merge {
     sources: Vec<Source>,
     phase: Phase,
+    /// How far the phase at hand has come with the documents.
+    at: usize,
     /// Where documents come from, by new place.
     order: Array<Origin>,
     /// The old strings of each provisional one: those that are equal have one number, and they are
@@ -97,9 +68,11 @@ enum Phase {
     Places,
     Ranks,
     Strings,
+    OldCodes,
     Uses,
     Lists,
     Codes,
+    NewCodes,
     Plain,
     Documents,
     Done,
@@ -111,21 +84,13 @@ impl Merge {
 
     /// Begins to merge segments, of which there are at most [`Merge::MAX_SOURCES`].
     pub(crate) fn new(segments: impl IntoIterator<Item = Arc<Segment>>) -> Self {
-        let source = |segment: Arc<Segment>| Source {
-            places: Renumbering::new(segment.len() as usize),
-            ranks: Renumbering::new(segment.len() as usize),
-            strings: Renumbering::new(segment.strings.len()),
-            segment,
-            at: 0,
-            key: None,
-            place: 0,
-        };
-        let sources: Vec<Source> = segments.into_iter().map(source).collect();
+        let sources: Vec<Source> = segments.into_iter().map(Source::new).collect();
         let len = sources.iter().map(|it| it.segment.live() as usize).sum();
         let strings: usize = sources.iter().map(|it| it.segment.strings.len()).sum();
         Self {
             sources,
             phase: Phase::Places,
+            at: 0,
             order: Array::with_capacity(len),
             // Lists that grow are copied now and then, all at once.
             texts: Array::with_capacity(strings + 1),
@@ -166,16 +131,19 @@ impl Merge {
                 Phase::Places => self.step_places(left),
                 Phase::Ranks => self.step_ranks(left),
                 Phase::Strings => self.step_strings(left),
+                Phase::OldCodes => self.step_old_codes(left),
                 Phase::Uses => self.step_uses(left),
                 Phase::Lists => self.step_lists(left),
                 Phase::Codes => self.coder.step(left),
+                Phase::NewCodes => self.step_new_codes(left),
                 Phase::Plain => self.step_plain(left),
                 Phase::Documents => self.step_documents(left),
                 Phase::Done => (0, true),
             };
             left = left.saturating_sub(used);
             if is_over {
-                self.sources.iter_mut().for_each(|it| it.at = 0);
+                self.sources.iter_mut().for_each(Source::rewind);
+                self.at = 0;
                 self.next_phase();
             }
         }
@@ -189,8 +157,9 @@ impl Merge {
             Phase::Strings => {
                 self.texts.push(self.members.len() as u32);
                 self.coder = Coder::new(self.texts.len() - 1);
-                Phase::Uses
+                Phase::OldCodes
             }
+            Phase::OldCodes => Phase::Uses,
             Phase::Uses => {
                 let sizes = self.sources.iter().map(|it| it.segment.strings.sizes());
                 let (bytes, lists) = sizes.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
@@ -203,7 +172,8 @@ impl Merge {
                 self.strings = std::mem::take(&mut self.writer).finish();
                 Phase::Codes
             }
-            Phase::Codes => {
+            Phase::Codes => Phase::NewCodes,
+            Phase::NewCodes => {
                 let bytes = self.sources.iter().map(|it| it.segment.documents.text_bytes()).sum();
                 let codes = self.coder.by_code().len();
                 let len = self.order.len();
@@ -217,106 +187,128 @@ impl Merge {
 
     /// Orders the documents that are live by owner and content.
     fn step_places(&mut self, budget: usize) -> (usize, bool) {
-        self.sources.iter_mut().for_each(Source::look_at_place);
-        for done in (0..budget).step_by(PLACE) {
-            let Some(i) = self.first_source() else { return (done, true) };
-            let source = &mut self.sources[i];
-            if source.segment.is_live(source.at) && self.order.len() < self.order.capacity() {
-                source.places.set(source.at, self.order.len() as u32);
-                self.order.push([i as u32, source.at]);
+        let (sources, order) = (&mut self.sources, &mut self.order);
+        let steps = budget.div_ceil(PLACE);
+        let (done, is_over) = in_order(sources, steps, Source::look_at_places, |i, source| {
+            let next = source.take();
+            if order.len() < order.capacity() {
+                source.places.set(next.place, order.len() as u32);
+                order.push([i as u32, next.place]);
             }
-            source.at += 1;
-            source.look_at_place();
-        }
-        (budget, false)
+        });
+        (done * PLACE, is_over)
     }
 
     /// Orders them by class and content.
     fn step_ranks(&mut self, budget: usize) -> (usize, bool) {
-        self.sources.iter_mut().for_each(Source::look_at_rank);
-        for done in (0..budget).step_by(RANK) {
-            let Some(i) = self.first_source() else { return (done, true) };
-            let source = &mut self.sources[i];
-            if let Some(place) = source.places.get(source.place) {
+        let (sources, parts) = (&mut self.sources, &mut self.parts);
+        let steps = budget.div_ceil(RANK);
+        let (done, is_over) = in_order(sources, steps, Source::look_at_ranks, |_, source| {
+            let next = source.take();
+            if let Some(place) = source.places.get(next.place) {
                 // The class is the first part of the key by which ranks are ordered.
-                let class = source.key.map_or(0, |(class, _)| class) as Class;
-                source.ranks.set(source.at, self.parts.push_rank(class, place));
+                let class = (next.key >> 64) as Class;
+                source.ranks.set(next.rank, parts.push_rank(class, place));
             }
-            source.at += 1;
-            source.look_at_rank();
-        }
-        (budget, false)
-    }
-
-    /// The source whose next document comes first.
-    fn first_source(&self) -> Option<usize> {
-        let mut first: Option<(usize, (u32, u64))> = None;
-        for (i, source) in self.sources.iter().enumerate() {
-            let Some(key) = source.key else { continue };
-            let is_first = first.is_none_or(|(other, least)| {
-                let content = |source: &Source| source.segment.content(source.place);
-                let later = |i: usize| self.sources.get(i).and_then(content);
-                key < least || (key == least && content(source) < later(other))
-            });
-            if is_first {
-                first = Some((i, key));
-            }
-        }
-        first.map(|(i, _)| i)
+        });
+        (done * RANK, is_over)
     }
 
     /// Finds equal strings.
     fn step_strings(&mut self, budget: usize) -> (usize, bool) {
         let segments: Vec<Arc<Segment>> =
             self.sources.iter().map(|it| it.segment.clone()).collect();
-        let mut scans: Vec<(Scan<'_>, bool)> = segments
+        let mut scans: Vec<Option<Scan<'_>>> = segments
             .iter()
             .zip(&self.sources)
             .map(|(segment, source)| {
                 let mut scan = segment.strings.starting_at(source.at);
-                let has_more = scan.next().is_some();
-                (scan, has_more)
+                scan.next().is_some().then_some(scan)
             })
             .collect();
-        let mut done = 0;
+        let head_of =
+            |scan: &Option<Scan<'_>>| scan.as_ref().map_or(u64::MAX, |it| head(it.bytes()));
+        // The first bytes of each one's next string nearly always tell which comes first.
+        let mut heads: Vec<u64> = scans.iter().map(head_of).collect();
         let mut found: Vec<usize> = Vec::with_capacity(scans.len());
+        let mut done = 0;
         while done < budget {
-            let least = scans.iter().filter(|it| it.1).map(|it| it.0.bytes()).min();
-            let Some(least) = least else { return (done, true) };
+            let least = heads.iter().copied().min().unwrap_or(u64::MAX);
             found.clear();
-            let equal = scans.iter().enumerate().filter(|(_, it)| it.1 && it.0.bytes() == least);
-            found.extend(equal.map(|(i, _)| i));
-            let text = self.texts.len() as u32;
+            let alike = heads.iter().enumerate().filter(|(_, head)| **head == least);
+            found.extend(alike.map(|(i, _)| i).filter(|i| scans[*i].is_some()));
+            let text = |i: usize| scans.get(i).and_then(Option::as_ref).map(Scan::bytes);
+            if found.len() > 1 {
+                let least = found.iter().map(|i| text(*i)).min().flatten();
+                found.retain(|i| text(*i) == least);
+            } else if found.is_empty() {
+                return (done, true);
+            }
+            let number = self.texts.len() as u32;
             self.texts.push(self.members.len() as u32);
             for i in &found {
                 let source = &mut self.sources[*i];
-                source.strings.set(source.at, text);
+                source.strings.set(source.at, number);
                 self.members.push([*i as u32, source.at]);
                 source.at += 1;
-                let (scan, has_more) = &mut scans[*i];
-                *has_more = scan.next().is_some();
+                if scans[*i].as_mut().is_some_and(|scan| scan.next().is_none()) {
+                    scans[*i] = None;
+                }
+                heads[*i] = head_of(&scans[*i]);
             }
             done += STRING * found.len();
         }
         (done, false)
     }
 
+    /// Looks up the provisional number of each old code.
+    fn step_old_codes(&mut self, budget: usize) -> (usize, bool) {
+        let mut left = budget.saturating_mul(CODES);
+        for source in &mut self.sources {
+            let documents = &source.segment.documents;
+            let start = source.codes.len();
+            let end = documents.codes().min(start.saturating_add(left));
+            for code in start..end {
+                let string = source.strings.get(documents.string(code as u32));
+                source.codes.push(string.unwrap_or_default());
+            }
+            left -= end - start;
+            if end < documents.codes() {
+                return (budget, false);
+            }
+        }
+        (budget - left / CODES, true)
+    }
+
+    /// Looks up the new code for each old one.
+    fn step_new_codes(&mut self, budget: usize) -> (usize, bool) {
+        let new = self.coder.codes();
+        let mut left = budget.saturating_mul(CODES);
+        for source in &mut self.sources {
+            let start = source.at as usize;
+            let end = source.codes.len().min(start.saturating_add(left));
+            source.at = end as u32;
+            for code in source.codes.iter_mut().take(end).skip(start) {
+                *code = new.get(*code as usize).copied().unwrap_or_default();
+            }
+            left -= end - start;
+            if end < source.codes.len() {
+                return (budget, false);
+            }
+        }
+        (budget - left / CODES, true)
+    }
+
     /// Counts how often each string is used in documents.
     fn step_uses(&mut self, budget: usize) -> (usize, bool) {
-        let Some(first) = self.sources.first_mut() else { return (0, true) };
-        let start = first.at as usize;
+        let start = self.at;
         let end = self.order.len().min(start + budget.div_ceil(USE));
-        first.at = end as u32;
+        self.at = end;
         for [source, place] in &self.order[start..end] {
             let source = &self.sources[*source as usize];
-            let documents = &source.segment.documents;
-            for_each_code(documents.body(*place), |part| {
-                if let Part::Code(code) = part
-                    && let Some(string) = source.strings.get(documents.string(code))
-                {
-                    self.coder.count(string);
-                }
-            });
+            let codes = &*source.codes;
+            let strings = codes_of(source.segment.documents.body(*place));
+            self.coder.count(strings.filter_map(|code| codes.get(code as usize).copied()));
         }
         ((end - start) * USE, end == self.order.len())
     }
@@ -378,24 +370,25 @@ impl Merge {
 
     /// Writes the documents.
     fn step_documents(&mut self, budget: usize) -> (usize, bool) {
-        let Some(first) = self.sources.first_mut() else { return (0, true) };
-        let start = first.at as usize;
+        let start = self.at;
         let end = self.order.len().min(start + budget.div_ceil(DOCUMENT));
-        first.at = end as u32;
+        self.at = end;
+        // What comes of one owner comes of one segment, one after the other.
+        let mut run = (usize::MAX, OwnerNo::MAX, 0..0);
         for (new, [source, place]) in (start as Place..).zip(&self.order[start..end]) {
-            let source = &self.sources[*source as usize];
+            let which = *source as usize;
+            let source = &self.sources[which];
             let segment = &source.segment;
+            let codes = &*source.codes;
             self.documents.push_body(segment.documents.body(*place), |code| {
-                let string = source.strings.get(segment.documents.string(code));
-                string.map_or(0, |string| self.coder.code(string))
+                codes.get(code as usize).copied().unwrap_or_default()
             });
-            let holder = segment.holder(*place);
-            let owner = match &holder {
-                Holder::One(owner) => *owner,
-                Holder::Several(_) => OwnerNo::MAX,
-            };
+            if run.0 != which || !run.2.contains(place) {
+                let (owner, end) = segment.run_of(*place);
+                run = (which, owner, *place..end);
+            }
             if let Some(content) = segment.content(*place) {
-                self.parts.push(new, owner, &content, &holder);
+                self.parts.push(new, run.1, content.as_bytes(), segment.share(*place));
             }
         }
         ((end - start) * DOCUMENT, end == self.order.len())
@@ -419,8 +412,7 @@ impl Merge {
 
     /// Bytes of memory, without the old segments.
     pub(crate) fn bytes(&self) -> u64 {
-        let source = |it: &Source| it.places.bytes() + it.ranks.bytes() + it.strings.bytes();
-        self.sources.iter().map(source).sum::<u64>()
+        self.sources.iter().map(Source::bytes).sum::<u64>()
             + self.order.bytes()
             + self.members.bytes()
             + self.texts.bytes()
@@ -433,4 +425,56 @@ impl Merge {
             + self.strings.bytes()
             + self.documents.bytes()
     }
+}
+
+/// Goes on taking documents in the order of their keys, at most so many. `look` reads the keys of
+/// a source's next documents, `take` takes the next one. Answers how many those were, and whether
+/// none is left.
+fn in_order(
+    sources: &mut [Source],
+    most: usize,
+    look: fn(&mut Source),
+    mut take: impl FnMut(usize, &mut Source),
+) -> (usize, bool) {
+    let mut keys: Vec<Key> = Vec::with_capacity(sources.len());
+    for source in &mut *sources {
+        if source.is_due() {
+            look(source);
+        }
+        keys.push(source.key());
+    }
+    let mut done = 0;
+    while done < most {
+        let (mut first, mut least, mut second) = (0, END, END);
+        for (i, key) in keys.iter().enumerate() {
+            if *key < least {
+                (first, least, second) = (i, *key, least);
+            } else {
+                second = second.min(*key);
+            }
+        }
+        if least == END {
+            return (done, true);
+        }
+        if least == second {
+            // Their first bytes are alike: the whole contents decide.
+            let alike = (0..).zip(&keys).filter(|(_, key)| **key == least);
+            let content = |i: &usize| sources.get(*i).and_then(Source::content);
+            first = alike.map(|(i, _)| i).min_by_key(content).unwrap_or(first);
+        }
+        let Some(source) = sources.get_mut(first) else { return (done, true) };
+        // As long as nothing of the others comes before it.
+        loop {
+            take(first, source);
+            done += 1;
+            if source.is_due() {
+                look(source);
+            }
+            keys[first] = source.key();
+            if done >= most || keys[first] >= second {
+                break;
+            }
+        }
+    }
+    (done, false)
 }

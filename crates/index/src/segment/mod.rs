@@ -5,13 +5,16 @@
 //! stands together, so that nothing else need be kept of who owns what. Their *rank* orders them by
 //! class and content, the best first; posting lists are made of ranks.
 
-pub(crate) mod build;
+mod build;
 mod codes;
 pub(crate) mod documents;
+pub(crate) mod draft;
 mod filter;
 pub(crate) mod merge;
+mod pieces;
 pub(crate) mod postings;
 mod renumber;
+mod source;
 pub(crate) mod strings;
 
 use crate::array::Array;
@@ -22,6 +25,7 @@ use crate::register::OwnerNo;
 use crate::sources::Share;
 use documents::Documents;
 use filter::Filter;
+pub(crate) use filter::Probe;
 use skein_proto::{ContentId, FileMeta};
 use std::mem::size_of;
 use std::ops::Range;
@@ -127,6 +131,13 @@ impl Segment {
         self.classes.get(behind.wrapping_sub(1)).map_or(0, |(class, _)| *class)
     }
 
+    /// The class of a document, and where the ranks of that class end.
+    pub(crate) fn class_run(&self, rank: Rank) -> (Class, Rank) {
+        let behind = self.classes.partition_point(|(_, start)| *start <= rank);
+        let end = self.classes.get(behind).map_or(self.len(), |(_, start)| *start);
+        (self.classes.get(behind.wrapping_sub(1)).map_or(0, |(class, _)| *class), end)
+    }
+
     /// The ranks of a class.
     pub(crate) fn ranks_of(&self, class: Class) -> Range<Rank> {
         let at = self.classes.partition_point(|(it, _)| *it < class);
@@ -183,6 +194,18 @@ impl Segment {
         self.owners.get(behind.wrapping_sub(1)).map_or(OwnerNo::MAX, |(owner, _)| *owner)
     }
 
+    /// The owner of a document, and where what comes of the same one ends. What is shared has
+    /// `OwnerNo::MAX`, which no owner is.
+    pub(crate) fn run_of(&self, place: Place) -> (OwnerNo, Place) {
+        if place >= self.shared() {
+            return (OwnerNo::MAX, self.len());
+        }
+        let behind = self.owners.partition_point(|(_, start)| *start <= place);
+        let end = self.owners.get(behind).map_or(self.shared(), |(_, start)| *start);
+        let owner = self.owners.get(behind.wrapping_sub(1));
+        (owner.map_or(OwnerNo::MAX, |(owner, _)| *owner), end)
+    }
+
     /// Whether any of these owners, who are in ascending order, offers a document.
     pub(crate) fn is_of(&self, place: Place, owners: &[OwnerNo]) -> bool {
         match self.share(place) {
@@ -202,7 +225,13 @@ impl Segment {
 
     /// Whether a document of this content may be here: a wrong yes comes once or twice in a hundred.
     pub(crate) fn may_have(&self, content: &ContentId) -> bool {
-        self.filter.may_have(content)
+        self.admits(Probe::new(content.as_bytes()))
+    }
+
+    /// As [`Segment::may_have`], for who asks several segments.
+    #[inline]
+    pub(crate) fn admits(&self, probe: Probe) -> bool {
+        self.filter.may_have(probe)
     }
 
     /// The documents of a content that are still there, among places that belong together.

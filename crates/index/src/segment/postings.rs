@@ -104,30 +104,6 @@ fn write_distances(list: &[u32], mut before: Option<u32>, out: &mut Vec<u8>) {
     }
 }
 
-/// Calls with the numbers of a list in turn, some at a time.
-pub(crate) fn for_each_batch(form: Form, mut bytes: &[u8], mut see: impl FnMut(&[u32])) {
-    if form != Form::Short {
-        Cursor::new(form, bytes).for_each_batch(see);
-        return;
-    }
-    // Most lists are short by far, and are not worth a cursor.
-    const FEW: usize = 8;
-    let mut next = 0_u32;
-    while !bytes.is_empty() {
-        let mut numbers = [0; FEW];
-        let mut count = 0;
-        for number in &mut numbers {
-            if bytes.is_empty() {
-                break;
-            }
-            *number = next.wrapping_add(varint::take32(&mut bytes));
-            next = number.wrapping_add(1);
-            count += 1;
-        }
-        see(numbers.get(..count).unwrap_or_default());
-    }
-}
-
 /// A list that is read from its front to its end.
 #[derive(Clone, Debug)]
 pub(crate) enum Cursor<'a> {
@@ -197,7 +173,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Calls with all numbers, at most [`BATCH`] at a time.
-    fn for_each_batch(mut self, mut see: impl FnMut(&[u32])) {
+    pub(crate) fn for_each_batch(mut self, mut see: impl FnMut(&[u32])) {
         let mut numbers = [0; BATCH];
         let mut least = 0;
         loop {

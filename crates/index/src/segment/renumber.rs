@@ -1,7 +1,8 @@
 //! New numbers for old ones, and posting lists made of them.
 
-use super::postings::{Form, for_each_batch};
+use super::postings::{Cursor, Form};
 use crate::array::Array;
+use crate::code::varint;
 
 /// From one document in so many on, a list is brought into order as a bitmap.
 const MANY: usize = 64;
@@ -48,7 +49,19 @@ impl Gathered {
 
     /// Adds what is left of a list of one segment.
     pub(crate) fn add(&mut self, form: Form, bytes: &[u8], new: &Renumbering) {
-        for_each_batch(form, bytes, |numbers| {
+        if form == Form::Short {
+            // Most lists are short by far.
+            let (new, mut rest, mut next) = (&*new.0, bytes, 0_u32);
+            while !rest.is_empty() {
+                let number = next.wrapping_add(varint::take32(&mut rest));
+                next = number.wrapping_add(1);
+                if let Some(new) = new.get(number as usize).and_then(|new| new.checked_sub(1)) {
+                    self.numbers.push(new);
+                }
+            }
+            return;
+        }
+        Cursor::new(form, bytes).for_each_batch(|numbers| {
             for few in numbers.chunks(8) {
                 let (mut kept, mut count) = ([0; 8], 0);
                 for (slot, number) in kept.iter_mut().zip(few.iter().filter_map(|it| new.get(*it)))

@@ -14,6 +14,7 @@
 use super::postings::{self, Cursor, Form};
 use crate::array::Array;
 use crate::code::varint;
+use crate::interner::head;
 
 /// The number of a string in the order of the strings.
 pub(crate) type StringNo = u32;
@@ -173,14 +174,6 @@ fn cursor((form, bytes): (Form, &[u8])) -> Option<Cursor<'_>> {
     (!bytes.is_empty()).then(|| Cursor::new(form, bytes))
 }
 
-pub(crate) fn head(text: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    for (to, from) in bytes.iter_mut().zip(text) {
-        *to = *from;
-    }
-    u64::from_be_bytes(bytes)
-}
-
 /// Takes how much of the string before is shared, and the bytes that are not.
 #[inline]
 fn take_text<'a>(bytes: &mut &'a [u8]) -> (usize, &'a [u8]) {
@@ -247,7 +240,7 @@ pub(crate) struct StringsWriter {
     bytes: Array<u8>,
     lists: Array<u8>,
     before: Vec<u8>,
-    /// The string and the list at hand, as they are written.
+    /// The strings of the block at hand as they are written, and their lists.
     entry: Vec<u8>,
     list: Vec<u8>,
     /// Pairs of a word and a document.
@@ -269,6 +262,7 @@ impl StringsWriter {
     /// Adds a string with its lists, which are empty if it is no word of a document.
     pub(crate) fn push(&mut self, text: &[u8], inside: &[u32], outside: &[u32], universe: usize) {
         let shared = if self.len.is_multiple_of(BLOCK) {
+            self.end_block();
             self.heads.push(head(text));
             self.starts.push([self.bytes.len() as u32, self.lists.len() as u32]);
             0
@@ -277,7 +271,6 @@ impl StringsWriter {
         };
         let own = &text[shared..];
         let entry = &mut self.entry;
-        entry.clear();
         entry.push((shared.min(LONG) << 4 | own.len().min(LONG)) as u8);
         for length in [shared, own.len()] {
             if length >= LONG {
@@ -285,22 +278,26 @@ impl StringsWriter {
             }
         }
         entry.extend_from_slice(own);
-        self.list.clear();
+        let start = self.list.len();
         let form = postings::write(inside, universe, &mut self.list);
-        let length = self.list.len() as u64;
+        let middle = self.list.len();
         let more = u64::from(!outside.is_empty());
-        varint::put(entry, length << 3 | more << 2 | form.tag());
+        varint::put(entry, ((middle - start) as u64) << 3 | more << 2 | form.tag());
         if more == 1 {
             let form = postings::write(outside, universe, &mut self.list);
-            let length = self.list.len() as u64 - length;
-            varint::put(entry, length << 2 | form.tag());
+            varint::put(entry, ((self.list.len() - middle) as u64) << 2 | form.tag());
         }
-        self.bytes.extend_from_slice(entry);
-        self.lists.extend_from_slice(&self.list);
         self.before.clear();
         self.before.extend_from_slice(text);
         self.postings += (inside.len() + outside.len()) as u64;
         self.len += 1;
+    }
+
+    fn end_block(&mut self) {
+        self.bytes.extend_from_slice(&self.entry);
+        self.lists.extend_from_slice(&self.list);
+        self.entry.clear();
+        self.list.clear();
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -312,7 +309,8 @@ impl StringsWriter {
         self.heads.bytes() + self.starts.bytes() + self.bytes.bytes() + self.lists.bytes()
     }
 
-    pub(crate) fn finish(self) -> Strings {
+    pub(crate) fn finish(mut self) -> Strings {
+        self.end_block();
         Strings {
             len: self.len,
             heads: self.heads.finished(),

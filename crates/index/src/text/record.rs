@@ -2,6 +2,7 @@
 
 use super::split::is_ascii_apostrophe;
 use super::{MAX_RECORD_WORDS, MAX_WORD_CHARS, words};
+use crate::interner::head;
 use skein_proto::{FileMeta, MediaTags};
 
 /// A word of a record.
@@ -23,28 +24,67 @@ pub fn record_words(file: &FileMeta) -> Vec<RecordWord> {
 /// The words of one record after the other, in memory that is used again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RecordWords {
+    /// The folded texts, with what stands between the words.
     text: String,
-    /// Where each word ends in `text`, and whether it stands in the file name.
-    words: Vec<(usize, bool)>,
+    words: Vec<Word>,
+}
+
+/// Where a word is.
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    /// Its first bytes, which nearly always tell words apart.
+    head: u64,
+    start: u32,
+    end: u32,
+    in_name: bool,
+}
+
+/// Whether each byte is an ASCII letter or digit.
+const IS_WORD: [bool; 256] = {
+    let mut is_word = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        is_word[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    is_word
+};
+
+/// Whether a byte is an ASCII letter or digit.
+#[inline]
+pub(crate) fn is_word_byte(byte: u8) -> bool {
+    IS_WORD[usize::from(byte)]
 }
 
 impl RecordWords {
     /// Takes the words of a record in place of those that were there.
     pub(crate) fn read(&mut self, path: &str, tags: Option<&MediaTags>) {
+        self.read_texts(
+            path,
+            tags.into_iter().flat_map(|tags| {
+                [&tags.title, &tags.artist, &tags.album]
+                    .into_iter()
+                    .flatten()
+                    .map(|text| text.as_str())
+            }),
+        );
+    }
+
+    /// The same, for tags that are given as their texts: title, artist, album.
+    pub(crate) fn read_texts<'a>(&mut self, path: &str, tags: impl Iterator<Item = &'a str>) {
         self.text.clear();
         self.words.clear();
-        let mut parts = path.rsplit('/');
-        self.add(parts.next().unwrap_or_default(), true);
-        let tags = tags.into_iter().flat_map(|tags| [&tags.title, &tags.artist, &tags.album]);
-        for text in tags.flatten().map(|text| text.as_str()).chain(parts) {
-            self.add(text, false);
+        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+        self.add(name, true);
+        tags.for_each(|text| self.add(text, false));
+        if !folders.is_empty() {
+            folders.rsplit('/').for_each(|text| self.add(text, false));
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
-        let starts = std::iter::once(0).chain(self.words.iter().map(|(end, _)| *end));
-        let words = starts.zip(&self.words);
-        words.map(|(start, (end, in_name))| (&self.text[start..*end], *in_name))
+        let text = |word: &Word| self.text.get(word.start as usize..word.end as usize);
+        self.words.iter().map(move |word| (text(word).unwrap_or_default(), word.in_name))
     }
 
     fn add(&mut self, text: &str, in_name: bool) {
@@ -52,43 +92,50 @@ impl RecordWords {
             for word in words(text) {
                 let start = self.text.len();
                 self.text.push_str(&word);
-                self.keep(start, in_name);
+                self.keep(start, self.text.len(), in_name);
             }
             return;
         }
-        // What the rules say of ASCII, without the steps in between.
-        let bytes = text.as_bytes();
-        let mut start = self.text.len();
-        for (i, byte) in bytes.iter().enumerate() {
-            if byte.is_ascii_alphanumeric() {
-                if self.text.len() - start < MAX_WORD_CHARS {
-                    self.text.push(char::from(byte.to_ascii_lowercase()));
-                }
-                continue;
-            }
-            let next_is_word = bytes.get(i + 1).is_some_and(u8::is_ascii_alphanumeric);
-            if is_ascii_apostrophe(*byte) && next_is_word && self.text.len() > start {
-                continue;
-            }
-            self.keep(start, in_name);
-            start = self.text.len();
+        // What the rules say of ASCII, without the steps in between: most words are read often, and
+        // from here on never copied.
+        let mut at = self.text.len();
+        if text.bytes().any(is_ascii_apostrophe) {
+            self.text.extend(without_apostrophes(text.as_bytes()).map(char::from));
+        } else {
+            self.text.push_str(text);
         }
-        self.keep(start, in_name);
+        self.text[at..].make_ascii_lowercase();
+        loop {
+            let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+            let Some(before) = rest.iter().position(|byte| is_word_byte(*byte)) else { return };
+            let rest = &rest[before..];
+            let length = rest.iter().position(|byte| !is_word_byte(*byte)).unwrap_or(rest.len());
+            let start = at + before;
+            at = start + length;
+            self.keep(start, start + length.min(MAX_WORD_CHARS), in_name);
+        }
     }
 
-    /// Keeps the text from `start` on as a word, if it is one more.
-    fn keep(&mut self, start: usize, in_name: bool) {
-        let (before, word) = self.text.split_at(start);
-        let is_there = || {
-            let mut from = 0;
-            self.words.iter().any(|(to, _)| &before[std::mem::replace(&mut from, *to)..*to] == word)
-        };
-        if word.is_empty() || self.words.len() == MAX_RECORD_WORDS || is_there() {
-            self.text.truncate(start);
-        } else {
-            self.words.push((self.text.len(), in_name));
+    /// Keeps a part of the text as a word, if it is one more.
+    #[inline]
+    fn keep(&mut self, start: usize, end: usize, in_name: bool) {
+        let text = |start: usize, end: usize| self.text.as_bytes().get(start..end);
+        let word = text(start, end).unwrap_or_default();
+        let head = head(word);
+        let is_there =
+            |it: &Word| it.head == head && text(it.start as usize, it.end as usize) == Some(word);
+        if self.words.len() < MAX_RECORD_WORDS && !self.words.iter().any(is_there) {
+            self.words.push(Word { head, start: start as u32, end: end as u32, in_name });
         }
     }
+}
+
+/// The bytes of a text without the apostrophes inside its words.
+fn without_apostrophes(text: &[u8]) -> impl Iterator<Item = u8> {
+    let is_word = |at: usize| text.get(at).is_some_and(|byte| is_word_byte(*byte));
+    let is_inside = move |at: usize| is_word(at.wrapping_sub(1)) && is_word(at + 1);
+    let kept = move |(at, byte): &(usize, &u8)| !(is_ascii_apostrophe(**byte) && is_inside(*at));
+    text.iter().enumerate().filter(kept).map(|(_, byte)| *byte)
 }
 
 #[cfg(test)]

@@ -1,0 +1,374 @@
+//! Documents that are on their way into the index.
+//!
+//! Each string is found once by its hash when its document comes; from then on there are only
+//! numbers. Everything stands in columns, whose memory goes back to the system.
+
+use super::Holder;
+use super::documents::join;
+use super::pieces::pieces;
+use crate::array::Array;
+use crate::class::{Class, class};
+use crate::interner::{Interner, Numbers, WordHasher};
+use crate::register::OwnerNo;
+use crate::sources::Share;
+use skein_proto::{ContentId, FileMeta, FilePath, Kind, MediaTags};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The owner of shared documents, which orders their places behind those of all owners.
+pub(super) const SHARED: OwnerNo = OwnerNo::MAX;
+
+/// Up to so many documents, words are counted one by one, without a table of all strings.
+const FEW: usize = 64;
+
+/// What is noted of a document beside its content, its size and its strings.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Note {
+    /// The owner of a document that has one, or [`SHARED`].
+    pub(super) owner: OwnerNo,
+    /// Characters of the file name.
+    name_chars: u32,
+    /// Where its words and its texts end.
+    words_end: u32,
+    texts_end: u32,
+    /// The number plus one of another document of the same content; zero if there is none.
+    before: u32,
+    /// [`KIND`] and the flags above it.
+    state: u32,
+}
+
+/// The bits of the kind, as in [`Kind::ALL`].
+const KIND: u32 = 0xff;
+
+/// The document is still there.
+const LIVE: u32 = 0x100;
+
+/// It was there before, in a segment: its words are counted already.
+const MOVED: u32 = 0x200;
+
+/// A note as plain numbers.
+type Row = [u32; 6];
+
+impl Note {
+    const fn row(self) -> Row {
+        [self.owner, self.name_chars, self.words_end, self.texts_end, self.before, self.state]
+    }
+
+    const fn of([owner, name_chars, words_end, texts_end, before, state]: Row) -> Self {
+        Self { owner, name_chars, words_end, texts_end, before, state }
+    }
+
+    pub(super) const fn is_live(self) -> bool {
+        self.state & LIVE != 0
+    }
+
+    pub(super) fn kind(self) -> Kind {
+        Kind::ALL.get((self.state & KIND) as usize).copied().unwrap_or_default()
+    }
+}
+
+/// Documents that are on their way into the index.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(super) contents: Array<[u8; 32]>,
+    pub(super) sizes: Array<u64>,
+    notes: Array<Row>,
+    /// The last document of each content.
+    by_content: Numbers,
+    /// The tags of the documents that have some, in ascending order.
+    tags: Vec<(u32, Box<MediaTags>)>,
+    pub(super) shares: BTreeMap<u32, Arc<Share>>,
+    pub(super) strings: Interner,
+    /// The words of all documents: twice their string, and one more if it is not in the file name.
+    words: Array<u32>,
+    /// The strings of all documents as they will be written: those of the tags, then the pieces of
+    /// the path.
+    texts: Array<u32>,
+    /// The first document whose words are not counted.
+    counted: usize,
+}
+
+impl Draft {
+    pub(crate) const fn len(&self) -> usize {
+        self.notes.len()
+    }
+
+    /// Different strings.
+    pub(crate) const fn strings(&self) -> usize {
+        self.strings.len()
+    }
+
+    /// Bytes of the different strings.
+    pub(crate) const fn string_bytes(&self) -> usize {
+        self.strings.text_bytes()
+    }
+
+    pub(super) fn note(&self, number: usize) -> Note {
+        self.notes.get(number).map_or_else(Note::default, |row| Note::of(*row))
+    }
+
+    fn change(&mut self, number: usize, change: impl FnOnce(&mut Note)) {
+        if let Some(row) = self.notes.get_mut(number) {
+            let mut note = Note::of(*row);
+            change(&mut note);
+            *row = note.row();
+        }
+    }
+
+    /// The live documents of a content.
+    pub(crate) fn find(
+        &self,
+        content: &ContentId,
+        hasher: &WordHasher,
+    ) -> impl Iterator<Item = usize> {
+        let contents = &*self.contents;
+        let is_it = |number: u32| contents.get(number as usize) == Some(content.as_bytes());
+        let last = match contents {
+            [] => None,
+            _ => self.by_content.find(hasher.hash(content.as_bytes()), is_it),
+        };
+        let all = std::iter::successors(last, |at| self.note(*at as usize).before.checked_sub(1));
+        all.map(|at| at as usize).filter(|at| self.note(*at).is_live())
+    }
+
+    /// Adds a document with its words, their hashes, and whether each stands in the file name.
+    /// `is_moved` says that it was there before.
+    pub(crate) fn push<'a>(
+        &mut self,
+        file: FileMeta,
+        holder: Holder,
+        words: impl Iterator<Item = (&'a str, u64, bool)>,
+        is_moved: bool,
+        hasher: &WordHasher,
+    ) {
+        let number = self.len();
+        let mut next_word = self.words.len();
+        for (text, hash, in_name) in words {
+            let string = self.strings.intern(text.as_bytes(), hash);
+            self.words.push(string << 1 | u32::from(!in_name));
+        }
+        for text in file.tags.iter().flat_map(|tags| texts_of(tags)) {
+            let hash = hasher.hash(text.as_bytes());
+            self.texts.push(self.strings.intern(text.as_bytes(), hash));
+        }
+        pieces(file.path.as_str(), |piece| {
+            let piece = piece.as_bytes();
+            // Most pieces of a file name are its words, one after the other.
+            let word = self.words.get(next_word).map(|word| word >> 1);
+            let same = word.filter(|word| self.strings.text(*word) == piece);
+            next_word += usize::from(same.is_some());
+            let string = same.unwrap_or_else(|| self.strings.intern(piece, hasher.hash(piece)));
+            self.texts.push(string);
+        });
+        let contents = &*self.contents;
+        let hash_of =
+            |number: u32| contents.get(number as usize).map_or(0, |content| hasher.hash(content));
+        let content = file.content.as_bytes();
+        let is_it = |number: u32| contents.get(number as usize) == Some(content);
+        let hash = hasher.hash(content);
+        let mut before = self.by_content.replace(hash, number as u32, is_it, hash_of);
+        // Who publishes one content again and again must not leave a long way behind.
+        while let Some(note) = before.map(|at| self.note(at as usize)).filter(|it| !it.is_live()) {
+            before = note.before.checked_sub(1);
+        }
+        self.contents.push(*content);
+        self.sizes.push(file.size);
+        let state = u32::from(file.kind as u8) | LIVE | if is_moved { MOVED } else { 0 };
+        self.notes.push(
+            Note {
+                owner: SHARED,
+                name_chars: file.path.file_name().chars().count() as u32,
+                words_end: self.words.len() as u32,
+                texts_end: self.texts.len() as u32,
+                before: before.map_or(0, |before| before + 1),
+                state,
+            }
+            .row(),
+        );
+        if let Some(tags) = file.tags {
+            self.tags.push((number as u32, tags));
+        }
+        self.set_holder(number, holder);
+    }
+
+    /// Who offers a document.
+    pub(crate) fn holder(&self, number: usize) -> Option<Holder> {
+        self.notes.get(number)?;
+        Some(match self.shares.get(&(number as u32)) {
+            Some(share) => Holder::Several(share.clone()),
+            None => Holder::One(self.note(number).owner),
+        })
+    }
+
+    pub(crate) fn set_holder(&mut self, number: usize, holder: Holder) {
+        let owner = match holder {
+            Holder::One(owner) => {
+                if !self.shares.is_empty() {
+                    self.shares.remove(&(number as u32));
+                }
+                owner
+            }
+            Holder::Several(share) => {
+                self.shares.insert(number as u32, share);
+                SHARED
+            }
+        };
+        self.change(number, |note| note.owner = owner);
+    }
+
+    pub(crate) fn is_of(&self, number: usize, owner: OwnerNo) -> bool {
+        self.holder(number).is_some_and(|holder| holder.is_of(owner))
+    }
+
+    /// The live documents that one owner alone offers.
+    pub(crate) fn only_of(&self, owner: OwnerNo) -> impl Iterator<Item = usize> {
+        (0..self.len()).filter(move |number| {
+            let note = self.note(*number);
+            note.is_live() && note.owner == owner
+        })
+    }
+
+    /// Takes a document away. Answers whether its words have been counted.
+    pub(crate) fn kill(&mut self, number: usize) -> bool {
+        self.change(number, |note| note.state &= !LIVE);
+        number < self.counted || self.note(number).state & MOVED != 0
+    }
+
+    /// A document as it came.
+    pub(crate) fn file(&self, number: usize) -> Option<FileMeta> {
+        let note = self.note(number);
+        let tags = self.tags(number).map(|tags| Box::new(tags.clone()));
+        let mut path = Vec::new();
+        let texts = tags.as_ref().map_or(0, |tags| texts_of(tags).count());
+        for string in self.texts_of(number).iter().skip(texts) {
+            let at = path.len();
+            path.extend_from_slice(self.strings.text(*string));
+            join(&mut path, at);
+        }
+        Some(FileMeta {
+            content: ContentId::from_bytes(*self.contents.get(number)?),
+            size: self.sizes.get(number).copied()?,
+            kind: note.kind(),
+            path: FilePath::new(String::from_utf8(path).ok()?).ok()?,
+            tags,
+        })
+    }
+
+    pub(super) fn tags(&self, number: usize) -> Option<&MediaTags> {
+        let at = self.tags.binary_search_by_key(&(number as u32), |(number, _)| *number);
+        self.tags.get(at.ok()?).map(|(_, tags)| &**tags)
+    }
+
+    pub(super) fn class(&self, number: usize) -> Class {
+        let note = self.note(number);
+        let sources = match note.owner {
+            SHARED => self.shares.get(&(number as u32)).map_or(1, |it| it.owners().len()),
+            _ => 1,
+        };
+        class(note.name_chars as usize, sources)
+    }
+
+    /// Twice the string of each word, and one more for those that are not in the file name.
+    #[inline]
+    pub(super) fn words_of(&self, number: usize) -> &[u32] {
+        self.words.get(self.range(number, |note| note.words_end)).unwrap_or_default()
+    }
+
+    /// The strings that are written of a document.
+    #[inline]
+    pub(super) fn texts_of(&self, number: usize) -> &[u32] {
+        self.texts.get(self.range(number, |note| note.texts_end)).unwrap_or_default()
+    }
+
+    /// Strings that are written of all documents.
+    pub(super) const fn texts(&self) -> usize {
+        self.texts.len()
+    }
+
+    #[inline]
+    fn range(&self, number: usize, end: impl Fn(Note) -> u32) -> Range<usize> {
+        let start = number.checked_sub(1).map_or(0, |before| end(self.note(before)));
+        start as usize..end(self.note(number)) as usize
+    }
+
+    /// Calls with the text and the hash of words, and of how many documents they are that came since
+    /// the last time and are still there.
+    pub(crate) fn count_words(&mut self, mut see: impl FnMut(&[u8], u64, u32)) {
+        let new = self.counted..self.len();
+        self.counted = new.end;
+        let mut counts = Array::<u32>::default();
+        if new.len() > FEW {
+            counts = Array::zeroed(self.strings.len());
+        }
+        for number in new {
+            let state = self.note(number).state;
+            if state & LIVE == 0 || state & MOVED != 0 {
+                continue;
+            }
+            for word in self.words_of(number) {
+                let string = word >> 1;
+                match counts.get_mut(string as usize) {
+                    Some(count) => *count += 1,
+                    None => see(self.strings.text(string), self.strings.hash(string), 1),
+                }
+            }
+        }
+        for (string, count) in (0..).zip(counts.iter()).filter(|(_, count)| **count > 0) {
+            see(self.strings.text(string), self.strings.hash(string), *count);
+        }
+    }
+}
+
+/// The texts of tags in the order in which they are written.
+fn texts_of(tags: &MediaTags) -> impl Iterator<Item = &str> {
+    [&tags.artist, &tags.title, &tags.album].into_iter().flatten().map(|text| text.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use crate::text::RecordWords;
+    use proptest::prelude::*;
+    use skein_proto::BoundedString;
+
+    proptest! {
+        #[test]
+        fn what_was_pushed_is_there_as_it_came(
+            records in proptest::collection::vec(
+                (0_u8..20, "[a-cA東 ._-]{0,2}/?[aAb東]{1,3}[ .]{0,2}[a-c]{1,3}",
+                 proptest::option::of("[abß ]{0,3}")),
+                0..40,
+            ),
+        ) {
+            let hasher = WordHasher::default();
+            let mut draft = Draft::default();
+            let mut files = Vec::new();
+            for (number, path, title) in records {
+                let Ok(path) = FilePath::new(path) else { continue };
+                let title = title.map(|text| Some(BoundedString::truncated(&text)));
+                let tags = title.map(|title| Box::new(MediaTags { title, ..Default::default() }));
+                let content = ContentId::from_bytes([number; 32]);
+                let file = FileMeta { content, size: number.into(), kind: Kind::Audio, path, tags };
+                let mut words = RecordWords::default();
+                words.read(file.path.as_str(), file.tags.as_deref());
+                let words = words.iter().map(|(text, in_name)| {
+                    (text, hasher.hash(text.as_bytes()), in_name)
+                });
+                draft.push(file.clone(), Holder::One(number.into()), words, false, &hasher);
+                files.push(file);
+            }
+            for (number, file) in files.iter().enumerate() {
+                prop_assert_eq!(draft.file(number), Some(file.clone()));
+            }
+            for number in 0..20 {
+                let content = ContentId::from_bytes([number; 32]);
+                let mut found: Vec<usize> = draft.find(&content, &hasher).collect();
+                found.reverse();
+                let expected = (0..files.len()).filter(|at| files[*at].content == content);
+                prop_assert_eq!(found, expected.collect::<Vec<_>>());
+            }
+        }
+    }
+}

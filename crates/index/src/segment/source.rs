@@ -1,0 +1,141 @@
+//! One of the segments that are merged.
+
+use super::renumber::Renumbering;
+use super::{Place, Rank, Segment, prefix};
+use crate::array::Array;
+use crate::register::OwnerNo;
+use std::sync::Arc;
+
+/// Documents whose keys are read together: then memory is waited for once instead of once for each.
+const AHEAD: usize = 16;
+
+/// What orders documents: an owner or a class, and the first bytes of the content.
+pub(super) type Key = u128;
+
+/// A key behind those of all documents.
+pub(super) const END: Key = Key::MAX;
+
+/// One of the segments that are merged.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) segment: Arc<Segment>,
+    /// The new place of each place, and the new rank of each rank.
+    pub(super) places: Renumbering,
+    pub(super) ranks: Renumbering,
+    /// The provisional number of each string.
+    pub(super) strings: Renumbering,
+    /// The provisional number of the string of each code, and later the new code.
+    pub(super) codes: Array<u32>,
+    /// How far the step at hand has come.
+    pub(super) at: u32,
+    ahead: [Next; AHEAD],
+    /// Those of `ahead` that are still to come.
+    next: usize,
+    len: usize,
+}
+
+/// A document that is still to come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Next {
+    pub(super) key: Key,
+    pub(super) place: Place,
+    pub(super) rank: Rank,
+}
+
+impl Source {
+    pub(super) fn new(segment: Arc<Segment>) -> Self {
+        Self {
+            places: Renumbering::new(segment.len() as usize),
+            ranks: Renumbering::new(segment.len() as usize),
+            strings: Renumbering::new(segment.strings.len()),
+            codes: Array::with_capacity(segment.documents.codes()),
+            segment,
+            at: 0,
+            ahead: [Next::default(); AHEAD],
+            next: 0,
+            len: 0,
+        }
+    }
+
+    /// The key of the next document; [`END`] behind the last one.
+    #[inline]
+    pub(super) fn key(&self) -> Key {
+        if self.next < self.len { self.ahead[self.next].key } else { END }
+    }
+
+    /// The content of the next document.
+    pub(super) fn content(&self) -> Option<[u8; 32]> {
+        let next = self.ahead.get(self.next..self.len)?.first()?;
+        self.segment.content(next.place).map(|content| *content.as_bytes())
+    }
+
+    /// Takes the next document.
+    #[inline]
+    pub(super) fn take(&mut self) -> Next {
+        let next = self.ahead[self.next.min(AHEAD - 1)];
+        self.next += 1;
+        next
+    }
+
+    /// Whether [`Source::look_at_places`] or [`Source::look_at_ranks`] is due.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        self.next >= self.len
+    }
+
+    /// Looks at the next documents by place, as far as they are live.
+    pub(super) fn look_at_places(&mut self) {
+        let segment = &*self.segment;
+        (self.next, self.len) = (0, 0);
+        let (mut owner, mut end) = (OwnerNo::MAX, 0);
+        while self.len < AHEAD && self.at < segment.len() {
+            let place = self.at;
+            self.at += 1;
+            if !segment.is_live(place) {
+                continue;
+            }
+            if place >= end {
+                (owner, end) = segment.run_of(place);
+            }
+            self.ahead[self.len] = Next { key: u128::from(owner), place, rank: 0 };
+            self.len += 1;
+        }
+        self.look_at_contents();
+    }
+
+    /// Looks at the next documents by rank, as far as they have a new place.
+    pub(super) fn look_at_ranks(&mut self) {
+        let segment = &*self.segment;
+        (self.next, self.len) = (0, 0);
+        let (mut class, mut end) = (0, 0);
+        while self.len < AHEAD && self.at < segment.len() {
+            let rank = self.at;
+            self.at += 1;
+            let place = segment.place(rank);
+            if self.places.get(place).is_some() {
+                if rank >= end {
+                    (class, end) = segment.class_run(rank);
+                }
+                self.ahead[self.len] = Next { key: u128::from(class), place, rank };
+                self.len += 1;
+            }
+        }
+        self.look_at_contents();
+    }
+
+    fn look_at_contents(&mut self) {
+        for next in self.ahead.iter_mut().take(self.len) {
+            let content = self.segment.content(next.place);
+            next.key = next.key << 64 | u128::from(content.map_or(0, |it| prefix(&it)));
+        }
+    }
+
+    /// Begins a phase.
+    pub(super) fn rewind(&mut self) {
+        (self.at, self.next, self.len) = (0, 0, 0);
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.places.bytes() + self.ranks.bytes() + self.strings.bytes() + self.codes.bytes()
+    }
+}
