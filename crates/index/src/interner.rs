@@ -1,6 +1,5 @@
 //! Strings with numbers, while a segment is put together, and the hash by which they are found.
 
-use crate::array::Array;
 use std::hash::{BuildHasher as _, RandomState};
 
 /// Turns words into numbers that cannot be guessed, so that nobody can choose words that all fall
@@ -28,16 +27,21 @@ impl Default for WordHasher {
 impl WordHasher {
     #[inline]
     pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
-        let [first, factor, last] = self.secrets;
-        let mut state = first;
+        self.hash_headed(head(bytes), bytes)
+    }
+
+    /// As [`WordHasher::hash`], of bytes whose [`head`] is known.
+    #[inline]
+    pub(crate) fn hash_headed(&self, first: u64, bytes: &[u8]) -> u64 {
+        let [start, factor, last] = self.secrets;
+        let mut state = fold(start ^ first, factor);
         let mut rest = bytes;
         while rest.len() > 8 {
-            let (chunk, later) = rest.split_at(8);
-            state = fold(state ^ head(chunk), factor);
-            rest = later;
+            rest = &rest[8..];
+            state = fold(state ^ head(rest), factor);
         }
         // The length last, or it could be made up for by bytes that differ as it does.
-        fold(fold(state ^ head(rest), factor) ^ bytes.len() as u64, last)
+        fold(state ^ bytes.len() as u64, last)
     }
 }
 
@@ -63,12 +67,11 @@ pub(crate) fn head(text: &[u8]) -> u64 {
 }
 
 /// Numbers found by the hashes of what they stand for: a hash table with linear probing, at most
-/// half full. In each slot stand the upper half of a hash and a number, so that what is meant is
-/// looked at only where both hashes are alike.
+/// half full.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
-    /// The number plus one; zero where there is none.
-    slots: Array<u64>,
+    /// The number plus one; zero where there is none. As many as a power of two.
+    slots: Vec<u32>,
     len: usize,
 }
 
@@ -82,13 +85,11 @@ impl Numbers {
     /// The slot where something is or would be, and its number if it is there.
     #[inline]
     fn slot(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> (usize, Option<u32>) {
-        let slots = &*self.slots;
-        let mask = slots.len().wrapping_sub(1);
+        let mask = self.slots.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
-        while let Some(slot) = slots.get(at).filter(|slot| **slot != 0) {
-            let number = (*slot as u32).wrapping_sub(1);
-            if slot >> 32 == hash >> 32 && is_it(number) {
-                return (at, Some(number));
+        while let Some(slot) = self.slots.get(at).filter(|slot| **slot != 0) {
+            if is_it(slot - 1) {
+                return (at, Some(slot - 1));
             }
             at = (at + 1) & mask;
         }
@@ -107,13 +108,13 @@ impl Numbers {
     ) -> Option<u32> {
         self.make_room(hash_of);
         let (at, before) = self.slot(hash, is_it);
-        self.put(at, hash, number, before.is_none());
+        self.put(at, number, before.is_none());
         before
     }
 
     /// As [`Numbers::find`]; what is new is given `number`.
     #[inline]
-    pub(crate) fn find_or_put(
+    fn find_or_put(
         &mut self,
         hash: u64,
         number: u32,
@@ -123,15 +124,15 @@ impl Numbers {
         self.make_room(hash_of);
         let (at, before) = self.slot(hash, is_it);
         if before.is_none() {
-            self.put(at, hash, number, true);
+            self.put(at, number, true);
         }
         before
     }
 
     #[inline]
-    fn put(&mut self, at: usize, hash: u64, number: u32, is_new: bool) {
+    fn put(&mut self, at: usize, number: u32, is_new: bool) {
         if let Some(slot) = self.slots.get_mut(at) {
-            *slot = (hash >> 32) << 32 | u64::from(number.wrapping_add(1));
+            *slot = number + 1;
             self.len += usize::from(is_new);
         }
     }
@@ -145,32 +146,39 @@ impl Numbers {
 
     #[cold]
     fn grow(&mut self, hash_of: impl Fn(u32) -> u64) {
-        let size = (self.slots.len() * 2).max(64);
-        let before = std::mem::replace(&mut self.slots, Array::zeroed(size));
-        let slots = &mut *self.slots;
-        for slot in before.iter().filter(|slot| **slot != 0) {
-            let mut at = hash_of((*slot as u32).wrapping_sub(1)) as usize & (size - 1);
-            while slots[at] != 0 {
+        let size = (self.slots.len() * 4).max(64);
+        let before = std::mem::replace(&mut self.slots, vec![0; size]);
+        for slot in before.into_iter().filter(|slot| *slot != 0) {
+            let mut at = hash_of(slot - 1) as usize & (size - 1);
+            while self.slots[at] != 0 {
                 at = (at + 1) & (size - 1);
             }
-            slots[at] = *slot;
+            self.slots[at] = slot;
         }
     }
+}
+
+/// A string of an [`Interner`].
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u64,
+    /// Its first bytes: of most words all there are.
+    head: u64,
+    start: u32,
+    len: u32,
 }
 
 /// Different strings, numbered in the order of their coming.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
-    text: Array<u8>,
-    /// Where each string ends.
-    ends: Array<u32>,
-    hashes: Array<u64>,
+    text: Vec<u8>,
+    entries: Vec<Entry>,
     numbers: Numbers,
 }
 
 impl Interner {
     pub(crate) const fn len(&self) -> usize {
-        self.ends.len()
+        self.entries.len()
     }
 
     /// Bytes of all strings together.
@@ -180,37 +188,47 @@ impl Interner {
 
     #[inline]
     pub(crate) fn text(&self, number: u32) -> &[u8] {
-        text(&self.text, &self.ends, number)
+        let entry = self.entries.get(number as usize);
+        let text = |it: &Entry| self.text.get(it.start as usize..(it.start + it.len) as usize);
+        entry.and_then(text).unwrap_or_default()
+    }
+
+    /// The first bytes of a string: see [`head`].
+    #[inline]
+    pub(crate) fn head(&self, number: u32) -> u64 {
+        self.entries.get(number as usize).map_or(0, |entry| entry.head)
     }
 
     /// The hash that a string came with.
     pub(crate) fn hash(&self, number: u32) -> u64 {
-        self.hashes.get(number as usize).copied().unwrap_or_default()
+        self.entries.get(number as usize).map_or(0, |entry| entry.hash)
     }
 
-    /// The number of a string, which is a new one if the string is new.
+    /// The number of a string, of which the hash and the head are known. It is a new one if the
+    /// string is new.
     #[inline]
-    pub(crate) fn intern(&mut self, string: &[u8], hash: u64) -> u32 {
-        let new = self.ends.len() as u32;
-        let (all, ends, hashes) = (&*self.text, &*self.ends, &*self.hashes);
-        let is_it = |number| text(all, ends, number) == string;
-        let hash_of = |number: u32| hashes.get(number as usize).copied().unwrap_or_default();
+    pub(crate) fn intern(&mut self, string: &[u8], hash: u64, head: u64) -> u32 {
+        let new = self.entries.len() as u32;
+        let (text, entries) = (&self.text, &self.entries);
+        let is_it = |number: u32| {
+            entries.get(number as usize).is_some_and(|it| {
+                it.hash == hash
+                    && it.head == head
+                    && it.len as usize == string.len()
+                    && (string.len() <= 8
+                        || text.get(it.start as usize..(it.start + it.len) as usize)
+                            == Some(string))
+            })
+        };
+        let hash_of = |number: u32| entries.get(number as usize).map_or(0, |entry| entry.hash);
         if let Some(number) = self.numbers.find_or_put(hash, new, is_it, hash_of) {
             return number;
         }
+        let (start, len) = (self.text.len() as u32, string.len() as u32);
+        self.entries.push(Entry { hash, head, start, len });
         self.text.extend_from_slice(string);
-        self.ends.push(self.text.len() as u32);
-        self.hashes.push(hash);
         new
     }
-}
-
-#[inline]
-fn text<'a>(all: &'a [u8], ends: &[u32], number: u32) -> &'a [u8] {
-    let at = number as usize;
-    let start = ends.get(at.wrapping_sub(1)).copied().unwrap_or_default();
-    let end = ends.get(at).copied().unwrap_or_default();
-    all.get(start as usize..end as usize).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -225,7 +243,8 @@ mod tests {
             let mut seen: Vec<String> = Vec::new();
             for text in &texts {
                 // Hashes that collide make no difference.
-                let number = interner.intern(text.as_bytes(), text.len() as u64 * 64);
+                let hash = text.len() as u64 * 64;
+                let number = interner.intern(text.as_bytes(), hash, head(text.as_bytes()));
                 let expected = seen.iter().position(|it| it == text).unwrap_or(seen.len());
                 prop_assert_eq!(number as usize, expected);
                 if expected == seen.len() {

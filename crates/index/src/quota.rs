@@ -4,7 +4,8 @@ use crate::index::Index;
 use crate::limits::PublishOutcome;
 use crate::register::{Owner, OwnerNo, charge};
 use crate::segment::Holder;
-use crate::store::{At, ShareChange, WordSet};
+use crate::store::{At, ShareChange};
+use crate::text::RecordWords;
 use skein_proto::FileMeta;
 use std::collections::HashMap;
 
@@ -40,7 +41,7 @@ impl Index {
         self.store.put_back(words);
     }
 
-    fn attach(&mut self, owner: OwnerNo, file: FileMeta, words: &WordSet, same: Option<At>) {
+    fn attach(&mut self, owner: OwnerNo, file: FileMeta, words: &RecordWords, same: Option<At>) {
         self.records += 1;
         self.register.change(owner, |known| {
             known.records += 1;
@@ -126,7 +127,7 @@ impl Index {
         removed
     }
 
-    fn has_room(&mut self, owner: OwnerNo, file: &FileMeta, words: &WordSet) -> bool {
+    fn has_room(&mut self, owner: OwnerNo, file: &FileMeta, words: &RecordWords) -> bool {
         let limits = &self.limits;
         let Some(known) = self.register.get(owner) else { return false };
         known.records < limits.owner_records
@@ -139,7 +140,7 @@ impl Index {
 
     /// Whether an owner's different words stay within the limit. They are only counted when that is
     /// not certain from the length of what it publishes.
-    fn words_fit(&mut self, owner: OwnerNo, words: &WordSet) -> bool {
+    fn words_fit(&mut self, owner: OwnerNo, words: &RecordWords) -> bool {
         let limit = self.limits.owner_words;
         let Some(known) = self.register.get(owner) else { return false };
         if known.words.is_none() {

@@ -34,23 +34,6 @@ pub(crate) enum At {
     Stored(usize, Place),
 }
 
-/// The words of a record, with their hashes.
-#[derive(Debug, Default)]
-pub(crate) struct WordSet {
-    words: RecordWords,
-    hashes: Vec<u64>,
-}
-
-impl WordSet {
-    pub(crate) const fn len(&self) -> usize {
-        self.hashes.len()
-    }
-
-    pub(crate) fn hashes(&self) -> impl Iterator<Item = u64> {
-        self.hashes.iter().copied()
-    }
-}
-
 /// Who has joined a share, and who has left one.
 #[derive(Debug, Default)]
 pub(crate) struct ShareChange {
@@ -74,7 +57,7 @@ pub(crate) struct Store {
     shares: Slab<ContentId>,
     share_bytes: u64,
     hasher: WordHasher,
-    spare: Vec<WordSet>,
+    spare: Vec<RecordWords>,
     pub(super) next_id: u64,
     /// What segments and merges took at the last upkeep.
     pub(super) settled_bytes: u64,
@@ -116,23 +99,20 @@ impl Store {
     }
 
     /// Reads the words of a record. Give them back with [`Store::put_back`].
-    pub(crate) fn read_words(&mut self, file: &FileMeta) -> WordSet {
-        let mut set = self.spare.pop().unwrap_or_default();
-        set.words.read(file.path.as_str(), file.tags.as_deref());
-        set.hashes.clear();
-        let words = set.words.iter();
-        set.hashes.extend(words.map(|(word, _)| self.hasher.hash(word.as_bytes())));
-        set
+    pub(crate) fn read_words(&mut self, file: &FileMeta) -> RecordWords {
+        let mut words = self.spare.pop().unwrap_or_default();
+        words.read_hashed(file.path.as_str(), file.tags.as_deref(), &self.hasher);
+        words
     }
 
-    pub(crate) fn put_back(&mut self, words: WordSet) {
+    pub(crate) fn put_back(&mut self, words: RecordWords) {
         if self.spare.len() < 4 {
             self.spare.push(words);
         }
     }
 
     /// Whether there would be at most so many different words with these.
-    pub(crate) fn has_room_for(&mut self, words: &WordSet, limit: u64) -> bool {
+    pub(crate) fn has_room_for(&mut self, words: &RecordWords, limit: u64) -> bool {
         let drafted = self.draft.strings();
         (self.tally.len() + drafted + words.len()) as u64 <= limit || {
             self.count_words();
@@ -142,19 +122,17 @@ impl Store {
     }
 
     /// Adds a document.
-    pub(crate) fn add(&mut self, file: FileMeta, holder: Holder, words: &WordSet) {
-        self.pending.document(words.words.iter().map(|(word, _)| word), true);
+    pub(crate) fn add(&mut self, file: FileMeta, holder: Holder, words: &RecordWords) {
+        self.pending.document(words.iter().map(|(word, _)| word), true);
         self.documents += 1;
         self.postings += words.len() as u64;
         self.draft(file, holder, words, false);
     }
 
     /// Drafts a document, which may have moved from a segment.
-    fn draft(&mut self, file: FileMeta, holder: Holder, words: &WordSet, is_moved: bool) {
+    fn draft(&mut self, file: FileMeta, holder: Holder, words: &RecordWords, is_moved: bool) {
         self.changed += 1;
         self.draft_bytes += DRAFT_BYTES + file.path.as_str().len() as u64;
-        let words = words.words.iter().zip(words.hashes());
-        let words = words.map(|((word, in_name), hash)| (word, hash, in_name));
         self.draft.push(file, holder, words, is_moved, &self.hasher);
     }
 
@@ -170,17 +148,17 @@ impl Store {
     }
 
     /// Takes a document away with its words.
-    fn forget(&mut self, at: At, words: &WordSet) {
+    fn forget(&mut self, at: At, words: &RecordWords) {
         if self.kill(at) {
             self.forget_words(words);
         }
-        self.pending.document(words.words.iter().map(|(word, _)| word), false);
+        self.pending.document(words.iter().map(|(word, _)| word), false);
         self.documents -= 1;
         self.postings -= words.len() as u64;
     }
 
-    fn forget_words(&mut self, words: &WordSet) {
-        for ((word, _), hash) in words.words.iter().zip(words.hashes()) {
+    fn forget_words(&mut self, words: &RecordWords) {
+        for ((word, _), hash) in words.iter().zip(words.hashes()) {
             if self.tally.remove(hash) {
                 self.pending.word_vanished(word, &self.hasher);
             }
@@ -312,7 +290,12 @@ impl Store {
     }
 
     /// Takes a document from an owner, and away if nobody else has it.
-    pub(crate) fn remove_owner(&mut self, at: At, owner: OwnerNo, words: &WordSet) -> ShareChange {
+    pub(crate) fn remove_owner(
+        &mut self,
+        at: At,
+        owner: OwnerNo,
+        words: &RecordWords,
+    ) -> ShareChange {
         let mut change = ShareChange::default();
         match self.holder(at) {
             None => {}
@@ -385,7 +368,7 @@ impl Store {
                 if let Some(file) = segment.file(place) {
                     let words = self.read_words(&file);
                     self.forget_words(&words);
-                    self.pending.document(words.words.iter().map(|(word, _)| word), false);
+                    self.pending.document(words.iter().map(|(word, _)| word), false);
                     self.documents -= 1;
                     self.postings -= words.len() as u64;
                     self.put_back(words);

@@ -25,9 +25,8 @@ fn key(high: u32, low: u64, number: u32) -> Key {
 }
 
 /// Sorts numbers by their keys, and where those are equal, as `compare` says.
-fn sorted(keys: impl Iterator<Item = Key>, compare: impl Fn(u32, u32) -> Ordering) -> Array<Key> {
-    let mut sorted = Array::with_capacity(keys.size_hint().0);
-    keys.for_each(|key| sorted.push(key));
+fn sorted(keys: impl Iterator<Item = Key>, compare: impl Fn(u32, u32) -> Ordering) -> Vec<Key> {
+    let mut sorted: Vec<Key> = keys.collect();
     sorted.sort_unstable();
     for equal in sorted.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|it| it.len() > 1) {
         equal.sort_unstable_by(|a, b| compare(*a as u32, *b as u32).then(a.cmp(b)));
@@ -77,7 +76,7 @@ impl Draft {
     }
 
     /// The live documents, an owner's together, in the order of their contents.
-    fn by_place(&self) -> Array<Key> {
+    fn by_place(&self) -> Vec<Key> {
         let live = (0..self.len()).filter(|at| self.note(*at).is_live());
         let key = |at: usize| key(self.note(at).owner, self.prefix(at), at as u32);
         let content = |number: u32| self.contents.get(number as usize);
@@ -85,7 +84,7 @@ impl Draft {
     }
 
     /// Their places by class and content.
-    fn by_rank(&self, order: &[Key]) -> Array<Key> {
+    fn by_rank(&self, order: &[Key]) -> Vec<Key> {
         let key = |(place, document): (u32, &Key)| {
             let at = *document as u32 as usize;
             key(u32::from(self.class(at)), self.prefix(at), place)
@@ -103,9 +102,9 @@ impl Draft {
     }
 
     /// The strings that are used, in their order, and the number that each one has then.
-    fn dictionary(&self, lists: &Lists, coder: &Coder, len: usize) -> (Strings, Array<StringNo>) {
+    fn dictionary(&self, lists: &Lists, coder: &Coder, len: usize) -> (Strings, Vec<StringNo>) {
         let strings = &self.strings;
-        let key = |string: u32| key(0, head(strings.text(string)), string);
+        let key = |string: u32| key(0, strings.head(string), string);
         let text = |string: u32| strings.text(string);
         let order = sorted((0..strings.len() as u32).map(key), |a, b| text(a).cmp(text(b)));
         let mut writer = StringsWriter::with_capacity(
@@ -113,7 +112,7 @@ impl Draft {
             strings.text_bytes() + strings.len() * 3,
             lists.ranks.len() * 2,
         );
-        let mut numbers = Array::zeroed(strings.len());
+        let mut numbers = vec![0; strings.len()];
         for key in &*order {
             let string = *key as u32;
             let (inside, outside) = lists.of(string);
@@ -130,33 +129,31 @@ impl Draft {
 /// outside.
 struct Lists {
     /// Where each list ends.
-    ends: Array<u32>,
-    ranks: Array<u32>,
+    ends: Vec<u32>,
+    ranks: Vec<u32>,
 }
 
 impl Lists {
     fn new(draft: &Draft, documents: impl Iterator<Item = usize> + Clone) -> Self {
         // One slot more in front, so that each end is moved from where its list begins.
-        let mut ends = Array::<u32>::zeroed(draft.strings.len() * 2 + 1);
-        let slots = &mut *ends;
+        let mut slots = vec![0_u32; draft.strings.len() * 2 + 1];
         for word in documents.clone().flat_map(|at| draft.words_of(at)) {
             slots[*word as usize + 1] += 1;
         }
         let mut sum = 0;
-        for slot in slots.iter_mut() {
+        for slot in &mut slots {
             sum += *slot;
             *slot = sum;
         }
-        let mut ranks = Array::zeroed(sum as usize);
-        let all = &mut *ranks;
+        let mut ranks = vec![0; sum as usize];
         for (rank, document) in (0..).zip(documents) {
             for word in draft.words_of(document) {
                 let end = &mut slots[*word as usize];
-                all[*end as usize] = rank;
+                ranks[*end as usize] = rank;
                 *end += 1;
             }
         }
-        Self { ends, ranks }
+        Self { ends: slots, ranks }
     }
 
     fn of(&self, string: u32) -> (&[u32], &[u32]) {

@@ -1,16 +1,16 @@
 //! Documents that are on their way into the index.
 //!
 //! Each string is found once by its hash when its document comes; from then on there are only
-//! numbers. Everything stands in columns, whose memory goes back to the system.
+//! numbers, in columns.
 
 use super::Holder;
 use super::documents::join;
-use super::pieces::pieces;
-use crate::array::Array;
+use super::pieces::{Piece, pieces, pieces_of_runs};
 use crate::class::{Class, class};
-use crate::interner::{Interner, Numbers, WordHasher};
+use crate::interner::{Interner, Numbers, WordHasher, head};
 use crate::register::OwnerNo;
 use crate::sources::Share;
+use crate::text::RecordWords;
 use skein_proto::{ContentId, FileMeta, FilePath, Kind, MediaTags};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -47,18 +47,7 @@ const LIVE: u32 = 0x100;
 /// It was there before, in a segment: its words are counted already.
 const MOVED: u32 = 0x200;
 
-/// A note as plain numbers.
-type Row = [u32; 6];
-
 impl Note {
-    const fn row(self) -> Row {
-        [self.owner, self.name_chars, self.words_end, self.texts_end, self.before, self.state]
-    }
-
-    const fn of([owner, name_chars, words_end, texts_end, before, state]: Row) -> Self {
-        Self { owner, name_chars, words_end, texts_end, before, state }
-    }
-
     pub(super) const fn is_live(self) -> bool {
         self.state & LIVE != 0
     }
@@ -71,9 +60,9 @@ impl Note {
 /// Documents that are on their way into the index.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    pub(super) contents: Array<[u8; 32]>,
-    pub(super) sizes: Array<u64>,
-    notes: Array<Row>,
+    pub(super) contents: Vec<[u8; 32]>,
+    pub(super) sizes: Vec<u64>,
+    notes: Vec<Note>,
     /// The last document of each content.
     by_content: Numbers,
     /// The tags of the documents that have some, in ascending order.
@@ -81,10 +70,10 @@ pub(crate) struct Draft {
     pub(super) shares: BTreeMap<u32, Arc<Share>>,
     pub(super) strings: Interner,
     /// The words of all documents: twice their string, and one more if it is not in the file name.
-    words: Array<u32>,
+    words: Vec<u32>,
     /// The strings of all documents as they will be written: those of the tags, then the pieces of
     /// the path.
-    texts: Array<u32>,
+    texts: Vec<u32>,
     /// The first document whose words are not counted.
     counted: usize,
 }
@@ -105,15 +94,7 @@ impl Draft {
     }
 
     pub(super) fn note(&self, number: usize) -> Note {
-        self.notes.get(number).map_or_else(Note::default, |row| Note::of(*row))
-    }
-
-    fn change(&mut self, number: usize, change: impl FnOnce(&mut Note)) {
-        if let Some(row) = self.notes.get_mut(number) {
-            let mut note = Note::of(*row);
-            change(&mut note);
-            *row = note.row();
-        }
+        self.notes.get(number).copied().unwrap_or_default()
     }
 
     /// The live documents of a content.
@@ -124,43 +105,47 @@ impl Draft {
     ) -> impl Iterator<Item = usize> {
         let contents = &*self.contents;
         let is_it = |number: u32| contents.get(number as usize) == Some(content.as_bytes());
-        let last = match contents {
-            [] => None,
-            _ => self.by_content.find(hasher.hash(content.as_bytes()), is_it),
-        };
+        let last = self.by_content.find(hasher.hash(content.as_bytes()), is_it);
         let all = std::iter::successors(last, |at| self.note(*at as usize).before.checked_sub(1));
         all.map(|at| at as usize).filter(|at| self.note(*at).is_live())
     }
 
-    /// Adds a document with its words, their hashes, and whether each stands in the file name.
-    /// `is_moved` says that it was there before.
-    pub(crate) fn push<'a>(
+    /// Adds a document with its words. `is_moved` says that it was there before.
+    pub(crate) fn push(
         &mut self,
         file: FileMeta,
         holder: Holder,
-        words: impl Iterator<Item = (&'a str, u64, bool)>,
+        words: &RecordWords,
         is_moved: bool,
         hasher: &WordHasher,
     ) {
         let number = self.len();
-        let mut next_word = self.words.len();
-        for (text, hash, in_name) in words {
-            let string = self.strings.intern(text.as_bytes(), hash);
-            self.words.push(string << 1 | u32::from(!in_name));
+        let first_word = self.words.len();
+        for word in words.words() {
+            let text = words.text_of(word).as_bytes();
+            let string = self.strings.intern(text, word.hash, word.head);
+            self.words.push(string << 1 | u32::from(!word.in_name));
         }
         for text in file.tags.iter().flat_map(|tags| texts_of(tags)) {
-            let hash = hasher.hash(text.as_bytes());
-            self.texts.push(self.strings.intern(text.as_bytes(), hash));
+            self.push_text(text, hasher);
         }
-        pieces(file.path.as_str(), |piece| {
-            let piece = piece.as_bytes();
-            // Most pieces of a file name are its words, one after the other.
-            let word = self.words.get(next_word).map(|word| word >> 1);
-            let same = word.filter(|word| self.strings.text(*word) == piece);
-            next_word += usize::from(same.is_some());
-            let string = same.unwrap_or_else(|| self.strings.intern(piece, hasher.hash(piece)));
-            self.texts.push(string);
-        });
+        let path = file.path.as_str();
+        let (folder, name) = path.split_at(words.name_start());
+        if let Some(runs) = words.runs() {
+            if !folder.is_empty() {
+                self.push_text(folder, hasher);
+            }
+            pieces_of_runs(name, runs, |piece| match piece {
+                Piece::Word(word) => {
+                    let string = self.words.get(first_word + word as usize);
+                    self.texts.push(string.map_or(0, |string| string >> 1));
+                }
+                Piece::Text(text) => self.push_text(text, hasher),
+            });
+        } else {
+            pieces(path, |piece| self.push_text(piece, hasher));
+        }
+        let name_chars = if words.runs().is_some() { name.len() } else { name.chars().count() };
         let contents = &*self.contents;
         let hash_of =
             |number: u32| contents.get(number as usize).map_or(0, |content| hasher.hash(content));
@@ -175,21 +160,25 @@ impl Draft {
         self.contents.push(*content);
         self.sizes.push(file.size);
         let state = u32::from(file.kind as u8) | LIVE | if is_moved { MOVED } else { 0 };
-        self.notes.push(
-            Note {
-                owner: SHARED,
-                name_chars: file.path.file_name().chars().count() as u32,
-                words_end: self.words.len() as u32,
-                texts_end: self.texts.len() as u32,
-                before: before.map_or(0, |before| before + 1),
-                state,
-            }
-            .row(),
-        );
+        self.notes.push(Note {
+            owner: SHARED,
+            name_chars: name_chars as u32,
+            words_end: self.words.len() as u32,
+            texts_end: self.texts.len() as u32,
+            before: before.map_or(0, |before| before + 1),
+            state,
+        });
         if let Some(tags) = file.tags {
             self.tags.push((number as u32, tags));
         }
         self.set_holder(number, holder);
+    }
+
+    #[inline]
+    fn push_text(&mut self, text: &str, hasher: &WordHasher) {
+        let text = text.as_bytes();
+        let head = head(text);
+        self.texts.push(self.strings.intern(text, hasher.hash_headed(head, text), head));
     }
 
     /// Who offers a document.
@@ -214,7 +203,9 @@ impl Draft {
                 SHARED
             }
         };
-        self.change(number, |note| note.owner = owner);
+        if let Some(note) = self.notes.get_mut(number) {
+            note.owner = owner;
+        }
     }
 
     pub(crate) fn is_of(&self, number: usize, owner: OwnerNo) -> bool {
@@ -231,7 +222,9 @@ impl Draft {
 
     /// Takes a document away. Answers whether its words have been counted.
     pub(crate) fn kill(&mut self, number: usize) -> bool {
-        self.change(number, |note| note.state &= !LIVE);
+        if let Some(note) = self.notes.get_mut(number) {
+            note.state &= !LIVE;
+        }
         number < self.counted || self.note(number).state & MOVED != 0
     }
 
@@ -297,9 +290,9 @@ impl Draft {
     pub(crate) fn count_words(&mut self, mut see: impl FnMut(&[u8], u64, u32)) {
         let new = self.counted..self.len();
         self.counted = new.end;
-        let mut counts = Array::<u32>::default();
+        let mut counts = Vec::<u32>::new();
         if new.len() > FEW {
-            counts = Array::zeroed(self.strings.len());
+            counts = vec![0; self.strings.len()];
         }
         for number in new {
             let state = self.note(number).state;
@@ -329,7 +322,6 @@ fn texts_of(tags: &MediaTags) -> impl Iterator<Item = &str> {
 mod tests {
     #![allow(clippy::expect_used)]
     use super::*;
-    use crate::text::RecordWords;
     use proptest::prelude::*;
     use skein_proto::BoundedString;
 
@@ -352,11 +344,8 @@ mod tests {
                 let content = ContentId::from_bytes([number; 32]);
                 let file = FileMeta { content, size: number.into(), kind: Kind::Audio, path, tags };
                 let mut words = RecordWords::default();
-                words.read(file.path.as_str(), file.tags.as_deref());
-                let words = words.iter().map(|(text, in_name)| {
-                    (text, hasher.hash(text.as_bytes()), in_name)
-                });
-                draft.push(file.clone(), Holder::One(number.into()), words, false, &hasher);
+                words.read_hashed(file.path.as_str(), file.tags.as_deref(), &hasher);
+                draft.push(file.clone(), Holder::One(number.into()), &words, false, &hasher);
                 files.push(file);
             }
             for (number, file) in files.iter().enumerate() {

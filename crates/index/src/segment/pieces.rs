@@ -1,6 +1,37 @@
 //! Cutting a path into the pieces of which a segment's documents are made.
 
-use crate::text::is_word_byte;
+use crate::text::{Run, is_word_byte};
+
+/// A piece of a file name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    /// The word of this number.
+    Word(u32),
+    Text(&'a str),
+}
+
+/// The same pieces as those of [`pieces`], of a file name of which the runs are known already.
+pub(crate) fn pieces_of_runs<'a>(name: &'a str, runs: &[Run], mut see: impl FnMut(Piece<'a>)) {
+    let mut before = 0;
+    for (number, run) in runs.iter().enumerate() {
+        let (start, end) = (run.start as usize, run.end as usize);
+        let is_ending = end == name.len() && name[..start].ends_with('.');
+        let gap = &name[before..start - usize::from(is_ending)];
+        let is_implied = number > 0 && gap == " " && !is_ending;
+        if !gap.is_empty() && !is_implied {
+            see(Piece::Text(gap));
+        }
+        see(match run.word {
+            _ if is_ending => Piece::Text(&name[start - 1..]),
+            Some(word) => Piece::Word(word),
+            None => Piece::Text(&name[start..end]),
+        });
+        before = end;
+    }
+    if before < name.len() {
+        see(Piece::Text(&name[before..]));
+    }
+}
 
 /// Cuts a path into pieces: the folder, the runs of letters and digits of the name, what stands
 /// between them but for single spaces, and the ending with its dot.
@@ -68,6 +99,7 @@ mod tests {
     #![allow(clippy::expect_used)]
     use super::super::documents::join;
     use super::*;
+    use crate::text::RecordWords;
     use proptest::prelude::*;
 
     fn joined(path: &str) -> String {
@@ -96,6 +128,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn runs_that_are_known_give_the_same_pieces(
+            path in "([a-c]{1,3}/)?[a-cA-B0 ._-]{0,20}|([ab]{30,40}[ .]){1,2}mp3|[ab東]{0,4}",
+        ) {
+            let mut words = RecordWords::default();
+            words.read(&path, None);
+            let mut expected = Vec::new();
+            pieces(&path, |piece| expected.push(piece));
+            let (folder, name) = path.split_at(words.name_start());
+            let mut found = if folder.is_empty() { vec![] } else { vec![folder.to_owned()] };
+            if let Some(runs) = words.runs() {
+                pieces_of_runs(name, runs, |piece| found.push(match piece {
+                    Piece::Word(word) => words.text_of(&words.words()[word as usize]).to_owned(),
+                    Piece::Text(text) => text.to_owned(),
+                }));
+                prop_assert_eq!(found, expected);
+            } else {
+                prop_assert!(!path.is_ascii());
+            }
+        }
+
         #[test]
         fn pieces_make_up_their_path(path in "[a ./_東-]{0,20}|.{0,20}") {
             prop_assert_eq!(joined(&path), path);

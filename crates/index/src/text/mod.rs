@@ -76,7 +76,7 @@ pub use fold::fold;
 pub use hash::{beginning_hash, beginnings, for_each_pair, pair_half, pair_hash, word_hash};
 pub use query::{ParsedQuery, QueryError, Term, TermMatch};
 pub use record::{RecordWord, record_words};
-pub(crate) use record::{RecordWords, is_word_byte};
+pub(crate) use record::{RecordWords, Run, is_word_byte};
 pub use split::words;
 
 /// The longest word in code points; what follows is not kept. Longer words are hashes and
