@@ -224,8 +224,7 @@ impl Sessions {
             self.inner.awaited.remove_if(&session, |_, awaited| fits(awaited))
         });
         let paths = awaited.map(|(_, awaited)| awaited.paths);
-        let nats = (own.nat, theirs.nat);
-        let session = PeerSession::new(theirs.name, nats, connection.clone(), paths);
+        let session = PeerSession::new(theirs, &own, connection.clone(), paths);
         let Ok(session) = self.enter(session) else { return };
         if stream.sender.send(&own.hello()).await.is_err() {
             return self.remove(&session);

@@ -176,8 +176,7 @@ impl Sessions {
                 connection.close(CloseReason::NotAllowed);
             }
         })?;
-        let nats = (own.nat, theirs.nat);
-        let session = self.enter(PeerSession::new(theirs.name, nats, connection, paths))?;
+        let session = self.enter(PeerSession::new(theirs, &own, connection, paths))?;
         let keeper = Keeper::new(self.clone(), Arc::clone(&session), stream);
         tokio::spawn(keeper.run(later));
         Ok(session)

@@ -19,6 +19,11 @@ pub(super) struct Own {
 }
 
 impl Own {
+    /// When the credential runs out.
+    pub(super) fn expires(&self) -> UnixTime {
+        self.credential.unverified().expires
+    }
+
     pub(super) fn hello(&self) -> Message {
         let Self { session, credential, nat } = self.clone();
         SessionHello { session, credential, nat }.into()
@@ -30,6 +35,8 @@ impl Own {
 pub(super) struct Theirs {
     pub(super) name: Username,
     pub(super) nat: NatKind,
+    /// When the credential runs out: then it has to show another one.
+    pub(super) expires: UnixTime,
 }
 
 /// Checks what the other end of a connection says.
@@ -40,8 +47,9 @@ pub(super) fn check(
     now: UnixTime,
 ) -> Result<Theirs, SessionError> {
     let credential = hello.credential.check(login_key, peer, now);
-    let name = credential.map_err(|_| SessionError::Unproven)?.name.clone();
-    Ok(Theirs { name, nat: hello.nat })
+    let credential = credential.map_err(|_| SessionError::Unproven)?;
+    let (name, expires) = (credential.name.clone(), credential.expires);
+    Ok(Theirs { name, nat: hello.nat, expires })
 }
 
 /// Opens the stream on which both ends say who they are, as the dialler does. It stays open for the

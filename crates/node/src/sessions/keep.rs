@@ -1,18 +1,19 @@
 //! Keeps a session: notices when its path dies, moves it to the reserve, sees to a new one, and
 //! closes it when nobody uses it any more.
 
-use super::Sessions;
 use super::moving::{Change, Changes, Theirs};
 use super::paths::Paths;
 use super::peer::PeerSession;
 use super::pulse::{Look, Watch};
 use super::relayed::{BIND_PATIENCE, NearEnd, micros};
 use super::whereabouts::Own;
+use super::{Sessions, hello};
+use crate::daemon::clock::unix_now;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use skein_net::{CloseReason, FrameReceiver, FrameSender, Stream};
 use skein_proto::Message;
-use skein_proto::session::{RelayEnd, SessionNews};
+use skein_proto::session::{RelayEnd, SessionHello, SessionNews};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -75,9 +76,13 @@ pub(super) struct Keeper {
 struct Teller(FrameSender);
 
 impl Teller {
-    /// A few bytes fit into the stream's buffer, whatever becomes of the path.
     async fn tell(&mut self, news: SessionNews) {
-        let sent = self.0.send_within(&Message::from(news), Duration::from_secs(1)).await;
+        self.send(&news.into()).await;
+    }
+
+    /// A few bytes fit into the stream's buffer, whatever becomes of the path.
+    async fn send(&mut self, message: &Message) {
+        let sent = self.0.send_within(message, Duration::from_secs(1)).await;
         if let Err(error) = sent {
             tracing::debug!(%error, "news of a session were not sent");
         }
@@ -120,6 +125,7 @@ impl Keeper {
         let mut look_at = Instant::now();
         let endpoint = &self.sessions.inner.parts.endpoint;
         let mut changes = Changes::new(endpoint, self.session.paths());
+        let mut renewed = self.sessions.inner.parts.credential.clone();
         loop {
             tokio::select! {
                 error = connection.closed() => {
@@ -128,6 +134,7 @@ impl Keeper {
                 }
                 news = self.receiver.recv() => match news {
                     Ok(Some(Message::SessionNews(news))) => self.on_news(news).await,
+                    Ok(Some(Message::SessionHello(hello))) if self.is_proven_by(&hello) => {}
                     // Without its news, a session cannot be kept.
                     _ => {
                         self.let_go();
@@ -135,6 +142,7 @@ impl Keeper {
                     }
                 },
                 () = self.superseded.cancelled() => break,
+                Ok(()) = renewed.changed() => self.show_credential().await,
                 change = changes.next() => self.on_change(change).await,
                 Some(done) = self.running.next(), if !self.running.is_empty() => {
                     self.on_done(done).await;
@@ -142,6 +150,11 @@ impl Keeper {
                 // At a time that no news of the peer can put off.
                 () = sleep_until(look_at) => {
                     self.look().await;
+                    if self.session.has_expired(unix_now()) {
+                        tracing::info!(peer = %self.session.node().short(), "a credential ran out");
+                        self.let_go();
+                        break;
+                    }
                     if self.is_over() {
                         self.let_go();
                         break;
@@ -176,6 +189,27 @@ impl Keeper {
                     self.sessions.inner.whereabouts.doubt();
                 }
             }
+        }
+    }
+
+    /// Shows the credential that has taken the place of the one before.
+    async fn show_credential(&mut self) {
+        if let Ok(own) = self.sessions.own()
+            && self.session.is_news(own.expires())
+        {
+            self.tell.send(&own.hello()).await;
+        }
+    }
+
+    /// Whether the peer has shown that it still has its name.
+    fn is_proven_by(&self, hello: &SessionHello) -> bool {
+        let login_key = &self.sessions.inner.parts.login_key;
+        match hello::check(hello, login_key, &self.session.node(), unix_now()) {
+            Ok(shown) if shown.name == *self.session.name() => {
+                self.session.holds_until(shown.expires);
+                true
+            }
+            _ => false,
         }
     }
 

@@ -286,7 +286,7 @@ impl Sessions {
     /// The live session with a node, if there is one.
     pub(crate) fn live(&self, node: &NodeId) -> Option<Arc<PeerSession>> {
         let session = Arc::clone(&*self.inner.live.get(node)?);
-        (!session.connection().is_closed()).then_some(session)
+        (!session.connection().is_closed() && !session.has_expired(unix_now())).then_some(session)
     }
 
     /// All live sessions.
@@ -458,8 +458,7 @@ impl Sessions {
         let own = self.own()?;
         let login_key = &self.inner.parts.login_key;
         let (stream, theirs) = hello::introduce(&connection, &own, login_key, unix_now()).await?;
-        let nats = (own.nat, theirs.nat);
-        let session = self.enter(PeerSession::new(theirs.name, nats, connection, None))?;
+        let session = self.enter(PeerSession::new(theirs, &own, connection, None))?;
         let keeper = Keeper::new(self.clone(), Arc::clone(&session), stream);
         tokio::spawn(keeper.run(Vec::new()));
         Ok(session)

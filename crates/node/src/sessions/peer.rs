@@ -1,13 +1,14 @@
 //! A session with one peer.
 
+use super::hello::{Own, Theirs};
 use super::path::{PathKind, PathState};
 use super::paths::Paths;
 use crate::daemon::clock::unix_now;
 use skein_net::Connection;
 use skein_proto::session::NatKind;
-use skein_proto::{NodeId, Username};
+use skein_proto::{NodeId, UnixTime, Username};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::watch;
 
 /// The table of live sessions, and the task that keeps this one.
@@ -24,26 +25,59 @@ pub struct PeerSession {
     dialler: bool,
     /// Streams of the peer that are being served.
     served: AtomicUsize,
+    /// When the credential that the peer has shown runs out, in seconds since 1970.
+    expires: AtomicU64,
+    /// When the one runs out that the peer was shown, likewise.
+    shown: AtomicU64,
 }
 
 impl PeerSession {
     pub(super) fn new(
-        name: Username,
-        nats: (NatKind, NatKind),
+        theirs: Theirs,
+        own: &Own,
         connection: Connection,
         paths: Option<Paths>,
     ) -> Self {
         let state = PathState {
             kind: kind_of(&connection, paths.as_ref()),
             rtt: connection.rtt(),
-            nat_here: nats.0,
-            nat_there: nats.1,
+            nat_here: own.nat,
+            nat_there: theirs.nat,
             reserve: reserve_of(paths.as_ref()),
             since: unix_now().0,
         };
         let dialler = connection.is_dialler();
         let (path, served) = (watch::Sender::new(state), AtomicUsize::new(0));
-        Self { name, connection, path, paths, dialler, served }
+        let expires = AtomicU64::new(theirs.expires.0);
+        let (name, shown) = (theirs.name, AtomicU64::new(own.expires().0));
+        Self { name, connection, path, paths, dialler, served, expires, shown }
+    }
+
+    /// Whether what the peer has shown holds no more.
+    pub(super) fn has_expired(&self, now: UnixTime) -> bool {
+        now.0 >= self.expires.load(Ordering::Relaxed)
+    }
+
+    /// The peer has shown another credential, or what it has shown shall hold no longer than this.
+    pub(super) fn holds_until(&self, expires: UnixTime) {
+        self.expires.store(expires.0, Ordering::Relaxed);
+    }
+
+    /// Whether the peer has not been shown what runs out then; from now on it has.
+    pub(super) fn is_news(&self, expires: UnixTime) -> bool {
+        self.shown.swap(expires.0, Ordering::Relaxed) != expires.0
+    }
+
+    /// When what the peer has shown runs out.
+    #[cfg(test)]
+    pub(crate) fn expires(&self) -> UnixTime {
+        UnixTime(self.expires.load(Ordering::Relaxed))
+    }
+
+    /// Lets what the peer has shown run out.
+    #[cfg(test)]
+    pub(crate) fn expire(&self) {
+        self.holds_until(UnixTime(0));
     }
 
     /// Whose node the peer is; its credential was checked.

@@ -208,6 +208,32 @@ async fn who_introduces_itself_without_end_has_one_session_and_is_slowed_down() 
     assert!(!connection.is_closed(), "it carries the link as well");
 }
 
+#[tokio::test]
+async fn a_session_lasts_no_longer_than_what_the_peer_has_shown() {
+    let scene = Scene::new(Reach::RelayOnly).await;
+    let bob: PeerName = "@user12".parse().unwrap();
+    let ours = scene.alice.daemon.parts.sessions.open(&bob).await.unwrap();
+    let theirs = scene.bob.daemon.parts.sessions.live(&scene.alice.id()).expect("accepted");
+    let first = theirs.expires();
+
+    let (name, node) = (Username::parse("user11").unwrap(), scene.alice.id());
+    let (issued, expires) = (clock::unix_now(), UnixTime(first.0 + 60));
+    let renewed = Credential { name, node, issued, expires, registered: UnixTime(0) };
+    scene.alice.daemon.parts.member.renewed(Signed::new(renewed, &login()));
+    let shown = async {
+        while theirs.expires() == first {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, shown).await.expect("the new one is shown");
+    assert_eq!(theirs.expires(), expires);
+    assert!(!ours.connection().is_closed());
+
+    theirs.expire();
+    let closed = tokio::time::timeout(PATIENCE, ours.connection().closed()).await;
+    closed.expect("who shows nothing has no session");
+}
+
 const PIECE: usize = 10_000;
 
 fn piece(number: usize) -> Vec<u8> {
