@@ -13,8 +13,8 @@
 //!
 //! QUIC packets always have the fixed bit, since greasing it (RFC 9287) is off.
 
-#[cfg(target_os = "linux")]
-mod gather;
+mod burst;
+mod system;
 
 use crate::connection::canonical;
 use crate::relay::frame::{self, HEADER};
@@ -32,6 +32,7 @@ use std::task::{Context, Poll, ready};
 
 pub use quinn::UdpPoller as WritePoller;
 pub use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
+pub use system::UdpSocket;
 
 /// Sends and receives datagrams in batches.
 ///
@@ -115,97 +116,6 @@ pub(crate) fn send_put_together<S: DatagramSocket + ?Sized>(
             ..*transmit
         })
     })
-}
-
-/// The system's UDP socket, with all the offloads that quinn-udp finds (GSO, GRO, ECN).
-#[derive(Debug)]
-pub struct UdpSocket {
-    quic: Arc<dyn AsyncUdpSocket>,
-    #[cfg(target_os = "linux")]
-    gather: Option<gather::Gather>,
-}
-
-impl UdpSocket {
-    /// Opens a socket with kernel buffers of `buffer` bytes each, as far as the system grants
-    /// them. An unspecified IPv6 address takes IPv4 as well, where the system can. Must be called
-    /// within a tokio runtime.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn bind(address: SocketAddr, buffer: usize) -> io::Result<Self> {
-        use socket2::{Domain, Protocol, Socket, Type};
-        let domain = Domain::for_address(address);
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6()
-            && address.ip().is_unspecified()
-            && let Err(error) = socket.set_only_v6(false)
-        {
-            tracing::debug!(%error, "this socket takes IPv6 only");
-        }
-        for (what, set) in [
-            ("receive", socket.set_recv_buffer_size(buffer)),
-            ("send", socket.set_send_buffer_size(buffer)),
-        ] {
-            if let Err(error) = set {
-                tracing::debug!(%error, what, bytes = buffer, "the system's own buffer is kept");
-            }
-        }
-        socket.bind(&address.into())?;
-        let runtime = quinn::default_runtime()
-            .ok_or_else(|| io::Error::other("no tokio runtime is running"))?;
-        #[cfg(target_os = "linux")]
-        let gather = gather::Gather::of(&socket);
-        Ok(Self {
-            quic: runtime.wrap_udp_socket(socket.into())?,
-            #[cfg(target_os = "linux")]
-            gather,
-        })
-    }
-}
-
-impl DatagramSocket for UdpSocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.quic.local_addr()
-    }
-
-    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.quic.try_send(transmit)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn try_send_framed(&self, header: &[u8; HEADER], transmit: &Transmit<'_>) -> io::Result<()> {
-        // Where that fails, the usual way tells tokio that the socket is full, and knows what to do
-        // where the system has no offload.
-        match self.gather.as_ref().map(|gather| gather.try_send(header, transmit)) {
-            Some(Ok(())) => Ok(()),
-            _ => send_put_together(self, header, transmit),
-        }
-    }
-
-    fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {
-        Arc::clone(&self.quic).create_io_poller()
-    }
-
-    fn poll_recv(
-        &self,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        self.quic.poll_recv(cx, buffers, meta)
-    }
-
-    fn max_transmit_segments(&self) -> usize {
-        self.quic.max_transmit_segments()
-    }
-
-    fn max_receive_segments(&self) -> usize {
-        self.quic.max_receive_segments()
-    }
-
-    fn may_fragment(&self) -> bool {
-        self.quic.may_fragment()
-    }
 }
 
 /// How many receive calls in a row may bring nothing for QUIC before others get their turn.
