@@ -1,26 +1,27 @@
 //! One download: drives the swarm's decisions over the network and the disk.
 
 mod asking;
+mod confirming;
+mod finding;
 mod showing;
 mod storing;
 
 use super::disk::Disk;
 use super::fetch::{FetchError, Offer};
-use super::finish::finish;
 use super::journal::{Journal, Record, Stage};
 use super::partial::{Batch, Partial};
-use super::reach::{Line, Reach, ReachError};
+use super::reach::{Line, Reach};
 use super::store::{Membership, SourceFinder};
 use super::via::Via;
 use super::view::{RecentRate, Trouble};
 use crate::api::types::{Download, Source, SourcePath};
-use skein_net::StreamError;
+use finding::FIRST_LOOK;
 use skein_proto::{Instant, NodeId};
-use skein_swarm::{Failure, Input, Order, Output, RequestId, RunSet};
+use skein_swarm::{Failure, Input, Order, Output, RequestId};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -39,17 +40,6 @@ const DISK_RETRY: Duration = Duration::from_secs(2);
 
 /// How often progress is shown at most.
 const SHOW_TIME: Duration = Duration::from_millis(200);
-
-/// How long a search for more sources may take.
-const FIND_TIME: Duration = Duration::from_secs(60);
-
-/// How long a download runs before it looks for sources beside those that it began with, and how
-/// often it does so: sources that appear later join in.
-const FIRST_LOOK: Duration = Duration::from_secs(15);
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
-
-/// Sources whose addresses are kept, as many as the swarm takes in.
-const MAX_SOURCES: usize = 256;
 
 /// What all downloads share.
 pub(super) struct Shared {
@@ -254,21 +244,6 @@ impl Task {
         [swarm, confirm, show, retry, look].into_iter().flatten().min().unwrap_or(far)
     }
 
-    fn add_sources(&mut self, sources: Vec<Source>) {
-        let own = self.shared.reach.own_id();
-        for source in sources {
-            if source.node == own {
-                continue;
-            }
-            let node = source.node;
-            if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&node) {
-                // A later finding knows the later addresses.
-                self.sources.insert(node, source);
-                self.tell(Input::SourceFound { source: node });
-            }
-        }
-    }
-
     /// Does what the swarm decides.
     fn act(&mut self) {
         loop {
@@ -300,47 +275,6 @@ impl Task {
                 _ => {}
             }
         }
-    }
-
-    fn name_of(&self, node: &NodeId) -> String {
-        match self.sources.get(node) {
-            Some(source) => format!("{} ({})", source.name, node.short()),
-            None => node.short(),
-        }
-    }
-
-    fn look_when_due(&mut self) {
-        let now = Clock::now();
-        if now >= self.find_at {
-            self.find_at = now + LOOK_AGAIN;
-            if !self.complete {
-                self.find_more();
-            }
-        }
-    }
-
-    /// Tells others that there is something to be had here, or no more.
-    fn announce(&mut self, serving: bool) {
-        let serving = serving && !self.record.private;
-        if std::mem::replace(&mut self.announced, serving) != serving {
-            self.shared.finder.serving(self.record.content, serving);
-        }
-    }
-
-    fn find_more(&mut self) {
-        if self.record.private {
-            // Nobody else has it: those who have are tried again.
-            return self.add_sources(self.sources.values().cloned().collect());
-        }
-        if std::mem::replace(&mut self.finding, true) {
-            return;
-        }
-        let (finder, content) = (Arc::clone(&self.shared.finder), self.record.content);
-        let events = self.events.0.clone();
-        self.helpers.spawn(async move {
-            let found = tokio::time::timeout(FIND_TIME, finder.find(&content)).await;
-            let _ = events.send(Event::Found(found.unwrap_or_default())).await;
-        });
     }
 
     async fn on_event(&mut self, event: Event) {
@@ -380,137 +314,5 @@ impl Task {
             }
             Event::Confirmed(result) => self.on_confirmed(result),
         }
-    }
-
-    fn note(&mut self, source: &NodeId, error: &FetchError) {
-        let is_its_fault = match error {
-            FetchError::Reach(ReachError::Dial(_)) | FetchError::NotFound => true,
-            FetchError::Reach(ReachError::Session(error)) => !error.is_local(),
-            _ => false,
-        };
-        if is_its_fault {
-            self.shared.membership.failed(source);
-        }
-        match error {
-            // A queue is no trouble; that all are busy shows in the state.
-            FetchError::Busy { .. } => self.shared.membership.waits_for(source),
-            // It is told when the swarm bans the source, with the reason here in the log.
-            FetchError::WrongBytes(why) => tracing::info!(source = %source, why, "wrong bytes"),
-            FetchError::Stream(StreamError::Connection(_)) | FetchError::CutShort => {
-                let name = self.name_of(source);
-                self.trouble.note(format!("{name}: the connection was lost"));
-            }
-            error => {
-                let name = self.name_of(source);
-                self.trouble.note(format!("{name} {error}"));
-            }
-        }
-    }
-
-    /// Flushes what was written and puts it on record, beside the running download.
-    fn confirm_when_due(&mut self) {
-        let due = self.unconfirmed >= CONFIRM_BYTES
-            || (self.unconfirmed > 0 && self.confirmed_at.elapsed() >= CONFIRM_TIME);
-        let Some(partial) = self.partial.clone() else { return };
-        if !due || self.confirming || self.complete {
-            return;
-        }
-        self.confirming = true;
-        self.unconfirmed = 0;
-        self.record.set_sources(self.sources.values());
-        let (journal, mut record) = (self.shared.journal.clone(), self.record.clone());
-        let events = self.events.0.clone();
-        self.helpers.spawn(async move {
-            let confirm = move || {
-                record.set_runs(&partial.sync()?);
-                journal.save(&record)
-            };
-            let result = tokio::task::spawn_blocking(confirm).await;
-            let result = result.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-            let _ = events.send(Event::Confirmed(result)).await;
-        });
-    }
-
-    fn on_confirmed(&mut self, result: io::Result<()>) {
-        self.confirming = false;
-        self.confirmed_at = Clock::now();
-        if result.is_ok() && !self.complete {
-            self.announce(true);
-        }
-        if let Err(error) = result {
-            // It is tried again with the next confirmation; until then a crash costs more.
-            tracing::warn!(content = %self.record.content.short(), %error, "cannot put a download on record");
-            self.unconfirmed = self.unconfirmed.max(1);
-        }
-    }
-
-    /// Lets no helper touch the record from now on.
-    async fn settle(&mut self) {
-        for (_, worker) in self.workers.drain() {
-            worker.abort.abort();
-        }
-        while self.confirming {
-            match self.events.1.recv().await {
-                Some(Event::Confirmed(result)) => self.on_confirmed(result),
-                Some(_) => {}
-                None => return,
-            }
-        }
-    }
-
-    /// Gives the complete file its name. Answers whether that is done.
-    async fn try_finish(&mut self) -> bool {
-        self.settle().await;
-        let Some(partial) = self.partial.clone() else { return false };
-        let (journal, mut record) = (self.shared.journal.clone(), self.record.clone());
-        record.set_sources(self.sources.values());
-        let finished = tokio::task::spawn_blocking(move || {
-            let result = finish(&partial, &journal, &mut record);
-            (result, record)
-        });
-        let (result, record) = match finished.await {
-            Ok(finished) => finished,
-            Err(panic) => (Err(io::Error::other(panic)), self.record.clone()),
-        };
-        self.record = record;
-        match result {
-            Ok(()) => {
-                *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                self.announce(false);
-                self.show(true);
-                true
-            }
-            Err(error) => {
-                self.pause(&error);
-                false
-            }
-        }
-    }
-
-    /// Puts everything on record and ends.
-    async fn end(mut self, stage: Stage) {
-        self.settle().await;
-        self.announce(false);
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.record.set_sources(self.sources.values());
-        if self.record.stage != Stage::Naming || stage != Stage::Active {
-            self.record.stage = stage;
-        }
-        let (journal, mut record) = (self.shared.journal.clone(), self.record.clone());
-        let partial = self.partial.clone();
-        let saved = tokio::task::spawn_blocking(move || {
-            let synced = partial.as_ref().map(|partial| partial.sync()).transpose();
-            if let Ok(Some(runs)) = &synced {
-                record.set_runs(runs);
-            }
-            // A record without the last bytes is better than none.
-            journal.save(&record)?;
-            synced.map(|_: Option<RunSet>| record)
-        });
-        match saved.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            Ok(record) => self.record = record,
-            Err(error) => tracing::warn!(%error, "cannot put a download on record"),
-        }
-        self.show(true);
     }
 }

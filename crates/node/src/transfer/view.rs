@@ -1,7 +1,11 @@
 //! What the user sees of a download.
 
+use super::journal::{Record, Stage};
+use crate::api::types::Download;
 use bytesize::ByteSize;
+use skein_swarm::bytes_of;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -72,6 +76,38 @@ impl Trouble {
 /// A number of bytes for people, such as "1.5 GiB".
 pub(super) fn human_bytes(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
+}
+
+impl Record {
+    /// The file that it becomes, or became.
+    pub(super) fn shown_path(&self) -> PathBuf {
+        match (&self.stage, &self.target) {
+            (Stage::Done | Stage::Naming, Some(target)) => target.clone(),
+            _ => self.dir.join(&self.name),
+        }
+    }
+
+    /// How it is shown while no task runs.
+    pub(super) fn as_shown(&self) -> Download {
+        let verified = self
+            .size
+            .map_or(0, |size| self.runs().iter().map(|run| bytes_of(run, size).len()).sum());
+        Download {
+            id: self.id,
+            content: self.content,
+            name: self.name.clone(),
+            path: self.shown_path(),
+            state: self.stage.state(),
+            size: self.size,
+            verified,
+            resumed: 0,
+            rate: 0,
+            sources_active: 0,
+            sources_known: 0,
+            via: Vec::new(),
+            trouble: Vec::new(),
+        }
+    }
 }
 
 #[cfg(test)]

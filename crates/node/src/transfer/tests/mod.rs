@@ -9,6 +9,7 @@ mod recovery;
 mod script;
 mod uploads;
 
+use super::journal::Stage;
 use super::*;
 use bao_tree::BlockSize;
 use bao_tree::io::outboard::PostOrderMemOutboard;
@@ -17,7 +18,9 @@ use futures_util::future::BoxFuture;
 use skein_net::EndpointConfig;
 use skein_proto::credential::{Credential, SignedCredential};
 use skein_proto::{KeyPair, Message, NodeId, Signed, UnixTime, Username};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
