@@ -88,11 +88,10 @@ pub enum Command {
     /// Find out how a peer is reached, and how long it takes
     Ping(commands::ping::PingArgs),
     /// Show what this node gives away as a relay, or change it
-    #[command(subcommand)]
-    Relay(commands::relay::RelayCommand),
+    Relay(commands::relay::RelayArgs),
     /// Fetch a file, verified as it arrives
     Get(commands::get::GetArgs),
-    /// List the downloads, or cancel one
+    /// List the downloads, cancel one, or forget one that is over
     Downloads(commands::downloads::DownloadsArgs),
     /// Talk with somebody, or see what was said
     Chat(commands::chat::ChatArgs),

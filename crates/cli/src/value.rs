@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use skein_node::config::TcpPorts;
+use skein_node::config::{RELAY_RATE, RELAY_SLOTS, RELAY_SLOTS_PER_NAME, TcpPorts};
 use skein_proto::{BoundedString, ContentId};
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -56,6 +56,26 @@ pub fn extension(text: &str) -> Result<BoundedString<16>, String> {
     let is_one = !bare.is_empty() && !bare.contains(['/', '\\', '.', ' ']);
     let wrong = || "an extension has 1 to 16 letters or digits, such as flac".to_owned();
     if is_one { BoundedString::new(bare).map_err(|_| wrong()) } else { Err(wrong()) }
+}
+
+/// Reads how many sessions a relay carries: what the settings allow.
+pub fn relay_slots() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(*RELAY_SLOTS.start())..=i64::from(*RELAY_SLOTS.end()))
+}
+
+/// Reads how many of them one name may have.
+pub fn relay_slots_per_name() -> clap::builder::RangedI64ValueParser<u32> {
+    let range = RELAY_SLOTS_PER_NAME;
+    clap::value_parser!(u32).range(i64::from(*range.start())..=i64::from(*range.end()))
+}
+
+/// Reads bytes a second of a relay: `500000`, `500KB`, `2MB`.
+pub fn relay_rate(text: &str) -> Result<u32, String> {
+    let rate = size(text)?;
+    let fits = u32::try_from(rate).ok().filter(|rate| RELAY_RATE.contains(rate));
+    fits.ok_or_else(|| {
+        "bytes a second are from 1 to 4294967295; --slots 0 ends relaying".to_owned()
+    })
 }
 
 /// Reads the id of a download.

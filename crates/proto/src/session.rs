@@ -296,6 +296,9 @@ pub enum SessionNews {
         /// Its addresses; none if it wants no direct path.
         candidates: BoundedVec<Candidate, 24>,
     },
+    /// Whose node a relay is that the sender has named: the relay has shown this credential. It is
+    /// for people, who know names and no ids.
+    Relay(Box<SignedCredential>),
 }
 
 /// Asks for a sign of life.

@@ -222,10 +222,12 @@ pub(super) fn presence(buddy: &Buddy, now: u64, paint: Paint) -> String {
 }
 
 fn path(buddy: &Buddy) -> String {
-    match buddy.path.map(|path| path.kind) {
-        Some(PathKind::Direct { address }) => format!("directly, {address}"),
-        Some(PathKind::Relayed { relay, .. }) => format!("over {}", relay.short()),
-        None => "-".to_owned(),
+    let Some(path) = &buddy.path else { return "-".to_owned() };
+    match path.kind {
+        PathKind::Direct { address } => format!("directly, {address}"),
+        PathKind::Relayed { relay, .. } => {
+            format!("over {}", format::who(path.relay_name.as_ref(), &relay))
+        }
     }
 }
 

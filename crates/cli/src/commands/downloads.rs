@@ -8,12 +8,13 @@ use crate::ui::table::{Lean, Table};
 use clap::{Args, Subcommand};
 use skein_node::api::types::{Download, DownloadState, SourcePath};
 
-/// Lists the downloads, or cancels one.
+/// Lists the downloads, cancels one, or forgets one that is over.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   skein downloads                          list them
   skein downloads cancel 3                 stop the one with the id 3
+  skein downloads forget 3                 list it no longer
 
 `via` says which way bytes come: direct from the source's address, over a session that found a
 direct path, or through the relay of a supernode.")]
@@ -33,9 +34,25 @@ Examples:
         #[arg(value_name = "ID", value_parser = crate::value::download_id)]
         id: u64,
     },
+    /// List a download that is over no longer; a complete file stays where it is
+    #[command(after_help = "\
+Examples:
+  skein downloads forget 3                 the id is in the first column of `skein downloads`
+  skein downloads forget --over            all that are finished, stopped or have failed
+What had come of a file that is not complete is removed. A complete file stays, and is offered to
+others from then on only if it lies in a folder that you share.")]
+    Forget {
+        /// Its id, from `skein downloads`
+        #[arg(value_name = "ID", value_parser = crate::value::download_id)]
+        #[arg(required_unless_present = "over", conflicts_with = "over")]
+        id: Option<u64>,
+        /// All that are finished, stopped or have failed
+        #[arg(long)]
+        over: bool,
+    },
 }
 
-/// Lists or cancels.
+/// Lists, cancels or forgets.
 ///
 /// # Errors
 /// The daemon does not run or answer, or there is no such download.
@@ -43,6 +60,8 @@ pub fn run(context: &Context, args: DownloadsArgs) -> Result<(), Failure> {
     match args.command {
         None => list(context),
         Some(DownloadsCommand::Cancel { id }) => cancel(context, id),
+        Some(DownloadsCommand::Forget { id: Some(id), .. }) => forget(context, id),
+        Some(DownloadsCommand::Forget { id: None, .. }) => forget_all(context),
     }
 }
 
@@ -70,6 +89,40 @@ fn cancel(context: &Context, id: u64) -> Result<(), Failure> {
     })?;
     context.ui.done(&serde_json::json!({ "event": "cancelled", "id": id }), |_, paint| {
         format!("{} Download {id} is stopped; what has come is kept.", paint.good("✓"))
+    })
+}
+
+fn forget(context: &Context, id: u64) -> Result<(), Failure> {
+    let forgotten = context::block_on(async { Ok(context.client()?.forget_download(id).await?) })?;
+    tell_forgotten(context, &[id], forgotten.freed_bytes)
+}
+
+fn forget_all(context: &Context) -> Result<(), Failure> {
+    let (ids, freed) = context::block_on(async {
+        let client = context.client()?;
+        let (mut ids, mut freed) = (Vec::new(), 0);
+        for over in client.downloads().await?.iter().filter(|known| known.state.is_final()) {
+            freed += client.forget_download(over.id).await?.freed_bytes;
+            ids.push(over.id);
+        }
+        Ok((ids, freed))
+    })?;
+    tell_forgotten(context, &ids, freed)
+}
+
+fn tell_forgotten(context: &Context, ids: &[u64], freed: u64) -> Result<(), Failure> {
+    let value = serde_json::json!({ "event": "forgotten", "ids": ids, "freed_bytes": freed });
+    context.ui.done(&value, |_, paint| {
+        let what = match ids {
+            [] => "There is no download that is over.".to_owned(),
+            [id] => format!("Download {id} is forgotten"),
+            more => format!("{} downloads are forgotten", more.len()),
+        };
+        match (ids, freed) {
+            ([], _) => what,
+            (_, 0) => format!("{} {what}.", paint.good("✓")),
+            _ => format!("{} {what}; {} became free.", paint.good("✓"), format::bytes(freed)),
+        }
     })
 }
 

@@ -61,7 +61,7 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Wish(command) => wish::run(context, command),
         Command::Find(args) => find::run(context, args),
         Command::Ping(args) => ping::run(context, args),
-        Command::Relay(command) => relay::run(context, command),
+        Command::Relay(args) => relay::run(context, args),
         Command::Get(args) => get::run(context, args),
         Command::Downloads(args) => downloads::run(context, args),
         Command::Chat(args) => chat::run(context, args),

@@ -154,11 +154,15 @@ fn line(event: &PingEvent, paint: Paint) -> String {
 fn described(path: &SessionPath, paint: Paint) -> String {
     let way = match path.kind {
         PathKind::Relayed { relay, address } => {
-            format!("over the relay {} ({address})", paint.name(relay.short()))
+            let who = format::who(path.relay_name.as_ref(), &relay);
+            format!("over the relay {} ({address})", paint.name(who))
         }
         PathKind::Direct { address } => format!("directly, {address}"),
     };
-    let reserve = path.reserve.map(|relay: NodeId| format!(", reserve {}", relay.short()));
+    let reserve = path.reserve.map(|relay: NodeId| {
+        let who = format::who(path.reserve_name.as_ref(), &relay);
+        format!(", reserve {}", paint.name(who))
+    });
     let nats = format!("; NAT here {}, there {}", nat(path.nat_here), nat(path.nat_there));
     format!("{way}{}{nats}", reserve.unwrap_or_default())
 }
@@ -186,11 +190,18 @@ mod tests {
             nat_here: NatKind::Cone,
             nat_there: NatKind::Unknown,
             reserve: None,
+            relay_name: None,
+            reserve_name: None,
             since: 0,
         };
-        let text = line(&PingEvent::Path { path }, Paint::PLAIN);
+        let text = line(&PingEvent::Path { path: path.clone() }, Paint::PLAIN);
         assert!(text.contains(&relay.short()) && text.contains("192.0.2.1:4701"), "{text}");
         assert!(text.contains("here cone, there not known"), "{text}");
+        let named = |name: &str| Some(name.parse().expect("a name"));
+        let (relay_name, reserve_name) = (named("goose"), named("swan"));
+        let path = SessionPath { relay_name, reserve: Some(relay), reserve_name, ..path };
+        let text = line(&PingEvent::Path { path }, Paint::PLAIN);
+        assert!(text.contains("over the relay @goose (192.0.2.1:4701), reserve @swan"), "{text}");
     }
 
     #[test]

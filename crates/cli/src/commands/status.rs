@@ -129,7 +129,8 @@ fn parent(attachment: &Attachment, paint: Paint) -> String {
         text.push_str(&format!(", {} to go", format::thousands(attachment.publish_pending)));
     }
     if let Some(standby) = &attachment.standby {
-        text.push_str(&format!("; standby {}", standby.short()));
+        let who = format::who(attachment.standby_name.as_ref(), standby);
+        text.push_str(&format!("; standby {}", paint.name(who)));
     }
     if attachment.parents_lost > 0 {
         let lost = format::count(attachment.parents_lost, "parent", "parents");
@@ -237,12 +238,15 @@ mod tests {
         assert!(text.contains("! the clock is wrong"), "{text}");
         status.attachment.parent = Some(NodeId::from_bytes([8; 32]));
         status.attachment.parent_name = Some(Username::parse("heron").unwrap());
+        status.attachment.standby = Some(NodeId::from_bytes([9; 32]));
+        status.attachment.standby_name = Some(Username::parse("egret").unwrap());
         status.attachment.published = 1_200;
         let text = render(&status, Paint::PLAIN);
         assert!(
             text.contains("@heron") && text.contains("1,200 different contents published"),
             "{text}"
         );
+        assert!(text.contains("standby @egret"), "{text}");
         assert!(!text.contains("children"), "{text}");
     }
 

@@ -110,6 +110,9 @@ pub trait Backend: Send + Sync + 'static {
         set: SetRelay,
     ) -> impl Future<Output = Result<RelayStatus, ApiError>> + Send;
 
+    /// Makes it give what the settings say.
+    fn reset_relay(&self) -> impl Future<Output = Result<RelayStatus, ApiError>> + Send;
+
     /// Takes a new name.
     fn register(
         &self,

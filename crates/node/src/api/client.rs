@@ -347,6 +347,14 @@ impl ApiClient {
         self.read(self.call(self.request(Method::PUT, "/v1/relay").json(set)).await?).await
     }
 
+    /// Makes the relay of this machine give what the settings say.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reset_relay(&self) -> Result<RelayStatus, ClientError> {
+        self.read(self.call(self.request(Method::DELETE, "/v1/relay")).await?).await
+    }
+
     /// Takes a new name.
     ///
     /// # Errors

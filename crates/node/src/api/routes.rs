@@ -43,7 +43,7 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/v1/peers", get(peers))
         .route("/v1/sessions", get(sessions))
         .route("/v1/sessions/ping", post(ping))
-        .route("/v1/relay", get(relay).put(set_relay))
+        .route("/v1/relay", get(relay).put(set_relay).delete(reset_relay))
         .route("/v1/account/register", post(register))
         .route("/v1/account/login", post(login))
         .route("/metrics", get(scrape))
@@ -205,6 +205,10 @@ async fn set_relay<B: Backend>(
     Body(set): Body<SetRelay>,
 ) -> Answer<RelayStatus> {
     Ok(Json(api.backend.set_relay(set).await?))
+}
+
+async fn reset_relay<B: Backend>(State(api): Shared<B>) -> Answer<RelayStatus> {
+    Ok(Json(api.backend.reset_relay().await?))
 }
 
 async fn register<B: Backend>(

@@ -1,18 +1,24 @@
 //! What the local API says about sessions with peers, and about the relay of this machine.
 
+use crate::config::{RELAY_RATE, RELAY_SLOTS, RELAY_SLOTS_PER_NAME};
 use crate::relay::RelayNote;
 use crate::sessions::{PathKind, PathState};
 use serde::{Deserialize, Serialize};
 use skein_net::relay::RelayLimits;
 use skein_proto::session::NatKind;
 use skein_proto::{NodeId, Username};
+use std::ops::RangeInclusive;
 
 /// The path of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionPath {
     /// Relayed or direct, and where.
     #[serde(flatten)]
     pub kind: PathKind,
+    /// Whose node the relay is, from a credential that was checked; not known before one end has
+    /// told the other.
+    #[serde(default)]
+    pub relay_name: Option<Username>,
     /// The round trip as the transport knows it, in microseconds.
     pub rtt_us: u64,
     /// What stands between this node and others.
@@ -21,18 +27,27 @@ pub struct SessionPath {
     pub nat_there: NatKind,
     /// A relay that is kept warm, should this path die.
     pub reserve: Option<NodeId>,
+    /// Whose node that is.
+    #[serde(default)]
+    pub reserve_name: Option<Username>,
     /// Since when the packets go this way, in seconds since 1970.
     pub since: u64,
 }
 
-impl From<PathState> for SessionPath {
-    fn from(state: PathState) -> Self {
+impl SessionPath {
+    pub(crate) fn new(
+        state: PathState,
+        relay_name: Option<Username>,
+        reserve_name: Option<Username>,
+    ) -> Self {
         Self {
             kind: state.kind,
+            relay_name,
             rtt_us: u64::try_from(state.rtt.as_micros()).unwrap_or(u64::MAX),
             nat_here: state.nat_here,
             nat_there: state.nat_there,
             reserve: state.reserve,
+            reserve_name,
             since: state.since,
         }
     }
@@ -105,7 +120,8 @@ pub enum PingEvent {
     },
 }
 
-/// What the relay of this machine gives away; what is not set stays as it is.
+/// What the relay of this machine gives away; what is not set stays as it is. It holds over
+/// restarts, and over the settings, until it is taken back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetRelay {
     /// Slots at a time, of all; 0: it does not relay, and those that there are end at once.
@@ -121,23 +137,43 @@ pub struct SetRelay {
 }
 
 impl SetRelay {
-    /// The limits that follow. The error says which number is out of its range.
-    pub(crate) fn over(self, now: RelayLimits) -> Result<RelayLimits, String> {
-        let at_least_one = |what: &str, given: Option<u32>, now: u32| match given {
-            Some(0) => Err(format!("{what} must be at least 1; slots = 0 ends relaying")),
-            given => Ok(given.unwrap_or(now)),
+    /// What is set here, and where nothing is, what is set there.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            slots: self.slots.or(other.slots),
+            slots_per_name: self.slots_per_name.or(other.slots_per_name),
+            slot_rate: self.slot_rate.or(other.slot_rate),
+            name_rate: self.name_rate.or(other.name_rate),
+            rate: self.rate.or(other.rate),
+        }
+    }
+
+    /// The limits that follow where the settings say `configured`. The error says which number is
+    /// out of its range.
+    pub(crate) fn over(self, configured: RelayLimits) -> Result<RelayLimits, String> {
+        let within = |what, given: Option<u32>, range: &RangeInclusive<u32>, otherwise| {
+            let Some(given) = given else { return Ok(otherwise) };
+            if range.contains(&given) {
+                return Ok(given);
+            }
+            let (least, most) = (range.start(), range.end());
+            Err(format!("{what}: {given} is not between {least} and {most}; 0 slots end relaying"))
         };
+        let RelayLimits { slots, slots_per_name, slot_rate, name_rate, total_rate, idle } =
+            configured;
+        let of_name = self.slots_per_name;
         Ok(RelayLimits {
-            slots: self.slots.unwrap_or(now.slots),
-            slots_per_name: at_least_one(
+            slots: within("slots", self.slots, &RELAY_SLOTS, slots)?,
+            slots_per_name: within(
                 "slots_per_name",
-                self.slots_per_name,
-                now.slots_per_name,
+                of_name,
+                &RELAY_SLOTS_PER_NAME,
+                slots_per_name,
             )?,
-            slot_rate: at_least_one("slot_rate", self.slot_rate, now.slot_rate)?,
-            name_rate: at_least_one("name_rate", self.name_rate, now.name_rate)?,
-            total_rate: at_least_one("rate", self.rate, now.total_rate)?,
-            idle: now.idle,
+            slot_rate: within("slot_rate", self.slot_rate, &RELAY_RATE, slot_rate)?,
+            name_rate: within("name_rate", self.name_rate, &RELAY_RATE, name_rate)?,
+            total_rate: within("rate", self.rate, &RELAY_RATE, total_rate)?,
+            idle,
         })
     }
 }
@@ -175,6 +211,9 @@ pub struct RelayStatus {
     pub foreign: u64,
     /// Proofs that did not hold.
     pub forged: u64,
+    /// What the donor has set; all else is as the settings say.
+    #[serde(default)]
+    pub set: SetRelay,
     /// What was used in the last hours, in steps of ten seconds, the oldest first.
     pub history: Vec<RelayNote>,
 }
@@ -190,5 +229,14 @@ mod tests {
         assert_eq!(set.over(now), Ok(RelayLimits { slots: 0, ..now }));
         let set = SetRelay { slot_rate: Some(0), ..SetRelay::default() };
         assert!(set.over(now).is_err_and(|why| why.contains("slot_rate")));
+        let set = SetRelay { slots_per_name: Some(10_001), ..SetRelay::default() };
+        assert!(set.over(now).is_err_and(|why| why.contains("10000")));
+    }
+
+    #[test]
+    fn a_later_word_counts_and_what_was_set_before_stays() {
+        let first = SetRelay { slots: Some(1), rate: Some(7), ..SetRelay::default() };
+        let then = SetRelay { slots: Some(2), ..SetRelay::default() };
+        assert_eq!(then.or(first), SetRelay { slots: Some(2), ..first });
     }
 }

@@ -23,7 +23,8 @@
 //! | `GET /v1/sessions` | a list of [`SessionInfo`] |
 //! | `POST /v1/sessions/ping` with [`StartPing`] | a stream of [`PingEvent`]; hanging up ends it |
 //! | `GET /v1/relay` | [`RelayStatus`] |
-//! | `PUT /v1/relay` with [`SetRelay`] | [`RelayStatus`]; it holds until the daemon ends |
+//! | `PUT /v1/relay` with [`SetRelay`] | [`RelayStatus`]; it holds over restarts |
+//! | `DELETE /v1/relay` | [`RelayStatus`], as the settings say from then on |
 //! | `POST /v1/account/register` with [`RegisterAccount`] | [`Identity`] |
 //! | `POST /v1/account/login` with [`LoginAccount`] | [`Identity`] |
 //! | `GET /metrics` | OpenMetrics text |
@@ -168,6 +169,9 @@ pub struct Attachment {
     pub since_secs: Option<u64>,
     /// The warm standby.
     pub standby: Option<NodeId>,
+    /// Its name, if it has shown one.
+    #[serde(default)]
+    pub standby_name: Option<Username>,
     /// Records that the parent has taken in.
     pub published: u64,
     /// Records that still have to be sent.

@@ -69,6 +69,12 @@ fn describe(key: &str, config: &Config) -> (String, Value) {
                 .into(),
             word(&config.tcp.as_str()),
         ),
+        "port_mapping" => (
+            "Whether the router is asked, by UPnP, NAT-PMP or PCP, to let others in at the UDP port.\n\
+             It is asked for nothing when `listen` names one address."
+                .into(),
+            config.port_mapping.into(),
+        ),
         "api_listen" => (
             "The TCP address of the local API, for programs on this machine only; port 0 takes\n\
              any free one."
@@ -143,6 +149,13 @@ fn describe(key: &str, config: &Config) -> (String, Value) {
              all the same."
                 .into(),
             word(&config.reach.as_str()),
+        ),
+        "inbox_accept" => (
+            "Of whom files are taken into the inbox, where you accept or refuse each of them:\n\
+             \"everybody\"; \"buddies\", from the nodes that they are known by, and those whom\n\
+             `skein inbox always` names; or \"nobody\"."
+                .into(),
+            word(&config.inbox_accept.as_str()),
         ),
         "relay_slots" => (
             format!(

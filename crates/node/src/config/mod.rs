@@ -4,13 +4,15 @@
 //! in the environment, `--max-children` as a flag. [`Config::example`] lists all of them.
 
 mod builder;
+mod choice;
 mod example;
 mod file;
 mod settings;
 
 pub use builder::{ConfigBuilder, ConfigError};
+pub use choice::{InboxAccept, LogFormat, LogLevel, Reach, TcpPorts, Uplink};
 pub use file::{Finding, Severity};
-pub use settings::{LogFormat, LogLevel, Reach, Settings, TcpPorts, Uplink};
+pub use settings::{RELAY_RATE, RELAY_SLOTS, RELAY_SLOTS_PER_NAME, Settings};
 
 use crate::api::types::RoleSetting;
 use skein_net::relay::RelayLimits;
@@ -31,6 +33,7 @@ pub struct Config {
     listen_was_given: bool,
     udp: bool,
     tcp: TcpPorts,
+    port_mapping: bool,
     api_listen: SocketAddr,
     role: RoleSetting,
     max_children: u32,
@@ -42,6 +45,7 @@ pub struct Config {
     scan_workers: u32,
     rescan_interval: Duration,
     reach: Reach,
+    inbox_accept: InboxAccept,
     relay: RelayLimits,
     log_level: LogLevel,
     log_format: LogFormat,
@@ -84,6 +88,7 @@ impl Config {
             listen_was_given: false,
             udp: true,
             tcp: TcpPorts::Auto,
+            port_mapping: true,
             api_listen: (Ipv4Addr::LOCALHOST, 0).into(),
             role: RoleSetting::Auto,
             max_children: 150,
@@ -95,6 +100,7 @@ impl Config {
             scan_workers,
             rescan_interval: Duration::from_secs(60 * 60),
             reach: Reach::Open,
+            inbox_accept: InboxAccept::Everybody,
             relay: RelayLimits::default(),
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
@@ -126,6 +132,11 @@ impl Config {
     /// Where nodes whose network blocks UDP may come in over TCP.
     pub fn tcp(&self) -> TcpPorts {
         self.tcp
+    }
+
+    /// Whether the router is asked, by UPnP, NAT-PMP or PCP, to let others in at the UDP port.
+    pub fn port_mapping(&self) -> bool {
+        self.port_mapping
     }
 
     /// The TCP address of the local API, always loopback; port 0 for any free one.
@@ -185,6 +196,11 @@ impl Config {
     /// Who is told where the node is.
     pub fn reach(&self) -> Reach {
         self.reach
+    }
+
+    /// Of whom files are taken into the inbox.
+    pub fn inbox_accept(&self) -> InboxAccept {
+        self.inbox_accept
     }
 
     /// What the node gives away as a relay while it is a supernode.

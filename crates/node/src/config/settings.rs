@@ -1,16 +1,12 @@
 //! One layer of settings: what a file, the environment or the flags say, and what is allowed.
 
+use super::choice::{InboxAccept, LogFormat, LogLevel, Reach, TcpPorts, Uplink, word};
 use crate::api::types::RoleSetting;
 use bytesize::ByteSize;
-use serde::de::value::StrDeserializer;
-use serde::de::{DeserializeOwned, IntoDeserializer};
-use serde::{Deserialize, Serialize};
-use skein_net::TunnelPorts;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 /// The ranges of the settings that are numbers.
@@ -18,9 +14,13 @@ pub(super) const MAX_CHILDREN: RangeInclusive<u32> = 1..=100_000;
 pub(super) const MAX_NEIGHBOURS: RangeInclusive<u32> = 1..=1_000;
 pub(super) const UPLOAD_SLOTS: RangeInclusive<u32> = 1..=1_000;
 pub(super) const SCAN_WORKERS: RangeInclusive<u32> = 1..=64;
-pub(super) const RELAY_SLOTS: RangeInclusive<u32> = 0..=1_000_000;
-pub(super) const RELAY_SLOTS_PER_NAME: RangeInclusive<u32> = 1..=10_000;
-pub(super) const RELAY_RATE: RangeInclusive<u32> = 1..=u32::MAX;
+
+/// Slots that a relay may give; 0: it does not relay.
+pub const RELAY_SLOTS: RangeInclusive<u32> = 0..=1_000_000;
+/// The slots that one name may have.
+pub const RELAY_SLOTS_PER_NAME: RangeInclusive<u32> = 1..=10_000;
+/// Bytes a second of a relay, for one slot, one name or all.
+pub const RELAY_RATE: RangeInclusive<u32> = 1..=u32::MAX;
 
 /// A scan more often than once a minute would never end; less often than once a week, what the
 /// watcher misses (network drives) stays wrong for too long.
@@ -34,12 +34,16 @@ pub(super) const PROMOTION_UPTIME: RangeInclusive<Duration> =
 /// Bytes a second: from a telephone line to more than a machine sends.
 pub(super) const UPLINK: RangeInclusive<u64> = 1_000..=100_000_000_000;
 
+/// The words of the setting `role`.
+const ROLES: &str = "auto, ordinary, super";
+
 /// The names of all settings, as the file spells them.
-pub(super) const KEYS: [&str; 22] = [
+pub(super) const KEYS: [&str; 24] = [
     "data_dir",
     "listen",
     "udp",
     "tcp",
+    "port_mapping",
     "api_listen",
     "role",
     "max_children",
@@ -51,6 +55,7 @@ pub(super) const KEYS: [&str; 22] = [
     "scan_workers",
     "rescan_interval",
     "reach",
+    "inbox_accept",
     "relay_slots",
     "relay_slots_per_name",
     "relay_slot_rate",
@@ -72,6 +77,8 @@ pub struct Settings {
     pub udp: Option<bool>,
     /// Where nodes whose network blocks UDP may come in.
     pub tcp: Option<TcpPorts>,
+    /// Whether the router is asked to let others in.
+    pub port_mapping: Option<bool>,
     /// The TCP address of the local API; it must be loopback.
     pub api_listen: Option<SocketAddr>,
     /// What the node may become.
@@ -95,6 +102,8 @@ pub struct Settings {
     pub rescan_interval: Option<Duration>,
     /// Who is told where the node is.
     pub reach: Option<Reach>,
+    /// Of whom files are taken into the inbox.
+    pub inbox_accept: Option<InboxAccept>,
     /// Slots that the node gives away as a relay, 0 to 1,000,000; 0: it does not relay.
     pub relay_slots: Option<u32>,
     /// Slots that one name may have, 1 to 10,000.
@@ -111,179 +120,6 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
 }
 
-/// Where nodes whose network blocks UDP may come in over TCP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TcpPorts {
-    /// At the number of the UDP port, and at 443 where that can be had.
-    #[default]
-    Auto,
-    /// At the number of the UDP port only.
-    SamePort,
-    /// Nowhere.
-    Off,
-}
-
-impl TcpPorts {
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::SamePort => "same-port",
-            Self::Off => "off",
-        }
-    }
-}
-
-/// Who is told where a node is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reach {
-    /// Whoever wants to reach it: sessions go directly where they can.
-    #[default]
-    Open,
-    /// Nobody but the supernodes that it is attached to, and those that it dials itself: sessions
-    /// stay on relays. Such a node is never a supernode of its own accord.
-    RelayOnly,
-}
-
-impl Reach {
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::RelayOnly => "relay-only",
-        }
-    }
-}
-
-impl From<TcpPorts> for TunnelPorts {
-    fn from(ports: TcpPorts) -> Self {
-        match ports {
-            TcpPorts::Auto => Self::Auto,
-            TcpPorts::SamePort => Self::SamePort,
-            TcpPorts::Off => Self::Off,
-        }
-    }
-}
-
-impl FromStr for TcpPorts {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        word(text, TCP_PORTS)
-    }
-}
-
-impl FromStr for Reach {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        word(text, REACHES)
-    }
-}
-
-/// The least important messages that are logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogLevel {
-    /// What failed.
-    Error,
-    /// And what is odd.
-    Warn,
-    /// And what a user wants to know.
-    #[default]
-    Info,
-    /// And what helps to find a fault.
-    Debug,
-    /// And every step.
-    Trace,
-}
-
-/// How log messages look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// Lines for people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// What the line of a machine sends in a second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Uplink {
-    /// What was seen to go out, and never less than 250 kB.
-    #[default]
-    Measured,
-    /// So many bytes, as the user says: a thousand to a hundred billion.
-    Given(u64),
-}
-
-impl fmt::Display for Uplink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Measured => f.write_str(MEASURED),
-            Self::Given(bytes) => ByteSize(*bytes).display().si().fmt(f),
-        }
-    }
-}
-
-impl FromStr for Uplink {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == MEASURED {
-            return Ok(Self::Measured);
-        }
-        let bytes = text.parse::<ByteSize>().map_err(|_| {
-            format!(
-                "{text:?} is neither {MEASURED:?} nor a number of bytes such as \"2MB\" or \"500kB\""
-            )
-        })?;
-        Ok(Self::Given(bytes.as_u64()))
-    }
-}
-
-const MEASURED: &str = "measured";
-
-/// The words that each of the settings knows that are words.
-const ROLES: &str = "auto, ordinary, super";
-const TCP_PORTS: &str = "auto, same-port, off";
-const REACHES: &str = "open, relay-only";
-const LEVELS: &str = "error, warn, info, debug, trace";
-const FORMATS: &str = "text, json";
-
-impl LogLevel {
-    /// The word for it, which is also a filter of `tracing`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
-impl FromStr for LogLevel {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        word(text, LEVELS)
-    }
-}
-
-impl FromStr for LogFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        word(text, FORMATS)
-    }
-}
-
 impl Settings {
     /// Sets what `key` names to what `text` says; a relative path starts at `base`.
     ///
@@ -294,6 +130,7 @@ impl Settings {
             "listen" => self.listen = Some(address(text)?),
             "udp" => self.udp = Some(switch(text)?),
             "tcp" => self.tcp = Some(text.parse()?),
+            "port_mapping" => self.port_mapping = Some(switch(text)?),
             "api_listen" => self.api_listen = Some(address(text)?),
             "role" => self.role = Some(word(text, ROLES)?),
             "max_children" => self.max_children = Some(number(text, &MAX_CHILDREN)?),
@@ -305,13 +142,14 @@ impl Settings {
             "uplink" => self.uplink = Some(text.parse()?),
             "rescan_interval" => self.rescan_interval = Some(time(text)?),
             "reach" => self.reach = Some(text.parse()?),
+            "inbox_accept" => self.inbox_accept = Some(text.parse()?),
             "relay_slots" => self.relay_slots = Some(number(text, &RELAY_SLOTS)?),
             "relay_slots_per_name" => {
                 self.relay_slots_per_name = Some(number(text, &RELAY_SLOTS_PER_NAME)?)
             }
-            "relay_slot_rate" => self.relay_slot_rate = Some(number(text, &RELAY_RATE)?),
-            "relay_name_rate" => self.relay_name_rate = Some(number(text, &RELAY_RATE)?),
-            "relay_rate" => self.relay_rate = Some(number(text, &RELAY_RATE)?),
+            "relay_slot_rate" => self.relay_slot_rate = Some(rate(text)?),
+            "relay_name_rate" => self.relay_name_rate = Some(rate(text)?),
+            "relay_rate" => self.relay_rate = Some(rate(text)?),
             "log_level" => self.log_level = Some(text.parse()?),
             "log_format" => self.log_format = Some(text.parse()?),
             _ => return Err("there is no such setting".to_owned()),
@@ -376,6 +214,7 @@ impl Settings {
             listen: self.listen.or(lower.listen),
             udp: self.udp.or(lower.udp),
             tcp: self.tcp.or(lower.tcp),
+            port_mapping: self.port_mapping.or(lower.port_mapping),
             api_listen: self.api_listen.or(lower.api_listen),
             role: self.role.or(lower.role),
             max_children: self.max_children.or(lower.max_children),
@@ -387,6 +226,7 @@ impl Settings {
             scan_workers: self.scan_workers.or(lower.scan_workers),
             rescan_interval: self.rescan_interval.or(lower.rescan_interval),
             reach: self.reach.or(lower.reach),
+            inbox_accept: self.inbox_accept.or(lower.inbox_accept),
             relay_slots: self.relay_slots.or(lower.relay_slots),
             relay_slots_per_name: self.relay_slots_per_name.or(lower.relay_slots_per_name),
             relay_slot_rate: self.relay_slot_rate.or(lower.relay_slot_rate),
@@ -413,15 +253,20 @@ fn number(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
         .ok_or_else(|| out_of_range(value, range))
 }
 
+/// Bytes a second, as a number or with a unit such as "2MB".
+fn rate(text: &str) -> Result<u32, String> {
+    let Ok(bytes) = text.parse::<ByteSize>() else {
+        return Err(format!("{text:?} is not a number of bytes such as 1250000 or \"2MB\""));
+    };
+    u32::try_from(bytes.as_u64())
+        .ok()
+        .filter(|bytes| RELAY_RATE.contains(bytes))
+        .ok_or_else(|| out_of_range(bytes.as_u64(), &RELAY_RATE))
+}
+
 fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| format!("{text:?} is not a time such as \"30m\" or \"1h\""))
-}
-
-/// One of the words that the type has in its serialised form.
-fn word<T: DeserializeOwned>(text: &str, known: &str) -> Result<T, String> {
-    let word: StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
-    T::deserialize(word).map_err(|_| format!("{text:?} is none of {known}"))
 }
 
 fn switch(text: &str) -> Result<bool, String> {
@@ -472,12 +317,13 @@ mod tests {
         let good = |key| match key {
             "data_dir" | "download_dir" => "/somewhere",
             "listen" | "api_listen" => "127.0.0.1:1",
-            "udp" => "false",
+            "udp" | "port_mapping" => "false",
             "tcp" => "same-port",
             "role" => "super",
             "rescan_interval" | "promotion_uptime" => "10m",
             "uplink" => "2MB",
             "reach" => "relay-only",
+            "inbox_accept" => "buddies",
             "log_level" => "debug",
             "log_format" => "json",
             _ => "7",
@@ -497,6 +343,15 @@ mod tests {
         assert_eq!(set("uplink", "measured").unwrap().uplink, Some(Uplink::Measured));
         assert!(set("uplink", "fast").unwrap_err().contains("2MB"));
         assert!(set("uplink", "12").unwrap_err().contains("1.0 kB"), "{:?}", set("uplink", "12"));
+    }
+
+    #[test]
+    fn a_relays_rate_may_have_a_unit() {
+        assert_eq!(set("relay_rate", "2MB").unwrap().relay_rate, Some(2_000_000));
+        assert_eq!(set("relay_slot_rate", "1250000").unwrap().relay_slot_rate, Some(1_250_000));
+        assert!(set("relay_rate", "0").unwrap_err().contains("between 1"));
+        assert!(set("relay_rate", "5GB").unwrap_err().contains("4294967295"));
+        assert!(set("relay_rate", "fast").unwrap_err().contains("2MB"));
     }
 
     #[test]
@@ -520,6 +375,7 @@ mod tests {
     fn words_are_words_and_nothing_else() {
         assert_eq!(set("role", "ordinary").unwrap().role, Some(RoleSetting::Ordinary));
         assert!(set("role", "boss").unwrap_err().contains("auto, ordinary, super"));
+        assert!(set("inbox_accept", "friends").unwrap_err().contains("buddies"));
         assert!(set("log_level", "loud").unwrap_err().contains("warn"));
         assert!(set("rescan_interval", "1s").unwrap_err().contains("1m"));
         assert!(set("rescan_interval", "soon").unwrap_err().contains("30m"));

@@ -8,7 +8,7 @@ use crate::api::backend::{Backend, EventStream};
 use crate::api::types::{
     AddShare, AddWish, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode,
     ForgottenDownload, Identity, LoginAccount, NamedNode, Peer, PingEvent, RegisterAccount,
-    Relation, RelayStatus, RemoveShare, RescanShare, SearchEvent, SessionInfo, SetRelay, Share,
+    RelayStatus, RemoveShare, RescanShare, SearchEvent, SessionInfo, SetRelay, Share,
     StartDownload, StartPing, StartSearch, Status, SupernodeStatus, Udp, Wish,
 };
 use crate::home::HomeError;
@@ -22,7 +22,6 @@ use futures_util::stream;
 use rand::RngExt;
 use skein_net::UdpState;
 use skein_overlay::Input;
-use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::{ContentId, QueryId, Role, Ticket, Username};
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,6 +148,10 @@ impl Backend for NodeBackend {
         self.0.set_relay(set).await
     }
 
+    async fn reset_relay(&self) -> Result<RelayStatus, ApiError> {
+        self.0.reset_relay().await
+    }
+
     async fn register(&self, account: RegisterAccount) -> Result<Identity, ApiError> {
         self.0.check_network(account.ticket.as_deref())?;
         let joined = self.0.accounts.register(account).await?;
@@ -181,7 +184,7 @@ impl Backend for NodeBackend {
 }
 
 impl Shared {
-    async fn view(&self) -> Result<OverlayView, ApiError> {
+    pub(super) async fn view(&self) -> Result<OverlayView, ApiError> {
         self.driver.view().await.ok_or_else(|| ApiError::unavailable("the daemon is ending"))
     }
 
@@ -191,8 +194,8 @@ impl Shared {
         let identity = self.accounts.identity()?;
         let library = self.library.status();
         let ties = &snapshot.parent;
-        let parent =
-            ties.parent.and_then(|node| snapshot.peers.iter().find(|peer| peer.node == node));
+        let linked = |node: Option<_>| snapshot.peers.iter().find(|peer| node == Some(peer.node));
+        let (parent, standby) = (linked(ties.parent), linked(ties.standby));
         let unpublished = ties.pending.max(library.files.saturating_sub(ties.published));
         let pending = match (ties.complete, ties.parent) {
             (true, _) => 0,
@@ -206,6 +209,7 @@ impl Shared {
             parent_rtt_us: parent.map(|parent| micros(self.rtt(&parent.node, parent.rtt))),
             since_secs: ties.since.map(|since| since.as_secs()),
             standby: ties.standby,
+            standby_name: standby.and_then(|standby| standby.name.clone()),
             published: ties.published,
             publish_pending: pending,
             parents_lost: ties.lost,
@@ -302,83 +306,8 @@ impl Shared {
     }
 
     /// The round trip as it is now, or as it was when the link came up.
-    fn rtt(&self, node: &skein_proto::NodeId, at_first: Duration) -> Duration {
+    pub(super) fn rtt(&self, node: &skein_proto::NodeId, at_first: Duration) -> Duration {
         self.endpoint.connection(node).map_or(at_first, |connection| connection.rtt())
-    }
-
-    async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
-        let view = self.view().await?;
-        let mut peers: Vec<Peer> = view
-            .snapshot
-            .peers
-            .into_iter()
-            .map(|peer| Peer {
-                rtt_us: micros(self.rtt(&peer.node, peer.rtt)),
-                node: peer.node,
-                name: peer.name,
-                address: peer.address,
-                relation: relation(peer.relation),
-                connected_secs: peer.linked.as_secs(),
-                agent: peer.agent,
-            })
-            .collect();
-        for connection in self.endpoint.connections() {
-            if !peers.iter().any(|peer| peer.node == connection.peer()) {
-                peers.push(Peer {
-                    node: connection.peer(),
-                    name: None,
-                    address: connection.remote_address(),
-                    relation: Relation::Other,
-                    rtt_us: micros(connection.rtt()),
-                    connected_secs: connection.established_at().elapsed().as_secs(),
-                    agent: String::new(),
-                });
-            }
-        }
-        Ok(peers)
-    }
-
-    /// The nodes of a user, those that are there first.
-    async fn find(&self, name: Username) -> Result<Vec<NamedNode>, ApiError> {
-        let key = DirectoryKey::Name(name.clone());
-        let answer = self.driver.find(key).await;
-        let answer = answer.ok_or_else(|| ApiError::unavailable("the daemon is ending"))?;
-        let unavailable = |why: &str| Err(ApiError::unavailable(why.to_owned()));
-        match answer.outcome {
-            FindOutcome::Answered if answer.nodes.is_empty() => {
-                let why = format!(
-                    "the directory knows no node of @{name}: it was not online \
-                     lately, or nobody has that name"
-                );
-                return Err(ApiError::not_found(why));
-            }
-            FindOutcome::Answered => {}
-            FindOutcome::OverBudget => {
-                return unavailable("too many look-ups in a short time: try again in a moment");
-            }
-            FindOutcome::NotAttached => return unavailable("not attached to a supernode"),
-            FindOutcome::Unreachable | FindOutcome::Elsewhere => {
-                return unavailable("none of the supernodes that keep that name answers");
-            }
-        }
-        let mut nodes: Vec<NamedNode> = answer
-            .nodes
-            .into_iter()
-            .map(|found| NamedNode {
-                node: found.node,
-                name: found.name,
-                online: found.online,
-                seen: found.seen.0,
-                addresses: found.addresses,
-                parent: found.parent.as_ref().map(|parent| parent.node),
-                parent_addresses: found
-                    .parent
-                    .map(|parent| parent.addresses.into_vec())
-                    .unwrap_or_default(),
-            })
-            .collect();
-        nodes.sort_by_key(|node| (!node.online, std::cmp::Reverse(node.seen), node.node));
-        Ok(nodes)
     }
 
     async fn start_download(&self, download: StartDownload) -> Result<Download, ApiError> {
@@ -454,19 +383,8 @@ impl Shared {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn relation(relation: skein_overlay::Relation) -> Relation {
-    match relation {
-        skein_overlay::Relation::Parent => Relation::Parent,
-        skein_overlay::Relation::Standby => Relation::Standby,
-        skein_overlay::Relation::Child => Relation::Child,
-        skein_overlay::Relation::StandbyChild => Relation::StandbyChild,
-        skein_overlay::Relation::Neighbour => Relation::Neighbour,
-        skein_overlay::Relation::Other => Relation::Other,
-    }
 }
 
 impl From<SearchError> for ApiError {

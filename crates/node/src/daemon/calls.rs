@@ -42,7 +42,7 @@ impl Shared {
                 name: session.name().clone(),
                 called: session.is_dialler(),
                 open_secs: session.connection().established_at().elapsed().as_secs(),
-                path: session.path_now().into(),
+                path: session.shown(session.path_now()),
             })
             .collect();
         sessions.sort_by(|a, b| (&a.name, a.node).cmp(&(&b.name, b.node)));
@@ -69,13 +69,18 @@ impl Shared {
             dropped_unbound: usage.dropped_unbound,
             foreign: usage.foreign,
             forged: usage.forged,
+            set: self.donor.set(),
             history: self.donor.history(),
         })
     }
 
     pub(super) async fn set_relay(&self, set: SetRelay) -> Result<RelayStatus, ApiError> {
-        let limits = set.over(self.donor.limits()).map_err(ApiError::bad_request)?;
-        self.donor.set_limits(limits);
+        self.donor.change(set).await?;
+        self.relay_status().await
+    }
+
+    pub(super) async fn reset_relay(&self) -> Result<RelayStatus, ApiError> {
+        self.donor.reset().await?;
         self.relay_status().await
     }
 }

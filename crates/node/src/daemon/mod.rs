@@ -14,6 +14,7 @@ mod calls;
 mod capacity;
 pub(crate) mod clock;
 mod conduct;
+mod contacts;
 pub(crate) mod driver;
 mod link;
 mod login;
@@ -223,7 +224,7 @@ impl Daemon {
         let (wishes, wished) = mpsc::channel(WISHES_WAITING);
         let (wish_hits, wish_hits_of) = mpsc::channel(WISH_HITS_WAITING);
         let was_super = remember::was_super(&home);
-        let donor = Donor::new(endpoint.relay());
+        let donor = Donor::open(endpoint.relay(), &home);
         let (session_events, session_events_of) = mpsc::channel(sessions::EVENTS_WAITING);
         let (driver, driving) = Driver::start(driver::Parts {
             overlay: overlay(key.clone(), ticket.login_key, &config, was_super, clock),
@@ -294,6 +295,7 @@ impl Daemon {
                     transfers: transfers.clone(),
                     grants,
                     dir: config.download_dir().join("inbox"),
+                    accept: config.inbox_accept(),
                     ended: ended.clone(),
                 },
                 files_changed,
@@ -467,7 +469,7 @@ fn bind(key: &KeyPair, config: &Config) -> Result<Endpoint, BindError> {
         }
         other => other?,
     };
-    if config.udp() {
+    if config.udp() && config.port_mapping() {
         endpoint.map_port();
     }
     Ok(endpoint)

@@ -178,6 +178,11 @@ impl Home {
         self.dir.join("library.db")
     }
 
+    /// What the donor has set of the relay while the node ran.
+    pub fn relay_file(&self) -> PathBuf {
+        self.dir.join("relay.json")
+    }
+
     /// The folder of what is not wholly here yet, made if it is not there.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub(crate) use grants::OfferGrants;
 use crate::api::backend::EventStream;
 use crate::api::inbox::{FileOffer, OfferStage};
 use crate::api::types::{ApiError, ErrorCode};
+use crate::config::InboxAccept;
 use crate::daemon::clock::unix_now;
 use crate::people::People;
 use crate::services::{Store, StoreError};
@@ -67,6 +68,8 @@ pub(crate) struct Parts {
     pub(crate) grants: Arc<OfferGrants>,
     /// Where files go that nobody has named another folder for.
     pub(crate) dir: PathBuf,
+    /// Of whom offers are taken.
+    pub(crate) accept: InboxAccept,
     pub(crate) ended: CancellationToken,
 }
 
@@ -83,6 +86,7 @@ struct Inner {
     transfers: Transfers,
     grants: Arc<OfferGrants>,
     dir: PathBuf,
+    accept: InboxAccept,
     /// The offers that something is done for.
     tended: DashMap<u64, Arc<Notify>>,
     calling: Semaphore,
@@ -116,7 +120,7 @@ pub(crate) struct InboxStats {
     pub(crate) full: u64,
     /// Offers of others that no file can fit.
     pub(crate) unsound: u64,
-    /// Offers of those whom the user has blocked.
+    /// Offers of those of whom the user takes none.
     pub(crate) not_wanted: u64,
     /// What others said of offers too often.
     pub(crate) too_fast: u64,
@@ -146,6 +150,7 @@ impl Inbox {
             transfers: parts.transfers,
             grants: parts.grants,
             dir: parts.dir,
+            accept: parts.accept,
             tended: DashMap::new(),
             calling: Semaphore::new(MAX_CALLING),
             admission: Admission::default(),

@@ -5,6 +5,7 @@ use super::sending::no_such;
 use super::{Inbox, Teller, add, clean_line, exchange};
 use crate::api::inbox::{AcceptOffer, FileOffer, OfferStage};
 use crate::api::types::{ApiError, Download, DownloadState, ErrorCode, Source};
+use crate::config::InboxAccept;
 use crate::daemon::clock::unix_now;
 use crate::transfer::{Folder, clean_name};
 use skein_proto::Message;
@@ -44,6 +45,11 @@ impl Inbox {
         if !self.inner.admission.may_offer(teller) {
             add(&counts.too_fast);
             return OfferState::Full;
+        }
+        let always = self.inner.book.always().await.is_ok_and(|names| names.contains(peer));
+        if !self.takes_of(teller, always) {
+            add(&counts.not_wanted);
+            return OfferState::Refused;
         }
         let now = unix_now();
         let offer = Offer {
@@ -88,7 +94,6 @@ impl Inbox {
         add(&counts.taken);
         tracing::info!(peer = peer.as_str(), name = taken.name, "a file is offered");
         self.mark(&taken).await;
-        let always = self.inner.book.always().await.is_ok_and(|names| names.contains(peer));
         let is_known = !self.inner.people.is_new_node(peer, &node);
         if always
             && is_known
@@ -97,6 +102,19 @@ impl Inbox {
             return accepted.news();
         }
         taken.news()
+    }
+
+    /// Whether the user takes offers of this peer at all; `always`: the files of that name are
+    /// accepted without a question.
+    fn takes_of(&self, Teller { name, node, .. }: Teller<'_>, always: bool) -> bool {
+        let people = &self.inner.people;
+        match self.inner.accept {
+            InboxAccept::Everybody => true,
+            InboxAccept::Buddies => {
+                (always || people.is_buddy(name)) && !people.is_new_node(name, &node)
+            }
+            InboxAccept::Nobody => false,
+        }
     }
 
     /// Says of an offer that it comes from a node which its sender, a buddy, was not known by.

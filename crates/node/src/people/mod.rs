@@ -228,6 +228,11 @@ impl People {
         self.inner.roster.standing(name, node)
     }
 
+    /// Whether this is a buddy.
+    pub(crate) fn is_buddy(&self, name: &Username) -> bool {
+        self.inner.roster.get(name).is_some_and(|person| person.buddy_since.is_some())
+    }
+
     /// Whether this is a buddy, and not known by that node.
     pub(crate) fn is_new_node(&self, name: &Username, node: &NodeId) -> bool {
         self.inner.roster.get(name).is_some_and(|person| person.is_new(node))

@@ -199,7 +199,7 @@ impl People {
             presence: if session.is_some() { PresenceState::Online } else { sight.state },
             seen: sight.seen.max(person.seen).0,
             node: session.as_ref().map(|session| session.node()).or(sight.node),
-            path: session.map(|session| session.path_now().into()),
+            path: session.map(|session| session.shown(session.path_now())),
             new_keys: sight.new_keys.into_iter().filter(|key| !person.keys.contains(key)).collect(),
             keys: person.keys,
             unread,

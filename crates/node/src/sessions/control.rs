@@ -7,7 +7,7 @@ use skein_overlay::{Input, SlotOutcome};
 use skein_proto::session::{
     OfferRefusal, SessionAnswer, SessionOffer, SessionRefused, SlotGrant, SlotRefusal,
 };
-use skein_proto::{NodeId, SessionId};
+use skein_proto::{NodeId, SessionId, SignedCredential};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -49,6 +49,8 @@ pub(super) struct Control {
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) relay: NodeId,
+    /// What the relay has shown of whose node it is.
+    pub(super) credential: Option<Box<SignedCredential>>,
     pub(super) grant: SlotGrant,
 }
 
@@ -68,8 +70,8 @@ impl Control {
         // Each refusal excludes one more; a node is linked with a few supernodes that matter.
         for _ in 0..3 {
             match self.ask_one(besides.clone()).await {
-                Some(SlotOutcome::Granted { relay, grant }) => {
-                    return Ok(Granted { relay, grant: *grant });
+                Some(SlotOutcome::Granted { relay, credential, grant }) => {
+                    return Ok(Granted { relay, credential, grant: *grant });
                 }
                 Some(SlotOutcome::Refused(relay, refusal)) => {
                     last = refusal;

@@ -2,7 +2,7 @@
 //! closes it when nobody uses it any more.
 
 use super::moving::{Change, Changes, Theirs};
-use super::paths::Paths;
+use super::paths::{MAX_SLOTS, Paths};
 use super::peer::PeerSession;
 use super::pulse::{Look, Watch};
 use super::relayed::{BIND_PATIENCE, NearEnd, micros};
@@ -12,8 +12,8 @@ use crate::daemon::clock::unix_now;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use skein_net::{CloseReason, FrameReceiver, FrameSender, Stream};
-use skein_proto::Message;
 use skein_proto::session::{RelayEnd, SessionHello, SessionNews};
+use skein_proto::{Message, SignedCredential};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -67,6 +67,8 @@ pub(super) struct Keeper {
     retry: Duration,
     refresh_due: Instant,
     named_at: Option<Instant>,
+    /// Credentials of relays that the peer may still show: each costs a check of a signature.
+    whose_left: usize,
     theirs: Theirs,
     unused_since: Option<Instant>,
     /// The peer has begun another session on the same connection.
@@ -106,6 +108,7 @@ impl Keeper {
             retry: FIRST_RETRY,
             refresh_due: now + REFRESH,
             named_at: None,
+            whose_left: MAX_SLOTS,
             theirs: Theirs::default(),
             unused_since: None,
             superseded: CancellationToken::new(),
@@ -121,6 +124,11 @@ impl Keeper {
     /// session is there.
     pub(super) async fn run(mut self, later: Vec<RelayEnd>) {
         later.into_iter().for_each(|end| self.bind_named(end));
+        let session = Arc::clone(&self.session);
+        for near in session.paths().map(Paths::all).unwrap_or_default() {
+            self.tell_whose(&near).await;
+        }
+        drop(session);
         let connection = self.session.connection().clone();
         let mut look_at = Instant::now();
         let endpoint = &self.sessions.inner.parts.endpoint;
@@ -331,9 +339,10 @@ impl Keeper {
                 self.retry = (self.retry * 2).min(LONGEST_RETRY);
                 if let Some(near) = near
                     && let Some(end) = near.for_far_end()
-                    && paths.add(near, None)
+                    && paths.add(Arc::clone(&near), None)
                 {
                     self.tell.tell(SessionNews::Reserve(end)).await;
+                    self.tell_whose(&near).await;
                 }
             }
             Done::Named { end, near } => {
@@ -362,6 +371,7 @@ impl Keeper {
                     self.tell.tell(SessionNews::Unbound { relay, slot }).await;
                 } else {
                     self.named_at = Some(Instant::now());
+                    self.whose_left = (self.whose_left + 1).min(MAX_SLOTS);
                     paths.drop_failed();
                     self.bind_named(end);
                 }
@@ -388,6 +398,28 @@ impl Keeper {
                     paths.meet(theirs);
                 }
             }
+            // More credentials than relays were named are not worth a look.
+            SessionNews::Relay(credential) if self.whose_left > 0 => {
+                self.whose_left -= 1;
+                self.learn_relay(&credential);
+            }
+            SessionNews::Relay(_) => {}
+        }
+    }
+
+    /// Whose node a relay is that this node has been granted a slot of.
+    async fn tell_whose(&mut self, near: &NearEnd) {
+        if let Some(credential) = near.credential() {
+            self.learn_relay(credential);
+            self.tell.tell(SessionNews::Relay(Box::new(credential.clone()))).await;
+        }
+    }
+
+    fn learn_relay(&self, credential: &SignedCredential) {
+        let login_key = &self.sessions.inner.parts.login_key;
+        let node = credential.unverified().node;
+        if let Ok(whose) = credential.check(login_key, &node, unix_now()) {
+            self.session.learn_relay(whose);
         }
     }
 

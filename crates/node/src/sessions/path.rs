@@ -24,6 +24,15 @@ pub enum PathKind {
     },
 }
 
+impl PathKind {
+    /// Where packets are sent: to the relay, or to the peer.
+    pub const fn address(self) -> SocketAddr {
+        match self {
+            Self::Relayed { address, .. } | Self::Direct { address } => address,
+        }
+    }
+}
+
 /// The path of a session, and what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathState {

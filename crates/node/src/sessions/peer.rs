@@ -2,14 +2,19 @@
 
 use super::hello::{Own, Theirs};
 use super::path::{PathKind, PathState};
-use super::paths::Paths;
+use super::paths::{MAX_SLOTS, Paths};
+use crate::api::types::SessionPath;
 use crate::daemon::clock::unix_now;
 use skein_net::Connection;
 use skein_proto::session::NatKind;
-use skein_proto::{NodeId, UnixTime, Username};
-use std::sync::Arc;
+use skein_proto::{Credential, NodeId, UnixTime, Username};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+/// Relays whose names are kept, the latest: those of all slots that a session may have, and of
+/// those that went before them.
+const MAX_RELAY_NAMES: usize = 2 * MAX_SLOTS;
 
 /// The table of live sessions, and the task that keeps this one.
 const OWN_HOLDERS: usize = 2;
@@ -22,6 +27,8 @@ pub struct PeerSession {
     path: watch::Sender<PathState>,
     /// Where the packets go; nothing for a connection that was dialled directly.
     paths: Option<Paths>,
+    /// Whose nodes the relays are, as far as that is known.
+    relay_names: Mutex<Vec<(NodeId, Username)>>,
     dialler: bool,
     /// Streams of the peer that are being served.
     served: AtomicUsize,
@@ -50,7 +57,8 @@ impl PeerSession {
         let (path, served) = (watch::Sender::new(state), AtomicUsize::new(0));
         let expires = AtomicU64::new(theirs.expires.0);
         let (name, shown) = (theirs.name, AtomicU64::new(own.expires().0));
-        Self { name, connection, path, paths, dialler, served, expires, shown }
+        let relay_names = Mutex::default();
+        Self { name, connection, path, paths, relay_names, dialler, served, expires, shown }
     }
 
     /// Whether what the peer has shown holds no more.
@@ -105,6 +113,34 @@ impl PeerSession {
         let mut path = *self.path.borrow();
         path.rtt = self.connection.rtt();
         path
+    }
+
+    /// A path of it as it is shown.
+    pub(crate) fn shown(&self, path: PathState) -> SessionPath {
+        let names = self.relay_names();
+        let name = |relay: Option<NodeId>| {
+            let relay = relay?;
+            names.iter().find(|(known, _)| *known == relay).map(|(_, name)| name.clone())
+        };
+        let relay = match path.kind {
+            PathKind::Relayed { relay, .. } => Some(relay),
+            PathKind::Direct { .. } => None,
+        };
+        SessionPath::new(path, name(relay), name(path.reserve))
+    }
+
+    /// Takes note of whose node a relay is; the credential was checked.
+    pub(super) fn learn_relay(&self, credential: &Credential) {
+        let mut names = self.relay_names();
+        names.retain(|(known, _)| *known != credential.node);
+        if names.len() >= MAX_RELAY_NAMES {
+            names.remove(0);
+        }
+        names.push((credential.node, credential.name.clone()));
+    }
+
+    fn relay_names(&self) -> MutexGuard<'_, Vec<(NodeId, Username)>> {
+        self.relay_names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where the packets go, if that may change.

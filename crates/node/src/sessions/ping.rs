@@ -78,7 +78,7 @@ impl Pinger {
                 node: session.node(),
                 name: session.name().clone(),
                 took_us: micros(begun.elapsed()),
-                path: session.path_now().into(),
+                path: session.shown(session.path_now()),
             };
             if self.events.send(connected).await.is_err() {
                 return;
@@ -133,7 +133,7 @@ impl Pinger {
                         Err(_) => PingEvent::Lost { number },
                     },
                     Ok(()) = path.changed() => {
-                        let path = (*path.borrow_and_update()).into();
+                        let path = session.shown(*path.borrow_and_update());
                         if self.events.send(PingEvent::Path { path }).await.is_err() {
                             return Over::Done;
                         }
@@ -151,7 +151,7 @@ impl Pinger {
                     () = sleep_until(begun + self.interval) => break,
                     () = self.events.closed() => return Over::Done,
                     Ok(()) = path.changed() => {
-                        let path = (*path.borrow_and_update()).into();
+                        let path = session.shown(*path.borrow_and_update());
                         if self.events.send(PingEvent::Path { path }).await.is_err() {
                             return Over::Done;
                         }

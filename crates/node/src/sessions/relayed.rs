@@ -7,7 +7,7 @@ use skein_net::relay::frame::SlotNumber;
 use skein_net::session::{Binding, Route};
 use skein_net::{Endpoint, Way};
 use skein_proto::session::{RelayEnd, SlotKey};
-use skein_proto::{BoundedVec, NodeId};
+use skein_proto::{BoundedVec, NodeId, SignedCredential};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,16 @@ pub(super) struct NearEnd {
     _way: Way,
     pub(super) rtt: Duration,
     pub(super) load_percent: u8,
-    /// The key of the far end, where this node was granted the slot.
-    pub(super) far_key: Option<SlotKey>,
+    /// What this node has that the far end does not know, where it was granted the slot.
+    far: Option<Far>,
+}
+
+/// What comes with a slot beside this node's end.
+#[derive(Debug)]
+struct Far {
+    key: SlotKey,
+    /// Whose node the relay is.
+    credential: Option<Box<SignedCredential>>,
 }
 
 impl NearEnd {
@@ -54,15 +62,20 @@ impl NearEnd {
             relay: self.relay,
             addresses: self.addresses.clone(),
             slot: self.slot(),
-            key: self.far_key?,
+            key: self.far.as_ref()?.key,
             rtt_us: micros(self.rtt),
             load_percent: self.load_percent,
         })
     }
 
+    /// Whose node the relay is, if it has shown that to this node.
+    pub(super) fn credential(&self) -> Option<&SignedCredential> {
+        self.far.as_ref()?.credential.as_deref()
+    }
+
     /// Binds the near end of a slot that was granted to this node.
     pub(super) async fn of_grant(endpoint: &Endpoint, granted: Granted) -> Option<Arc<Self>> {
-        let Granted { relay, grant } = granted;
+        let Granted { relay, credential, grant } = granted;
         let [near, far] = grant.keys;
         let end = RelayEnd {
             relay,
@@ -72,7 +85,7 @@ impl NearEnd {
             rtt_us: 0,
             load_percent: grant.load_percent,
         };
-        bind(endpoint, &end, Some(far)).await.map(Arc::new)
+        bind(endpoint, &end, Some(Far { key: far, credential })).await.map(Arc::new)
     }
 
     /// Binds the end of a slot that the other side has told of.
@@ -82,7 +95,7 @@ impl NearEnd {
 }
 
 /// Binds at all addresses at once; the first that answers is the one.
-async fn bind(endpoint: &Endpoint, end: &RelayEnd, far_key: Option<SlotKey>) -> Option<NearEnd> {
+async fn bind(endpoint: &Endpoint, end: &RelayEnd, far: Option<Far>) -> Option<NearEnd> {
     if endpoint.node_id() == end.relay {
         return None;
     }
@@ -121,7 +134,7 @@ async fn bind(endpoint: &Endpoint, end: &RelayEnd, far_key: Option<SlotKey>) -> 
                 _way: way,
                 rtt,
                 load_percent: end.load_percent,
-                far_key,
+                far,
             });
         }
     }

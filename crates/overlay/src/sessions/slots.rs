@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::io::{Now, Output};
 use crate::overlay::Overlay;
 use skein_proto::session::{AskSlot, SlotGrant, SlotRefusal, SlotReply};
-use skein_proto::{BoundedVec, Instant, NodeId, Role};
+use skein_proto::{BoundedVec, Instant, NodeId, Role, SignedCredential};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub enum SlotOutcome {
     Granted {
         /// The relay.
         relay: NodeId,
+        /// What it has shown of whose node it is.
+        credential: Option<Box<SignedCredential>>,
         /// The slot.
         grant: Box<SlotGrant>,
     },
@@ -135,7 +137,11 @@ impl Overlay {
             return;
         }
         let outcome = match reply.outcome {
-            Ok(grant) => SlotOutcome::Granted { relay: peer, grant: Box::new(grant) },
+            Ok(grant) => {
+                let known = self.core.peers.get(&peer).and_then(|peer| peer.hello.as_ref());
+                let credential = known.and_then(|hello| hello.credential.clone()).map(Box::new);
+                SlotOutcome::Granted { relay: peer, credential, grant: Box::new(grant) }
+            }
             Err(refusal) => SlotOutcome::Refused(peer, refusal),
         };
         give(&mut self.core, reply.number, outcome);

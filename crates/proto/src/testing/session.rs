@@ -204,5 +204,6 @@ fn any_news() -> impl Strategy<Value = SessionNews> {
         any::<u64>().prop_map(|slot| SessionNews::Moved { slot }),
         (any_nat(), few(any_candidate()))
             .prop_map(|(nat, candidates)| SessionNews::Whereabouts { nat, candidates }),
+        any_credential().prop_map(|credential| SessionNews::Relay(Box::new(credential))),
     ]
 }

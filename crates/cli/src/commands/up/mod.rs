@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use skein_net::BindError;
 use skein_node::api::ApiClient;
 use skein_node::api::types::{DaemonEvent, RoleSetting, Status};
-use skein_node::config::{LogFormat, LogLevel, Reach, Settings, TcpPorts, Uplink};
+use skein_node::config::{InboxAccept, LogFormat, LogLevel, Reach, Settings, TcpPorts, Uplink};
 use skein_node::daemon::{Daemon, StartError};
 use skein_node::home::Home;
 use skein_proto::{NodeId, Role, Ticket, Username};
@@ -74,6 +74,9 @@ struct SettingsArgs {
     /// at 443, not at 443, nowhere
     #[arg(long, value_name = "PORTS", value_parser = value::tcp_ports())]
     tcp: Option<TcpPorts>,
+    /// Do not ask the router to let others in
+    #[arg(long)]
+    no_port_mapping: bool,
     /// The TCP address of the local API, always of this machine; port 0 takes a free one
     #[arg(long, value_name = "ADDR", value_parser = value::listen_address)]
     api_listen: Option<SocketAddr>,
@@ -104,6 +107,9 @@ struct SettingsArgs {
     /// Who is told where this node is: whoever wants to reach it, or supernodes only
     #[arg(long, value_name = "REACH", value_parser = reach())]
     reach: Option<Reach>,
+    /// Of whom files are taken into the inbox: everybody, buddies, nobody
+    #[arg(long, value_name = "WHOM", value_parser = inbox_accept())]
+    inbox_accept: Option<InboxAccept>,
     /// Sessions of others that it carries at a time as a supernode; 0: none
     #[arg(long, value_name = "COUNT")]
     relay_slots: Option<u32>,
@@ -111,13 +117,13 @@ struct SettingsArgs {
     #[arg(long, value_name = "COUNT")]
     relay_slots_per_name: Option<u32>,
     /// Bytes a second that it carries for one session
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = value::relay_rate)]
     relay_slot_rate: Option<u32>,
     /// Bytes a second that it carries for one name
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = value::relay_rate)]
     relay_name_rate: Option<u32>,
     /// Bytes a second that it carries for all
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = value::relay_rate)]
     relay_rate: Option<u32>,
     /// The least important messages to log
     #[arg(long, value_name = "LEVEL", value_parser = log_level())]
@@ -143,6 +149,11 @@ fn reach() -> impl clap::builder::TypedValueParser<Value = Reach> {
     PossibleValuesParser::new(["open", "relay-only"]).try_map(|word| word.parse::<Reach>())
 }
 
+fn inbox_accept() -> impl clap::builder::TypedValueParser<Value = InboxAccept> {
+    PossibleValuesParser::new(["everybody", "buddies", "nobody"])
+        .try_map(|word| word.parse::<InboxAccept>())
+}
+
 fn log_level() -> impl clap::builder::TypedValueParser<Value = LogLevel> {
     PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])
         .try_map(|word| word.parse::<LogLevel>())
@@ -160,6 +171,7 @@ impl UpArgs {
             listen: self.listen,
             udp: more.no_udp.then_some(false),
             tcp: more.tcp,
+            port_mapping: more.no_port_mapping.then_some(false),
             api_listen: more.api_listen,
             role: self.role,
             max_children: more.max_children,
@@ -171,6 +183,7 @@ impl UpArgs {
             scan_workers: more.scan_workers,
             rescan_interval: more.rescan_interval,
             reach: more.reach,
+            inbox_accept: more.inbox_accept,
             relay_slots: more.relay_slots,
             relay_slots_per_name: more.relay_slots_per_name,
             relay_slot_rate: more.relay_slot_rate,
@@ -396,6 +409,7 @@ mod tests {
             "--no-udp",
             "--tcp",
             "same-port",
+            "--no-port-mapping",
             "--api-listen",
             "127.0.0.1:0",
             "--role",
@@ -418,6 +432,8 @@ mod tests {
             "2h",
             "--reach",
             "relay-only",
+            "--inbox-accept",
+            "buddies",
             "--relay-slots",
             "0",
             "--relay-slots-per-name",
@@ -439,6 +455,7 @@ mod tests {
             listen: any,
             udp: Some(false),
             tcp: Some(TcpPorts::SamePort),
+            port_mapping: Some(false),
             api_listen: any,
             role: Some(RoleSetting::Super),
             max_children: Some(7),
@@ -450,6 +467,7 @@ mod tests {
             scan_workers: Some(3),
             rescan_interval: Some(Duration::from_secs(7_200)),
             reach: Some(Reach::RelayOnly),
+            inbox_accept: Some(InboxAccept::Buddies),
             relay_slots: Some(0),
             relay_slots_per_name: Some(4),
             relay_slot_rate: Some(5),

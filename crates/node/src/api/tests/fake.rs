@@ -197,6 +197,7 @@ pub(super) fn relay() -> RelayStatus {
         dropped_unbound: 12,
         foreign: 13,
         forged: 14,
+        set: SetRelay { rate: Some(5), ..SetRelay::default() },
         history: Vec::new(),
     }
 }
@@ -303,6 +304,10 @@ impl Backend for Fake {
 
     async fn set_relay(&self, set: SetRelay) -> Result<RelayStatus, ApiError> {
         self.hear(format!("set relay {:?}", set.slots), relay())
+    }
+
+    async fn reset_relay(&self) -> Result<RelayStatus, ApiError> {
+        self.hear("reset relay".into(), relay())
     }
 
     async fn register(&self, account: RegisterAccount) -> Result<Identity, ApiError> {

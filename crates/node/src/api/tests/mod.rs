@@ -99,7 +99,7 @@ fn password() -> Password {
     Password::new("correct horse").unwrap()
 }
 
-const CALLS: [(Method, &str); 25] = [
+const CALLS: [(Method, &str); 26] = [
     (Method::GET, "/v1/status"),
     (Method::POST, "/v1/shutdown"),
     (Method::GET, "/v1/shares"),
@@ -122,6 +122,7 @@ const CALLS: [(Method, &str); 25] = [
     (Method::POST, "/v1/sessions/ping"),
     (Method::GET, "/v1/relay"),
     (Method::PUT, "/v1/relay"),
+    (Method::DELETE, "/v1/relay"),
     (Method::POST, "/v1/account/register"),
     (Method::POST, "/v1/account/login"),
     (Method::GET, "/metrics"),
@@ -162,6 +163,7 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
     assert_eq!(client.relay().await.unwrap(), fake::relay());
     let set = SetRelay { slots: Some(3), ..SetRelay::default() };
     assert_eq!(client.set_relay(&set).await.unwrap(), fake::relay());
+    assert_eq!(client.reset_relay().await.unwrap(), fake::relay());
     let register = RegisterAccount {
         name: "alice".into(),
         password: password(),
@@ -199,6 +201,7 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
         "ping @alice",
         "relay",
         "set relay Some(3)",
+        "reset relay",
         "register alice",
         "login bob",
         "metrics",

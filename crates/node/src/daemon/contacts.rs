@@ -1,0 +1,102 @@
+//! Who this node is connected to, and where others are.
+
+use super::Shared;
+use super::backend::micros;
+use crate::api::types::{ApiError, NamedNode, Peer, Relation};
+use crate::sessions::PathKind;
+use skein_proto::Username;
+use skein_proto::directory::{DirectoryKey, FindOutcome};
+
+impl Shared {
+    /// Who is connected.
+    pub(super) async fn peers(&self) -> Result<Vec<Peer>, ApiError> {
+        let view = self.view().await?;
+        let mut peers: Vec<Peer> = view
+            .snapshot
+            .peers
+            .into_iter()
+            .map(|peer| Peer {
+                rtt_us: micros(self.rtt(&peer.node, peer.rtt)),
+                node: peer.node,
+                name: peer.name,
+                address: peer.address,
+                relation: relation(peer.relation),
+                connected_secs: peer.linked.as_secs(),
+                agent: peer.agent,
+            })
+            .collect();
+        for connection in self.endpoint.connections() {
+            let node = connection.peer();
+            if peers.iter().any(|peer| peer.node == node) {
+                continue;
+            }
+            let session = self.sessions.live(&node);
+            // A session's own address is a secret; where its packets go is what people look for.
+            let path = session.as_ref().map(|session| session.path_now().kind);
+            peers.push(Peer {
+                node,
+                name: session.map(|session| session.name().clone()),
+                address: path.map_or(connection.remote_address(), PathKind::address),
+                relation: Relation::Other,
+                rtt_us: micros(connection.rtt()),
+                connected_secs: connection.established_at().elapsed().as_secs(),
+                agent: String::new(),
+            });
+        }
+        Ok(peers)
+    }
+
+    /// The nodes of a user, those that are there first.
+    pub(super) async fn find(&self, name: Username) -> Result<Vec<NamedNode>, ApiError> {
+        let key = DirectoryKey::Name(name.clone());
+        let answer = self.driver.find(key).await;
+        let answer = answer.ok_or_else(|| ApiError::unavailable("the daemon is ending"))?;
+        let unavailable = |why: &str| Err(ApiError::unavailable(why.to_owned()));
+        match answer.outcome {
+            FindOutcome::Answered if answer.nodes.is_empty() => {
+                let why = format!(
+                    "the directory knows no node of @{name}: it was not online \
+                     lately, or nobody has that name"
+                );
+                return Err(ApiError::not_found(why));
+            }
+            FindOutcome::Answered => {}
+            FindOutcome::OverBudget => {
+                return unavailable("too many look-ups in a short time: try again in a moment");
+            }
+            FindOutcome::NotAttached => return unavailable("not attached to a supernode"),
+            FindOutcome::Unreachable | FindOutcome::Elsewhere => {
+                return unavailable("none of the supernodes that keep that name answers");
+            }
+        }
+        let mut nodes: Vec<NamedNode> = answer
+            .nodes
+            .into_iter()
+            .map(|found| NamedNode {
+                node: found.node,
+                name: found.name,
+                online: found.online,
+                seen: found.seen.0,
+                addresses: found.addresses,
+                parent: found.parent.as_ref().map(|parent| parent.node),
+                parent_addresses: found
+                    .parent
+                    .map(|parent| parent.addresses.into_vec())
+                    .unwrap_or_default(),
+            })
+            .collect();
+        nodes.sort_by_key(|node| (!node.online, std::cmp::Reverse(node.seen), node.node));
+        Ok(nodes)
+    }
+}
+
+fn relation(relation: skein_overlay::Relation) -> Relation {
+    match relation {
+        skein_overlay::Relation::Parent => Relation::Parent,
+        skein_overlay::Relation::Standby => Relation::Standby,
+        skein_overlay::Relation::Child => Relation::Child,
+        skein_overlay::Relation::StandbyChild => Relation::StandbyChild,
+        skein_overlay::Relation::Neighbour => Relation::Neighbour,
+        skein_overlay::Relation::Other => Relation::Other,
+    }
+}
