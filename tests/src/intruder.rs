@@ -1,8 +1,9 @@
 //! A peer that keeps to the rules only as far as the test wants.
 
 use crate::PATIENCE;
-use skein_net::{Endpoint, EndpointConfig, Stream, StreamError};
+use skein_net::{Connection, Endpoint, EndpointConfig, Stream, StreamError};
 use skein_proto::message::{Attach, AttachReply, Bond, Hello, Publish};
+use skein_proto::session::{NatKind, SessionHello};
 use skein_proto::{
     BoundedString, BoundedVec, FileMeta, KeyPair, Message, NodeId, Role, SignedCredential,
 };
@@ -19,6 +20,14 @@ pub struct Intruder {
 #[derive(Debug)]
 pub struct Control {
     stream: Stream,
+}
+
+/// An intruder's session with a node.
+#[derive(Debug)]
+pub struct PeerSession {
+    connection: Connection,
+    /// The session ends with it.
+    _news: Stream,
 }
 
 impl Intruder {
@@ -49,6 +58,27 @@ impl Intruder {
         Control { stream }
     }
 
+    /// Opens a session with a node as somebody with this credential.
+    ///
+    /// # Panics
+    /// If the node does not answer as in a session.
+    pub async fn session(
+        &self,
+        node: NodeId,
+        address: SocketAddr,
+        credential: SignedCredential,
+    ) -> PeerSession {
+        let connection = self.endpoint.connect(node, &[address]).await.expect("it answers");
+        let mut stream = connection.open_stream().await.expect("it takes a stream");
+        let hello = SessionHello { session: None, credential, nat: NatKind::Unknown };
+        let answer = stream.sender.send(&hello.into()).await;
+        answer.expect("it takes a message");
+        match stream.receiver.recv_within(PATIENCE).await {
+            Ok(Some(Message::SessionHello(_))) => PeerSession { connection, _news: stream },
+            other => panic!("no session: {other:?}"),
+        }
+    }
+
     /// Says who it claims to be.
     pub fn hello(&self, credential: Option<SignedCredential>) -> Message {
         let address = self.endpoint.local_addr().expect("it listens");
@@ -60,6 +90,14 @@ impl Intruder {
             observed: address,
         }
         .into()
+    }
+}
+
+impl PeerSession {
+    /// Says something on a stream of its own; the answer, if there is one.
+    pub async fn ask(&self, message: impl Into<Message>) -> Option<Message> {
+        let mut stream = self.connection.open_stream().await.ok()?;
+        stream.request(&message.into(), PATIENCE).await.ok().flatten()
     }
 }
 

@@ -19,7 +19,13 @@ async fn a_child_of_a_killed_supernode_is_searchable_again_through_its_standby()
     let folder = network.folder("music");
     let content = files::write_text(&folder.join("low tide.txt"), "tide");
     alice.share(&folder, 1).await;
-    let tied = alice.until("has a standby", |status| status.attachment.standby.is_some()).await;
+    let named = "has a standby whose name is known";
+    let tied = alice.until(named, |status| status.attachment.standby_name.is_some()).await;
+    let standby = supernodes.iter().find(|node| Some(node.id()) == tied.attachment.standby);
+    assert_eq!(
+        tied.attachment.standby_name.as_ref().map(|name| name.as_str()),
+        standby.map(|node| node.name())
+    );
 
     let is_parent = |node: &_| Some(Node::id(node)) == tied.attachment.parent;
     let (parent, others): (Vec<_>, Vec<_>) = supernodes.into_iter().partition(is_parent);

@@ -134,3 +134,38 @@ async fn a_source_that_changed_its_file_sends_nothing_wrong() {
     let done = carol.get(content, &network.folder("fetched")).await;
     assert_eq!(files::content_of(&done.path), content);
 }
+
+#[tokio::test]
+async fn a_download_that_is_over_can_be_forgotten_and_one_that_is_not_stays() {
+    let network = Network::start().await;
+    let _supernode = network.supernodes(["goose"], &[]).await;
+    let [alice, bob] = network.nodes(["alice", "bob"]).await;
+    let folder = network.folder("music");
+    let content = files::write_noise(&folder.join("geese.bin"), "geese", 300_001);
+    alice.share(&folder, 1).await;
+    let done = bob.get(content, &network.folder("fetched")).await;
+    // Nobody has this one.
+    let nothing = ContentId::from_bytes([7; 32]);
+    let mut waiting = bob.start_get(nothing, &network.folder("fetched"));
+    let waits = |download: &Download| matches!(download.state, DownloadState::Waiting { .. });
+    let waiting = follow(&mut waiting, waits).await;
+
+    for (id, part) in [(waiting.id, "call it off"), (99, "no download number 99")] {
+        let refused = bob.run(&["downloads", "forget", &id.to_string()]).await;
+        assert_ne!(refused.code(), Some(0), "{refused:?}");
+        assert!(refused.refusal().contains(part), "{}", refused.refusal());
+    }
+    for wrong in [&["downloads", "forget"][..], &["downloads", "forget", "3", "--over"]] {
+        assert_eq!(bob.run(wrong).await.code(), Some(2), "{wrong:?}");
+    }
+    let told: Vec<serde_json::Value> =
+        bob.run(&["downloads", "forget", &done.id.to_string()]).await.worked().json();
+    assert_eq!(told[0]["ids"], serde_json::json!([done.id]));
+    assert_eq!(files::content_of(&done.path), content, "the file stays");
+    let left: Vec<Download> = bob.run(&["downloads"]).await.worked().json();
+    assert_eq!(left.iter().map(|download| download.id).collect::<Vec<_>>(), [waiting.id]);
+
+    let _ = bob.run(&["downloads", "cancel", &waiting.id.to_string()]).await.worked();
+    let _ = bob.run(&["downloads", "forget", "--over"]).await.worked();
+    assert_eq!(bob.run(&["downloads"]).await.worked().json::<Download>(), []);
+}

@@ -2,12 +2,15 @@
 
 #![allow(clippy::expect_used)]
 
+use skein_node::api::people::OpenPipe;
+use skein_node::services::MAX_PIECE;
 use skein_tests::{Network, Node, Process, files, within_patience};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::mpsc;
 
 /// A program that says what it is told, and ends when it is told the end.
 async fn echo() -> SocketAddr {
@@ -135,11 +138,10 @@ async fn a_reader_that_does_not_read_stops_its_own_writer_and_nobody_else() {
     assert_eq!(&heard, b"hello");
 }
 
-#[tokio::test]
-async fn packets_go_through_a_forwarded_udp_port() {
-    let network = Network::start().await;
+/// A program that answers each packet with the same backwards.
+async fn mirror() -> SocketAddr {
     let program = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
-    let target = program.local_addr().expect("it listens").to_string();
+    let address = program.local_addr().expect("it listens");
     tokio::spawn(async move {
         let mut packet = [0; 2_000];
         while let Ok((count, from)) = program.recv_from(&mut packet).await {
@@ -147,6 +149,51 @@ async fn packets_go_through_a_forwarded_udp_port() {
             let _ = program.send_to(&packet[..count], from).await;
         }
     });
+    address
+}
+
+#[tokio::test]
+async fn an_application_sends_packets_over_the_local_api_without_a_port() {
+    let network = Network::start().await;
+    let target = mirror().await.to_string();
+    let (_goose, _alice, bob) = offered(&network, &["voice", &target, "--udp"]).await;
+    let pipe = OpenPipe { peer: "@alice".into(), service: "voice".into(), datagrams: true };
+    let (mut reader, mut writer) = bob.api().open_pipe(&pipe).await.expect("it opens");
+    let (pieces, mut came) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut piece = vec![0; MAX_PIECE];
+        while let Ok(Some(count)) = reader.read_piece(&mut piece).await {
+            let _ = pieces.send(piece[..count].to_vec());
+        }
+    });
+    // As many bytes as always fit, and packets of several sizes: each comes back as it was cut.
+    for size in [1, 160, 1_100_u32] {
+        let packet: Vec<u8> = (0..size).map(|byte| byte.to_le_bytes()[0]).collect();
+        let backwards: Vec<u8> = packet.iter().rev().copied().collect();
+        within_patience(&format!("no packet of {size} bytes came back"), async {
+            loop {
+                // Packets may get lost, so whoever uses them says things again.
+                writer.write(&packet).await.expect("it takes it");
+                let pause = std::time::Duration::from_millis(500);
+                while let Ok(answer) = tokio::time::timeout(pause, came.recv()).await {
+                    // What was said twice is answered twice.
+                    if answer.expect("it goes on") == backwards {
+                        return;
+                    }
+                }
+            }
+        })
+        .await;
+    }
+    let stream = OpenPipe { datagrams: false, ..pipe };
+    let refused = bob.api().open_pipe(&stream).await;
+    assert!(refused.is_err(), "a service of packets is no stream of bytes");
+}
+
+#[tokio::test]
+async fn packets_go_through_a_forwarded_udp_port() {
+    let network = Network::start().await;
+    let target = mirror().await.to_string();
     let (_goose, _alice, bob) = offered(&network, &["voice", &target, "--udp"]).await;
     let (_forward, address) = forward(&bob, &network, &["--udp", "0", "@alice:voice"]).await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");

@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used)]
 
-use skein_node::api::types::{PingEvent, RelayStatus, SessionPath};
+use skein_node::api::types::{PingEvent, RelayStatus, SessionPath, SetRelay};
 use skein_node::sessions::PathKind;
 use skein_proto::NodeId;
 use skein_tests::node::Node;
@@ -94,6 +94,30 @@ async fn two_nodes_behind_closed_doors_talk_over_a_relay_and_survive_its_death()
     assert_eq!((sessions[0].name.as_str(), sessions[0].called), ("alice", false));
     assert!(relay_of(&sessions[0].path).is_some(), "{sessions:?}");
 
+    // People know names and no ids: those of relays come from their credentials.
+    let name_of = |relay: NodeId| {
+        supernodes.iter().find(|node| node.id() == relay).map(|node| node.name().to_owned())
+    };
+    within_patience("the relays have no names", async {
+        loop {
+            let shown = [&alice, &bob].map(|node| node.api().sessions());
+            let shown = futures_util::future::join_all(shown).await.into_iter();
+            let paths: Vec<SessionPath> =
+                shown.map(|all| all.expect("the daemon answers")[0].path.clone()).collect();
+            let is_right = |path: &SessionPath| {
+                path.relay_name.as_ref().map(ToString::to_string)
+                    == relay_of(path).and_then(name_of)
+                    && path.reserve_name.as_ref().map(ToString::to_string)
+                        == path.reserve.and_then(name_of)
+            };
+            if paths.iter().all(is_right) {
+                return;
+            }
+            pinging.next().await;
+        }
+    })
+    .await;
+
     let dying = supernodes.iter().position(|node| node.id() == relay).expect("one of the three");
     let _ = supernodes.swap_remove(dying).kill();
     let killed = Instant::now();
@@ -115,7 +139,7 @@ async fn two_nodes_behind_closed_doors_talk_over_a_relay_and_survive_its_death()
 #[tokio::test]
 async fn a_donor_changes_what_it_gives_while_the_relay_runs() {
     let network = Network::start().await;
-    let supernodes = network.supernodes(["goose", "swan"], &[]).await;
+    let mut supernodes = Vec::from(network.supernodes(["goose", "swan"], &[]).await);
     let (alice, _bob) = (hidden(&network, "alice").await, hidden(&network, "bob").await);
     alice.find_until("@bob", |outcome, _| outcome.code() == Some(0)).await;
     let mut pinging = Pinging::start(&alice, "@bob").await;
@@ -124,11 +148,21 @@ async fn a_donor_changes_what_it_gives_while_the_relay_runs() {
 
     let show: Vec<RelayStatus> = donor.run(&["relay", "show"]).await.worked().json();
     assert!(show[0].active && show[0].slots_used > 0 && show[0].bytes > 0, "{show:?}");
-    let wrong = donor.run(&["relay", "set", "--rate", "0"]).await;
-    assert_eq!(wrong.code(), Some(2), "{}", wrong.refusal());
+    for wrong in [&["--rate", "0"][..], &["--slots", "-1"], &["--slots-per-name", "0"], &[]] {
+        let wrong = donor.run(&[&["relay", "set"], wrong].concat()).await;
+        assert_eq!(wrong.code(), Some(2), "{}", wrong.refusal());
+    }
     let set: Vec<RelayStatus> = donor.run(&["relay", "set", "--slots", "0"]).await.worked().json();
     assert_eq!((set[0].slots_used, set[0].active), (0, false), "all slots end at once");
     pinging.leaves(relay).await;
+
+    // It is kept: a restart changes nothing, and one word takes it back.
+    let place = supernodes.iter().position(|node| node.id() == relay).expect("one of the two");
+    let donor = supernodes.swap_remove(place).kill().up(&["--role", "super"]).await;
+    let kept: Vec<RelayStatus> = donor.run(&["relay"]).await.worked().json();
+    assert_eq!((kept[0].slots, kept[0].set), (0, set[0].set));
+    let reset: Vec<RelayStatus> = donor.run(&["relay", "reset"]).await.worked().json();
+    assert_eq!((reset[0].slots, reset[0].set), (show[0].slots, SetRelay::default()));
 
     let metrics = alice.api().metrics().await.expect("the daemon answers");
     assert!(metrics.contains("skein_sessions_moved_total"), "{metrics}");
