@@ -84,6 +84,12 @@ pub fn download_id(text: &str) -> Result<u64, String> {
     text.trim().parse().map_err(wrong)
 }
 
+/// Reads the id of an offer.
+pub fn offer_id(text: &str) -> Result<u64, String> {
+    let wrong = |_| "the id is the number in the first column of `skein inbox --sent`".to_owned();
+    text.trim().parse().map_err(wrong)
+}
+
 /// Reads an address to listen on: an IP address with a port.
 pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(|_| {

@@ -45,7 +45,7 @@ Examples:
 One that has failed can be accepted again: it goes on where it stopped.")]
     Accept {
         /// Its id, from `skein inbox`
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", value_parser = crate::value::offer_id)]
         id: u64,
         /// Put the file into this folder, which is made if it is not there
         #[arg(short = 'o', long = "output", value_name = "DIR")]
@@ -57,7 +57,7 @@ Examples:
   skein inbox refuse 3                     the sender is told")]
     Refuse {
         /// Its id, from `skein inbox`
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", value_parser = crate::value::offer_id)]
         id: u64,
     },
     /// Take back a file that you send
@@ -66,7 +66,7 @@ Examples:
   skein inbox withdraw 4                   nothing more of it is sent")]
     Withdraw {
         /// Its id, from `skein inbox --sent`
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", value_parser = crate::value::offer_id)]
         id: u64,
     },
     /// Accept what somebody sends without a question, or list who that is

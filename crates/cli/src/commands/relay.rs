@@ -59,10 +59,12 @@ It holds for the sessions that there are, too, and after a restart, whatever the
 #[group(required = true, multiple = true)]
 struct SetArgs {
     /// Sessions of others that it carries at a time; 0: none
-    #[arg(long, value_name = "COUNT", value_parser = value::relay_slots())]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
+    #[arg(value_parser = value::relay_slots())]
     slots: Option<u32>,
     /// How many of them one name may have
-    #[arg(long, value_name = "COUNT", value_parser = value::relay_slots_per_name())]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
+    #[arg(value_parser = value::relay_slots_per_name())]
     slots_per_name: Option<u32>,
     /// Bytes a second that it carries for one session, such as 500KB
     #[arg(long, value_name = "BYTES", value_parser = value::relay_rate)]

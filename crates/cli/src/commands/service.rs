@@ -24,6 +24,7 @@ pub enum ServiceCommand {
     /// Offer a port to certain users
     Add(AddArgs),
     /// List what is offered, and to whom
+    #[command(visible_alias = "ls")]
     List(ListArgs),
     /// Offer a service no longer
     Rm(RemoveArgs),

@@ -24,6 +24,7 @@ pub enum ShareCommand {
     /// Share folders no longer; nothing is deleted
     Rm(RemoveArgs),
     /// List what is shared
+    #[command(visible_alias = "list")]
     Ls(ListArgs),
     /// Scan shared folders now; changes are noticed without it where folders can be watched
     Rescan(RescanArgs),

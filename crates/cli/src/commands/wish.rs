@@ -22,6 +22,7 @@ pub enum WishCommand {
     /// Wish for something: whatever is shared from now on and matches is told
     Add(AddArgs),
     /// List the wishes, and what came of them
+    #[command(visible_alias = "ls")]
     List(ListArgs),
     /// Wish for something no longer
     Rm(RemoveArgs),

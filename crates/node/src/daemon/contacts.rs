@@ -40,7 +40,10 @@ impl Shared {
                 relation: Relation::Other,
                 rtt_us: micros(connection.rtt()),
                 connected_secs: connection.established_at().elapsed().as_secs(),
-                agent: String::new(),
+                agent: match node == self.login_key {
+                    true => "login service".to_owned(),
+                    false => String::new(),
+                },
             });
         }
         Ok(peers)

@@ -305,7 +305,12 @@ pub(super) fn no_such(id: u64) -> ApiError {
 async fn look(path: &Path) -> io::Result<(u64, Option<i64>)> {
     let path = path.to_owned();
     let looked = tokio::task::spawn_blocking(move || {
-        if !std::fs::metadata(&path)?.is_file() {
+        let metadata = std::fs::metadata(&path)?;
+        if metadata.is_dir() {
+            let why = "it is a folder: send its files, or one archive of them";
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, why));
+        }
+        if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
         }
         stamp(&path)
