@@ -8,7 +8,6 @@ use crate::daemon::clock::unix_now;
 use crate::home::Home;
 use kept::Kept;
 use serde::{Deserialize, Serialize};
-use skein_net::relay::frame::SlotNumber;
 use skein_net::relay::{GrantRefused, Relay, RelayLimits, RelayUse};
 use skein_proto::session::{SlotGrant, SlotKey, SlotRefusal};
 use skein_proto::{BoundedVec, Username};
@@ -114,7 +113,7 @@ impl Donor {
 
     /// A slot for a name, without the relay's addresses.
     pub(crate) fn grant(&self, name: &Username) -> Result<SlotGrant, SlotRefusal> {
-        let granted = self.relay.grant(name, SlotNumber::new(rand::random()));
+        let granted = self.relay.grant(name);
         let granted = granted.map_err(|refused| match refused {
             GrantRefused::OptedOut => SlotRefusal::OptedOut,
             GrantRefused::TooMany => SlotRefusal::TooMany,
