@@ -4,7 +4,7 @@
 //! A worker prints one line of JSON when it is ready, and one for each line that it reads. It ends
 //! when its standard input does, so that none outlives the measurement.
 
-use crate::figures::{handshake, idle_connection, index, relay, relay_slots, search_latency};
+use crate::figures::{handshake, idle_connection, index, relay, search_latency};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -158,7 +158,7 @@ pub async fn work(job: Job) -> Result<()> {
         Job::Ship => relay::ship(boss).await,
         Job::Relay => relay::relay(boss).await,
         Job::Forward => relay::forward(boss).await,
-        Job::Source => relay_slots::source(boss).await,
-        Job::Sink => relay_slots::sink(boss).await,
+        Job::Source => relay::source(boss).await,
+        Job::Sink => relay::sink(boss).await,
     }
 }

@@ -5,7 +5,6 @@ pub mod handshake;
 pub mod idle_connection;
 pub mod index;
 pub mod relay;
-pub mod relay_slots;
 pub mod scan;
 pub mod search_latency;
 pub mod transfer;
@@ -31,5 +30,5 @@ pub const FIGURES: &[Figure] = &[
     relay::CPU,
     relay::GOODPUT,
     relay::DIRECT,
-    relay_slots::FIGURE,
+    relay::SLOTS,
 ];
