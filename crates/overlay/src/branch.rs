@@ -15,6 +15,7 @@ use skein_proto::{
     Tag, pack,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Tags of covered supernodes in one `SearchDone`: those of the neighbours of forty neighbours.
 const MAX_TAGS: usize = BoundedVec::<Tag, 2048>::LIMIT;
@@ -51,12 +52,21 @@ pub(crate) struct Asked {
     pub(crate) brought: bool,
 }
 
+/// What becomes of a query once this supernode's own index was searched for it.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// It is passed on, as far as the neighbour said from whom it came.
+    Relay { from: NodeId, hops: u8, besides: SharedBytes<6144> },
+    /// It began here, and goes on in waves.
+    Widen,
+}
+
 /// One query on its way.
 #[derive(Debug)]
 pub(crate) struct Branch {
     pub(crate) reply_to: ReplyTo,
     pub(crate) query: Query,
-    pub(crate) parsed: ParsedQuery,
+    pub(crate) parsed: Arc<ParsedQuery>,
     /// What every match has, as tables know it.
     pub(crate) keys: Keys,
     wanted: usize,
@@ -73,6 +83,8 @@ pub(crate) struct Branch {
     sieve: Option<Box<Sieve>>,
     /// What was passed on of the hits of others, for whoever asks the same.
     answer: Vec<HitGroup>,
+    /// The look-up in this supernode's own index that is waited for, and what follows it.
+    pub(crate) look_up: Option<(u64, Then)>,
     /// When it is looked at again.
     pub(crate) deadline: Instant,
 }
@@ -90,7 +102,7 @@ impl Branch {
             reply_to,
             query,
             keys: Keys::of(&parsed),
-            parsed,
+            parsed: Arc::new(parsed),
             wanted,
             contents: HashMap::new(),
             waiting: BTreeMap::new(),
@@ -99,6 +111,7 @@ impl Branch {
             waves: None,
             sieve: None,
             answer: Vec::new(),
+            look_up: None,
             deadline: Instant::START,
         }
     }

@@ -4,8 +4,7 @@ use crate::bucket::TokenBucket;
 use crate::budget::Ask;
 use crate::core::Core;
 use crate::io::Now;
-use skein_index::Index;
-use skein_index::text::ParsedQuery;
+use skein_index::{Found, Index};
 use skein_proto::message::{
     Attach, AttachReply, Bond, Detach, LoadUpdate, PartingReason, Publish, PublishAck, Refusal,
     Supernodes,
@@ -310,17 +309,12 @@ impl Children {
         is_child.then(|| core.budgets.take(peer, Ask::Search, now))
     }
 
-    /// Looks up the index; hits are grouped by owner, the best first.
-    pub(crate) fn search(
-        &self,
-        core: &Core,
-        query: &ParsedQuery,
-        limit: usize,
-        now: Now,
-    ) -> Vec<HitGroup> {
+    /// What was found in the index, grouped by owner, the best first. Of owners who have gone
+    /// meanwhile nothing is left.
+    pub(crate) fn grouped(&self, core: &Core, found: Vec<Found>, now: Now) -> Vec<HitGroup> {
         let mut order: Vec<NodeId> = Vec::new();
         let mut by_owner: HashMap<NodeId, Vec<FileMeta>> = HashMap::new();
-        for found in self.index.find(query, limit) {
+        for found in found {
             let files = by_owner.entry(found.owner).or_default();
             if files.is_empty() {
                 order.push(found.owner);

@@ -57,6 +57,12 @@ counters! {
     branches_over_limit,
     /// Branches of a query that did not end in time.
     branches_timed_out,
+    /// Queries refused since too many searches of the index were under way.
+    look_ups_over_limit,
+    /// Searches of the index that took too long to be waited for.
+    look_ups_timed_out,
+    /// Answers of the index that nobody waited for any more.
+    look_ups_unasked,
     /// Hits passed back.
     hits_passed,
     /// Hits dropped since enough had come.

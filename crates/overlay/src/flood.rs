@@ -13,11 +13,14 @@
 //! Nobody passes on what is not an answer: each hop checks that a hit matches the query and that
 //! its owner's credential holds, so that whoever sends anything else is a neighbour, and known.
 
-use crate::branch::{Branch, ReplyTo, finish, retain_sound, tell_end};
+mod own_index;
+
+use crate::branch::{Branch, ReplyTo, Then, finish, retain_sound};
 use crate::budget::Ask;
 use crate::cache::Cache;
 use crate::core::Core;
 use crate::io::Now;
+use crate::lookup::{Asker, LookUps};
 use crate::seen::{Seen, Sight};
 use crate::sources::{Sources, nothing, parse};
 use crate::waves::{Next, Outlook, Waves};
@@ -25,7 +28,7 @@ use rand::seq::SliceRandom;
 use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
-use skein_proto::{BoundedVec, Instant, NodeId, Query, QueryId, Tag};
+use skein_proto::{BoundedVec, Instant, NodeId, Query, QueryId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -62,6 +65,7 @@ pub(crate) struct Floods {
     /// How many queries in a row a neighbour has left without an end.
     unanswered: HashMap<NodeId, u32>,
     cache: Cache,
+    look_ups: LookUps,
 }
 
 /// A query as it arrived.
@@ -116,121 +120,19 @@ impl Floods {
             return;
         };
         let wanted = usize::from(flood.wanted.clamp(1, MAX_WANTED));
+        if sight == Sight::New && !self.look_ups.has_room(core, Asker::Neighbour) {
+            refuse(core, StopReason::OverBudget);
+            return;
+        }
         let mut branch = Branch::new(ReplyTo::Peer(peer), flood.query, parsed, wanted);
         if sight == Sight::New {
             core.counters.floods_answered += 1;
             branch.coverage = sources.own_coverage(core);
-            let groups = sources.children.search(core, &branch.parsed, wanted, now);
-            branch.pass_on(core, flood.id, groups);
+            let then = Then::Relay { from: peer, hops, besides: flood.besides };
+            self.look_up(core, sources, (flood.id, branch, then), now);
         } else {
             core.counters.floods_widened += 1;
-        }
-        if branch.is_full() {
-            branch.coverage.stopped = StopReason::Enough;
-        } else if hops > 0 {
             self.relay(core, sources, branch, (flood.id, peer, hops, flood.besides), now);
-            return;
-        }
-        finish(core, flood.id, branch);
-    }
-
-    /// Passes a neighbour's query on.
-    fn relay(
-        &mut self,
-        core: &mut Core,
-        sources: &Sources<'_>,
-        mut branch: Branch,
-        (id, from, hops, besides): (QueryId, NodeId, u8, SharedBytes<6144>),
-        now: Now,
-    ) {
-        // Of up to 2,048 tags those of the forty neighbours matter.
-        let mut own: Vec<Tag> = sources.neighbours.linked().map(|node| id.tag(&node)).collect();
-        own.sort_unstable();
-        let (tags, _) = besides.as_chunks::<3>();
-        let done: Vec<Tag> =
-            tags.iter().filter(|tag| own.binary_search(tag).is_ok()).copied().collect();
-        let (next, others): (Vec<NodeId>, Vec<NodeId>) =
-            sources.neighbours.linked().filter(|node| *node != from).partition(|node| {
-                let asks = !done.contains(&id.tag(node));
-                hops > 1 || (asks && sources.tables.may_answer(node, &branch.keys))
-            });
-        // Those that were done before are named again: how many there are is told from how often
-        // the same ones are.
-        branch.cover(others.iter().map(|node| id.tag(node)));
-        if next.is_empty() {
-            finish(core, id, branch);
-        } else if self.branches.len() >= MAX_BRANCHES {
-            core.counters.branches_over_limit += 1;
-            branch.coverage.stopped = StopReason::OverBudget;
-            finish(core, id, branch);
-        } else if !core.budgets.take_relays(&from, next.len(), now.instant) {
-            core.counters.relays_over_budget += 1;
-            branch.coverage.stopped = StopReason::OverBudget;
-            finish(core, id, branch);
-        } else {
-            let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 1);
-            branch.ask(core, id, &next, (hops - 1, besides), deadline);
-            self.insert(id, branch, deadline);
-        }
-    }
-
-    /// A query begins here: of a child, or of this node's user.
-    pub(crate) fn begin(
-        &mut self,
-        core: &mut Core,
-        sources: &Sources<'_>,
-        arrival: Arrival,
-        now: Now,
-    ) {
-        let Arrival { id, query, wanted, reply_to } = arrival;
-        let wanted = usize::from(wanted.clamp(1, MAX_WANTED));
-        // Nobody passes it on from here but this search itself.
-        let sight = self.seen.note(id, &query, u8::MAX, now);
-        if sight != Sight::New || self.branches.contains_key(&id) {
-            // Whoever draws an id that was seen hears nothing but the end.
-            core.counters.floods_duplicate += 1;
-            tell_end(core, reply_to, id, nothing(StopReason::OverBudget));
-            return;
-        }
-        let coverage = sources.own_coverage(core);
-        let Some(parsed) = parse(&query) else {
-            // Nothing matches it anywhere, so nobody else is troubled with it.
-            tell_end(core, reply_to, id, coverage);
-            return;
-        };
-        let mut branch = Branch::origin(reply_to, query, parsed, wanted);
-        branch.coverage = coverage;
-        let groups = sources.children.search(core, &branch.parsed, wanted, now);
-        branch.pass_on(core, id, groups);
-        if !branch.is_full() {
-            self.look_in_cache(core, id, &mut branch, now);
-        }
-        if branch.is_full() {
-            branch.coverage.stopped = StopReason::Enough;
-            finish(core, id, branch);
-        } else if self.branches.len() >= MAX_BRANCHES {
-            core.counters.branches_over_limit += 1;
-            branch.coverage.stopped = StopReason::OverBudget;
-            finish(core, id, branch);
-        } else {
-            let waves = Waves::new(id, &core.me, core.config.max_hops - 1);
-            self.widen(core, sources, (id, branch, Box::new(waves)), now);
-        }
-    }
-
-    /// Answers from what others said to the same a moment ago.
-    fn look_in_cache(&mut self, core: &mut Core, id: QueryId, branch: &mut Branch, now: Now) {
-        let cached = self.cache.get(&branch.parsed, branch.wanted(), now.instant);
-        let Some((mut groups, coverage)) = cached else {
-            core.counters.cache_misses += 1;
-            return;
-        };
-        core.counters.cache_hits += 1;
-        // They were checked when they came, but credentials run out.
-        let _ = retain_sound(core, &branch.parsed, &mut groups, now);
-        branch.pass_on(core, id, groups);
-        if branch.is_full() {
-            branch.coverage = coverage;
         }
     }
 
@@ -429,6 +331,12 @@ impl Floods {
     /// Those who were waited for have answered, or their time is over.
     fn go_on(&mut self, core: &mut Core, sources: &Sources<'_>, id: QueryId, now: Now) {
         let Some(mut branch) = self.remove(id) else { return };
+        if branch.look_up.is_some() {
+            core.counters.look_ups_timed_out += 1;
+            branch.coverage = nothing(StopReason::TimedOut);
+            finish(core, id, branch);
+            return;
+        }
         branch.pass_on_wave(core, id);
         if let Some(waves) = branch.waves.take() {
             self.widen(core, sources, (id, branch, waves), now);

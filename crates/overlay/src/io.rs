@@ -2,6 +2,7 @@
 
 use crate::directory::{FoundNode, FoundSource};
 use crate::election::RoleReason;
+use crate::lookup::{LookUp, LookedUp};
 use crate::sessions::SlotOutcome;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::evidence::{Evidence, EvidenceRecord, Receipt, ShowEvidence};
@@ -121,6 +122,8 @@ pub enum Input {
         /// Which search.
         id: QueryId,
     },
+    /// What came of [`Output::LookUp`].
+    LookedUp(LookedUp),
     /// The user looks up a name or a content id.
     Find {
         /// A number that was not used before, drawn at random.
@@ -269,6 +272,9 @@ pub enum Output {
         /// The receipt.
         receipt: Box<Evidence<Receipt>>,
     },
+    /// Search the index, on whatever thread, and hand in what came of it as [`Input::LookedUp`]:
+    /// once for each of these, for they are counted.
+    LookUp(LookUp),
     /// Hits for the user; the owners' names are checked.
     Hits {
         /// Which search.

@@ -22,6 +22,7 @@
 //! | `flood` | how a query goes through the supernodes and its hits come back |
 //! | `waves` | how the supernode where a search begins widens it |
 //! | `sieve` | which hits are decoys |
+//! | `lookup` | searches of the own index, which the driver carries out |
 //! | `cache` | what others answered to popular searches a moment ago |
 //! | `wishes` | who is told of what is published |
 //! | `tables` | which neighbours need not be asked |
@@ -55,6 +56,7 @@ mod io;
 mod join;
 pub mod known;
 mod library;
+mod lookup;
 mod membership;
 mod neighbours;
 mod overlay;
@@ -80,6 +82,7 @@ pub use counters::Counters;
 pub use directory::{DirectorySnapshot, FoundNode, FoundSource};
 pub use election::RoleReason;
 pub use io::{Event, Input, Now, Output};
+pub use lookup::{LookUp, LookedUp};
 pub use overlay::Overlay;
 pub use sessions::SlotOutcome;
 pub use snapshot::{ParentSnapshot, PeerSnapshot, Relation, Snapshot, SupernodeSnapshot};

@@ -146,6 +146,10 @@ impl Overlay {
                 let sources = sources!(self);
                 self.floods.on_cancel(&mut self.core, &sources, ReplyTo::User, id, now);
             }
+            Input::LookedUp(looked_up) => {
+                let sources = sources!(self);
+                self.floods.on_looked_up(&mut self.core, &sources, looked_up, now);
+            }
             Input::Find { id, key } => self.on_user_find(id, key, now),
             Input::Serving { content, serving } => self.on_serving(content, serving, now),
             Input::Wish { id, query, seen } => {

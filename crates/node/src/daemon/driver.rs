@@ -8,13 +8,16 @@ use super::clock::Clock;
 use super::conduct::tell;
 use super::link::{LinkEvent, LinkHandle};
 use super::remember::Memory;
+use super::searchers::Searchers;
 use super::wishes::WishHits;
 use crate::api::types::DaemonEvent;
 use crate::library::Library;
 use crate::relay::Donor;
 use crate::sessions::SessionEvent;
 use skein_net::{Connection, Endpoint, Stream};
-use skein_overlay::{Counters, Event, FoundNode, FoundSource, Input, Output, Overlay, Snapshot};
+use skein_overlay::{
+    Counters, Event, FoundNode, FoundSource, Input, LookedUp, Output, Overlay, Snapshot,
+};
 use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::evidence::{GiveReceipt, ShowEvidence};
 use skein_proto::message::{Hello, PartingReason};
@@ -158,19 +161,21 @@ impl Driver {
         let (cancels, cancelled) = mpsc::unbounded_channel();
         let (from_peers, remote) = mpsc::channel(REMOTE_QUEUE);
         let driver = Self { orders, from_peers, cancels };
+        let (searchers, looked_up) = Searchers::new();
         let task = Task {
             driver: driver.clone(),
             parts,
             links: HashMap::new(),
             link_tasks: TaskTracker::new(),
             searches: HashMap::new(),
+            searchers,
             finds: HashMap::new(),
             next_generation: 0,
             links_stalled: 0,
             hits_unread: 0,
             session_events_dropped: 0,
         };
-        let handle = tokio::spawn(task.run(local, cancelled, remote));
+        let handle = tokio::spawn(task.run(local, cancelled, looked_up, remote));
         (driver, handle)
     }
 
@@ -272,6 +277,8 @@ struct Task {
     links: HashMap<NodeId, LinkHandle>,
     link_tasks: TaskTracker,
     searches: HashMap<QueryId, mpsc::Sender<SearchUpdate>>,
+    /// Who searches the index.
+    searchers: Searchers,
     /// The overlay ends each look-up, and so bounds them.
     finds: HashMap<QueryId, oneshot::Sender<DirectoryAnswer>>,
     next_generation: u64,
@@ -285,6 +292,7 @@ impl Task {
         mut self,
         mut local: mpsc::Receiver<Order>,
         mut cancelled: mpsc::UnboundedReceiver<QueryId>,
+        mut looked_up: mpsc::UnboundedReceiver<LookedUp>,
         mut remote: mpsc::Receiver<FromPeer>,
     ) {
         let ended = self.parts.ended.clone();
@@ -298,6 +306,8 @@ impl Task {
                 () = ended.cancelled() => break,
                 Some(id) = cancelled.recv() => self.handle(Input::CancelSearch { id }),
                 Some(order) = local.recv() => self.obey(order),
+                // What is under way is brought to its end before more begins.
+                Some(found) = looked_up.recv() => self.handle(Input::LookedUp(found)),
                 Some(event) = remote.recv() => self.on_peer(event),
                 () = sleep_until(wake) => self.handle(Input::Tick),
             }
@@ -453,6 +463,7 @@ impl Task {
                 Output::Receipt { peer, receipt } => {
                     self.give(peer, GiveReceipt { receipt: *receipt })
                 }
+                Output::LookUp(look_up) => self.searchers.search(look_up),
                 Output::Hits { id, groups } => {
                     if let Some(updates) = self.searches.get(&id)
                         && let Err(mpsc::error::TrySendError::Full(_)) =

@@ -24,6 +24,7 @@ mod reach;
 mod remember;
 mod scrape;
 mod search;
+mod searchers;
 mod serve;
 mod sweep;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What nodes do to others, until it is carried out.
 
+use super::Settings;
 use skein_overlay::Output;
 use skein_proto::{Instant, Message, NodeId};
 
@@ -20,6 +21,8 @@ pub(super) enum Deed {
 pub(super) struct Deeds {
     /// Whether what nodes tell their users is kept.
     pub(super) keep_events: bool,
+    /// Whether a search of an index takes no time.
+    pub(super) looks_up_at_once: bool,
     list: Vec<Deed>,
     pub(super) tally: Tally,
 }
@@ -47,8 +50,13 @@ impl Tally {
 }
 
 impl Deeds {
-    pub(super) fn new(keep_events: bool) -> Self {
-        Self { keep_events, ..Self::default() }
+    pub(super) fn new(settings: &Settings) -> Self {
+        let Settings { keep_events, index_time, .. } = settings;
+        Self {
+            keep_events: *keep_events,
+            looks_up_at_once: index_time.is_zero(),
+            ..Self::default()
+        }
     }
 
     pub(super) fn add(&mut self, deed: Deed) {

@@ -47,6 +47,8 @@ pub struct Settings {
     pub loss: f64,
     /// The line of nodes that are added without one of their own.
     pub line: Line,
+    /// How long a supernode takes to search its index.
+    pub index_time: Duration,
     /// After how long without an answer a transport says that a peer is silent.
     pub silent_after: Duration,
     /// After how long without an answer a transport gives a connection up.
@@ -81,6 +83,8 @@ impl Default for Settings {
             jitter: Duration::ZERO,
             loss: 0.0,
             line: Line::default(),
+            // Some microseconds, which are nothing beside a way.
+            index_time: Duration::ZERO,
             // What the daemon needs at worst: a keep-alive every 4 s, 2 s without an answer to it,
             // and it looks every half second.
             silent_after: Duration::from_millis(6_500),
@@ -172,7 +176,7 @@ impl Network {
             slots: 0,
             tally: Tally::default(),
             team: Team::new(settings.threads),
-            work: std::array::from_fn(|_| Work::new(settings.keep_events)),
+            work: std::array::from_fn(|_| Work::new(&settings)),
             happenings: 0,
             settings,
             rng,

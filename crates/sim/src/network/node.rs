@@ -103,8 +103,13 @@ impl SimNode {
         while let Mind::Overlay(overlay) = &mut self.mind
             && let Some(output) = overlay.poll_output()
         {
-            self.act(output, now.instant, deeds);
             outputs += 1;
+            match output {
+                Output::LookUp(look_up) if deeds.looks_up_at_once => {
+                    overlay.handle(Input::LookedUp(look_up.run()), now);
+                }
+                output => self.act(output, now.instant, deeds),
+            }
         }
         deeds.tally.most_outputs = deeds.tally.most_outputs.max(outputs);
         let Mind::Overlay(overlay) = &self.mind else { return };

@@ -26,7 +26,7 @@ impl Network {
 
     /// Hands an input to a node, which acts on it at once.
     pub fn feed_to(&mut self, node: u32, input: Input) {
-        let mut deeds = Deeds::new(self.settings.keep_events);
+        let mut deeds = Deeds::new(&self.settings);
         let now = self.time();
         self.nodes[node as usize].take_in(input, now, &mut deeds);
         self.finish(node, deeds);
@@ -34,7 +34,7 @@ impl Network {
 
     /// Lets a node, or a puppet, do something.
     pub(crate) fn act(&mut self, node: u32, output: Output) {
-        let mut deeds = Deeds::new(self.settings.keep_events);
+        let mut deeds = Deeds::new(&self.settings);
         self.nodes[node as usize].act(output, self.now, &mut deeds);
         self.finish(node, deeds);
     }
@@ -93,6 +93,9 @@ impl Network {
                     let input = Input::ReceiptGiven { peer: self.id(node), receipt };
                     self.input_later(to, self.physics.latency(node, to), input);
                 }
+            }
+            Output::LookUp(look_up) => {
+                self.input_later(node, self.settings.index_time, Input::LookedUp(look_up.run()));
             }
             Output::Hits { id, groups } => self.on_hits(id, groups),
             Output::WishHits { id, groups } => {

@@ -2,7 +2,7 @@
 
 use super::deeds::Deeds;
 use super::node::{Notice, SimNode};
-use super::time_at;
+use super::{Settings, time_at};
 use skein_proto::Instant;
 use skein_proto::key::memo;
 use std::ops::{Index, IndexMut};
@@ -91,8 +91,8 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(keep_events: bool) -> Self {
-        Self { deeds: Deeds::new(keep_events), ..Self::default() }
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self { deeds: Deeds::new(settings), ..Self::default() }
     }
 }
 

@@ -1,0 +1,183 @@
+//! What a supernode does with a query before others are asked: its own index is searched.
+
+use super::{Arrival, Floods, HOP_PATIENCE, MAX_BRANCHES, MAX_WANTED};
+use crate::branch::{Branch, Then, finish, retain_sound, tell_end};
+use crate::core::Core;
+use crate::io::Now;
+use crate::lookup::{Asker, LookedUp};
+use crate::seen::Sight;
+use crate::sources::{Sources, nothing, parse};
+use crate::waves::Waves;
+use skein_proto::query::StopReason;
+use skein_proto::routing::SharedBytes;
+use skein_proto::{NodeId, QueryId, Tag};
+use std::time::Duration;
+
+/// How long the own index is waited for: less than whoever asked waits for this node.
+const INDEX_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Floods {
+    /// Passes a neighbour's query on.
+    pub(super) fn relay(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        mut branch: Branch,
+        (id, from, hops, besides): (QueryId, NodeId, u8, SharedBytes<6144>),
+        now: Now,
+    ) {
+        if hops == 0 {
+            finish(core, id, branch);
+            return;
+        }
+        // Of up to 2,048 tags those of the forty neighbours matter.
+        let mut own: Vec<Tag> = sources.neighbours.linked().map(|node| id.tag(&node)).collect();
+        own.sort_unstable();
+        let (tags, _) = besides.as_chunks::<3>();
+        let done: Vec<Tag> =
+            tags.iter().filter(|tag| own.binary_search(tag).is_ok()).copied().collect();
+        let (next, others): (Vec<NodeId>, Vec<NodeId>) =
+            sources.neighbours.linked().filter(|node| *node != from).partition(|node| {
+                let asks = !done.contains(&id.tag(node));
+                hops > 1 || (asks && sources.tables.may_answer(node, &branch.keys))
+            });
+        // Those that were done before are named again: how many there are is told from how often
+        // the same ones are.
+        branch.cover(others.iter().map(|node| id.tag(node)));
+        if next.is_empty() {
+            finish(core, id, branch);
+        } else if self.branches.len() >= MAX_BRANCHES {
+            core.counters.branches_over_limit += 1;
+            branch.coverage.stopped = StopReason::OverBudget;
+            finish(core, id, branch);
+        } else if !core.budgets.take_relays(&from, next.len(), now.instant) {
+            core.counters.relays_over_budget += 1;
+            branch.coverage.stopped = StopReason::OverBudget;
+            finish(core, id, branch);
+        } else {
+            let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 1);
+            branch.ask(core, id, &next, (hops - 1, besides), deadline);
+            self.insert(id, branch, deadline);
+        }
+    }
+
+    /// A query begins here: of a child, or of this node's user.
+    pub(crate) fn begin(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        arrival: Arrival,
+        now: Now,
+    ) {
+        let Arrival { id, query, wanted, reply_to } = arrival;
+        let wanted = usize::from(wanted.clamp(1, MAX_WANTED));
+        // Nobody passes it on from here but this search itself.
+        let sight = self.seen.note(id, &query, u8::MAX, now);
+        if sight != Sight::New || self.branches.contains_key(&id) {
+            // Whoever draws an id that was seen hears nothing but the end.
+            core.counters.floods_duplicate += 1;
+            tell_end(core, reply_to, id, nothing(StopReason::OverBudget));
+            return;
+        }
+        let coverage = sources.own_coverage(core);
+        let Some(parsed) = parse(&query) else {
+            // Nothing matches it anywhere, so nobody else is troubled with it.
+            tell_end(core, reply_to, id, coverage);
+            return;
+        };
+        if !self.look_ups.has_room(core, Asker::Own) {
+            tell_end(core, reply_to, id, nothing(StopReason::OverBudget));
+            return;
+        }
+        let mut branch = Branch::origin(reply_to, query, parsed, wanted);
+        branch.coverage = coverage;
+        self.look_up(core, sources, (id, branch, Then::Widen), now);
+    }
+
+    /// Has this supernode's own index searched.
+    pub(super) fn look_up(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        (id, mut branch, then): (QueryId, Branch, Then),
+        now: Now,
+    ) {
+        let wish = (id, branch.parsed.clone(), branch.wanted());
+        let number = self.look_ups.begin(core, &sources.children.index, wish);
+        branch.look_up = Some((number, then));
+        self.insert(id, branch, now.instant + INDEX_PATIENCE);
+    }
+
+    /// This supernode's own index has been searched.
+    pub(crate) fn on_looked_up(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        looked_up: LookedUp,
+        now: Now,
+    ) {
+        self.look_ups.end();
+        let LookedUp { number, id, found } = looked_up;
+        let branch = self.branches.get_mut(&id);
+        let waits = |branch: &&mut Branch| {
+            branch.look_up.as_ref().is_some_and(|(waited_for, _)| *waited_for == number)
+        };
+        let Some((_, then)) = branch.filter(waits).and_then(|branch| branch.look_up.take()) else {
+            core.counters.look_ups_unasked += 1;
+            return;
+        };
+        let Some(mut branch) = self.remove(id) else { return };
+        let groups = sources.children.grouped(core, found, now);
+        branch.pass_on(core, id, groups);
+        match then {
+            Then::Relay { .. } if branch.is_full() => {
+                branch.coverage.stopped = StopReason::Enough;
+                finish(core, id, branch);
+            }
+            Then::Relay { from, hops, besides } => {
+                self.relay(core, sources, branch, (id, from, hops, besides), now);
+            }
+            Then::Widen => self.begin_waves(core, sources, (id, branch), now),
+        }
+    }
+
+    /// What a search that began here has not found in the own index is looked for elsewhere.
+    fn begin_waves(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        (id, mut branch): (QueryId, Branch),
+        now: Now,
+    ) {
+        if !branch.is_full() {
+            self.look_in_cache(core, id, &mut branch, now);
+        }
+        if branch.is_full() {
+            branch.coverage.stopped = StopReason::Enough;
+            finish(core, id, branch);
+        } else if self.branches.len() >= MAX_BRANCHES {
+            core.counters.branches_over_limit += 1;
+            branch.coverage.stopped = StopReason::OverBudget;
+            finish(core, id, branch);
+        } else {
+            let waves = Waves::new(id, &core.me, core.config.max_hops - 1);
+            self.widen(core, sources, (id, branch, Box::new(waves)), now);
+        }
+    }
+
+    /// Answers from what others said to the same a moment ago.
+    fn look_in_cache(&mut self, core: &mut Core, id: QueryId, branch: &mut Branch, now: Now) {
+        let cached = self.cache.get(&branch.parsed, branch.wanted(), now.instant);
+        let Some((mut groups, coverage)) = cached else {
+            core.counters.cache_misses += 1;
+            return;
+        };
+        core.counters.cache_hits += 1;
+        // They were checked when they came, but credentials run out.
+        let _ = retain_sound(core, &branch.parsed, &mut groups, now);
+        branch.pass_on(core, id, groups);
+        if branch.is_full() {
+            branch.coverage = coverage;
+        }
+    }
+}
