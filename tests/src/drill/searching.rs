@@ -113,7 +113,7 @@ struct Seen {
 /// Looks for what somebody shares.
 async fn ask(api: &ApiClient, target: &str) -> Seen {
     let words = format!("nest {target}");
-    let search = StartSearch { words, filter: Default::default(), limit: None };
+    let search = StartSearch { words, ..StartSearch::default() };
     let mut seen = Seen::default();
     let Ok(mut events) = api.search(&search).await else { return seen };
     while let Some(Ok(event)) = events.next().await {

@@ -22,12 +22,24 @@ Examples:
   skein search moonlight sonata            all words must match; case and accents do not matter
   skein search sonata --kind audio --min-bitrate 192 --min-duration 3:00
   skein search atlas --ext pdf --max-size 50MB --owner alice
+  skein search '\"clair de lune\"' --without live   words in quotes follow each other
+  skein search --more                      what comes behind the last search's results
   skein search linux iso --json | jq -r .name
 Fetch a hit by its number with `skein get NUMBER`; -v shows content ids, paths and owners.")]
 pub struct SearchArgs {
-    /// What to look for: words, or a content id
-    #[arg(required = true, value_name = "WORDS")]
+    /// What to look for: words, or a content id. The last word may be a beginning, and so is each
+    /// with a * behind it
+    #[arg(required_unless_present = "more", value_name = "WORDS")]
     words: Vec<String>,
+    /// Only what does not have this word; may be given several times
+    #[arg(long, value_name = "WORD")]
+    without: Vec<String>,
+    /// Go on with the last search, with what it has not shown yet
+    #[arg(long, conflicts_with_all = [
+        "words", "without", "kind", "ext", "min_size", "max_size", "min_bitrate", "min_duration",
+        "max_duration", "owner",
+    ])]
+    more: bool,
     #[command(flatten)]
     conditions: Conditions,
     /// Stop after so many different files, 1 to 1000 [default: 100]
@@ -98,8 +110,14 @@ impl SearchArgs {
     /// # Errors
     /// There is no word, or two conditions exclude each other.
     fn request(self) -> Result<StartSearch, Failure> {
+        if self.more {
+            return Ok(StartSearch { limit: self.limit, more: true, ..StartSearch::default() });
+        }
         let filter = self.conditions.filter()?;
-        Ok(StartSearch { words: joined(&self.words)?, filter, limit: self.limit })
+        // In front, so that the last word stays the one that may be a beginning.
+        let mut words: String = self.without.iter().map(|word| format!("-\"{word}\" ")).collect();
+        words.push_str(&joined(&self.words)?);
+        Ok(StartSearch { words, filter, limit: self.limit, more: false })
     }
 }
 
@@ -297,6 +315,9 @@ fn summary(report: &SearchReport, skein: &str, paint: Paint) -> String {
             "Nothing found: try fewer or shorter words, or without filters.".to_owned()
         }
         (0, _) => format!("Nothing found so far: try again, `{skein} status` says how it stands."),
+        (_, StopReason::Enough) => format!(
+            "Fetch one with `{skein} get NUMBER`; `{skein} search --more` shows more of them."
+        ),
         _ => format!("Fetch one with `{skein} get NUMBER`."),
     };
     format!("{text}\n{hint}")
@@ -382,6 +403,17 @@ mod tests {
         assert_eq!((filter.min_size, filter.max_size), (Some(1_000_000), None));
         assert_eq!((filter.min_bitrate_kbps, filter.min_duration_secs), (Some(192), Some(60)));
         assert_eq!(filter.owner.unwrap().as_str(), "alice");
+    }
+
+    #[test]
+    fn excluded_words_stand_in_front_and_more_of_a_search_needs_no_words() {
+        let wanted = request(&["low", "ti", "--without", "live", "--without", "demo"]).unwrap();
+        assert_eq!(wanted.words, "-\"live\" -\"demo\" low ti");
+        let more = request(&["--more", "--limit", "5"]).unwrap();
+        assert_eq!((more.more, more.limit, more.words.as_str()), (true, Some(5), ""));
+        let parse = |words: &[&str]| Cli::try_parse_from(["skein", "search"].iter().chain(words));
+        assert!(parse(&["--more", "song"]).is_err() && parse(&["--more", "--ext", "mp3"]).is_err());
+        assert!(parse(&[]).is_err());
     }
 
     #[test]

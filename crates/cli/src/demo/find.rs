@@ -7,7 +7,6 @@ use super::stage::{Scene, Stage, Tie};
 use crate::failure::Failure;
 use futures_util::StreamExt as _;
 use skein_node::api::types::{ContentHit, SearchEvent, Source, StartSearch};
-use skein_proto::query::Filter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -57,7 +56,7 @@ pub async fn search(
 ) -> Result<BTreeMap<u32, ContentHit>, Failure> {
     let words = library::WORD.to_owned();
     stage.tell(&Scene::Searching { from: cast.searcher.clone(), words: words.clone() })?;
-    let request = StartSearch { words, filter: Filter::default(), limit: None };
+    let request = StartSearch { words, ..StartSearch::default() };
     until_tables_have_spread(network, searcher, cast, &request).await?;
     let mut events = searcher.client.search(&request).await?;
     let mut hits: BTreeMap<u32, ContentHit> = BTreeMap::new();

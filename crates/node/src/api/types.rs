@@ -359,15 +359,20 @@ pub enum DaemonEvent {
 }
 
 /// Starts a search.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartSearch {
     /// The words, as typed, or a content id.
+    #[serde(default)]
     pub words: String,
     /// Conditions.
     #[serde(default)]
     pub filter: Filter,
     /// How many different contents are enough, 1 to 1,000; 100 if not given.
     pub limit: Option<u16>,
+    /// Go on with the last search: with its words and conditions in place of these, and without what
+    /// it has shown.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// Wishes to be told of whatever is shared from now on and matches.

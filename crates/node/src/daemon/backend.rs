@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::driver::OverlayView;
-use super::search::{SearchError, Tally, query_of};
+use super::search::{SearchError, Tally};
 use crate::account::AccountError;
 use crate::api::backend::{Backend, EventStream};
 use crate::api::types::{
@@ -72,11 +72,11 @@ impl Backend for NodeBackend {
     }
 
     async fn search(&self, search: StartSearch) -> Result<EventStream<SearchEvent>, ApiError> {
-        let (query, wanted) = query_of(search)?;
+        let (begun, query, wanted) = self.0.last_search.start(search)?;
         let id = QueryId::from_bytes(rand::rng().random());
         let updates = self.0.driver.search(id, query, wanted).await;
         let conduct = self.0.member.conduct();
-        let tally = Tally::new(updates, self.0.last_search.clone(), conduct);
+        let tally = Tally::new(updates, self.0.last_search.clone(), begun, conduct);
         let events = stream::unfold(tally, async |mut tally| {
             let event = tally.next().await?;
             Some((event, tally))

@@ -32,6 +32,11 @@ pub(super) struct Ranking {
 }
 
 impl Ranking {
+    /// One that numbers what comes behind what was shown before.
+    pub(super) fn behind(shown: usize) -> Self {
+        Self { numbered: u32::try_from(shown).unwrap_or(u32::MAX), ..Self::default() }
+    }
+
     /// Different contents.
     pub(super) fn contents(&self) -> usize {
         self.hits.len()

@@ -5,8 +5,8 @@ use super::driver::{SearchUpdate, SearchUpdates};
 use super::ranking::Ranking;
 use crate::api::types::{ContentHit, SearchEvent, SearchReport, Source, StartSearch};
 use skein_proto::query::Coverage;
-use skein_proto::{Ask, BoundedString, ContentId, HitGroup, Query};
-use std::collections::VecDeque;
+use skein_proto::{Ask, BoundedString, ContentId, Filter, HitGroup, Query};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
@@ -25,6 +25,12 @@ pub(crate) enum SearchError {
     TooLong(usize),
     #[error("a search has 1 to {MAX_WANTED} results, not {0}")]
     Limit(u16),
+    #[error("there is no search to go on with: give some words to search for")]
+    NoneBefore,
+    #[error(
+        "a search has at most {MAX_WANTED} results, and all were shown: add words or conditions"
+    )]
+    AllShown,
     #[error(transparent)]
     Query(#[from] skein_index::text::QueryError),
 }
@@ -53,14 +59,15 @@ pub(crate) fn query_of(search: StartSearch) -> Result<(Query, u16), SearchError>
     Ok((query, wanted))
 }
 
-/// The hits of the last search, so that a user can name them by their numbers.
+/// The last search with its hits, so that a user can name them by their numbers, and go on with it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastSearch(Arc<Mutex<Numbered>>);
 
 #[derive(Debug, Default)]
 struct Numbered {
-    /// Which search they are of.
+    /// Which search they are of, and what was asked.
     search: u64,
+    asked: Option<(String, Filter)>,
     /// By their numbers, which begin with 1.
     hits: Vec<ContentHit>,
 }
@@ -72,11 +79,44 @@ impl LastSearch {
     }
 
     /// A search begins, and takes the place of the one before, which may go on elsewhere.
-    fn begin(&self) -> u64 {
+    fn begin(&self, asked: (String, Filter)) -> Begun {
         let mut last = self.hits();
         last.hits.clear();
         last.search += 1;
-        last.search
+        last.asked = Some(asked);
+        Begun { search: last.search, shown: HashSet::new() }
+    }
+
+    /// The last search goes on.
+    fn go_on(&self) -> Result<(Begun, (String, Filter)), SearchError> {
+        let mut last = self.hits();
+        let asked = last.asked.clone().ok_or(SearchError::NoneBefore)?;
+        // What still comes of its beginning is not mixed into what is shown from now on.
+        last.search += 1;
+        let shown = last.hits.iter().map(|hit| hit.content).collect();
+        Ok((Begun { search: last.search, shown }, asked))
+    }
+
+    /// A search begins, or goes on: which one it is, its query, and how many results are wanted, those
+    /// included that were shown.
+    pub(crate) fn start(&self, search: StartSearch) -> Result<(Begun, Query, u16), SearchError> {
+        if !search.more {
+            let asked = (search.words.clone(), search.filter.clone());
+            let (query, wanted) = query_of(search)?;
+            return Ok((self.begin(asked), query, wanted));
+        }
+        let more = search.limit.unwrap_or(DEFAULT_WANTED);
+        if !(1..=MAX_WANTED).contains(&more) {
+            return Err(SearchError::Limit(more));
+        }
+        let (begun, (words, filter)) = self.go_on()?;
+        let shown = u16::try_from(begun.shown.len()).unwrap_or(MAX_WANTED);
+        if shown >= MAX_WANTED {
+            return Err(SearchError::AllShown);
+        }
+        let limit = Some(shown.saturating_add(more).min(MAX_WANTED));
+        let (query, wanted) = query_of(StartSearch { words, filter, limit, more: false })?;
+        Ok((begun, query, wanted))
     }
 
     /// Keeps a hit, if it is one of the last search.
@@ -102,12 +142,20 @@ impl LastSearch {
     }
 }
 
+/// A search that has begun.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    /// Which one it is of those that took the place of the last one.
+    search: u64,
+    /// What was shown before, if it goes on.
+    shown: HashSet<ContentId>,
+}
+
 /// A running search.
 pub(crate) struct Tally {
     updates: SearchUpdates,
     last: LastSearch,
-    /// Which one it is of those that took the place of the last one.
-    search: u64,
+    begun: Begun,
     started: Instant,
     first_hit_ms: Option<u64>,
     ranking: Ranking,
@@ -117,16 +165,21 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts what comes of this search, which takes the place of the last one. `conduct` knows whom
-    /// this node had trouble with.
-    pub(super) fn new(updates: SearchUpdates, last: LastSearch, conduct: Conduct) -> Self {
+    /// Counts what comes of a search that [`LastSearch::start`] has begun. `conduct` knows whom this
+    /// node had trouble with.
+    pub(super) fn new(
+        updates: SearchUpdates,
+        last: LastSearch,
+        begun: Begun,
+        conduct: Conduct,
+    ) -> Self {
         Self {
             updates,
-            search: last.begin(),
             last,
             started: Instant::now(),
             first_hit_ms: None,
-            ranking: Ranking::default(),
+            ranking: Ranking::behind(begun.shown.len()),
+            begun,
             conduct,
             ready: VecDeque::new(),
             over: false,
@@ -165,6 +218,9 @@ impl Tally {
         let now = self.elapsed_ms();
         self.first_hit_ms.get_or_insert(now);
         for offer in groups.into_iter().flat_map(sources_of) {
+            if self.begun.shown.contains(&offer.0) {
+                continue;
+            }
             let is_doubtful = self.conduct.is_doubtful(&offer.2.node);
             if let Some(hit) = self.ranking.add(offer, is_doubtful) {
                 self.show(hit);
@@ -173,7 +229,7 @@ impl Tally {
     }
 
     fn show(&mut self, hit: ContentHit) {
-        self.last.put(self.search, &hit);
+        self.last.put(self.begun.search, &hit);
         self.ready.push_back(SearchEvent::Hit(Box::new(hit)));
     }
 
@@ -207,10 +263,22 @@ pub(crate) fn sources_of(group: HitGroup) -> impl Iterator<Item = Offer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skein_proto::Filter;
 
     fn search(words: &str, limit: Option<u16>) -> Result<(Query, u16), SearchError> {
-        query_of(StartSearch { words: words.to_owned(), filter: Filter::default(), limit })
+        query_of(StartSearch { words: words.to_owned(), limit, ..StartSearch::default() })
+    }
+
+    fn hit(content: u8) -> ContentHit {
+        ContentHit {
+            number: 1,
+            content: ContentId::from_bytes([content; 32]),
+            name: "a".to_owned(),
+            path: "a/a".to_owned(),
+            size: 1,
+            kind: skein_proto::file::Kind::Other,
+            tags: Default::default(),
+            sources: Vec::new(),
+        }
     }
 
     #[test]
@@ -232,20 +300,11 @@ mod tests {
 
     #[test]
     fn a_search_that_goes_on_elsewhere_does_not_mix_into_the_last_one() {
-        let hit = |content| ContentHit {
-            number: 1,
-            content: ContentId::from_bytes([content; 32]),
-            name: "a".to_owned(),
-            path: "a/a".to_owned(),
-            size: 1,
-            kind: skein_proto::file::Kind::Other,
-            tags: Default::default(),
-            sources: Vec::new(),
-        };
         let last = LastSearch::default();
-        let before = last.begin();
+        let begin = || last.begin(("a".to_owned(), Filter::default())).search;
+        let before = begin();
         last.put(before, &hit(1));
-        let now = last.begin();
+        let now = begin();
         last.put(before, &hit(1));
         assert_eq!(last.by_number(1), None);
         last.put(now, &hit(2));
@@ -254,9 +313,29 @@ mod tests {
     }
 
     #[test]
+    fn a_search_goes_on_behind_what_it_has_shown() {
+        let last = LastSearch::default();
+        let more = |limit| last.start(StartSearch { limit, more: true, ..StartSearch::default() });
+        assert_eq!(more(None).err(), Some(SearchError::NoneBefore));
+        let first = StartSearch { words: "song".to_owned(), limit: Some(2), ..Default::default() };
+        let (begun, query, _) = last.start(first).expect("a search");
+        for number in 1..=2 {
+            last.put(begun.search, &ContentHit { number: number.into(), ..hit(number) });
+        }
+        let (begun, again, wanted) = more(Some(5)).expect("the same search");
+        assert_eq!((again, wanted), (query, 7));
+        assert_eq!(begun.shown, [hit(1), hit(2)].map(|hit| hit.content).into());
+        last.put(begun.search, &ContentHit { number: 3, ..hit(3) });
+        let numbers = [1, 3].map(|number| last.by_number(number).map(|hit| hit.content));
+        assert_eq!(numbers, [1, 3].map(|number| Some(hit(number).content)));
+        assert_eq!(more(Some(0)).err(), Some(SearchError::Limit(0)));
+        assert_eq!(more(Some(1_000)).map(|(.., wanted)| wanted).ok(), Some(1_000));
+    }
+
+    #[test]
     fn the_files_of_a_user_can_be_listed_without_words() {
         let owner = skein_proto::Username::parse("alice").ok();
         let filter = Filter { owner, ..Filter::default() };
-        assert!(query_of(StartSearch { words: String::new(), filter, limit: None }).is_ok());
+        assert!(query_of(StartSearch { filter, ..StartSearch::default() }).is_ok());
     }
 }

@@ -155,7 +155,7 @@ impl Node {
 
     async fn search(&self, words: &str) -> Vec<ContentHit> {
         let (words, filter) = (words.to_owned(), Filter::default());
-        let search = StartSearch { words, filter, limit: Some(1) };
+        let search = StartSearch { words, filter, limit: Some(1), more: false };
         let events = self.backend().search(search).await.unwrap();
         let hits = events.filter_map(async |event| match event {
             SearchEvent::Hit(hit) => Some(*hit),

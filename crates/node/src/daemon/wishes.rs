@@ -216,7 +216,8 @@ impl WishBook {
 impl Record {
     fn input(&self) -> Result<Input, SearchError> {
         let Wish { words, filter, .. } = &self.wish;
-        let search = StartSearch { words: words.clone(), filter: filter.clone(), limit: None };
+        let search =
+            StartSearch { words: words.clone(), filter: filter.clone(), ..StartSearch::default() };
         let (query, _) = query_of(search)?;
         let parsed = skein_index::text::ParsedQuery::parse(&query)?;
         if parsed.content().is_none() && parsed.required_keys().next().is_none() {

@@ -92,7 +92,7 @@ async fn refusal(request: reqwest::RequestBuilder) -> (u16, ApiError) {
 }
 
 fn endless() -> StartSearch {
-    StartSearch { words: fake::ENDLESS.into(), filter: Default::default(), limit: None }
+    StartSearch { words: fake::ENDLESS.into(), ..StartSearch::default() }
 }
 
 fn password() -> Password {
@@ -214,7 +214,7 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
 async fn a_search_comes_as_a_stream_that_ends() {
     let daemon = Daemon::start().await;
     let search =
-        StartSearch { words: "two words".into(), filter: Default::default(), limit: Some(5) };
+        StartSearch { words: "two words".into(), limit: Some(5), ..StartSearch::default() };
     let events: Vec<_> =
         daemon.client.search(&search).await.unwrap().map(Result::unwrap).collect().await;
     assert_eq!(events, [fake::hit(1), fake::hit(2), fake::done()]);
