@@ -41,6 +41,7 @@ mod code;
 mod index;
 mod interner;
 mod limits;
+mod lists;
 mod memory;
 mod quota;
 mod rank;

@@ -1,12 +1,13 @@
 //! Going through the posting lists of one segment for the documents that match.
 
 use crate::class::Class;
+use crate::lists::{Batch, Lists};
 use crate::rank::{Fit, Standing};
 use crate::register::OwnerNo;
 use crate::search::Candidate;
 use crate::segment::postings::{BATCH, Bitmap, Cursor};
 use crate::segment::strings::ListsAt;
-use crate::segment::{Place, Rank, Segment};
+use crate::segment::{Place, Segment};
 use crate::text::{ParsedQuery, RecordWords, Term, TermMatch};
 
 /// The most words that a beginning stands for in one part of the index, where no whole word narrows
@@ -15,93 +16,6 @@ pub const MAX_PREFIX_WORDS: usize = 4096;
 
 /// Documents so few that looking at each one's words is quicker than at all words with a beginning.
 const FEW_DOCUMENTS: usize = 256;
-
-/// The documents that have a word in the file name, and those that have it elsewhere.
-#[derive(Debug, Default)]
-struct Lists<'a> {
-    inside: Option<Cursor<'a>>,
-    outside: Option<Cursor<'a>>,
-}
-
-impl<'a> Lists<'a> {
-    fn new(segment: &'a Segment, at: ListsAt) -> Self {
-        let (inside, outside) = segment.strings.lists(at);
-        Self { inside, outside }
-    }
-
-    fn estimate(&self) -> usize {
-        [&self.inside, &self.outside].into_iter().flatten().map(Cursor::estimate).sum()
-    }
-
-    /// Takes the next ranks that are not below `least`; none behind the end.
-    fn fill(&mut self, least: Rank, batch: &mut Batch) {
-        batch.inside = u64::MAX;
-        match (&mut self.inside, &mut self.outside) {
-            (Some(inside), None) => batch.len = inside.fill(least, &mut batch.ranks),
-            (inside, outside) => {
-                batch.len = 0;
-                let mut least = least;
-                let mut seek = |least| {
-                    let inside = inside.as_mut().and_then(|list| list.seek(least));
-                    let outside = outside.as_mut().and_then(|list| list.seek(least));
-                    let rank = inside.into_iter().chain(outside).min()?;
-                    Some((rank, inside == Some(rank)))
-                };
-                while batch.len < BATCH
-                    && let Some((rank, is_inside)) = seek(least)
-                {
-                    batch.ranks[batch.len] = rank;
-                    batch.inside &= !(u64::from(!is_inside) << batch.len);
-                    batch.len += 1;
-                    let Some(next) = rank.checked_add(1) else { return };
-                    least = next;
-                }
-            }
-        }
-    }
-
-    /// Which ranks have the word in the file name, and which have it at all.
-    fn mark(&mut self, ranks: &[Rank]) -> (u64, u64) {
-        let mark = |list: &mut Option<Cursor<'_>>| list.as_mut().map_or(0, |it| it.mark(ranks));
-        let inside = mark(&mut self.inside);
-        (inside, inside | mark(&mut self.outside))
-    }
-}
-
-/// Ranks that are looked at together, in ascending order.
-#[derive(Debug)]
-struct Batch {
-    ranks: [Rank; BATCH],
-    len: usize,
-    /// A bit for each: whether it has all words so far in the file name.
-    inside: u64,
-}
-
-impl Batch {
-    const fn new() -> Self {
-        Self { ranks: [0; BATCH], len: 0, inside: 0 }
-    }
-
-    fn ranks(&self) -> &[Rank] {
-        self.ranks.get(..self.len).unwrap_or_default()
-    }
-
-    /// Leaves out those that have no bit here.
-    fn keep(&mut self, mask: u64) {
-        let (mut rest, mut len, mut inside) = (mask, 0, 0);
-        while rest != 0 {
-            let at = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            if at >= self.len {
-                break;
-            }
-            self.ranks[len] = self.ranks[at];
-            inside |= (self.inside >> at & 1) << len;
-            len += 1;
-        }
-        (self.len, self.inside) = (len, inside);
-    }
-}
 
 /// What a segment knows of the words of a query.
 pub(crate) struct Terms<'a> {
@@ -161,7 +75,7 @@ impl<'a> Terms<'a> {
     }
 
     fn unions(inside: Bitmap, outside: Bitmap) -> Lists<'a> {
-        Lists { inside: Some(Cursor::Bitmap(inside)), outside: Some(Cursor::Bitmap(outside)) }
+        Lists::of(Some(Cursor::Bitmap(inside)), Some(Cursor::Bitmap(outside)))
     }
 }
 

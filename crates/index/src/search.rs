@@ -4,6 +4,7 @@ use crate::class::Class;
 use crate::rank::{Fit, Standing};
 use crate::register::OwnerNo;
 use crate::scan::{Scanner, Terms};
+use crate::segment::room::Room;
 use crate::segment::{Place, Segment, prefix};
 use crate::snapshot::{Shared, Snapshot};
 use crate::text::{ParsedQuery, RecordWords};
@@ -88,14 +89,16 @@ impl<'a> Search<'a> {
         if self.query.is_empty() || limit == 0 || self.owners.as_ref().is_some_and(Vec::is_empty) {
             return Vec::new();
         }
-        let mut candidates = if let Some(content) = self.query.content() {
-            self.of_content(content)
+        let (mut candidates, is_sorted) = if let Some(content) = self.query.content() {
+            (self.of_content(content), false)
         } else if let Some(owners) = self.few_owners() {
-            self.of_owners(&owners)
+            (self.of_owners(&owners), false)
         } else {
             self.by_words(wanted)
         };
-        candidates.sort_unstable_by_key(|it| it.standing);
+        if !is_sorted {
+            candidates.sort_unstable_by_key(|it| it.standing);
+        }
         self.collect(&candidates, skip, limit)
     }
 
@@ -156,12 +159,15 @@ impl<'a> Search<'a> {
         candidates
     }
 
-    fn by_words(&mut self, wanted: usize) -> Vec<Candidate<'a>> {
+    /// What has the words, and whether it is in its order already.
+    fn by_words(&mut self, wanted: usize) -> (Vec<Candidate<'a>>, bool) {
         let segments = &self.snapshot.segments;
         let mut terms: Vec<Terms<'a>> =
             segments.iter().filter_map(|segment| Terms::new(segment, self.query)).collect();
         // What is found in large segments spares work in the small ones.
         terms.sort_by_key(|terms| std::cmp::Reverse(terms.segment().len()));
+        // Of one segment each pass comes in the order of the ranks, and behind the one before.
+        let is_sorted = terms.len() <= 1;
         let mut needed = wanted;
         loop {
             let mut found: Vec<Candidate<'a>> = Vec::with_capacity(needed.min(USUAL));
@@ -188,15 +194,17 @@ impl<'a> Search<'a> {
                 }
             }
             if is_all {
-                return found;
+                return (found, is_sorted);
             }
             // Behind so many, others may be missing.
-            found.sort_unstable_by_key(|it| it.standing);
+            if !is_sorted {
+                found.sort_unstable_by_key(|it| it.standing);
+            }
             let worst = needed.checked_sub(1).and_then(|at| found.get(at)).map(|it| it.standing);
             let end = found.partition_point(|it| worst.is_none_or(|worst| it.standing <= worst));
             found.truncate(end);
             if distinct(&found) >= wanted {
-                return found;
+                return (found, true);
             }
             needed = needed.saturating_mul(4);
         }
@@ -209,8 +217,48 @@ impl<'a> Search<'a> {
 
     /// The records of the best contents, each with its sources.
     fn collect(&self, candidates: &[Candidate<'a>], skip: usize, limit: usize) -> Vec<Found> {
+        if has_twins(candidates) {
+            return self.collect_grouped(candidates, skip, limit);
+        }
+        let shown = candidates.get(skip..).unwrap_or_default();
+        let shown = shown.get(..limit).unwrap_or(shown);
+        let owners = self.touch(shown);
+        let mut found = Vec::with_capacity(shown.len());
+        let mut room = Room::new();
+        let mut nodes = Vec::new();
+        for (it, owner) in shown.iter().zip(owners) {
+            if let Some(owner) = owner {
+                let file = it.segment.file_in(it.place, &mut room);
+                let owner = self.snapshot.directory.get(owner);
+                if let (Some((owner, _)), Some(file)) = (owner, file) {
+                    found.push(Found { owner: *owner, file });
+                }
+                continue;
+            }
+            nodes.clear();
+            self.sources(it, |node| nodes.push(node));
+            nodes.sort_unstable();
+            let (Some((last, others)), Some(file)) =
+                (nodes.split_last(), it.segment.file_in(it.place, &mut room))
+            else {
+                continue;
+            };
+            let copies = others.iter().map(|owner| Found { owner: *owner, file: file.clone() });
+            found.extend(copies);
+            found.push(Found { owner: *last, file });
+        }
+        found
+    }
+
+    /// As [`Search::collect`], where some content has several candidates: they are brought
+    /// together.
+    fn collect_grouped(
+        &self,
+        candidates: &[Candidate<'a>],
+        skip: usize,
+        limit: usize,
+    ) -> Vec<Found> {
         let wanted = skip.saturating_add(limit);
-        // Most contents have one candidate. Where one has several, they are brought together.
         let order = by_content(candidates);
         let mut first = vec![true; candidates.len()];
         let mut next = vec![usize::MAX; candidates.len()];
@@ -228,16 +276,16 @@ impl<'a> Search<'a> {
         let last = wanted.checked_sub(1).and_then(|nth| firsts().nth(nth));
         let last = last.and_then(|i| candidates.get(i)).map(|it| it.standing);
         let mut found = Vec::with_capacity(limit.min(candidates.len()));
-        let mut sources = Vec::new();
-        let shown = firsts().skip(skip).take(limit).filter_map(|i| candidates.get(i));
-        std::hint::black_box(shown.fold(0, |sum, it| sum ^ it.segment.documents.touch(it.place)));
+        let mut sources: Vec<(Standing, NodeId, usize)> = Vec::new();
+        let mut room = Room::new();
+        self.touch(firsts().skip(skip).take(limit).filter_map(|i| candidates.get(i)));
         for i in firsts().skip(skip).take(limit) {
             sources.clear();
             let mut at = i;
             while let Some(it) =
                 candidates.get(at).filter(|it| last.is_none_or(|last| it.standing <= last))
             {
-                self.sources(it, at, &mut sources);
+                self.sources(it, |node| sources.push((it.standing, node, at)));
                 at = next[at];
             }
             sources.sort_unstable();
@@ -245,7 +293,8 @@ impl<'a> Search<'a> {
             // Records of one document stand together unless their owners are mixed with others'.
             for group in sources.chunk_by(|a, b| a.2 == b.2) {
                 let [others @ .., (_, owner, at)] = group else { continue };
-                let file = candidates.get(*at).and_then(|it| it.segment.file(it.place));
+                let it = candidates.get(*at);
+                let file = it.and_then(|it| it.segment.file_in(it.place, &mut room));
                 let Some(file) = file else { continue };
                 let copies = others.iter().map(|(_, owner, _)| (*owner, file.clone()));
                 found.extend(copies.map(|(owner, file)| Found { owner, file }));
@@ -255,12 +304,34 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Adds the first owners of a candidate whose records count.
-    fn sources(&self, it: &Candidate<'a>, at: usize, sources: &mut Vec<(Standing, NodeId, usize)>) {
+    /// Answers the owner of each candidate that has one only, and reads something of what will be read
+    /// of it: what is read side by side waits for memory once.
+    fn touch<'c>(
+        &self,
+        candidates: impl IntoIterator<Item = &'c Candidate<'a>>,
+    ) -> Vec<Option<OwnerNo>>
+    where
+        'a: 'c,
+    {
+        let mut touched = 0;
+        let owner = |it: &Candidate<'_>| {
+            touched ^= it.segment.documents.touch(it.place);
+            let is_one = it.segment.share(it.place).is_none();
+            let owner = is_one.then(|| it.segment.owner(it.place))?;
+            touched ^= self.snapshot.directory.get(owner).map_or(0, |(node, _)| node.as_bytes()[0]);
+            Some(owner)
+        };
+        let owners = candidates.into_iter().map(owner).collect();
+        std::hint::black_box(touched);
+        owners
+    }
+
+    /// Sees the first owners of a candidate whose records count.
+    fn sources(&self, it: &Candidate<'a>, mut see: impl FnMut(NodeId)) {
         let directory = &self.snapshot.directory;
         let mut add = |owner: OwnerNo| {
             if let Some((node, _)) = directory.get(owner) {
-                sources.push((it.standing, *node, at));
+                see(*node);
             }
         };
         let counts = |owner: &OwnerNo| {
@@ -297,7 +368,27 @@ fn by_content(candidates: &[Candidate<'_>]) -> Vec<usize> {
     order.into_iter().map(|(_, i)| i).collect()
 }
 
+/// Whether some content may have several candidates. A wrong yes only costs time.
+fn has_twins(candidates: &[Candidate<'_>]) -> bool {
+    /// Places of the table for each candidate.
+    const PLACES: usize = 2;
+    /// Contents that somebody has made up to fall on one place are not gone through forever.
+    const MAX_STEPS: usize = 8;
+    let mut table = vec![0_u32; (candidates.len() * PLACES).next_power_of_two()];
+    let mask = table.len() - 1;
+    candidates.iter().any(|it| {
+        // A zero is a free place. Contents that begin alike are taken for one.
+        let key = prefix(&it.standing.content) as u32 | 1;
+        let mut places = (0..MAX_STEPS).map(|step| ((key >> 1) as usize + step) & mask);
+        let place = places.find(|at| table[*at] == 0 || table[*at] == key);
+        place.is_none_or(|at| std::mem::replace(&mut table[at], key) == key)
+    })
+}
+
 fn distinct(candidates: &[Candidate<'_>]) -> usize {
+    if !has_twins(candidates) {
+        return candidates.len();
+    }
     let order = by_content(candidates);
     let content = |i: &usize| candidates.get(*i).map(|it| &it.standing.content);
     order.chunk_by(|a, b| content(a) == content(b)).count()

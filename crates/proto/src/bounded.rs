@@ -42,6 +42,11 @@ impl<const N: usize> BoundedString<N> {
         Ok(Self(text))
     }
 
+    /// A string that was one before it was written down, read again: it is not checked.
+    pub(crate) fn kept(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Takes as much of a string as fits, cut at a character's end.
     pub fn truncated(text: &str) -> Self {
         let mut out = String::with_capacity(text.len().min(N));

@@ -13,6 +13,7 @@
 //! Eight documents stand behind one offset. The texts of the codes that are used most stand apart,
 //! as they are: they make up most of all names, and need not be unpacked from the dictionary.
 
+use super::room::{Room, STEP};
 use super::strings::{StringNo, Strings};
 use crate::array::Array;
 use crate::code::{Packed, PackedWriter, varint};
@@ -38,30 +39,46 @@ pub(crate) struct Description {
     pub(crate) tags: Option<Box<MediaTags>>,
 }
 
-/// Puts a piece behind others.
-#[inline]
-pub(super) fn join(out: &mut Vec<u8>, piece_at: usize) {
-    // Most bytes say by themselves whether they are of a word.
-    let (before, piece) = out.split_at(piece_at);
-    let ends = match before.last() {
-        None => return,
-        Some(byte) if byte.is_ascii() => byte.is_ascii_alphanumeric(),
-        _ => {
-            let text = std::str::from_utf8(before).unwrap_or_default();
-            text.ends_with(char::is_alphanumeric)
+/// What a byte at the edge of a piece says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edge {
+    /// A letter or a digit.
+    Word,
+    /// What stands between words.
+    Between,
+    /// Part of a character of several bytes, of which all must be known.
+    Unknown,
+}
+
+/// What each byte says: most say by themselves whether they are of a word.
+const EDGES: [Edge; 256] = {
+    let mut edges = [Edge::Between; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if byte >= 128 {
+            edges[byte] = Edge::Unknown;
+        } else if (byte as u8).is_ascii_alphanumeric() {
+            edges[byte] = Edge::Word;
         }
-    };
-    let begins = match piece.first() {
-        None => return,
-        Some(byte) if byte.is_ascii() => byte.is_ascii_alphanumeric(),
-        _ => {
-            let text = std::str::from_utf8(piece).unwrap_or_default();
-            text.starts_with(char::is_alphanumeric)
-        }
-    };
-    if ends && begins {
-        out.insert(piece_at, b' ');
+        byte += 1;
     }
+    edges
+};
+
+/// Whether a space is understood between two pieces.
+#[inline]
+pub(super) fn is_joint(before: &[u8], piece: &[u8]) -> bool {
+    let (Some(last), Some(first)) = (before.last(), piece.first()) else { return false };
+    match (EDGES[usize::from(*last)], EDGES[usize::from(*first)]) {
+        (Edge::Unknown, _) | (_, Edge::Unknown) => is_unusual_joint(before, piece),
+        edges => edges == (Edge::Word, Edge::Word),
+    }
+}
+
+#[cold]
+fn is_unusual_joint(before: &[u8], piece: &[u8]) -> bool {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    text(before).ends_with(char::is_alphanumeric) && text(piece).starts_with(char::is_alphanumeric)
 }
 
 /// The documents of a segment.
@@ -76,16 +93,18 @@ pub(crate) struct Documents {
 /// The texts of the first codes, one behind the other.
 #[derive(Debug, Default)]
 struct Plain {
+    /// Where each one ends, with a zero in front.
     ends: Box<[u32]>,
+    /// The texts, and [`STEP`] bytes more.
     bytes: Box<[u8]>,
 }
 
 impl Plain {
+    /// Where the text of a code is in `bytes`.
     #[inline]
-    fn get(&self, code: Code) -> Option<&[u8]> {
-        let end = *self.ends.get(code as usize)?;
-        let start = self.ends.get((code as usize).wrapping_sub(1)).copied().unwrap_or_default();
-        self.bytes.get(start as usize..end as usize)
+    fn get(&self, code: Code) -> Option<(usize, usize)> {
+        let [start, end] = self.ends.get(code as usize..)?.first_chunk()?;
+        Some((*start as usize, *end as usize))
     }
 }
 
@@ -123,11 +142,48 @@ impl Documents {
     }
 
     /// Appends the text of a code.
-    #[inline]
-    fn text(&self, code: Code, strings: &Strings, out: &mut Vec<u8>) {
+    fn text(&self, code: Code, strings: &Strings, room: &mut Room) {
         match self.plain.get(code) {
-            Some(text) => out.extend_from_slice(text),
-            None => strings.text(self.string(code), out),
+            Some((start, end)) => room.push_part(&self.plain.bytes, start, end),
+            None => strings.text(self.string(code), room),
+        }
+    }
+
+    /// Puts a path together of its pieces.
+    fn path(&self, mut codes: &[u8], strings: &Strings, room: &mut Room) {
+        room.clear();
+        let plain = &self.plain.bytes;
+        let edge = |byte: Option<&u8>| byte.map_or(Edge::Unknown, |byte| EDGES[usize::from(*byte)]);
+        // What the last piece ends with; there is no joint in front of the first one.
+        let mut before = Edge::Between;
+        while !codes.is_empty() {
+            let code = varint::take32(&mut codes);
+            let found = self.plain.get(code).filter(|_| before != Edge::Unknown);
+            let Some((start, end)) = found.filter(|it| edge(plain.get(it.0)) != Edge::Unknown)
+            else {
+                self.unusual_piece(code, strings, room);
+                before = edge(room.bytes().last());
+                continue;
+            };
+            room.push_space_if(before == Edge::Word && edge(plain.get(start)) == Edge::Word);
+            room.push_part(plain, start, end);
+            before = edge(plain.get(end.wrapping_sub(1)));
+        }
+    }
+
+    /// Appends a piece that is not plain, or of which a byte alone does not say what it begins with.
+    fn unusual_piece(&self, code: Code, strings: &Strings, room: &mut Room) {
+        let at = room.len();
+        if at == 0 {
+            self.text(code, strings, room);
+            return;
+        }
+        // As if there were a space: it is in most cases, and few bytes move where there is none.
+        room.push_space_if(true);
+        self.text(code, strings, room);
+        let (before, piece) = room.bytes().split_at(at);
+        if !is_joint(before, piece.get(1..).unwrap_or_default()) {
+            room.remove(at);
         }
     }
 
@@ -136,45 +192,36 @@ impl Documents {
         self.bytes.len()
     }
 
-    pub(crate) fn description(&self, number: u32, strings: &Strings) -> Option<Description> {
+    /// What is written of a document; its path is put together in `room`.
+    pub(crate) fn description(
+        &self,
+        number: u32,
+        strings: &Strings,
+        room: &mut Room,
+    ) -> Option<Description> {
         let mut bytes = self.body(number);
         let (kind, size, has_tags) = take_head(&mut bytes);
-        let text = |bytes: &mut &[u8]| {
-            let mut text = Vec::new();
-            self.text(varint::take32(bytes), strings, &mut text);
-            String::from_utf8(text).ok().and_then(|text| BoundedString::new(text).ok())
-        };
-        let tags = has_tags.then(|| {
-            let which = varint::take(&mut bytes);
-            let has = |bit: u64| which >> bit & 1 == 1;
-            Box::new(MediaTags {
-                artist: has(0).then(|| text(&mut bytes)).flatten(),
-                title: has(1).then(|| text(&mut bytes)).flatten(),
-                album: has(2).then(|| text(&mut bytes)).flatten(),
-                bitrate_kbps: has(3).then(|| varint::take32(&mut bytes)),
-                duration_secs: has(4).then(|| varint::take32(&mut bytes)),
-            })
-        });
-        let mut path: Vec<u8> = Vec::with_capacity(64);
-        while !bytes.is_empty() {
-            let code = varint::take32(&mut bytes);
-            match (self.plain.get(code), path.last()) {
-                (Some([first, rest @ ..]), Some(last)) if first.is_ascii() && last.is_ascii() => {
-                    if last.is_ascii_alphanumeric() && first.is_ascii_alphanumeric() {
-                        path.push(b' ');
-                    }
-                    path.push(*first);
-                    path.extend_from_slice(rest);
-                }
-                _ => {
-                    let at = path.len();
-                    self.text(code, strings, &mut path);
-                    join(&mut path, at);
-                }
-            }
-        }
-        let path = FilePath::new(String::from_utf8(path).ok()?).ok()?;
+        let tags = has_tags.then(|| Box::new(self.tags(&mut bytes, strings, room)));
+        self.path(bytes, strings, room);
+        let path = FilePath::kept(std::str::from_utf8(room.bytes()).ok()?);
         Some(Description { size, kind, path, tags })
+    }
+
+    fn tags(&self, bytes: &mut &[u8], strings: &Strings, room: &mut Room) -> MediaTags {
+        let which = varint::take(bytes);
+        let has = |bit: u64| which >> bit & 1 == 1;
+        let mut text = |bytes: &mut &[u8]| {
+            room.clear();
+            self.text(varint::take32(bytes), strings, room);
+            std::str::from_utf8(room.bytes()).ok().and_then(|text| BoundedString::new(text).ok())
+        };
+        MediaTags {
+            artist: has(0).then(|| text(bytes)).flatten(),
+            title: has(1).then(|| text(bytes)).flatten(),
+            album: has(2).then(|| text(bytes)).flatten(),
+            bitrate_kbps: has(3).then(|| varint::take32(bytes)),
+            duration_secs: has(4).then(|| varint::take32(bytes)),
+        }
     }
 
     /// Kind and size alone, which most filters are about.
@@ -194,12 +241,15 @@ impl Documents {
 
 fn take_head(bytes: &mut &[u8]) -> (Kind, u64, bool) {
     let head = varint::take_bytes(bytes, 1).first().copied().unwrap_or_default();
-    let mut size = [0; 8];
-    for (to, from) in size.iter_mut().zip(varint::take_bytes(bytes, usize::from(head >> 4))) {
-        *to = *from;
-    }
+    let len = usize::from(head >> 4).min(8);
+    let size = match bytes.first_chunk() {
+        // Of eight bytes at once the last ones are shifted out.
+        Some(eight) if len > 0 => u64::from_le_bytes(*eight) << (64 - 8 * len) >> (64 - 8 * len),
+        _ => bytes.iter().take(len).rev().fold(0, |size, byte| size << 8 | u64::from(*byte)),
+    };
+    varint::take_bytes(bytes, len);
     let kind = Kind::ALL.get(usize::from(head & 7)).copied().unwrap_or_default();
-    (kind, u64::from_le_bytes(size), head & 8 != 0)
+    (kind, size, head & 8 != 0)
 }
 
 /// Takes documents in the order of their numbers.
@@ -219,11 +269,14 @@ impl DocumentsWriter {
     /// For so many documents of about so many bytes, with at most so many codes for the strings of
     /// a dictionary of that size.
     pub(crate) fn new(documents: usize, bytes: usize, codes: usize, strings: usize) -> Self {
+        let plain = codes.min(documents / DOCUMENTS_PER_PLAIN);
+        let mut plain_ends = Vec::with_capacity(plain + 1);
+        plain_ends.push(0);
         Self {
             starts: Array::with_capacity(documents.div_ceil(BLOCK)),
             bytes: Array::with_capacity(bytes),
             strings: PackedWriter::new(codes, strings),
-            plain_ends: Vec::with_capacity(codes.min(documents / DOCUMENTS_PER_PLAIN)),
+            plain_ends,
             ..Self::default()
         }
     }
@@ -232,7 +285,9 @@ impl DocumentsWriter {
     pub(crate) fn push_code(&mut self, string: StringNo, strings: &Strings) {
         self.strings.push(string);
         if self.plain_ends.len() < self.plain_ends.capacity() {
-            strings.text(string, &mut self.plain_bytes);
+            let mut room = Room::new();
+            strings.text(string, &mut room);
+            self.plain_bytes.extend_from_slice(room.bytes());
             self.plain_ends.push(self.plain_bytes.len() as u32);
         }
     }
@@ -301,7 +356,8 @@ impl DocumentsWriter {
             + self.strings.bytes()
     }
 
-    pub(crate) fn finish(self) -> Documents {
+    pub(crate) fn finish(mut self) -> Documents {
+        self.plain_bytes.extend_from_slice(&[0; STEP]);
         Documents {
             starts: self.starts.finished(),
             bytes: self.bytes.finished(),
@@ -449,7 +505,7 @@ mod tests {
             let copied = copier.finish();
             for (i, it) in documents.iter().enumerate() {
                 for read in [&written, &copied] {
-                    let description = read.description(i as u32, &strings);
+                    let description = read.description(i as u32, &strings, &mut Room::new());
                     prop_assert_eq!(description.as_ref(), Some(it));
                     prop_assert_eq!(read.kind_and_size(i as u32), (it.kind, it.size));
                 }

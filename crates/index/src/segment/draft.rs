@@ -4,7 +4,7 @@
 //! numbers, in columns.
 
 use super::Holder;
-use super::documents::join;
+use super::documents::is_joint;
 use super::pieces::{Piece, pieces, pieces_of_runs};
 use crate::class::{Class, class};
 use crate::interner::{Interner, Numbers, WordHasher, head};
@@ -235,9 +235,11 @@ impl Draft {
         let mut path = Vec::new();
         let texts = tags.as_ref().map_or(0, |tags| texts_of(tags).count());
         for string in self.texts_of(number).iter().skip(texts) {
-            let at = path.len();
-            path.extend_from_slice(self.strings.text(*string));
-            join(&mut path, at);
+            let piece = self.strings.text(*string);
+            if is_joint(&path, piece) {
+                path.push(b' ');
+            }
+            path.extend_from_slice(piece);
         }
         Some(FileMeta {
             content: ContentId::from_bytes(*self.contents.get(number)?),

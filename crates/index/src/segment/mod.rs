@@ -14,6 +14,7 @@ pub(crate) mod merge;
 mod pieces;
 pub(crate) mod postings;
 mod renumber;
+pub(crate) mod room;
 mod source;
 pub(crate) mod strings;
 
@@ -26,6 +27,7 @@ use crate::sources::Share;
 use documents::Documents;
 use filter::Filter;
 pub(crate) use filter::Probe;
+use room::Room;
 use skein_proto::{ContentId, FileMeta};
 use std::mem::size_of;
 use std::ops::Range;
@@ -121,8 +123,13 @@ impl Segment {
     }
 
     pub(crate) fn file(&self, place: Place) -> Option<FileMeta> {
+        self.file_in(place, &mut Room::new())
+    }
+
+    /// As [`Segment::file`], for whoever reads several.
+    pub(crate) fn file_in(&self, place: Place, room: &mut Room) -> Option<FileMeta> {
         let content = self.content(place)?;
-        let it = self.documents.description(place, &self.strings)?;
+        let it = self.documents.description(place, &self.strings, room)?;
         Some(FileMeta { content, size: it.size, kind: it.kind, path: it.path, tags: it.tags })
     }
 

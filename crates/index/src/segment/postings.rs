@@ -27,6 +27,9 @@ const FEW: usize = 12;
 /// up: with these, 4 KiB.
 const MAX_SPAN: u32 = 32 * 1024;
 
+/// Words of these bits.
+const WINDOW: usize = MAX_SPAN as usize / 64;
+
 /// From one document in so many on, a list is a bitmap.
 const DENSE: usize = 10;
 
@@ -128,16 +131,6 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The first number that is not below `least`. It never goes back: `least` must not fall.
-    #[inline]
-    pub(crate) fn seek(&mut self, least: u32) -> Option<u32> {
-        match self {
-            Self::Packed(packed) => packed.seek(least),
-            Self::Dense(dense) => dense.seek(least),
-            Self::Bitmap(bitmap) => bitmap.seek(least),
-        }
-    }
-
     /// About how many numbers there are: exact but for short lists, which are taken for full.
     pub(crate) fn estimate(&self) -> usize {
         match self {
@@ -148,7 +141,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes the next numbers that are not below `least`, and says how many those are: none behind
-    /// the end, at most [`BATCH`].
+    /// the end, at most [`BATCH`]. It never goes back: `least` must not fall.
     pub(crate) fn fill(&mut self, least: u32, out: &mut [u32; BATCH]) -> usize {
         match self {
             Self::Packed(packed) => packed.fill(least, out),
@@ -158,7 +151,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Which of at most [`BATCH`] ascending numbers are in the list: a bit for each. As with
-    /// [`Cursor::seek`], it never goes back.
+    /// [`Cursor::fill`], it never goes back.
     pub(crate) fn mark(&mut self, numbers: &[u32]) -> u64 {
         match self {
             Self::Packed(packed) => packed.mark(numbers),
@@ -207,8 +200,15 @@ fn fill_bits(word: impl Fn(usize) -> Option<u64>, least: u32, out: &mut [u32; BA
 
 /// Which numbers are in a bitmap.
 fn mark_bits(word: impl Fn(usize) -> Option<u64>, numbers: &[u32]) -> u64 {
-    let has = |number: u32| word(number as usize / 64).unwrap_or(0) >> (number % 64) & 1;
-    (0..).zip(numbers).fold(0, |mask, (i, number)| mask | has(*number) << i)
+    marks(numbers, |number| word(number as usize / 64).unwrap_or(0) >> (number % 64))
+}
+
+/// A bit for each of at most [`BATCH`] numbers, the lowest one of what it has.
+#[inline]
+fn marks(numbers: &[u32], has: impl Fn(u32) -> u64) -> u64 {
+    // Bits come in from above, for a shift by a fixed width costs less than one by a varying one.
+    let mask = numbers.iter().fold(0, |mask, number| mask >> 1 | has(*number) << 63);
+    mask.checked_shr((BATCH - numbers.len().min(BATCH)) as u32).unwrap_or(0)
 }
 
 /// A short or a blocked list.
@@ -224,9 +224,9 @@ pub(crate) struct Packed<'a> {
     at: usize,
     len: usize,
     rest_is_read: bool,
-    /// The unpacked numbers as bits, counted from this one; empty until it is of use.
-    window: Vec<u64>,
-    window_start: u32,
+    /// The unpacked numbers as bits, counted from this one, if that has been of use.
+    window: Option<Box<[u64; WINDOW]>>,
+    window_start: Option<u32>,
 }
 
 impl<'a> Packed<'a> {
@@ -241,8 +241,8 @@ impl<'a> Packed<'a> {
             at: 0,
             len: 0,
             rest_is_read: false,
-            window: Vec::new(),
-            window_start: 0,
+            window: None,
+            window_start: None,
         }
     }
 
@@ -289,14 +289,17 @@ impl<'a> Packed<'a> {
                 break;
             };
             let end = i + numbers[i..].partition_point(|number| number <= last);
-            if (end - i) * FEW >= self.len - self.at && self.spread() {
+            if (end - i) * FEW >= self.len - self.at
+                && let Some((start, window)) = self.spread()
+            {
                 // No branch depends on what is found, for that cannot be foreseen.
-                for number in &numbers[i..end] {
-                    let bit = number.wrapping_sub(self.window_start);
-                    let word = self.window.get(bit as usize / 64).copied().unwrap_or_default();
-                    mask |= (word >> (bit % 64) & 1) << i;
-                    i += 1;
-                }
+                i += numbers[i..end].partition_point(|number| *number < start);
+                let found = marks(&numbers[i..end], |number| {
+                    let bit = number.wrapping_sub(start);
+                    window[bit as usize / 64 % WINDOW] >> (bit % 64)
+                });
+                mask |= found.checked_shl(i as u32).unwrap_or(0);
+                i = end;
             } else {
                 let list = &self.buffer[..self.len];
                 for number in &numbers[i..end] {
@@ -309,31 +312,26 @@ impl<'a> Packed<'a> {
         mask
     }
 
-    /// Spreads the unpacked numbers out as bits, unless they are too far apart.
-    fn spread(&mut self) -> bool {
-        if !self.window.is_empty() {
-            return true;
-        }
-        let list = &self.buffer[..self.len];
-        let (Some(first), Some(last)) = (list.first(), list.last()) else { return false };
-        let span = last.saturating_sub(*first);
-        if span >= MAX_SPAN {
-            return false;
-        }
-        self.window_start = *first;
-        self.window.resize(span as usize / 64 + 1, 0);
-        for number in list {
-            let bit = number.wrapping_sub(*first);
-            if let Some(word) = self.window.get_mut(bit as usize / 64) {
-                *word |= 1 << (bit % 64);
+    /// The unpacked numbers spread out as bits, with the first of them, unless they are too far apart.
+    fn spread(&mut self) -> Option<(u32, &[u64; WINDOW])> {
+        if self.window_start.is_none() {
+            let list = &self.buffer[..self.len];
+            let (first, last) = (*list.first()?, list.last()?);
+            let span = last.checked_sub(first).filter(|span| *span < MAX_SPAN)?;
+            let window = self.window.get_or_insert_with(|| Box::new([0; WINDOW]));
+            window[..=span as usize / 64].fill(0);
+            for number in list {
+                let bit = number.wrapping_sub(first);
+                window[bit as usize / 64 % WINDOW] |= 1 << (bit % 64);
             }
+            self.window_start = Some(first);
         }
-        true
+        Some((self.window_start?, self.window.as_deref()?))
     }
 
     /// Unpacks the next block that may hold such a number.
     fn next_block(&mut self, least: u32) -> bool {
-        self.window.clear();
+        self.window_start = None;
         while let [[a, b, c, d, width], later @ ..] = self.skips {
             let last = u32::from_le_bytes([*a, *b, *c, *d]);
             let size = BitPacker4x::compressed_block_size(*width);
@@ -381,21 +379,6 @@ impl Dense<'_> {
         let (words, _) = self.bytes.as_chunks();
         words.get(at).map(|bytes| u64::from_le_bytes(*bytes))
     }
-
-    #[inline]
-    fn seek(&self, least: u32) -> Option<u32> {
-        let mut at = least as usize / 64;
-        let mut mask = u64::MAX << (least % 64);
-        while let Some(word) = self.word(at) {
-            let word = word & mask;
-            if word != 0 {
-                return Some(at as u32 * 64 + word.trailing_zeros());
-            }
-            mask = u64::MAX;
-            at += 1;
-        }
-        None
-    }
 }
 
 /// A bit for each document that any of several lists has.
@@ -417,15 +400,6 @@ impl Bitmap {
                 *word |= 1 << (number % 64);
             }
         });
-    }
-
-    fn seek(&self, least: u32) -> Option<u32> {
-        let start = least as usize / 64;
-        let first = self.words.get(start)? & u64::MAX << (least % 64);
-        let rest = self.words.get(start + 1..)?.iter().copied();
-        let mut words = std::iter::once(first).chain(rest).enumerate();
-        let (at, word) = words.find(|(_, word)| *word != 0)?;
-        Some((start + at) as u32 * 64 + word.trailing_zeros())
     }
 }
 
@@ -458,6 +432,15 @@ mod tests {
         }
     }
 
+    /// The first number that is not below `least`.
+    fn seek(cursor: &mut Cursor<'_>, least: u32) -> Option<u32> {
+        let mut numbers = [0; BATCH];
+        // Of those behind it no other one is asked for.
+        let mut ahead = cursor.clone();
+        let count = ahead.fill(least, &mut numbers);
+        numbers[..count].first().copied()
+    }
+
     proptest! {
         #[test]
         fn seeking_finds_what_a_set_would(
@@ -476,17 +459,17 @@ mod tests {
                 for batch in sought.chunks(BATCH / 3) {
                     let (mut cursor, mut union) = (Cursor::new(form, &bytes), union.clone());
                     // From wherever it stands.
-                    cursor.seek(batch[0] / 2);
+                    cursor.mark(&[batch[0] / 2]);
                     let bits = |it: (u32, &u32)| u64::from(list.contains(it.1)) << it.0;
                     let expected: u64 = (0..).zip(batch).map(bits).sum();
                     prop_assert_eq!(cursor.mark(batch), expected);
                     prop_assert_eq!(union.mark(batch), expected);
-                    prop_assert_eq!(cursor.seek(5_000), None);
+                    prop_assert_eq!(seek(&mut cursor, 5_000), None);
                 }
                 for least in &sought {
                     let expected = list.range(least..).next().copied();
-                    prop_assert_eq!(cursor.seek(*least), expected);
-                    prop_assert_eq!(union.seek(*least), expected);
+                    prop_assert_eq!(seek(&mut cursor, *least), expected);
+                    prop_assert_eq!(seek(&mut union, *least), expected);
                 }
             }
         }
@@ -495,7 +478,7 @@ mod tests {
         fn garbage_is_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut cursor = Cursor::new(Form::Short, &bytes);
             for least in 0..10 {
-                cursor.seek(least * 1000);
+                cursor.mark(&[least * 1000]);
             }
         }
     }

@@ -3,15 +3,21 @@
 //! Sixteen strings stand in a block, each as the length of what it shares with the one before it
 //! and what differs (front coding). The first eight bytes of each block's first string stand
 //! apart, in an array small enough for a cache: a look-up goes through it by halves and then
-//! unpacks one block, or two where many blocks begin alike.
+//! through one block, or two where many blocks begin alike.
 //!
 //! ```text
-//! string: | shared 4 bits | own 4 bits | [rest of shared] [rest of own] own bytes | inside | outside |
-//! inside, outside: length of the list in bytes × 4 + its form; one bit of the first says whether
-//! there is a second
+//! block:   | lengths, a byte for each string | bytes of the texts, 2 bytes | texts | lists |
+//! lengths: | shared 4 bits | own 4 bits |
+//! text:    | [rest of shared] [rest of own] own bytes |
+//! lists:   for each string the length of its list in bytes x 8, its form, and one bit that says
+//!          whether there is a second one, then that one's length x 4 and its form
 //! ```
+//!
+//! Of one kind each they are gone through without a question in between: to read a string out takes
+//! a few instructions for each one before it.
 
 use super::postings::{self, Cursor, Form};
+use super::room::{Room, STEP};
 use crate::array::Array;
 use crate::code::varint;
 use crate::interner::head;
@@ -48,7 +54,12 @@ pub(crate) struct ListsAt {
 impl ListsAt {
     /// Whether any document has the string as a word.
     pub(crate) const fn is_word(&self) -> bool {
-        self.inside.1 + self.outside.1 > 0
+        self.len() > 0
+    }
+
+    /// Bytes of both lists.
+    const fn len(&self) -> usize {
+        self.inside.1 + self.outside.1
     }
 }
 
@@ -82,22 +93,7 @@ impl Strings {
 
     /// All strings from the first one that is not below `least`, in order.
     pub(crate) fn from(&self, least: &str) -> Scan<'_> {
-        let head = head(least.as_bytes());
-        let start = self.heads.partition_point(|it| *it < head);
-        let (_, rest) = self.heads.split_at(start);
-        let equal = rest.partition_point(|it| *it == head);
-        // Where heads are equal, the whole strings decide.
-        let (mut low, mut high) = (start, start + equal);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.first_of(middle).as_slice() <= least.as_bytes() {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        // The string may be in the block before the first one that begins behind it.
-        let mut scan = self.scan(low.saturating_sub(1));
+        let mut scan = self.scan(self.block_of(least.as_bytes()));
         while let Some(found) = scan.next() {
             if scan.text.as_slice() >= least.as_bytes() {
                 scan.held = Some(found);
@@ -107,38 +103,85 @@ impl Strings {
         scan
     }
 
+    /// The last block that begins with no more than a text: where it is, or stands before it.
+    fn block_of(&self, text: &[u8]) -> usize {
+        let head = head(text);
+        let start = self.heads.partition_point(|it| *it < head);
+        let (_, rest) = self.heads.split_at(start);
+        let equal = rest.iter().take_while(|it| **it == head).take(2).count();
+        // Where several heads are equal, the whole strings decide.
+        let equal = if equal < 2 { equal } else { rest.partition_point(|it| *it == head) };
+        let (mut low, mut high) = (start, start + equal);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.first_of(middle) <= text {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low.saturating_sub(1)
+    }
+
     /// The string with exactly this text.
     pub(crate) fn find(&self, text: &str) -> Option<(StringNo, ListsAt)> {
-        let mut scan = self.from(text);
-        let found = scan.next()?;
-        (scan.text == text.as_bytes()).then_some(found)
+        let text = text.as_bytes();
+        let block = self.block_of(text);
+        let Block { lengths, mut texts, mut lists, mut start } = self.block(block);
+        // How much of the text the string before begins with.
+        let mut common = 0;
+        let at = lengths.iter().position(|length| {
+            let (shared, own) = take_text(*length, &mut texts);
+            if shared <= common {
+                // One that shares less than was common is behind the text, as are all later ones:
+                // they are not found either.
+                let rest = text.get(shared..).unwrap_or_default();
+                common = shared + own.iter().zip(rest).take_while(|(a, b)| a == b).count();
+            }
+            common == text.len() && shared + own.len() == common
+        })?;
+        for _ in 0..at {
+            start += take_lists(&mut lists, start).len();
+        }
+        Some(((block * BLOCK + at) as StringNo, take_lists(&mut lists, start)))
     }
 
     /// Appends the text of a string.
     #[inline]
-    pub(crate) fn text(&self, number: StringNo, out: &mut Vec<u8>) {
-        let Some([start, _]) = self.starts.get(number as usize / BLOCK) else { return };
-        let mut bytes = self.bytes.get(*start as usize..).unwrap_or_default();
-        let last = number as usize % BLOCK;
-        let mut parts: [(usize, &[u8]); BLOCK] = [(0, &[]); BLOCK];
-        for part in &mut parts[..=last] {
-            *part = take_text(&mut bytes);
-            let inside = varint::take(&mut bytes);
-            if inside & 4 != 0 {
-                varint::take(&mut bytes);
+    pub(crate) fn text(&self, number: StringNo, out: &mut Room) {
+        let Block { lengths, texts, .. } = self.block(number as usize / BLOCK);
+        let Some(lengths) = lengths.get(..=number as usize % BLOCK) else { return };
+        let (from, mut at, mut len) = (out.len(), 0, 0);
+        for length in lengths {
+            let (shared, own) = (usize::from(length >> 4), usize::from(length & 15));
+            if shared == LONG || own == LONG || !out.copy_step(from + shared, texts, at) {
+                Self::long_text(lengths, texts, out);
+                return;
             }
+            at += own;
+            len = shared + own;
+        }
+        out.set_len(from + len);
+    }
+
+    /// As [`Strings::text`], where strings are long.
+    fn long_text(lengths: &[u8], mut texts: &[u8], out: &mut Room) {
+        let mut parts: [(usize, &[u8]); BLOCK] = [(0, &[]); BLOCK];
+        for (part, length) in parts.iter_mut().zip(lengths) {
+            *part = take_text(*length, &mut texts);
         }
         // From the last one backwards, each string gives what the later ones share with it: few
         // of them have to be copied.
-        let (mut wanted, own) = parts[last];
+        let Some(([first @ .., (shared, own)], _)) = parts.split_at_checked(lengths.len()) else {
+            return;
+        };
         let from = out.len();
-        out.resize(from + wanted, 0);
-        out.extend_from_slice(own);
-        for (shared, own) in parts[..last].iter().rev() {
+        let mut wanted = *shared;
+        out.set_len(from + wanted);
+        out.push(own);
+        for (shared, own) in first.iter().rev() {
             if *shared < wanted {
-                let own = own.get(..wanted - shared).unwrap_or(own);
-                let to = out.iter_mut().skip(from + shared);
-                to.zip(own).for_each(|(to, from)| *to = *from);
+                out.copy(from + shared, own.get(..wanted - shared).unwrap_or(own));
                 wanted = *shared;
             }
         }
@@ -152,50 +195,79 @@ impl Strings {
     }
 
     fn scan(&self, block: usize) -> Scan<'_> {
-        let [bytes, start] = self.starts.get(block).copied().unwrap_or_default();
-        Scan {
-            strings: self,
-            bytes: self.bytes.get(bytes as usize..).unwrap_or_default(),
-            next: (block * BLOCK) as u32,
-            lists: start as usize,
-            held: None,
-            text: Vec::new(),
-        }
+        let next = (block * BLOCK) as u32;
+        let block = self.block(block);
+        Scan { strings: self, block, next, held: None, text: Vec::new() }
     }
 
-    fn first_of(&self, block: usize) -> Vec<u8> {
-        let mut scan = self.scan(block);
-        scan.next();
-        scan.text
+    /// What is written of a block; nothing behind the last one.
+    #[inline]
+    fn block(&self, number: usize) -> Block<'_> {
+        let Some([start, lists]) = self.starts.get(number) else { return Block::default() };
+        let bytes = self.bytes.get(*start as usize..).unwrap_or_default();
+        let count = (self.len - number * BLOCK).min(BLOCK);
+        let Some((lengths, rest)) = bytes.split_at_checked(count) else { return Block::default() };
+        let Some(([low, high], texts)) = rest.split_first_chunk() else { return Block::default() };
+        let texts_len = usize::from(u16::from_le_bytes([*low, *high]));
+        let behind = texts.get(texts_len..).unwrap_or_default();
+        Block { lengths, texts, lists: behind, start: *lists as usize }
     }
+
+    fn first_of(&self, block: usize) -> &[u8] {
+        let Block { lengths, mut texts, .. } = self.block(block);
+        lengths.first().map_or(&[], |length| take_text(*length, &mut texts).1)
+    }
+}
+
+/// A block of strings, or what is left of it.
+#[derive(Clone, Debug, Default)]
+struct Block<'a> {
+    lengths: &'a [u8],
+    /// The texts, and what stands behind them.
+    texts: &'a [u8],
+    /// The lengths of the lists.
+    lists: &'a [u8],
+    /// Where the lists begin.
+    start: usize,
 }
 
 fn cursor((form, bytes): (Form, &[u8])) -> Option<Cursor<'_>> {
     (!bytes.is_empty()).then(|| Cursor::new(form, bytes))
 }
 
-/// Takes how much of the string before is shared, and the bytes that are not.
+/// Takes the bytes of a string that it does not share with the one before, and says how many it
+/// shares.
 #[inline]
-fn take_text<'a>(bytes: &mut &'a [u8]) -> (usize, &'a [u8]) {
-    let Some((lengths, rest)) = bytes.split_first() else { return (0, &[]) };
-    *bytes = rest;
-    let (mut shared, mut own) = (usize::from(lengths >> 4), usize::from(lengths & 15));
+fn take_text<'a>(length: u8, texts: &mut &'a [u8]) -> (usize, &'a [u8]) {
+    let (mut shared, mut own) = (usize::from(length >> 4), usize::from(length & 15));
     if shared == LONG {
-        shared += varint::take(bytes) as usize;
+        shared += varint::take(texts) as usize;
     }
     if own == LONG {
-        own += varint::take(bytes) as usize;
+        own += varint::take(texts) as usize;
     }
-    (shared, varint::take_bytes(bytes, own))
+    (shared, varint::take_bytes(texts, own))
+}
+
+/// Takes the lengths of the lists of a string, which begin at `start`.
+#[inline]
+fn take_lists(lists: &mut &[u8], start: usize) -> ListsAt {
+    let inside = varint::take(lists);
+    let outside = if inside & 4 == 0 { 0 } else { varint::take(lists) };
+    ListsAt {
+        start,
+        inside: (Form::from_tag(inside), (inside >> 3) as usize),
+        outside: (Form::from_tag(outside), (outside >> 2) as usize),
+    }
 }
 
 /// Strings one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Scan<'a> {
     strings: &'a Strings,
-    bytes: &'a [u8],
+    /// What is left of the block at hand.
+    block: Block<'a>,
     next: StringNo,
-    lists: usize,
     /// One that was looked at already and is the next.
     held: Option<(StringNo, ListsAt)>,
     text: Vec<u8>,
@@ -215,17 +287,16 @@ impl Scan<'_> {
         if self.next as usize >= self.strings.len {
             return None;
         }
-        let (shared, own) = take_text(&mut self.bytes);
+        if self.block.lengths.is_empty() {
+            self.block = self.strings.block(self.next as usize / BLOCK);
+        }
+        let (length, later) = self.block.lengths.split_first()?;
+        self.block.lengths = later;
+        let (shared, own) = take_text(*length, &mut self.block.texts);
         self.text.truncate(shared);
         self.text.extend_from_slice(own);
-        let inside = varint::take(&mut self.bytes);
-        let outside = if inside & 4 == 0 { 0 } else { varint::take(&mut self.bytes) };
-        let at = ListsAt {
-            start: self.lists,
-            inside: (Form::from_tag(inside), (inside >> 3) as usize),
-            outside: (Form::from_tag(outside), (outside >> 2) as usize),
-        };
-        self.lists += at.inside.1 + at.outside.1;
+        let at = take_lists(&mut self.block.lists, self.block.start);
+        self.block.start += at.len();
         self.next += 1;
         Some((self.next - 1, at))
     }
@@ -240,8 +311,10 @@ pub(crate) struct StringsWriter {
     bytes: Array<u8>,
     lists: Array<u8>,
     before: Vec<u8>,
-    /// The strings of the block at hand as they are written, and their lists.
-    entry: Vec<u8>,
+    /// The block at hand: its lengths, texts and lengths of lists, and the lists.
+    lengths: Vec<u8>,
+    texts: Vec<u8>,
+    list_lengths: Vec<u8>,
     list: Vec<u8>,
     /// Pairs of a word and a document.
     pub(crate) postings: u64,
@@ -270,22 +343,22 @@ impl StringsWriter {
             self.before.iter().zip(text).take_while(|(a, b)| a == b).count()
         };
         let own = &text[shared..];
-        let entry = &mut self.entry;
-        entry.push((shared.min(LONG) << 4 | own.len().min(LONG)) as u8);
+        self.lengths.push((shared.min(LONG) << 4 | own.len().min(LONG)) as u8);
         for length in [shared, own.len()] {
             if length >= LONG {
-                varint::put(entry, (length - LONG) as u64);
+                varint::put(&mut self.texts, (length - LONG) as u64);
             }
         }
-        entry.extend_from_slice(own);
+        self.texts.extend_from_slice(own);
         let start = self.list.len();
         let form = postings::write(inside, universe, &mut self.list);
         let middle = self.list.len();
         let more = u64::from(!outside.is_empty());
-        varint::put(entry, ((middle - start) as u64) << 3 | more << 2 | form.tag());
+        let lengths = &mut self.list_lengths;
+        varint::put(lengths, ((middle - start) as u64) << 3 | more << 2 | form.tag());
         if more == 1 {
             let form = postings::write(outside, universe, &mut self.list);
-            varint::put(entry, ((self.list.len() - middle) as u64) << 2 | form.tag());
+            varint::put(lengths, ((self.list.len() - middle) as u64) << 2 | form.tag());
         }
         self.before.clear();
         self.before.extend_from_slice(text);
@@ -294,10 +367,19 @@ impl StringsWriter {
     }
 
     fn end_block(&mut self) {
-        self.bytes.extend_from_slice(&self.entry);
+        if self.lengths.is_empty() {
+            return;
+        }
+        // Sixteen texts, of which none is longer than a path, with their lengths.
+        let texts_len = u16::try_from(self.texts.len()).unwrap_or(u16::MAX);
+        let texts_len = texts_len.to_le_bytes();
+        for part in [&self.lengths, &texts_len[..], &self.texts, &self.list_lengths] {
+            self.bytes.extend_from_slice(part);
+        }
         self.lists.extend_from_slice(&self.list);
-        self.entry.clear();
-        self.list.clear();
+        for part in [&mut self.lengths, &mut self.texts, &mut self.list_lengths, &mut self.list] {
+            part.clear();
+        }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -311,6 +393,10 @@ impl StringsWriter {
 
     pub(crate) fn finish(mut self) -> Strings {
         self.end_block();
+        if self.len > 0 {
+            // So much may be read behind the start of each text.
+            self.bytes.extend_from_slice(&[0; STEP]);
+        }
         Strings {
             len: self.len,
             heads: self.heads.finished(),
@@ -366,9 +452,10 @@ mod tests {
                 prop_assert_eq!(found as usize, number);
                 let (inside, outside) = strings.lists(at);
                 prop_assert_eq!(&(numbers(inside), numbers(outside)), lists);
-                let mut out = b"before".to_vec();
+                let mut out = Room::new();
+                out.push(b"before");
                 strings.text(found, &mut out);
-                prop_assert_eq!(out, [b"before", text.as_bytes()].concat());
+                prop_assert_eq!(out.bytes(), &[b"before", text.as_bytes()].concat());
             }
             for other in &others {
                 prop_assert_eq!(strings.find(other).is_some(), map.contains_key(other));

@@ -17,6 +17,8 @@ pub(super) enum Script {
 impl Script {
     pub(super) fn of(c: char) -> Self {
         match c {
+            // All that is in most names: none of the ranges below begins before.
+            '\0'..='\u{dff}' => Self::Spaced,
             // Thai and Lao; Myanmar and its extensions A, B, C; Khmer.
             '\u{0e00}'..='\u{0eff}'
             | '\u{1000}'..='\u{109f}'
