@@ -6,6 +6,7 @@
 
 use bytes::BytesMut;
 use skein_index::text::{ParsedQuery, fold, record_words, words};
+use skein_index::{Index, Limits};
 use skein_net::paths::frame::{LENGTH, ProbeFrame, ProbeKey, Side, Window};
 use skein_net::relay::frame::{Frame, data_slot, run_length};
 use skein_net::tunnel::probe::UdpProbe;
@@ -107,7 +108,14 @@ pub fn text(data: &[u8]) {
         ParsedQuery::parse(&Query { ask, filter: Filter::default() })
     };
     if let Ok(query) = query(asked) {
-        let _ = query.matches(&file, &owner);
+        // An index that holds the file finds it if and only if it matches, and gives it back whole.
+        let mut index = Index::new(Limits::default());
+        let node = NodeId::from_bytes([1; 32]);
+        index.set_owner(node, &owner);
+        index.publish(&node, [file.clone()]);
+        let found = index.find(&query, 1);
+        let expected = query.matches(&file, &owner).then_some(&file);
+        assert_eq!(found.first().map(|found| &found.file), expected, "{query:?}");
     }
     // Whoever types a word of a file as the file has it finds the file.
     for word in record_words(&file) {
