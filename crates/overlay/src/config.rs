@@ -1,5 +1,6 @@
 //! The settings of an overlay.
 
+use crate::contacts::Contacts;
 use skein_index::Limits;
 use skein_proto::message::RoleSetting;
 use skein_proto::{BoundedString, NodeId};
@@ -22,6 +23,7 @@ pub struct Config {
     pub(crate) max_known: usize,
     pub(crate) index_limits: Limits,
     pub(crate) hidden: bool,
+    pub(crate) contacts: Contacts,
 }
 
 impl Config {
@@ -46,6 +48,7 @@ impl Config {
             max_known: crate::known::MAX_KNOWN,
             index_limits: Limits::default(),
             hidden: false,
+            contacts: Contacts::default(),
         }
     }
 
@@ -111,7 +114,7 @@ impl Config {
     }
 
     /// Supernodes kept in mind, and on disk, for when the present parents are gone; 200 if not set,
-    /// 16 at least. Each takes about 90 bytes.
+    /// 16 at least. Each takes about 120 bytes.
     #[must_use]
     pub fn max_known(mut self, supernodes: usize) -> Self {
         self.max_known = supernodes.max(16);
@@ -123,6 +126,14 @@ impl Config {
     #[must_use]
     pub fn hidden(mut self, hidden: bool) -> Self {
         self.hidden = hidden;
+        self
+    }
+
+    /// Contacts of supernodes that this overlay has in common with others of the same process; its
+    /// own, if not set.
+    #[must_use]
+    pub fn contacts(mut self, contacts: Contacts) -> Self {
+        self.contacts = contacts;
         self
     }
 

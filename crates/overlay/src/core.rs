@@ -2,6 +2,7 @@
 
 use crate::budget::Budgets;
 use crate::config::Config;
+use crate::contacts::Contact;
 use crate::counters::Counters;
 use crate::courier::{Courier, Waiting};
 use crate::io::{Event, Now, Output};
@@ -51,7 +52,7 @@ impl Core {
             me,
             key,
             credentials: CredentialCache::new(config.login_key),
-            known: KnownSupernodes::new(config.max_known),
+            known: KnownSupernodes::new(config.max_known, config.contacts.clone()),
             config,
             rng: StdRng::from_seed(seed),
             role: Role::Ordinary,
@@ -220,8 +221,10 @@ impl Core {
         let membership = &self.membership;
         // In a network of a few, somebody may not have been heard of yet.
         let unheard = (membership.len() < count).then_some(0);
-        let load =
-            |node: &NodeId| membership.get(node).map(|member| member.load.percent()).or(unheard);
+        let load = |contact: &Contact| {
+            let member = membership.get_at(contact.place, &contact.node);
+            member.map(|member| member.load.percent()).or(unheard)
+        };
         let mut others = self.known.to_name(count + 1, &mut self.rng, load);
         others.retain(|entry| entry.node != *besides);
         others.truncate(count);

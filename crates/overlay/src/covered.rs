@@ -5,21 +5,29 @@ use std::collections::BTreeSet;
 
 /// A set of tags, in their order. So few supernodes share a tag that a tag counts for one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Covered(BTreeSet<Tag>);
+pub(crate) struct Covered(BTreeSet<u32>);
+
+/// A tag as a number, in the same order: numbers are compared in one step.
+fn number([a, b, c]: Tag) -> u32 {
+    u32::from_be_bytes([0, a, b, c])
+}
 
 impl Covered {
     /// Takes in a tag, and says whether it was new.
     pub(crate) fn insert(&mut self, tag: Tag) -> bool {
-        self.0.insert(tag)
+        self.0.insert(number(tag))
     }
 
     pub(crate) fn contains(&self, tag: Tag) -> bool {
-        self.0.contains(&tag)
+        self.0.contains(&number(tag))
     }
 
     /// All tags.
     pub(crate) fn tags(&self) -> impl Iterator<Item = Tag> {
-        self.0.iter().copied()
+        self.0.iter().map(|number| {
+            let [_, a, b, c] = number.to_be_bytes();
+            [a, b, c]
+        })
     }
 
     /// How many there are.

@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::core::Core;
 use crate::io::Now;
 use crate::lookup::{Asker, LookUps};
+use crate::membership::Member;
 use crate::seen::{Seen, Sight};
 use crate::sources::{Sources, nothing, parse};
 use crate::waves::{Next, Outlook, Waves};
@@ -378,13 +379,17 @@ impl Floods {
     ) {
         if let Some(waves) = &branch.waves {
             let own = sources.own_coverage(core);
+            let announced = |member: &Member| u64::from(member.load.children) + 1;
             let others = core.membership.iter().filter(|member| waves.has_covered(&member.node));
-            let nodes = others.map(|member| match sources.tables.nodes(&member.node) {
-                Some(nodes) => nodes,
-                None => member.load.children.saturating_add(1),
-            });
+            let mut nodes = u64::from(own.nodes_covered) + others.map(announced).sum::<u64>();
+            // Neighbours say it with their tables, and sooner.
+            for (node, told) in sources.tables.told_nodes().filter(|it| waves.has_covered(&it.0)) {
+                if let Some(member) = core.membership.get(&node) {
+                    nodes = nodes - announced(member) + u64::from(told);
+                }
+            }
             let coverage = &mut branch.coverage;
-            coverage.nodes_covered = nodes.fold(own.nodes_covered, u32::saturating_add);
+            coverage.nodes_covered = u32::try_from(nodes).unwrap_or(u32::MAX);
             coverage.supernodes_asked = waves.supernodes();
             coverage.supernodes_known = own.supernodes_known.max(waves.size());
         }

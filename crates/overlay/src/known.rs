@@ -1,15 +1,17 @@
 //! The supernodes that a node knows of, with how they fared.
 
+use crate::contacts::{Contact, Contacts};
 use crate::packed::Packed;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use skein_proto::{BoundedVec, Instant, NodeId, SupernodeEntry, UnixTime};
 use std::cmp::Reverse;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Supernodes kept in mind unless the settings say otherwise: as many as a FastTrack client cached,
-/// and as the login service's list has. An entry takes about 90 bytes.
+/// and as the login service's list has. An entry takes about 120 bytes.
 pub const MAX_KNOWN: usize = 200;
 
 /// How long a supernode is left alone after it failed for the first time; doubled each time.
@@ -31,8 +33,7 @@ const ROOMY_PERCENT: u8 = 90;
 
 #[derive(Clone, Debug)]
 struct Known {
-    node: NodeId,
-    addresses: Packed,
+    contact: Arc<Contact>,
     load_percent: u8,
     failures: u8,
     /// The login service has named it, or it has shown a credential to this node. What is only
@@ -51,22 +52,23 @@ pub struct KnownSupernodes {
     entries: Vec<Known>,
     most: usize,
     changed: bool,
+    contacts: Contacts,
 }
 
 impl Default for KnownSupernodes {
     fn default() -> Self {
-        Self::new(MAX_KNOWN)
+        Self::new(MAX_KNOWN, Contacts::default())
     }
 }
 
 impl KnownSupernodes {
     /// Room for so many.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { entries: Vec::new(), most, changed: false }
+    pub(crate) fn new(most: usize, contacts: Contacts) -> Self {
+        Self { entries: Vec::new(), most, changed: false, contacts }
     }
 
     fn find(&self, node: &NodeId) -> Result<usize, usize> {
-        self.entries.binary_search_by_key(node, |known| known.node)
+        self.entries.binary_search_by(|known| known.node().cmp(node))
     }
 
     fn get(&self, node: &NodeId) -> Option<&Known> {
@@ -78,7 +80,7 @@ impl KnownSupernodes {
     }
 
     fn insert(&mut self, known: Known) {
-        if let Err(at) = self.find(&known.node) {
+        if let Err(at) = self.find(known.node()) {
             self.changed = true;
             self.entries.insert(at, known);
         }
@@ -120,7 +122,7 @@ impl KnownSupernodes {
 
     /// Where to find it.
     pub fn addresses(&self, node: &NodeId) -> Option<Vec<SocketAddr>> {
-        self.get(node).map(|known| known.addresses.to_vec())
+        self.get(node).map(|known| known.contact.addresses.to_vec())
     }
 
     /// Takes in what a peer said, or, with `vouched`, the login service. Answers whether there was
@@ -131,11 +133,12 @@ impl KnownSupernodes {
         }
         // Nobody has seen anything in the future.
         let seen = entry.seen.min(now);
+        let contacts = self.contacts.clone();
         if let Some(known) = self.get_mut(&entry.node) {
             // Hearsay may say where a supernode has moved to, but only once it is lost there.
             let believed = vouched || !known.vouched || known.failures > 0;
             if believed && !known.proven && seen >= known.seen {
-                known.addresses = Packed::new(&entry.addresses);
+                known.contact = contacts.get(entry.node, &entry.addresses);
                 known.load_percent = entry.load_percent;
                 known.seen = seen;
             }
@@ -146,8 +149,7 @@ impl KnownSupernodes {
             return false;
         }
         self.insert(Known {
-            node: entry.node,
-            addresses: Packed::new(&entry.addresses),
+            contact: contacts.get(entry.node, &entry.addresses),
             load_percent: entry.load_percent,
             failures: 0,
             vouched,
@@ -164,8 +166,8 @@ impl KnownSupernodes {
             .entries
             .iter()
             .filter(|known| !known.proven)
-            .min_by_key(|known| (known.vouched, known.seen, known.node))
-            .map(|known| (known.node, (known.vouched, known.seen)));
+            .min_by_key(|known| (known.vouched, known.seen, *known.node()))
+            .map(|known| (*known.node(), (known.vouched, known.seen)));
         match least {
             Some((node, worth)) if worth < (vouched, seen) => self.remove(&node),
             _ => false,
@@ -181,13 +183,18 @@ impl KnownSupernodes {
         load: Option<u8>,
         now: UnixTime,
     ) -> bool {
+        let contact = match self.get(&node) {
+            Some(known) if known.contact.addresses == Packed::new(addresses) => {
+                known.contact.clone()
+            }
+            _ => self.contacts.get(node, addresses),
+        };
         if !self.contains(&node) {
             if self.entries.len() >= self.most && !self.make_room(true, now) {
                 return false;
             }
             self.insert(Known {
-                node,
-                addresses: Packed::default(),
+                contact: contact.clone(),
                 load_percent: 0,
                 failures: 0,
                 vouched: true,
@@ -197,7 +204,7 @@ impl KnownSupernodes {
             });
         }
         let Some(known) = self.get_mut(&node) else { return false };
-        known.addresses = Packed::new(addresses);
+        known.contact = contact;
         known.load_percent = load.unwrap_or(known.load_percent);
         known.seen = now;
         known.vouched = true;
@@ -247,7 +254,7 @@ impl KnownSupernodes {
         let ready: Vec<&Known> = self
             .entries
             .iter()
-            .filter(|known| known.retry_at <= now && !exclude(&known.node))
+            .filter(|known| known.retry_at <= now && !exclude(known.node()))
             .collect();
         let weight = |known: &&Known| f64::from(110 - known.load_percent.min(100));
         let mut picked: Vec<(NodeId, Vec<SocketAddr>)> = Vec::new();
@@ -255,14 +262,14 @@ impl KnownSupernodes {
             let left: Vec<&Known> = ready
                 .iter()
                 .filter(|known| {
-                    let new = picked.iter().all(|(one, _)| *one != known.node);
+                    let new = picked.iter().all(|(one, _)| one != known.node());
                     new && (known.vouched || !only_vouched)
                 })
                 .copied()
                 .collect();
             let sample = left.sample_weighted(rng, most - picked.len(), weight);
             let sample = sample.into_iter().flatten();
-            picked.extend(sample.map(|known| (known.node, known.addresses.to_vec())));
+            picked.extend(sample.map(|known| (*known.node(), known.contact.addresses.to_vec())));
         }
         picked
     }
@@ -274,7 +281,7 @@ impl KnownSupernodes {
         &self,
         count: usize,
         rng: &mut impl Rng,
-        load: impl Fn(&NodeId) -> Option<u8>,
+        load: impl Fn(&Contact) -> Option<u8>,
     ) -> Vec<SupernodeEntry> {
         let fit = self.entries.iter().filter(|known| known.failures == 0);
         let fit: Vec<&Known> = fit.filter(|known| known.proven || known.vouched).collect();
@@ -282,7 +289,7 @@ impl KnownSupernodes {
         // takes: some are drawn first, and of those the ones with room.
         let drawn = fit.sample(rng, count.saturating_mul(DRAWN)).copied();
         let fit: Vec<(&Known, u8)> =
-            drawn.map(|known| (known, load(&known.node).unwrap_or(UNSURE))).collect();
+            drawn.map(|known| (known, load(&known.contact).unwrap_or(UNSURE))).collect();
         let weight = |(_, percent): &(&Known, u8)| match *percent {
             percent if percent < ROOMY_PERCENT => f64::from(110 - percent),
             UNSURE => 0.001,
@@ -312,7 +319,7 @@ impl KnownSupernodes {
     fn best(&self, count: usize, wanted: impl Fn(&Known) -> bool) -> Vec<SupernodeEntry> {
         let mut all: Vec<&Known> = self.entries.iter().filter(|known| wanted(known)).collect();
         all.sort_unstable_by_key(|known| {
-            (!known.proven, !known.vouched, known.failures, Reverse(known.seen), known.node)
+            (!known.proven, !known.vouched, known.failures, Reverse(known.seen), *known.node())
         });
         all.into_iter().take(count).map(Known::entry).collect()
     }
@@ -327,10 +334,14 @@ impl KnownSupernodes {
 const UNSURE: u8 = u8::MAX;
 
 impl Known {
+    fn node(&self) -> &NodeId {
+        &self.contact.node
+    }
+
     fn entry(&self) -> SupernodeEntry {
         SupernodeEntry {
-            node: self.node,
-            addresses: BoundedVec::truncated(self.addresses.to_vec()),
+            node: self.contact.node,
+            addresses: BoundedVec::truncated(self.contact.addresses.to_vec()),
             load_percent: self.load_percent,
             seen: self.seen,
         }
@@ -418,7 +429,7 @@ mod tests {
             known.hear_of(&entry(100 + number, 9), false, UnixTime(10));
         }
         let full =
-            |node: &NodeId| Some(if node.as_bytes()[1].is_multiple_of(2) { 100 } else { 30 });
+            |at: &Contact| Some(if at.node.as_bytes()[1].is_multiple_of(2) { 100 } else { 30 });
         let named = known.to_name(16, &mut StdRng::seed_from_u64(3), full);
         assert_eq!(named.len(), 16);
         assert!(named.iter().all(|entry| entry.node.as_bytes()[1] < 40), "no hearsay");

@@ -29,6 +29,7 @@
 //! | `membership` | all supernodes, on the ring |
 //! | `directory` | names and content ids looked up exactly |
 //! | `sessions` | offers and answers between peers on their way through the parents, slots of relays |
+//! | `contacts` | where supernodes are, kept once for all overlays of a process |
 //! | `courier` | messages to supernodes that are not linked |
 //! | `search` | the searches of this node's own user |
 //! | `allowance` | how often a name may search, wherever it is attached |
@@ -44,6 +45,7 @@ mod budget;
 mod cache;
 mod children;
 mod config;
+mod contacts;
 mod core;
 mod counters;
 mod courier;
@@ -78,6 +80,7 @@ mod waves;
 mod wishes;
 
 pub use config::Config;
+pub use contacts::Contacts;
 pub use counters::Counters;
 pub use directory::{DirectorySnapshot, FoundNode, FoundSource};
 pub use election::RoleReason;

@@ -33,8 +33,10 @@ use std::time::Duration;
 /// How often a node tidies up: hangs up on links without a use, checks its children's credentials.
 const TIDY: Duration = Duration::from_secs(5);
 
-/// The same for an ordinary node that has no links but those with its parent and its standby.
-const CALM_TIDY: Duration = Duration::from_secs(20);
+/// The same for an ordinary node that has no links but those with its parent and its standby, and
+/// has told its parent all: nothing that it could find is urgent, and most nodes of a network are
+/// such ones.
+const CALM_TIDY: Duration = Duration::from_secs(60);
 
 /// How old a link without a use may grow: old enough for both sides to find a use for it. One that
 /// has lost its use later is closed at the next tidying.
@@ -275,7 +277,9 @@ impl Overlay {
     }
 
     fn tidy(&mut self, now: Now) {
-        let calm = self.core.role == Role::Ordinary && self.core.peers.len() <= 2;
+        let calm = self.core.role == Role::Ordinary
+            && self.core.peers.len() <= 2
+            && self.publisher.is_complete();
         self.next_tidy = now.instant + if calm { CALM_TIDY } else { TIDY };
         self.core.budgets.tidy(now.instant);
         self.allowances.tidy(now.instant);
@@ -475,6 +479,7 @@ impl Overlay {
         if is_super && name.is_some() {
             self.core.proved(&peer, None, now.unix);
             self.core.hand_over_waiting(peer);
+            self.on_directory_linked(peer, now);
         } else if !is_super {
             self.core.known.forget(&peer);
         }

@@ -83,6 +83,9 @@ pub(crate) struct Waves {
     size: f64,
     /// How many there are by the tags drawn.
     estimate: f64,
+    /// Supernodes known when this was first asked, this one included, and the tags of those that
+    /// were not covered yet.
+    known: Option<(u32, Vec<Tag>)>,
 }
 
 impl Waves {
@@ -103,6 +106,7 @@ impl Waves {
             wave: (0, 0),
             size: 1.0,
             estimate: 1.0,
+            known: None,
         }
     }
 
@@ -246,12 +250,15 @@ impl Waves {
     /// there are in all: as many as are known, or, where more than those were seen, as many as the
     /// repeated tags speak for.
     fn left(&mut self, outlook: &Outlook<'_>) -> f64 {
-        let (mut known, mut missing) = (1_u32, 0_u32);
-        (outlook.members)(&mut |node| {
-            known += 1;
-            missing += u32::from(!self.has_covered(node));
+        // All of them are looked at once: a search is over before there are many others.
+        let id = self.id;
+        let (known, missing) = self.known.get_or_insert_with(|| {
+            let mut tags = Vec::new();
+            (outlook.members)(&mut |node| tags.push(id.tag(node)));
+            (u32::try_from(tags.len() + 1).unwrap_or(u32::MAX), tags)
         });
-        let (known, missing) = (f64::from(known), f64::from(missing));
+        missing.retain(|tag| !self.covered.contains(*tag));
+        let (known, missing) = (f64::from(*known), to_f64(missing.len()));
         let covered = self.covered.supernodes();
         if self.hops <= 1 {
             self.estimate = population(covered, f64::from(self.draws));

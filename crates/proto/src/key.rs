@@ -38,9 +38,13 @@ impl KeyPair {
     /// another.
     pub fn sign_bytes(&self, context: &str, bytes: &[u8]) -> Signature {
         let message = in_context(context, bytes);
-        let signature = Signature(self.0.sign(&message).to_bytes());
+        let signature = self.sign(&message);
         memo::remember(&self.node_id(), &message, &signature, true);
         signature
+    }
+
+    fn sign(&self, message: &[u8]) -> Signature {
+        Signature(self.0.sign(message).to_bytes())
     }
 }
 
@@ -157,6 +161,13 @@ impl<T: Statement> Signed<T> {
         let bytes = codec::encode_statement(&self.statement);
         verify_bytes(signer, T::CONTEXT, &bytes, &self.signature)?;
         Ok(&self.statement)
+    }
+
+    /// Signs a statement whose copies carry the verdict with them, so that it need not be
+    /// remembered elsewhere.
+    pub(crate) fn new_apart(statement: T, key: &KeyPair) -> Self {
+        let signature = key.sign(&in_context(T::CONTEXT, &codec::encode_statement(&statement)));
+        Self { statement, signature }
     }
 
     /// The statement as somebody sent it: nobody may have signed this.

@@ -17,6 +17,7 @@ pub mod report;
 pub mod reputation;
 pub mod scenario;
 mod search;
+pub mod show;
 pub mod workload;
 
 pub use find::Lookup;

@@ -2,14 +2,19 @@
 #![allow(clippy::print_stdout)]
 
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use skein_sim::bars::BARS;
 use skein_sim::baselines::command::{Compare, Floods};
 use skein_sim::report::{Report, plots};
 use skein_sim::scenario::{Run, Scenario};
+use skein_sim::show;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// What nodes allocate is small, lives long, and is freed by another thread as often as not; and the
+/// pages of gigabytes of it are large ones where the system allows that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs the overlay of thousands of nodes in virtual time.
 #[derive(Parser)]
@@ -111,20 +116,7 @@ fn run(scenario: &Scenario, seed: u64, json: bool) -> Result<Report, Box<dyn Err
         println!("seed {seed}");
     }
     let run = Run::new(scenario, seed)?;
-    // It draws only where standard error is a terminal.
-    let bar = ProgressBar::new(1_000);
-    let style =
-        ProgressStyle::with_template("{msg} {wide_bar} {percent} % {elapsed} (left: {eta})");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let report = run.finish(|progress| {
-        bar.set_message(format!(
-            "{}: {:.0} s, {} nodes",
-            scenario.name, progress.at, progress.alive
-        ));
-        bar.set_position((progress.at / progress.of.max(1.0) * 1_000.0) as u64);
-    });
-    bar.finish_and_clear();
-    Ok(report)
+    Ok(show::finish(run, &scenario.name))
 }
 
 fn draw(report: &Report, folder: &Path) -> Result<(), Box<dyn Error>> {

@@ -7,7 +7,7 @@
 use crate::core::{Core, earlier};
 use crate::io::{Now, Output};
 use skein_proto::directory::{Announce, Contact, Presence, Shared, SourceClaim, SourceState};
-use skein_proto::{BoundedVec, ContentId, FileMeta, Instant, NodeId, Signed, UnixTime};
+use skein_proto::{BoundedVec, ContentId, FileMeta, Instant, NodeId, UnixTime};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -208,7 +208,7 @@ impl Announcer {
             addresses: BoundedVec::truncated(core.own_addresses()),
             parent,
         };
-        let signed: Shared<Presence> = Signed::new(presence, &core.key).into();
+        let signed = Shared::sign(presence, &core.key);
         self.presence = Some(signed.clone());
         self.said_at = now.instant;
         // At three quarters of its life, a quarter either way: always before it ends.
@@ -270,7 +270,7 @@ impl Announcer {
         let expires = issued.plus(CLAIM_LIFE).min(expires);
         let sign = |(content, state)| {
             let claim = SourceClaim { content, state, issued, expires };
-            Signed::new(claim, &core.key).into()
+            Shared::sign(claim, &core.key)
         };
         said.into_iter().map(sign).collect()
     }

@@ -7,18 +7,22 @@ use crate::core::Core;
 use crate::io::Now;
 use skein_proto::directory::{Announce, DirectoryKey, Loss, NodeRecord, Presence, Shared};
 use skein_proto::message::Bond;
-use skein_proto::{Credential, Instant, NodeId, Signed, SignedCredential};
+use skein_proto::{Credential, Instant, NodeId, SignedCredential};
 use std::collections::BTreeMap;
 
 use super::Holder;
 use super::check;
-use super::outbox::Parcel;
+use super::outbox::{Hurry, Parcel};
 
 /// Presences of a child that are passed on: one each 10 s in the long run, and a few at once where
 /// it moves to and fro. Each is sent to three holders, and uses up what this supernode may have
 /// them do.
 const PRESENCES: (u64, u64) = (1, 40);
 const PRESENCE_COST: u64 = 10;
+
+/// Claims in one message up to which each is put into the directory at once: somebody has shared a
+/// file or two, and may tell others of it. More of them are a library.
+const FEW_CLAIMS: usize = 4;
 
 /// What a parent knows of a child: who it is, and where it last said that it is.
 #[derive(Debug)]
@@ -94,12 +98,14 @@ impl Holder {
             }
         }
         let presence = self.cards.cards.get(&child).and_then(|card| card.presence.clone());
+        let is_library = announce.claims.len() > FEW_CLAIMS;
+        let hurry = if is_library { Hurry::InBulk } else { Hurry::Soon };
         for claim in announce.claims {
             match check::claim(&credential, &claim, now) {
                 Ok(()) => {
                     let key = DirectoryKey::Content(claim.unverified().content);
                     let parcel = Parcel::Source(credential.clone(), presence.clone(), claim);
-                    self.publish(core, &key, parcel, now);
+                    self.publish(core, &key, (parcel, hurry), now);
                 }
                 Err(check::Fault::Forged) => {
                     check::Fault::Forged.count(core);
@@ -113,7 +119,7 @@ impl Holder {
 
     fn publish_node(&mut self, core: &mut Core, record: NodeRecord, now: Now) {
         let key = DirectoryKey::Name(record.credential.unverified().name.clone());
-        self.publish(core, &key, Parcel::Node(record), now);
+        self.publish(core, &key, (Parcel::Node(record), Hurry::Soon), now);
     }
 
     /// Puts all that children have said of themselves once more.
@@ -145,7 +151,7 @@ impl Holder {
             };
             // The child's clock may be ahead of this one's.
             let at = now.unix.max(presence.unverified().issued);
-            let loss = Some(Signed::new(Loss { node, at }, &core.key).into());
+            let loss = Some(Shared::sign(Loss { node, at }, &core.key));
             let record = NodeRecord { credential: card.credential, presence, loss };
             self.publish_node(core, record, now);
         }

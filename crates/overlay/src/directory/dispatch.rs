@@ -174,6 +174,13 @@ impl Overlay {
         }
     }
 
+    /// A supernode has greeted.
+    pub(crate) fn on_directory_linked(&mut self, peer: NodeId, now: Now) {
+        if let Some(holder) = self.directory.holder.as_mut() {
+            holder.outbox.on_linked(peer, now);
+        }
+    }
+
     /// There is a parent to announce to and to ask.
     pub(crate) fn on_directory_parent(&mut self, parent: NodeId, now: Now) {
         self.directory.announcer.start(&mut self.core, parent, now);

@@ -43,7 +43,7 @@ use arc::Arc;
 use cards::Cards;
 use finds::Finds;
 use lookup::Lookups;
-use outbox::{Outbox, Parcel};
+use outbox::{Hurry, Outbox, Parcel};
 use rand::RngExt;
 use reach::Reach;
 use skein_proto::directory::{DirectoryKey, Find, FindOutcome, Found, Put, SourceRecords};
@@ -123,20 +123,25 @@ impl Holder {
     }
 
     /// Puts a record where its key belongs, here included.
-    fn publish(&mut self, core: &mut Core, key: &DirectoryKey, parcel: Parcel, now: Now) {
+    fn publish(
+        &mut self,
+        core: &mut Core,
+        key: &DirectoryKey,
+        (parcel, hurry): (Parcel, Hurry),
+        now: Now,
+    ) {
         let place = place_of(key);
         for holder in core.membership.successors(place, COPIES) {
             if holder == core.me {
-                self.keep(core, key, parcel.clone(), now);
+                self.keep(core, place, parcel.clone(), now);
             } else {
-                self.outbox.put(core, holder, parcel.clone(), now);
+                self.outbox.put(core, holder, (parcel.clone(), hurry), now);
             }
         }
     }
 
     /// Keeps a record that was checked.
-    fn keep(&mut self, core: &mut Core, key: &DirectoryKey, parcel: Parcel, now: Now) {
-        let place = place_of(key);
+    fn keep(&mut self, core: &mut Core, place: Place, parcel: Parcel, now: Now) {
         let taken = match parcel {
             Parcel::Node(record) => self.table.put_node(place, record),
             Parcel::Source(credential, presence, claim) => {
@@ -155,9 +160,10 @@ impl Holder {
     fn on_put(&mut self, core: &mut Core, put: Put, now: Now) {
         for record in put.nodes {
             let key = DirectoryKey::Name(record.credential.unverified().name.clone());
-            if !self.is_mine(core, &key) {
+            let place = place_of(&key);
+            if !is_mine(core, place) {
                 core.counters.directory_refused_foreign += 1;
-            } else if !self.table.wants_node(place_of(&key), &record) {
+            } else if !self.table.wants_node(place, &record) {
                 core.counters.directory_stale += 1;
             } else {
                 let checked = self
@@ -168,7 +174,7 @@ impl Holder {
                         None => Ok(()),
                     });
                 match checked {
-                    Ok(()) => self.keep(core, &key, Parcel::Node(record), now),
+                    Ok(()) => self.keep(core, place, Parcel::Node(record), now),
                     Err(fault) => fault.count(core),
                 }
             }
@@ -184,12 +190,12 @@ impl Holder {
         // The owner is checked with the first claim that is of interest.
         let mut owner = None;
         for claim in claims {
-            let key = DirectoryKey::Content(claim.unverified().content);
-            if !self.is_mine(core, &key) {
+            let place = place_of(&DirectoryKey::Content(claim.unverified().content));
+            if !is_mine(core, place) {
                 core.counters.directory_refused_foreign += 1;
                 continue;
             }
-            if !self.table.wants_claim(place_of(&key), &node, claim.unverified()) {
+            if !self.table.wants_claim(place, &node, claim.unverified()) {
                 core.counters.directory_stale += 1;
                 continue;
             }
@@ -202,16 +208,11 @@ impl Holder {
             match sound.and_then(|()| check::claim(&credential, &claim, now)) {
                 Ok(()) => {
                     let parcel = Parcel::Source(credential.clone(), presence.clone(), claim);
-                    self.keep(core, &key, parcel, now);
+                    self.keep(core, place, parcel, now);
                 }
                 Err(fault) => fault.count(core),
             }
         }
-    }
-
-    /// Whether a key is among those that may be put here.
-    fn is_mine(&self, core: &Core, key: &DirectoryKey) -> bool {
-        core.membership.is_mine(place_of(key), COPIES + SLACK)
     }
 
     fn check_credential(
@@ -265,7 +266,7 @@ impl Holder {
             .collect();
         for (place, parcel) in moved {
             for holder in core.membership.successors(place, COPIES) {
-                self.outbox.put(core, holder, parcel.clone(), now);
+                self.outbox.put(core, holder, (parcel.clone(), Hurry::Soon), now);
             }
         }
         self.publish_cards(core, now);
@@ -318,6 +319,11 @@ impl Holder {
         }
         self.outbox.flush(core, now);
     }
+}
+
+/// Whether a key at this place is among those that may be put here.
+fn is_mine(core: &Core, place: Place) -> bool {
+    core.membership.is_mine(place, COPIES + SLACK)
 }
 
 fn parcels(source: SourceRecords) -> Vec<Parcel> {

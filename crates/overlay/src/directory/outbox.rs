@@ -16,6 +16,12 @@ use std::time::Duration;
 /// misses a file that was shared some seconds ago.
 const GATHER: Duration = Duration::from_secs(2);
 
+/// The same, for each other supernode, for what is not in a hurry and needs a link of its own: the
+/// more holders there are, the fewer records are for each, and a link that is made for one record
+/// costs more than the record. Whoever shares a library does not miss it for these minutes.
+const GATHER_EACH: Duration = Duration::from_millis(180);
+const LONGEST_GATHER: Duration = Duration::from_secs(180);
+
 /// How long a new supernode keeps everything back: it would send it to whom it knows first.
 const OPENS: Duration = Duration::from_secs(3);
 
@@ -23,8 +29,10 @@ const OPENS: Duration = Duration::from_secs(3);
 /// 950 holders is told within a minute, at some 8 KB/s.
 const HOLDERS: (u64, u64) = (20, 60);
 
-/// Records that wait, of all holders: 16 MB. 150 children with 20 contents each have 9,000.
+/// Records that wait, of all holders: 16 MB. 150 children with 20 contents each have 9,000. With a
+/// quarter of it nothing more is kept waiting for company.
 const MAX_PARCELS: usize = 200_000;
+const MANY_PARCELS: usize = MAX_PARCELS / 4;
 
 /// Pause between two large messages to a supernode that takes over an arc: at 64 KiB each,
 /// 650 KB/s, beside which searches on the same link still get through.
@@ -43,10 +51,25 @@ pub(super) enum Parcel {
     Source(Shared<Credential>, Option<Shared<Presence>>, Shared<SourceClaim>),
 }
 
+/// How soon a record has to be where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hurry {
+    /// Somebody may look for it now.
+    Soon,
+    /// It is one of many, and may wait for others for the same holder.
+    InBulk,
+}
+
+#[derive(Debug)]
+struct Queue {
+    due: Instant,
+    parcels: Vec<Parcel>,
+}
+
 /// Records on their way.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    queues: BTreeMap<NodeId, Vec<Parcel>>,
+    queues: BTreeMap<NodeId, Queue>,
     /// When each of them is due.
     order: BTreeSet<(Instant, NodeId)>,
     parcels: usize,
@@ -76,19 +99,49 @@ impl Outbox {
     }
 
     /// Sends a record to a holder, with others that come soon.
-    pub(super) fn put(&mut self, core: &mut Core, holder: NodeId, parcel: Parcel, now: Now) {
+    pub(super) fn put(
+        &mut self,
+        core: &mut Core,
+        holder: NodeId,
+        (parcel, hurry): (Parcel, Hurry),
+        now: Now,
+    ) {
         if self.parcels >= MAX_PARCELS {
             core.counters.directory_puts_over_limit += 1;
             return;
         }
+        let waits = hurry == Hurry::InBulk
+            && self.parcels < MANY_PARCELS
+            && !core.peers.contains_key(&holder);
         self.parcels += 1;
-        if let Some(queue) = self.queues.get_mut(&holder) {
-            queue.push(parcel);
+        let queue = self.queues.get(&holder);
+        if queue.is_some_and(|queue| waits || queue.due <= self.latest(GATHER, now)) {
+            if let Some(queue) = self.queues.get_mut(&holder) {
+                queue.parcels.push(parcel);
+            }
             return;
         }
-        let due = self.opens.max(now.instant) + GATHER.mul_f64(core.rng.random_range(0.5..1.5));
-        self.queues.insert(holder, vec![parcel]);
+        let pause = if waits { bulk_pause(core.membership.len()) } else { GATHER };
+        let due = self.opens.max(now.instant) + pause.mul_f64(core.rng.random_range(0.5..1.5));
+        let queue = self.queues.entry(holder).or_insert(Queue { due, parcels: Vec::new() });
+        queue.parcels.push(parcel);
+        self.order.remove(&(queue.due, holder));
+        queue.due = due;
         self.order.insert((due, holder));
+    }
+
+    /// The latest that something is sent which has to wait for so long.
+    fn latest(&self, pause: Duration, now: Now) -> Instant {
+        self.opens.max(now.instant) + pause.mul_f64(1.5)
+    }
+
+    /// There is a link with a supernode: what waits for it need not wait any longer.
+    pub(super) fn on_linked(&mut self, peer: NodeId, now: Now) {
+        let Some(queue) = self.queues.get_mut(&peer) else { return };
+        let due = self.opens.max(now.instant).min(queue.due);
+        self.order.remove(&(queue.due, peer));
+        queue.due = due;
+        self.order.insert((due, peer));
     }
 
     /// Sends the records of an arc to the supernode that takes it over. Answers how many those are.
@@ -141,7 +194,7 @@ impl Outbox {
                 break;
             }
             self.order.remove(&(due, holder));
-            let Some(parcels) = self.queues.remove(&holder) else { continue };
+            let Some(Queue { parcels, .. }) = self.queues.remove(&holder) else { continue };
             self.parcels -= parcels.len();
             let mut packer = PutPacker::default();
             for parcel in parcels {
@@ -175,7 +228,7 @@ impl Outbox {
         let queues = std::mem::take(&mut self.queues);
         self.order.clear();
         self.parcels = 0;
-        for (holder, parcels) in queues {
+        for (holder, Queue { parcels, .. }) in queues {
             let mut packer = PutPacker::default();
             for parcel in parcels {
                 pack(&mut packer, parcel);
@@ -191,6 +244,12 @@ impl Outbox {
             }
         }
     }
+}
+
+/// How long what is not in a hurry waits for company where there are so many others.
+fn bulk_pause(members: usize) -> Duration {
+    let members = u32::try_from(members).unwrap_or(u32::MAX);
+    GATHER_EACH.saturating_mul(members).clamp(GATHER, LONGEST_GATHER)
 }
 
 fn pack(packer: &mut PutPacker, parcel: Parcel) {

@@ -197,11 +197,12 @@ impl Table {
         now: UnixTime,
     ) -> Taken {
         let node = credential.unverified().node;
-        if !self.wants_claim(place, &node, claim.unverified()) {
+        let number = self.by_node.get(&node).copied();
+        let before = number.and_then(|number| self.sources.get(&(place, number)));
+        if before.is_some_and(|before| !fresher_claim(claim.unverified(), before.unverified())) {
             return Taken::Stale;
         }
-        let number = self.by_node.get(&node).copied();
-        let known = number.is_some_and(|number| self.sources.contains_key(&(place, number)));
+        let known = before.is_some();
         if !known {
             let owned = number.and_then(|number| self.owner(number)).map_or(0, |own| own.claims);
             let account = number.and_then(|number| self.owner(number)).map(|owner| owner.account);
@@ -233,15 +234,14 @@ impl Table {
     /// makes it, which may be the new one itself.
     fn make_room(&mut self, place: Place, new: &NodeId, state: SourceState, now: UnixTime) -> bool {
         let there = self.sources.range((place, 0)..=(place, u32::MAX));
+        if there.clone().take(MAX_PER_CONTENT).count() < MAX_PER_CONTENT {
+            return true;
+        }
         let ranked = there.filter_map(|((_, number), claim)| {
             let node = &self.owner(*number)?.credential.unverified().node;
             Some((self.rank(claim.unverified().state, node, now), *number))
         });
-        let ranked: Vec<_> = ranked.collect();
-        if ranked.len() < MAX_PER_CONTENT {
-            return true;
-        }
-        match ranked.into_iter().max() {
+        match ranked.max() {
             Some((worst, number)) if worst > self.rank(state, new, now) => {
                 self.remove_source(place, number);
                 true

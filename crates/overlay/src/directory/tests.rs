@@ -3,11 +3,12 @@
 
 use super::arc::Arc;
 use super::check::{self, Fault};
+use super::outbox::{Hurry, Outbox, Parcel};
 use super::table::{MAX_PER_CONTENT, Table, Taken, place_of};
 use crate::config::Config;
 use crate::core::Core;
 use crate::io::Now;
-use crate::membership::Place;
+use crate::membership::{Place, testing};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skein_proto::directory::{
@@ -16,6 +17,7 @@ use skein_proto::directory::{
 use skein_proto::{
     BoundedVec, ContentId, Credential, Instant, KeyPair, NodeId, Signed, UnixTime, Username,
 };
+use std::time::Duration;
 
 const NOW: UnixTime = UnixTime(1_000_000);
 
@@ -248,4 +250,26 @@ fn only_what_the_owner_signed_in_time_is_believed() {
     assert_eq!(lost(&key(99), NOW.0), Ok(()), "the parent that the presence names");
     assert_eq!(lost(&key(98), NOW.0), Err(Fault::Forged));
     assert_eq!(lost(&key(99), NOW.0 - 1), Err(Fault::Untimely), "it was there after that");
+}
+
+#[test]
+fn a_library_waits_for_company_until_something_urgent_or_a_link_comes() {
+    let mut core = Core::new(key(5), Config::new(login().node_id()), [0; 32]);
+    core.membership = testing::view(100, |n| ([10, 1, 1, n as u8], 1).into(), |_| 0);
+    let mut outbox = Outbox::new(Instant::START);
+    let holders = [7, 8].map(|number| key(number).node_id());
+    let parcel = Parcel::Node(record(&key(1), NOW.0, true));
+    let after = |secs| Instant::START + Duration::from_secs(secs);
+    let mut put = |outbox: &mut Outbox, holder: NodeId, hurry| {
+        outbox.put(&mut core, holder, (parcel.clone(), hurry), now());
+        outbox.next_wakeup().expect("something waits")
+    };
+    for holder in holders {
+        assert!(put(&mut outbox, holder, Hurry::InBulk) >= after(9), "18 s on average");
+    }
+    let first = put(&mut outbox, holders[0], Hurry::Soon);
+    assert!((after(3)..=after(6)).contains(&first), "{first:?}");
+    assert_eq!(put(&mut outbox, holders[0], Hurry::InBulk), first, "it goes along");
+    outbox.on_linked(holders[1], now());
+    assert_eq!(outbox.next_wakeup(), Some(after(3)), "as soon as anything leaves at all");
 }

@@ -30,12 +30,21 @@ impl Floods {
             finish(core, id, branch);
             return;
         }
-        // Of up to 2,048 tags those of the forty neighbours matter.
+        // Of up to 2,048 tags those of the forty neighbours matter: twelve bits of a tag, which is a
+        // hash, tell nearly all of the others apart.
         let mut own: Vec<Tag> = sources.neighbours.linked().map(|node| id.tag(&node)).collect();
         own.sort_unstable();
+        let mut marks = [0_u64; 64];
+        let mark = |[first, second, _]: &Tag| (usize::from(first >> 2), 1_u64 << (second & 63));
+        for (word, bit) in own.iter().map(mark) {
+            marks[word] |= bit;
+        }
+        let is_own = |tag: &&Tag| {
+            let (word, bit) = mark(tag);
+            marks[word] & bit != 0 && own.binary_search(tag).is_ok()
+        };
         let (tags, _) = besides.as_chunks::<3>();
-        let done: Vec<Tag> =
-            tags.iter().filter(|tag| own.binary_search(tag).is_ok()).copied().collect();
+        let done: Vec<Tag> = tags.iter().filter(is_own).copied().collect();
         let (next, others): (Vec<NodeId>, Vec<NodeId>) =
             sources.neighbours.linked().filter(|node| *node != from).partition(|node| {
                 let asks = !done.contains(&id.tag(node));

@@ -80,6 +80,12 @@ impl Membership {
         self.rumour(node)?.record().filter(|member| self.counts(member))
     }
 
+    /// The same, for one whose [`Place::short`] is known: to compute it costs more than the rest.
+    pub(crate) fn get_at(&self, place: u64, node: &NodeId) -> Option<&Member> {
+        let rumour = self.epidemic.store(Topic::Supernodes).get(place)?;
+        rumour.record().filter(|member| member.node == *node && self.counts(member))
+    }
+
     fn rumour(&self, node: &NodeId) -> Option<&Rumour> {
         self.epidemic.store(Topic::Supernodes).get(Place::of_node(node).short())
     }
@@ -138,7 +144,15 @@ impl Membership {
 
     /// Whether this node is one of the `count` supernodes that a place belongs to.
     pub(crate) fn is_mine(&self, place: Place, count: usize) -> bool {
-        self.successors(place, count).contains(&self.me.1)
+        // It is, unless so many others come before it.
+        let others = self.epidemic.store(Topic::Supernodes).around(place);
+        let mut others = others
+            .filter_map(|rumour| Some((rumour.place(), rumour.record()?)))
+            .filter(|(_, member)| self.counts(member));
+        let distance = |at: Place| at.0.wrapping_sub(place.0);
+        let own = (distance(self.me.0), self.me.1);
+        count > 0
+            && others.nth(count - 1).is_none_or(|(at, member)| own < (distance(at), member.node))
     }
 
     /// Whether a tenth of all supernodes has died within some minutes, so that the rest must take

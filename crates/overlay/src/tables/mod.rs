@@ -221,9 +221,10 @@ impl Tables {
         self.of.get(peer).is_some_and(|held| held.filter.is_some())
     }
 
-    /// Nodes whose metadata a neighbour's index holds, as it last said.
-    pub(crate) fn nodes(&self, peer: &NodeId) -> Option<u32> {
-        self.of.get(peer).filter(|held| held.filter.is_some()).map(|held| held.nodes)
+    /// Nodes whose metadata the neighbours' indexes hold, as they last said.
+    pub(crate) fn told_nodes(&self) -> impl Iterator<Item = (NodeId, u32)> + '_ {
+        let known = self.of.iter().filter(|(_, held)| held.filter.is_some());
+        known.map(|(node, held)| (*node, held.nodes))
     }
 
     /// Bytes that the neighbours' tables take, as if nothing were shared.

@@ -14,6 +14,7 @@ pub mod supernode_share;
 
 use crate::report::Report;
 use crate::scenario::{Run, Scenario};
+use crate::show;
 use std::path::Path;
 
 /// What a measurement came to.
@@ -139,7 +140,7 @@ pub const BARS: &[Bar] = &[
 fn report_of(text: &str, seed: u64) -> Result<Report, Outcome> {
     let scenario = scenario_of(text).map_err(Outcome::failed)?;
     let run = Run::new(&scenario, seed).map_err(Outcome::failed)?;
-    let report = run.finish(|_| {});
+    let report = show::finish(run, &scenario.name);
     eprint!("{report}");
     Ok(report)
 }

@@ -1,7 +1,7 @@
 //! How large a network can be simulated.
 
 use super::{Outcome, percent, report_of};
-use crate::report::peak_memory;
+use crate::report::{cpu_seconds, peak_memory};
 
 /// 100,000 nodes for an hour.
 pub const SCENARIO: &str = include_str!("../../scenarios/scale.toml");
@@ -36,7 +36,8 @@ fn completes(text: &str, seed: u64, fits: fn(f64, u64) -> bool) -> Outcome {
     let works = searchable >= 0.95 && report.all_searches.searches > 0;
     Outcome {
         figure: format!(
-            "{seconds:.0} s and {:.1} GB for {:.0} s of {} nodes ({} can be found, recall {})",
+            "{seconds:.0} s ({:.0} s of processors) and {:.1} GB for {:.0} s of {} nodes ({} can be found, recall {})",
+            cpu_seconds(),
             memory as f64 / 1e9,
             report.virtual_seconds,
             report.nodes,

@@ -23,7 +23,7 @@ use rand::{RngExt, SeedableRng};
 use run::Happening;
 use rustc_hash::FxHashMap;
 use shard::{Nodes, SHARDS, Team, Work};
-use skein_overlay::{Config, Event, Input, Now, Output, Overlay, Snapshot};
+use skein_overlay::{Config, Contacts, Event, Input, Now, Output, Overlay, Snapshot};
 use skein_proto::credential::SignedCredential;
 use skein_proto::message::RoleSetting;
 use skein_proto::{
@@ -137,6 +137,7 @@ pub struct Network {
     pub tally: Tally,
     team: Team,
     work: [Work; SHARDS],
+    contacts: Contacts,
     /// What happened, in all.
     pub happenings: u64,
 }
@@ -177,6 +178,7 @@ impl Network {
             tally: Tally::default(),
             team: Team::new(settings.threads),
             work: std::array::from_fn(|_| Work::new(&settings)),
+            contacts: Contacts::in_common(),
             happenings: 0,
             settings,
             rng,
@@ -327,7 +329,8 @@ impl Network {
             .role(role)
             .was_super(was_super)
             .max_children(self.settings.max_children)
-            .max_neighbours(self.settings.max_neighbours);
+            .max_neighbours(self.settings.max_neighbours)
+            .contacts(self.contacts.clone());
         Overlay::new(key, config, self.rng.random(), self.time())
     }
 
