@@ -129,6 +129,9 @@ impl Budgets {
             let buckets = [searches, floods, requests, relays, gossip, useless, records];
             !buckets.into_iter().all(|bucket| bucket.is_full(now))
         });
+        if self.peers.is_empty() {
+            self.peers = HashMap::new();
+        }
     }
 }
 

@@ -281,6 +281,10 @@ impl Overlay {
             && self.core.peers.len() <= 2
             && self.publisher.is_complete();
         self.next_tidy = now.instant + if calm { CALM_TIDY } else { TIDY };
+        if calm {
+            // Nobody is about to show one again that was met on the way here.
+            self.core.credentials.clear();
+        }
         self.core.budgets.tidy(now.instant);
         self.allowances.tidy(now.instant);
         self.core.courier.tidy(now.instant);

@@ -109,6 +109,11 @@ impl CredentialCache {
         Self { login_key, good: HashMap::new() }
     }
 
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        self.good = HashMap::new();
+    }
+
     /// Checks a credential that `bearer` shows.
     pub(crate) fn check(
         &mut self,

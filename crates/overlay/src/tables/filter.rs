@@ -29,13 +29,16 @@ struct Bits {
     flips: Vec<u32>,
     /// How many are set, once somebody has counted them.
     ones: OnceLock<u64>,
+    /// What tells tables apart however their bits are noted, once somebody has asked.
+    digest: OnceLock<u64>,
 }
 
-/// What a message made of a table. Nothing is kept alive for those who may come.
-struct Outcome {
-    /// The table before; none where the message is the whole of it.
-    before: Weak<Bits>,
-    after: Weak<Bits>,
+/// What a message made of a table.
+enum Outcome {
+    /// The last part of a whole one. The table has the part: it is not kept alive by it.
+    Whole(Weak<Bits>),
+    /// Both are kept as long as the message is on its way to somebody.
+    Flips { before: Arc<Bits>, after: Arc<Bits> },
 }
 
 /// How many bytes each part of a table of this size has, and how many parts there are.
@@ -52,7 +55,13 @@ fn locate(bit: u32) -> (usize, usize, u8) {
 
 impl Filter {
     fn new(log2_bits: u8, parts: Vec<Part>, flips: Vec<u32>) -> Self {
-        Self(Arc::new(Bits { log2_bits, parts, flips, ones: OnceLock::new() }))
+        Self(Arc::new(Bits {
+            log2_bits,
+            parts,
+            flips,
+            ones: OnceLock::new(),
+            digest: OnceLock::new(),
+        }))
     }
 
     /// A table without a key.
@@ -76,7 +85,10 @@ impl Filter {
             && parts.len() == count
             && parts.iter().all(|bits| bits.len() == part);
         let last = parts.last().filter(|_| fits)?;
-        let shared = last.outcome().and_then(|outcome: &Outcome| outcome.after.upgrade());
+        let shared = match last.outcome() {
+            Some(Outcome::Whole(whole)) => whole.upgrade(),
+            _ => None,
+        };
         let same = shared.filter(|bits| {
             bits.log2_bits == log2_bits
                 && bits.flips.is_empty()
@@ -105,9 +117,13 @@ impl Filter {
 
     /// Turns bits over, which are given in ascending order and within the table.
     pub(crate) fn flip(&mut self, flips: &[u32]) {
+        let turned = flips;
         let flips = merge(&self.0.flips, flips);
         let Bits { log2_bits, parts, .. } = &*self.0;
         let noted = Self::new(*log2_bits, parts.clone(), flips);
+        if let Some(digest) = self.0.digest.get() {
+            noted.0.digest.get_or_init(|| digest ^ digest_of(turned));
+        }
         let many = noted.0.flips.len() * size_of::<u32>() > (1 << (log2_bits - 3)) / FLIPS_SHARE;
         *self = if many { noted.settled() } else { noted };
     }
@@ -116,17 +132,16 @@ impl Filter {
     /// this table.
     #[must_use]
     pub(crate) fn take_flips(&mut self, message: &SharedBytes<FLIPS_BYTES>) -> bool {
-        let known = message.outcome().filter(|outcome: &&Outcome| {
-            std::ptr::eq(outcome.before.as_ptr(), Arc::as_ptr(&self.0))
-        });
-        if let Some(after) = known.and_then(|outcome| outcome.after.upgrade()) {
-            *self = Self(after);
+        if let Some(Outcome::Flips { before, after }) = message.outcome()
+            && self.0.is_same(before)
+        {
+            self.0 = after.clone();
             return true;
         }
         let Some(flips) = read_flips(message, self.log2_bits()) else { return false };
-        let before = Arc::downgrade(&self.0);
+        let before = self.0.clone();
         self.flip(&flips);
-        message.leave(Outcome { before, after: Arc::downgrade(&self.0) });
+        message.leave(Outcome::Flips { before, after: self.0.clone() });
         true
     }
 
@@ -146,7 +161,11 @@ impl Filter {
             }
             *part = Part::new(bytes).unwrap_or_default();
         }
-        Self::new(*log2_bits, parts, Vec::new())
+        let settled = Self::new(*log2_bits, parts, Vec::new());
+        if let Some(digest) = self.0.digest.get() {
+            settled.0.digest.get_or_init(|| *digest);
+        }
+        settled
     }
 
     /// The parts, with everything written into them.
@@ -155,7 +174,7 @@ impl Filter {
             *self = self.settled();
         }
         if let Some(last) = self.0.parts.last() {
-            last.leave(Outcome { before: Weak::new(), after: Arc::downgrade(&self.0) });
+            last.leave(Outcome::Whole(Arc::downgrade(&self.0)));
         }
         &self.0.parts
     }
@@ -181,6 +200,34 @@ impl Bits {
         set != self.flips.binary_search(&bit).is_ok()
     }
 
+    /// Whether both are the same table. What was told of it in another way is noted in another way.
+    fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        let noted_alike = || {
+            self.flips == other.flips
+                && self.parts.len() == other.parts.len()
+                && self.parts.iter().zip(&other.parts).all(|(a, b)| a.is_same(b))
+        };
+        Arc::ptr_eq(self, other)
+            || (self.log2_bits == other.log2_bits
+                && (noted_alike() || self.digest() == other.digest()))
+    }
+
+    fn digest(&self) -> u64 {
+        *self.digest.get_or_init(|| {
+            let mut digest = digest_of(&self.flips);
+            let mut at = 0;
+            for byte in self.parts.iter().flat_map(|part| part.iter()) {
+                let mut left = *byte;
+                while left != 0 {
+                    digest ^= mix(at + left.trailing_zeros());
+                    left &= left - 1;
+                }
+                at += 8;
+            }
+            digest
+        })
+    }
+
     fn count_ones(&self) -> u64 {
         let in_part =
             |part: &Part| part.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>();
@@ -188,6 +235,21 @@ impl Bits {
         let (on, off): (Vec<u32>, Vec<u32>) = self.flips.iter().partition(|bit| self.bit(**bit));
         in_parts + on.len() as u64 - off.len() as u64
     }
+}
+
+/// The exclusive or over a number for each of these bits: turning one over changes a table's digest
+/// by its number. Only tables of one process are told apart by it, so nobody gains by making up two
+/// of the same.
+fn digest_of(bits: &[u32]) -> u64 {
+    bits.iter().fold(0, |digest, bit| digest ^ mix(*bit))
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+fn mix(bit: u32) -> u64 {
+    let mut mixed = (u64::from(bit) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// What two ascending lists of bits that are turned over come to: twice is as it was.
@@ -261,6 +323,29 @@ mod tests {
         assert!(other.take_flips(&message));
         assert_eq!((other.ones(), one.ones()), (2, 2));
         assert_eq!((other.0.bit(7), other.0.bit(90)), (true, false));
+    }
+
+    #[test]
+    fn one_who_is_late_or_was_told_in_another_way_comes_to_hold_the_same_copy_again() {
+        let message = |bits: [u8; 2]| SharedBytes::new(bits.to_vec()).expect("two bytes");
+        let mut told = Filter::empty(12);
+        let first = Filter::from_parts(12, told.parts().to_vec()).expect("all parts");
+        let (mut in_time, mut late) = (first.clone(), first);
+        let (one, two, three) = (message([3, 4]), message([1, 9]), message([2, 2]));
+        assert!(told.take_flips(&one) && in_time.take_flips(&one));
+        assert!(told.take_flips(&two) && in_time.take_flips(&two));
+        assert!(late.take_flips(&one) && late.take_flips(&two));
+        assert!(Arc::ptr_eq(&late.0, &told.0) && Arc::ptr_eq(&in_time.0, &told.0));
+        // A newcomer is told the whole of it, in which the bits of before are written.
+        let mut newcomer = Filter::from_parts(12, told.parts().to_vec()).expect("all parts");
+        assert!(!Arc::ptr_eq(&in_time.0, &told.0));
+        for filter in [&mut told, &mut newcomer, &mut in_time, &mut late] {
+            assert!(filter.take_flips(&three));
+        }
+        for filter in [&newcomer, &in_time, &late] {
+            assert!(Arc::ptr_eq(&filter.0, &told.0));
+        }
+        assert_eq!(told.ones(), 6);
     }
 
     #[test]

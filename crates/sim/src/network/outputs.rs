@@ -85,7 +85,9 @@ impl Network {
                 }
             }
             Output::RememberSupernodes(entries) => {
-                let known = entries.into_iter().map(|entry| self.remember(entry)).collect();
+                // Not collected in place, which would keep the room of the entries.
+                let mut known = Vec::with_capacity(entries.len());
+                known.extend(entries.into_iter().map(|entry| self.remember(entry)));
                 self.nodes[node as usize].known = known;
             }
             Output::Receipt { peer, receipt } => {
