@@ -5,7 +5,7 @@ use crate::packed::Packed;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use skein_proto::{BoundedVec, Instant, NodeId, SupernodeEntry, UnixTime};
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,9 @@ const ROOMY_PERCENT: u8 = 90;
 
 #[derive(Clone, Debug)]
 struct Known {
+    /// The first bytes of its id, in the same order: most comparisons need no more, and so no look
+    /// at what is elsewhere.
+    prefix: u64,
     contact: Arc<Contact>,
     load_percent: u8,
     failures: u8,
@@ -41,7 +44,8 @@ struct Known {
     vouched: bool,
     /// This node talks to it: nobody else changes its addresses.
     proven: bool,
-    seen: UnixTime,
+    /// When it was last known to be up, in seconds since 1970.
+    seen: u32,
     retry_at: Instant,
 }
 
@@ -68,7 +72,9 @@ impl KnownSupernodes {
     }
 
     fn find(&self, node: &NodeId) -> Result<usize, usize> {
-        self.entries.binary_search_by(|known| known.node().cmp(node))
+        self.entries.binary_search_by(|known| {
+            known.prefix.cmp(&prefix(node)).then_with(|| known.node().cmp(node))
+        })
     }
 
     fn get(&self, node: &NodeId) -> Option<&Known> {
@@ -136,7 +142,7 @@ impl KnownSupernodes {
             return true;
         }
         // Nobody has seen anything in the future.
-        let seen = entry.seen.min(now);
+        let seen = seconds(entry.seen.min(now));
         let contacts = self.contacts.clone();
         if let Some(known) = self.get_mut(&entry.node) {
             // Hearsay may say where a supernode has moved to, but only once it is lost there.
@@ -153,6 +159,7 @@ impl KnownSupernodes {
             return false;
         }
         self.insert(Known {
+            prefix: prefix(&entry.node),
             contact: contacts.get(entry.node, &entry.addresses),
             load_percent: entry.load_percent,
             failures: 0,
@@ -165,12 +172,12 @@ impl KnownSupernodes {
     }
 
     /// Forgets one that is worth less than a newcomer, if there is any.
-    fn make_room(&mut self, vouched: bool, seen: UnixTime) -> bool {
+    fn make_room(&mut self, vouched: bool, seen: u32) -> bool {
         let least = self
             .entries
             .iter()
             .filter(|known| !known.proven)
-            .min_by_key(|known| (known.vouched, known.seen, *known.node()))
+            .min_by(|a, b| (a.vouched, a.seen).cmp(&(b.vouched, b.seen)).then_with(|| a.by_id(b)))
             .map(|known| (*known.node(), (known.vouched, known.seen)));
         match least {
             Some((node, worth)) if worth < (vouched, seen) => self.remove(&node),
@@ -187,6 +194,7 @@ impl KnownSupernodes {
         load: Option<u8>,
         now: UnixTime,
     ) -> bool {
+        let now = seconds(now);
         let contact = match self.get(&node) {
             Some(known) if known.contact.addresses == Packed::new(addresses) => {
                 known.contact.clone()
@@ -198,6 +206,7 @@ impl KnownSupernodes {
                 return false;
             }
             self.insert(Known {
+                prefix: prefix(&node),
                 contact: contact.clone(),
                 load_percent: 0,
                 failures: 0,
@@ -322,9 +331,9 @@ impl KnownSupernodes {
 
     fn best(&self, count: usize, wanted: impl Fn(&Known) -> bool) -> Vec<SupernodeEntry> {
         let mut all: Vec<&Known> = self.entries.iter().filter(|known| wanted(known)).collect();
-        all.sort_unstable_by_key(|known| {
-            (!known.proven, !known.vouched, known.failures, Reverse(known.seen), *known.node())
-        });
+        let worth =
+            |known: &Known| (!known.proven, !known.vouched, known.failures, Reverse(known.seen));
+        all.sort_unstable_by(|a, b| worth(a).cmp(&worth(b)).then_with(|| a.by_id(b)));
         all.into_iter().take(count).map(Known::entry).collect()
     }
 
@@ -332,6 +341,16 @@ impl KnownSupernodes {
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
+}
+
+/// The first bytes of an id; two ids stand in the order of theirs unless these are the same.
+fn prefix(node: &NodeId) -> u64 {
+    node.as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+}
+
+/// The time in 32 bits, which last until the year 2106.
+fn seconds(time: UnixTime) -> u32 {
+    u32::try_from(time.0).unwrap_or(u32::MAX)
 }
 
 /// Stands for a load that is not known.
@@ -342,12 +361,16 @@ impl Known {
         &self.contact.node
     }
 
+    fn by_id(&self, other: &Self) -> Ordering {
+        self.prefix.cmp(&other.prefix).then_with(|| self.node().cmp(other.node()))
+    }
+
     fn entry(&self) -> SupernodeEntry {
         SupernodeEntry {
             node: self.contact.node,
             addresses: BoundedVec::truncated(self.contact.addresses.to_vec()),
             load_percent: self.load_percent,
-            seen: self.seen,
+            seen: UnixTime(self.seen.into()),
         }
     }
 }

@@ -42,8 +42,8 @@ const CALM_TIDY: Duration = Duration::from_secs(60);
 /// has lost its use later is closed at the next tidying.
 const IDLE_LINK: Duration = Duration::from_secs(20);
 
-/// How often a supernode, which meets others all the time, has them kept for its next
-/// start.
+/// How often at most a node has the supernodes that it knows kept for its next start: it hears of
+/// others all the time.
 const REMEMBER: Duration = Duration::from_secs(60);
 
 /// How often a supernode says how it is doing, to the login service and to those linked to it.
@@ -316,8 +316,7 @@ impl Overlay {
             self.core.counters.links_idle += 1;
             self.core.hang_up(node, PartingReason::Moved);
         }
-        let meets_many = self.core.role == Role::Super;
-        let too_soon = self.remembered.is_some_and(|at| meets_many && now.instant < at + REMEMBER);
+        let too_soon = self.remembered.is_some_and(|at| now.instant < at + REMEMBER);
         if !too_soon && self.core.known.take_changed() {
             self.remembered = Some(now.instant);
             let remembered = self.core.known.to_remember();
