@@ -213,7 +213,9 @@ impl Tables {
         let Some(held) = self.of.get(peer) else { return true };
         let Some(filter) = &held.filter else { return true };
         let has = |key: &u64| filter.may_have(*key);
-        keys.words.iter().all(has) && (!held.pairs || keys.pairs.iter().all(has))
+        // Pairs are rarer than words: one that is missing is found sooner, and each look at a table is
+        // one at memory that nobody has looked at lately.
+        (!held.pairs || keys.pairs.iter().all(has)) && keys.words.iter().all(has)
     }
 
     /// Whether a neighbour's table is known.
