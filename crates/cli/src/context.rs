@@ -170,6 +170,19 @@ impl From<ClientError> for Failure {
     }
 }
 
+impl Failure {
+    /// Why nothing came of asking a peer. That nobody is known by that name now is an answer, and no
+    /// mistake of the asker: asking again later can help.
+    pub fn of_peer(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(refusal) if refusal.code == ErrorCode::NotFound => {
+                Self::failed(refusal.error)
+            }
+            error => error.into(),
+        }
+    }
+}
+
 /// Runs a client command to its end, or until Ctrl-C.
 ///
 /// # Errors
@@ -229,6 +242,7 @@ mod tests {
     use super::*;
     use crate::args::Cli;
     use clap::Parser as _;
+    use skein_node::api::types::ApiError;
 
     #[test]
     fn commands_that_are_told_reach_the_same_node() {
@@ -242,6 +256,14 @@ mod tests {
             context(&["--data-dir", "/a"]).addressed(text),
             "run `skein --data-dir /a up`, or `skein --data-dir /b up`"
         );
+    }
+
+    #[test]
+    fn a_peer_that_is_not_there_now_is_no_wrong_input() {
+        let refused = |code| ClientError::Refused(ApiError::new(code, "no"));
+        assert_eq!(Failure::of_peer(refused(ErrorCode::NotFound)).exit_code(), 1);
+        assert_eq!(Failure::of_peer(refused(ErrorCode::BadRequest)).exit_code(), 2);
+        assert_eq!(Failure::from(refused(ErrorCode::NotFound)).exit_code(), 2);
     }
 
     #[test]

@@ -70,11 +70,18 @@ impl<const N: usize> BoundedString<N> {
     }
 }
 
-/// Control characters, and the invisible ones that reorder text on a screen ("Trojan Source",
-/// CVE-2021-42574).
+/// Control characters, the invisible ones that reorder text on a screen ("Trojan Source",
+/// CVE-2021-42574), and the separators that some terminals and logs break a line at.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
 }
 
 fn has_unprintable(text: &str) -> bool {
@@ -234,6 +241,12 @@ mod tests {
     fn text_that_would_fool_a_terminal_is_cleaned() {
         let text = BoundedString::<32>::new("a\u{1b}[31mb\u{202e}c").expect("short enough");
         assert_eq!(text.as_str(), "a[31mbc");
+    }
+
+    #[test]
+    fn what_turns_the_writing_or_breaks_the_line_is_taken_out() {
+        let text = BoundedString::<32>::truncated("a\u{61c}b\u{2028}c\u{2029}d");
+        assert_eq!(text.as_str(), "abcd");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub fn run(context: &Context, args: PingArgs) -> Result<(), Failure> {
     let outcome = context::block_on_uninterrupted(async {
         let client = context.client()?;
         let mut events = tokio::select! {
-            events = client.ping(&ping) => events.map_err(reworded)?,
+            events = client.ping(&ping) => events.map_err(Failure::of_peer)?,
             _ = tokio::signal::ctrl_c() => return Err(Failure::interrupted()),
         };
         loop {
@@ -80,16 +80,6 @@ pub fn run(context: &Context, args: PingArgs) -> Result<(), Failure> {
     match tally.answered {
         0 => Err(Failure::failed(format!("{} has not answered", args.peer))),
         _ => Ok(()),
-    }
-}
-
-/// That nobody is known by that name is an answer, and no mistake of the asker.
-fn reworded(error: ClientError) -> Failure {
-    match error {
-        ClientError::Refused(error) if error.code == ErrorCode::NotFound => {
-            Failure::failed(error.error)
-        }
-        error => error.into(),
     }
 }
 

@@ -40,7 +40,7 @@ pub fn run(context: &Context, args: PipeArgs) -> Result<(), Failure> {
     let peer = args.peer.to_string();
     let pipe = OpenPipe { peer: peer.clone(), service: args.service, datagrams: false };
     context::block_on(async {
-        let ends = context.client()?.open_pipe(&pipe).await?;
+        let ends = context.client()?.open_pipe(&pipe).await.map_err(Failure::of_peer)?;
         connect(ends, &peer).await
     })
 }

@@ -7,6 +7,7 @@ use crate::ui::{format, progress};
 use clap::Args;
 use futures_util::StreamExt as _;
 use indicatif::ProgressBar;
+use skein_node::api::ApiClient;
 use skein_node::api::inbox::{FileOffer, OfferStage, SendFile};
 use skein_node::sessions::PeerName;
 use std::path::PathBuf;
@@ -54,7 +55,25 @@ pub fn run(context: &Context, args: SendArgs) -> Result<(), Failure> {
         let client = context.client()?;
         // Listening before it begins, so that nothing is missed.
         let mut events = client.watch_offers().await?;
-        let mut last = client.send_file(&file).await?;
+        let interrupted = tokio::signal::ctrl_c();
+        tokio::pin!(interrupted);
+        let (mut last, stopped) = {
+            let sending = client.send_file(&file);
+            tokio::pin!(sending);
+            let mut stopped = false;
+            loop {
+                tokio::select! {
+                    // It listens for Ctrl-C before anything is offered: what the daemon was asked
+                    // to do is to be taken back.
+                    biased;
+                    _ = &mut interrupted, if !stopped => stopped = true,
+                    sent = &mut sending => break (sent?, stopped),
+                }
+            }
+        };
+        if stopped {
+            return take_back(&client, last.id).await;
+        }
         if args.detach {
             return context.ui.done(&last, |offer, paint| {
                 format!(
@@ -86,16 +105,20 @@ pub fn run(context: &Context, args: SendArgs) -> Result<(), Failure> {
                         ));
                     }
                 },
-                _ = tokio::signal::ctrl_c() => {
+                _ = &mut interrupted => {
                     view.bar.finish_and_clear();
-                    client.withdraw_offer(last.id).await?;
-                    return Err(Failure::interrupted_with("stopped; the offer is taken back"));
+                    return take_back(&client, last.id).await;
                 }
             }
         }
         view.bar.finish_and_clear();
         finish(context, &last)
     })
+}
+
+async fn take_back(client: &ApiClient, id: u64) -> Result<(), Failure> {
+    client.withdraw_offer(id).await?;
+    Err(Failure::interrupted_with("stopped; the offer is taken back"))
 }
 
 /// What is seen while it runs.

@@ -38,6 +38,7 @@ pub fn run(context: &Context, peer: &Username, last: u32, wait: Duration) -> Res
             presence: None,
             shown: 0,
             mine: Vec::new(),
+            unsaid: None,
         };
         talk.show_all(history).await?;
         talk.greet().await?;
@@ -62,7 +63,7 @@ pub fn run(context: &Context, peer: &Username, last: u32, wait: Duration) -> Res
             settled = settle(&mut events, &mut talk.mine, wait) => drop(settled?),
             _ = &mut interrupted => {}
         }
-        Ok(())
+        talk.outcome()
     })
 }
 
@@ -77,6 +78,8 @@ struct Talk<'a> {
     shown: u64,
     /// What the user has said here, as far as it is not delivered.
     mine: Vec<ChatLine>,
+    /// Why something of it will never be delivered.
+    unsaid: Option<String>,
 }
 
 impl Talk<'_> {
@@ -89,10 +92,28 @@ impl Talk<'_> {
             Ok(line) => self.mine.push(line),
             Err(ClientError::Refused(error)) => {
                 self.note(&format!("{} {error}", self.context.ui.err.bad("!")))?;
+                self.unsaid = Some(error.to_string());
             }
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// What a program that has written to this is told at the end. A person has seen it already.
+    fn outcome(&self) -> Result<(), Failure> {
+        if self.dialogue.echoes() {
+            return Ok(());
+        }
+        let refused = self.mine.iter().any(|line| line.state == ChatState::Refused);
+        let refused = refused.then(|| self.takes_none());
+        match self.unsaid.clone().or(refused) {
+            Some(why) => Err(Failure::failed(why)),
+            None => Ok(()),
+        }
+    }
+
+    fn takes_none(&self) -> String {
+        format!("@{} takes no messages of yours", self.peer)
     }
 
     async fn hear(&mut self, event: PeopleEvent) -> Result<(), Failure> {
@@ -148,8 +169,9 @@ impl Talk<'_> {
             return self.show(line).await;
         }
         if line.state == ChatState::Refused {
-            let mark = self.context.ui.err.bad("!");
-            self.note(&format!("{mark} @{} takes no messages of yours", self.peer))?;
+            let why = self.takes_none();
+            self.note(&format!("{} {why}", self.context.ui.err.bad("!")))?;
+            self.unsaid = Some(why);
         }
         if line.state != ChatState::Queued {
             self.mine.retain(|mine| mine.number != line.number);

@@ -6,6 +6,7 @@ use super::chat_routes::username;
 use super::error::Failure;
 use super::routes::{Answer, Body, Shared};
 use super::server::Api;
+use super::types::ApiError;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -50,7 +51,9 @@ async fn blocked<B: Backend>(State(api): Shared<B>) -> Answer<Vec<Blocked>> {
 }
 
 async fn block<B: Backend>(State(api): Shared<B>, name: Name) -> Result<StatusCode, Failure> {
-    api.backend.people()?.block(&username(name)?).await?;
+    let name = username(name)?;
+    api.backend.people()?.block(&name).await?;
+    api.backend.inbox()?.close_to(&name).await.map_err(ApiError::from)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

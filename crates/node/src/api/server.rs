@@ -184,7 +184,7 @@ fn router<B: Backend>(guard: Arc<Guard>, api: Api<B>) -> Router {
         let (guard, metrics) = (Arc::clone(&guard), metrics.clone());
         async move {
             let response = match guard.check(request.headers()) {
-                Ok(()) => in_time(next.run(request)).await,
+                Ok(()) => in_time(carried_through(request, next)).await,
                 Err(refusal) => *refusal,
             };
             metrics.answered(response.status().as_u16());
@@ -195,6 +195,19 @@ fn router<B: Backend>(guard: Arc<Guard>, api: Api<B>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(guarded)
         .with_state(Arc::new(api))
+}
+
+/// Answers a request. What changes something is carried through also when the client hangs up or
+/// the daemon has run out of patience: a half of it might be on disk and the rest forgotten.
+async fn carried_through(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let answered = tokio::spawn(next.run(request)).await;
+    answered.unwrap_or_else(|panic| {
+        let why = format!("the daemon broke down over this call: {panic}");
+        Failure::from(ApiError::internal(why)).into_response()
+    })
 }
 
 async fn in_time(response: impl Future<Output = Response>) -> Response {

@@ -145,8 +145,8 @@ fn describe(key: &str, config: &Config) -> (String, Value) {
         ),
         "reach" => (
             "\"open\": sessions with peers go directly where they can; \"relay-only\": no peer is told\n\
-             where this node is, so that sessions stay on relays. Downloads are fetched directly\n\
-             all the same."
+             where this node is, so that sessions stay on relays, and downloads come over\n\
+             sessions, too."
                 .into(),
             word(&config.reach.as_str()),
         ),

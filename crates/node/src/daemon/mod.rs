@@ -248,21 +248,16 @@ impl Daemon {
             hidden: config.reach() == Reach::RelayOnly,
             credential: member.watch(),
         });
-        let services = Services::start(services::Parts {
-            home: home.clone(),
-            sessions: sessions.clone(),
-            ended: ended.clone(),
-        });
         let started = async {
-            let services = services.await?;
+            let store = services::Store::open(&home).await?;
             let people = People::start(people::Parts {
-                store: services.store(),
+                store: store.clone(),
                 sessions: sessions.clone(),
                 ended: ended.clone(),
             });
-            Ok::<_, StoreError>((services, people.await?))
+            Ok::<_, StoreError>((store, people.await?))
         };
-        let (services, (people, talking)) = match started.await {
+        let (store, (people, talking)) = match started.await {
             Ok(started) => started,
             Err(error) => {
                 ended.cancel();
@@ -272,6 +267,12 @@ impl Daemon {
                 return Err(error.into());
             }
         };
+        let services = Services::start(services::Parts {
+            store: store.clone(),
+            sessions: sessions.clone(),
+            people: people.clone(),
+            ended: ended.clone(),
+        });
         let (grants, files_changed) = OfferGrants::new(outbox_dir);
         let grants = Arc::new(grants);
         let finder = Arc::new(OverlaySearch { driver: driver.clone(), me });
@@ -290,7 +291,7 @@ impl Daemon {
             let transfers = transfers?;
             let inbox = Inbox::start(
                 inbox::Parts {
-                    store: services.store(),
+                    store,
                     people: people.clone(),
                     sessions: sessions.clone(),
                     transfers: transfers.clone(),

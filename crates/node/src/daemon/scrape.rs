@@ -200,6 +200,7 @@ impl Shared {
             ("not-allowed", uploads.not_allowed),
             ("broken-off", uploads.broken_off),
             ("unreadable", uploads.unreadable),
+            ("taken-back", uploads.taken_back),
             ("too-fast", uploads.too_fast),
             ("overdue", uploads.overdue),
         ] {

@@ -96,7 +96,7 @@ fn written_beside(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFi
 }
 
 /// A rename is safe only when the folder that names the file is on disk too.
-fn sync_parent(path: &Path) -> Result<(), HomeError> {
+pub(crate) fn sync_parent(path: &Path) -> Result<(), HomeError> {
     let parent = parent(path);
     #[cfg(unix)]
     File::open(parent)

@@ -22,7 +22,7 @@ mod network;
 pub use lock::{InstanceLock, Occupant};
 pub use network::{MAX_SUPERNODES_CACHED, TicketChange};
 
-pub(crate) use files::{read_small, remove, write_atomic};
+pub(crate) use files::{read_small, remove, sync_parent, write_atomic};
 
 use skein_proto::{KeyPair, TicketError, Username};
 use std::io;

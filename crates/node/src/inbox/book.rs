@@ -8,13 +8,18 @@ use skein_proto::id::OfferId;
 use skein_proto::{ContentId, NodeId, UnixTime, Username};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{Mutex, broadcast};
 
-/// Offers that are over and still listed, each way. The oldest ones are forgotten first.
+/// Offers that are over and still listed, each way. Of the name that has the most of them the
+/// oldest is forgotten first.
 const MAX_OVER: usize = 200;
+
+/// With so many, also those are forgotten whose end the other side has not heard of. A peer that is
+/// away for a week is not told any more, so that a list that long is somebody's intention.
+const MAX_UNTOLD: usize = 1_000;
 
 /// Changes that a slow listener may lag behind before it misses some.
 const CHANGES_KEPT: usize = 256;
@@ -38,6 +43,11 @@ impl Book {
         let offers: BTreeMap<u64, Offer> =
             rows.iter().filter_map(read).map(|offer| (offer.id, offer)).collect();
         grants.set(offers.values());
+        let sent = offers.values().filter(|offer| offer.outgoing && offer.may_expire());
+        let named: HashSet<ContentId> = sent.filter_map(|offer| offer.content).collect();
+        let clearing = Arc::clone(&grants);
+        // A panic in there has been reported by the runtime.
+        let _ = tokio::task::spawn_blocking(move || clearing.clear_outbox(&named)).await;
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         Ok(Self { store, grants, offers: Mutex::new(offers), changes })
     }
@@ -147,14 +157,12 @@ impl Book {
         offers: &mut BTreeMap<u64, Offer>,
         outgoing: bool,
     ) -> Result<(), StoreError> {
-        let over = |offer: &&Offer| offer.outgoing == outgoing && offer.stage.is_final();
-        let ids: Vec<u64> = offers.values().filter(over).map(|offer| offer.id).collect();
-        for id in ids.iter().take(ids.len().saturating_sub(MAX_OVER)) {
+        while let Some(id) = to_forget(offers, outgoing) {
             sqlx::query("DELETE FROM file_offers WHERE id = ?1")
-                .bind(as_signed(*id))
+                .bind(as_signed(id))
                 .execute(self.store.pool())
                 .await?;
-            offers.remove(id);
+            offers.remove(&id);
         }
         Ok(())
     }
@@ -175,7 +183,7 @@ impl Book {
         .bind(as_signed(offer.size))
         .bind(offer.content.map(|content| content.as_bytes().to_vec()))
         .bind(&offer.note)
-        .bind(offer.path.as_ref().map(|path| path.to_string_lossy().into_owned()))
+        .bind(offer.path.as_deref().map(as_bytes))
         .bind(offer.modified)
         .bind(state)
         .bind(as_signed(offer.bytes))
@@ -216,6 +224,42 @@ impl Book {
     }
 }
 
+/// Which offer that is over is to be forgotten next, if there are too many.
+fn to_forget(offers: &BTreeMap<u64, Offer>, outgoing: bool) -> Option<u64> {
+    let over = || offers.values().filter(|it| it.outgoing == outgoing && it.stage.is_final());
+    let count = over().count();
+    if count <= MAX_OVER {
+        return None;
+    }
+    let mut of_names: BTreeMap<&Username, (usize, u64)> = BTreeMap::new();
+    for offer in over().filter(|offer| offer.told) {
+        of_names.entry(&offer.peer).or_insert((0, offer.id)).0 += 1;
+    }
+    let most = of_names.into_values().max_by_key(|(count, _)| *count).map(|(_, oldest)| oldest);
+    most.or_else(|| over().next().filter(|_| count > MAX_UNTOLD).map(|offer| offer.id))
+}
+
+/// A path as the system has it, which need not be text.
+#[cfg(unix)]
+fn as_bytes(path: &Path) -> Vec<u8> {
+    std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec()
+}
+
+#[cfg(unix)]
+fn as_path(bytes: Vec<u8>) -> PathBuf {
+    <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn as_bytes(path: &Path) -> Vec<u8> {
+    path.to_string_lossy().into_owned().into_bytes()
+}
+
+#[cfg(not(unix))]
+fn as_path(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
 /// What SQLite can hold; nothing here comes near the limit.
 fn as_signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -240,7 +284,7 @@ fn read(row: &SqliteRow) -> Option<Offer> {
         size: as_unsigned(row.get("size")),
         content: content.map(ContentId::from_bytes),
         note: row.get("note"),
-        path: row.get::<Option<String>, _>("path").map(PathBuf::from),
+        path: bytes("path").map(as_path),
         modified: row.get("modified"),
         stage: serde_json::from_str(row.get("state")).ok()?,
         bytes: as_unsigned(row.get("bytes")),
@@ -261,7 +305,7 @@ mod tests {
 
     async fn book(temp: &TempDir) -> Book {
         let store = Store::open(&Home::open(temp.path()).unwrap()).await.unwrap();
-        let (grants, _) = OfferGrants::new(temp.path().to_owned());
+        let (grants, _) = OfferGrants::new(temp.path().join("outbox"));
         Book::open(store, Arc::new(grants)).await.unwrap()
     }
 
@@ -295,7 +339,7 @@ mod tests {
         let book = book(&temp).await;
         assert!(book.add(offer(255, true, OfferStage::Offered), |_| true).await.unwrap().is_some());
         for number in 0..=u8::try_from(MAX_OVER).unwrap() {
-            let over = offer(number, true, OfferStage::Refused);
+            let over = Offer { told: true, ..offer(number, true, OfferStage::Refused) };
             assert!(book.add(over, |_| true).await.unwrap().is_some());
         }
         let all = book.all().await;
@@ -303,6 +347,76 @@ mod tests {
         assert_eq!(all[0].stage, OfferStage::Offered);
         let refused = book.add(offer(254, true, OfferStage::Offered), |known| known.len() < 5);
         assert!(refused.await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_the_other_side_does_not_know_yet_is_not_forgotten() {
+        let temp = tempfile::tempdir().unwrap();
+        let book = book(&temp).await;
+        let untold = offer(255, false, OfferStage::Refused);
+        assert!(book.add(untold, |_| true).await.unwrap().is_some());
+        for number in 0..=u8::try_from(MAX_OVER).unwrap() {
+            let over = Offer { told: true, ..offer(number, false, OfferStage::Done) };
+            assert!(book.add(over, |_| true).await.unwrap().is_some());
+        }
+        assert_eq!(book.all().await[0].stage, OfferStage::Refused);
+    }
+
+    #[tokio::test]
+    async fn who_offers_much_has_their_own_offers_forgotten_first() {
+        let temp = tempfile::tempdir().unwrap();
+        let book = book(&temp).await;
+        let over = |number, name: &str| Offer {
+            told: true,
+            peer: Username::parse(name).unwrap(),
+            ..offer(number, false, OfferStage::Done)
+        };
+        for number in 0..10 {
+            assert!(book.add(over(number, "carol"), |_| true).await.unwrap().is_some());
+        }
+        for number in 0..=u8::MAX {
+            assert!(book.add(over(number, "mallory"), |_| true).await.unwrap().is_some());
+        }
+        let all = book.all().await;
+        assert_eq!(all.len(), MAX_OVER);
+        assert_eq!(all.iter().filter(|offer| offer.peer.as_str() == "carol").count(), 10);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_file_may_have_a_name_that_is_no_text() {
+        use std::os::unix::ffi::OsStringExt;
+        let temp = tempfile::tempdir().unwrap();
+        let before = book(&temp).await;
+        let path = PathBuf::from(std::ffi::OsString::from_vec(b"/music/\xff\xfe".to_vec()));
+        let new = Offer { path: Some(path.clone()), ..offer(1, true, OfferStage::Offered) };
+        assert!(before.add(new, |_| true).await.unwrap().is_some());
+        drop(before);
+        let all = book(&temp).await.all().await;
+        assert_eq!(all[0].path.as_ref(), Some(&path));
+        assert!(serde_json::to_string(&all[0].shown()).is_ok(), "it can be listed");
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_in_the_outbox_is_cleared_away() {
+        let temp = tempfile::tempdir().unwrap();
+        let before = book(&temp).await;
+        let open = offer(1, true, OfferStage::Offered);
+        let (kept, stray) = (open.content.unwrap(), ContentId::from_bytes([9; 32]));
+        let open = Offer { expires: UnixTime(u64::MAX), ..open };
+        assert!(before.add(open, |_| true).await.unwrap().is_some());
+        drop(before);
+        let outbox = temp.path().join("outbox");
+        std::fs::create_dir_all(&outbox).unwrap();
+        for name in [format!("{kept}.obao4"), format!("{stray}.obao4"), ".tmpA1b2C3".to_owned()] {
+            std::fs::write(outbox.join(name), "tree").unwrap();
+        }
+        let _after = book(&temp).await;
+        let left: Vec<_> = std::fs::read_dir(&outbox)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(left, [format!("{kept}.obao4")]);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Reading a file that is to be sent: its content id and its hash tree.
 
 use super::grants::stamp;
+use crate::home::sync_parent;
 use crate::library::outboard::{outboard_bytes, tree};
 use bao_tree::io::sync::outboard_post_order;
 use skein_proto::ContentId;
@@ -47,7 +48,8 @@ pub(super) fn hash(
     if outboard_bytes(size) > 0 {
         written.as_file().sync_all()?;
         let target = outbox.join(format!("{content}.obao4"));
-        written.persist(target).map_err(|error| error.error)?;
+        written.persist(&target).map_err(|error| error.error)?;
+        sync_parent(&target).map_err(io::Error::other)?;
     }
     Ok(Hashed { content, size, modified })
 }

@@ -31,7 +31,7 @@ use crate::daemon::clock::unix_now;
 use crate::people::People;
 use crate::services::{Store, StoreError};
 use crate::sessions::{PeerSession, Sessions};
-use crate::transfer::Transfers;
+use crate::transfer::{Transfers, is_invisible};
 use admission::{Admission, Teller};
 use book::Book;
 use dashmap::DashMap;
@@ -158,6 +158,10 @@ impl Inbox {
             ended: parts.ended,
         };
         let inbox = Self { inner: Arc::new(inner) };
+        for blocked in inbox.inner.people.blocked() {
+            // Where a crash came between the two.
+            inbox.close_to(&blocked.name).await?;
+        }
         inbox.listen();
         for offer in inbox.inner.book.all().await {
             inbox.mark(&offer).await;
@@ -271,6 +275,18 @@ impl Inbox {
         }
     }
 
+    /// Ends all that is open with somebody whom the user has blocked: what was offered to them is
+    /// taken back, what they offer is refused, and nothing of theirs is accepted by itself. They
+    /// are not called for that, and hear it when they ask.
+    pub(crate) async fn close_to(&self, name: &Username) -> Result<(), StoreError> {
+        self.inner.book.remove_always(name).await?;
+        for offer in self.inner.book.all().await.into_iter().filter(|it| it.peer == *name) {
+            self.inner.book.change(offer.id, offer::Offer::close).await?;
+            self.tend(offer.id);
+        }
+        Ok(())
+    }
+
     /// Counts since the start.
     pub(crate) fn stats(&self) -> InboxStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -285,6 +301,12 @@ impl Inbox {
             received: get(&counts.received),
             sent: get(&counts.sent),
         }
+    }
+
+    /// Whether something is being done for an offer.
+    #[cfg(test)]
+    pub(crate) fn is_tending(&self, id: u64) -> bool {
+        self.inner.tended.contains_key(&id)
     }
 
     /// How an offer is named between nodes.
@@ -377,9 +399,9 @@ async fn exchange(session: &PeerSession, offer: OfferId, message: Message) -> Op
 
 /// A text of strangers as one line without anything that a terminal would obey or that hides.
 fn clean_line(text: &str) -> String {
-    let is_invisible = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let shown = text.chars().filter(|&c| !is_invisible(c));
-    let clean: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean: String = shown.map(|c| if breaks(c) { ' ' } else { c }).collect();
     clean.trim().to_owned()
 }
 
@@ -391,6 +413,7 @@ mod tests {
     fn a_line_of_a_stranger_commands_no_terminal_and_hides_nothing() {
         assert_eq!(clean_line(" for\tyou\u{1b}[2J\n"), "for you [2J");
         assert_eq!(clean_line("gpj\u{202e}exe"), "gpjexe");
+        assert_eq!(clean_line("a\u{61c}b\u{2028}c\u{2029}d"), "ab c d");
         assert_eq!(clean_line("音楽 ♪"), "音楽 ♪");
     }
 }

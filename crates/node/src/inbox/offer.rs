@@ -64,7 +64,8 @@ impl Offer {
             note: self.note.clone(),
             state: self.stage.clone(),
             bytes: self.bytes,
-            path: self.path.clone(),
+            // JSON has no other names than such that are text.
+            path: self.path.as_ref().map(|path| path.to_string_lossy().into_owned().into()),
             waits: self.waits.clone(),
             since: self.since.0,
             expires: self.expires.0,
@@ -106,6 +107,17 @@ impl Offer {
                 | OfferStage::Expired
         );
         self.outgoing && stands && now < self.expires
+    }
+
+    /// Ends it, whatever it is, since its user has blocked the other one; who is not told, and
+    /// hears it when they ask. Answers whether there was anything to end.
+    pub fn close(&mut self) -> bool {
+        let open = if self.outgoing { self.may_be_withdrawn() } else { !self.stage.is_final() };
+        if open {
+            let end = if self.outgoing { OfferStage::Withdrawn } else { OfferStage::Refused };
+            (self.stage, self.told, self.waits) = (end, true, None);
+        }
+        open
     }
 
     /// Takes in what the receiver says of it, as long as it stands. Answers whether the stage has

@@ -232,14 +232,14 @@ impl Inbox {
             None => Folder::Usual(&self.inner.dir),
         };
         let started = transfers.start_private(content, &offer.name, vec![source], folder).await;
-        let download = match started {
-            Ok(download) => download,
+        let claim = match started {
+            Ok(claim) => claim,
             Err(error) => {
                 self.fail(id, &error.to_string()).await;
                 return true;
             }
         };
-        let Some(view) = transfers.watch(download) else { return false };
+        let Some(view) = transfers.watch(claim.id()) else { return false };
         let ended = self.follow(offer, view, nudge).await;
         match ended {
             Some(Ok(path)) => {
@@ -258,14 +258,11 @@ impl Inbox {
                 }
             }
             Some(Err(reason)) => {
-                // It may be over for another reason already.
-                let _ = transfers.cancel(download).await;
+                transfers.give_up(claim).await;
                 self.fail(id, &reason).await;
             }
             // Somebody has decided otherwise meanwhile.
-            None => {
-                let _ = transfers.cancel(download).await;
-            }
+            None => transfers.give_up(claim).await,
         }
         true
     }

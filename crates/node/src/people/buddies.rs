@@ -91,6 +91,16 @@ impl People {
         self.existing_buddy(name).await
     }
 
+    /// Knows a buddy by this node only.
+    #[cfg(test)]
+    pub(crate) async fn know_only(&self, name: &Username, node: NodeId) {
+        let known = self.inner.roster.change(name, |person| {
+            person.keys = vec![node];
+            Ok(())
+        });
+        known.await.expect("it can be kept");
+    }
+
     /// Those of whom nothing is taken, by name.
     pub(crate) fn blocked(&self) -> Vec<Blocked> {
         let all = self.inner.roster.all(|person| person.blocked_since.is_some()).into_iter();
@@ -101,8 +111,8 @@ impl People {
         .collect()
     }
 
-    /// Takes nothing of somebody from now on; they are no buddy any more, and get nothing that is
-    /// still queued.
+    /// Takes no messages, files and use of services of somebody from now on; they are no buddy any
+    /// more, and get nothing that is still queued. What they use at present ends.
     pub(crate) async fn block(&self, name: &Username) -> Result<(), ApiError> {
         self.not_oneself(name)?;
         let blocked = self.inner.roster.change(name, |person| {
@@ -115,6 +125,7 @@ impl People {
             Ok(())
         });
         blocked.await?;
+        self.inner.blocking.notify_waiters();
         self.inner.sights.remove(name);
         Ok(self.inner.store.drop_queued(name).await?)
     }

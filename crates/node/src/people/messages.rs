@@ -26,8 +26,9 @@ pub(super) const MAX_OF_STRANGERS: i64 = 256;
 /// Messages that are kept of one conversation: years of it. Older ones are dropped.
 const MAX_HISTORY: i64 = 20_000;
 
-/// How many messages come before the older ones are looked for again.
-const PRUNE_EVERY: i64 = 64;
+/// Before how many messages, in the mean, the older ones of a conversation are looked for again.
+/// Chance decides: any counter that conversations share could leave one of them out for ever.
+const PRUNE_EVERY: u32 = 64;
 
 /// Messages that are read at a time to be sent.
 const BATCH: i64 = 32;
@@ -306,7 +307,7 @@ async fn insert(
         .execute(&mut *change)
         .await?
         .last_insert_rowid();
-    if number % PRUNE_EVERY == 0 {
+    if rand::random_ratio(1, PRUNE_EVERY) {
         let prune = "DELETE FROM messages WHERE peer = ?1 AND state NOT IN ('queued', 'unread') \
                      AND number <= (SELECT number FROM messages WHERE peer = ?1 \
                      ORDER BY number DESC LIMIT 1 OFFSET ?2)";

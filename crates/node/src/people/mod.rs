@@ -77,6 +77,8 @@ struct Inner {
     sights: DashMap<Username, Sight>,
     /// There is somebody to be looked up.
     look: Notify,
+    /// Somebody was blocked.
+    blocking: Notify,
     counts: Counts,
     events: broadcast::Sender<PeopleEvent>,
     wakes: mpsc::Sender<Wake>,
@@ -115,6 +117,7 @@ impl People {
             waiting: DashMap::new(),
             sights: DashMap::new(),
             look: Notify::new(),
+            blocking: Notify::new(),
             counts: Counts::default(),
             events,
             wakes,
@@ -216,6 +219,18 @@ impl People {
         // Who watches wants to know more often.
         self.inner.look.notify_one();
         events.map(|event| event.unwrap_or(PeopleEvent::Missed)).boxed()
+    }
+
+    /// Waits until the user blocks this peer.
+    pub(crate) async fn until_blocked(&self, name: &Username) {
+        loop {
+            // From here on it hears of a change, also before it is waited for.
+            let blocking = self.inner.blocking.notified();
+            if self.has_blocked(name) {
+                return;
+            }
+            blocking.await;
+        }
     }
 
     /// Whether the user has blocked this peer.

@@ -22,7 +22,7 @@ pub use store::StoreError;
 
 use crate::api::people::{AddService, OfferedService};
 use crate::api::types::ApiError;
-use crate::home::Home;
+use crate::people::People;
 use crate::sessions::{PeerName, PeerSession, Sessions};
 use flows::Flows;
 use pipe::{PipeCounts, Places};
@@ -34,8 +34,9 @@ use tokio_util::sync::CancellationToken;
 
 /// What services are made of.
 pub(crate) struct Parts {
-    pub(crate) home: Home,
+    pub(crate) store: Store,
     pub(crate) sessions: Sessions,
+    pub(crate) people: People,
     pub(crate) ended: CancellationToken,
 }
 
@@ -47,6 +48,7 @@ pub(crate) struct Services {
 
 struct Inner {
     sessions: Sessions,
+    people: People,
     store: Store,
     flows: Flows,
     places: Places,
@@ -72,15 +74,12 @@ pub struct ServiceStats {
 }
 
 impl Services {
-    /// Opens what is kept and takes what peers begin from now on.
-    ///
-    /// # Errors
-    /// The database cannot be used.
-    pub(crate) async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let store = Store::open(&parts.home).await?;
+    /// Takes what peers begin from now on.
+    pub(crate) fn start(parts: Parts) -> Self {
         let inner = Inner {
             sessions: parts.sessions,
-            store,
+            people: parts.people,
+            store: parts.store,
             flows: Flows::default(),
             places: Places::default(),
             pipes: PipeCounts::default(),
@@ -88,7 +87,7 @@ impl Services {
         };
         let services = Self { inner: Arc::new(inner) };
         services.listen();
-        Ok(services)
+        services
     }
 
     fn listen(&self) {
@@ -103,11 +102,6 @@ impl Services {
             }
         };
         self.inner.sessions.on_stream(MessageKind::OpenService, serve);
-    }
-
-    /// Where all that people do is kept.
-    pub(crate) fn store(&self) -> Store {
-        self.inner.store.clone()
     }
 
     /// The session with a peer.

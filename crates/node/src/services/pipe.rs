@@ -200,7 +200,12 @@ impl Services {
         session: &PeerSession,
         asked: &OpenService,
     ) -> Result<Served, ServiceRefusal> {
-        let found = self.inner.store.service_for(asked.service.as_str(), session.name()).await;
+        let (name, people) = (session.name(), &self.inner.people);
+        // Whoever is allowed is meant with the keys that the user knows them by.
+        if people.has_blocked(name) || people.is_new_node(name, &session.node()) {
+            return Err(ServiceRefusal::NotAllowed);
+        }
+        let found = self.inner.store.service_for(asked.service.as_str(), name).await;
         let found = found.unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot tell who may use a service");
             None
@@ -240,6 +245,9 @@ impl Served {
         session: &PeerSession,
         mut stream: Stream,
     ) -> io::Result<()> {
+        let blocked = services.inner.people.until_blocked(session.name());
+        let broken = || io::Error::other("the user has blocked the peer");
+        tokio::pin!(blocked);
         match self {
             Self::Stream { mut tcp, place, theirs } => {
                 session.connection().widen_for_transfer();
@@ -247,12 +255,17 @@ impl Served {
                 stream.sender.send(&ServiceReply { outcome: Ok(carry) }.into()).await?;
                 let (source, sink) = tcp.split();
                 let ends = (Raw(source), Raw(sink));
-                let pumped = pump(stream, ends, (place.window, theirs)).await;
+                let pumped = tokio::select! {
+                    pumped = pump(stream, ends, (place.window, theirs)) => {
+                        pumped.map_err(io::Error::other)
+                    }
+                    () = blocked => Err(broken()),
+                };
                 if pumped.is_err() {
                     // The program must not take what broke off for an end.
                     let _ = tcp.set_zero_linger();
                 }
-                pumped.map_err(io::Error::other)
+                pumped
             }
             Self::Datagrams { socket, place: _place, theirs } => {
                 let connection = session.connection();
@@ -279,6 +292,7 @@ impl Served {
                             Err(error) => return Err(error),
                         },
                         _ = stream.receiver.recv() => return Ok(()),
+                        () = &mut blocked => return Err(broken()),
                         () = tokio::time::sleep_until(last + FLOW_IDLE) => return Ok(()),
                     }
                 }

@@ -4,7 +4,7 @@ use super::finish::{Found, inspect};
 use super::folder::{Folder, Here, find, is_folder};
 use super::journal::{Record, Stage};
 use super::task::{Command, Task};
-use super::{Entry, State, TransferError, Transfers, names, recover};
+use super::{Claim, Entry, State, TransferError, Transfers, names, recover};
 use crate::api::types::Source;
 use skein_proto::ContentId;
 use std::io;
@@ -39,8 +39,8 @@ impl Transfers {
     }
 
     /// As [`Self::start`], of a file that is for this node alone: it comes from these sources and
-    /// no others, and nobody is told of it or served of it. One that is known already stays what
-    /// it is.
+    /// no others, and nobody is told of it or served of it. One that the user fetches at present,
+    /// or that is complete, stays what it is. [`Self::give_up`] takes the claim back.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -50,8 +50,11 @@ impl Transfers {
         name_hint: &str,
         sources: Vec<Source>,
         folder: Folder<'_>,
-    ) -> Result<u64, TransferError> {
-        self.start_as(content, name_hint, sources, folder, true).await
+    ) -> Result<Claim, TransferError> {
+        let id = self.start_as(content, name_hint, sources, folder, true).await?;
+        let state = self.lock();
+        let entry = state.entries.get(&id).ok_or(TransferError::NotFound(id))?;
+        Ok(Claim::new(id, &entry.claims))
     }
 
     async fn start_as(
@@ -88,7 +91,7 @@ impl Transfers {
         let _beginning = self.inner.beginning.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.lock().by_content.get(&content).copied();
         if let Some(id) = known {
-            match self.go_on(id, &sources, &dir, asked)? {
+            match self.go_on(id, &sources, (&dir, asked), private)? {
                 Some(id) => return Ok(id),
                 // It was complete once, and its file is gone.
                 None => self.drop_entry(id),
@@ -132,12 +135,12 @@ impl Transfers {
         &self,
         id: u64,
         sources: &[Source],
-        dir: &Path,
-        asked: bool,
+        (dir, asked): (&Path, bool),
+        private: bool,
     ) -> Result<Option<u64>, TransferError> {
-        let shown = {
-            let state = self.lock();
-            let Some(entry) = state.entries.get(&id) else { return Ok(None) };
+        let (shown, publish) = {
+            let mut state = self.lock();
+            let Some(entry) = state.entries.get_mut(&id) else { return Ok(None) };
             let shown = entry.view.borrow().clone();
             if !shown.state.is_final() {
                 if asked && !is_folder(shown.path.parent(), dir) {
@@ -147,10 +150,18 @@ impl Transfers {
                 if let Some(commands) = &entry.commands {
                     let _ = commands.try_send(Command::AddSources(sources.to_vec()));
                 }
-                return Ok(Some(id));
+                // What the user wants is looked for everywhere.
+                let publish = !private && std::mem::replace(&mut entry.private, false);
+                (None, entry.commands.clone().filter(|_| publish))
+            } else {
+                (Some(shown), None)
             }
-            shown
         };
+        if let Some(commands) = publish {
+            // If it does not listen any more it is over.
+            let _ = commands.blocking_send(Command::Publish);
+        }
+        let Some(shown) = shown else { return Ok(Some(id)) };
         let Ok(mut record) = self.inner.shared.journal.get(&shown.content) else { return Ok(None) };
         match find(&record, dir, asked) {
             Here::InPlace(path) => {
@@ -175,6 +186,7 @@ impl Transfers {
         self.check_running(&self.lock())?;
         record.stage = Stage::Active;
         record.dir = dir.to_owned();
+        record.private = private;
         record.target = None;
         if inspect(&record, &self.inner.shared.journal) == Found::Gone {
             record.begin_anew();
@@ -241,6 +253,7 @@ impl Transfers {
         shown.resumed = shown.verified;
         entry.view.send_replace(shown);
         entry.commands = Some(commands.clone());
+        entry.private = record.private;
         let task = Task::new(
             Arc::clone(&self.inner.shared),
             record,

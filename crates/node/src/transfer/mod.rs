@@ -14,6 +14,7 @@
 //! What a download asks of whom is decided by [`skein_swarm`]; this module does it.
 
 mod begin;
+mod claim;
 mod copy;
 mod disk;
 mod error;
@@ -36,13 +37,14 @@ mod upload;
 mod via;
 mod view;
 
+pub use claim::Claim;
 pub use disk::{Disk, LocalDisk, WritableFile};
 pub use error::TransferError;
 pub use folder::Folder;
-pub(crate) use names::sanitise as clean_name;
+pub(crate) use names::{is_invisible, sanitise as clean_name};
 pub use stats::DownloadStats;
 pub use store::{
-    ContentStore, Grants, Membership, SessionWay, SourceFinder, SourceSessions, StoredFile,
+    ContentStore, Granted, Grants, Membership, SessionWay, SourceFinder, SourceSessions, StoredFile,
 };
 pub use upload::UploadStats;
 
@@ -128,6 +130,8 @@ struct Entry {
     slot: PartialSlot,
     /// Whether nobody is served of it.
     private: bool,
+    /// See [`Claim`].
+    claims: Arc<()>,
 }
 
 impl Entry {
@@ -281,6 +285,7 @@ impl Entry {
             commands: None,
             slot: PartialSlot::default(),
             private: record.private,
+            claims: Arc::default(),
         }
     }
 }

@@ -19,8 +19,10 @@ const MAX_TRIES: u32 = 9_999;
 /// bytes with all that is added to it. The name of a nameless file is `fallback`.
 pub(crate) fn sanitise(hint: &str, fallback: &str) -> String {
     let last = hint.rsplit(['/', '\\']).next().unwrap_or_default();
-    let is_bad = |c: char| c.is_control() || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*');
-    let is_invisible = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let is_bad = |c: char| {
+        let breaks = c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        breaks || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*')
+    };
     let clean: String = last
         .chars()
         .filter(|&c| !is_invisible(c))
@@ -36,6 +38,19 @@ pub(crate) fn sanitise(hint: &str, fallback: &str) -> String {
         return fallback.to_owned();
     }
     if is_device(stem) { format!("_{stem}{extension}") } else { format!("{stem}{extension}") }
+}
+
+/// Whether a character shows nothing, but changes what is shown beside it: joiners, marks and
+/// overrides of the direction of writing, the byte order mark.
+pub(crate) fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}'
+    )
 }
 
 /// The names that Windows keeps for devices, whatever extension follows.

@@ -8,6 +8,7 @@ use skein_net::Connection;
 use skein_proto::{ContentId, NodeId, SignedCredential, UnixTime, Username};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// A whole file that can be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,10 +59,29 @@ impl ContentStore for Library {
     }
 }
 
+/// A file that is not shared and that somebody may fetch all the same.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The file.
+    pub file: StoredFile,
+    /// By which grant.
+    pub number: u64,
+    /// Cancelled when the grant is taken back: nothing more is sent from then on.
+    pub gone: CancellationToken,
+}
+
 /// Knows what is not shared and may be fetched by some all the same.
 pub trait Grants: Send + Sync + 'static {
     /// The file with this content, if this node of this name may fetch it.
-    fn granted(&self, content: &ContentId, node: &NodeId, name: &Username) -> Option<StoredFile>;
+    fn granted<'a>(
+        &'a self,
+        content: &'a ContentId,
+        node: &'a NodeId,
+        name: &'a Username,
+    ) -> BoxFuture<'a, Option<Granted>>;
+
+    /// The file of a grant turned out to be gone, or to have other bytes than it had.
+    fn changed(&self, number: u64);
 }
 
 /// Finds sources, and makes this node known as one; the daemon asks the overlay.

@@ -64,6 +64,8 @@ pub(super) struct Counts {
 #[derive(Debug)]
 pub(super) enum Command {
     AddSources(Vec<Source>),
+    /// The user wants what was for this node alone until now.
+    Publish,
     Cancel,
     /// Puts what is here on record and ends without a last word: the daemon is going down.
     Stop,
@@ -207,6 +209,7 @@ impl Task {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::AddSources(sources)) => self.add_sources(sources),
+                    Some(Command::Publish) => self.publish().await,
                     Some(Command::Cancel) => return self.end(Stage::Cancelled).await,
                     // Nobody can give commands any more: the daemon is going down.
                     Some(Command::Stop) | None => return self.end(Stage::Active).await,

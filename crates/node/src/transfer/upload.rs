@@ -3,7 +3,7 @@
 
 use super::partial::Partial;
 use super::ranges::{announced, chunks_of, requested, tree};
-use super::store::{ContentStore, Grants, Membership, StoredFile};
+use super::store::{ContentStore, Granted, Grants, Membership, StoredFile};
 use bao_tree::blake3;
 use bao_tree::io::EncodeError;
 use bao_tree::io::outboard::PostOrderOutboard;
@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// How many bytes are handed from the reader of the disk to the sender at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -58,6 +59,8 @@ pub struct UploadStats {
     pub broken_off: u64,
     /// Uploads that ended since the file could not be read, or is no longer what it was.
     pub unreadable: u64,
+    /// Uploads of what was offered to somebody and taken back meanwhile.
+    pub taken_back: u64,
     /// Uploads that were broken off since they took too long while others waited.
     pub overdue: u64,
     /// What the slots and the queue counted.
@@ -74,6 +77,7 @@ struct Counts {
     not_allowed: AtomicU64,
     broken_off: AtomicU64,
     unreadable: AtomicU64,
+    taken_back: AtomicU64,
     overdue: AtomicU64,
 }
 
@@ -86,6 +90,8 @@ fn add(counter: &AtomicU64, count: u64) {
 pub(super) enum Served {
     /// A whole file.
     Whole(StoredFile),
+    /// A whole file that is for this peer.
+    Granted(Granted),
     /// A download that is under way.
     Part(Arc<Partial>),
 }
@@ -93,15 +99,25 @@ pub(super) enum Served {
 impl Served {
     fn size(&self) -> u64 {
         match self {
-            Self::Whole(file) => file.size,
+            Self::Whole(file) | Self::Granted(Granted { file, .. }) => file.size,
             Self::Part(partial) => partial.size,
         }
     }
 
     fn have(&self) -> RunSet {
         match self {
-            Self::Whole(file) => RunSet::full(groups_of(file.size)),
+            Self::Whole(file) | Self::Granted(Granted { file, .. }) => {
+                RunSet::full(groups_of(file.size))
+            }
             Self::Part(partial) => partial.written(),
+        }
+    }
+
+    /// Cancelled when nothing more of it may be sent.
+    fn gone(&self) -> CancellationToken {
+        match self {
+            Self::Granted(granted) => granted.gone.clone(),
+            Self::Whole(_) | Self::Part(_) => CancellationToken::new(),
         }
     }
 }
@@ -111,6 +127,7 @@ enum Broken {
     Peer,
     File,
     Overdue,
+    TakenBack,
 }
 
 /// The upload side.
@@ -160,6 +177,7 @@ impl Uploader {
             not_allowed: get(&self.counts.not_allowed),
             broken_off: get(&self.counts.broken_off),
             unreadable: get(&self.counts.unreadable),
+            taken_back: get(&self.counts.taken_back),
             overdue: get(&self.counts.overdue),
             slots: slots.counters(),
         }
@@ -204,11 +222,13 @@ impl Uploader {
             return last_reply(sender, FetchReply::NotAllowed).await;
         };
         let shared = self.store.locate(&request.content).await.map(Served::Whole);
-        let granted = || {
-            let file = self.grants.as_ref()?.granted(&request.content, &peer, name?)?;
-            Some(Served::Whole(file))
+        let served = match (shared.or(own), &self.grants, name) {
+            (None, Some(grants), Some(name)) => {
+                grants.granted(&request.content, &peer, name).await.map(Served::Granted)
+            }
+            (served, _, _) => served,
         };
-        let Some(served) = shared.or(own).or_else(granted) else {
+        let Some(served) = served else {
             add(&self.counts.not_found, 1);
             return last_reply(sender, FetchReply::NotFound).await;
         };
@@ -222,7 +242,7 @@ impl Uploader {
             return last_reply(sender, FetchReply::NotFound).await;
         }
         let have = match &served {
-            Served::Whole(_) => BoundedVec::default(),
+            Served::Whole(_) | Served::Granted(_) => BoundedVec::default(),
             Served::Part(_) => announced(&have, size),
         };
         let sending = FetchReply::Sending { size, have };
@@ -234,8 +254,10 @@ impl Uploader {
             Err(busy) => return last_reply(sender, busy).await,
         };
         connection.widen_for_sending();
-        let sent = self.send(request.content, &served, &wanted, sending, sender, &slot).await;
+        let sent = self.send(request.content, &served, &wanted, sending, sender, &slot);
+        let sent = served.gone().run_until_cancelled(sent).await;
         drop(slot);
+        let sent = sent.unwrap_or(Err(Broken::TakenBack));
         match sent {
             Ok(()) => {
                 add(&self.counts.served, 1);
@@ -247,6 +269,7 @@ impl Uploader {
                     Broken::Peer => &self.counts.broken_off,
                     Broken::File => &self.counts.unreadable,
                     Broken::Overdue => &self.counts.overdue,
+                    Broken::TakenBack => &self.counts.taken_back,
                 };
                 add(counter, 1);
                 Ok(())
@@ -358,6 +381,13 @@ impl Uploader {
                 tracing::warn!(path = %file.path.display(), %error, "a shared file has changed or cannot be read");
                 self.store.changed(content, file).await;
             }
+            Served::Granted(granted) => {
+                let path = granted.file.path.display();
+                tracing::warn!(%path, %error, "an offered file has changed or cannot be read");
+                if let Some(grants) = &self.grants {
+                    grants.changed(granted.number);
+                }
+            }
             Served::Part(partial) => {
                 tracing::warn!(path = %partial.path.display(), %error, "a partial download cannot be read");
             }
@@ -400,7 +430,9 @@ struct Opened {
 impl Opened {
     fn open(served: &Served, content: ContentId) -> io::Result<Self> {
         let (path, outboard) = match served {
-            Served::Whole(file) => (&file.path, file.outboard.as_deref()),
+            Served::Whole(file) | Served::Granted(Granted { file, .. }) => {
+                (&file.path, file.outboard.as_deref())
+            }
             Served::Part(partial) => (&partial.path, Some(partial.outboard.as_path())),
         };
         let data = File::open(path)?;

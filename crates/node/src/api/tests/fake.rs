@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::{ContentId, Kind, NodeId, Role, Username};
 use std::sync::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// The daemon. What it was asked is in `asked`; what it is to refuse next is in `refuse`.
 #[derive(Debug)]
@@ -15,7 +15,12 @@ pub(super) struct Fake {
     pub(super) refuse: Mutex<Option<ApiError>>,
     /// Gets a word when a search stream is dropped.
     pub(super) dropped: mpsc::UnboundedSender<()>,
+    /// Adding [`SLOW`] takes until this says so.
+    pub(super) slow: Notify,
 }
+
+/// A share that takes its time.
+pub(super) const SLOW: &str = "/slow";
 
 /// Says so when it is dropped.
 struct TellDrop(mpsc::UnboundedSender<()>);
@@ -29,7 +34,15 @@ impl Drop for TellDrop {
 impl Fake {
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<()>) {
         let (dropped, drops) = mpsc::unbounded_channel();
-        (Self { asked: Mutex::default(), refuse: Mutex::default(), dropped }, drops)
+        (
+            Self {
+                asked: Mutex::default(),
+                refuse: Mutex::default(),
+                dropped,
+                slow: Notify::new(),
+            },
+            drops,
+        )
     }
 
     /// Remembers a call; the words of all calls so far come out of `asked`.
@@ -217,6 +230,12 @@ impl Backend for Fake {
 
     async fn add_share(&self, wanted: AddShare) -> Result<Share, ApiError> {
         let path = wanted.path.display().to_string();
+        if path == SLOW {
+            let dropped = TellDrop(self.dropped.clone());
+            let _: () = self.hear("begin".into(), ())?;
+            self.slow.notified().await;
+            std::mem::forget(dropped);
+        }
         self.hear(format!("add {path}"), share(&path))
     }
 

@@ -429,3 +429,26 @@ async fn only_a_free_loopback_address_will_do() {
     let error = ApiServer::bind(&home, first.address()).await.unwrap_err();
     assert!(error.to_string().contains("--api-listen"), "{error}");
 }
+
+#[tokio::test]
+async fn what_a_client_has_begun_is_finished_also_when_it_hangs_up() {
+    let mut daemon = Daemon::start().await;
+    let request = daemon.raw(Method::POST, "/v1/shares").json(&serde_json::json!({
+        "path": fake::SLOW
+    }));
+    let call = tokio::spawn(request.send());
+    while daemon.fake.asked.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    call.abort();
+    let dropped = tokio::time::timeout(Duration::from_millis(500), daemon.drops.recv()).await;
+    assert!(dropped.is_err(), "it was dropped in the middle");
+    daemon.fake.slow.notify_one();
+    let done = async {
+        while daemon.fake.asked.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(HANG, done).await.expect("it is finished");
+    assert_eq!(daemon.asked(), ["begin", "add /slow"]);
+}

@@ -1,8 +1,12 @@
 //! Files from person to person between whole nodes, one of which does not keep to the rules.
 
 use super::*;
-use crate::api::inbox::{FileOffer, OfferStage, SendFile};
+use crate::api::ApiClient;
+use crate::api::inbox::{AcceptOffer, FileOffer, OfferStage, SendFile};
+use crate::api::people::AddService;
 use crate::sessions::PeerName;
+use crate::transfer::Folder;
+use skein_proto::fetch::{ByteRange, FetchReply, FetchRequest};
 use skein_proto::id::OfferId;
 use skein_proto::inbox::{OfferFile, OfferNews, OfferState, WithdrawOffer};
 
@@ -113,13 +117,44 @@ async fn until(node: &Node, wanted: impl Fn(&FileOffer) -> bool) -> FileOffer {
     }
 }
 
-/// Bob offers eve a file; the path of it, and the offer as it is known to both.
+/// Asks a node for bytes of a content by hand, as somebody with this name.
+async fn fetch(
+    connection: &Connection,
+    (name, node): (&str, NodeId),
+    content: ContentId,
+    ranges: &[(u64, u64)],
+) -> (Option<Message>, Stream) {
+    let ranges = ranges.iter().map(|&(start, end)| ByteRange { start, end });
+    let credential = Some(credential(name, node));
+    let request = FetchRequest { content, ranges: BoundedVec::truncated(ranges), credential };
+    let mut stream = connection.open_stream().await.unwrap();
+    let answer = stream.request(&request.into(), PATIENCE).await.unwrap();
+    (answer, stream)
+}
+
+fn is_sending(answer: &Option<Message>) -> bool {
+    matches!(answer, Some(Message::FetchReply(FetchReply::Sending { .. })))
+}
+
+fn is_not_found(answer: &Option<Message>) -> bool {
+    matches!(answer, Some(Message::FetchReply(FetchReply::NotFound)))
+}
+
+/// Bob offers eve a file of 100,000 bytes; the path of it, and the offer as it is known to both.
 async fn sent_to_eve(scene: &Scene) -> (std::path::PathBuf, FileOffer, OfferId) {
+    sent_bytes_to_eve(scene, 100_000).await
+}
+
+async fn sent_bytes_to_eve(
+    scene: &Scene,
+    bytes: usize,
+) -> (std::path::PathBuf, FileOffer, OfferId) {
     let path = scene.bob.plan.data.path().join("letter");
-    std::fs::write(&path, vec![7; 100_000]).unwrap();
+    std::fs::write(&path, vec![7; bytes]).unwrap();
     let file = SendFile { peer: "@user11".into(), path: path.clone(), note: String::new() };
     let sent = scene.bob.daemon.parts.inbox.send(file).await.unwrap();
-    until(&scene.bob, |offer| offer.state == OfferStage::Offered).await;
+    let sent =
+        until(&scene.bob, |offer| offer.id == sent.id && offer.state == OfferStage::Offered).await;
     let id = scene.bob.daemon.parts.inbox.wire_id(sent.id).await;
     (path, sent, id)
 }
@@ -171,5 +206,154 @@ async fn what_failed_at_the_receiver_can_be_taken_back() {
     assert_eq!(withdrawn.state, OfferStage::Withdrawn);
     let again = OfferNews { offer, state: OfferState::Accepted { verified: 0 } };
     assert_eq!(scene.say(again).await, OfferState::Withdrawn);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_was_offered_to_somebody_is_served_to_no_other_name_and_no_other_node() {
+    let scene = Scene::new().await;
+    let (_, sent, _) = sent_to_eve(&scene).await;
+    let content = sent.content.unwrap();
+    let bob = (scene.bob.id(), [address(12)]);
+    let own = scene.eve.daemon.endpoint.connect(bob.0, &bob.1).await.unwrap();
+    let (answer, _stream) = fetch(&own, ("user11", scene.eve.id()), content, &[]).await;
+    assert!(is_sending(&answer), "{answer:?}");
+    for (host, name) in [(13, "user13"), (14, "user11")] {
+        let other = Stranger::new(&scene._network, host, KeyPair::from_seed(&[host; 32]));
+        let connection = other.endpoint.connect(bob.0, &bob.1).await.unwrap();
+        let asker = (name, other.key.node_id());
+        let (answer, _stream) = fetch(&connection, asker, content, &[(0, 16_384)]).await;
+        assert!(is_not_found(&answer), "{name}: {answer:?}");
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn nothing_more_is_sent_of_what_is_taken_back_while_it_flows() {
+    /// More than what may be on its way unread.
+    const BYTES: usize = 32 << 20;
+    let scene = Scene::new().await;
+    let (_, sent, _) = sent_bytes_to_eve(&scene, BYTES).await;
+    let bob = (scene.bob.id(), [address(12)]);
+    let connection = scene.eve.daemon.endpoint.connect(bob.0, &bob.1).await.unwrap();
+    let eve = ("user11", scene.eve.id());
+    let (answer, mut stream) =
+        fetch(&connection, eve, sent.content.unwrap(), &[(0, u64::MAX)]).await;
+    assert!(is_sending(&answer), "{answer:?}");
+    let some = stream.receiver.recv_raw(16_384).await.unwrap();
+    assert!(some.is_some());
+    scene.bob.daemon.parts.inbox.withdraw(sent.id).await.unwrap();
+    let rest = async {
+        let mut received = 0;
+        while let Ok(Some(bytes)) = stream.receiver.recv_raw(1 << 20).await {
+            received += bytes.len();
+        }
+        received
+    };
+    let received = tokio::time::timeout(PATIENCE, rest).await.expect("an end");
+    assert!(received < BYTES * 3 / 4, "{received} bytes came");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_offer_whose_hash_tree_is_gone_fails_and_its_sender_is_told() {
+    let scene = Scene::new().await;
+    let (_, sent, _) = sent_to_eve(&scene).await;
+    let outbox = scene.bob.plan.data.path().join("home/outbox");
+    std::fs::remove_dir_all(&outbox).unwrap();
+    let bob = (scene.bob.id(), [address(12)]);
+    let connection = scene.eve.daemon.endpoint.connect(bob.0, &bob.1).await.unwrap();
+    let eve = ("user11", scene.eve.id());
+    let (answer, _stream) = fetch(&connection, eve, sent.content.unwrap(), &[(0, 16_384)]).await;
+    assert!(is_not_found(&answer), "{answer:?}");
+    until(&scene.bob, |offer| matches!(offer.state, OfferStage::Failed { .. })).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn who_is_blocked_gets_nothing_more() {
+    let scene = Scene::new().await;
+    let eve_name = Username::parse("user11").unwrap();
+    // A program that is there for eve, and an offer each way.
+    let program = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let target = program.local_addr().unwrap();
+    let service =
+        AddService { name: "web".into(), target, udp: false, allow: vec![eve_name.clone()] };
+    scene.bob.daemon.parts.services.offer(service).await.unwrap();
+    let peer: PeerName = "@user12".parse().unwrap();
+    let pipe = scene.eve.daemon.parts.services.open_pipe(&peer, "web", false).await.unwrap();
+    let (near, mut far) = tokio::io::duplex(1_024);
+    let (reader, writer) = tokio::io::split(near);
+    let piping = tokio::spawn(pipe.run(reader, writer));
+    let (mut accepted, _) = program.accept().await.unwrap();
+    let (_, sent, offer) = sent_to_eve(&scene).await;
+    assert_eq!(scene.offer(1).await, OfferState::Held);
+    scene.bob.daemon.parts.inbox.set_always(&eve_name, true).await.unwrap();
+
+    let home = Home::open(scene.bob.plan.data.path().join("home")).unwrap();
+    ApiClient::from_home(&home).unwrap().block(&eve_name).await.unwrap();
+    let offers = scene.bob.daemon.parts.inbox.offers().await;
+    let stages: Vec<&OfferStage> = offers.iter().map(|offer| &offer.state).collect();
+    assert_eq!(stages, [&OfferStage::Withdrawn, &OfferStage::Refused]);
+    assert_eq!(scene.bob.daemon.parts.inbox.always().await.unwrap(), []);
+    // What ran has ended, and nothing new begins.
+    let ended = tokio::time::timeout(PATIENCE, piping).await.expect("the service ends");
+    drop(ended);
+    let mut rest = Vec::new();
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut accepted, &mut rest).await;
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut far, &mut rest).await;
+    let refused = scene.eve.daemon.parts.services.open_pipe(&peer, "web", false).await;
+    assert_eq!(refused.unwrap_err().code, crate::api::types::ErrorCode::Denied);
+    let accepted = OfferNews { offer, state: OfferState::Accepted { verified: 0 } };
+    assert_eq!(scene.say(accepted).await, OfferState::Withdrawn);
+    assert_eq!(scene.offer(2).await, OfferState::Refused);
+    let bob = (scene.bob.id(), [address(12)]);
+    let connection = scene.eve.daemon.endpoint.connect(bob.0, &bob.1).await.unwrap();
+    let eve = ("user11", scene.eve.id());
+    let (answer, _stream) = fetch(&connection, eve, sent.content.unwrap(), &[]).await;
+    assert!(is_not_found(&answer), "{answer:?}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_buddys_service_is_not_for_a_key_that_the_buddy_is_not_known_by() {
+    let scene = Scene::new().await;
+    let eve_name = Username::parse("user11").unwrap();
+    let target = ([127, 0, 0, 1], 9).into();
+    let service =
+        AddService { name: "web".into(), target, udp: false, allow: vec![eve_name.clone()] };
+    scene.bob.daemon.parts.services.offer(service).await.unwrap();
+    // Known by another node than the one that eve has.
+    let people = &scene.bob.daemon.parts.people;
+    people.add_buddy(&eve_name).await.unwrap();
+    people.know_only(&eve_name, NodeId::from_bytes([9; 32])).await;
+    let peer: PeerName = "@user12".parse().unwrap();
+    let refused = scene.eve.daemon.parts.services.open_pipe(&peer, "web", false).await;
+    assert_eq!(refused.unwrap_err().code, crate::api::types::ErrorCode::Denied);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn whoever_offers_what_the_user_fetches_anyway_cannot_call_that_off() {
+    let scene = Scene::new().await;
+    let content = ContentId::from_bytes([5; 32]);
+    let transfers = &scene.bob.daemon.parts.transfers;
+    let folder = scene.bob.plan.data.path().join("own");
+    let folder = Folder::Usual(&folder);
+    let own = transfers.start(content, "song.flac", Vec::new(), folder).await.unwrap();
+    assert_eq!(scene.offer(5).await, OfferState::Held);
+    let id = offer_of(&scene.bob).await.id;
+    scene.bob.daemon.parts.inbox.accept(id, AcceptOffer::default()).await.unwrap();
+    // Eve's node knows nothing of what she has offered by hand, and says so.
+    until(&scene.bob, |offer| offer.state == OfferStage::Withdrawn).await;
+    let inbox = &scene.bob.daemon.parts.inbox;
+    let idle = async {
+        while inbox.is_tending(id) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, idle).await.expect("nothing is fetched for the offer");
+    let view = transfers.watch(own).unwrap();
+    assert!(!view.borrow().state.is_final(), "{:?}", view.borrow());
     scene.end().await;
 }

@@ -7,6 +7,7 @@ use crate::transfer::reach::ReachError;
 use skein_net::StreamError;
 use skein_proto::NodeId;
 use skein_swarm::Input;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant as Clock;
@@ -46,6 +47,22 @@ impl Task {
                 self.find_more();
             }
         }
+    }
+
+    /// Looks for sources everywhere from now on, and is one.
+    pub(super) async fn publish(&mut self) {
+        self.record.private = false;
+        if self.partial.is_some() {
+            // It goes on record with the next bytes that are confirmed.
+            self.unconfirmed = self.unconfirmed.max(1);
+        } else {
+            let (journal, record) = (self.shared.journal.clone(), self.record.clone());
+            let saved = tokio::task::spawn_blocking(move || journal.save(&record)).await;
+            if let Err(error) = saved.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+                tracing::warn!(%error, "cannot put a download on record");
+            }
+        }
+        self.find_more();
     }
 
     pub(super) fn find_more(&mut self) {

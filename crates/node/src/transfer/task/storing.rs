@@ -95,6 +95,7 @@ impl Task {
                 command = commands.recv(), if stage.is_none() => {
                     match command {
                         Some(Command::AddSources(sources)) => self.add_sources(sources),
+                        Some(Command::Publish) => self.publish().await,
                         Some(Command::Cancel) => stage = Some(Stage::Cancelled),
                         Some(Command::Stop) | None => stage = Some(Stage::Active),
                     }

@@ -166,3 +166,59 @@ async fn what_cannot_be_started_is_refused_with_the_reason() {
     assert!(matches!(empty, Err(TransferError::Empty)));
     assert!(matches!(client.transfers().cancel(7).await, Err(TransferError::NotFound(7))));
 }
+
+#[tokio::test]
+async fn what_was_to_come_in_private_is_looked_for_everywhere_once_the_user_wants_it() {
+    let (server, client) = (Node::new(1), Node::new(2));
+    let bytes = content_bytes(100 * KIB);
+    let content = server.share(&bytes);
+    let _serving = server.serve();
+    let inbox = client.inbox();
+    let folder = || Folder::Usual(&inbox);
+    let transfers = client.transfers();
+    let claim = transfers.start_private(content, "song", Vec::new(), folder()).await.unwrap();
+    let id = claim.id();
+    transfers.give_up(claim).await;
+    client.until(id, |download| download.state == DownloadState::Cancelled).await;
+    assert_eq!(client.finder.asked.load(Ordering::SeqCst), 0, "it is nobody's business");
+    client.finder.sources.lock().unwrap().push(server.source());
+    assert_eq!(client.start(content, Vec::new()).await, id);
+    client.done(id).await;
+}
+
+#[tokio::test]
+async fn what_comes_in_private_is_looked_for_everywhere_as_soon_as_the_user_wants_it_too() {
+    let (server, client) = (Node::new(1), Node::new(2));
+    let bytes = content_bytes(100 * KIB);
+    let content = server.share(&bytes);
+    let _serving = server.serve();
+    let inbox = client.inbox();
+    let folder = Folder::Usual(&inbox);
+    let transfers = client.transfers();
+    let claim = transfers.start_private(content, "song", Vec::new(), folder).await.unwrap();
+    let id = claim.id();
+    client.finder.sources.lock().unwrap().push(server.source());
+    assert_eq!(client.start(content, Vec::new()).await, id);
+    client.done(id).await;
+}
+
+#[tokio::test]
+async fn what_several_want_ends_when_the_last_one_gives_it_up() {
+    let client = Node::new(2);
+    let (content, inbox) = (ContentId::from_bytes([7; 32]), client.inbox());
+    let folder = || Folder::Usual(&inbox);
+    let transfers = client.transfers();
+    let one = transfers.start_private(content, "song", Vec::new(), folder()).await.unwrap();
+    let other = transfers.start_private(content, "song", Vec::new(), folder()).await.unwrap();
+    let (id, is_over) = (one.id(), |download: &Download| download.state.is_final());
+    transfers.give_up(one).await;
+    assert!(!client.until(id, |_| true).await.state.is_final());
+    transfers.give_up(other).await;
+    client.until(id, is_over).await;
+
+    // What the user wants as well goes on.
+    let claim = transfers.start_private(content, "song", Vec::new(), folder()).await.unwrap();
+    assert_eq!(client.start(content, Vec::new()).await, id);
+    transfers.give_up(claim).await;
+    assert!(!client.until(id, |_| true).await.state.is_final());
+}
