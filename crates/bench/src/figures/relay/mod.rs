@@ -49,8 +49,8 @@ pub const GOODPUT: Figure = Figure {
     measure: |run| measure_goodput(run).boxed(),
 };
 
-/// Rounds of each, by turns.
-const ROUNDS: usize = 7;
+/// Rounds of each, by turns; many short ones, since on a busy machine single ones say little.
+const ROUNDS: usize = 21;
 
 /// What is between the two ends, and what goes through it.
 #[derive(Clone, Copy, Debug)]
@@ -118,14 +118,22 @@ struct Round {
 
 /// Ships by turns through the relay and in another way.
 async fn rounds(run: &Run, other: Through) -> Result<Vec<Round>> {
-    let bytes: u64 = run.size(1_024, 128) << 20;
+    let bytes: u64 = run.size(384, 64) << 20;
     run.say(format_args!("{} MiB through each, {ROUNDS} rounds by turns", bytes >> 20));
     let mut middle = Middle::start().await?;
     let gigabytes = bytes as f64 / 1e9;
     let mut rounds = Vec::new();
     for number in 0..=ROUNDS {
-        let through_other = middle.ship(other, bytes).await?.over(gigabytes);
-        let relay = middle.ship(Through::Relay, bytes).await?.over(gigabytes);
+        // Each is the first as often as the other, so that what goes on beside is fair to both.
+        let order = if number % 2 == 0 { [Through::Relay, other] } else { [other, Through::Relay] };
+        let mut costs = Vec::new();
+        for through in order {
+            costs.push(middle.ship(through, bytes).await?.over(gigabytes));
+        }
+        if number % 2 == 1 {
+            costs.reverse();
+        }
+        let [relay, through_other] = costs[..] else { continue };
         if number == 0 {
             // What is made once is made.
             continue;

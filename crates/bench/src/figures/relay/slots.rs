@@ -32,12 +32,12 @@ pub const SLOTS: Figure = Figure {
 /// as many as QUIC sends at once in a transfer.
 const BATCHES: [usize; 2] = [1, 10];
 
-/// Rounds of each, by turns.
-const ROUNDS: usize = 7;
+/// Rounds of each, by turns; many short ones, since on a busy machine single ones say little.
+const ROUNDS: usize = 15;
 
 /// Rounds in which a bare forwarder carries the same datagrams. It judges nothing, but shows whether
 /// the system itself finds so many slots dearer than one.
-const FLOOR_ROUNDS: usize = 3;
+const FLOOR_ROUNDS: usize = 7;
 
 /// Whatever is in the middle, and two processes that send through so many slots of it.
 struct Stage {
@@ -119,8 +119,14 @@ async fn compare(
 ) -> Result<[f64; 3]> {
     let mut costs = Vec::new();
     for number in 0..=rounds {
-        let (through_one, one_share) = one.send(bytes, batch).await?;
-        let (through_many, many_share) = many.send(bytes, batch).await?;
+        // Each is the first as often as the other, so that what goes on beside is fair to both.
+        let ((through_one, one_share), (through_many, many_share)) = if number % 2 == 0 {
+            let first = one.send(bytes, batch).await?;
+            (first, many.send(bytes, batch).await?)
+        } else {
+            let first = many.send(bytes, batch).await?;
+            (one.send(bytes, batch).await?, first)
+        };
         if number == 0 {
             continue;
         }
@@ -140,7 +146,7 @@ async fn compare(
 }
 
 async fn measure(run: &Run) -> Result<Outcome> {
-    let bytes = run.size(400_000_000, 100_000_000);
+    let bytes = run.size(200_000_000, 100_000_000);
     run.say(format_args!("{} MB through each, {ROUNDS} rounds by turns", bytes / 1_000_000));
     let mut floors = Vec::new();
     let (mut many, mut one) = (Stage::of_forwarder(MANY).await?, Stage::of_forwarder(1).await?);
