@@ -263,7 +263,8 @@ impl Node {
     }
 
     async fn search(&self, target: usize) -> Result<Timing> {
-        let search = StartSearch { words: beacon(target), filter: Filter::default(), limit: None };
+        let words = beacon(target);
+        let search = StartSearch { words, filter: Filter::default(), limit: None, more: false };
         let started = Instant::now();
         let mut events = self.client.search(&search).await?;
         let (mut first, mut found) = (None, 0);
