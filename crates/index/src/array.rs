@@ -92,6 +92,10 @@ impl<T: Pod> Array<T> {
         self.len = 0;
     }
 
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, value: T) {
         let at = self.len;

@@ -1,5 +1,6 @@
 //! Strings with numbers, while a segment is put together, and the hash by which they are found.
 
+use crate::array::Array;
 use std::hash::{BuildHasher as _, RandomState};
 
 /// Turns words into numbers that cannot be guessed, so that nobody can choose words that all fall
@@ -71,7 +72,7 @@ pub(crate) fn head(text: &[u8]) -> u64 {
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     /// The number plus one; zero where there is none. As many as a power of two.
-    slots: Vec<u32>,
+    slots: Array<u32>,
     len: usize,
 }
 
@@ -79,21 +80,7 @@ impl Numbers {
     /// The number of something with this hash, of which `is_it` is true.
     #[inline]
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        self.slot(hash, is_it).1
-    }
-
-    /// The slot where something is or would be, and its number if it is there.
-    #[inline]
-    fn slot(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> (usize, Option<u32>) {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut at = hash as usize & mask;
-        while let Some(slot) = self.slots.get(at).filter(|slot| **slot != 0) {
-            if is_it(slot - 1) {
-                return (at, Some(slot - 1));
-            }
-            at = (at + 1) & mask;
-        }
-        (at, None)
+        slot(&self.slots, hash, is_it).1
     }
 
     /// As [`Numbers::find`]; and puts `number` in its place. `hash_of` gives the hash of each
@@ -107,8 +94,10 @@ impl Numbers {
         hash_of: impl Fn(u32) -> u64,
     ) -> Option<u32> {
         self.make_room(hash_of);
-        let (at, before) = self.slot(hash, is_it);
-        self.put(at, number, before.is_none());
+        let slots = &mut *self.slots;
+        let (at, before) = slot(slots, hash, is_it);
+        slots[at] = number + 1;
+        self.len += usize::from(before.is_none());
         before
     }
 
@@ -122,19 +111,13 @@ impl Numbers {
         hash_of: impl Fn(u32) -> u64,
     ) -> Option<u32> {
         self.make_room(hash_of);
-        let (at, before) = self.slot(hash, is_it);
+        let slots = &mut *self.slots;
+        let (at, before) = slot(slots, hash, is_it);
         if before.is_none() {
-            self.put(at, number, true);
+            slots[at] = number + 1;
+            self.len += 1;
         }
         before
-    }
-
-    #[inline]
-    fn put(&mut self, at: usize, number: u32, is_new: bool) {
-        if let Some(slot) = self.slots.get_mut(at) {
-            *slot = number + 1;
-            self.len += usize::from(is_new);
-        }
     }
 
     #[inline]
@@ -147,32 +130,51 @@ impl Numbers {
     #[cold]
     fn grow(&mut self, hash_of: impl Fn(u32) -> u64) {
         let size = (self.slots.len() * 4).max(64);
-        let before = std::mem::replace(&mut self.slots, vec![0; size]);
-        for slot in before.into_iter().filter(|slot| *slot != 0) {
+        let before = std::mem::replace(&mut self.slots, Array::zeroed(size));
+        let slots = &mut *self.slots;
+        for slot in before.iter().filter(|slot| **slot != 0) {
             let mut at = hash_of(slot - 1) as usize & (size - 1);
-            while self.slots[at] != 0 {
+            while slots[at] != 0 {
                 at = (at + 1) & (size - 1);
             }
-            self.slots[at] = slot;
+            slots[at] = *slot;
         }
     }
 }
 
-/// A string of an [`Interner`].
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    hash: u64,
-    /// Its first bytes: of most words all there are.
-    head: u64,
-    start: u32,
-    len: u32,
+/// The slot where something is or would be, and its number if it is there.
+#[inline]
+fn slot(slots: &[u32], hash: u64, is_it: impl Fn(u32) -> bool) -> (usize, Option<u32>) {
+    let mask = slots.len().wrapping_sub(1);
+    let mut at = hash as usize & mask;
+    while let Some(slot) = slots.get(at).filter(|slot| **slot != 0) {
+        if is_it(slot - 1) {
+            return (at, Some(slot - 1));
+        }
+        at = (at + 1) & mask;
+    }
+    (at, None)
+}
+
+/// A string of an [`Interner`]: its hash, its head (the first bytes, of most words all there are),
+/// and where it begins and how long it is.
+type Entry = [u64; 3];
+
+const fn entry(hash: u64, head: u64, start: usize, len: usize) -> Entry {
+    [hash, head, (start as u64) << 32 | len as u64]
+}
+
+#[inline]
+fn text_of(all: &[u8], [_, _, place]: Entry) -> &[u8] {
+    let (start, len) = ((place >> 32) as usize, place as u32 as usize);
+    all.get(start..start + len).unwrap_or_default()
 }
 
 /// Different strings, numbered in the order of their coming.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
-    text: Vec<u8>,
-    entries: Vec<Entry>,
+    text: Array<u8>,
+    entries: Array<Entry>,
     numbers: Numbers,
 }
 
@@ -186,22 +188,9 @@ impl Interner {
         self.text.len()
     }
 
-    #[inline]
-    pub(crate) fn text(&self, number: u32) -> &[u8] {
-        let entry = self.entries.get(number as usize);
-        let text = |it: &Entry| self.text.get(it.start as usize..(it.start + it.len) as usize);
-        entry.and_then(text).unwrap_or_default()
-    }
-
-    /// The first bytes of a string: see [`head`].
-    #[inline]
-    pub(crate) fn head(&self, number: u32) -> u64 {
-        self.entries.get(number as usize).map_or(0, |entry| entry.head)
-    }
-
-    /// The hash that a string came with.
-    pub(crate) fn hash(&self, number: u32) -> u64 {
-        self.entries.get(number as usize).map_or(0, |entry| entry.hash)
+    /// All strings.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { text: &self.text, entries: &self.entries }
     }
 
     /// The number of a string, of which the hash and the head are known. It is a new one if the
@@ -209,25 +198,58 @@ impl Interner {
     #[inline]
     pub(crate) fn intern(&mut self, string: &[u8], hash: u64, head: u64) -> u32 {
         let new = self.entries.len() as u32;
-        let (text, entries) = (&self.text, &self.entries);
+        let (text, entries) = (&self.text, &*self.entries);
+        let len = string.len() as u64;
         let is_it = |number: u32| {
             entries.get(number as usize).is_some_and(|it| {
-                it.hash == hash
-                    && it.head == head
-                    && it.len as usize == string.len()
-                    && (string.len() <= 8
-                        || text.get(it.start as usize..(it.start + it.len) as usize)
-                            == Some(string))
+                let [other, start, place] = *it;
+                (other, start) == (hash, head)
+                    && place & u64::from(u32::MAX) == len
+                    && (len <= 8 || text_of(text, *it) == string)
             })
         };
-        let hash_of = |number: u32| entries.get(number as usize).map_or(0, |entry| entry.hash);
+        let hash_of = |number: u32| entries.get(number as usize).map_or(0, |entry| entry[0]);
         if let Some(number) = self.numbers.find_or_put(hash, new, is_it, hash_of) {
             return number;
         }
-        let (start, len) = (self.text.len() as u32, string.len() as u32);
-        self.entries.push(Entry { hash, head, start, len });
+        self.entries.push(entry(hash, head, self.text.len(), string.len()));
         self.text.extend_from_slice(string);
         new
+    }
+}
+
+/// The strings of an [`Interner`], when no more are to come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    text: &'a [u8],
+    entries: &'a [Entry],
+}
+
+impl<'a> View<'a> {
+    pub(crate) const fn len(self) -> usize {
+        self.entries.len()
+    }
+
+    #[inline]
+    fn entry(self, number: u32) -> Entry {
+        self.entries.get(number as usize).copied().unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn text(self, number: u32) -> &'a [u8] {
+        text_of(self.text, self.entry(number))
+    }
+
+    /// The first bytes of a string: see [`head`].
+    #[inline]
+    pub(crate) fn head(self, number: u32) -> u64 {
+        self.entry(number)[1]
+    }
+
+    /// The hash that a string came with.
+    #[inline]
+    pub(crate) fn hash(self, number: u32) -> u64 {
+        self.entry(number)[0]
     }
 }
 
@@ -250,7 +272,7 @@ mod tests {
                 if expected == seen.len() {
                     seen.push(text.clone());
                 }
-                prop_assert_eq!(interner.text(number), text.as_bytes());
+                prop_assert_eq!(interner.view().text(number), text.as_bytes());
             }
             prop_assert_eq!(interner.len(), seen.len());
         }

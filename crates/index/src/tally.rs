@@ -92,30 +92,20 @@ impl Shard {
 
     /// Where a word stands, or else where it would.
     fn find(&self, hash: u64) -> Result<usize, usize> {
-        let slots = &*self.slots;
-        let mut at = home(hash, slots.len());
-        while let Some(slot) = slots.get(at) {
-            if count_of(*slot) == 0 {
-                return Err(at);
-            }
-            if hash_of(*slot) == hash {
-                return Ok(at);
-            }
-            at = after(at, slots.len());
-        }
-        Err(0)
+        find(&self.slots, hash)
     }
 
     fn add(&mut self, hash: u64, documents: u32) -> bool {
-        let at = match self.find(hash) {
+        let slots = &mut *self.slots;
+        let at = match find(slots, hash) {
             Ok(at) => {
-                let [_, _, count] = &mut self.slots[at];
+                let [_, _, count] = &mut slots[at];
                 *count = count.saturating_add(documents);
                 return false;
             }
             Err(at) => at,
         };
-        let at = if (self.len + 1) * 5 > self.slots.len() * 4 {
+        let at = if (self.len + 1) * 5 > slots.len() * 4 {
             self.resize((self.len + 1) * 7 / 5 + 3);
             self.find(hash).unwrap_or_else(|at| at)
         } else {
@@ -127,9 +117,9 @@ impl Shard {
     }
 
     fn remove(&mut self, hash: u64) -> bool {
-        let Ok(mut hole) = self.find(hash) else { return false };
-        let size = self.slots.len();
         let slots = &mut *self.slots;
+        let Ok(mut hole) = find(slots, hash) else { return false };
+        let size = slots.len();
         slots[hole][2] -= 1;
         if count_of(slots[hole]) > 0 {
             return false;
@@ -156,12 +146,29 @@ impl Shard {
 
     fn resize(&mut self, size: usize) {
         let before = std::mem::replace(&mut self.slots, Array::zeroed(size));
+        let slots = &mut *self.slots;
         for slot in before.iter().filter(|slot| count_of(**slot) > 0) {
-            if let Err(at) = self.find(hash_of(*slot)) {
-                self.slots[at] = *slot;
+            if let Err(at) = find(slots, hash_of(*slot)) {
+                slots[at] = *slot;
             }
         }
     }
+}
+
+/// Where a word stands among slots, or else where it would.
+#[inline]
+fn find(slots: &[Slot], hash: u64) -> Result<usize, usize> {
+    let mut at = home(hash, slots.len());
+    while let Some(slot) = slots.get(at) {
+        if count_of(*slot) == 0 {
+            return Err(at);
+        }
+        if hash_of(*slot) == hash {
+            return Ok(at);
+        }
+        at = after(at, slots.len());
+    }
+    Err(0)
 }
 
 /// Where a word should stand, of so many slots.

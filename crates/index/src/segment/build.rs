@@ -2,7 +2,7 @@
 
 use super::codes::Coder;
 use super::documents::{Documents, DocumentsWriter};
-use super::draft::{Draft, SHARED};
+use super::draft::{Columns, Draft, SHARED};
 use super::filter::Filter;
 use super::strings::{StringNo, Strings, StringsWriter};
 use super::{Place, Rank, Segment};
@@ -24,9 +24,17 @@ fn key(high: u32, low: u64, number: u32) -> Key {
     Key::from(high) << 96 | Key::from(low) << 32 | Key::from(number)
 }
 
-/// Sorts numbers by their keys, and where those are equal, as `compare` says.
-fn sorted(keys: impl Iterator<Item = Key>, compare: impl Fn(u32, u32) -> Ordering) -> Vec<Key> {
-    let mut sorted: Vec<Key> = keys.collect();
+/// Sorts numbers by their keys, of which there are at most so many, and where those are equal, as
+/// `compare` says.
+fn sorted(
+    most: usize,
+    keys: impl Iterator<Item = Key>,
+    compare: impl Fn(u32, u32) -> Ordering,
+) -> Array<Key> {
+    let mut sorted = Array::zeroed(most);
+    let slots = &mut *sorted;
+    let len = slots.iter_mut().zip(keys).map(|(slot, key)| *slot = key).count();
+    sorted.truncate(len);
     sorted.sort_unstable();
     for equal in sorted.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|it| it.len() > 1) {
         equal.sort_unstable_by(|a, b| compare(*a as u32, *b as u32).then(a.cmp(b)));
@@ -37,54 +45,61 @@ fn sorted(keys: impl Iterator<Item = Key>, compare: impl Fn(u32, u32) -> Orderin
 impl Draft {
     /// The segment of all that are live; `None` if none is.
     pub(crate) fn build(self, id: u64) -> Option<Segment> {
+        self.columns().build(id)
+    }
+}
+
+impl Columns<'_> {
+    fn build(self, id: u64) -> Option<Segment> {
         let order = self.by_place();
+        let order = &*order;
         let len = order.len();
         if len == 0 {
             return None;
         }
-        let ranked = self.by_rank(&order);
-        let drafted =
-            |place: Place| order.get(place as usize).map_or(0, |key| *key as u32) as usize;
+        let ranked = self.by_rank(order);
+        let ranked = &*ranked;
+        let drafted = |key: &Key| order.get(*key as Place as usize).map_or(0, |key| *key as u32);
 
-        let lists = Lists::new(&self, ranked.iter().map(|key| drafted(*key as Place)));
+        let lists = Lists::new(self, ranked.iter().map(|key| drafted(key) as usize));
         let mut coder = Coder::new(self.strings.len());
         coder.count(order.iter().flat_map(|key| self.texts_of(*key as u32 as usize)).copied());
         while !coder.step(usize::MAX).1 {}
-        let (dictionary, numbers) = self.dictionary(&lists, &coder, len);
+        let (dictionary, numbers) = self.dictionary(&lists, coder.uses(), len);
         drop(lists);
 
         let (bytes, codes) = (self.texts() * 2 + len * 7, coder.by_code().len());
         let mut documents = DocumentsWriter::new(len, bytes, codes, dictionary.len());
+        let numbers = &*numbers;
         for string in coder.by_code() {
             documents.push_code(numbers[*string as usize], &dictionary);
         }
         let code_of = coder.codes();
         let mut parts = Parts::new(len);
-        for (place, document) in (0..).zip(&*order) {
-            let number = *document as u32;
-            let at = number as usize;
+        for (place, key) in (0..).zip(order) {
+            let at = *key as u32 as usize;
             let (note, size) = (self.note(at), self.sizes[at]);
             let codes = self.texts_of(at).iter().map(|string| code_of[*string as usize]);
             documents.push((note.kind(), size, self.tags(at)), codes);
-            let share = if note.owner == SHARED { self.shares.get(&number) } else { None };
+            let share = if note.owner == SHARED { self.share(at) } else { None };
             parts.push(place, note.owner, &self.contents[at], share);
         }
-        for key in &*ranked {
+        for key in ranked {
             parts.push_rank((key >> 96) as Class, *key as Place);
         }
         Some(parts.finish(id, documents.finish(), dictionary))
     }
 
     /// The live documents, an owner's together, in the order of their contents.
-    fn by_place(&self) -> Vec<Key> {
+    fn by_place(self) -> Array<Key> {
         let live = (0..self.len()).filter(|at| self.note(*at).is_live());
         let key = |at: usize| key(self.note(at).owner, self.prefix(at), at as u32);
         let content = |number: u32| self.contents.get(number as usize);
-        sorted(live.map(key), |a, b| content(a).cmp(&content(b)))
+        sorted(self.len(), live.map(key), |a, b| content(a).cmp(&content(b)))
     }
 
     /// Their places by class and content.
-    fn by_rank(&self, order: &[Key]) -> Vec<Key> {
+    fn by_rank(self, order: &[Key]) -> Array<Key> {
         let key = |(place, document): (u32, &Key)| {
             let at = *document as u32 as usize;
             key(u32::from(self.class(at)), self.prefix(at), place)
@@ -93,31 +108,32 @@ impl Draft {
             let document = order.get(place as usize).map(|key| *key as u32 as usize);
             document.and_then(|at| self.contents.get(at))
         };
-        sorted((0..).zip(order).map(key), |a, b| content(a).cmp(&content(b)))
+        sorted(order.len(), (0..).zip(order).map(key), |a, b| content(a).cmp(&content(b)))
     }
 
     /// The first bytes of a content as a number that sorts as contents do.
-    fn prefix(&self, number: usize) -> u64 {
+    fn prefix(self, number: usize) -> u64 {
         self.contents.get(number).map_or(0, |content| head(content))
     }
 
     /// The strings that are used, in their order, and the number that each one has then.
-    fn dictionary(&self, lists: &Lists, coder: &Coder, len: usize) -> (Strings, Vec<StringNo>) {
-        let strings = &self.strings;
+    fn dictionary(self, lists: &Lists, uses: &[u32], len: usize) -> (Strings, Array<StringNo>) {
+        let strings = self.strings;
         let key = |string: u32| key(0, strings.head(string), string);
-        let text = |string: u32| strings.text(string);
-        let order = sorted((0..strings.len() as u32).map(key), |a, b| text(a).cmp(text(b)));
-        let mut writer = StringsWriter::with_capacity(
-            strings.len(),
-            strings.text_bytes() + strings.len() * 3,
-            lists.ranks.len() * 2,
-        );
-        let mut numbers = vec![0; strings.len()];
+        let order = sorted(strings.len(), (0..strings.len() as u32).map(key), |a, b| {
+            strings.text(a).cmp(strings.text(b))
+        });
+        let lists = lists.view();
+        // The usual bytes of a string and of a posting.
+        let (bytes, list_bytes) = (strings.len() * 10, lists.ranks.len() * 3 / 2);
+        let mut writer = StringsWriter::with_capacity(strings.len(), bytes, list_bytes);
+        let mut numbers = Array::zeroed(strings.len());
+        let slots = &mut *numbers;
         for key in &*order {
             let string = *key as u32;
             let (inside, outside) = lists.of(string);
-            if coder.is_used(string) || !inside.is_empty() || !outside.is_empty() {
-                numbers[string as usize] = writer.len() as StringNo;
+            if uses[string as usize] > 0 || !inside.is_empty() || !outside.is_empty() {
+                slots[string as usize] = writer.len() as StringNo;
                 writer.push(strings.text(string), inside, outside, len);
             }
         }
@@ -129,39 +145,53 @@ impl Draft {
 /// outside.
 struct Lists {
     /// Where each list ends.
-    ends: Vec<u32>,
-    ranks: Vec<u32>,
+    ends: Array<u32>,
+    ranks: Array<u32>,
 }
 
 impl Lists {
-    fn new(draft: &Draft, documents: impl Iterator<Item = usize> + Clone) -> Self {
+    fn new(draft: Columns<'_>, documents: impl Iterator<Item = usize> + Clone) -> Self {
         // One slot more in front, so that each end is moved from where its list begins.
-        let mut slots = vec![0_u32; draft.strings.len() * 2 + 1];
+        let mut ends = Array::<u32>::zeroed(draft.strings.len() * 2 + 1);
+        let slots = &mut *ends;
         for word in documents.clone().flat_map(|at| draft.words_of(at)) {
             slots[*word as usize + 1] += 1;
         }
         let mut sum = 0;
-        for slot in &mut slots {
+        for slot in slots.iter_mut() {
             sum += *slot;
             *slot = sum;
         }
-        let mut ranks = vec![0; sum as usize];
+        let mut ranks = Array::zeroed(sum as usize);
+        let all = &mut *ranks;
         for (rank, document) in (0..).zip(documents) {
             for word in draft.words_of(document) {
                 let end = &mut slots[*word as usize];
-                ranks[*end as usize] = rank;
+                all[*end as usize] = rank;
                 *end += 1;
             }
         }
-        Self { ends: slots, ranks }
+        Self { ends, ranks }
     }
 
-    fn of(&self, string: u32) -> (&[u32], &[u32]) {
-        let (ends, ranks) = (&*self.ends, &*self.ranks);
+    fn view(&self) -> ListsView<'_> {
+        ListsView { ends: &self.ends, ranks: &self.ranks }
+    }
+}
+
+/// See [`Lists`].
+#[derive(Clone, Copy)]
+struct ListsView<'a> {
+    ends: &'a [u32],
+    ranks: &'a [u32],
+}
+
+impl<'a> ListsView<'a> {
+    fn of(self, string: u32) -> (&'a [u32], &'a [u32]) {
         let inside = string as usize * 2;
-        let start = ends.get(inside.wrapping_sub(1)).copied().unwrap_or_default() as usize;
-        let (middle, end) = (ends[inside] as usize, ends[inside + 1] as usize);
-        (&ranks[start..middle], &ranks[middle..end])
+        let start = self.ends.get(inside.wrapping_sub(1)).copied().unwrap_or_default() as usize;
+        let (middle, end) = (self.ends[inside] as usize, self.ends[inside + 1] as usize);
+        (&self.ranks[start..middle], &self.ranks[middle..end])
     }
 }
 

@@ -46,8 +46,9 @@ impl Coder {
         }
     }
 
-    pub(crate) fn is_used(&self, string: u32) -> bool {
-        self.uses.get(string as usize).is_some_and(|uses| *uses > 0)
+    /// How often each string is used.
+    pub(crate) fn uses(&self) -> &[u32] {
+        &self.uses
     }
 
     /// Goes on giving codes, for so many strings. Answers for how many it did, and whether all
@@ -56,13 +57,15 @@ impl Coder {
         let start = self.at;
         let end = self.uses.len().min(start.saturating_add(budget));
         self.at = end;
-        for (string, uses) in (0..).zip(self.uses.iter()).take(end).skip(start) {
+        let (codes, by_code) = (&mut *self.codes, &mut *self.by_code);
+        let uses = self.uses.get(start..end).unwrap_or_default();
+        for (string, uses) in (start..).zip(uses) {
             let Some(next) = group(*uses).and_then(|group| self.groups.get_mut(group)) else {
                 continue;
             };
             if self.is_counted {
-                self.codes[string] = *next;
-                self.by_code[*next as usize] = string as u32;
+                codes[string] = *next;
+                by_code[*next as usize] = string as u32;
             }
             *next += 1;
         }
@@ -123,7 +126,7 @@ mod tests {
             let used = uses.iter().filter(|uses| **uses > 0).count();
             prop_assert_eq!(coder.by_code().len(), used);
             for (code, string) in (0..).zip(coder.by_code()) {
-                prop_assert!(coder.is_used(*string));
+                prop_assert!(coder.uses()[*string as usize] > 0);
                 prop_assert_eq!(coder.codes()[*string as usize], code);
             }
             for pair in coder.by_code().windows(2) {

@@ -1,16 +1,17 @@
 //! Documents that are on their way into the index.
 //!
 //! Each string is found once by its hash when its document comes; from then on there are only
-//! numbers, in columns.
+//! numbers, in columns whose memory goes back to the system.
 
 use super::Holder;
 use super::documents::is_joint;
 use super::pieces::{Piece, pieces, pieces_of_runs};
+use crate::array::Array;
 use crate::class::{Class, class};
-use crate::interner::{Interner, Numbers, WordHasher, head};
+use crate::interner::{Interner, Numbers, View, WordHasher, head};
 use crate::register::OwnerNo;
 use crate::sources::Share;
-use crate::text::RecordWords;
+use crate::text::{MAX_RECORD_WORDS, RecordWords};
 use skein_proto::{ContentId, FileMeta, FilePath, Kind, MediaTags};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -47,7 +48,18 @@ const LIVE: u32 = 0x100;
 /// It was there before, in a segment: its words are counted already.
 const MOVED: u32 = 0x200;
 
+/// A note as plain numbers.
+type Row = [u32; 6];
+
 impl Note {
+    const fn row(self) -> Row {
+        [self.owner, self.name_chars, self.words_end, self.texts_end, self.before, self.state]
+    }
+
+    const fn of([owner, name_chars, words_end, texts_end, before, state]: Row) -> Self {
+        Self { owner, name_chars, words_end, texts_end, before, state }
+    }
+
     pub(super) const fn is_live(self) -> bool {
         self.state & LIVE != 0
     }
@@ -60,20 +72,22 @@ impl Note {
 /// Documents that are on their way into the index.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    pub(super) contents: Vec<[u8; 32]>,
-    pub(super) sizes: Vec<u64>,
-    notes: Vec<Note>,
+    contents: Array<[u8; 32]>,
+    sizes: Array<u64>,
+    notes: Array<Row>,
     /// The last document of each content.
     by_content: Numbers,
     /// The tags of the documents that have some, in ascending order.
     tags: Vec<(u32, Box<MediaTags>)>,
-    pub(super) shares: BTreeMap<u32, Arc<Share>>,
-    pub(super) strings: Interner,
+    shares: BTreeMap<u32, Arc<Share>>,
+    strings: Interner,
     /// The words of all documents: twice their string, and one more if it is not in the file name.
-    words: Vec<u32>,
+    words: Array<u32>,
     /// The strings of all documents as they will be written: those of the tags, then the pieces of
     /// the path.
-    texts: Vec<u32>,
+    texts: Array<u32>,
+    /// The strings of the document at hand.
+    list: Vec<u32>,
     /// The first document whose words are not counted.
     counted: usize,
 }
@@ -93,8 +107,16 @@ impl Draft {
         self.strings.text_bytes()
     }
 
-    pub(super) fn note(&self, number: usize) -> Note {
-        self.notes.get(number).copied().unwrap_or_default()
+    fn note(&self, number: usize) -> Note {
+        self.notes.get(number).map_or_else(Note::default, |row| Note::of(*row))
+    }
+
+    fn change(&mut self, number: usize, change: impl FnOnce(&mut Note)) {
+        if let Some(row) = self.notes.get_mut(number) {
+            let mut note = Note::of(*row);
+            change(&mut note);
+            *row = note.row();
+        }
     }
 
     /// The live documents of a content.
@@ -120,31 +142,34 @@ impl Draft {
         hasher: &WordHasher,
     ) {
         let number = self.len();
-        let first_word = self.words.len();
-        for word in words.words() {
+        let mut own = [0; MAX_RECORD_WORDS];
+        let count = words.len().min(own.len());
+        for (slot, word) in own.iter_mut().zip(words.words()) {
             let text = words.text_of(word).as_bytes();
             let string = self.strings.intern(text, word.hash, word.head);
-            self.words.push(string << 1 | u32::from(!word.in_name));
+            *slot = string << 1 | u32::from(!word.in_name);
         }
+        self.words.extend_from_slice(&own[..count]);
+        self.list.clear();
         for text in file.tags.iter().flat_map(|tags| texts_of(tags)) {
-            self.push_text(text, hasher);
+            self.add_text(text, hasher);
         }
         let path = file.path.as_str();
         let (folder, name) = path.split_at(words.name_start());
         if let Some(runs) = words.runs() {
             if !folder.is_empty() {
-                self.push_text(folder, hasher);
+                self.add_text(folder, hasher);
             }
             pieces_of_runs(name, runs, |piece| match piece {
                 Piece::Word(word) => {
-                    let string = self.words.get(first_word + word as usize);
-                    self.texts.push(string.map_or(0, |string| string >> 1));
+                    self.list.push(own.get(word as usize).map_or(0, |string| string >> 1));
                 }
-                Piece::Text(text) => self.push_text(text, hasher),
+                Piece::Text(text) => self.add_text(text, hasher),
             });
         } else {
-            pieces(path, |piece| self.push_text(piece, hasher));
+            pieces(path, |piece| self.add_text(piece, hasher));
         }
+        self.texts.extend_from_slice(&self.list);
         let name_chars = if words.runs().is_some() { name.len() } else { name.chars().count() };
         let contents = &*self.contents;
         let hash_of =
@@ -160,14 +185,15 @@ impl Draft {
         self.contents.push(*content);
         self.sizes.push(file.size);
         let state = u32::from(file.kind as u8) | LIVE | if is_moved { MOVED } else { 0 };
-        self.notes.push(Note {
+        let note = Note {
             owner: SHARED,
             name_chars: name_chars as u32,
             words_end: self.words.len() as u32,
             texts_end: self.texts.len() as u32,
             before: before.map_or(0, |before| before + 1),
             state,
-        });
+        };
+        self.notes.push(note.row());
         if let Some(tags) = file.tags {
             self.tags.push((number as u32, tags));
         }
@@ -175,10 +201,10 @@ impl Draft {
     }
 
     #[inline]
-    fn push_text(&mut self, text: &str, hasher: &WordHasher) {
+    fn add_text(&mut self, text: &str, hasher: &WordHasher) {
         let text = text.as_bytes();
         let head = head(text);
-        self.texts.push(self.strings.intern(text, hasher.hash_headed(head, text), head));
+        self.list.push(self.strings.intern(text, hasher.hash_headed(head, text), head));
     }
 
     /// Who offers a document.
@@ -203,9 +229,7 @@ impl Draft {
                 SHARED
             }
         };
-        if let Some(note) = self.notes.get_mut(number) {
-            note.owner = owner;
-        }
+        self.change(number, |note| note.owner = owner);
     }
 
     pub(crate) fn is_of(&self, number: usize, owner: OwnerNo) -> bool {
@@ -222,9 +246,7 @@ impl Draft {
 
     /// Takes a document away. Answers whether its words have been counted.
     pub(crate) fn kill(&mut self, number: usize) -> bool {
-        if let Some(note) = self.notes.get_mut(number) {
-            note.state &= !LIVE;
-        }
+        self.change(number, |note| note.state &= !LIVE);
         number < self.counted || self.note(number).state & MOVED != 0
     }
 
@@ -234,8 +256,8 @@ impl Draft {
         let tags = self.tags(number).map(|tags| Box::new(tags.clone()));
         let mut path = Vec::new();
         let texts = tags.as_ref().map_or(0, |tags| texts_of(tags).count());
-        for string in self.texts_of(number).iter().skip(texts) {
-            let piece = self.strings.text(*string);
+        for string in self.columns().texts_of(number).iter().skip(texts) {
+            let piece = self.strings.view().text(*string);
             if is_joint(&path, piece) {
                 path.push(b' ');
             }
@@ -250,41 +272,9 @@ impl Draft {
         })
     }
 
-    pub(super) fn tags(&self, number: usize) -> Option<&MediaTags> {
+    fn tags(&self, number: usize) -> Option<&MediaTags> {
         let at = self.tags.binary_search_by_key(&(number as u32), |(number, _)| *number);
         self.tags.get(at.ok()?).map(|(_, tags)| &**tags)
-    }
-
-    pub(super) fn class(&self, number: usize) -> Class {
-        let note = self.note(number);
-        let sources = match note.owner {
-            SHARED => self.shares.get(&(number as u32)).map_or(1, |it| it.owners().len()),
-            _ => 1,
-        };
-        class(note.name_chars as usize, sources)
-    }
-
-    /// Twice the string of each word, and one more for those that are not in the file name.
-    #[inline]
-    pub(super) fn words_of(&self, number: usize) -> &[u32] {
-        self.words.get(self.range(number, |note| note.words_end)).unwrap_or_default()
-    }
-
-    /// The strings that are written of a document.
-    #[inline]
-    pub(super) fn texts_of(&self, number: usize) -> &[u32] {
-        self.texts.get(self.range(number, |note| note.texts_end)).unwrap_or_default()
-    }
-
-    /// Strings that are written of all documents.
-    pub(super) const fn texts(&self) -> usize {
-        self.texts.len()
-    }
-
-    #[inline]
-    fn range(&self, number: usize, end: impl Fn(Note) -> u32) -> Range<usize> {
-        let start = number.checked_sub(1).map_or(0, |before| end(self.note(before)));
-        start as usize..end(self.note(number)) as usize
     }
 
     /// Calls with the text and the hash of words, and of how many documents they are that came since
@@ -292,26 +282,106 @@ impl Draft {
     pub(crate) fn count_words(&mut self, mut see: impl FnMut(&[u8], u64, u32)) {
         let new = self.counted..self.len();
         self.counted = new.end;
-        let mut counts = Vec::<u32>::new();
-        if new.len() > FEW {
-            counts = vec![0; self.strings.len()];
-        }
-        for number in new {
-            let state = self.note(number).state;
-            if state & LIVE == 0 || state & MOVED != 0 {
+        let strings = self.strings.view();
+        let mut counts = match new.len() {
+            0..=FEW => Array::default(),
+            _ => Array::<u32>::zeroed(self.strings.len()),
+        };
+        let slots = &mut *counts;
+        let (notes, words) = (&*self.notes, &*self.words);
+        let mut start = new.start.checked_sub(1).map_or(0, |it| self.note(it).words_end);
+        for note in notes.get(new).unwrap_or_default().iter().map(|row| Note::of(*row)) {
+            let own = start as usize..note.words_end as usize;
+            start = note.words_end;
+            if note.state & LIVE == 0 || note.state & MOVED != 0 {
                 continue;
             }
-            for word in self.words_of(number) {
-                let string = word >> 1;
-                match counts.get_mut(string as usize) {
+            for string in words.get(own).unwrap_or_default().iter().map(|word| word >> 1) {
+                match slots.get_mut(string as usize) {
                     Some(count) => *count += 1,
-                    None => see(self.strings.text(string), self.strings.hash(string), 1),
+                    None => see(strings.text(string), strings.hash(string), 1),
                 }
             }
         }
         for (string, count) in (0..).zip(counts.iter()).filter(|(_, count)| **count > 0) {
-            see(self.strings.text(string), self.strings.hash(string), *count);
+            see(strings.text(string), strings.hash(string), *count);
         }
+    }
+
+    /// All that is drafted, when no more is to come.
+    pub(super) fn columns(&self) -> Columns<'_> {
+        Columns {
+            draft: self,
+            contents: &self.contents,
+            sizes: &self.sizes,
+            notes: &self.notes,
+            words: &self.words,
+            texts: &self.texts,
+            strings: self.strings.view(),
+        }
+    }
+}
+
+/// See [`Draft::columns`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns<'a> {
+    draft: &'a Draft,
+    pub(super) contents: &'a [[u8; 32]],
+    pub(super) sizes: &'a [u64],
+    notes: &'a [Row],
+    words: &'a [u32],
+    texts: &'a [u32],
+    pub(super) strings: View<'a>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) const fn len(self) -> usize {
+        self.notes.len()
+    }
+
+    #[inline]
+    pub(super) fn note(self, number: usize) -> Note {
+        self.notes.get(number).map_or_else(Note::default, |row| Note::of(*row))
+    }
+
+    pub(super) fn tags(self, number: usize) -> Option<&'a MediaTags> {
+        if self.draft.tags.is_empty() { None } else { self.draft.tags(number) }
+    }
+
+    pub(super) fn share(self, number: usize) -> Option<&'a Arc<Share>> {
+        self.draft.shares.get(&(number as u32))
+    }
+
+    pub(super) fn class(self, number: usize) -> Class {
+        let note = self.note(number);
+        let sources = match note.owner {
+            SHARED => self.share(number).map_or(1, |it| it.owners().len()),
+            _ => 1,
+        };
+        class(note.name_chars as usize, sources)
+    }
+
+    /// Twice the string of each word, and one more for those that are not in the file name.
+    #[inline]
+    pub(super) fn words_of(self, number: usize) -> &'a [u32] {
+        self.words.get(self.range(number, |note| note.words_end)).unwrap_or_default()
+    }
+
+    /// The strings that are written of a document.
+    #[inline]
+    pub(super) fn texts_of(self, number: usize) -> &'a [u32] {
+        self.texts.get(self.range(number, |note| note.texts_end)).unwrap_or_default()
+    }
+
+    /// Strings that are written of all documents.
+    pub(super) const fn texts(self) -> usize {
+        self.texts.len()
+    }
+
+    #[inline]
+    fn range(self, number: usize, end: impl Fn(Note) -> u32) -> Range<usize> {
+        let start = number.checked_sub(1).map_or(0, |before| end(self.note(before)));
+        start as usize..end(self.note(number)) as usize
     }
 }
 

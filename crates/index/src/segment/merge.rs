@@ -186,6 +186,7 @@ impl Merge {
     }
 
     /// Orders the documents that are live by owner and content.
+    #[inline(never)]
     fn step_places(&mut self, budget: usize) -> (usize, bool) {
         let (sources, order) = (&mut self.sources, &mut self.order);
         let steps = budget.div_ceil(PLACE);
@@ -200,6 +201,7 @@ impl Merge {
     }
 
     /// Orders them by class and content.
+    #[inline(never)]
     fn step_ranks(&mut self, budget: usize) -> (usize, bool) {
         let (sources, parts) = (&mut self.sources, &mut self.parts);
         let steps = budget.div_ceil(RANK);
@@ -215,6 +217,7 @@ impl Merge {
     }
 
     /// Finds equal strings.
+    #[inline(never)]
     fn step_strings(&mut self, budget: usize) -> (usize, bool) {
         let segments: Vec<Arc<Segment>> =
             self.sources.iter().map(|it| it.segment.clone()).collect();
@@ -262,6 +265,7 @@ impl Merge {
     }
 
     /// Looks up the provisional number of each old code.
+    #[inline(never)]
     fn step_old_codes(&mut self, budget: usize) -> (usize, bool) {
         let mut left = budget.saturating_mul(CODES);
         for source in &mut self.sources {
@@ -281,6 +285,7 @@ impl Merge {
     }
 
     /// Looks up the new code for each old one.
+    #[inline(never)]
     fn step_new_codes(&mut self, budget: usize) -> (usize, bool) {
         let new = self.coder.codes();
         let mut left = budget.saturating_mul(CODES);
@@ -300,6 +305,7 @@ impl Merge {
     }
 
     /// Counts how often each string is used in documents.
+    #[inline(never)]
     fn step_uses(&mut self, budget: usize) -> (usize, bool) {
         let start = self.at;
         let end = self.order.len().min(start + budget.div_ceil(USE));
@@ -314,11 +320,12 @@ impl Merge {
     }
 
     /// Writes the strings with their lists.
+    #[inline(never)]
     fn step_lists(&mut self, budget: usize) -> (usize, bool) {
         let universe = self.order.len();
         let mut scans: Vec<(Scan<'_>, StringNo)> =
             self.sources.iter().map(|it| (it.segment.strings.starting_at(it.at), it.at)).collect();
-        let (inside, outside) = (&mut self.inside, &mut self.outside);
+        let (inside, outside, uses) = (&mut self.inside, &mut self.outside, self.coder.uses());
         let mut done = 0;
         while self.numbers.len() < self.coder.strings() && done < budget {
             let text = self.numbers.len();
@@ -341,7 +348,7 @@ impl Merge {
                 outside.sort(universe);
             }
             let (inside, outside) = (inside.numbers(), outside.numbers());
-            if self.coder.is_used(text as u32) || !inside.is_empty() || !outside.is_empty() {
+            if uses[text] > 0 || !inside.is_empty() || !outside.is_empty() {
                 self.numbers.push(self.writer.len() as StringNo);
                 self.writer.push(scans[name].0.bytes(), inside, outside, universe);
             } else {
@@ -357,6 +364,7 @@ impl Merge {
     }
 
     /// Writes which string each code stands for.
+    #[inline(never)]
     fn step_plain(&mut self, budget: usize) -> (usize, bool) {
         let codes = self.coder.by_code();
         let start = self.documents.codes();
@@ -369,6 +377,7 @@ impl Merge {
     }
 
     /// Writes the documents.
+    #[inline(never)]
     fn step_documents(&mut self, budget: usize) -> (usize, bool) {
         let start = self.at;
         let end = self.order.len().min(start + budget.div_ceil(DOCUMENT));

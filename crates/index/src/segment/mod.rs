@@ -290,16 +290,24 @@ fn find<'a, At: Fn(u32) -> Option<ContentId>>(
     let (mut low, mut high) = (range.start, range.end);
     let (mut low_key, mut high_key) = (0, u64::MAX);
     let mut guesses = 0;
+    // After the guesses it is near the end that moved last, and sought there by doubling steps.
+    let (mut stride, mut from_low) = (1, true);
     while low < high {
         let share = if guesses < GUESSES && high - low > 8 && low_key < key && key < high_key {
-            u128::from(key - low_key) * u128::from(high - low) / u128::from(high_key - low_key)
+            let share = u128::from(key - low_key) * u128::from(high - low);
+            (share / u128::from(high_key - low_key)) as u32
+        } else if high - low > stride * 2 {
+            let share = if from_low { stride } else { high - low - stride };
+            stride *= 2;
+            share
         } else {
-            u128::from((high - low) / 2)
+            (high - low) / 2
         };
         guesses += 1;
-        let middle = low + (share as u32).min(high - low - 1);
+        let middle = low + share.min(high - low - 1);
         let Some(found) = at(middle) else { break };
-        if found < *content {
+        from_low = found < *content;
+        if from_low {
             (low, low_key) = (middle + 1, prefix(&found));
         } else {
             (high, high_key) = (middle, prefix(&found));

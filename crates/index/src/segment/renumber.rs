@@ -49,6 +49,9 @@ impl Gathered {
 
     /// Adds what is left of a list of one segment.
     pub(crate) fn add(&mut self, form: Form, bytes: &[u8], new: &Renumbering) {
+        if bytes.is_empty() {
+            return;
+        }
         if form == Form::Short {
             // Most lists are short by far.
             let (new, mut rest, mut next) = (&*new.0, bytes, 0_u32);
@@ -76,6 +79,9 @@ impl Gathered {
 
     /// Brings those of several segments into order; all are below `universe`, and no two equal.
     pub(crate) fn sort(&mut self, universe: usize) {
+        if self.numbers.len() < 2 {
+            return;
+        }
         if self.numbers.len() * MANY < universe {
             // Runs that are sorted already, which the stable sort merges.
             self.numbers.sort();
