@@ -364,8 +364,10 @@ impl Store {
     /// Takes away what an owner alone offers. Nothing is drafted.
     pub(crate) fn remove_all_of(&mut self, owner: OwnerNo) {
         for segment in self.segments.clone() {
-            for place in segment.places_of(owner).filter(|place| segment.is_live(*place)) {
-                if let Some(file) = segment.file(place) {
+            let places = segment.places_of(owner).filter(|place| segment.is_live(*place));
+            let places: Vec<Place> = places.collect();
+            for place in &places {
+                if let Some(file) = segment.file(*place) {
                     let words = self.read_words(&file);
                     self.forget_words(&words);
                     self.pending.document(words.iter().map(|(word, _)| word), false);
@@ -373,10 +375,10 @@ impl Store {
                     self.postings -= words.len() as u64;
                     self.put_back(words);
                 }
-                segment.kill(place);
-                self.changed += 1;
-                self.merges.iter_mut().for_each(|merge| merge.killed(segment.id, place));
+                segment.kill(*place);
             }
+            self.changed += places.len();
+            self.merges.iter_mut().for_each(|merge| merge.killed(segment.id, &places));
         }
     }
 
@@ -471,7 +473,7 @@ impl Store {
         for (segment, place) in std::mem::take(&mut self.killed) {
             if let Some(segment) = self.segments.get(segment) {
                 segment.kill(place);
-                self.merges.iter_mut().for_each(|merge| merge.killed(segment.id, place));
+                self.merges.iter_mut().for_each(|merge| merge.killed(segment.id, &[place]));
             }
         }
         let changed = std::mem::take(&mut self.changed);

@@ -116,10 +116,10 @@ impl Merge {
         self.sources.iter().any(|it| it.segment.id == segment)
     }
 
-    /// Notes that a document of one of the segments has gone.
-    pub(crate) fn killed(&mut self, segment: u64, place: Place) {
+    /// Notes that documents of a segment, which may be one of those that are merged, have gone.
+    pub(crate) fn killed(&mut self, segment: u64, places: &[Place]) {
         if let Some(source) = self.sources.iter().position(|it| it.segment.id == segment) {
-            self.killed.push([source as u32, place]);
+            self.killed.extend(places.iter().map(|place| [source as u32, *place]));
         }
     }
 
@@ -186,7 +186,6 @@ impl Merge {
     }
 
     /// Orders the documents that are live by owner and content.
-    #[inline(never)]
     fn step_places(&mut self, budget: usize) -> (usize, bool) {
         let (sources, order) = (&mut self.sources, &mut self.order);
         let steps = budget.div_ceil(PLACE);
@@ -201,7 +200,6 @@ impl Merge {
     }
 
     /// Orders them by class and content.
-    #[inline(never)]
     fn step_ranks(&mut self, budget: usize) -> (usize, bool) {
         let (sources, parts) = (&mut self.sources, &mut self.parts);
         let steps = budget.div_ceil(RANK);
@@ -217,7 +215,6 @@ impl Merge {
     }
 
     /// Finds equal strings.
-    #[inline(never)]
     fn step_strings(&mut self, budget: usize) -> (usize, bool) {
         let segments: Vec<Arc<Segment>> =
             self.sources.iter().map(|it| it.segment.clone()).collect();
@@ -265,7 +262,6 @@ impl Merge {
     }
 
     /// Looks up the provisional number of each old code.
-    #[inline(never)]
     fn step_old_codes(&mut self, budget: usize) -> (usize, bool) {
         let mut left = budget.saturating_mul(CODES);
         for source in &mut self.sources {
@@ -285,7 +281,6 @@ impl Merge {
     }
 
     /// Looks up the new code for each old one.
-    #[inline(never)]
     fn step_new_codes(&mut self, budget: usize) -> (usize, bool) {
         let new = self.coder.codes();
         let mut left = budget.saturating_mul(CODES);
@@ -305,7 +300,6 @@ impl Merge {
     }
 
     /// Counts how often each string is used in documents.
-    #[inline(never)]
     fn step_uses(&mut self, budget: usize) -> (usize, bool) {
         let start = self.at;
         let end = self.order.len().min(start + budget.div_ceil(USE));
@@ -320,7 +314,6 @@ impl Merge {
     }
 
     /// Writes the strings with their lists.
-    #[inline(never)]
     fn step_lists(&mut self, budget: usize) -> (usize, bool) {
         let universe = self.order.len();
         let mut scans: Vec<(Scan<'_>, StringNo)> =
@@ -364,7 +357,6 @@ impl Merge {
     }
 
     /// Writes which string each code stands for.
-    #[inline(never)]
     fn step_plain(&mut self, budget: usize) -> (usize, bool) {
         let codes = self.coder.by_code();
         let start = self.documents.codes();
@@ -377,7 +369,6 @@ impl Merge {
     }
 
     /// Writes the documents.
-    #[inline(never)]
     fn step_documents(&mut self, budget: usize) -> (usize, bool) {
         let start = self.at;
         let end = self.order.len().min(start + budget.div_ceil(DOCUMENT));
