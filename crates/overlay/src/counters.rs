@@ -248,6 +248,8 @@ counters! {
     invitations_declined,
     /// Times that this node stepped down since it had been asked to be a supernode for no reason.
     invitations_unfounded,
+    /// Times that this node came back as a supernode, had been replaced meanwhile, and stepped down.
+    returns_unneeded,
     /// Times that a supernode was wanted and no child was fit.
     invitations_without_candidate,
     /// Times that this node became a supernode since another one asked.

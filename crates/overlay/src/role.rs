@@ -1,7 +1,7 @@
 //! What this node is, and what follows when that changes.
 
 use crate::allowance::Allowances;
-use crate::election::{Office, RoleReason};
+use crate::election::{Office, RoleReason, Trial};
 use crate::io::{Event, Now, Output};
 use crate::overlay::Overlay;
 use crate::tables::Tables;
@@ -51,7 +51,7 @@ impl Overlay {
         let state = if warm { SupernodeState::Serving } else { SupernodeState::Warming };
         self.core.membership.announcer.start(state, time);
         self.children.set_open(warm);
-        self.election.office = Some(Box::new(Office::new(now, warm)));
+        self.election.office = Some(Box::new(Office::new(now, warm, Trial::of(&reason))));
         self.open_directory(now);
         self.conduct.vouching.begin(now);
         self.next_beat = now.instant;

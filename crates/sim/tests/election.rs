@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{SEED, seconds};
+use common::{SEED, counters, seconds};
 use skein_overlay::{Input, RoleReason};
 use skein_proto::election::Invite;
 use skein_proto::message::RoleSetting;
@@ -85,6 +85,20 @@ fn who_cannot_be_reached_is_never_invited_and_is_told_why() {
 }
 
 #[test]
+fn the_first_supernode_of_a_network_can_be_reached() {
+    let mut network = network(150);
+    let line = Line { behind_nat: true, ..Line::default() };
+    let hidden: Vec<u32> =
+        (0..20).map(|_| network.add(RoleSetting::Auto, Vec::new(), line)).collect();
+    let hidden: Vec<NodeId> = hidden.into_iter().map(|node| network.id(node)).collect();
+    network.run_for(seconds(60));
+    let open = autos(&mut network, 1)[0];
+    assert!(network.run_until_all(&hidden, seconds(300)), "they wait for one");
+    assert_eq!(supers(&network, &hidden), []);
+    assert_eq!(network.snapshot(open).unwrap().role, Role::Super);
+}
+
+#[test]
 fn who_may_not_be_a_supernode_is_none_however_full_the_others_are() {
     let mut network = network(3);
     network.add_node(RoleSetting::Super, Vec::new());
@@ -148,4 +162,71 @@ fn a_parent_that_invites_all_its_children_for_no_reason_has_them_for_minutes_and
         invite_from(&mut network, hostile, *child);
     }
     assert_eq!(supers(&network, &nodes).len(), before, "it is not believed again");
+}
+
+/// A hundred nodes that have elected their supernodes an hour ago, and those.
+fn elected() -> (Network, Vec<NodeId>, Vec<NodeId>) {
+    let mut network = network(10);
+    let nodes = autos(&mut network, 100);
+    network.run_for(seconds(60 * 60));
+    let elected = supers(&network, &nodes);
+    (network, nodes, elected)
+}
+
+#[test]
+fn a_supernode_that_was_replaced_while_it_was_away_comes_back_as_an_ordinary_node() {
+    let (mut network, nodes, elected) = elected();
+    let away = elected[0];
+    network.kill(away);
+    network.run_for(seconds(60 * 60));
+    let before = supers(&network, &nodes);
+    assert!(before.len() >= 12, "it has been replaced");
+    network.restart(away);
+    assert_eq!(network.snapshot(away).unwrap().role, Role::Super, "nobody else may be there");
+    network.run_for(seconds(20));
+    let snapshot = network.snapshot(away).unwrap();
+    assert_eq!(snapshot.role, Role::Ordinary, "{:?}", snapshot.role_reason);
+    assert_eq!(counters(&network, away).returns_unneeded, 1);
+    assert_eq!(supers(&network, &nodes), before, "and nobody else has changed");
+    assert_eq!(network.attached(&nodes), nodes.len());
+}
+
+#[test]
+fn a_supernode_that_is_missed_is_one_again_after_a_restart() {
+    let (mut network, nodes, elected) = elected();
+    // As many are left as are full to more than 0.70, so that none of those that come back is one
+    // too many.
+    let away: Vec<NodeId> = elected.iter().take(elected.len() - 10).copied().collect();
+    assert!(away.len() >= 2, "{} supernodes", elected.len());
+    for node in &away {
+        network.kill(*node);
+    }
+    network.run_for(seconds(3));
+    for node in &away {
+        network.restart(*node);
+    }
+    network.run_for(seconds(20 * 60));
+    let back = away.iter().filter(|node| supers(&network, &nodes).contains(node)).count();
+    assert!(back + 1 >= away.len(), "{back} of {}", away.len());
+    assert_eq!(network.attached(&nodes), nodes.len());
+}
+
+#[test]
+fn after_an_outage_of_everybody_the_supernodes_are_the_same_without_the_login_service() {
+    let (mut network, nodes, elected) = elected();
+    network.set_login_up(false);
+    for node in &nodes {
+        network.kill(*node);
+    }
+    network.run_for(seconds(60 * 60));
+    for node in &nodes {
+        network.restart(*node);
+    }
+    let all_attached = |network: &Network| network.attached(&nodes) == nodes.len();
+    assert!(network.run_until(seconds(120), all_attached));
+    network.run_for(seconds(30 * 60));
+    let after = supers(&network, &nodes);
+    let same = after.iter().filter(|node| elected.contains(node)).count();
+    assert!(same + 2 >= elected.len(), "{same} of {} are left", elected.len());
+    assert!(after.len() <= elected.len() + 1, "{} were {}", after.len(), elected.len());
 }

@@ -18,7 +18,7 @@ const REST: Duration = Duration::from_secs(30 * 60);
 const URGENT_PERCENT: u8 = 85;
 
 /// How long a supernode that asked for no reason is not believed again. Each of its children stands
-/// in for [`super::office`]'s probation once in that time at most.
+/// in for [`super::trial`]'s probation once in that time at most.
 const DISTRUST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The least time between two moves at a parent's wish.

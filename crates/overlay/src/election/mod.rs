@@ -11,6 +11,7 @@
 //! | `fitness`, `candidates` | which child is fit, and what is known of each |
 //! | `dialback` | whether a node can be reached; dialling for others |
 //! | `office` | what a supernode does about it: inviting, handing over, stepping down |
+//! | `trial` | whether a supernode that has just begun is needed |
 //! | `handover` | which children move where |
 //! | `candidacy` | what an ordinary node does: offering itself, accepting, moving |
 //! | `reason` | why a node is what it is, in plain words |
@@ -26,9 +27,11 @@ mod handover;
 mod office;
 mod pace;
 mod reason;
+mod trial;
 
 pub(crate) use office::Office;
 pub use reason::RoleReason;
+pub(crate) use trial::Trial;
 
 use crate::core::Core;
 use skein_proto::election::Candidacy;

@@ -4,6 +4,7 @@ use super::candidates::{Candidates, Standard, look_for};
 use super::census::census;
 use super::demand::{Demand, Outlook};
 use super::dialback::DialBacks;
+use super::trial::Trial;
 use super::{REVIEW, RoleReason, handover};
 use crate::core::earlier;
 use crate::io::Now;
@@ -30,10 +31,14 @@ const APPEARS: Duration = Duration::from_secs(60);
 
 /// How long a new supernode at most warms up, and how many neighbours are enough before.
 const WARM_UP: Duration = Duration::from_secs(30);
-const WARM_NEIGHBOURS: usize = 8;
+pub(super) const WARM_NEIGHBOURS: usize = 8;
 
 /// How often a new supernode looks whether it is warm, and one that steps down is looked after.
 const STEP: Duration = Duration::from_secs(2);
+
+/// The same for one that may have to go and has nothing to hand over, so that nobody comes to count
+/// on it.
+const SHORT_STEP: Duration = Duration::from_millis(500);
 
 /// The least time as a supernode before one steps down since there are too many.
 const TENURE: Duration = Duration::from_secs(60 * 60);
@@ -54,10 +59,6 @@ const ASKED_AT_ONCE: f64 = 5.0;
 const CHECK: Duration = Duration::from_secs(4 * 60 * 60);
 const FIRST_CHECK: Duration = Duration::from_secs(60);
 const SECOND_CHECK: Duration = Duration::from_secs(5 * 60);
-
-/// How long after an invitation a supernode judges by its own count whether it was needed: by then
-/// it has the signed word of all others, and orphans that nobody counted have found a place.
-const PROBATION: Duration = Duration::from_secs(5 * 60);
 
 /// For how long the machine must have too little left before a supernode steps down.
 const STARVED: Duration = Duration::from_secs(10 * 60);
@@ -80,8 +81,8 @@ struct Invitation {
 #[derive(Debug)]
 pub(crate) struct Office {
     since: Instant,
-    /// When it judges whether it was needed, if somebody asked it to be a supernode.
-    probation: Option<Instant>,
+    /// When it judges whether it is needed, if it has yet to find out.
+    pub(super) trial: Option<Trial>,
     since_unix: UnixTime,
     stage: Stage,
     demand: Demand,
@@ -105,11 +106,11 @@ pub(crate) struct Office {
 }
 
 impl Office {
-    pub(crate) fn new(now: Now, warm: bool) -> Self {
+    pub(crate) fn new(now: Now, warm: bool, trial: Option<Trial>) -> Self {
         let until = if warm { now.instant } else { now.instant + WARM_UP };
         Self {
             since: now.instant,
-            probation: (!warm).then(|| now.instant + PROBATION),
+            trial,
             since_unix: now.unix,
             stage: Stage::Warming { until },
             demand: Demand::default(),
@@ -169,7 +170,7 @@ impl Office {
         }
     }
 
-    fn resign(&mut self, why: RoleReason, now: Instant) {
+    pub(super) fn resign(&mut self, why: RoleReason, now: Instant) {
         if !matches!(self.stage, Stage::Resigning { .. }) {
             self.stage = Stage::Resigning { until: now + RESIGNING, why };
             self.next_review = now;
@@ -232,7 +233,11 @@ impl Overlay {
         let mut over = None;
         if now.instant >= office.next_review {
             over = self.review(&mut office, now);
+            let is_returning = office.trial.is_some_and(|trial| trial.is_return());
+            let is_empty = self.children.actives() == 0;
             let pause = match office.stage {
+                Stage::Serving if is_returning => SHORT_STEP,
+                Stage::Resigning { .. } if is_empty => SHORT_STEP,
                 Stage::Serving if !office.outlook().is_brisk() => REVIEW,
                 _ => STEP,
             };
@@ -354,7 +359,7 @@ impl Overlay {
             handover::relieve(&mut self.core, &self.children, outlook.fill, first, now.unix);
         }
         self.check_own_reach(office, now);
-        self.judge_invitation(office, outlook, now);
+        self.judge_need(office, outlook, now);
         let is_free = self.core.config.role == RoleSetting::Auto;
         if is_free && outlook.surplus > 0.0 && now.instant.since(office.since) >= TENURE {
             let chance = outlook.resign_chance(passed, self.dispensability(office));
@@ -382,30 +387,6 @@ impl Overlay {
         office.invited = Some(Invitation { node, at: now.instant, accepted: false });
         self.core.counters.invitations_sent += 1;
         self.core.send(node, Invite { fill_percent: standard.fill_percent, fitness });
-    }
-
-    /// Steps down if whoever asked this node to be a supernode had no reason to. A parent that made
-    /// supernodes of all its children would have them for [`PROBATION`], and once.
-    fn judge_invitation(&mut self, office: &mut Office, outlook: &Outlook, now: Now) {
-        if office.probation.is_none_or(|end| now.instant < end) {
-            return;
-        }
-        let hurries = outlook.is_urgent || self.core.membership.is_emergency(now.instant);
-        if hurries {
-            // Many have died: it takes some minutes until the count is worth anything again.
-            office.probation = Some(now.instant + PROBATION);
-            return;
-        }
-        office.probation = None;
-        let RoleReason::Invited { by, .. } = self.election.reason else { return };
-        let is_free = self.core.config.role == RoleSetting::Auto;
-        if is_free && outlook.supernodes > outlook.most {
-            self.election.misled = Some((by, now.instant));
-            self.core.counters.invitations_unfounded += 1;
-            let fill_percent = percent(outlook.fill);
-            let supernodes = outlook.supernodes;
-            office.resign(RoleReason::NotNeeded { fill_percent, supernodes }, now.instant);
-        }
     }
 
     /// How dispensable this supernode is, from 0 to 2 and 1 on average: the share of the others

@@ -79,7 +79,8 @@ impl Network {
                 self.queue.push(at, Happening::AskLogin { at: node, life, willing });
             }
             Output::Report { load } => {
-                if self.login.up {
+                // It dials back whom it names.
+                if self.login.up && !self.physics.line(node).behind_nat {
                     let (id, address) = (self.id(node), self.nodes[node as usize].address);
                     self.login.report(id, address, load.percent(), self.now);
                 }

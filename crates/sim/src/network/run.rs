@@ -105,7 +105,9 @@ impl Network {
                     return;
                 }
                 let input = if self.login.up {
-                    let (entries, invited) = self.login.answer(willing, &mut self.rng, self.now);
+                    // It dials back whom it invites.
+                    let fit = willing && !self.physics.line(at).behind_nat;
+                    let (entries, invited) = self.login.answer(fit, &mut self.rng, self.now);
                     Input::Bootstrap { entries, invited }
                 } else {
                     Input::BootstrapFailed

@@ -1,0 +1,133 @@
+//! Whether a supernode that has just begun is needed: it finds out for itself, and goes again if
+//! not, while it has few children.
+//!
+//! Without that the number of supernodes would only ever be put right by the slow way, over hours:
+//! those that come back after they were away have been replaced meanwhile, and of those that are
+//! invited at the same moment by several that do not know of each other one may be too many.
+
+use super::RoleReason;
+use super::demand::Outlook;
+use super::office::{Office, WARM_NEIGHBOURS, percent};
+use crate::core::Core;
+use crate::io::Now;
+use crate::overlay::Overlay;
+use rand::RngExt;
+use skein_proto::Instant;
+use skein_proto::membership::SupernodeState;
+use skein_proto::message::RoleSetting;
+use std::time::Duration;
+
+/// How long one that was a supernode when it last ran looks around for those that have taken its
+/// place, and goes as soon as it sees them: after some seconds, when it has the signed word of the
+/// others and no children yet. It is there meanwhile, since nobody else may be.
+const RETURN: Duration = Duration::from_secs(60);
+
+/// How long after it has begun a supernode judges by its own count whether it was needed: by then
+/// orphans that nobody counted have found a place.
+const PROBATION: Duration = Duration::from_secs(5 * 60);
+
+/// For how long another supernode must have been there to count as one that has taken the place of
+/// this one. After an outage of all there is none, and everybody stays.
+const ESTABLISHED: Duration = Duration::from_secs(10 * 60);
+
+/// What is judged, and when; the clock starts at the first look at the others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trial {
+    /// It was a supernode when it last ran, and is one again unasked.
+    Return(Option<Instant>),
+    /// It has been added, or was needed when it came back.
+    Probation(Option<Instant>),
+}
+
+impl Trial {
+    /// What one that becomes a supernode for this reason has yet to find out.
+    pub(crate) fn of(reason: &RoleReason) -> Option<Self> {
+        match reason {
+            RoleReason::Invited { .. } => Some(Self::Probation(None)),
+            RoleReason::WasSuper => Some(Self::Return(None)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is one that has come back.
+    pub(super) fn is_return(&self) -> bool {
+        matches!(self, Self::Return(_))
+    }
+
+    /// Whether it is over.
+    fn is_over(&mut self, core: &mut Core, now: Instant) -> bool {
+        let (ends, length) = match self {
+            Self::Return(ends) => (ends, RETURN),
+            Self::Probation(ends) => (ends, PROBATION),
+        };
+        now >= *ends.get_or_insert_with(|| now + core.jitter(length))
+    }
+}
+
+impl Overlay {
+    /// Steps down if this supernode has not been one for long and is not needed.
+    pub(super) fn judge_need(&mut self, office: &mut Office, outlook: &Outlook, now: Now) {
+        let Some(trial) = &mut office.trial else { return };
+        let is_over = trial.is_over(&mut self.core, now.instant);
+        // Many have died: it takes some minutes until the count is worth anything again.
+        let hurries = outlook.is_urgent || self.core.membership.is_emergency(now.instant);
+        let fill_percent = percent(outlook.fill);
+        let is_free = self.core.config.role == RoleSetting::Auto;
+        match trial {
+            Trial::Return(_) if is_free && !hurries && self.is_replaced(outlook, now) => {
+                self.core.counters.returns_unneeded += 1;
+                office.trial = None;
+                office.resign(RoleReason::TooMany { fill_percent }, now.instant);
+            }
+            _ if !is_over => {}
+            Trial::Return(_) => office.trial = Some(Trial::Probation(None)),
+            Trial::Probation(_) if hurries => office.trial = Some(Trial::Probation(None)),
+            Trial::Probation(_) => {
+                office.trial = None;
+                if is_free {
+                    self.judge_addition(office, outlook, now);
+                }
+            }
+        }
+    }
+
+    /// Steps down if there are too many, and this supernode is one of the last that came.
+    fn judge_addition(&mut self, office: &mut Office, outlook: &Outlook, now: Now) {
+        let fill_percent = percent(outlook.fill);
+        if let RoleReason::Invited { by, .. } = self.election.reason
+            && outlook.supernodes > outlook.most
+        {
+            // Whoever asked had no reason to. A parent that made supernodes of all its children
+            // would have them for this time, and once.
+            self.election.misled = Some((by, now.instant));
+            self.core.counters.invitations_unfounded += 1;
+            let supernodes = outlook.supernodes;
+            office.resign(RoleReason::NotNeeded { fill_percent, supernodes }, now.instant);
+            return;
+        }
+        let chance = outlook.excess / self.newcomers(now);
+        if chance > 0.0 && self.core.rng.random_bool(chance.min(1.0)) {
+            office.resign(RoleReason::TooMany { fill_percent }, now.instant);
+        }
+    }
+
+    /// Whether those that have been there for long are as many as are needed, and as many are linked
+    /// as it takes to know that.
+    fn is_replaced(&self, outlook: &Outlook, now: Now) -> bool {
+        if self.neighbours.count() < self.core.membership.len().min(WARM_NEIGHBOURS) {
+            return false;
+        }
+        let established = self.core.membership.iter().filter(|member| {
+            member.state == SupernodeState::Serving && now.unix.since(member.since) >= ESTABLISHED
+        });
+        established.count() >= usize::try_from(outlook.wanted).unwrap_or(usize::MAX)
+    }
+
+    /// This supernode, and those that are not established either: all of them together make up for
+    /// what has been added too much.
+    fn newcomers(&self, now: Now) -> f64 {
+        let members = self.core.membership.iter();
+        let young = members.filter(|member| now.unix.since(member.since) < ESTABLISHED);
+        young.count() as f64 + 1.0
+    }
+}
