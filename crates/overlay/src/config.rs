@@ -12,6 +12,7 @@ pub struct Config {
     pub(crate) login_key: NodeId,
     pub(crate) role: RoleSetting,
     pub(crate) was_super: bool,
+    pub(crate) away: Option<Duration>,
     pub(crate) agent: BoundedString<64>,
     /// What the node takes at present, and what its user allows.
     pub(crate) max_children: u32,
@@ -33,6 +34,7 @@ impl Config {
             login_key,
             role: RoleSetting::Auto,
             was_super: false,
+            away: None,
             agent: BoundedString::truncated(concat!("skein/", env!("CARGO_PKG_VERSION"))),
             // FastTrack's supernodes held 100 to 150 children.
             max_children: 150,
@@ -61,10 +63,18 @@ impl Config {
 
     /// Whether this node was a supernode when it last ran; not, if not set. With the role `Auto` it
     /// is one again at once: those who know it look for it, and the login service that would ask
-    /// it again may be away.
+    /// it again may be away. It steps down again if others have taken its place.
     #[must_use]
     pub fn was_super(mut self, was_super: bool) -> Self {
         self.was_super = was_super;
+        self
+    }
+
+    /// How long ago it last ran; `None`, as if not set, where that is not known. One that comes back
+    /// after long finds out sooner whether others have taken its place.
+    #[must_use]
+    pub fn away(mut self, away: Option<Duration>) -> Self {
+        self.away = away;
         self
     }
 

@@ -51,7 +51,8 @@ impl Overlay {
         let state = if warm { SupernodeState::Serving } else { SupernodeState::Warming };
         self.core.membership.announcer.start(state, time);
         self.children.set_open(warm);
-        self.election.office = Some(Box::new(Office::new(now, warm, Trial::of(&reason))));
+        let trial = Trial::of(&reason, &self.core.config);
+        self.election.office = Some(Box::new(Office::new(now, warm, trial)));
         self.open_directory(now);
         self.conduct.vouching.begin(now);
         self.next_beat = now.instant;

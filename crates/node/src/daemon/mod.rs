@@ -61,6 +61,7 @@ use skein_proto::message::RoleSetting;
 use skein_proto::{KeyPair, NodeId, Role, SupernodeEntry};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
@@ -225,10 +226,11 @@ impl Daemon {
         let (wishes, wished) = mpsc::channel(WISHES_WAITING);
         let (wish_hits, wish_hits_of) = mpsc::channel(WISH_HITS_WAITING);
         let was_super = remember::was_super(&home);
+        let away = remember::away(&home);
         let donor = Donor::open(endpoint.relay(), &home);
         let (session_events, session_events_of) = mpsc::channel(sessions::EVENTS_WAITING);
         let (driver, driving) = Driver::start(driver::Parts {
-            overlay: overlay(key.clone(), ticket.login_key, &config, was_super, clock),
+            overlay: overlay(key.clone(), ticket.login_key, &config, (was_super, away), clock),
             clock,
             endpoint: endpoint.clone(),
             library: library.clone(),
@@ -498,7 +500,7 @@ fn overlay(
     key: KeyPair,
     login_key: NodeId,
     config: &Config,
-    was_super: bool,
+    (was_super, away): (bool, Option<Duration>),
     clock: Clock,
 ) -> Overlay {
     let hidden = config.reach() == Reach::RelayOnly;
@@ -511,6 +513,7 @@ fn overlay(
         .role(role)
         .hidden(hidden)
         .was_super(was_super && role != RoleSetting::Ordinary)
+        .away(away)
         .max_children(config.max_children())
         .max_neighbours(usize::try_from(config.max_neighbours()).unwrap_or(usize::MAX))
         .promotion_uptime(config.promotion_uptime())

@@ -5,11 +5,17 @@ use crate::home::Home;
 use skein_proto::evidence::EvidenceRecord;
 use skein_proto::{Role, SupernodeEntry};
 use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-/// The file that is there while this node is a supernode.
+/// The file that is there while this node is a supernode. It holds the time, in seconds since
+/// 1970, at which it last was one.
 const MARK: &str = "is-supernode";
+
+/// How often that time is written: a restart that takes longer is none for a moment.
+const BEAT: Duration = Duration::from_secs(60);
 
 /// What is to be on disk; `None` is left as it is.
 #[derive(Clone, Debug, Default)]
@@ -32,9 +38,13 @@ impl Memory {
     pub(crate) fn start(home: Home) -> Self {
         let (wanted, mut changes) = watch::channel(Wanted::default());
         let writer = tokio::spawn(async move {
-            // After the last sender is gone this still yields what was set and not seen yet.
-            while changes.changed().await.is_ok() {
-                let latest = changes.borrow_and_update().clone();
+            loop {
+                // After the last sender is gone this still yields what was set and not seen yet.
+                let latest = match timeout(BEAT, changes.changed()).await {
+                    Ok(Ok(())) => changes.borrow_and_update().clone(),
+                    Ok(Err(_)) => break,
+                    Err(_) => Wanted { role: changes.borrow().role, ..Wanted::default() },
+                };
                 let home = home.clone();
                 // A panic in there is reported by the runtime.
                 let _ = tokio::task::spawn_blocking(move || write(&home, &latest)).await;
@@ -71,6 +81,14 @@ pub(crate) fn was_super(home: &Home) -> bool {
     home.dir().join(MARK).exists()
 }
 
+/// How long ago this node was last a supernode; `None` if that is not known.
+pub(crate) fn away(home: &Home) -> Option<Duration> {
+    let mark = std::fs::read_to_string(home.dir().join(MARK)).ok()?;
+    let last = Duration::from_secs(mark.trim().parse().ok()?);
+    // A clock that was set back tells nothing.
+    SystemTime::now().duration_since(UNIX_EPOCH + last).ok()
+}
+
 fn write(home: &Home, wanted: &Wanted) {
     if let Some(entries) = &wanted.supernodes
         && let Err(error) = home.set_supernodes(entries)
@@ -84,7 +102,10 @@ fn write(home: &Home, wanted: &Wanted) {
     }
     let mark = home.dir().join(MARK);
     let marked = match wanted.role {
-        Some(Role::Super) => std::fs::write(&mark, b""),
+        Some(Role::Super) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            std::fs::write(&mark, now.as_secs().to_string())
+        }
         Some(Role::Ordinary) => match std::fs::remove_file(&mark) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
@@ -136,6 +157,8 @@ mod tests {
             memory.set_role(role);
             memory.close().await;
             assert_eq!(was_super(&home), role == Role::Super);
+            let just_now = away(&home).is_some_and(|away| away < Duration::from_secs(60));
+            assert_eq!(just_now, role == Role::Super);
         }
     }
 }

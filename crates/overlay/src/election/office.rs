@@ -31,7 +31,7 @@ const APPEARS: Duration = Duration::from_secs(60);
 
 /// How long a new supernode at most warms up, and how many neighbours are enough before.
 const WARM_UP: Duration = Duration::from_secs(30);
-pub(super) const WARM_NEIGHBOURS: usize = 8;
+const WARM_NEIGHBOURS: usize = 8;
 
 /// How often a new supernode looks whether it is warm, and one that steps down is looked after.
 const STEP: Duration = Duration::from_secs(2);
@@ -233,7 +233,7 @@ impl Overlay {
         let mut over = None;
         if now.instant >= office.next_review {
             over = self.review(&mut office, now);
-            let is_returning = office.trial.is_some_and(|trial| trial.is_return());
+            let is_returning = office.trial.is_some_and(|trial| trial.is_brisk());
             let is_empty = self.children.actives() == 0;
             let pause = match office.stage {
                 Stage::Serving if is_returning => SHORT_STEP,

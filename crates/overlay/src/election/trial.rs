@@ -7,7 +7,8 @@
 
 use super::RoleReason;
 use super::demand::Outlook;
-use super::office::{Office, WARM_NEIGHBOURS, percent};
+use super::office::{Office, percent};
+use crate::config::Config;
 use crate::core::Core;
 use crate::io::Now;
 use crate::overlay::Overlay;
@@ -18,9 +19,16 @@ use skein_proto::message::RoleSetting;
 use std::time::Duration;
 
 /// How long one that was a supernode when it last ran looks around for those that have taken its
-/// place, and goes as soon as it sees them: after some seconds, when it has the signed word of the
-/// others and no children yet. It is there meanwhile, since nobody else may be.
+/// place. It is there meanwhile, since nobody else may be.
 const RETURN: Duration = Duration::from_secs(60);
+
+/// How long it must have been away to go as soon as it sees them, within seconds and before it has
+/// children: by then those that it had have found others, and these have said so. After a shorter
+/// time it looks at the end only.
+const LONG_AWAY: Duration = Duration::from_secs(5 * 60);
+
+/// Neighbours that it takes to see who is there; fewer where there are not as many.
+const WITNESSES: usize = 3;
 
 /// How long after it has begun a supernode judges by its own count whether it was needed: by then
 /// orphans that nobody counted have found a place.
@@ -34,31 +42,34 @@ const ESTABLISHED: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trial {
     /// It was a supernode when it last ran, and is one again unasked.
-    Return(Option<Instant>),
+    Return { ends: Option<Instant>, was_long_away: bool },
     /// It has been added, or was needed when it came back.
-    Probation(Option<Instant>),
+    Probation { ends: Option<Instant> },
 }
 
 impl Trial {
     /// What one that becomes a supernode for this reason has yet to find out.
-    pub(crate) fn of(reason: &RoleReason) -> Option<Self> {
+    pub(crate) fn of(reason: &RoleReason, config: &Config) -> Option<Self> {
         match reason {
-            RoleReason::Invited { .. } => Some(Self::Probation(None)),
-            RoleReason::WasSuper => Some(Self::Return(None)),
+            RoleReason::Invited { .. } => Some(Self::Probation { ends: None }),
+            RoleReason::WasSuper => {
+                let was_long_away = config.away.is_some_and(|away| away >= LONG_AWAY);
+                Some(Self::Return { ends: None, was_long_away })
+            }
             _ => None,
         }
     }
 
-    /// Whether it is one that has come back.
-    pub(super) fn is_return(&self) -> bool {
-        matches!(self, Self::Return(_))
+    /// Whether it may be over at any moment.
+    pub(super) fn is_brisk(&self) -> bool {
+        matches!(self, Self::Return { was_long_away: true, .. })
     }
 
-    /// Whether it is over.
+    /// Whether its time is over.
     fn is_over(&mut self, core: &mut Core, now: Instant) -> bool {
         let (ends, length) = match self {
-            Self::Return(ends) => (ends, RETURN),
-            Self::Probation(ends) => (ends, PROBATION),
+            Self::Return { ends, .. } => (ends, RETURN),
+            Self::Probation { ends } => (ends, PROBATION),
         };
         now >= *ends.get_or_insert_with(|| now + core.jitter(length))
     }
@@ -73,16 +84,22 @@ impl Overlay {
         let hurries = outlook.is_urgent || self.core.membership.is_emergency(now.instant);
         let fill_percent = percent(outlook.fill);
         let is_free = self.core.config.role == RoleSetting::Auto;
+        let is_brisk = trial.is_brisk();
         match trial {
-            Trial::Return(_) if is_free && !hurries && self.is_replaced(outlook, now) => {
+            Trial::Return { .. }
+                if (is_over || is_brisk)
+                    && is_free
+                    && !hurries
+                    && self.is_replaced(outlook, now) =>
+            {
                 self.core.counters.returns_unneeded += 1;
                 office.trial = None;
                 office.resign(RoleReason::TooMany { fill_percent }, now.instant);
             }
             _ if !is_over => {}
-            Trial::Return(_) => office.trial = Some(Trial::Probation(None)),
-            Trial::Probation(_) if hurries => office.trial = Some(Trial::Probation(None)),
-            Trial::Probation(_) => {
+            Trial::Return { .. } => office.trial = Some(Trial::Probation { ends: None }),
+            Trial::Probation { ends } if hurries => *ends = None,
+            Trial::Probation { .. } => {
                 office.trial = None;
                 if is_free {
                     self.judge_addition(office, outlook, now);
@@ -114,7 +131,7 @@ impl Overlay {
     /// Whether those that have been there for long are as many as are needed, and as many are linked
     /// as it takes to know that.
     fn is_replaced(&self, outlook: &Outlook, now: Now) -> bool {
-        if self.neighbours.count() < self.core.membership.len().min(WARM_NEIGHBOURS) {
+        if self.neighbours.count() < self.core.membership.len().min(WITNESSES) {
             return false;
         }
         let established = self.core.membership.iter().filter(|member| {

@@ -34,12 +34,13 @@ impl Network {
     }
 
     fn end(&mut self, node: u32) -> Vec<Link> {
+        let since = self.now;
         let node = &mut self.nodes[node as usize];
         node.alive = false;
         node.life += 1;
         node.wake = None;
         if let Mind::Overlay(overlay) = &node.mind {
-            node.mind = Mind::Off { was_super: overlay.role() == Role::Super };
+            node.mind = Mind::Off { was_super: overlay.role() == Role::Super, since };
         }
         node.links.take()
     }
@@ -57,14 +58,14 @@ impl Network {
         if matches!(self.nodes[node as usize].mind, Mind::Overlay(_)) {
             self.kill_node(node);
         }
-        let Mind::Off { was_super } = self.nodes[node as usize].mind else { return };
+        let Mind::Off { was_super, since } = self.nodes[node as usize].mind else { return };
         let entry = &self.nodes[node as usize];
         let key = KeyPair::from_seed(&entry.seed);
         let (role, address) = (entry.role, entry.address);
         let known: Vec<SupernodeEntry> =
             entry.known.iter().map(|known| self.recall(known)).collect();
         let evidence = entry.evidence.clone();
-        let overlay = self.new_overlay(key, role, was_super);
+        let overlay = self.new_overlay(key, role, was_super.then(|| self.now.since(since)));
         let entry = &mut self.nodes[node as usize];
         entry.mind = Mind::Overlay(Box::new(overlay));
         entry.alive = true;

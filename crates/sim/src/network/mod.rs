@@ -265,7 +265,8 @@ impl Network {
         let seed = self.rng.random();
         let id = KeyPair::from_seed(&seed).node_id();
         let name = name_of(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        let node = self.insert(id, Mind::Off { was_super: false }, role, name, line);
+        let node =
+            self.insert(id, Mind::Off { was_super: false, since: self.now }, role, name, line);
         let entry = &mut self.nodes[node as usize];
         entry.seed = seed;
         entry.alive = false;
@@ -282,7 +283,7 @@ impl Network {
         credential: SignedCredential,
     ) -> NodeId {
         let id = key.node_id();
-        let mind = Mind::Overlay(Box::new(self.new_overlay(key.clone(), role, false)));
+        let mind = Mind::Overlay(Box::new(self.new_overlay(key.clone(), role, None)));
         let name = credential.unverified().name.clone();
         let node = self.insert(id, mind, role, name, self.settings.line);
         let files: Vec<u32> = files.into_iter().map(|file| self.catalogue.add(file)).collect();
@@ -324,10 +325,12 @@ impl Network {
         number
     }
 
-    fn new_overlay(&mut self, key: KeyPair, role: RoleSetting, was_super: bool) -> Overlay {
+    /// `away`: how long ago it last ran, if it was a supernode then.
+    fn new_overlay(&mut self, key: KeyPair, role: RoleSetting, away: Option<Duration>) -> Overlay {
         let config = Config::new(self.login.key.node_id())
             .role(role)
-            .was_super(was_super)
+            .was_super(away.is_some())
+            .away(away)
             .max_children(self.settings.max_children)
             .max_neighbours(self.settings.max_neighbours)
             .contacts(self.contacts.clone());

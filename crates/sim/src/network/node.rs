@@ -11,9 +11,10 @@ use std::time::Duration;
 
 /// What decides for a node.
 pub(crate) enum Mind {
-    /// Nothing: it does not run. Whether it was a supernode when it did.
+    /// Nothing: it does not run. Whether it was a supernode when it did, and until when it did.
     Off {
         was_super: bool,
+        since: Instant,
     },
     Overlay(Box<Overlay>),
     /// Nothing: a test says what it sends. What it is sent is kept.
