@@ -13,6 +13,7 @@
 //! Eight documents stand behind one offset. The texts of the codes that are used most stand apart,
 //! as they are: they make up most of all names, and need not be unpacked from the dictionary.
 
+use super::body::{Part, for_each_code, take_head};
 use super::room::{Room, STEP};
 use super::strings::{StringNo, Strings};
 use crate::array::Array;
@@ -239,19 +240,6 @@ impl Documents {
     }
 }
 
-fn take_head(bytes: &mut &[u8]) -> (Kind, u64, bool) {
-    let head = varint::take_bytes(bytes, 1).first().copied().unwrap_or_default();
-    let len = usize::from(head >> 4).min(8);
-    let size = match bytes.first_chunk() {
-        // Of eight bytes at once the last ones are shifted out.
-        Some(eight) if len > 0 => u64::from_le_bytes(*eight) << (64 - 8 * len) >> (64 - 8 * len),
-        _ => bytes.iter().take(len).rev().fold(0, |size, byte| size << 8 | u64::from(*byte)),
-    };
-    varint::take_bytes(bytes, len);
-    let kind = Kind::ALL.get(usize::from(head & 7)).copied().unwrap_or_default();
-    (kind, size, head & 8 != 0)
-}
-
 /// Takes documents in the order of their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct DocumentsWriter {
@@ -367,74 +355,6 @@ impl DocumentsWriter {
                 bytes: self.plain_bytes.into_boxed_slice(),
             },
         }
-    }
-}
-
-/// The codes in what is written of a document.
-pub(crate) fn codes_of(body: &[u8]) -> Codes<'_> {
-    let mut rest = body;
-    let (_, _, has_tags) = take_head(&mut rest);
-    let (mut texts, mut numbers) = (0, 0);
-    if has_tags {
-        let which = varint::take(&mut rest);
-        (texts, numbers) = ((which & 7).count_ones(), (which >> 3).count_ones());
-    }
-    Codes { rest, texts, numbers }
-}
-
-/// See [`codes_of`].
-pub(crate) struct Codes<'a> {
-    rest: &'a [u8],
-    /// Texts of tags that are still to come, and numbers behind them.
-    texts: u32,
-    numbers: u32,
-}
-
-impl Iterator for Codes<'_> {
-    type Item = Code;
-
-    #[inline]
-    fn next(&mut self) -> Option<Code> {
-        if self.texts > 0 {
-            self.texts -= 1;
-        } else {
-            for _ in 0..std::mem::take(&mut self.numbers) {
-                varint::take(&mut self.rest);
-            }
-            if self.rest.is_empty() {
-                return None;
-            }
-        }
-        Some(varint::take32(&mut self.rest))
-    }
-}
-
-/// A part of what is written of a document.
-pub(crate) enum Part<'a> {
-    Verbatim(&'a [u8]),
-    Code(Code),
-}
-
-/// Goes through what is written of a document.
-pub(crate) fn for_each_code(body: &[u8], mut see: impl FnMut(Part<'_>)) {
-    let mut rest = body;
-    let (_, _, has_tags) = take_head(&mut rest);
-    see(Part::Verbatim(&body[..body.len() - rest.len()]));
-    if has_tags {
-        let start = rest;
-        let which = varint::take(&mut rest);
-        see(Part::Verbatim(&start[..start.len() - rest.len()]));
-        for _ in 0..(which & 7).count_ones() {
-            see(Part::Code(varint::take32(&mut rest)));
-        }
-        let start = rest;
-        for _ in 0..(which >> 3).count_ones() {
-            varint::take(&mut rest);
-        }
-        see(Part::Verbatim(&start[..start.len() - rest.len()]));
-    }
-    while !rest.is_empty() {
-        see(Part::Code(varint::take32(&mut rest)));
     }
 }
 

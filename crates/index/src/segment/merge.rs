@@ -5,9 +5,10 @@
 //! codes. Documents that are gone are left out; those that go while it runs are noted by whoever
 //! removes them ([`Merge::killed`]).
 
+use super::body::codes_of;
 use super::build::Parts;
 use super::codes::Coder;
-use super::documents::{DocumentsWriter, codes_of};
+use super::documents::DocumentsWriter;
 use super::renumber::Gathered;
 use super::source::{END, Key, Source};
 use super::strings::{Scan, StringNo, Strings, StringsWriter};

@@ -5,6 +5,7 @@
 //! stands together, so that nothing else need be kept of who owns what. Their *rank* orders them by
 //! class and content, the best first; posting lists are made of ranks.
 
+mod body;
 mod build;
 mod codes;
 pub(crate) mod documents;
