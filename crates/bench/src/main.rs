@@ -4,6 +4,7 @@
 mod corpus;
 mod figure;
 mod figures;
+mod line;
 mod quic;
 mod statistics;
 mod usage;

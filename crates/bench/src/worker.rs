@@ -4,7 +4,7 @@
 //! A worker prints one line of JSON when it is ready, and one for each line that it reads. It ends
 //! when its standard input does, so that none outlives the measurement.
 
-use crate::figures::{handshake, idle_connection, index, relay, search_latency};
+use crate::figures::{first_byte, handshake, idle_connection, index, relay, search_latency};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,8 @@ pub enum Job {
     Index(index::Measure),
     /// Is a node of a network.
     Node(search_latency::NodeJob),
+    /// Is some nodes, each behind a line with a delay.
+    Distant(first_byte::Distant),
     /// Answers requests, one a stream.
     Answer,
     /// Is one end of a session.
@@ -154,6 +156,7 @@ pub async fn work(job: Job) -> Result<()> {
         Job::Shake(shake) => handshake::shake(shake, boss).await,
         Job::Index(build) => index::work(build, boss).await,
         Job::Node(node) => search_latency::node(node, boss).await,
+        Job::Distant(nodes) => first_byte::distant(nodes, boss).await,
         Job::Answer => search_latency::answer(boss).await,
         Job::Ship => relay::ship(boss).await,
         Job::Relay => relay::relay(boss).await,

@@ -30,6 +30,9 @@ struct Inner {
     peer: NodeId,
     dialler: bool,
     established: Instant,
+    /// Where its packets went when the handshake was done, which has shown that the peer receives
+    /// there (RFC 9000, section 8.1).
+    established_along: SocketAddr,
     said: OnceLock<CloseReason>,
     wide_window: u32,
     counters: Arc<Counters>,
@@ -59,6 +62,7 @@ impl Connection {
             peer,
             dialler,
             established,
+            established_along: address,
             said,
             wide_window,
             counters,
@@ -118,6 +122,14 @@ impl Connection {
     /// Where its packets go at present, as QUIC has it.
     pub(crate) fn route_address(&self) -> SocketAddr {
         canonical(self.inner.quic.remote_address())
+    }
+
+    /// Where its packets go, if the peer is known to receive there: `None` if it has moved since the
+    /// handshake, and over a session.
+    pub(crate) fn proven_address(&self) -> Option<SocketAddr> {
+        let address = self.route_address();
+        let proven = address == self.inner.established_along && !session::is_virtual(&address);
+        proven.then_some(address)
     }
 
     /// Whether it goes through a tunnel over TCP at present.

@@ -279,7 +279,19 @@ async fn attempt(
         Err(quinn::ConnectError::InvalidRemoteAddress(_)) => return Err(unreachable),
         Err(error) => return Err(incompatible(error.to_string())),
     };
-    match connecting.await {
+    let ended = session::is_virtual(&address).then(|| shared.sessions.ended(&address));
+    let ended = async {
+        match ended {
+            Some(ended) => ended.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
+    let connected = tokio::select! {
+        connected = connecting => connected,
+        // There is no path any more, and nothing will come of it.
+        () = ended => return Err(unreachable),
+    };
+    match connected {
         Ok(quic) if peer_of(&quic) == Some(node) => Ok(quic),
         Ok(quic) => {
             // The verifier has accepted exactly this node; should it ever not have, nothing is

@@ -20,8 +20,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, accepted: mpsc::Sender<Connection
         }
         let through = shared.tunnels.as_ref().and_then(|t| t.peer_of(attempt.remote_address()));
         let address = through.unwrap_or_else(|| attempt.remote_address());
-        // TCP has shown that who is at the other end receives there.
-        let proven = through.is_some() || attempt.remote_address_validated();
+        // TCP has shown that who is at the other end receives there; and along a session comes only
+        // what a relay or a probe has shown to be of the peer, or what the peer has signed.
+        let proven = through.is_some()
+            || session::is_virtual(&attempt.remote_address())
+            || attempt.remote_address_validated();
         match shared.gate.judge(address.ip(), proven) {
             Verdict::Admit(places) => {
                 let handshake = handshake(Arc::clone(&shared), attempt, places, accepted.clone());

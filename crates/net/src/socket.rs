@@ -287,6 +287,9 @@ impl AsyncUdpSocket for Demultiplexer {
             if self.relay.is_waiting() {
                 self.poll_room(cx);
             }
+            if received.is_pending() && self.sessions.wait_for_pending(cx) {
+                cx.waker().wake_by_ref();
+            }
             let count = ready!(received)?;
             if meta.iter().take(count).any(|meta| meta.len > 0) {
                 return Poll::Ready(Ok(count));

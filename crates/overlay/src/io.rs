@@ -186,6 +186,8 @@ pub enum Input {
         ask: u64,
         /// Relays that it has already.
         besides: Vec<NodeId>,
+        /// Which of the others is asked, from 0: so several can be asked at the same time.
+        nth: usize,
     },
     /// What the relay of this machine says to [`Output::GrantSlot`].
     SlotGranted {

@@ -135,6 +135,12 @@ impl KnownSupernodes {
         self.get(node).map(|known| known.contact.addresses.to_vec())
     }
 
+    /// Where to find one of which it is more than hearsay that it is a supernode.
+    pub(crate) fn vouched_addresses(&self, node: &NodeId) -> Option<Vec<SocketAddr>> {
+        let known = self.get(node).filter(|known| known.vouched)?;
+        Some(known.contact.addresses.to_vec())
+    }
+
     /// Takes in what a peer said, or, with `vouched`, the login service. Answers whether there was
     /// room for it.
     pub(crate) fn hear_of(&mut self, entry: &SupernodeEntry, vouched: bool, now: UnixTime) -> bool {

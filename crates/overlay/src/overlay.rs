@@ -165,7 +165,9 @@ impl Overlay {
             }
             Input::ReceiptGiven { peer, receipt } => self.on_receipt(peer, *receipt, now),
             Input::WrongBytes { name } => self.core.reputations.blame(&name, now.unix.day()),
-            Input::AskSlot { ask, besides } => self.on_user_ask_slot(ask, &besides, now),
+            Input::AskSlot { ask, besides, nth } => {
+                self.on_user_ask_slot(ask, &besides, nth, now);
+            }
             Input::SlotGranted { asker, number, outcome } => {
                 self.on_slot_granted(asker, number, outcome);
             }

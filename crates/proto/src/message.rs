@@ -211,7 +211,7 @@ messages! {
     /// The answer to `AskSlot`.
     SlotReply = 53, at most 512;
     /// Let us talk. By the caller, through its parent and the callee's, to the callee.
-    SessionOffer = 54, at most 2 * KIB;
+    SessionOffer = 54, at most 3 * KIB;
     /// The callee's answer, the same way back.
     SessionAnswer = 55, at most 2 * KIB;
     /// There will be no session. By anyone on that way, back to the caller.

@@ -25,6 +25,10 @@ use thiserror::Error;
 /// differ a little more than most do.
 pub const OFFER_LIFE: Duration = Duration::from_secs(60);
 
+/// The longest datagram that an offer carries: what passes every path of IPv6. QUIC's first packets
+/// have 1,200 bytes (RFC 9000, section 14.1).
+pub const MAX_FIRST: usize = 1_232;
+
 /// The key of a slot's end; it is a secret of the relay and that end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SlotKey(pub [u8; 32]);
@@ -57,6 +61,8 @@ pub struct SlotGrant {
     pub idle_secs: u32,
     /// How much of what the donor gives is in use.
     pub load_percent: u8,
+    /// The asker's end is bound already, to where the connection comes from that it asked over.
+    pub bound: bool,
 }
 
 /// Why no slot is granted.
@@ -163,6 +169,10 @@ pub struct Offer {
     pub candidates: BoundedVec<Candidate, 24>,
     /// Relays with slots for this session, the best first.
     pub relays: BoundedVec<RelayEnd, 3>,
+    /// The datagram with which the caller's dial begins: the callee answers it over the first of
+    /// the relays. Nothing, or what the callee cannot read, and the dial begins when the offer has
+    /// been answered.
+    pub first: BoundedVec<u8, MAX_FIRST>,
 }
 
 impl Statement for Offer {
@@ -333,6 +343,7 @@ mod tests {
             nat: NatKind::Unknown,
             candidates: BoundedVec::default(),
             relays: BoundedVec::default(),
+            first: BoundedVec::default(),
         }
     }
 

@@ -60,6 +60,7 @@ impl Scene {
             nat: NatKind::Unknown,
             candidates: BoundedVec::default(),
             relays: BoundedVec::default(),
+            first: BoundedVec::default(),
         };
         let credential = self.network.honest_credential(&self.caller.0, 900);
         SessionOffer { offer: Signed::new(offer, signer), credential, at: self.at }
@@ -198,7 +199,8 @@ fn slots_come_from_the_parent_then_the_standby_and_then_from_nobody() {
     let (parent, standby) = (ties.parent.unwrap(), ties.standby.unwrap());
     let mut besides = Vec::new();
     for (ask, expected) in [(1, Some(parent)), (2, Some(standby)), (3, None)] {
-        scene.network.feed(caller, Input::AskSlot { ask, besides: besides.clone() });
+        let besides_those = besides.clone();
+        scene.network.feed(caller, Input::AskSlot { ask, besides: besides_those, nth: 0 });
         scene.network.run_for(seconds(2));
         let told = std::mem::take(&mut scene.network.sessions);
         let relay = match &told[..] {
@@ -212,6 +214,30 @@ fn slots_come_from_the_parent_then_the_standby_and_then_from_nobody() {
         assert_eq!(relay, expected);
         besides.extend(relay);
     }
+}
+
+#[test]
+fn slots_of_two_supernodes_can_be_asked_for_at_once() {
+    let mut scene = Scene::new();
+    let caller = scene.caller.1;
+    let ties = scene.network.snapshot(caller).unwrap().parent;
+    for nth in 0..3 {
+        let ask = nth as u64;
+        scene.network.feed(caller, Input::AskSlot { ask, besides: Vec::new(), nth });
+    }
+    scene.network.run_for(seconds(2));
+    let mut granted = Vec::new();
+    for (_, output) in &scene.network.sessions {
+        match output {
+            Output::Slot { ask, outcome: SlotOutcome::Granted { relay, .. } } => {
+                granted.push((*ask, *relay));
+            }
+            Output::Slot { ask: 2, outcome: SlotOutcome::NobodyToAsk } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    granted.sort_unstable_by_key(|(ask, _)| *ask);
+    assert_eq!(granted, [(0, ties.parent.unwrap()), (1, ties.standby.unwrap())]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The figures, one to a file.
 
 pub mod codec;
+pub mod first_byte;
 pub mod handshake;
 pub mod idle_connection;
 pub mod index;
@@ -27,6 +28,7 @@ pub const FIGURES: &[Figure] = &[
     index::PACKAGES,
     codec::FIGURE,
     search_latency::FIGURE,
+    first_byte::FIGURE,
     relay::CPU,
     relay::GOODPUT,
     relay::DIRECT,

@@ -59,19 +59,32 @@ impl Relay {
         let passage = self.table().pass(slot, source, cost, now);
         match passage {
             Passage::NoSlot | Passage::Foreign => return false,
-            Passage::Unbound => add(&self.used.unbound, run.len()),
             Passage::OverRate => add(&self.used.over_rate, run.len()),
-            Passage::To(to) => {
-                add(&self.used.bytes, run.len());
-                if self.is_waiting() || !self.send(to, batch) {
-                    let Batch { stride: segment, ecn, .. } = batch;
-                    let parcel = Parcel { to, segment, ecn, bytes: run.to_vec() };
-                    add(&self.used.queue, self.outbox().push_data(parcel));
-                    self.waiting.store(true, Ordering::Relaxed);
+            Passage::To(to) => self.move_on(to, batch),
+            Passage::Unbound => {
+                let early = self.table().back_early(slot, source, &batch, now);
+                match early {
+                    Some(to) => {
+                        add(&self.used.early, 1);
+                        self.move_on(to, batch);
+                    }
+                    None => add(&self.used.unbound, run.len()),
                 }
             }
         }
         true
+    }
+
+    /// Sends a batch, or keeps it until the socket has room.
+    pub(super) fn move_on(&self, to: SocketAddr, batch: Batch<'_>) {
+        let run = batch.bytes;
+        add(&self.used.bytes, run.len());
+        if self.is_waiting() || !self.send(to, batch) {
+            let Batch { stride: segment, ecn, .. } = batch;
+            let parcel = Parcel { to, segment, ecn, bytes: run.to_vec() };
+            add(&self.used.queue, self.outbox().push_data(parcel));
+            self.waiting.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Sends a batch. Answers false if the system's socket is full.

@@ -9,17 +9,26 @@
 //!   Bind       02 | slot 7 |  cookie 16 | proof 16            40 bytes
 //!   Challenge  03 | slot 7 |  cookie 16                       24 bytes
 //!   Bound      04 | slot 7 |  proof 16                        24 bytes
+//!   Early      07 | slot 7 |  proof 16  |  QUIC packet        25 to 1,232 bytes
 //! ```
 //!
 //! An end that sends from an address which the relay does not know is challenged: the cookie is a
 //! keyed hash of that address, so that only who receives there can answer. The answer proves with
 //! the key of the slot that it comes from an end of it. No answer of a relay is longer than what
 //! it answers, and it answers a frame with one frame at most, so nothing is amplified.
+//!
+//! An end that has packets to send before that is done sends the first few as Early frames, each
+//! with a proof of its own: see [`MAX_EARLY`].
 
 use std::fmt;
 
 /// Bytes before the QUIC packet of a data frame.
 pub const HEADER: usize = 8;
+
+/// The longest packet of an Early frame: with the frame's header it fits into an IPv6 packet of
+/// 1,280 bytes, which passes everywhere. QUIC's first packets have 1,200 bytes (RFC 9000, section
+/// 14.1).
+pub const MAX_EARLY: usize = 1_280 - 40 - 8 - HEADER - PROOF;
 
 const COOKIE: usize = 16;
 const PROOF: usize = 16;
@@ -28,6 +37,7 @@ const DATA: u8 = 0x01;
 const BIND: u8 = 0x02;
 const CHALLENGE: u8 = 0x03;
 const BOUND: u8 = 0x04;
+const EARLY: u8 = 0x07;
 
 /// The number of a slot, 56 bits. In the numbers that a relay gives, 36 of them are random, so that
 /// they cannot be guessed. To know one gains nothing either: the relay moves only what comes from
@@ -92,6 +102,15 @@ pub enum Frame<'a> {
         /// Shows that it comes from the relay that granted the slot.
         proof: Proof,
     },
+    /// A packet of the session from an end whose address is not bound yet.
+    Early {
+        /// The slot that it goes through.
+        slot: SlotNumber,
+        /// Made of the packet with the key of the end.
+        proof: Proof,
+        /// The QUIC packet.
+        packet: &'a [u8],
+    },
 }
 
 impl<'a> Frame<'a> {
@@ -107,6 +126,11 @@ impl<'a> Frame<'a> {
             }
             CHALLENGE => Some(Self::Challenge { slot, cookie: rest.try_into().ok()? }),
             BOUND => Some(Self::Bound { slot, proof: rest.try_into().ok()? }),
+            EARLY => {
+                let (proof, packet) = rest.split_first_chunk()?;
+                let fits = (1..=MAX_EARLY).contains(&packet.len());
+                fits.then_some(Self::Early { slot, proof: *proof, packet })
+            }
             _ => None,
         }
     }
@@ -120,6 +144,9 @@ impl<'a> Frame<'a> {
             }
             Self::Challenge { slot, cookie } => [&header(CHALLENGE, *slot)[..], cookie].concat(),
             Self::Bound { slot, proof } => [&header(BOUND, *slot)[..], proof].concat(),
+            Self::Early { slot, proof, packet } => {
+                [&header(EARLY, *slot)[..], proof, packet].concat()
+            }
         }
     }
 }
@@ -165,7 +192,7 @@ mod tests {
         #[test]
         fn whatever_comes_is_read_without_a_panic_and_written_as_it_was(
             bytes in proptest::collection::vec(any::<u8>(), 0..64),
-            kind in 0_u8..6,
+            kind in 0_u8..8,
         ) {
             let mut bytes = bytes;
             if let Some(first) = bytes.first_mut() {
@@ -201,10 +228,21 @@ mod tests {
             Frame::Bind { slot, cookie: [0xff; 16], proof: [0xff; 16] },
             Frame::Challenge { slot, cookie: [0xff; 16] },
             Frame::Bound { slot, proof: [0xff; 16] },
+            Frame::Early { slot, proof: [0xff; 16], packet: &[0xff] },
         ] {
             let bytes = frame.encode();
             assert_eq!(bytes[0] & 0b1100_0000, 0);
             assert_eq!(Frame::decode(&bytes), Some(frame));
+        }
+    }
+
+    #[test]
+    fn a_first_packet_of_quic_fits_into_an_early_frame_and_nothing_much_longer() {
+        let (slot, proof) = (SlotNumber::new(1), [7; 16]);
+        for (length, fits) in [(0, false), (1_200, true), (MAX_EARLY, true), (MAX_EARLY + 1, false)]
+        {
+            let bytes = Frame::Early { slot, proof, packet: &vec![0xc0; length] }.encode();
+            assert_eq!(Frame::decode(&bytes).is_some(), fits, "{length}");
         }
     }
 

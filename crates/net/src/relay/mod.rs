@@ -8,9 +8,10 @@
 //! Nobody is sent anything who has not proven that he receives there and has the key of an end.
 //! What comes for a slot from elsewhere is dropped and counted; if it is long enough, it is
 //! answered by a shorter challenge, so that an end whose router has given it a new port binds that
-//! one within a round trip.
+//! one within a round trip. What the key of an end alone can do before that is in [`early`].
 
 mod accounts;
+mod early;
 mod forward;
 pub mod frame;
 mod limits;
@@ -67,9 +68,14 @@ impl EndKey {
         self.proof(b"bound", slot, cookie)
     }
 
-    fn proof(&self, what: &[u8], slot: SlotNumber, cookie: &Cookie) -> Proof {
+    /// What an end shows with a packet that it sends before its address is bound.
+    pub fn early_proof(&self, slot: SlotNumber, packet: &[u8]) -> Proof {
+        self.proof(b"early", slot, packet)
+    }
+
+    fn proof(&self, what: &[u8], slot: SlotNumber, about: &[u8]) -> Proof {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(what).update(&slot.get().to_be_bytes()).update(cookie);
+        hasher.update(what).update(&slot.get().to_be_bytes()).update(about);
         first_half(&hasher.finalize())
     }
 }
@@ -213,9 +219,12 @@ impl Relay {
     }
 
     fn answer(&self, source: SocketAddr, datagram: &[u8]) {
-        let Some(Frame::Bind { slot, cookie, proof }) = Frame::decode(datagram) else {
-            self.counters.datagrams_unknown.increment();
-            return;
+        let (slot, cookie, proof) = match Frame::decode(datagram) {
+            Some(Frame::Bind { slot, cookie, proof }) => (slot, cookie, proof),
+            Some(Frame::Early { slot, proof, packet }) => {
+                return self.take_early(source, slot, &proof, packet);
+            }
+            _ => return self.counters.datagrams_unknown.increment(),
         };
         let Some(salt) = self.table().salt(slot) else {
             add(&self.used.foreign, 1);

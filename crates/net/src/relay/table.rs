@@ -10,6 +10,7 @@
 
 use super::GrantRefused;
 use super::accounts::{Accounts, Added};
+use super::early::Early;
 use super::frame::SlotNumber;
 use super::limits::{Bucket, Rate, RelayLimits};
 use super::place::Place;
@@ -74,6 +75,8 @@ pub(super) struct Table {
     name_rate: Rate,
     total_rate: Rate,
     total: Bucket,
+    /// What was moved for ends that are not bound.
+    pub(super) early: Early,
 }
 
 fn index(number: SlotNumber) -> usize {
@@ -92,6 +95,7 @@ impl Table {
             name_rate: Rate::new(limits.name_rate),
             total_rate: Rate::new(limits.total_rate),
             total: Bucket::default(),
+            early: Early::default(),
         }
     }
 
@@ -187,6 +191,7 @@ impl Table {
 
     fn vacate(&mut self, at: usize) {
         let Some((slot, name)) = self.slots.get_mut(at).zip(self.names.get_mut(at)) else { return };
+        self.early.forget(SlotNumber::new(slot.number));
         slot.number = VACANT;
         self.vacant.push(at as u32);
         if let Some(name) = name.take() {
@@ -230,7 +235,14 @@ impl Table {
         {
             *place = address.into();
             slot.last_used = now;
+            self.early.is_bound(number, end);
         }
+    }
+
+    /// Where the ends of a slot are.
+    pub(super) fn ends(&self, number: SlotNumber) -> Option<[Option<SocketAddr>; 2]> {
+        let slot = self.slots.get(index(number))?;
+        (slot.number == number.get()).then(|| slot.ends.map(|end| end.address()))
     }
 
     fn slot_mut(&mut self, number: SlotNumber) -> Option<&mut Slot> {
@@ -258,6 +270,13 @@ impl Table {
             _ => return Passage::Foreign,
         };
         let Some(to) = to.address() else { return Passage::Unbound };
+        if self.charge(number, bytes, now) { Passage::To(to) } else { Passage::OverRate }
+    }
+
+    /// Whether so many bytes of a slot may pass; if so, they are accounted for.
+    #[inline]
+    pub(super) fn charge(&mut self, number: SlotNumber, bytes: usize, now: u64) -> bool {
+        let Some(slot) = self.slots.get_mut(index(number)) else { return false };
         slot.last_used = now;
         let shared = slot.shared.and_then(|bucket| self.accounts.shared_mut(bucket));
         let of_name = shared.unwrap_or(&mut slot.name_bucket);
@@ -266,12 +285,12 @@ impl Table {
             of_name.without(bytes, &self.name_rate, now),
             self.total.without(bytes, &self.total_rate, now),
         ) else {
-            return Passage::OverRate;
+            return false;
         };
         *of_name = of_name_less;
         slot.bucket = of_slot;
         self.total = total;
-        Passage::To(to)
+        true
     }
 
     #[cfg(test)]

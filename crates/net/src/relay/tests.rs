@@ -261,3 +261,87 @@ async fn a_full_socket_delays_and_then_drops_the_oldest() {
     assert_eq!(sent as u64 + lab.relay.usage().dropped_queue, 6_000_000);
     assert!(!lab.relay.is_waiting() && sent > 3_900_000, "{sent}");
 }
+
+fn early(grant: &Grant, end: usize, bytes: usize) -> Vec<u8> {
+    let packet = vec![0xc0; bytes];
+    let proof = grant.keys[end].early_proof(grant.slot, &packet);
+    Frame::Early { slot: grant.slot, proof, packet: &packet }.encode()
+}
+
+impl Lab {
+    /// With a slot of which one end is at the port 1; the other one has its key only.
+    fn half_bound() -> (Self, Grant) {
+        let lab = Self::new(RelayLimits::default());
+        let grant = lab.relay.grant(&name("anna")).unwrap();
+        lab.bind(&grant, 0, at(1));
+        (lab, grant)
+    }
+
+    /// What is sent to each port when this comes from one.
+    fn moved(&self, from: u16, frame: &[u8]) -> Vec<(u16, Vec<u8>)> {
+        self.relay.receive(at(from), batched(frame, frame.len()));
+        self.taken().into_iter().map(|(to, _, bytes)| (to.port(), bytes)).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_with_its_key_sends_before_it_has_proven_its_address_and_little_comes_back() {
+    let (lab, grant) = Lab::half_bound();
+    let sent = lab.moved(2, &early(&grant, 1, 1_200));
+    let packet = [&frame::data_header(grant.slot)[..], &[0xc0; 1_200]].concat();
+    assert_eq!((sent[0].0, &sent[0].1), (1, &packet), "as any packet of the slot");
+    assert_eq!(sent[1].0, 2, "and the end is asked to prove its address");
+    assert!(matches!(Frame::decode(&sent[1].1), Some(Frame::Challenge { .. })));
+
+    let back = batch(grant.slot, 1, 1_000);
+    let came_back = (0..10).filter(|_| !lab.moved(1, &back).is_empty()).count();
+    assert_eq!(came_back, 3, "three times what came from there");
+    assert_eq!(lab.relay.usage().early, 4);
+
+    lab.bind(&grant, 1, at(2));
+    let came_back = (0..10).filter(|_| lab.moved(1, &back) == [(2, back.clone())]).count();
+    assert_eq!(came_back, 10, "it has proven it");
+    assert!(lab.relay.table().early.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn early_packets_are_few_and_allow_nothing_to_be_sent_to_somebody_else() {
+    let (lab, grant) = Lab::half_bound();
+    let frame = early(&grant, 1, 1_200);
+    assert_eq!(lab.moved(2, &frame).len(), 2);
+    assert_eq!(lab.moved(3, &early(&grant, 1, 20)).len(), 2, "it is somewhere else now");
+    let back = batch(grant.slot, 1, 1_000);
+    assert!(lab.moved(1, &back).is_empty(), "hardly anything came from there");
+    let to_the_other_end = |sent: Vec<(u16, Vec<u8>)>| sent.iter().any(|(to, _)| *to == 1);
+    let moved = (0..100).filter(|_| to_the_other_end(lab.moved(2, &frame))).count();
+    assert_eq!(moved, 5, "8 KiB in all");
+    assert!(lab.relay.usage().dropped_unbound > 100_000);
+    lab.relay.release(grant.slot);
+    assert!(lab.relay.table().early.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn early_packets_without_the_key_of_an_end_move_nothing_and_answer_nothing() {
+    let (lab, grant) = Lab::half_bound();
+    let mut forged = early(&grant, 1, 1_200);
+    *forged.last_mut().unwrap() ^= 1;
+    assert!(lab.moved(2, &forged).is_empty());
+    let unknown = Grant { slot: SlotNumber::new(5), ..grant.clone() };
+    assert!(lab.moved(2, &early(&unknown, 1, 1_200)).is_empty());
+    assert_eq!((lab.relay.usage().forged, lab.relay.usage().foreign), (1, 1));
+
+    // A frame that was seen on its way and comes again from elsewhere once the end is bound.
+    lab.bind(&grant, 1, at(2));
+    let sent = lab.moved(3, &early(&grant, 1, 1_200));
+    assert!(matches!(&sent[..], [(3, challenge)] if challenge.len() < 30), "{sent:?}");
+    assert_eq!(lab.moved(2, &early(&grant, 1, 1_200)).len(), 1, "to the other end as before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_may_not_send_early_to_one_that_is_not_there() {
+    let lab = Lab::new(RelayLimits::default());
+    let grant = lab.relay.grant(&name("anna")).unwrap();
+    let sent = lab.moved(2, &early(&grant, 1, 1_200));
+    assert!(matches!(&sent[..], [(2, challenge)] if challenge.len() < 30), "{sent:?}");
+    assert!(lab.moved(1, &early(&grant, 0, 1_200)).iter().all(|(to, _)| *to == 1));
+}

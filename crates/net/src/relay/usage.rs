@@ -22,8 +22,10 @@ pub struct RelayUse {
     /// Frames dropped since they came from an address that is not bound to the slot, or the slot
     /// is not there.
     pub foreign: u64,
-    /// Binds refused since cookie or proof did not hold.
+    /// Binds and early packets refused since cookie or proof did not hold.
     pub forged: u64,
+    /// Packets moved for an end before its address was proven, in either direction.
+    pub early: u64,
 }
 
 /// The running totals behind [`RelayUse`].
@@ -37,6 +39,7 @@ pub(super) struct Used {
     pub(super) unbound: AtomicU64,
     pub(super) foreign: AtomicU64,
     pub(super) forged: AtomicU64,
+    pub(super) early: AtomicU64,
 }
 
 impl Used {
@@ -53,6 +56,7 @@ impl Used {
             dropped_unbound: read(&self.unbound),
             foreign: read(&self.foreign),
             forged: read(&self.forged),
+            early: read(&self.early),
         }
     }
 }

@@ -50,6 +50,15 @@ impl State {
         Some(Frame::Bind { slot, cookie, proof: self.key.bind_proof(slot, &cookie) })
     }
 
+    pub(super) fn is_bound(&self) -> bool {
+        *self.bound.borrow() > 0
+    }
+
+    /// Shows that a packet comes from this end.
+    pub(super) fn early_proof(&self, slot: SlotNumber, packet: &[u8]) -> Proof {
+        self.key.early_proof(slot, packet)
+    }
+
     pub(super) fn on_bound(&self, slot: SlotNumber, proof: &Proof) {
         let cookie = self.answered.lock().unwrap_or_else(PoisonError::into_inner).0;
         if *proof == self.key.bound_proof(slot, &cookie) {
@@ -115,6 +124,12 @@ impl Binding {
             }
         };
         timeout(patience, ask).await.map_err(|_| BindError { relay: self.route })
+    }
+
+    /// The relay has said, over a connection that is authenticated, that it has bound this end
+    /// without being asked.
+    pub fn is_bound_by_grant(&self) {
+        self.state.bound.send_modify(|times| *times += 1);
     }
 
     /// How often the relay has bound this end: more than once where its address has changed.

@@ -12,6 +12,8 @@
 //! knows by it, and by where it came from, which session it belongs to, and takes nothing else.
 
 mod binding;
+mod early;
+mod first;
 mod probing;
 
 use crate::connection::canonical;
@@ -20,6 +22,7 @@ use crate::relay::frame::{self, Frame, HEADER, SlotNumber};
 use crate::socket::{DatagramSocket, RecvMeta, Transmit, mapped};
 use crate::stats::Counters;
 use dashmap::DashMap;
+use futures_util::task::AtomicWaker;
 use rand::RngExt;
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,9 +30,12 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use tokio::sync::Notify;
+use std::task::Context;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 pub use binding::{BindError, Binding};
+pub use first::{FirstPacket, MAX_FIRST, MIN_FIRST, NotFirst};
 pub(crate) use probing::Probing;
 
 /// Batches for QUIC that came in one buffer with those of another address, and wait to be given to
@@ -64,6 +70,13 @@ struct Inner {
     /// Somebody wants to know when the next one is sent.
     watched: AtomicBool,
     sends: Notify,
+    /// Whoever waits for the first packet.
+    held: Mutex<Option<oneshot::Sender<FirstPacket>>>,
+    /// Somebody does.
+    holds: AtomicBool,
+    /// The route is a slot whose near end was not bound when it was looked at last.
+    early: AtomicBool,
+    ended: CancellationToken,
 }
 
 impl Inner {
@@ -124,6 +137,7 @@ impl Session {
     pub fn send_along(&self, route: Route) {
         let route = route.canonical();
         *self.inner.route.write().unwrap_or_else(PoisonError::into_inner) = Some(route);
+        self.inner.is_early_along(route, &self.table);
     }
 
     /// Takes no packets from this route any more.
@@ -173,6 +187,7 @@ impl fmt::Debug for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.table.by_address.remove(&self.inner.address);
+        self.inner.ended.cancel();
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         for route in routes.iter() {
             self.table.by_route.remove(route);
@@ -192,6 +207,8 @@ pub(crate) struct Sessions {
     is_v6: bool,
     bindings: DashMap<Route, Arc<binding::State>>,
     pending: Mutex<VecDeque<(RecvMeta, Vec<u8>)>>,
+    /// Whoever reads the socket, to be woken when something is put in beside it.
+    reader: AtomicWaker,
 }
 
 impl Sessions {
@@ -206,6 +223,7 @@ impl Sessions {
             probers: DashMap::new(),
             bindings: DashMap::new(),
             pending: Mutex::default(),
+            reader: AtomicWaker::new(),
         }
     }
 
@@ -219,6 +237,10 @@ impl Sessions {
             dialled: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             sends: Notify::new(),
+            held: Mutex::default(),
+            holds: AtomicBool::new(false),
+            early: AtomicBool::new(false),
+            ended: CancellationToken::new(),
         });
         self.by_address.insert(address, Arc::clone(&inner));
         Session { inner, routes: Mutex::default(), table: Arc::clone(self) }
@@ -229,6 +251,16 @@ impl Sessions {
         if let Some(inner) = self.by_address.get(address) {
             inner.dialled.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Ends with the session of this address; at once if there is none.
+    pub(crate) fn ended(&self, address: &SocketAddr) -> CancellationToken {
+        let token = self.by_address.get(address).map(|inner| inner.ended.clone());
+        token.unwrap_or_else(|| {
+            let ended = CancellationToken::new();
+            ended.cancel();
+            ended
+        })
     }
 
     /// Whether this side has dialled the peer at this address: then nobody dials from there, and
@@ -243,10 +275,23 @@ impl Sessions {
         if !is_virtual(&transmit.destination) {
             return None;
         }
-        let route = self.by_address.get(&transmit.destination).and_then(|inner| {
-            inner.count_sent();
-            *inner.route.read().unwrap_or_else(PoisonError::into_inner)
-        });
+        let route = match self.by_address.get(&transmit.destination) {
+            Some(inner) if inner.holds.load(Ordering::Relaxed) && inner.hold(transmit) => {
+                return Some(Ok(()));
+            }
+            Some(inner) => {
+                inner.count_sent();
+                let route = *inner.route.read().unwrap_or_else(PoisonError::into_inner);
+                if inner.early.load(Ordering::Relaxed)
+                    && let Some(route) = route
+                    && let Some(sent) = self.try_send_early(&inner, route, transmit)
+                {
+                    return Some(sent);
+                }
+                route
+            }
+            None => None,
+        };
         let Some(route) = route else {
             // As on any path that is down: what is sent is lost.
             self.counters.session_datagrams_unroutable.increment();
@@ -291,6 +336,13 @@ impl Sessions {
         room.copy_from_slice(&bytes);
         *meta = kept;
         true
+    }
+
+    /// Has `cx` woken when a batch is kept for QUIC that did not come through the socket. Answers
+    /// whether there is one already.
+    pub(crate) fn wait_for_pending(&self, cx: &Context<'_>) -> bool {
+        self.reader.register(cx.waker());
+        !self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Takes a frame of a relay that is no data. Answers false if it is for no session.

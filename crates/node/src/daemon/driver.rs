@@ -117,6 +117,7 @@ enum Order {
     View(oneshot::Sender<OverlayView>),
     Reputations(Vec<Username>, oneshot::Sender<Vec<u16>>),
     Evidence(oneshot::Sender<Vec<ShowEvidence>>),
+    Supernode(NodeId, oneshot::Sender<Option<Vec<SocketAddr>>>),
 }
 
 /// What the login service is asked for on the overlay's behalf.
@@ -235,6 +236,13 @@ impl Driver {
         let (sender, receiver) = oneshot::channel();
         self.order(Order::Evidence(sender)).await;
         receiver.await.ok()
+    }
+
+    /// Where a supernode is, if this node knows that by itself.
+    pub(crate) async fn vouched_supernode(&self, node: NodeId) -> Option<Vec<SocketAddr>> {
+        let (sender, receiver) = oneshot::channel();
+        self.order(Order::Supernode(node, sender)).await;
+        receiver.await.ok().flatten()
     }
 
     async fn order(&self, order: Order) {
@@ -356,6 +364,9 @@ impl Task {
             Order::Reputations(names, answer) => {
                 let of = |name: &Username| self.parts.overlay.reputation_of(name);
                 let _ = answer.send(names.iter().map(of).collect());
+            }
+            Order::Supernode(node, answer) => {
+                let _ = answer.send(self.parts.overlay.vouched_supernode(&node));
             }
             Order::Evidence(answer) => {
                 let _ = answer.send(self.parts.overlay.evidence_pages());
@@ -516,7 +527,8 @@ impl Task {
 
     /// The donor's relay decides.
     fn grant(&mut self, asker: NodeId, number: u64, name: &Username) {
-        let outcome = self.parts.donor.grant(name);
+        let connection = self.parts.endpoint.connection(&asker);
+        let outcome = self.parts.donor.grant(name, connection.as_ref());
         let now = self.parts.clock.now();
         self.parts.overlay.handle(Input::SlotGranted { asker, number, outcome }, now);
     }

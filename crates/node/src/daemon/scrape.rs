@@ -79,7 +79,9 @@ impl Shared {
         {
             set_total(&sessions.begun.get_or_create(&Reason { reason }), total);
         }
+        set_total(&sessions.no_first_packet, counts.no_first_packet);
         let usage = self.donor.usage();
+        set_total(&relay.early, usage.early);
         set_level(&relay.slots, usage.slots);
         set_total(&relay.granted, usage.granted);
         set_total(&relay.refused, usage.refused);

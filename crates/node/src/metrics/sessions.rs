@@ -15,6 +15,8 @@ pub struct SessionMetrics {
     pub begun: Family<Reason, Counter>,
     /// Sessions that went on over another relay when theirs let nothing through.
     pub moved: Counter,
+    /// Offers that carried something that is no first packet of a dial.
+    pub no_first_packet: Counter,
     /// Offers of others taken.
     pub offers_taken: Counter,
     /// Offers passed on for others.
@@ -26,6 +28,8 @@ impl SessionMetrics {
         to.register("live", "Sessions that are open", self.live.clone());
         to.register("begun", "Sessions begun, by their first path", self.begun.clone());
         to.register("moved", "Sessions that went on over another relay", self.moved.clone());
+        let none = "Offers that carried something that is no first packet of a dial";
+        to.register("no_first_packet", none, self.no_first_packet.clone());
         to.register("offers_taken", "Offers taken", self.offers_taken.clone());
         to.register("offers_passed", "Offers passed on", self.offers_passed.clone());
     }
@@ -46,6 +50,8 @@ pub struct RelayMetrics {
     pub dropped: Family<Reason, Counter>,
     /// Frames that belonged to no bound end, and proofs that did not hold.
     pub rejected: Family<Reason, Counter>,
+    /// Packets moved for an end before its address was proven.
+    pub early: Counter,
 }
 
 impl RelayMetrics {
@@ -56,5 +62,7 @@ impl RelayMetrics {
         to.register("bytes", "Bytes moved", self.bytes.clone());
         to.register("dropped_bytes", "Bytes not moved, by the reason", self.dropped.clone());
         to.register("rejected", "Frames rejected, by the reason", self.rejected.clone());
+        let early = "Packets moved for an end whose address was not proven yet";
+        to.register("early", early, self.early.clone());
     }
 }

@@ -8,6 +8,7 @@ use crate::daemon::clock::unix_now;
 use crate::home::Home;
 use kept::Kept;
 use serde::{Deserialize, Serialize};
+use skein_net::Connection;
 use skein_net::relay::{GrantRefused, Relay, RelayLimits, RelayUse};
 use skein_proto::session::{SlotGrant, SlotKey, SlotRefusal};
 use skein_proto::{BoundedVec, Username};
@@ -111,14 +112,20 @@ impl Donor {
         self.notes().kept.iter().copied().collect()
     }
 
-    /// A slot for a name, without the relay's addresses.
-    pub(crate) fn grant(&self, name: &Username) -> Result<SlotGrant, SlotRefusal> {
+    /// A slot for a name, without the relay's addresses. Its end is bound to where the asker's
+    /// connection comes from, if that is proven.
+    pub(crate) fn grant(
+        &self,
+        name: &Username,
+        asker: Option<&Connection>,
+    ) -> Result<SlotGrant, SlotRefusal> {
         let granted = self.relay.grant(name);
         let granted = granted.map_err(|refused| match refused {
             GrantRefused::OptedOut => SlotRefusal::OptedOut,
             GrantRefused::TooMany => SlotRefusal::TooMany,
             _ => SlotRefusal::Full,
         })?;
+        let bound = asker.is_some_and(|asker| self.relay.bind_asker(granted.slot, asker));
         let limits = self.relay.limits();
         Ok(SlotGrant {
             slot: granted.slot.get(),
@@ -127,6 +134,7 @@ impl Donor {
             rate: limits.slot_rate.min(limits.name_rate).min(limits.total_rate),
             idle_secs: u32::try_from(limits.idle.as_secs()).unwrap_or(u32::MAX),
             load_percent: self.load_percent(&limits),
+            bound,
         })
     }
 

@@ -1,34 +1,29 @@
-//! The callee's side: an offer is checked, its relays are bound, an answer goes back, and the
-//! caller's connection comes in.
+//! The callee's side: an offer is checked, the first packet that it carries is answered, its relays
+//! are bound, and an answer goes back.
 
-use super::Sessions;
-use super::callers::{Place, Share};
-use super::keep::Keeper;
+use super::called::Awaited;
+use super::callers::Share;
+use super::hello::{Own, Theirs};
 use super::paths::Paths;
-use super::peer::PeerSession;
-use super::relayed::{NearEnd, micros};
+use super::relayed::{Ends, NearEnd, micros};
+use super::{Sessions, direct};
 use crate::daemon::clock::unix_now;
 use futures_util::future::join_all;
 use skein_net::paths::Side;
-use skein_net::{CloseReason, Connection, Stream};
+use skein_net::session::FirstPacket;
 use skein_overlay::Input;
 use skein_proto::credential::CLOCK_SKEW;
 use skein_proto::session::{
-    Answer, OFFER_LIFE, Offer, OfferRefusal, SessionAnswer, SessionHello, SessionOffer,
-    SessionRefused,
+    Answer, OFFER_LIFE, Offer, OfferRefusal, SessionAnswer, SessionOffer, SessionRefused,
 };
 use skein_proto::{BoundedVec, NodeId, SessionId, Signed, UnixTime};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 
 /// Offers that are being taken at the same time. Each waits for relays, a second or two.
 pub(super) const MAX_TAKING: usize = 64;
-
-/// How long the caller may take to dial after it was answered.
-const DIAL_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sessions that were answered and not dialled yet.
 const MAX_AWAITED: usize = 1_024;
@@ -39,15 +34,6 @@ const OWN_SLOT_PATIENCE: Duration = Duration::from_millis(700);
 
 /// Sessions that were seen and could be replayed: an offer lives for a minute.
 const MAX_SEEN: usize = 8_192;
-
-/// A session that was answered, until the caller dials.
-#[derive(Debug)]
-pub(super) struct Awaited {
-    peer: NodeId,
-    paths: Paths,
-    /// Of the caller's name.
-    _place: Place,
-}
 
 /// Sessions that were seen, until they would be refused as expired.
 #[derive(Debug, Default)]
@@ -120,21 +106,51 @@ impl Sessions {
         let _taking = share(Share::Taking)?;
         let awaited = share(Share::Awaited)?;
         let endpoint = &self.inner.parts.endpoint;
-        let offered = join_all(offer.relays.iter().map(|end| NearEnd::of_offer(endpoint, end)));
+        let paths = Arc::new(Paths::new(endpoint.open_session(), self.inner.whereabouts.watch()));
+        let credential = message.credential.unverified();
+        let (name, expires) = (credential.name.clone(), credential.expires);
+        let theirs = Theirs { name, nat: offer.nat, expires };
+        self.await_dial(Awaited::new(offer, theirs, Arc::clone(&paths), awaited));
+        let outcome = self.answer(offer, &own, &paths).await;
+        if outcome.is_err() {
+            self.give_up(&paths.session().address());
+        }
+        outcome
+    }
+
+    async fn answer(
+        &self,
+        offer: &Offer,
+        own: &Own,
+        paths: &Arc<Paths>,
+    ) -> Result<SessionAnswer, OfferRefusal> {
+        let endpoint = &self.inner.parts.endpoint;
+        let ends = join_all(offer.relays.iter().map(|end| self.ends_of(end))).await;
+        let early = ends.first().and_then(Ends::first).cloned();
+        let early = early.filter(|_| !offer.first.is_empty());
+        let reply_early = self.reply_early(offer, early.as_ref(), paths);
+        let offered = join_all(ends.into_iter().map(|ends| ends.prove_one(endpoint)));
         let mut besides: Vec<NodeId> = offer.relays.iter().map(|end| end.relay).collect();
         besides.push(offer.from);
         let added = timeout(OWN_SLOT_PATIENCE, async {
-            let granted = self.inner.control.ask_slot(&besides).await.ok()?;
+            let granted = self.inner.control.ask_slot(&besides, 0).await.ok()?;
             NearEnd::of_grant(endpoint, granted).await
         });
-        let (offered, added, whereabouts) = tokio::join!(offered, added, self.whereabouts());
+        let (offered, added, whereabouts, ()) =
+            tokio::join!(offered, added, self.whereabouts(), reply_early);
+        paths.tells();
         let added = added.ok().flatten();
-
-        let moves = self.inner.whereabouts.watch();
-        let paths = Paths::new(endpoint.open_session(), moves);
+        if let Some(early) = early
+            && !offered
+                .first()
+                .is_some_and(|first| first.as_ref().is_some_and(|first| Arc::ptr_eq(first, &early)))
+        {
+            // It is not there where it was thought to be.
+            paths.could_not_bind(early.slot());
+        }
         let mut bound = Vec::new();
         for (near, end) in offered.into_iter().zip(&offer.relays) {
-            bound.push(near.as_ref().map(|near| micros(near.rtt)));
+            bound.push(near.as_ref().map(|near| micros(near.rtt())));
             if let Some(near) = near {
                 paths.add(near, Some(Duration::from_micros(end.rtt_us.into())));
             }
@@ -146,21 +162,37 @@ impl Sessions {
         if paths.use_best().is_none() {
             return Err(OfferRefusal::NoPath);
         }
+        let (session, from, to) = (offer.session, offer.from, offer.to);
         let answer = Answer {
-            session: offer.session,
-            from: offer.from,
-            to: offer.to,
+            session,
+            from,
+            to,
             expires: unix_now().plus(OFFER_LIFE),
             nat: whereabouts.nat,
             candidates: whereabouts.candidates,
             bound: BoundedVec::truncated(bound),
             relays: BoundedVec::truncated(ours),
         };
-        let candidates = (&answer.candidates[..], &offer.candidates[..]);
-        self.look_for_direct(&paths, (offer.session, offer.from), Side::Callee, candidates);
-        self.await_dial(offer, paths, awaited);
+        self.may_be_direct(paths, (session, from), Side::Callee);
+        paths.meet(direct::heard(&offer.candidates));
         let answer = Signed::new(answer, &self.inner.parts.key);
-        Ok(SessionAnswer { answer, credential: own.credential })
+        Ok(SessionAnswer { answer, credential: own.credential.clone() })
+    }
+
+    /// Answers the first packet of the caller's dial, if the offer carries it, over the relay that
+    /// the caller likes best, without waiting for this end of its slot to be bound.
+    async fn reply_early(&self, offer: &Offer, early: Option<&Arc<NearEnd>>, paths: &Paths) {
+        let Some(near) = early else { return };
+        let Ok(first) = FirstPacket::new(offer.first.to_vec()) else {
+            return self.inner.counts.no_first_packet();
+        };
+        if near.prepare(&self.inner.parts.endpoint).await
+            && paths
+                .add(Arc::clone(near), Some(Duration::from_micros(offer.relays[0].rtt_us.into())))
+            && paths.use_best().is_some()
+        {
+            paths.session().take_first(&first);
+        }
     }
 
     fn check_offer<'a>(&self, message: &'a SessionOffer) -> Result<&'a Offer, OfferRefusal> {
@@ -180,63 +212,6 @@ impl Sessions {
             Entry::Known => Err(OfferRefusal::Unsound),
             Entry::NoRoom => Err(OfferRefusal::Busy),
         }
-    }
-
-    fn await_dial(&self, offer: &Offer, paths: Paths, place: Place) {
-        let (session, peer) = (offer.session, offer.from);
-        self.inner.awaited.insert(session, Awaited { peer, paths, _place: place });
-        let sessions = self.clone();
-        tokio::spawn(async move {
-            sleep(DIAL_PATIENCE).await;
-            sessions.inner.awaited.remove(&session);
-        });
-    }
-
-    /// A peer says who it is, on a connection that it has dialled.
-    pub(super) async fn welcome(
-        &self,
-        connection: Connection,
-        hello: &SessionHello,
-        mut stream: Stream,
-    ) {
-        let Ok(own) = self.own() else { return };
-        if !self.inner.callers.may_introduce(connection.peer()) {
-            return self.inner.counts.over_share();
-        }
-        let login_key = &self.inner.parts.login_key;
-        let checked = super::hello::check(hello, login_key, &connection.peer(), unix_now());
-        let Ok(theirs) = checked else {
-            return connection.close(CloseReason::NotAllowed);
-        };
-        // What was made for one session is not another one's: its keeper knows the path.
-        let kept = self.live(&connection.peer()).filter(|live| live.paths().is_some());
-        let taken = kept.is_some_and(|live| live.connection().id() == connection.id());
-        let place = self.inner.callers.take(&theirs.name, Share::Sessions).filter(|_| !taken);
-        let Some(_place) = place else {
-            // The connection may be one of other uses: only the stream is dropped.
-            return self.inner.counts.over_share();
-        };
-        let from = connection.remote_address();
-        let awaited = hello.session.and_then(|session| {
-            let fits = |awaited: &Awaited| {
-                awaited.peer == connection.peer() && awaited.paths.session().address() == from
-            };
-            self.inner.awaited.remove_if(&session, |_, awaited| fits(awaited))
-        });
-        let paths = awaited.map(|(_, awaited)| awaited.paths);
-        let session = PeerSession::new(theirs, &own, connection.clone(), paths);
-        let Ok(session) = self.enter(session) else { return };
-        if stream.sender.send(&own.hello()).await.is_err() {
-            return self.remove(&session);
-        }
-        let (id, this, superseded) =
-            (connection.id(), Arc::downgrade(&session), CancellationToken::new());
-        let before = self.inner.welcomed.insert(id, (this.clone(), superseded.clone()));
-        if let Some((_, before)) = before {
-            before.cancel();
-        }
-        Keeper::new(self.clone(), session, stream).until(superseded).run(Vec::new()).await;
-        self.inner.welcomed.remove_if(&id, |_, (last, _)| last.ptr_eq(&this));
     }
 }
 

@@ -1,106 +1,79 @@
-//! The caller's side: slots, an offer, an answer, a dial over the relay.
+//! The caller's side: slots, an offer with the first packet of a dial, the dial over the relay, an
+//! answer.
 
-use super::control::Granted;
+use super::Sessions;
+use super::answer::{Answered, Asking};
 use super::error::SessionError;
-use super::hello::Own;
+use super::hello::{self, Own, Theirs};
 use super::keep::Keeper;
 use super::paths::Paths;
 use super::peer::PeerSession;
-use super::relayed::NearEnd;
-use super::{Sessions, hello};
+use super::slots::NearSlots;
 use crate::daemon::clock::unix_now;
-use futures_util::future::join_all;
-use skein_net::CloseReason;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
 use skein_net::paths::Side;
+use skein_net::session::FirstPacket;
+use skein_net::{CloseReason, Connection, DialError};
 use skein_overlay::FoundNode;
-use skein_proto::credential::CLOCK_SKEW;
-use skein_proto::session::{
-    Answer, OFFER_LIFE, Offer, OfferRefusal, RelayEnd, SessionAnswer, SessionOffer, SlotRefusal,
-};
-use skein_proto::{BoundedVec, NodeId, SessionId, Signed};
-use std::sync::{Arc, Mutex, PoisonError};
+use skein_proto::session::{NatKind, OFFER_LIFE, Offer, OfferRefusal, RelayEnd, SessionOffer};
+use skein_proto::{BoundedVec, NodeId, SessionId, Signed, Username};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
-/// Slots that an offer begins with: one to use and one in reserve. The callee adds one.
-const SLOTS: usize = 2;
+/// How long a session holds whose callee has not shown its credential itself.
+const HELLO_DUE: Duration = Duration::from_secs(30);
 
-/// How long a slot that was not used is kept for the next call; a relay takes it back after 120 s.
-const SPARE_LIFE: Duration = Duration::from_secs(60);
-
-/// Slots that were bound and not needed, for the next call.
-#[derive(Debug, Default)]
-pub(super) struct Spare {
-    slots: Mutex<Vec<(Instant, Arc<NearEnd>)>>,
+/// How the name of a callee is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// The directory has shown its credential.
+    Proven,
+    /// Somebody says so: it has to show its credential itself.
+    Claimed,
 }
 
-impl Spare {
-    fn take(&self) -> Vec<Arc<NearEnd>> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = std::mem::take(&mut *slots);
-        let fresh = all.into_iter().filter(|(since, _)| since.elapsed() < SPARE_LIFE);
-        fresh.map(|(_, near)| near).collect()
-    }
-
-    fn put(&self, unused: Vec<Arc<NearEnd>>) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        slots.extend(unused.into_iter().map(|near| (now, near)));
-        slots.truncate(SLOTS);
-    }
+/// A dial over a session.
+struct Dial {
+    outcome: BoxFuture<'static, Result<Connection, DialError>>,
+    /// Its first packet, if that is to go with the offer.
+    first: Option<FirstPacket>,
 }
 
-/// Slots for a call. What is not used goes back for the next one.
-pub(super) struct NearSlots {
-    pub(super) bound: Vec<Arc<NearEnd>>,
-    pub(super) refusal: Option<SlotRefusal>,
+/// What is needed once there is a connection.
+struct Call {
+    own: Own,
+    node: NodeId,
+    name: Option<Username>,
+    paths: Arc<Paths>,
 }
 
 impl Sessions {
-    /// Asks for slots and binds this end of each, at the same time as the callee is looked up.
-    pub(super) async fn near_slots(&self) -> NearSlots {
-        let mut bound = self.inner.spare.take();
-        let mut refusal = None;
-        let mut granted: Vec<Granted> = Vec::new();
-        while bound.len() + granted.len() < SLOTS {
-            let of_bound = bound.iter().map(|near| near.relay);
-            let besides: Vec<NodeId> =
-                of_bound.chain(granted.iter().map(|granted| granted.relay)).collect();
-            match self.inner.control.ask_slot(&besides).await {
-                Ok(next) => granted.push(next),
-                Err(refused) => {
-                    refusal = Some(refused);
-                    break;
-                }
-            }
-        }
-        let endpoint = &self.inner.parts.endpoint;
-        let ends = join_all(granted.into_iter().map(|it| NearEnd::of_grant(endpoint, it))).await;
-        bound.extend(ends.into_iter().flatten());
-        bound.sort_by_key(|near| near.rtt);
-        NearSlots { bound, refusal }
-    }
-
-    /// Gives back what a call did not need.
-    pub(super) fn spare(&self, slots: NearSlots) {
-        self.inner.spare.put(slots.bound);
-    }
-
     /// Calls a node over relays.
     pub(super) async fn call(
         &self,
         found: &FoundNode,
+        naming: Naming,
         mut slots: NearSlots,
     ) -> Result<Arc<PeerSession>, SessionError> {
         let mut own = self.own()?;
-        slots.bound.retain(|near| near.relay != found.node);
-        let endpoint = &self.inner.parts.endpoint;
         let session = SessionId::from_bytes(rand::random());
         own.session = Some(session);
-        let relays = slots.bound.iter().filter_map(|near| near.for_far_end());
-        let whereabouts = self.whereabouts().await;
-        let moves = self.inner.whereabouts.watch();
+        slots.ready().await;
+        let near = slots.take_all(&found.node);
+        let (whereabouts, moves) = self.known_whereabouts();
         own.nat = whereabouts.nat;
+        let endpoint = &self.inner.parts.endpoint;
+        let paths = Arc::new(Paths::new(endpoint.open_session(), moves));
+        self.may_be_direct(&paths, (session, found.node), Side::Caller);
+        near.iter().for_each(|near| {
+            paths.add(Arc::clone(near), None);
+        });
+        let mut dial = match paths.use_best() {
+            Some(_) => Some(self.dial_early(found.node, &paths).await?),
+            None => None,
+        };
+        let first = dial.as_ref().and_then(|dial| dial.first.clone());
         let offer = Offer {
             session,
             from: endpoint.node_id(),
@@ -108,34 +81,109 @@ impl Sessions {
             expires: unix_now().plus(OFFER_LIFE),
             nat: own.nat,
             candidates: whereabouts.candidates,
-            relays: BoundedVec::truncated(relays),
+            relays: BoundedVec::truncated(near.iter().filter_map(|near| near.for_far_end())),
+            first: BoundedVec::truncated(first.map_or_else(Vec::new, FirstPacket::into_bytes)),
         };
         let message = SessionOffer {
             offer: Signed::new(offer.clone(), &self.inner.parts.key),
             credential: own.credential.clone(),
             at: found.parent.as_ref().map_or(found.node, |parent| parent.node),
         };
-        let reply = self.inner.control.offer(message).await?;
-        let answer = self.check_answer(&offer, &reply)?;
-
-        let paths = Paths::new(endpoint.open_session(), moves);
-        for (near, far) in slots.bound.into_iter().zip(&answer.bound) {
-            if let Some(far) = far {
-                paths.add(near, Some(Duration::from_micros((*far).into())));
+        let mut asking = Some(self.ask(offer, message));
+        let name = (naming == Naming::Proven).then(|| found.name.clone());
+        let mut call = Call { own, node: found.node, name, paths };
+        let mut later = Vec::new();
+        let mut nat = NatKind::Unknown;
+        loop {
+            let connected = async {
+                match &mut dial {
+                    Some(dial) => (&mut dial.outcome).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let answered = async {
+                match &mut asking {
+                    Some(asking) => asking.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                connected = connected => match connected {
+                    Ok(connection) => {
+                        return self.connected(call, connection, nat, (asking, later)).await;
+                    }
+                    // Without the first packet it begins anew when there is an answer.
+                    Err(DialError::Unreachable { .. }) if asking.is_some() => dial = None,
+                    Err(error) => return Err(error.into()),
+                },
+                answered = answered => {
+                    asking = None;
+                    let answered = answered?;
+                    nat = answered.answer.nat;
+                    later = self.take_answer(&call.paths, &answered, &slots).await?;
+                    call.name = Some(answered.name);
+                    dial = Some(self.dial_again(call.node, &call.paths, dial));
+                }
             }
         }
-        let theirs = answer.relays.to_vec();
-        let later = self.join(&paths, theirs).await;
+    }
+
+    /// Begins to dial the peer of a session, and holds back the first packet for whoever carries it.
+    async fn dial_early(&self, node: NodeId, paths: &Arc<Paths>) -> Result<Dial, DialError> {
+        let held = paths.session().hold_first();
+        let mut outcome = self.dial(node, paths);
+        tokio::select! {
+            first = held => Ok(Dial { outcome, first: first.ok() }),
+            // The peer has dialled meanwhile.
+            connected = &mut outcome => {
+                let connection = connected?;
+                Ok(Dial { outcome: async { Ok(connection) }.boxed(), first: None })
+            }
+        }
+    }
+
+    /// There is an answer and no connection: whoever carried the first packet may have lost it, or
+    /// the peer made nothing of it.
+    fn dial_again(&self, node: NodeId, paths: &Arc<Paths>, dial: Option<Dial>) -> Dial {
+        match dial {
+            Some(dial) => {
+                if let Some(first) = &dial.first {
+                    paths.session().send_first(first);
+                }
+                dial
+            }
+            None => Dial { outcome: self.dial(node, paths), first: None },
+        }
+    }
+
+    fn dial(
+        &self,
+        node: NodeId,
+        paths: &Paths,
+    ) -> BoxFuture<'static, Result<Connection, DialError>> {
+        let (endpoint, address) = (self.inner.parts.endpoint.clone(), paths.session().address());
+        async move { endpoint.connect(node, &[address]).await }.boxed()
+    }
+
+    /// Takes in an answer before there is a connection. Answers which of the callee's slots the
+    /// session is to bind in its own time.
+    async fn take_answer(
+        &self,
+        paths: &Paths,
+        answered: &Answered,
+        slots: &NearSlots,
+    ) -> Result<Vec<RelayEnd>, SessionError> {
+        let answer = &answered.answer;
+        answered.tell(paths, false);
+        let later = self.join(paths, answer.relays.to_vec()).await;
         if paths.use_best().is_none() {
             return Err(match slots.refusal {
                 Some(refusal) if later.is_empty() => SessionError::NoRelay(refusal),
                 _ => SessionError::Refused(OfferRefusal::NoPath),
             });
         }
-        let of = (session, found.node);
-        let candidates = (&offer.candidates[..], &answer.candidates[..]);
-        self.look_for_direct(&paths, of, Side::Caller, candidates);
-        self.connect(found.node, own, paths, later).await
+        answered.meet(paths);
+        Ok(later)
     }
 
     /// Binds this end of the callee's slots where there is no other. Answers those that the session
@@ -145,8 +193,8 @@ impl Sessions {
             return theirs;
         }
         let endpoint = &self.inner.parts.endpoint;
-        let ends = join_all(theirs.iter().map(|end| NearEnd::of_offer(endpoint, end))).await;
-        for (near, end) in ends.into_iter().zip(&theirs) {
+        let ends = theirs.iter().map(async |end| self.ends_of(end).await.prove_one(endpoint).await);
+        for (near, end) in join_all(ends).await.into_iter().zip(&theirs) {
             if let Some(near) = near {
                 paths.add(near, Some(Duration::from_micros(end.rtt_us.into())));
             }
@@ -154,45 +202,40 @@ impl Sessions {
         Vec::new()
     }
 
-    async fn connect(
+    async fn connected(
         &self,
-        node: NodeId,
-        own: Own,
-        paths: Paths,
-        later: Vec<RelayEnd>,
+        call: Call,
+        connection: Connection,
+        nat: NatKind,
+        (asking, later): (Option<Asking>, Vec<RelayEnd>),
     ) -> Result<Arc<PeerSession>, SessionError> {
-        let endpoint = &self.inner.parts.endpoint;
-        let address = paths.session().address();
-        let connection = endpoint.connect(node, &[address]).await?;
+        let Call { own, node, name, paths } = call;
         // The peer may have dialled meanwhile: then its session is the one.
-        let paths = (connection.remote_address() == address).then_some(paths);
+        let ours = connection.remote_address() == paths.session().address();
+        let paths = ours.then_some(paths);
         if let (None, Some(session)) = (&paths, self.live(&node)) {
             return Ok(session);
         }
         let login_key = &self.inner.parts.login_key;
-        let introduced = hello::introduce(&connection, &own, login_key, unix_now()).await;
-        let (stream, theirs) = introduced.inspect_err(|error| {
-            if matches!(error, SessionError::Unproven) {
-                connection.close(CloseReason::NotAllowed);
+        let (stream, theirs) = match name.filter(|_| ours) {
+            // What the peer says of itself is known; that it is the peer, the connection has shown.
+            // How long its name holds, it is about to say.
+            Some(name) => {
+                let expires = unix_now().plus(HELLO_DUE);
+                (hello::say(&connection, &own).await?, Theirs { name, nat, expires })
             }
-        })?;
+            None => {
+                let said = hello::introduce(&connection, &own, login_key, unix_now()).await;
+                said.inspect_err(|error| {
+                    if matches!(error, SessionError::Unproven) {
+                        connection.close(CloseReason::NotAllowed);
+                    }
+                })?
+            }
+        };
         let session = self.enter(PeerSession::new(theirs, &own, connection, paths))?;
         let keeper = Keeper::new(self.clone(), Arc::clone(&session), stream);
-        tokio::spawn(keeper.run(later));
+        tokio::spawn(keeper.run(later, asking.filter(|_| ours)));
         Ok(session)
-    }
-
-    fn check_answer(&self, offer: &Offer, reply: &SessionAnswer) -> Result<Answer, SessionError> {
-        let unsound = |_| SessionError::Unproven;
-        let now = unix_now();
-        let login_key = &self.inner.parts.login_key;
-        reply.credential.check(login_key, &offer.to, now).map_err(unsound)?;
-        let signed = reply.answer.verify(&offer.to).map_err(|_| SessionError::Unproven)?;
-        let same =
-            (signed.session, signed.from, signed.to) == (offer.session, offer.from, offer.to);
-        if !same || now > signed.expires.plus(CLOCK_SKEW) {
-            return Err(SessionError::Unproven);
-        }
-        Ok(signed.clone())
     }
 }

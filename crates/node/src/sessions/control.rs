@@ -63,13 +63,18 @@ impl Control {
         &self.driver
     }
 
-    /// A slot of a supernode besides these. The error is the last word of whoever was asked.
-    pub(super) async fn ask_slot(&self, besides: &[NodeId]) -> Result<Granted, SlotRefusal> {
+    /// A slot of a supernode besides these, of which the `nth` is asked. The error is the last word
+    /// of whoever was asked.
+    pub(super) async fn ask_slot(
+        &self,
+        besides: &[NodeId],
+        nth: usize,
+    ) -> Result<Granted, SlotRefusal> {
         let mut besides = besides.to_vec();
         let mut last = SlotRefusal::OptedOut;
         // Each refusal excludes one more; a node is linked with a few supernodes that matter.
         for _ in 0..3 {
-            match self.ask_one(besides.clone()).await {
+            match self.ask_one(besides.clone(), nth).await {
                 Some(SlotOutcome::Granted { relay, credential, grant }) => {
                     return Ok(Granted { relay, credential, grant: *grant });
                 }
@@ -83,11 +88,11 @@ impl Control {
         Err(last)
     }
 
-    async fn ask_one(&self, besides: Vec<NodeId>) -> Option<SlotOutcome> {
+    async fn ask_one(&self, besides: Vec<NodeId>, nth: usize) -> Option<SlotOutcome> {
         let ask = rand::random();
         let (sender, receiver) = oneshot::channel();
         self.slots.insert(ask, sender);
-        self.driver.input(Input::AskSlot { ask, besides }).await;
+        self.driver.input(Input::AskSlot { ask, besides, nth }).await;
         let outcome = timeout(SLOT_PATIENCE, receiver).await;
         self.slots.remove(&ask);
         outcome.ok()?.ok()

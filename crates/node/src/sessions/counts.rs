@@ -27,6 +27,8 @@ pub struct SessionCounts {
     pub offers_unsound: u64,
     /// Offers refused since no relay worked for both ends.
     pub offers_without_path: u64,
+    /// Offers that carried something that is no first packet of a dial.
+    pub no_first_packet: u64,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +41,7 @@ pub(super) struct Counts {
     busy: AtomicU64,
     unsound: AtomicU64,
     without_path: AtomicU64,
+    no_first_packet: AtomicU64,
 }
 
 fn add(counter: &AtomicU64) {
@@ -74,6 +77,10 @@ impl Counts {
         }
     }
 
+    pub(super) fn no_first_packet(&self) {
+        add(&self.no_first_packet);
+    }
+
     pub(super) fn snapshot(&self, live: usize) -> SessionCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SessionCounts {
@@ -86,6 +93,7 @@ impl Counts {
             offers_busy: read(&self.busy),
             offers_unsound: read(&self.unsound),
             offers_without_path: read(&self.without_path),
+            no_first_packet: read(&self.no_first_packet),
         }
     }
 }

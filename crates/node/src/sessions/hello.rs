@@ -52,8 +52,18 @@ pub(super) fn check(
     Ok(Theirs { name, nat: hello.nat, expires })
 }
 
-/// Opens the stream on which both ends say who they are, as the dialler does. It stays open for the
-/// news of the session.
+/// Opens the stream on which both ends say who they are, and says it, as the dialler does. It stays
+/// open for the news of the session, the first of which is what the other end says.
+pub(super) async fn say(connection: &Connection, own: &Own) -> Result<Stream, SessionError> {
+    let say = async {
+        let mut stream = connection.open_stream().await?;
+        stream.sender.send(&own.hello()).await.map_err(|_| SessionError::Unproven)?;
+        Ok(stream)
+    };
+    timeout(PATIENCE, say).await.map_err(|_| SessionError::Silent)?
+}
+
+/// As [`say`], and waits for what the other end says.
 pub(super) async fn introduce(
     connection: &Connection,
     own: &Own,
@@ -61,11 +71,9 @@ pub(super) async fn introduce(
     now: UnixTime,
 ) -> Result<(Stream, Theirs), SessionError> {
     let exchange = async {
-        let mut stream = connection.open_stream().await?;
-        let sent = stream.sender.send(&own.hello()).await;
-        let reply = stream.receiver.recv().await;
-        match (sent, reply) {
-            (Ok(()), Ok(Some(Message::SessionHello(hello)))) => {
+        let mut stream = say(connection, own).await?;
+        match stream.receiver.recv().await {
+            Ok(Some(Message::SessionHello(hello))) => {
                 Ok((stream, check(&hello, login_key, &connection.peer(), now)?))
             }
             _ => Err(SessionError::Unproven),

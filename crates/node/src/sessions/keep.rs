@@ -1,6 +1,8 @@
 //! Keeps a session: notices when its path dies, moves it to the reserve, sees to a new one, and
 //! closes it when nobody uses it any more.
 
+use super::answer::{Answered, Asking};
+use super::error::SessionError;
 use super::moving::{Change, Changes, Theirs};
 use super::paths::{MAX_SLOTS, Paths};
 use super::peer::PeerSession;
@@ -9,6 +11,7 @@ use super::relayed::{BIND_PATIENCE, NearEnd, micros};
 use super::whereabouts::Own;
 use super::{Sessions, hello};
 use crate::daemon::clock::unix_now;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use skein_net::{CloseReason, FrameReceiver, FrameSender, Stream};
@@ -49,6 +52,8 @@ enum Done {
     Refreshed { slot: u64, alive: bool },
     /// A slot for a reserve has been granted and bound, or not.
     Reserve(Option<Arc<NearEnd>>),
+    /// The offer has been answered, or refused.
+    Answered(Result<Answered, SessionError>),
     /// A slot that the peer has named is bound, or not.
     Named { end: RelayEnd, near: Option<Arc<NearEnd>> },
 }
@@ -120,10 +125,15 @@ impl Keeper {
         Self { superseded, ..self }
     }
 
-    /// Runs until the connection or the session has ended. `later` are slots of the peer's to bind now that the
-    /// session is there.
-    pub(super) async fn run(mut self, later: Vec<RelayEnd>) {
+    /// Runs until the connection or the session has ended. `later` are slots of the peer's to bind
+    /// now that the session is there; `asking` is the offer, if it is not answered yet.
+    pub(super) async fn run(mut self, later: Vec<RelayEnd>, asking: Option<Asking>) {
         later.into_iter().for_each(|end| self.bind_named(end));
+        if let Some(asking) = asking {
+            // The callee sees to a reserve in its answer.
+            self.reserve_due += CALLEE_WAITS;
+            self.running.push(asking.map(Done::Answered).boxed());
+        }
         let session = Arc::clone(&self.session);
         for near in session.paths().map(Paths::all).unwrap_or_default() {
             self.tell_whose(&near).await;
@@ -135,6 +145,7 @@ impl Keeper {
         let mut changes = Changes::new(endpoint, self.session.paths());
         let mut renewed = self.sessions.inner.parts.credential.clone();
         loop {
+            changes.follow(self.session.paths());
             tokio::select! {
                 error = connection.closed() => {
                     tracing::debug!(peer = %connection.peer().short(), %error, "a session has ended");
@@ -186,6 +197,7 @@ impl Keeper {
                 session.set_nats(Some(whereabouts.nat), None);
                 let Own { nat, candidates } = whereabouts;
                 self.tell.tell(SessionNews::Whereabouts { nat, candidates }).await;
+                paths.look_for_direct();
             }
             Change::Path { doubtful } => {
                 let before = session.path_now().kind;
@@ -209,12 +221,13 @@ impl Keeper {
         }
     }
 
-    /// Whether the peer has shown that it still has its name.
+    /// Whether the peer has shown that it has its name, for the first time or still.
     fn is_proven_by(&self, hello: &SessionHello) -> bool {
         let login_key = &self.sessions.inner.parts.login_key;
         match hello::check(hello, login_key, &self.session.node(), unix_now()) {
             Ok(shown) if shown.name == *self.session.name() => {
                 self.session.holds_until(shown.expires);
+                self.session.set_nats(None, Some(shown.nat));
                 true
             }
             _ => false,
@@ -295,7 +308,7 @@ impl Keeper {
         besides.push(self.session.node());
         let sessions = self.sessions.clone();
         self.running.push(Box::pin(async move {
-            let granted = sessions.inner.control.ask_slot(&besides).await.ok();
+            let granted = sessions.inner.control.ask_slot(&besides, 0).await.ok();
             let endpoint = &sessions.inner.parts.endpoint;
             Done::Reserve(match granted {
                 Some(granted) => NearEnd::of_grant(endpoint, granted).await,
@@ -307,7 +320,8 @@ impl Keeper {
     fn bind_named(&mut self, end: RelayEnd) {
         let sessions = self.sessions.clone();
         self.running.push(Box::pin(async move {
-            let near = NearEnd::of_offer(&sessions.inner.parts.endpoint, &end).await;
+            let endpoint = &sessions.inner.parts.endpoint;
+            let near = sessions.ends_of(&end).await.prove_one(endpoint).await;
             Done::Named { end, near }
         }));
     }
@@ -345,10 +359,21 @@ impl Keeper {
                     self.tell_whose(&near).await;
                 }
             }
+            Done::Answered(Err(error)) => {
+                tracing::debug!(peer = %session.node().short(), %error, "no answer to the offer");
+            }
+            Done::Answered(Ok(answered)) => {
+                session.set_nats(None, Some(answered.answer.nat));
+                answered.tell(paths, true);
+                answered.meet(paths);
+                let later = answered.answer.relays.to_vec();
+                later.into_iter().for_each(|end| self.bind_named(end));
+                self.on_bound(paths).await;
+            }
             Done::Named { end, near } => {
                 let (relay, slot) = (end.relay, end.slot);
                 let far = Duration::from_micros(end.rtt_us.into());
-                let rtt_us = near.as_ref().map(|near| micros(near.rtt));
+                let rtt_us = near.as_ref().map(|near| micros(near.rtt()));
                 let added = near.is_some_and(|near| paths.add(near, Some(far)));
                 let news = match rtt_us.filter(|_| added) {
                     Some(rtt_us) => SessionNews::Bound { relay, slot, rtt_us },

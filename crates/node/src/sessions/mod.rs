@@ -4,7 +4,9 @@
 //! on it goes to whoever has asked for streams of that kind with [`Sessions::on_stream`].
 
 mod accept;
+mod answer;
 mod call;
+mod called;
 mod callers;
 mod control;
 mod counts;
@@ -20,6 +22,7 @@ mod peer;
 mod ping;
 mod pulse;
 mod relayed;
+mod slots;
 mod source;
 mod whereabouts;
 
@@ -32,7 +35,8 @@ pub use peer::PeerSession;
 
 use crate::daemon::clock::unix_now;
 use crate::daemon::driver::Driver;
-use call::{NearSlots, Spare};
+use call::Naming;
+use called::Awaited;
 use callers::Callers;
 use control::Control;
 use counts::Counts;
@@ -40,13 +44,16 @@ use dashmap::DashMap;
 use futures_util::future::BoxFuture;
 use hello::Own;
 use keep::Keeper;
+use paths::Paths;
 use skein_net::paths::Side;
 use skein_net::{Connection, Endpoint, Stream};
 use skein_overlay::FoundNode;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::message::MessageKind;
-use skein_proto::session::{Candidate, OfferRefusal};
+use skein_proto::session::OfferRefusal;
 use skein_proto::{BoundedVec, KeyPair, Message, NodeId, SessionId, SignedCredential, Username};
+use slots::{NearSlots, Spare};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use tokio::sync::{Mutex, Semaphore, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -102,8 +109,9 @@ struct Inner {
     handlers: DashMap<MessageKind, Handler>,
     /// Peers that are being called: whoever else wants them waits.
     opening: DashMap<PeerName, Arc<Mutex<()>>>,
-    /// Sessions that were answered and not dialled yet.
-    awaited: DashMap<SessionId, accept::Awaited>,
+    /// Sessions that were answered, or are about to be, and not dialled yet, by the address that QUIC
+    /// has for the peer.
+    awaited: DashMap<SocketAddr, Awaited>,
     seen: accept::Seen,
     taking: Semaphore,
     callers: Callers,
@@ -239,8 +247,7 @@ impl Sessions {
                 return Ok(session);
             }
             self.own()?;
-            let slots = self.near_slots().await;
-            match self.call(found, slots).await {
+            match self.call(found, Naming::Claimed, self.prepare()).await {
                 Err(SessionError::Refused(
                     OfferRefusal::NotHere | OfferRefusal::ParentUnreachable,
                 )) => self.open_new(&peer).await,
@@ -263,21 +270,10 @@ impl Sessions {
             return Ok(session);
         }
         self.own()?;
-        let (found, slots, _) =
-            tokio::join!(self.look_up(name), self.near_slots(), self.whereabouts());
-        let chosen = match &found {
-            Ok(found) => self.choose(peer, found),
-            Err(error) => Err(error.clone()),
-        };
-        let node = match chosen {
-            Ok(node) => node,
-            Err(error) => {
-                self.spare(slots);
-                return Err(error);
-            }
-        };
+        let slots = self.prepare();
+        let found = self.look_up(name).await?;
+        let node = self.choose(peer, &found)?;
         if let Some(session) = self.live(&node.node) {
-            self.spare(slots);
             return Ok(session);
         }
         self.reach(node, slots).await
@@ -321,7 +317,7 @@ impl Sessions {
             return;
         }
         let handler = self.inner.handlers.get(&first.kind()).map(|handler| Arc::clone(&handler));
-        let session = self.live(&connection.peer());
+        let session = self.session_of(&connection);
         let (Some(handler), Some(session)) = (handler, session) else {
             tracing::debug!(peer = %connection.peer().short(), "a stream of a peer without a name");
             return;
@@ -399,6 +395,20 @@ impl Sessions {
         self.introduce(connection.ok_or(SessionError::Nameless(node))?).await
     }
 
+    /// Has ready, as far as that can be, what a call takes beside the callee's whereabouts.
+    fn prepare(&self) -> NearSlots {
+        let sessions = self.clone();
+        tokio::spawn(async move { sessions.whereabouts().await });
+        self.near_slots()
+    }
+
+    /// Where this node may be reached, as far as it is known; what becomes known later is news.
+    fn known_whereabouts(&self) -> (whereabouts::Own, watch::Receiver<whereabouts::Own>) {
+        let mut moves = self.inner.whereabouts.watch();
+        let own = moves.borrow_and_update().clone();
+        (self.tellable(own), moves)
+    }
+
     /// Where this node may be reached; nowhere where nobody is to know.
     async fn whereabouts(&self) -> whereabouts::Own {
         // A short while after it was asked for, this is known and comes at once.
@@ -424,7 +434,6 @@ impl Sessions {
     ) -> Result<Arc<PeerSession>, SessionError> {
         let endpoint = &self.inner.parts.endpoint;
         if let Some(connection) = endpoint.connection(&found.node) {
-            self.spare(slots);
             return self.introduce(connection).await;
         }
         let may_dial = !self.inner.parts.hidden && !found.addresses.is_empty();
@@ -432,10 +441,9 @@ impl Sessions {
             && may_dial
             && let Ok(connection) = endpoint.connect(found.node, &found.addresses).await
         {
-            self.spare(slots);
             return self.introduce(connection).await;
         }
-        match self.call(found, slots).await {
+        match self.call(found, Naming::Proven, slots).await {
             Err(error) if may_dial && error.may_be_the_relays() => {
                 match endpoint.connect(found.node, &found.addresses).await {
                     Ok(connection) => self.introduce(connection).await,
@@ -460,7 +468,7 @@ impl Sessions {
         let (stream, theirs) = hello::introduce(&connection, &own, login_key, unix_now()).await?;
         let session = self.enter(PeerSession::new(theirs, &own, connection, None))?;
         let keeper = Keeper::new(self.clone(), Arc::clone(&session), stream);
-        tokio::spawn(keeper.run(Vec::new()));
+        tokio::spawn(keeper.run(Vec::new(), None));
         Ok(session)
     }
 
@@ -478,20 +486,13 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Looks for a direct path where both ends have said where they are.
-    fn look_for_direct(
-        &self,
-        paths: &paths::Paths,
-        (session, peer): (SessionId, NodeId),
-        side: Side,
-        (ours, theirs): (&[Candidate], &[Candidate]),
-    ) {
-        let Parts { endpoint, key, .. } = &self.inner.parts;
-        if ours.is_empty() || theirs.is_empty() {
-            return;
-        }
-        if let Some(settings) = direct::settings(endpoint, key, &peer, session, side) {
-            paths.look_for_direct(endpoint, settings, direct::heard(theirs));
+    /// Lets the paths of a session be looked for, unless this node hides.
+    fn may_be_direct(&self, paths: &Paths, (session, peer): (SessionId, NodeId), side: Side) {
+        let Parts { endpoint, key, hidden, .. } = &self.inner.parts;
+        if let (false, Some(settings)) =
+            (hidden, direct::settings(endpoint, key, &peer, session, side))
+        {
+            paths.may_be_direct(endpoint, settings);
         }
     }
 

@@ -43,8 +43,14 @@ impl Changes {
         let mut network = endpoint.watch_network();
         network.mark_unchanged();
         let own = paths.map(Paths::moves);
-        let path = paths.and_then(Paths::watch_direct);
-        Self { network, own, path, direct: None, observed: None }
+        Self { network, own, path: None, direct: None, observed: None }
+    }
+
+    /// Follows the search for a direct path, once it has begun.
+    pub(super) fn follow(&mut self, paths: Option<&Paths>) {
+        if self.path.is_none() {
+            self.path = paths.and_then(Paths::watch_direct);
+        }
     }
 
     /// Waits for the next change. It may be dropped while waiting and loses nothing.

@@ -30,7 +30,7 @@ struct Slot {
 
 impl Slot {
     fn cost(&self) -> Option<Duration> {
-        Some(cost(self.near.rtt, self.far?, self.near.load_percent))
+        Some(cost(self.near.rtt(), self.far?, self.near.load_percent))
     }
 }
 
@@ -40,6 +40,15 @@ struct Slots {
     used: Option<u64>,
 }
 
+/// How the two ends may find a direct path.
+#[derive(Debug, Default)]
+struct Meeting {
+    /// What it takes, until it is begun; nothing where this end wants no direct path.
+    how: Option<(Endpoint, PathSettings)>,
+    /// Where the peer may be, as it said last.
+    theirs: Vec<Candidate>,
+}
+
 /// The relays of a session.
 #[derive(Debug)]
 pub(super) struct Paths {
@@ -47,42 +56,67 @@ pub(super) struct Paths {
     slots: Mutex<Slots>,
     /// What looks for a direct path, where both ends want one.
     direct: OnceLock<Direct>,
+    meeting: Mutex<Meeting>,
     /// Where this end is; what it was when the session began counts as seen.
-    moves: watch::Receiver<Own>,
+    moves: Mutex<watch::Receiver<Own>>,
 }
 
 impl Paths {
     /// Takes over a session that has no route yet. Of `moves`, the peer knows what has been seen.
     pub(super) fn new(session: Session, moves: watch::Receiver<Own>) -> Self {
         let session = Arc::new(session);
-        Self { session, slots: Mutex::default(), direct: OnceLock::new(), moves }
+        let (slots, meeting, moves) = (Mutex::default(), Mutex::default(), Mutex::new(moves));
+        Self { session, slots, direct: OnceLock::new(), meeting, moves }
     }
 
     /// Where this end is, from when the session began.
     pub(super) fn moves(&self) -> watch::Receiver<Own> {
-        self.moves.clone()
+        self.known_moves().clone()
     }
 
-    /// Begins to look for a direct path. The session has a relay by now.
-    pub(super) fn look_for_direct(
-        &self,
-        endpoint: &Endpoint,
-        settings: PathSettings,
-        theirs: Vec<Candidate>,
-    ) {
+    /// The peer is being told where this end is, as it is known at present.
+    pub(super) fn tells(&self) {
+        self.known_moves().mark_unchanged();
+    }
+
+    fn known_moves(&self) -> std::sync::MutexGuard<'_, watch::Receiver<Own>> {
+        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a direct path be looked for, as soon as both ends have said where they are.
+    pub(super) fn may_be_direct(&self, endpoint: &Endpoint, settings: PathSettings) {
+        self.meeting().how = Some((endpoint.clone(), settings));
+    }
+
+    /// The peer says where it may be; earlier places do not count any more.
+    pub(super) fn meet(&self, theirs: Vec<Candidate>) {
+        self.meeting().theirs.clone_from(&theirs);
+        match self.direct.get() {
+            Some(direct) => direct.meet(theirs),
+            None => self.look_for_direct(),
+        }
+    }
+
+    /// Begins to look for a direct path if both ends have said where they are, the session has a
+    /// relay, and that has not been done yet.
+    pub(super) fn look_for_direct(&self) {
         let slots = self.slots();
-        let direct = Direct::start(endpoint, Arc::clone(&self.session), settings);
-        direct.relay_over(slots.used().map(|slot| slot.near.route()));
-        direct.meet(theirs);
+        let mut meeting = self.meeting();
+        let relay = slots.used().map(|slot| slot.near.route());
+        let ours_known = !self.known_moves().borrow().candidates.is_empty();
+        if relay.is_none() || meeting.theirs.is_empty() || !ours_known {
+            return;
+        }
+        let Some((endpoint, settings)) = meeting.how.take() else { return };
+        let direct = Direct::start(&endpoint, Arc::clone(&self.session), settings);
+        direct.relay_over(relay);
+        direct.meet(meeting.theirs.clone());
         // Nobody else begins it.
         let _ = self.direct.set(direct);
     }
 
-    /// Probes where the peer may be by now.
-    pub(super) fn meet(&self, theirs: Vec<Candidate>) {
-        if let Some(direct) = self.direct.get() {
-            direct.meet(theirs);
-        }
+    fn meeting(&self) -> std::sync::MutexGuard<'_, Meeting> {
+        self.meeting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The direct path that packets take, if there is one.
@@ -104,9 +138,12 @@ impl Paths {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a slot whose near end is bound. Answers false if there are too many.
+    /// Adds a slot whose near end is bound, or is about to be. Answers false if there are too many.
     pub(super) fn add(&self, near: Arc<NearEnd>, far: Option<Duration>) -> bool {
         let mut slots = self.slots();
+        if slots.all.iter().any(|slot| Arc::ptr_eq(&slot.near, &near)) {
+            return true;
+        }
         if slots.all.len() >= MAX_SLOTS || !self.session.listen(near.route()) {
             return false;
         }
@@ -125,6 +162,15 @@ impl Paths {
     /// The near ends of all slots.
     pub(super) fn all(&self) -> Vec<Arc<NearEnd>> {
         self.slots().all.iter().map(|slot| Arc::clone(&slot.near)).collect()
+    }
+
+    /// One that was added before its near end was bound could not be.
+    pub(super) fn could_not_bind(&self, slot: u64) {
+        let mut slots = self.slots();
+        if slots.used == Some(slot) {
+            slots.used = None;
+        }
+        self.drop_from(&mut slots, slot);
     }
 
     /// Whether both ends of any slot are bound.

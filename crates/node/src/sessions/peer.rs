@@ -1,5 +1,6 @@
 //! A session with one peer.
 
+use super::callers::Place;
 use super::hello::{Own, Theirs};
 use super::path::{PathKind, PathState};
 use super::paths::{MAX_SLOTS, Paths};
@@ -8,8 +9,8 @@ use crate::daemon::clock::unix_now;
 use skein_net::Connection;
 use skein_proto::session::NatKind;
 use skein_proto::{Credential, NodeId, UnixTime, Username};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 
 /// Relays whose names are kept, the latest: those of all slots that a session may have, and of
@@ -26,7 +27,7 @@ pub struct PeerSession {
     connection: Connection,
     path: watch::Sender<PathState>,
     /// Where the packets go; nothing for a connection that was dialled directly.
-    paths: Option<Paths>,
+    paths: Option<Arc<Paths>>,
     /// Whose nodes the relays are, as far as that is known.
     relay_names: Mutex<Vec<(NodeId, Username)>>,
     dialler: bool,
@@ -36,6 +37,10 @@ pub struct PeerSession {
     expires: AtomicU64,
     /// When the one runs out that the peer was shown, likewise.
     shown: AtomicU64,
+    /// Its task runs, or has run.
+    kept: AtomicBool,
+    /// What it takes of the share of the caller's name, where that is not held elsewhere.
+    place: OnceLock<Place>,
 }
 
 impl PeerSession {
@@ -43,22 +48,35 @@ impl PeerSession {
         theirs: Theirs,
         own: &Own,
         connection: Connection,
-        paths: Option<Paths>,
+        paths: Option<Arc<Paths>>,
     ) -> Self {
         let state = PathState {
-            kind: kind_of(&connection, paths.as_ref()),
+            kind: kind_of(&connection, paths.as_deref()),
             rtt: connection.rtt(),
             nat_here: own.nat,
             nat_there: theirs.nat,
-            reserve: reserve_of(paths.as_ref()),
+            reserve: reserve_of(paths.as_deref()),
             since: unix_now().0,
         };
         let dialler = connection.is_dialler();
         let (path, served) = (watch::Sender::new(state), AtomicUsize::new(0));
         let expires = AtomicU64::new(theirs.expires.0);
         let (name, shown) = (theirs.name, AtomicU64::new(own.expires().0));
-        let relay_names = Mutex::default();
-        Self { name, connection, path, paths, relay_names, dialler, served, expires, shown }
+        let (relay_names, kept, place) =
+            (Mutex::default(), AtomicBool::new(false), OnceLock::new());
+        Self {
+            name,
+            connection,
+            path,
+            paths,
+            relay_names,
+            dialler,
+            served,
+            expires,
+            shown,
+            kept,
+            place,
+        }
     }
 
     /// Whether what the peer has shown holds no more.
@@ -145,7 +163,7 @@ impl PeerSession {
 
     /// Where the packets go, if that may change.
     pub(super) fn paths(&self) -> Option<&Paths> {
-        self.paths.as_ref()
+        self.paths.as_deref()
     }
 
     /// Whether this side has dialled.
@@ -155,8 +173,8 @@ impl PeerSession {
 
     /// Tells those who watch the path what has become of it.
     pub(super) fn refresh_path(&self) {
-        let kind = kind_of(&self.connection, self.paths.as_ref());
-        let reserve = reserve_of(self.paths.as_ref());
+        let kind = kind_of(&self.connection, self.paths.as_deref());
+        let reserve = reserve_of(self.paths.as_deref());
         let rtt = self.connection.rtt();
         self.path.send_if_modified(|path| {
             if path.kind != kind {
@@ -184,6 +202,22 @@ impl PeerSession {
     /// Whether anybody but the sessions themselves holds it, or a stream of the peer is served.
     pub(super) fn is_used(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) > OWN_HOLDERS || self.served.load(Ordering::Relaxed) > 0
+    }
+
+    /// Holds this for as long as it lives.
+    pub(super) fn holds(&self, place: Place) {
+        // There is one of it.
+        let _ = self.place.set(place);
+    }
+
+    /// Notes that its task begins. Answers false if it had begun before.
+    pub(super) fn begin_keeping(&self) -> bool {
+        !self.kept.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether its task has begun.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
     }
 
     pub(super) fn serve(&self) -> Served<'_> {

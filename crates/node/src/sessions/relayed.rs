@@ -1,6 +1,7 @@
 //! This node's end of a relay's slot.
 
 use super::control::Granted;
+use super::{Parts, Sessions};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use skein_net::relay::EndKey;
 use skein_net::relay::frame::SlotNumber;
@@ -9,7 +10,8 @@ use skein_net::{Endpoint, Way};
 use skein_proto::session::{RelayEnd, SlotKey};
 use skein_proto::{BoundedVec, NodeId, SignedCredential};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -21,26 +23,27 @@ pub(super) const BIND_PATIENCE: Duration = Duration::from_millis(1_500);
 const TUNNEL_PATIENCE: Duration = Duration::from_millis(2_000);
 
 /// Addresses of a relay that are tried, all at once: one of IPv4 and one of IPv6. To each go four
-/// frames of 40 bytes at most in the time that there is, so that an offer with three relays makes
-/// its receiver send less than the offer itself is long, wherever its addresses point.
+/// frames of 40 bytes at most in the time that there is, and to one of them the answer to the offer's
+/// first packet, at most three times as long as that: so a receiver sends no more for an offer,
+/// wherever its addresses point, than a QUIC server for a first packet.
 const MAX_ADDRESSES: usize = 2;
 
-/// This node's end of a slot, bound.
+/// This node's end of a slot.
 #[derive(Debug)]
 pub(super) struct NearEnd {
     pub(super) relay: NodeId,
     pub(super) addresses: BoundedVec<SocketAddr, 4>,
     pub(super) binding: Binding,
     /// What leads to the relay, for as long as the slot is held.
-    _way: Way,
-    pub(super) rtt: Duration,
+    way: OnceLock<Way>,
     pub(super) load_percent: u8,
     /// What this node has that the far end does not know, where it was granted the slot.
     far: Option<Far>,
+    rtt_us: AtomicU32,
 }
 
 /// What comes with a slot beside this node's end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Far {
     key: SlotKey,
     /// Whose node the relay is.
@@ -48,12 +51,33 @@ struct Far {
 }
 
 impl NearEnd {
+    /// An end that the relay does not know of yet.
+    fn new(endpoint: &Endpoint, end: &RelayEnd, to: SocketAddr, far: Option<Far>) -> Self {
+        let route = Route { to, number: SlotNumber::new(end.slot) };
+        let rtt = endpoint.connection(&end.relay).map(|linked| linked.rtt());
+        Self {
+            relay: end.relay,
+            addresses: end.addresses.clone(),
+            binding: endpoint.join_slot(route, EndKey::from_bytes(end.key.0)),
+            load_percent: end.load_percent,
+            far,
+            way: OnceLock::new(),
+            // That of the far end is as good a guess as any.
+            rtt_us: AtomicU32::new(rtt.map_or(end.rtt_us, micros)),
+        }
+    }
+
     pub(super) fn route(&self) -> Route {
         self.binding.route()
     }
 
     pub(super) fn slot(&self) -> u64 {
         self.route().number.get()
+    }
+
+    /// The round trip to the relay, as it was when the end was bound.
+    pub(super) fn rtt(&self) -> Duration {
+        Duration::from_micros(self.rtt_us.load(Ordering::Relaxed).into())
     }
 
     /// What the other side is told of it, if this node was granted the slot.
@@ -63,7 +87,7 @@ impl NearEnd {
             addresses: self.addresses.clone(),
             slot: self.slot(),
             key: self.far.as_ref()?.key,
-            rtt_us: micros(self.rtt),
+            rtt_us: self.rtt_us.load(Ordering::Relaxed),
             load_percent: self.load_percent,
         })
     }
@@ -73,7 +97,32 @@ impl NearEnd {
         self.far.as_ref()?.credential.as_deref()
     }
 
-    /// Binds the near end of a slot that was granted to this node.
+    /// Makes sure that packets get to the relay. Where UDP is blocked, a way there has to be opened
+    /// first.
+    pub(super) async fn prepare(&self, endpoint: &Endpoint) -> bool {
+        let way = endpoint.prepare(self.relay, self.route().to);
+        if let Ok(Some(way)) = timeout(TUNNEL_PATIENCE, way).await {
+            // Another one leads there as well, and ends with the last that is held.
+            let _ = self.way.set(way);
+        }
+        self.way.get().is_some()
+    }
+
+    /// Tells the relay where this end is, and proves it.
+    async fn prove(&self, endpoint: &Endpoint) -> bool {
+        if !self.prepare(endpoint).await {
+            return false;
+        }
+        let begun = Instant::now();
+        let bound = self.binding.bind(BIND_PATIENCE).await.is_ok();
+        if bound {
+            // A question and its challenge, a proof and its receipt: two round trips.
+            self.rtt_us.store(micros(begun.elapsed() / 2), Ordering::Relaxed);
+        }
+        bound
+    }
+
+    /// The near end of a slot that was granted to this node, bound.
     pub(super) async fn of_grant(endpoint: &Endpoint, granted: Granted) -> Option<Arc<Self>> {
         let Granted { relay, credential, grant } = granted;
         let [near, far] = grant.keys;
@@ -85,60 +134,74 @@ impl NearEnd {
             rtt_us: 0,
             load_percent: grant.load_percent,
         };
-        bind(endpoint, &end, Some(Far { key: far, credential })).await.map(Arc::new)
-    }
-
-    /// Binds the end of a slot that the other side has told of.
-    pub(super) async fn of_offer(endpoint: &Endpoint, end: &RelayEnd) -> Option<Arc<Self>> {
-        bind(endpoint, end, None).await.map(Arc::new)
+        let far = Some(Far { key: far, credential });
+        if grant.bound
+            && let Some(linked) = endpoint.connection(&relay)
+        {
+            let near = Self::new(endpoint, &end, linked.remote_address(), far);
+            near.binding.is_bound_by_grant();
+            // That is there already, and is to stay.
+            return near.prepare(endpoint).await.then(|| Arc::new(near));
+        }
+        Ends::new(endpoint, &end, &end.addresses, far).prove_one(endpoint).await
     }
 }
 
-/// Binds at all addresses at once; the first that answers is the one.
-async fn bind(endpoint: &Endpoint, end: &RelayEnd, far: Option<Far>) -> Option<NearEnd> {
-    if endpoint.node_id() == end.relay {
-        return None;
-    }
-    // One that this node is connected with is reached where it is connected.
-    let linked = endpoint.connection(&end.relay).map(|connection| connection.remote_address());
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in linked.into_iter().chain(end.addresses.iter().copied()) {
-        if !address.ip().is_unspecified() && !addresses.contains(&address) {
-            addresses.push(address);
+/// This node's end of a slot, at each address where the relay may be.
+#[derive(Debug)]
+pub(super) struct Ends(Vec<Arc<NearEnd>>);
+
+impl Ends {
+    fn new(endpoint: &Endpoint, end: &RelayEnd, named: &[SocketAddr], far: Option<Far>) -> Self {
+        if endpoint.node_id() == end.relay {
+            return Self(Vec::new());
         }
-    }
-    addresses.truncate(MAX_ADDRESSES);
-    let number = SlotNumber::new(end.slot);
-    let mut attempts: FuturesUnordered<_> = addresses
-        .into_iter()
-        .map(|to| {
-            let key = EndKey::from_bytes(end.key.0);
-            let binding = endpoint.join_slot(Route { to, number }, key);
-            async move {
-                // Where UDP is blocked, a way there has to be opened first.
-                let way =
-                    timeout(TUNNEL_PATIENCE, endpoint.prepare(end.relay, to)).await.ok()??;
-                let begun = Instant::now();
-                binding.bind(BIND_PATIENCE).await.ok()?;
-                // A question and its challenge, a proof and its receipt: two round trips.
-                Some((binding, way, begun.elapsed() / 2))
+        // One that this node is connected with is reached where it is connected.
+        let linked = endpoint.connection(&end.relay).map(|connection| connection.remote_address());
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in linked.into_iter().chain(named.iter().copied()) {
+            if !address.ip().is_unspecified() && !addresses.contains(&address) {
+                addresses.push(address);
             }
-        })
-        .collect();
-    while let Some(attempt) = attempts.next().await {
-        if let Some((binding, way, rtt)) = attempt {
-            return Some(NearEnd {
-                relay: end.relay,
-                addresses: end.addresses.clone(),
-                binding,
-                _way: way,
-                rtt,
-                load_percent: end.load_percent,
-                far,
-            });
         }
+        addresses.truncate(MAX_ADDRESSES);
+        let near = |to| Arc::new(NearEnd::new(endpoint, end, to, far.clone()));
+        Self(addresses.into_iter().map(near).collect())
     }
-    None
+
+    /// The likeliest of them.
+    pub(super) fn first(&self) -> Option<&Arc<NearEnd>> {
+        self.0.first()
+    }
+
+    /// Binds at all addresses at once; the first that answers is the one.
+    pub(super) async fn prove_one(self, endpoint: &Endpoint) -> Option<Arc<NearEnd>> {
+        let prove = async |near: Arc<NearEnd>| near.prove(endpoint).await.then_some(near);
+        let mut attempts: FuturesUnordered<_> = self.0.into_iter().map(prove).collect();
+        while let Some(attempt) = attempts.next().await {
+            if attempt.is_some() {
+                return attempt;
+            }
+        }
+        None
+    }
+}
+
+impl Sessions {
+    /// This node's end of a slot that the other side has told of. A relay learns where its ends are,
+    /// and could be the peer's accomplice, or its own machine: who hides goes to supernodes only
+    /// that it knows by itself, and there where it knows them to be.
+    pub(super) async fn ends_of(&self, end: &RelayEnd) -> Ends {
+        let Parts { endpoint, hidden, .. } = &self.inner.parts;
+        if !hidden {
+            return Ends::new(endpoint, end, &end.addresses, None);
+        }
+        let known = match endpoint.connection(&end.relay) {
+            Some(_) => None,
+            None => self.inner.control.driver().vouched_supernode(end.relay).await,
+        };
+        Ends::new(endpoint, end, &known.unwrap_or_default(), None)
+    }
 }
 
 /// What a path over a relay costs: both round trips, and a quarter more where the relay is as good

@@ -6,6 +6,7 @@ use crate::overlay::Overlay;
 use skein_proto::session::{AskSlot, SlotGrant, SlotRefusal, SlotReply};
 use skein_proto::{BoundedVec, Instant, NodeId, Role, SignedCredential};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long a supernode may take to answer.
@@ -63,9 +64,9 @@ impl Asked {
 impl Overlay {
     /// The user wants a slot of a relay besides these. This node itself is none for its own
     /// sessions: a supernode can be reached directly.
-    pub(crate) fn on_user_ask_slot(&mut self, ask: u64, besides: &[NodeId], now: Now) {
+    pub(crate) fn on_user_ask_slot(&mut self, ask: u64, besides: &[NodeId], nth: usize, now: Now) {
         let near = self.near_supernodes(now);
-        let Some(relay) = near.into_iter().find(|node| !besides.contains(node)) else {
+        let Some(relay) = near.into_iter().filter(|node| !besides.contains(node)).nth(nth) else {
             return give(&mut self.core, ask, SlotOutcome::NobodyToAsk);
         };
         if !self.sessions.asked.begin(ask, relay, now.instant) {
@@ -73,6 +74,12 @@ impl Overlay {
             return give(&mut self.core, ask, SlotOutcome::NobodyToAsk);
         }
         self.core.send(relay, AskSlot { number: ask });
+    }
+
+    /// Where a supernode is that this node knows by itself: the login service has named it, or it has
+    /// shown its credential. What a peer says of a relay is no more than hearsay.
+    pub fn vouched_supernode(&self, node: &NodeId) -> Option<Vec<SocketAddr>> {
+        self.core.known.vouched_addresses(node)
     }
 
     /// The supernodes that this node is linked with, those first that it would ask first.

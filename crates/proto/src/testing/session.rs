@@ -46,11 +46,13 @@ pub(super) fn largest(kind: MessageKind, address: SocketAddr) -> Option<Message>
                 rate: u32::MAX,
                 idle_secs: u32::MAX,
                 load_percent: u8::MAX,
+                bound: true,
             };
             SlotReply { number: u64::MAX, outcome: Ok(grant) }.into()
         }
         MessageKind::SessionOffer => {
-            let offer = Offer { session, from, to, expires, nat, candidates, relays };
+            let first = full(&u8::MAX);
+            let offer = Offer { session, from, to, expires, nat, candidates, relays, first };
             let (offer, credential) = (Signed::new(offer, &key()), credential());
             SessionOffer { offer, credential, at: node() }.into()
         }
@@ -128,6 +130,7 @@ fn any_grant() -> impl Strategy<Value = SlotGrant> {
             rate,
             idle_secs,
             load_percent,
+            bound: slot % 2 == 0,
         },
     )
 }
@@ -179,8 +182,10 @@ fn any_offer() -> impl Strategy<Value = Offer> {
     let ends = (any_session(), any_node_id(), any_node_id(), any::<u64>());
     (ends, any_nat(), few(any_candidate()), any_relays()).prop_map(
         |((session, from, to, expires), nat, candidates, relays)| {
-            let expires = UnixTime(expires);
-            Offer { session, from, to, expires, nat, candidates, relays }
+            // As different as the numbers are, and of as many lengths.
+            let first = expires.to_be_bytes().into_iter().skip(expires as usize % 9);
+            let (first, expires) = (BoundedVec::truncated(first), UnixTime(expires));
+            Offer { session, from, to, expires, nat, candidates, relays, first }
         },
     )
 }
@@ -188,7 +193,7 @@ fn any_offer() -> impl Strategy<Value = Offer> {
 fn any_answer() -> impl Strategy<Value = Answer> {
     let bound = proptest::collection::vec(option::of(any::<u32>()), 0..=3);
     (any_offer(), bound).prop_map(|(offer, bound)| {
-        let Offer { session, from, to, expires, nat, candidates, relays } = offer;
+        let Offer { session, from, to, expires, nat, candidates, relays, .. } = offer;
         let bound = BoundedVec::truncated(bound);
         Answer { session, from, to, expires, nat, candidates, bound, relays }
     })

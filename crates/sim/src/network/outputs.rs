@@ -143,6 +143,7 @@ impl Network {
             rate: u32::MAX,
             idle_secs: 120,
             load_percent: 0,
+            bound: true,
         }
     }
 

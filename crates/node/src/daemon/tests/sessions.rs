@@ -10,15 +10,15 @@ use skein_proto::session::{NatKind as SeenNat, SessionHello};
 use tokio::sync::mpsc;
 
 /// Two supernodes that know each other, and two nodes that are attached to both.
-struct Scene {
-    network: Network,
-    supers: Vec<Node>,
-    alice: Node,
-    bob: Node,
+pub(super) struct Scene {
+    pub(super) network: Network,
+    pub(super) supers: Vec<Node>,
+    pub(super) alice: Node,
+    pub(super) bob: Node,
 }
 
 impl Scene {
-    async fn new(reach: Reach) -> Self {
+    pub(super) async fn new(reach: Reach) -> Self {
         Self::behind(None, reach).await
     }
 
@@ -213,7 +213,15 @@ async fn a_session_lasts_no_longer_than_what_the_peer_has_shown() {
     let scene = Scene::new(Reach::RelayOnly).await;
     let bob: PeerName = "@user12".parse().unwrap();
     let ours = scene.alice.daemon.parts.sessions.open(&bob).await.unwrap();
-    let theirs = scene.bob.daemon.parts.sessions.live(&scene.alice.id()).expect("accepted");
+    let accepted = async {
+        loop {
+            if let Some(theirs) = scene.bob.daemon.parts.sessions.live(&scene.alice.id()) {
+                return theirs;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let theirs = tokio::time::timeout(PATIENCE, accepted).await.expect("accepted");
     let first = theirs.expires();
 
     let (name, node) = (Username::parse("user11").unwrap(), scene.alice.id());

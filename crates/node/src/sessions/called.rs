@@ -1,0 +1,165 @@
+//! The callee's side once it has taken an offer: the caller's connection comes in, and says who it
+//! is.
+
+use super::callers::{Place, Share};
+use super::hello::Theirs;
+use super::keep::Keeper;
+use super::paths::Paths;
+use super::peer::PeerSession;
+use super::{Sessions, hello};
+use crate::daemon::clock::unix_now;
+use skein_net::{CloseReason, Connection, Stream};
+use skein_proto::session::{Offer, SessionHello};
+use skein_proto::{NodeId, SessionId, Username};
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How long the caller may take to dial after it was answered.
+const DIAL_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a caller whose connection is there may take to say who it is. It sends that first of
+/// all; what comes before has overtaken it.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A session whose offer was taken, until the caller is there.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    session: SessionId,
+    peer: NodeId,
+    /// What the offer says of the caller.
+    theirs: Theirs,
+    paths: Arc<Paths>,
+    /// Of the caller's name.
+    _place: Place,
+}
+
+impl Awaited {
+    /// Of an offer whose credential was checked.
+    pub(super) fn new(offer: &Offer, theirs: Theirs, paths: Arc<Paths>, place: Place) -> Self {
+        Self { session: offer.session, peer: offer.from, theirs, paths, _place: place }
+    }
+}
+
+impl Sessions {
+    /// Lets the caller of a session in, for a while.
+    pub(super) fn await_dial(&self, awaited: Awaited) {
+        let address = awaited.paths.session().address();
+        self.inner.awaited.insert(address, awaited);
+        let sessions = self.clone();
+        tokio::spawn(async move {
+            sleep(DIAL_PATIENCE).await;
+            sessions.give_up(&address);
+        });
+    }
+
+    /// Awaits the caller of a session no more.
+    pub(super) fn give_up(&self, address: &SocketAddr) {
+        self.inner.awaited.remove(address);
+    }
+
+    /// The session that streams of a connection belong to: one that is live, or one whose caller has
+    /// just got through. It need not have said who it is: its offer has.
+    pub(super) fn session_of(&self, connection: &Connection) -> Option<Arc<PeerSession>> {
+        let live = self.live(&connection.peer());
+        if live.as_ref().is_some_and(|live| live.connection() == connection) {
+            return live;
+        }
+        let enter = || {
+            let own = self.own().ok()?;
+            let awaited = self.take_awaited(connection)?;
+            let place = self.share_of(&awaited.theirs.name)?;
+            let paths = Some(awaited.paths);
+            let session = PeerSession::new(awaited.theirs, &own, connection.clone(), paths);
+            session.holds(place);
+            let session = self.enter(session).ok()?;
+            tokio::spawn(self.clone().expect_hello(Arc::downgrade(&session), connection.clone()));
+            Some(session)
+        };
+        enter().or(live)
+    }
+
+    fn take_awaited(&self, connection: &Connection) -> Option<Awaited> {
+        let address = connection.remote_address();
+        let fits = |_: &SocketAddr, awaited: &Awaited| awaited.peer == connection.peer();
+        self.inner.awaited.remove_if(&address, fits).map(|(_, awaited)| awaited)
+    }
+
+    /// A session has been entered by what came before the caller's hello: nobody keeps it until that
+    /// is there.
+    async fn expect_hello(self, session: Weak<PeerSession>, connection: Connection) {
+        tokio::select! {
+            _ = connection.closed() => {}
+            () = sleep(HELLO_PATIENCE) => {}
+        }
+        let Some(session) = session.upgrade().filter(|session| !session.is_kept()) else { return };
+        connection.close(CloseReason::Misbehaved);
+        self.remove(&session);
+    }
+
+    fn share_of(&self, name: &Username) -> Option<Place> {
+        let place = self.inner.callers.take(name, Share::Sessions);
+        if place.is_none() {
+            self.inner.counts.over_share();
+        }
+        place
+    }
+
+    /// A peer says who it is, on a connection that it has dialled.
+    pub(super) async fn welcome(
+        &self,
+        connection: Connection,
+        hello: &SessionHello,
+        mut stream: Stream,
+    ) {
+        let Ok(own) = self.own() else { return };
+        if !self.inner.callers.may_introduce(connection.peer()) {
+            return self.inner.counts.over_share();
+        }
+        let login_key = &self.inner.parts.login_key;
+        let checked = hello::check(hello, login_key, &connection.peer(), unix_now());
+        let Ok(theirs) = checked else {
+            return connection.close(CloseReason::NotAllowed);
+        };
+        let live = self.live(&connection.peer());
+        let made_for =
+            live.filter(|live| live.connection() == &connection && live.paths().is_some());
+        let session = match made_for {
+            // What was made for one session is not another one's: its keeper knows the path. It has
+            // none yet if it was entered by what came before its hello.
+            Some(session) if *session.name() != theirs.name || !session.begin_keeping() => {
+                return self.inner.counts.over_share();
+            }
+            Some(session) => {
+                session.holds_until(theirs.expires);
+                session.set_nats(None, Some(theirs.nat));
+                session
+            }
+            None => {
+                // The connection may be one of other uses: only the stream is dropped.
+                let Some(place) = self.share_of(&theirs.name) else { return };
+                let awaited = self.take_awaited(&connection);
+                let awaited = awaited.filter(|awaited| hello.session == Some(awaited.session));
+                let paths = awaited.map(|awaited| awaited.paths);
+                let session = PeerSession::new(theirs, &own, connection.clone(), paths);
+                session.holds(place);
+                session.begin_keeping();
+                let Ok(session) = self.enter(session) else { return };
+                session
+            }
+        };
+        if stream.sender.send(&own.hello()).await.is_err() {
+            return self.remove(&session);
+        }
+        let (id, this, superseded) =
+            (connection.id(), Arc::downgrade(&session), CancellationToken::new());
+        let before = self.inner.welcomed.insert(id, (this.clone(), superseded.clone()));
+        if let Some((_, before)) = before {
+            before.cancel();
+        }
+        Keeper::new(self.clone(), session, stream).until(superseded).run(Vec::new(), None).await;
+        self.inner.welcomed.remove_if(&id, |_, (last, _)| last.ptr_eq(&this));
+    }
+}
