@@ -6,9 +6,6 @@
 //! | [`napster`] | a central directory | the OpenNap description of Napster's messages |
 //! | [`gnutella`] | blind flooding | the Gnutella protocol specification 0.4 |
 //! | [`fasttrack`] | flooding among supernodes, without query routing tables | measurements of the network, since the protocol was never published |
-//! | [`napster`] | a central directory | the OpenNap description of Napster's messages |
-//! | [`gnutella`] | blind flooding | the Gnutella protocol specification 0.4 |
-//! | [`fasttrack`] | flooding among supernodes, without query routing tables | measurements of the network, since the protocol was never published |
 //! | [`chord`] | a ring with fingers | Stoica et al., SIGCOMM 2001 and Transactions on Networking 2003 |
 //! | [`pastry`] | prefixes with locality | Rowstron and Druschel, Middleware 2001; Castro et al., DSN 2004 |
 //! | [`kelips`] | groups of the square root of all | Gupta et al., IPTPS 2003 |

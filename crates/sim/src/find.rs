@@ -56,6 +56,11 @@ impl Network {
         self.number(&id).map(|node| self.nodes[node as usize].name.clone())
     }
 
+    /// A look-up that was started and not taken out.
+    pub fn lookup(&self, find: QueryId) -> Option<&Lookup> {
+        self.lookups.get(&find)
+    }
+
     /// Takes out a look-up, ended or not.
     pub fn take_lookup(&mut self, find: QueryId) -> Option<Lookup> {
         self.lookups.remove(&find)

@@ -4,6 +4,7 @@
 use clap::{Parser, Subcommand};
 use skein_sim::bars::BARS;
 use skein_sim::baselines::command::{Compare, Floods};
+use skein_sim::baselines::compare::SkeinRun;
 use skein_sim::report::{Report, plots};
 use skein_sim::scenario::{Run, Scenario};
 use skein_sim::show;
@@ -45,7 +46,7 @@ struct Arguments {
 enum Command {
     /// Names all figures, with what is measured and the bar.
     List,
-    /// Compares the systems before this one, measured in one workload.
+    /// Compares Skein and the systems before it, measured in one workload.
     Compare(Compare),
     /// Measures what floods cost that find a given share of what is there.
     Floods(Floods),
@@ -69,7 +70,9 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
-        Some(Command::Compare(compare)) => compare.run(Vec::new()).map_err(Into::into),
+        Some(Command::Compare(compare)) => {
+            compare.run(vec![Box::new(SkeinRun)]).map_err(Into::into)
+        }
         Some(Command::Floods(floods)) => floods.run().map_err(Into::into),
         Some(Command::Bar { name, seed }) => {
             let Some(bar) = BARS.iter().find(|bar| bar.name == name) else {

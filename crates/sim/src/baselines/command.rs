@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Compares Napster, Gnutella, FastTrack, Chord, Pastry and Kelips in one workload.
+/// Compares Napster, Gnutella, FastTrack, Chord, Pastry, Kelips and Skein in one workload.
 #[derive(Args, Clone, Debug)]
 pub struct Compare {
     /// Sizes of networks, separated by commas.

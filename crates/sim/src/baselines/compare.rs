@@ -9,11 +9,13 @@
 mod exact;
 mod keyword;
 mod plot;
+mod skein;
 mod table;
 
 pub use exact::{ChordRun, KelipsRun, PastryRun};
 pub use keyword::{FastTrackRun, GnutellaRun, NapsterRun};
 pub use plot::write_plots;
+pub use skein::SkeinRun;
 pub use table::table;
 
 use crate::physics;

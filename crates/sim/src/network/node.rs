@@ -115,7 +115,9 @@ impl SimNode {
         deeds.tally.most_outputs = deeds.tally.most_outputs.max(outputs);
         let Mind::Overlay(overlay) = &self.mind else { return };
         let Some(at) = overlay.next_wakeup(now) else { return };
-        deeds.tally.overdue_wakeups += u64::from(at <= now.instant);
+        // A part may give work to one that had its turn in this step: then that is due at once. What
+        // was due before has been left undone.
+        deeds.tally.overdue_wakeups += u64::from(at < now.instant);
         // What is due at once is due a moment later: time must go on.
         let at = at.max(now.instant + Duration::from_millis(1));
         if self.wake.is_none_or(|wake| at < wake || wake <= now.instant) {

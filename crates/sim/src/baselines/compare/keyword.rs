@@ -191,7 +191,7 @@ fn search<P: Keyword>(
 }
 
 /// A search for something that is there.
-fn draw_search(
+pub(super) fn draw_search(
     setup: &Setup,
     rare: bool,
     present: impl Fn(u32) -> bool,
