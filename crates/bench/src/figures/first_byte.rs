@@ -237,7 +237,7 @@ impl Network {
 
 /// Registers a name, and answers where its node lives.
 async fn enrol(folder: &Path, name: &str, ticket: &str) -> Result<Home> {
-    let home = Home::at(&folder.join(name));
+    let home = Home::at(folder.join(name));
     let session = Session::open(&home)?;
     let account = RegisterAccount {
         name: name.to_owned(),
