@@ -48,8 +48,12 @@ impl Changes {
 
     /// Follows the search for a direct path, once it has begun.
     pub(super) fn follow(&mut self, paths: Option<&Paths>) {
-        if self.path.is_none() {
-            self.path = paths.and_then(Paths::watch_direct);
+        if self.path.is_none()
+            && let Some(mut path) = paths.and_then(Paths::watch_direct)
+        {
+            // What it has found meanwhile is news as well: its loss is known by that.
+            path.mark_changed();
+            self.path = Some(path);
         }
     }
 
