@@ -36,6 +36,8 @@
 //! | `budget` | how often a peer may ask |
 //! | [`reputation`] | what a name has earned, by what others signed |
 //! | [`election`] | how many supernodes there should be, and which |
+//! | `links` | what follows when a link comes up, is greeted over, and goes |
+//! | `tidy` | what is to be done from time to time |
 //! | `role` | what this node is, and what follows when that changes |
 
 mod allowance;
@@ -58,6 +60,7 @@ mod io;
 mod join;
 pub mod known;
 mod library;
+mod links;
 mod lookup;
 mod membership;
 mod neighbours;
@@ -75,6 +78,7 @@ mod snapshot;
 mod sources;
 mod spending;
 mod tables;
+mod tidy;
 mod variety;
 mod waves;
 mod wishes;

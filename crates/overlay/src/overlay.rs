@@ -11,40 +11,22 @@ use crate::directory::Directory;
 use crate::election::{Election, Office};
 use crate::flood::{Arrival, Floods};
 use crate::io::{Input, Now, Output};
-use crate::join::{Join, ParentChange};
+use crate::join::Join;
 use crate::neighbours::Neighbours;
-use crate::peers::{Greeting, Peer};
 use crate::publish::{LocalCopy, Publisher};
 use crate::reputation::Conduct;
 use crate::search::Searches;
 use crate::sessions::Sessions;
-use crate::snapshot::Relation;
 use crate::sources::sources;
 use crate::tables::Tables;
+use crate::tidy::TIDY;
 use crate::wishes::own::OwnWishes;
-use skein_proto::message::{Hello, PartingReason};
+use skein_proto::message::PartingReason;
 use skein_proto::supernode::Load;
 use skein_proto::{
     Instant, KeyPair, NodeId, QueryId, Role, SignedCredential, SupernodeEntry, Username,
 };
-use std::net::SocketAddr;
 use std::time::Duration;
-
-/// How often a node tidies up: hangs up on links without a use, checks its children's credentials.
-const TIDY: Duration = Duration::from_secs(5);
-
-/// The same for an ordinary node that has no links but those with its parent and its standby, and
-/// has told its parent all: nothing that it could find is urgent, and most nodes of a network are
-/// such ones.
-const CALM_TIDY: Duration = Duration::from_secs(60);
-
-/// How old a link without a use may grow: old enough for both sides to find a use for it. One that
-/// has lost its use later is closed at the next tidying.
-const IDLE_LINK: Duration = Duration::from_secs(20);
-
-/// How often at most a node has the supernodes that it knows kept for its next start: it hears of
-/// others all the time.
-const REMEMBER: Duration = Duration::from_secs(60);
 
 /// How often a supernode says how it is doing, to the login service and to those linked to it.
 const BEAT: Duration = Duration::from_secs(60);
@@ -278,90 +260,6 @@ impl Overlay {
         self.conduct.receipts.step(&mut self.core, now);
     }
 
-    fn tidy(&mut self, now: Now) {
-        let calm = self.core.role == Role::Ordinary
-            && self.core.peers.len() <= 2
-            && self.publisher.is_complete();
-        self.next_tidy = now.instant + if calm { CALM_TIDY } else { TIDY };
-        if calm {
-            // Nobody is about to show one again that was met on the way here.
-            self.core.credentials.clear();
-        }
-        self.core.budgets.tidy(now.instant);
-        self.allowances.tidy(now.instant);
-        self.core.courier.tidy(now.instant);
-        self.sessions.tidy(now.instant);
-        if self.core.role == Role::Super {
-            let load = self.load();
-            self.core.membership.sweep(now);
-            self.core.review_announcement(load);
-        }
-        self.tend_reputations(now);
-        self.children.expire(&mut self.core, now.unix);
-        self.tidy_directory(now);
-        self.expire_ties(now);
-        let mut idle: Vec<NodeId> = self
-            .core
-            .peers
-            .iter()
-            .filter(|(node, peer)| {
-                now.instant.since(peer.since) >= IDLE_LINK
-                    && self.children.bond(node).is_none()
-                    && !self.join.uses(node)
-                    && !self.neighbours.uses(node)
-                    && !self.core.courier.used_lately(node, now.instant)
-            })
-            .map(|(node, _)| *node)
-            .collect();
-        idle.sort_unstable();
-        for node in idle {
-            self.core.counters.links_idle += 1;
-            self.core.hang_up(node, PartingReason::Moved);
-        }
-        let too_soon = self.remembered.is_some_and(|at| now.instant < at + REMEMBER);
-        if !too_soon && self.core.known.take_changed() {
-            self.remembered = Some(now.instant);
-            let remembered = self.core.known.to_remember();
-            self.core.outputs.push_back(Output::RememberSupernodes(remembered));
-        }
-    }
-
-    /// Leaves the supernodes that are no good any more: those whose credential ran out, and a
-    /// parent that takes nothing in.
-    fn expire_ties(&mut self, now: Now) {
-        for neighbour in self.neighbours.unfit(&self.core, now.unix) {
-            self.core.counters.ties_expired += 1;
-            self.let_go(neighbour, PartingReason::CredentialExpired, now);
-        }
-        for node in self.join.unfit(&self.core, now.unix) {
-            self.core.counters.ties_expired += 1;
-            let reason = PartingReason::CredentialExpired;
-            let change = self.join.leave(&mut self.core, node, reason, now);
-            self.on_parent_change(change, now);
-        }
-        if self.publisher.is_stuck(now.instant)
-            && let Some(parent) = self.join.parent()
-        {
-            self.core.counters.parents_timed_out += 1;
-            let change = self.join.leave(&mut self.core, parent, PartingReason::Moved, now);
-            self.on_parent_change(change, now);
-        }
-    }
-
-    /// Ends the link with a neighbour.
-    fn let_go(&mut self, neighbour: NodeId, reason: PartingReason, now: Now) {
-        self.core.part(neighbour, reason);
-        self.lose_neighbour(&neighbour, now);
-    }
-
-    pub(crate) fn lose_neighbour(&mut self, peer: &NodeId, now: Now) {
-        if self.neighbours.on_link_lost(&mut self.core, peer, now) {
-            self.tables.on_lost(peer);
-            let sources = sources!(self);
-            self.floods.on_peer_lost(&mut self.core, &sources, peer, now);
-        }
-    }
-
     /// Brings new neighbours, and all of them, up to date on what this node's index holds.
     fn update_tables(&mut self, now: Now) {
         for peer in self.neighbours.take_new() {
@@ -379,115 +277,11 @@ impl Overlay {
         self.children.tell(&mut self.core, load);
     }
 
-    fn on_link_up(&mut self, peer: NodeId, address: SocketAddr, rtt: Duration, now: Now) {
-        if self.core.peers.contains_key(&peer) {
-            self.on_link_down(peer, now);
-        }
-        let is_full = self.core.peers.len() >= self.core.config.max_links;
-        if self.leaving || is_full {
-            self.core.counters.links_over_limit += u64::from(is_full);
-            self.core.hang_up(peer, PartingReason::Leaving);
-            return;
-        }
-        let entry = Peer { address, rtt, since: now.instant, hello: None };
-        self.core.peers.insert(peer, entry);
-        self.core.greet(peer);
-        let load = self.load();
-        self.join.on_link_up(&mut self.core, peer, now);
-        self.neighbours.on_link_up(&mut self.core, peer, load, now);
-        self.core.membership.doubts.on_link_up(&peer);
-    }
-
-    pub(crate) fn on_link_down(&mut self, peer: NodeId, now: Now) {
-        self.core.peers.remove(&peer);
-        self.core.courier.on_lost(&peer);
-        if self.children.remove(&peer) {
-            self.core.counters.children_lost += 1;
-        }
-        if self.neighbours.on_link_lost(&mut self.core, &peer, now) {
-            self.core.doubt_lost(peer, now);
-        }
-        self.tables.on_lost(&peer);
-        let sources = sources!(self);
-        self.floods.on_peer_lost(&mut self.core, &sources, &peer, now);
-        let change = self.join.on_link_lost(&mut self.core, peer, now);
-        self.on_parent_change(change, now);
-    }
-
-    pub(crate) fn on_parent_change(&mut self, change: Option<ParentChange>, now: Now) {
-        if change.is_some() {
-            self.forget_candidacy();
-        }
-        match change {
-            Some(ParentChange::Gained(parent)) => {
-                self.lost_at = self.join.take_lost_at().or(self.lost_at);
-                self.publisher.start(&mut self.core, parent);
-                self.searches.on_parent(&mut self.core, parent, now);
-                self.on_directory_parent(parent, now);
-                self.show_evidence(parent);
-            }
-            Some(ParentChange::Lost(parent)) => {
-                self.publisher.stop();
-                self.searches.on_parent_lost(parent, now);
-                self.on_directory_parent_lost(parent, now);
-            }
-            Some(ParentChange::Moved { from, to }) => {
-                self.publisher.stop();
-                self.searches.on_parent_lost(from, now);
-                self.on_directory_parent_lost(from, now);
-                self.publisher.start(&mut self.core, to);
-                self.searches.on_parent(&mut self.core, to, now);
-                self.on_directory_parent(to, now);
-                self.show_evidence(to);
-            }
-            None => {}
-        }
-    }
-
-    pub(crate) fn misbehaved(&mut self, peer: NodeId, now: Now) {
-        self.core.counters.links_misbehaved += 1;
-        self.core.hang_up(peer, PartingReason::Misbehaved);
-        self.lose_neighbour(&peer, now);
-        self.on_link_down(peer, now);
-    }
-
     /// Whether this peer has not asked for too much lately.
     pub(crate) fn may_ask(&mut self, peer: &NodeId, now: Now) -> bool {
         let granted = self.core.budgets.take(peer, Ask::Request, now.instant);
         self.core.counters.requests_over_budget += u64::from(!granted);
         granted
-    }
-
-    /// Whether this peer is a supernode that this node has chosen, or agreed with.
-    pub(crate) fn is_above(&self, peer: &NodeId) -> bool {
-        matches!(self.relation(peer), Relation::Parent | Relation::Standby | Relation::Neighbour)
-    }
-
-    pub(crate) fn on_hello(&mut self, peer: NodeId, hello: Hello, now: Now) {
-        let observed = hello.observed;
-        let credential = hello.credential.clone().filter(|credential| {
-            let sound = self.core.credentials.check(credential, &peer, now.unix).is_ok();
-            if !sound {
-                self.core.counters.credentials_refused += 1;
-            }
-            sound
-        });
-        let Some(known) = self.core.peers.get_mut(&peer) else { return };
-        let is_super = hello.role == Role::Super;
-        let name = credential.as_ref().map(|credential| credential.unverified().name.clone());
-        known.hello = Some(Greeting::new(hello, known.address, credential));
-        if let Some(name) = &name {
-            self.children.rename(peer, name);
-            // A stranger must not decide where this node says that it is.
-            self.core.observed.add(peer, observed);
-        }
-        if is_super && name.is_some() {
-            self.core.proved(&peer, None, now.unix);
-            self.core.hand_over_waiting(peer);
-            self.on_directory_linked(peer, now);
-        } else if !is_super {
-            self.core.known.forget(&peer);
-        }
     }
 
     fn on_user_search(

@@ -2,7 +2,7 @@
 
 use crate::directory::DirectorySnapshot;
 use crate::election::RoleReason;
-use crate::election::demand::Outlook;
+use crate::election::outlook::Outlook;
 use crate::io::Now;
 use crate::overlay::Overlay;
 use crate::reputation::formula::Assessment;

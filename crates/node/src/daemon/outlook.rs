@@ -2,7 +2,7 @@
 
 use crate::api::types::OutlookStatus;
 use skein_overlay::SupernodeSnapshot;
-use skein_overlay::election::demand::Outlook;
+use skein_overlay::election::outlook::Outlook;
 
 /// How a supernode sees the demand.
 pub(super) fn status(supernode: &SupernodeSnapshot) -> OutlookStatus {

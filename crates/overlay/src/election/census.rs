@@ -1,6 +1,5 @@
 //! What the announced loads of all supernodes come to.
 
-use super::demand::Census;
 use skein_proto::supernode::Load;
 
 /// How much more than the median capacity a supernode may count for. What it announces is its own
@@ -11,6 +10,41 @@ const CAPACITY_WEIGHT: u32 = 4;
 /// How much fuller than full a supernode may say that it is: that far it takes the standbys of
 /// dead ones.
 const FULLEST: f64 = 1.5;
+
+/// What a supernode knows of all supernodes at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Census {
+    /// Supernodes, this one and those that are warming up included.
+    pub supernodes: u32,
+    /// Children of all, divided by what all could hold.
+    pub fill: f64,
+    /// Children that a supernode holds on average.
+    pub mean_capacity: f64,
+    /// Nodes that want a parent and find none, as far as that is seen here.
+    pub waiting: f64,
+    /// Whether many supernodes have died in the last minutes.
+    pub many_died: bool,
+}
+
+impl Census {
+    /// Children in units of one full supernode.
+    pub(super) fn work(&self) -> f64 {
+        self.fill * f64::from(self.supernodes)
+    }
+
+    /// How many supernodes there should be at least, however little they have to do: a standby
+    /// for everybody as soon as there is more than a handful, and one more for when one is away.
+    pub(super) fn floor(&self) -> f64 {
+        let children = (self.work() * self.mean_capacity).round();
+        if children >= 30.0 {
+            3.0
+        } else if children >= 8.0 {
+            2.0
+        } else {
+            1.0
+        }
+    }
+}
 
 /// Counts all supernodes. A load without capacity is unknown: it counts as a supernode and tells
 /// nothing else.

@@ -6,6 +6,8 @@
 //! whose delay is the time that news takes to get around (some seconds): it approaches its goal
 //! without overshooting as long as the time constants are longer than that.
 
+use super::census::Census;
+use super::outlook::Outlook;
 use skein_proto::Instant;
 use std::time::Duration;
 
@@ -35,20 +37,6 @@ const DEMOTE_TO: f64 = 0.63;
 /// supernodes gone makes 0.61 of the usual fill 0.87.
 pub const URGENT_ABOVE: f64 = 0.85;
 
-/// Time constants. A mass failure is to be answered within a minute, with some rounds of
-/// [`super::REVIEW`] in it. Otherwise supernodes are added over an hour when next to none is
-/// missing, and the sooner the more is missing, down to two minutes, so that where few are enough a
-/// second one seldom leaves before the first has been replaced; and they are taken away over
-/// hours: roles of gtk-gnutella's nodes change 30 min to 17 h apart.
-const URGENT_PACE: Duration = Duration::from_secs(20);
-const CALM_PACE: Duration = Duration::from_secs(60 * 60);
-const CALM_LEAST: Duration = Duration::from_secs(2 * 60);
-const DEMOTE_PACE: Duration = Duration::from_secs(30 * 60);
-
-/// Supernodes from which on [`URGENT_PACE`] and [`CALM_LEAST`] are taken: fewer hear of each other
-/// sooner, so that less time is needed for a decision to be known to all before the next one.
-const MANY: f64 = 20.0;
-
 /// For how long there must be too many supernodes before one steps down.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
@@ -57,99 +45,6 @@ const PATIENCE: Duration = Duration::from_secs(60 * 60);
 /// has looked for less time averages over that: what it saw first, when it knew nobody, must not
 /// make it believe that there is little to do.
 const SMOOTHING: Duration = Duration::from_secs(5 * 60);
-
-/// What a supernode knows of all supernodes at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Census {
-    /// Supernodes, this one and those that are warming up included.
-    pub supernodes: u32,
-    /// Children of all, divided by what all could hold.
-    pub fill: f64,
-    /// Children that a supernode holds on average.
-    pub mean_capacity: f64,
-    /// Nodes that want a parent and find none, as far as that is seen here.
-    pub waiting: f64,
-    /// Whether many supernodes have died in the last minutes.
-    pub many_died: bool,
-}
-
-impl Census {
-    /// Children in units of one full supernode.
-    fn work(&self) -> f64 {
-        self.fill * f64::from(self.supernodes)
-    }
-
-    /// How many supernodes there should be at least, however little they have to do: a standby
-    /// for everybody as soon as there is more than a handful, and one more for when one is away.
-    fn floor(&self) -> f64 {
-        let children = (self.work() * self.mean_capacity).round();
-        if children >= 30.0 {
-            3.0
-        } else if children >= 8.0 {
-            2.0
-        } else {
-            1.0
-        }
-    }
-}
-
-/// What should happen.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Outlook {
-    /// How full the supernodes are, smoothed, with those that wait.
-    pub fill: f64,
-    /// Supernodes known.
-    pub supernodes: u32,
-    /// The supernodes that there should be: as many as are full to [`PROMOTE_ABOVE`].
-    pub wanted: u32,
-    /// More supernodes than that are too many for any reason that an honest one has to invite:
-    /// as many as are full to [`DEMOTE_BELOW`], one, and a tenth for those that several invite at
-    /// the same time.
-    pub most: u32,
-    /// Supernodes to be added.
-    pub shortfall: f64,
-    /// Supernodes that may go.
-    pub surplus: f64,
-    /// Supernodes that are more than would be added at this moment: some of those that have just
-    /// been added may go at once.
-    pub excess: f64,
-    /// There is no room left for a failure.
-    pub is_urgent: bool,
-    /// There are fewer supernodes than the least that there should be.
-    pub is_below_floor: bool,
-}
-
-impl Outlook {
-    /// With which probability a supernode should invite one now, after `passed` since it last
-    /// decided, so that all together add what is missing.
-    pub fn invite_chance(&self, passed: Duration) -> f64 {
-        let size = (f64::from(self.supernodes) / MANY).clamp(0.1, 1.0);
-        // Until everybody has a standby, the next failure is an outage.
-        let pace = if self.is_urgent || self.is_below_floor {
-            URGENT_PACE.mul_f64(size)
-        } else {
-            let room = (URGENT_ABOVE - self.fill) / (URGENT_ABOVE - PROMOTE_ABOVE);
-            CALM_LEAST.mul_f64(size) + CALM_PACE.mul_f64(room.clamp(0.0, 1.0).powi(5))
-        };
-        self.share(self.shortfall, passed, pace)
-    }
-
-    /// Whether there is haste, and so few supernodes that they can look at the demand more often.
-    pub fn is_brisk(&self) -> bool {
-        (self.is_urgent || self.is_below_floor) && f64::from(self.supernodes) < MANY
-    }
-
-    /// With which probability a supernode should step down now. `weight` is from 0 for the fittest
-    /// to 2 for the least fit, 1 on average.
-    pub fn resign_chance(&self, passed: Duration, weight: f64) -> f64 {
-        self.share(self.surplus, passed, DEMOTE_PACE) * weight.clamp(0.0, 2.0)
-    }
-
-    fn share(&self, of: f64, passed: Duration, pace: Duration) -> f64 {
-        let rounds = passed.as_secs_f64() / pace.as_secs_f64();
-        (of * rounds.min(1.0) / f64::from(self.supernodes.max(1))).clamp(0.0, 1.0)
-    }
-}
 
 /// Follows the demand over time.
 #[derive(Clone, Debug, Default)]

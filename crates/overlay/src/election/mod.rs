@@ -6,7 +6,8 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`demand`] | how many are wanted, and how fast; the same numbers for everybody |
+//! | [`demand`] | how many are wanted; the same numbers for everybody |
+//! | [`outlook`] | what follows from that, and how fast |
 //! | [`census`](mod@census) | the announced loads of all supernodes in one number |
 //! | `fitness`, `candidates` | which child is fit, and what is known of each |
 //! | `dialback` | whether a node can be reached; dialling for others |
@@ -25,6 +26,7 @@ mod dispatch;
 mod fitness;
 mod handover;
 mod office;
+pub mod outlook;
 mod pace;
 mod reason;
 mod trial;

@@ -2,8 +2,9 @@
 
 use super::candidates::{Candidates, Standard, look_for};
 use super::census::census;
-use super::demand::{Demand, Outlook};
+use super::demand::Demand;
 use super::dialback::DialBacks;
+use super::outlook::Outlook;
 use super::trial::Trial;
 use super::{REVIEW, RoleReason, handover};
 use crate::core::earlier;

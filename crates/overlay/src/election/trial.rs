@@ -6,8 +6,8 @@
 //! invited at the same moment by several that do not know of each other one may be too many.
 
 use super::RoleReason;
-use super::demand::Outlook;
 use super::office::{Office, percent};
+use super::outlook::Outlook;
 use crate::config::Config;
 use crate::core::Core;
 use crate::io::Now;

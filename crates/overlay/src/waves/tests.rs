@@ -1,0 +1,220 @@
+//! Searches in graphs of supernodes.
+#![allow(clippy::expect_used)]
+use super::*;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+const QUERY: QueryId = QueryId::from_bytes([7; 16]);
+
+/// Supernodes that link to each other at random, as they do.
+struct Graph {
+    nodes: Vec<NodeId>,
+    links: Vec<BTreeSet<usize>>,
+    has: Vec<bool>,
+}
+
+impl Graph {
+    fn new(count: usize, degree: usize, rng: &mut StdRng) -> Self {
+        let nodes = (0..count).map(|_| NodeId::from_bytes(rng.random())).collect();
+        let mut links = vec![BTreeSet::new(); count];
+        let mut ends: Vec<usize> = (0..count * degree).map(|end| end % count).collect();
+        ends.shuffle(rng);
+        for pair in ends.chunks_exact(2) {
+            if pair[0] != pair[1] {
+                links[pair[0]].insert(pair[1]);
+                links[pair[1]].insert(pair[0]);
+            }
+        }
+        Self { nodes, links, has: vec![false; count] }
+    }
+
+    /// What `at` does with a query, as `flood` does it. Answers requests sent.
+    fn ask(
+        &self,
+        at: usize,
+        from: usize,
+        hops: u8,
+        done: &BTreeSet<Tag>,
+        run: &mut Run,
+    ) -> BTreeSet<usize> {
+        run.messages += 1;
+        if self.has[at] {
+            run.found.insert(at);
+        }
+        let mut covered = BTreeSet::from([at]);
+        let before = run.seen.insert(at, hops).filter(|before| *before >= hops);
+        if before.is_some() || hops == 0 {
+            return covered;
+        }
+        for next in self.links[at].iter().copied().filter(|next| *next != from) {
+            covered.insert(next);
+            if hops == 1 && done.contains(&QUERY.tag(&self.nodes[next])) {
+                continue;
+            }
+            if hops > 1 || self.has[next] {
+                covered.extend(self.ask(next, at, hops - 1, done, run));
+            }
+        }
+        covered
+    }
+
+    /// A search of the first node; `known` others are known to it.
+    fn search(&self, wanted: usize, known: usize) -> (Run, Waves) {
+        let mut waves = Waves::new(QUERY, &self.nodes[0], 2);
+        let mut run = Run::default();
+        let free: Vec<NodeId> = self.links[0].iter().map(|link| self.nodes[*link]).collect();
+        let index = |node: &NodeId| self.nodes.iter().position(|n| n == node).expect("known");
+        loop {
+            let next = waves.next(&Outlook {
+                free: &free,
+                may_answer: &|node| self.has[index(node)],
+                members: &|see| self.nodes[1..=known].iter().for_each(see),
+                found: run.found.len(),
+                wanted: wanted.saturating_sub(run.found.len()),
+                is_waiting: false,
+            });
+            let Next::Ask(group, hops) = next else {
+                run.end = Some(next);
+                return (run, waves);
+            };
+            let settled = waves.settled();
+            let done = settled.as_chunks().0.iter().copied().collect();
+            for node in group {
+                let covered = self.ask(index(&node), 0, hops, &done, &mut run);
+                waves.on_covered(covered.into_iter().map(|at| QUERY.tag(&self.nodes[at])));
+            }
+            if run.found.len() >= wanted {
+                return (run, waves);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Run {
+    messages: usize,
+    found: BTreeSet<usize>,
+    seen: BTreeMap<usize, u8>,
+    end: Option<Next>,
+}
+
+/// Searches for single copies: how many were found, and messages for each.
+fn rare(count: usize, known: usize) -> (usize, usize) {
+    let mut rng = StdRng::seed_from_u64(42);
+    let (mut found, mut messages) = (0, 0);
+    for _ in 0..100 {
+        let mut graph = Graph::new(count, 40, &mut rng);
+        graph.has[rng.random_range(1..count)] = true;
+        let (run, _) = graph.search(10, known);
+        found += run.found.len();
+        messages += run.messages;
+    }
+    (found, messages / 100)
+}
+
+#[test]
+fn a_single_copy_among_950_supernodes_costs_some_hundred_messages() {
+    let (found, messages) = rare(950, 949);
+    assert!(found >= 99, "{found} of 100");
+    assert!(messages < 250, "{messages}, and flooding would take 38,000");
+}
+
+#[test]
+fn supernodes_that_are_not_known_are_found_all_the_same() {
+    let (found, messages) = rare(950, 40);
+    assert!(found >= 99, "{found} of 100");
+    assert!(messages < 350, "{messages}");
+}
+
+#[test]
+fn a_single_copy_among_9500_supernodes_is_found_within_three_hops() {
+    let mut rng = StdRng::seed_from_u64(43);
+    let mut graph = Graph::new(9_500, 40, &mut rng);
+    let mut found = 0;
+    let mut messages = 0;
+    for holder in 0..20 {
+        let holder = 1 + holder * 470;
+        graph.has[holder] = true;
+        let (run, waves) = graph.search(10, 9_499);
+        graph.has[holder] = false;
+        found += run.found.len();
+        messages += run.messages;
+        assert!(waves.supernodes() > 9_400, "{}", waves.supernodes());
+    }
+    assert_eq!(found, 20);
+    assert!(messages / 20 < 2_000, "{}", messages / 20);
+}
+
+#[test]
+fn what_everybody_has_takes_a_handful_of_messages() {
+    let mut graph = Graph::new(950, 40, &mut StdRng::seed_from_u64(44));
+    graph.has.fill(true);
+    let (run, _) = graph.search(10, 949);
+    assert!(run.found.len() >= 10 && run.messages <= 20, "{} messages", run.messages);
+}
+
+#[test]
+fn where_there_is_not_enough_no_more_tables_are_looked_at_than_it_takes_to_see_all() {
+    let mut graph = Graph::new(100, 40, &mut StdRng::seed_from_u64(46));
+    (1..100).step_by(3).for_each(|holder| graph.has[holder] = true);
+    let (run, _) = graph.search(1_000, 99);
+    assert_eq!((run.found.len(), run.end), (33, Some(Next::Covered)));
+    // To ask all neighbours to look around would take 500.
+    assert!(run.messages < 90, "{}", run.messages);
+}
+
+#[test]
+fn what_half_of_all_may_have_is_asked_little_more_than_once() {
+    let mut graph = Graph::new(950, 40, &mut StdRng::seed_from_u64(47));
+    (1..950).step_by(2).for_each(|holder| graph.has[holder] = true);
+    let (run, _) = graph.search(1_000, 949);
+    assert_eq!(run.end, Some(Next::Covered));
+    assert!(run.found.len() >= 474, "{} of 475", run.found.len());
+    assert!(run.messages < 1_000, "{}", run.messages);
+}
+
+#[test]
+fn a_few_that_see_each_other_ask_one_of_them_whether_there_are_more() {
+    let graph = Graph {
+        nodes: (1..=4).map(|n| NodeId::from_bytes([n; 32])).collect(),
+        links: (0..4).map(|n| (0..4).filter(|m| *m != n).collect()).collect(),
+        has: vec![false; 4],
+    };
+    let (run, waves) = graph.search(10, 3);
+    assert_eq!((run.messages, run.end), (1, Some(Next::Covered)));
+    assert_eq!((waves.supernodes(), waves.size()), (4, 4));
+}
+
+#[test]
+fn members_that_died_do_not_make_a_search_go_on_for_ever() {
+    let mut rng = StdRng::seed_from_u64(45);
+    let mut graph = Graph::new(950, 40, &mut rng);
+    graph.nodes.extend((0..100).map(|_| NodeId::from_bytes(rng.random())));
+    graph.links.extend((0..100).map(|_| BTreeSet::new()));
+    graph.has.extend([false; 100]);
+    let (run, _) = graph.search(10, 1_049);
+    assert_eq!(run.end, Some(Next::Covered));
+    assert!(run.messages < 500, "{}", run.messages);
+}
+
+#[test]
+fn nobody_speaks_for_one_who_was_asked_and_has_not_answered() {
+    let [me, silent, other] = [1, 2, 3].map(|n| NodeId::from_bytes([n; 32]));
+    let id = QueryId::from_bytes([7; 16]);
+    let mut waves = Waves::new(id, &me, 2);
+    let free = [silent];
+    let next = waves.next(&Outlook {
+        free: &free,
+        may_answer: &|_| true,
+        members: &|see| [silent, other].iter().for_each(&mut *see),
+        found: 0,
+        wanted: 10,
+        is_waiting: false,
+    });
+    assert!(matches!(next, Next::Ask(asked, 0) if asked == [silent]));
+    waves.on_told([id.tag(&silent), id.tag(&other)]);
+    assert!(!waves.has_covered(&silent) && waves.has_covered(&other));
+    waves.on_answered(id.tag(&silent));
+    assert!(waves.has_covered(&silent));
+}
