@@ -126,6 +126,9 @@ impl Sessions {
     ) -> Result<SessionAnswer, OfferRefusal> {
         let endpoint = &self.inner.parts.endpoint;
         let ends = join_all(offer.relays.iter().map(|end| self.ends_of(end))).await;
+        // Before the caller can say anything newer over the session.
+        self.may_be_direct(paths, (offer.session, offer.from), Side::Callee);
+        paths.expect(direct::heard(&offer.candidates));
         let early = ends.first().and_then(Ends::first).cloned();
         let early = early.filter(|_| !offer.first.is_empty());
         let reply_early = self.reply_early(offer, early.as_ref(), paths);
@@ -136,9 +139,10 @@ impl Sessions {
             let granted = self.inner.control.ask_slot(&besides, 0).await.ok()?;
             NearEnd::of_grant(endpoint, granted).await
         });
-        let (offered, added, whereabouts, ()) =
+        let (offered, added, _, ()) =
             tokio::join!(offered, added, self.whereabouts(), reply_early);
-        paths.tells();
+        // What has become known while the relays were waited for.
+        let whereabouts = self.tellable(paths.tells());
         let added = added.ok().flatten();
         if let Some(early) = early
             && !offered
@@ -173,8 +177,7 @@ impl Sessions {
             bound: BoundedVec::truncated(bound),
             relays: BoundedVec::truncated(ours),
         };
-        self.may_be_direct(paths, (session, from), Side::Callee);
-        paths.meet(direct::heard(&offer.candidates));
+        paths.look_for_direct();
         let answer = Signed::new(answer, &self.inner.parts.key);
         Ok(SessionAnswer { answer, credential: own.credential.clone() })
     }

@@ -40,7 +40,7 @@ impl Answered {
 
     /// Looks for a direct path to where the callee says that it is.
     pub(super) fn meet(&self, paths: &Paths) {
-        paths.meet(direct::heard(&self.answer.candidates));
+        paths.expect(direct::heard(&self.answer.candidates));
     }
 }
 

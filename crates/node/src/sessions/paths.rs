@@ -47,6 +47,25 @@ struct Meeting {
     how: Option<(Endpoint, PathSettings)>,
     /// Where the peer may be, as it said last.
     theirs: Vec<Candidate>,
+    /// It has said so over the session itself, which is newer than what led to it.
+    has_news: bool,
+}
+
+impl Meeting {
+    /// What led to the session says where the peer may be. Answers whether that is the last word:
+    /// what was said over the session may have overtaken it, and is newer.
+    fn expect(&mut self, theirs: &[Candidate]) -> bool {
+        if !self.has_news {
+            self.theirs = theirs.to_vec();
+        }
+        !self.has_news
+    }
+
+    /// The peer says over the session where it may be; earlier places do not count any more.
+    fn meet(&mut self, theirs: &[Candidate]) {
+        self.has_news = true;
+        self.theirs = theirs.to_vec();
+    }
 }
 
 /// The relays of a session.
@@ -74,9 +93,9 @@ impl Paths {
         self.known_moves().clone()
     }
 
-    /// The peer is being told where this end is, as it is known at present.
-    pub(super) fn tells(&self) {
-        self.known_moves().mark_unchanged();
+    /// Where this end is, as it is known at present and the peer is being told.
+    pub(super) fn tells(&self) -> Own {
+        self.known_moves().borrow_and_update().clone()
     }
 
     fn known_moves(&self) -> std::sync::MutexGuard<'_, watch::Receiver<Own>> {
@@ -88,9 +107,20 @@ impl Paths {
         self.meeting().how = Some((endpoint.clone(), settings));
     }
 
-    /// The peer says where it may be; earlier places do not count any more.
+    /// The offer or the answer says where the peer may be.
+    pub(super) fn expect(&self, theirs: Vec<Candidate>) {
+        if self.meeting().expect(&theirs) {
+            self.take_up(theirs);
+        }
+    }
+
+    /// The peer says over the session where it may be.
     pub(super) fn meet(&self, theirs: Vec<Candidate>) {
-        self.meeting().theirs.clone_from(&theirs);
+        self.meeting().meet(&theirs);
+        self.take_up(theirs);
+    }
+
+    fn take_up(&self, theirs: Vec<Candidate>) {
         match self.direct.get() {
             Some(direct) => direct.meet(theirs),
             None => self.look_for_direct(),
@@ -283,5 +313,27 @@ impl Slots {
         let costs = fit.filter_map(|slot| Some((slot.cost()?, slot.near.slot(), slot)));
         let best = costs.min_by_key(|(cost, number, _)| (*cost, *number))?;
         Some(Arc::clone(&best.2.near))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skein_net::paths::CandidateKind;
+
+    #[test]
+    fn an_offer_that_was_overtaken_by_the_session_takes_back_nothing() {
+        let at = |port| {
+            vec![Candidate {
+                address: ([192, 0, 2, 1], port).into(),
+                kind: CandidateKind::Observed,
+            }]
+        };
+        let mut meeting = Meeting::default();
+        assert!(meeting.expect(&at(1)));
+        assert_eq!(meeting.theirs, at(1));
+        meeting.meet(&at(2));
+        assert!(!meeting.expect(&[]), "a caller that did not know yet where it is");
+        assert_eq!(meeting.theirs, at(2));
     }
 }
