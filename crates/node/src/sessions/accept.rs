@@ -139,8 +139,7 @@ impl Sessions {
             let granted = self.inner.control.ask_slot(&besides, 0).await.ok()?;
             NearEnd::of_grant(endpoint, granted).await
         });
-        let (offered, added, _, ()) =
-            tokio::join!(offered, added, self.whereabouts(), reply_early);
+        let (offered, added, _, ()) = tokio::join!(offered, added, self.whereabouts(), reply_early);
         // What has become known while the relays were waited for.
         let whereabouts = self.tellable(paths.tells());
         let added = added.ok().flatten();

@@ -263,7 +263,11 @@ impl Keeper {
         let is_direct = paths.direct().is_some();
         // A direct path is watched by what has found it.
         match (look, paths.used().filter(|_| !is_direct)) {
-            (Look::Suspicious, Some(near)) if !self.probing => self.probe(near, now),
+            (Look::Suspicious, Some(near)) if !self.probing => {
+                self.probe(near, now);
+                // It may be this node that is elsewhere, which no direct path has died to tell.
+                self.sessions.inner.whereabouts.doubt();
+            }
             (Look::Broken, Some(near)) => {
                 tracing::info!(relay = %near.relay.short(), "a relay lets nothing through");
                 self.leave(near.slot(), false).await;
@@ -418,6 +422,8 @@ impl Keeper {
             }
             SessionNews::Whereabouts { nat, candidates } => {
                 session.set_nats(None, Some(nat));
+                // A punch needs two who know where they are.
+                self.sessions.inner.whereabouts.doubt_what_is_old();
                 self.theirs.named(&candidates);
                 if let Some(theirs) = self.theirs.take(Instant::now()) {
                     paths.meet(theirs);

@@ -1,8 +1,8 @@
 //! Where this node may be reached: as it was found out last, and each change of it.
 //!
 //! It is found out for each call, and anew while sessions last: when this machine has other
-//! addresses, when the router promises another one, and when a direct path dies, which may be all
-//! that is seen of a router that has begun to map in another way.
+//! addresses, when the router promises another one, and when a direct path dies or a relay is
+//! suspected, which may be all that is seen of a router that has begun to map in another way.
 
 use super::direct::told;
 use skein_net::paths::{Gathered, Mapping};
@@ -53,16 +53,27 @@ impl Whereabouts {
     /// Finds out where this node may be reached, unless that was done lately. It takes a round trip
     /// to its supernodes.
     pub(super) async fn find(&self, endpoint: &Endpoint) -> Own {
-        let found = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.is_none_or(|at| at.elapsed() >= FRESH) {
+        if self.is_old() {
             self.look(endpoint).await;
         }
         self.current.borrow().clone()
     }
 
+    fn is_old(&self) -> bool {
+        let found = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.is_none_or(|at| at.elapsed() >= FRESH)
+    }
+
     /// What is known may not hold any more.
     pub(super) fn doubt(&self) {
         self.doubts.notify_one();
+    }
+
+    /// What was found out a while ago may not hold any more.
+    pub(super) fn doubt_what_is_old(&self) {
+        if self.is_old() {
+            self.doubt();
+        }
     }
 
     /// Finds it out anew whenever something has changed, for as long as it is asked to.
