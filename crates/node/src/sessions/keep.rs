@@ -206,6 +206,8 @@ impl Keeper {
                     self.watch.restart(Instant::now());
                 }
                 if doubtful {
+                    // Relays may know this node elsewhere, too.
+                    paths.all().into_iter().for_each(|near| self.refresh(near));
                     self.sessions.inner.whereabouts.doubt();
                 }
             }
@@ -264,8 +266,11 @@ impl Keeper {
         // A direct path is watched by what has found it.
         match (look, paths.used().filter(|_| !is_direct)) {
             (Look::Suspicious, Some(near)) if !self.probing => {
+                // It may be this node that is elsewhere, which no direct path has died to tell. The
+                // peer may send over another relay than this end does.
+                let others = paths.all().into_iter().filter(|other| other.slot() != near.slot());
+                others.for_each(|other| self.refresh(other));
                 self.probe(near, now);
-                // It may be this node that is elsewhere, which no direct path has died to tell.
                 self.sessions.inner.whereabouts.doubt();
             }
             (Look::Broken, Some(near)) => {
