@@ -22,6 +22,7 @@ async fn a_network_without_supernodes_elects_them_and_outlives_the_death_of_a_th
     let (before, killed, after) = report.supernodes;
     // Four children each: ten nodes need three supernodes at least.
     assert!(before >= 3 && after >= 3 && killed >= 1, "{report}");
+    assert!(report.orphans > 0, "the fullest had children: {report}");
     assert!(report.is_whole(), "{report}");
     let [calm, _, afterwards] = &report.searches;
     assert_eq!((calm.failed, afterwards.failed), (0, 0), "{report}");

@@ -118,17 +118,9 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
 
     let killed = supernodes / 3;
     assert!(killed > 0, "{supernodes} supernodes are too few for a drill");
-    let (mut doomed, mut left) = (Vec::new(), Vec::new());
-    for (node, status) in nodes.into_iter().zip(&before) {
-        let dies = status.role == Role::Super && doomed.len() < killed;
-        if dies { doomed.push(node) } else { left.push(node) }
-    }
-    let dead: BTreeSet<NodeId> = doomed.iter().map(Node::id).collect();
-    let lost = |status: &&Status| {
-        status.attachment.parent.is_some_and(|parent| dead.contains(&parent))
-            && !dead.contains(&status.identity.node)
-    };
-    let orphans = before.iter().filter(lost).count();
+    let dead = fullest(&before, killed);
+    let (doomed, left): (Vec<Node>, Vec<Node>) =
+        nodes.into_iter().partition(|node| dead.contains(&node.id()));
 
     let searchers = left.get(..plan.searchers).unwrap_or(&left);
     searching::until_found(searchers, &left, plan.patience).await;
@@ -137,6 +129,10 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
     let searching = Searching::start(searchers, &left);
     tokio::time::sleep(plan.calm).await;
     let calm = searching.take();
+    let at_last = look(&left).await;
+    let lost =
+        |status: &&Status| status.attachment.parent.is_some_and(|parent| dead.contains(&parent));
+    let orphans = at_last.iter().filter(lost).count();
     let kill = Instant::now();
     for node in doomed {
         let _ = node.kill();
@@ -206,6 +202,15 @@ async fn start(network: &Network, plan: Plan) -> Vec<Node> {
         }
     });
     futures_util::stream::iter(starts).buffered(STARTS).collect().await
+}
+
+/// The supernodes with the most children: without them there is most to heal.
+fn fullest(all: &[Status], count: usize) -> BTreeSet<NodeId> {
+    let children = |status: &Status| status.supernode.as_ref().map(|own| own.children);
+    let mut supernodes: Vec<&Status> =
+        all.iter().filter(|status| status.role == Role::Super).collect();
+    supernodes.sort_by_key(|status| std::cmp::Reverse(children(status)));
+    supernodes.iter().take(count).map(|status| status.identity.node).collect()
 }
 
 async fn look(nodes: &[Node]) -> Vec<Status> {
