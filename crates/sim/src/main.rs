@@ -2,10 +2,11 @@
 #![allow(clippy::print_stdout)]
 
 use clap::{Parser, Subcommand};
-use skein_sim::bars::BARS;
+use skein_sim::bars::command::{List, MeasureOne};
 use skein_sim::baselines::command::{Compare, Floods};
 use skein_sim::baselines::compare::SkeinRun;
-use skein_sim::report::{Report, plots};
+use skein_sim::report::Report;
+use skein_sim::report::plots::{self, Plot};
 use skein_sim::scenario::{Run, Scenario};
 use skein_sim::show;
 use std::error::Error;
@@ -45,47 +46,28 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Names all figures, with what is measured and the bar.
-    List,
+    List(List),
     /// Compares Skein and the systems before it, measured in one workload.
     Compare(Compare),
     /// Measures what floods cost that find a given share of what is there.
     Floods(Floods),
     /// Measures one figure; exits with 0 only when its bar holds.
-    Bar {
-        /// Which figure, see `list`.
-        name: String,
-        /// The seed of the run: the same seed gives the same run.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-    },
+    Bar(MeasureOne),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         None => run_all(&arguments),
-        Some(Command::List) => {
-            for bar in BARS {
-                println!("{:20} {} (bar: {})", bar.name, bar.what, bar.bar);
-            }
+        Some(Command::List(list)) => {
+            list.run();
             Ok(())
         }
         Some(Command::Compare(compare)) => {
             compare.run(vec![Box::new(SkeinRun)]).map_err(Into::into)
         }
         Some(Command::Floods(floods)) => floods.run().map_err(Into::into),
-        Some(Command::Bar { name, seed }) => {
-            let Some(bar) = BARS.iter().find(|bar| bar.name == name) else {
-                eprintln!("skein-sim: there is no figure {name:?}: see `skein-sim list`");
-                return ExitCode::from(2);
-            };
-            println!("{}: {} (seed {seed})", bar.name, bar.what);
-            let outcome = (bar.measure)(*seed);
-            let verdict = if outcome.holds { "holds" } else { "DOES NOT HOLD" };
-            println!("bar {}: {verdict}", bar.bar);
-            println!("{}", outcome.figure);
-            return if outcome.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        }
+        Some(Command::Bar(bar)) => return bar.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -123,7 +105,7 @@ fn run(scenario: &Scenario, seed: u64, json: bool) -> Result<Report, Box<dyn Err
 }
 
 fn draw(report: &Report, folder: &Path) -> Result<(), Box<dyn Error>> {
-    for file in plots::write(report, folder)? {
+    for file in plots::write(report, folder, &Plot::ALL)? {
         eprintln!("{}", file.display());
     }
     Ok(())

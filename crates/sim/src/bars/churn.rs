@@ -1,6 +1,7 @@
 //! Whether searches and budgets hold while everyone comes and goes.
 
-use super::{Outcome, percent, report_of};
+use super::{Order, Outcome, percent};
+use crate::report::plots::Plot;
 
 /// As many nodes go within the hour as there are.
 pub const SCENARIO: &str = include_str!("../../scenarios/churn.toml");
@@ -10,8 +11,8 @@ pub const SCENARIO: &str = include_str!("../../scenarios/churn.toml");
 const BYTES: f64 = 200.0;
 
 /// Measures it.
-pub fn measure(seed: u64) -> Outcome {
-    let report = match report_of(SCENARIO, seed) {
+pub fn measure(order: &Order) -> Outcome {
+    let report = match order.run(SCENARIO, &[Plot::Recall, Plot::Nodes]) {
         Ok(report) => report,
         Err(outcome) => return outcome,
     };

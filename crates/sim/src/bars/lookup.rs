@@ -1,6 +1,6 @@
 //! Exact look-ups in the directory.
 
-use super::{Outcome, percent, scenario_of};
+use super::{Order, Outcome, percent};
 use crate::scenario::{Run, Scenario, ScenarioError};
 use crate::workload::Content;
 use rand::rngs::StdRng;
@@ -46,9 +46,12 @@ impl Lookups {
 }
 
 /// Measures it.
-pub fn measure(seed: u64) -> Outcome {
-    let made = scenario_of(SCENARIO).and_then(|scenario| look_up(&scenario, seed));
-    match made {
+pub fn measure(order: &Order) -> Outcome {
+    let scenario = match order.scenario(SCENARIO) {
+        Ok(scenario) => scenario,
+        Err(outcome) => return outcome,
+    };
+    match look_up(&scenario, order.seed) {
         Ok(lookups) => Outcome {
             figure: format!(
                 "{} of {} right at the first try, median {:.3} s",

@@ -1,14 +1,15 @@
 //! The collapse of December 2010, and what this network makes of it.
 
-use super::{Outcome, report_of};
+use super::{Order, Outcome};
 use crate::report::Report;
+use crate::report::plots::Plot;
 
 /// 30 % of all supernodes die, 40 % of all nodes restart.
 pub const SCENARIO: &str = include_str!("../../scenarios/mass-failure.toml");
 
 /// Measures it.
-pub fn measure(seed: u64) -> Outcome {
-    match report_of(SCENARIO, seed) {
+pub fn measure(order: &Order) -> Outcome {
+    match order.run(SCENARIO, &[Plot::Nodes, Plot::Children, Plot::Load, Plot::Recall]) {
         Ok(report) => judge(&report),
         Err(outcome) => outcome,
     }
@@ -30,12 +31,43 @@ pub fn judge(report: &Report) -> Outcome {
         / most(false, |s| f64::from(s.children_most)).max(1.0);
     let messages = most(true, |s| s.busiest) / most(false, |s| s.busiest).max(1.0);
     let again = report.searchable_again(*when, 0.99);
+    // Those that restart come back one after the other: nobody else may go.
+    let after = report.measured().filter(|sample| sample.at > *when);
+    let all_stay = after.map(|sample| sample.alive).is_sorted();
     let time = again.map_or("never".to_owned(), |seconds| format!("in {seconds:.0} s"));
     Outcome {
         figure: format!(
             "99 % can be found again {time}; peak {children:.2} x the children and \
-             {messages:.2} x the messages of the busiest supernode before"
+             {messages:.2} x the messages of the busiest supernode before; {}",
+            if all_stay { "nobody else went" } else { "others went, too" },
         ),
-        holds: again.is_some_and(|seconds| seconds <= 60.0) && children <= 2.0,
+        holds: again.is_some_and(|seconds| seconds <= 60.0) && children <= 2.0 && all_stay,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Sample;
+
+    fn judged(alive: [u32; 4], children: u32) -> Outcome {
+        let samples = [(10.0, 50), (20.0, children), (30.0, 50), (40.0, 50)];
+        let samples = samples.into_iter().zip(alive).map(|((at, children_most), alive)| Sample {
+            at,
+            measured: true,
+            alive,
+            searchable: alive,
+            children_most,
+            ..Sample::default()
+        });
+        let events = vec![(15.0, "a failure".to_owned())];
+        judge(&Report { samples: samples.collect(), events, ..Report::default() })
+    }
+
+    #[test]
+    fn a_failure_that_others_follow_or_that_overloads_somebody_is_not_withstood() {
+        assert!(judged([100, 60, 80, 100], 100).holds);
+        assert!(!judged([100, 60, 80, 79], 100).holds, "somebody went of itself");
+        assert!(!judged([100, 60, 80, 100], 101).holds, "more than twice the children");
     }
 }

@@ -1,6 +1,7 @@
 //! The figures that the simulator vouches for, each with its bar.
 
 pub mod churn;
+pub mod command;
 pub mod exact_lookup;
 pub mod lookup;
 pub mod mass_failure;
@@ -13,9 +14,10 @@ pub mod single_copy_recall;
 pub mod supernode_share;
 
 use crate::report::Report;
+use crate::report::plots::{self, Plot};
 use crate::scenario::{Run, Scenario};
 use crate::show;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a measurement came to.
 #[derive(Clone, Debug)]
@@ -41,8 +43,52 @@ pub struct Bar {
     pub what: &'static str,
     /// What it must reach.
     pub bar: &'static str,
-    /// Measures it with a seed.
-    pub measure: fn(u64) -> Outcome,
+    /// Measures it.
+    pub measure: Measure,
+}
+
+/// How a figure is measured.
+#[derive(Clone, Copy)]
+pub enum Measure {
+    /// By a workload of its own, of one size, with a seed.
+    Fixed(fn(u64) -> Outcome),
+    /// By a scenario, which may be run with other numbers of nodes, and drawn.
+    Scenario(fn(&Order) -> Outcome),
+}
+
+/// How a scenario's figure is to be measured.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// The seed of the run: the same seed gives the same run.
+    pub seed: u64,
+    /// The number of nodes, if not that of the bar.
+    pub nodes: Option<u32>,
+    /// The folder that plots of the run go to.
+    pub plots: Option<PathBuf>,
+}
+
+impl Order {
+    /// The scenario of a bar, of the size that is asked for.
+    fn scenario(&self, text: &str) -> Result<Scenario, Outcome> {
+        let mut scenario = scenario_of(text).map_err(Outcome::failed)?;
+        scenario.nodes = self.nodes.unwrap_or(scenario.nodes);
+        Ok(scenario)
+    }
+
+    /// Runs a scenario that belongs to a bar, tells on standard error what it found, and draws what
+    /// the bar has to show if that is wanted.
+    fn run(&self, text: &str, shows: &[Plot]) -> Result<Report, Outcome> {
+        let scenario = self.scenario(text)?;
+        let run = Run::new(&scenario, self.seed).map_err(Outcome::failed)?;
+        let report = show::finish(run, &scenario.name);
+        eprint!("{report}");
+        if let Some(folder) = &self.plots {
+            for file in plots::write(&report, folder, shows).map_err(Outcome::failed)? {
+                eprintln!("{}", file.display());
+            }
+        }
+        Ok(report)
+    }
 }
 
 /// All figures.
@@ -51,99 +97,90 @@ pub const BARS: &[Bar] = &[
         name: "scale",
         what: "100,000 nodes, one simulated hour with searches",
         bar: "<= 10 min and <= 12 GB",
-        measure: scale::measure,
+        measure: Measure::Scenario(scale::measure),
     },
     Bar {
         name: "million",
         what: "1,000,000 nodes, five simulated minutes with searches",
         bar: "it completes",
-        measure: scale::million,
+        measure: Measure::Scenario(scale::million),
     },
     Bar {
         name: "rare-file",
         what: "files of one copy, 20,000 nodes, nobody comes or goes",
         bar: ">= 99 % of what an oracle says was there",
-        measure: rare_file::measure,
+        measure: Measure::Scenario(rare_file::measure),
     },
     Bar {
         name: "rare-file-churn",
         what: "files of one copy, 20,000 nodes, 50 % of them turned over in the hour",
         bar: ">= 95 % of what an oracle says was there",
-        measure: rare_file::with_churn,
+        measure: Measure::Scenario(rare_file::with_churn),
     },
     Bar {
         name: "search-cost",
         what: "messages of a keyword search at equal recall, 100,000 nodes",
         bar: "<= 1/50 of blind flooding, <= 1/5 of flooding among supernodes",
-        measure: search_cost::measure,
+        measure: Measure::Scenario(search_cost::measure),
     },
     Bar {
         name: "lookup",
         what: "exact look-ups of contents, 10,000 nodes with sessions of 2.9 h",
         bar: ">= 99 % right at the first try",
-        measure: lookup::measure,
+        measure: Measure::Scenario(lookup::measure),
     },
     Bar {
         name: "mass-failure",
         what: "30 % of supernodes die at once and 40 % of 20,000 nodes restart",
         bar: "99 % attached within 60 s, peak load of any supernode <= 2 x normal",
-        measure: mass_failure::measure,
+        measure: Measure::Scenario(mass_failure::measure),
     },
     Bar {
         name: "churn",
         what: "20,000 nodes, 100 % of them turned over in the hour",
         bar: "recall >= 95 %, an ordinary node <= 200 B/s",
-        measure: churn::measure,
+        measure: Measure::Scenario(churn::measure),
     },
     Bar {
         name: "supernode-share",
         what: "24 h of measured sessions of 3,000 nodes, all of them `auto`",
         bar: "within 20 % of the optimum, no oscillation",
-        measure: supernode_share::measure,
+        measure: Measure::Scenario(supernode_share::measure),
     },
     Bar {
         name: "poison",
         what: "5 % of 10,000 names share decoys of what is asked for most",
         bar: "good-hit share >= 95 %",
-        measure: poison::measure,
+        measure: Measure::Scenario(poison::measure),
     },
     Bar {
         name: "clique",
         what: "reputation after 30 days: 50 names that sign whatever helps each other, against \
                20,000 people with measured sessions, most of whom share nothing",
         bar: "<= the median honest node",
-        measure: crate::reputation::bar,
+        measure: Measure::Fixed(crate::reputation::bar),
     },
     Bar {
         name: "exact-lookup",
         what: "names and contents found at the first try, sessions of 2.9 h for everyone; \
                300 supernodes, 3,000 nodes, 2,000 look-ups over 67 min",
         bar: ">= 99 %, median 1 hop",
-        measure: exact_lookup::measure,
+        measure: Measure::Fixed(exact_lookup::measure),
     },
     Bar {
         name: "single-copy-recall",
         what: "files of one copy found from anywhere; 20 supernodes, 400 nodes, 200 searches",
         bar: "100 %",
-        measure: single_copy_recall::measure,
+        measure: Measure::Fixed(single_copy_recall::measure),
     },
     Bar {
         name: "parent-death",
         what: "a parent dies: longest time until its children are searchable elsewhere; \
                20 supernodes, 400 nodes",
         bar: "<= 8 s",
-        measure: parent_death::measure,
+        measure: Measure::Fixed(parent_death::measure),
     },
 ];
-
-/// Runs a scenario that belongs to a bar, and tells on standard error what it found.
-fn report_of(text: &str, seed: u64) -> Result<Report, Outcome> {
-    let scenario = scenario_of(text).map_err(Outcome::failed)?;
-    let run = Run::new(&scenario, seed).map_err(Outcome::failed)?;
-    let report = show::finish(run, &scenario.name);
-    eprint!("{report}");
-    Ok(report)
-}
 
 fn scenario_of(text: &str) -> Result<Scenario, crate::scenario::ScenarioError> {
     Scenario::parse(text, Path::new("a scenario of this program"))

@@ -1,13 +1,13 @@
 //! How much of what is found is what it is called, while some share decoys.
 
-use super::{Outcome, percent, report_of};
+use super::{Order, Outcome, percent};
 
 /// 5 % of all names poison the index.
 pub const SCENARIO: &str = include_str!("../../scenarios/poison.toml");
 
 /// Measures it.
-pub fn measure(seed: u64) -> Outcome {
-    let report = match report_of(SCENARIO, seed) {
+pub fn measure(order: &Order) -> Outcome {
+    let report = match order.run(SCENARIO, &[]) {
         Ok(report) => report,
         Err(outcome) => return outcome,
     };

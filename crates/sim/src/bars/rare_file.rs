@@ -1,7 +1,8 @@
 //! Whether what only one node has is found.
 
-use super::{Outcome, percent, report_of};
+use super::{Order, Outcome, percent};
 use crate::report::Report;
+use crate::report::plots::Plot;
 
 /// Nobody comes or goes.
 pub const SCENARIO: &str = include_str!("../../scenarios/rare-file.toml");
@@ -10,17 +11,17 @@ pub const SCENARIO: &str = include_str!("../../scenarios/rare-file.toml");
 pub const WITH_CHURN: &str = include_str!("../../scenarios/rare-file-churn.toml");
 
 /// Measures it without churn.
-pub fn measure(seed: u64) -> Outcome {
-    found(SCENARIO, seed, 0.99)
+pub fn measure(order: &Order) -> Outcome {
+    found(SCENARIO, order, 0.99)
 }
 
 /// Measures it with churn.
-pub fn with_churn(seed: u64) -> Outcome {
-    found(WITH_CHURN, seed, 0.95)
+pub fn with_churn(order: &Order) -> Outcome {
+    found(WITH_CHURN, order, 0.95)
 }
 
-fn found(text: &str, seed: u64, bar: f64) -> Outcome {
-    match report_of(text, seed) {
+fn found(text: &str, order: &Order, bar: f64) -> Outcome {
+    match order.run(text, &[Plot::Recall]) {
         Ok(report) => judge(&report, bar),
         Err(outcome) => outcome,
     }

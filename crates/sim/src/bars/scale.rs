@@ -1,6 +1,7 @@
 //! How large a network can be simulated.
 
-use super::{Outcome, percent, report_of};
+use super::{Order, Outcome, percent};
+use crate::report::plots::Plot;
 use crate::report::{cpu_seconds, peak_memory};
 
 /// 100,000 nodes for an hour.
@@ -14,18 +15,18 @@ const TIME: f64 = 600.0;
 const MEMORY: u64 = 12_000_000_000;
 
 /// Measures the hour.
-pub fn measure(seed: u64) -> Outcome {
-    completes(SCENARIO, seed, |seconds, memory| seconds <= TIME && memory <= MEMORY)
+pub fn measure(order: &Order) -> Outcome {
+    completes(SCENARIO, order, |seconds, memory| seconds <= TIME && memory <= MEMORY)
 }
 
 /// Measures the million.
-pub fn million(seed: u64) -> Outcome {
-    completes(MILLION, seed, |_, _| true)
+pub fn million(order: &Order) -> Outcome {
+    completes(MILLION, order, |_, _| true)
 }
 
-fn completes(text: &str, seed: u64, fits: fn(f64, u64) -> bool) -> Outcome {
+fn completes(text: &str, order: &Order, fits: fn(f64, u64) -> bool) -> Outcome {
     let began = std::time::Instant::now();
-    let report = match report_of(text, seed) {
+    let report = match order.run(text, &[Plot::Nodes, Plot::Recall]) {
         Ok(report) => report,
         Err(outcome) => return outcome,
     };

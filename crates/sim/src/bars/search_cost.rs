@@ -1,7 +1,8 @@
 //! What a keyword search costs, against floods that find as much.
 
-use super::{Outcome, percent, report_of, scenario_of};
+use super::{Order, Outcome, percent};
 use crate::baselines::equal_recall::{self, Asked, Target};
+use crate::report::plots::Plot;
 use crate::workload::Workload;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -14,14 +15,13 @@ pub const SCENARIO: &str = include_str!("../../scenarios/search-cost.toml");
 const SAMPLE: usize = 40;
 
 /// Measures it.
-pub fn measure(seed: u64) -> Outcome {
-    let report = match report_of(SCENARIO, seed) {
-        Ok(report) => report,
-        Err(outcome) => return outcome,
-    };
-    let Ok(scenario) = scenario_of(SCENARIO) else {
-        return Outcome::failed("the scenario is not sound");
-    };
+pub fn measure(order: &Order) -> Outcome {
+    let (scenario, report) =
+        match (order.scenario(SCENARIO), order.run(SCENARIO, &[Plot::Messages])) {
+            (Ok(scenario), Ok(report)) => (scenario, report),
+            (Err(outcome), _) | (_, Err(outcome)) => return outcome,
+        };
+    let seed = order.seed;
     // The very same workload.
     let workload = match Workload::new(&scenario.workload, scenario.nodes, seed) {
         Ok(workload) => Arc::new(workload),

@@ -1,20 +1,15 @@
 //! Whether the network finds the number of supernodes that it needs, and stays there.
 
-use super::{Outcome, report_of};
+use super::{Order, Outcome};
 use crate::report::Report;
+use crate::report::plots::Plot;
 
 /// 24 hours of measured sessions, nobody is told what to be.
 pub const SCENARIO: &str = include_str!("../../scenarios/supernode-share.toml");
 
-/// Children that a supernode takes by default.
-const CAPACITY: f64 = 150.0;
-
-/// What is to be left when 30 % of all supernodes die at once.
-const SURVIVORS: f64 = 0.7;
-
 /// Measures it.
-pub fn measure(seed: u64) -> Outcome {
-    match report_of(SCENARIO, seed) {
+pub fn measure(order: &Order) -> Outcome {
+    match order.run(SCENARIO, &[Plot::Supernodes, Plot::Nodes]) {
         Ok(report) => judge(&report),
         Err(outcome) => outcome,
     }
@@ -26,8 +21,7 @@ pub fn judge(report: &Report) -> Outcome {
     let mut off = Vec::new();
     let mut ratios = Vec::new();
     for sample in report.measured() {
-        let optimum = (f64::from(sample.alive) / (CAPACITY * SURVIVORS)).max(1.0);
-        let ratio = f64::from(sample.supernodes) / optimum;
+        let ratio = f64::from(sample.supernodes) / report.optimum(sample);
         ratios.push(ratio);
         off.push((ratio - 1.0).abs());
     }

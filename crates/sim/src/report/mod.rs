@@ -18,6 +18,8 @@ pub struct Report {
     pub seed: u64,
     /// Nodes, those that were away included.
     pub nodes: u32,
+    /// Children that a supernode takes.
+    pub max_children: u32,
     /// From which second on it was measured.
     pub measured_from: f64,
     /// Seconds of virtual time.
@@ -58,6 +60,12 @@ impl Report {
     /// Samples of what was measured.
     pub fn measured(&self) -> impl Iterator<Item = &Sample> {
         self.samples.iter().filter(|sample| sample.measured)
+    }
+
+    /// The fewest supernodes of which any 70 % can still hold all nodes that run: as many as there
+    /// should be, so that 30 % may die at once.
+    pub fn optimum(&self, sample: &Sample) -> f64 {
+        (f64::from(sample.alive) / (f64::from(self.max_children.max(1)) * 0.7)).max(1.0)
     }
 
     /// Seconds from a moment until a share of all nodes that run can be found again; `None` if it

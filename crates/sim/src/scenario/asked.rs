@@ -3,6 +3,7 @@
 //! The oracle looks at the nodes that run at the moment of a question, and at what they share; what
 //! a supernode has in its index by then is the network's business and not the oracle's.
 
+use super::Sample;
 use crate::workload::{Content, Search};
 use serde::Serialize;
 use skein_proto::QueryId;
@@ -10,6 +11,8 @@ use skein_proto::QueryId;
 /// A question that was asked, and what could be answered.
 pub(super) struct Asked {
     pub(super) id: QueryId,
+    /// When, in seconds from the start.
+    pub(super) at: f64,
     pub(super) asker: u32,
     /// Which life of the asker; one that is gone reads no answer.
     pub(super) life: u32,
@@ -23,6 +26,8 @@ pub(super) struct Asked {
 /// What came of a search.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Answered {
+    /// When it was asked for, in seconds from the start.
+    pub at: f64,
     /// On how many nodes the content that was meant could be found.
     pub copies: u32,
     /// Whether it was found.
@@ -104,10 +109,49 @@ pub(super) fn by_copies(answered: &[Answered]) -> Vec<Recall> {
     sums.filter(|sum| sum.searches > 0).collect()
 }
 
+/// Writes into each sample what came of the searches that were begun since the one before.
+pub(super) fn spread(answered: &[Answered], samples: &mut [Sample]) {
+    for search in answered {
+        let next = samples.partition_point(|sample| sample.at < search.at);
+        if let Some(sample) = samples.get_mut(next) {
+            let sum = sample.recall.unwrap_or_default() * f64::from(sample.searches);
+            sample.searches += 1;
+            sample.recall = Some((sum + search.recall) / f64::from(sample.searches));
+        }
+    }
+}
+
 /// The value that a share of the others are not above.
 pub(super) fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
     let last = values.len().checked_sub(1)?;
     let place = (last as f64 * share).round() as usize;
     let (_, value, _) = values.select_nth_unstable_by(place, f64::total_cmp);
     Some(*value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(at: f64, recall: f64) -> Answered {
+        Answered {
+            at,
+            copies: 1,
+            found: recall > 0.0,
+            recall,
+            first_hit: None,
+            took: None,
+            contents: 0,
+            genuine: 0,
+            supernodes: 0,
+        }
+    }
+
+    #[test]
+    fn a_search_belongs_to_the_time_at_which_it_was_asked() {
+        let mut samples = [10.0, 20.0, 30.0].map(|at| Sample { at, ..Sample::default() });
+        spread(&[answered(12.0, 1.0), answered(20.0, 0.5), answered(21.0, 0.0)], &mut samples);
+        assert_eq!(samples.each_ref().map(|sample| sample.searches), [0, 2, 1]);
+        assert_eq!(samples.each_ref().map(|sample| sample.recall), [None, Some(0.75), Some(0.0)]);
+    }
 }

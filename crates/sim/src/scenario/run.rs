@@ -1,6 +1,6 @@
 //! A scenario as it runs.
 
-use super::asked::{Answered, Asked, by_copies, sum_up};
+use super::asked::{Answered, Asked, by_copies, spread, sum_up};
 use super::watch::Watch;
 use super::{Deed, Scenario, ScenarioError};
 use crate::catalogue::Catalogue;
@@ -69,7 +69,6 @@ pub struct Run {
     watch: Watch,
     report: Report,
     answered: Vec<Answered>,
-    judged: usize,
     /// What is measured is over.
     over: bool,
     traffic_before: BTreeMap<&'static str, (u64, u64)>,
@@ -120,7 +119,6 @@ impl Run {
             watch: Watch::default(),
             report: Report::default(),
             answered: Vec::new(),
-            judged: 0,
             over: false,
             traffic_before: BTreeMap::new(),
         };
@@ -328,7 +326,8 @@ impl Run {
         let wanted = self.scenario.searches.wanted;
         let id = self.network.start_search(self.network.id(asker), &text, wanted);
         let life = self.network.life(asker);
-        let asked = Asked { id, asker, life, search, available, copies };
+        let at = seconds(self.network.now());
+        let asked = Asked { id, at, asker, life, search, available, copies };
         self.report.searches_begun += 1;
         self.agenda.push(self.network.now() + PATIENCE, Turn::Judge(Box::new(asked)));
     }
@@ -349,6 +348,7 @@ impl Run {
         }
         let right = asked.available.iter().filter(|c| found.binary_search(c).is_ok()).count();
         self.answered.push(Answered {
+            at: asked.at,
             copies: asked.copies,
             found: found.binary_search(&asked.search.target).is_ok(),
             recall: right.min(possible) as f64 / possible as f64,
@@ -366,12 +366,7 @@ impl Run {
         if measured && self.traffic_before.is_empty() {
             self.traffic_before = self.network.traffic();
         }
-        let mut sample = self.watch.sample(&self.network, seconds(now), measured);
-        let new = &self.answered[self.judged..];
-        sample.searches = new.len() as u32;
-        let sum: f64 = new.iter().map(|search| search.recall).sum();
-        sample.recall = (!new.is_empty()).then(|| sum / new.len() as f64);
-        self.judged = self.answered.len();
+        let sample = self.watch.sample(&self.network, seconds(now), measured);
         self.report.samples.push(sample);
     }
 
@@ -418,11 +413,13 @@ impl Run {
         report.about = self.scenario.about.clone();
         report.seed = self.seed;
         report.nodes = self.network.len() as u32;
+        report.max_children = self.scenario.network.max_children;
         report.measured_from = self.scenario.before().as_secs_f64();
         report.virtual_seconds = seconds(self.network.now());
         report.happenings = self.network.happenings;
         report.all_searches = sum_up(&self.answered, (0, u32::MAX));
         report.by_copies = by_copies(&self.answered);
+        spread(&self.answered, &mut report.samples);
         report.ordinary = self.watch.rates(Role::Ordinary);
         report.supernode = self.watch.rates(Role::Super);
         for (kind, (messages, bytes)) in self.network.traffic() {

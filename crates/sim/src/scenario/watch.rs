@@ -35,7 +35,8 @@ pub struct Sample {
     pub busiest: f64,
     /// Messages in and out in a second, of a supernode on average.
     pub busy_mean: f64,
-    /// Searches that ended since the last sample.
+    /// Searches that were begun since the last sample, for something that was there, and whose asker
+    /// stayed.
     pub searches: u32,
     /// Their mean recall.
     pub recall: Option<f64>,
