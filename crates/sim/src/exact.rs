@@ -2,6 +2,7 @@
 
 use crate::network::{Network, Settings};
 use crate::population::{file, settle};
+use crate::scenario::Progress;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -59,8 +60,9 @@ struct Life {
     flips: Instant,
 }
 
-/// Runs a workload while every node, supernodes included, comes and goes.
-pub fn run(workload: &Workload) -> Exact {
+/// Runs a workload while every node, supernodes included, comes and goes. `progress` hears with
+/// each look-up how far it has come.
+pub fn run(workload: &Workload, progress: &mut dyn FnMut(Progress)) -> Exact {
     let settings = Settings { seed: workload.seed, ..Settings::default() };
     let mut network = Network::new(settings);
     let (supers, children, _) = settle(&mut network, workload.supernodes, workload.ordinary);
@@ -76,10 +78,14 @@ pub fn run(workload: &Workload) -> Exact {
         }
     }
     let mut exact = Exact::default();
+    let of = now + workload.pause * workload.lookups;
     for lookup in 0..workload.lookups {
         let next = network.now() + workload.pause;
         come_and_go(&mut network, &mut lives, next, &mut rng, &mut exact);
         look_up(&mut network, &lives, lookup % 2 == 0, &mut rng, &mut exact);
+        let alive = lives.iter().filter(|life| life.up).count() as u32;
+        let seconds = |at: Instant| at.since(Instant::START).as_secs_f64();
+        progress(Progress { at: seconds(network.now()), of: seconds(of), alive });
     }
     exact.times.sort_unstable();
     exact

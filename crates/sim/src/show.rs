@@ -9,34 +9,54 @@ use std::time::Instant;
 /// Seconds of virtual time between two lines where there is no terminal to draw on.
 const LINE_EVERY: f64 = 60.0;
 
-/// Runs to the end: with a bar where standard error is a terminal, and a line for each minute of
-/// virtual time where it is not.
-pub fn finish(run: Run, name: &str) -> Report {
-    if !stderr().is_terminal() {
-        return in_lines(run, name);
-    }
-    let bar = ProgressBar::new(1_000);
-    let style =
-        ProgressStyle::with_template("{msg} {wide_bar} {percent} % {elapsed} (left: {eta})");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let report = run.finish(|progress| {
-        bar.set_message(format!("{name}: {:.0} s, {} nodes", progress.at, progress.alive));
-        bar.set_position((progress.at / progress.of.max(1.0) * 1_000.0) as u64);
-    });
-    bar.finish_and_clear();
-    report
+/// Shows how far something has come: with a bar where standard error is a terminal, and a line for
+/// each minute of virtual time where it is not.
+pub struct Shown {
+    name: String,
+    bar: Option<ProgressBar>,
+    began: Instant,
+    next: f64,
 }
 
-fn in_lines(run: Run, name: &str) -> Report {
-    let began = Instant::now();
-    let mut next = LINE_EVERY;
-    run.finish(|progress| {
-        if progress.at >= next {
-            next = progress.at - progress.at % LINE_EVERY + LINE_EVERY;
-            let seconds = (began.elapsed().as_secs_f64(), cpu_seconds());
-            eprintln!("{name}: {}", line(&progress, seconds, peak_memory()));
+impl Shown {
+    /// Begins, with the name of what is run.
+    pub fn new(name: &str) -> Self {
+        let bar = stderr().is_terminal().then(|| {
+            let template = "{msg} {wide_bar} {percent} % {elapsed} (left: {eta})";
+            let style = ProgressStyle::with_template(template);
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(1_000).with_style(style)
+        });
+        Self { name: name.to_owned(), bar, began: Instant::now(), next: LINE_EVERY }
+    }
+
+    /// It has come so far.
+    pub fn tell(&mut self, progress: &Progress) {
+        let Progress { at, of, alive } = *progress;
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}: {at:.0} s, {alive} nodes", self.name));
+            bar.set_position((at / of.max(1.0) * 1_000.0) as u64);
+        } else if at >= self.next {
+            self.next = at - at % LINE_EVERY + LINE_EVERY;
+            let seconds = (self.began.elapsed().as_secs_f64(), cpu_seconds());
+            eprintln!("{}: {}", self.name, line(progress, seconds, peak_memory()));
         }
-    })
+    }
+
+    /// It is over.
+    pub fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Runs to the end, and shows how far it has come.
+pub fn finish(run: Run, name: &str) -> Report {
+    let mut shown = Shown::new(name);
+    let report = run.finish(|progress| shown.tell(&progress));
+    shown.end();
+    report
 }
 
 fn line(progress: &Progress, (wall, cpu): (f64, f64), memory: u64) -> String {

@@ -368,7 +368,7 @@ fn nearly_all_look_ups_are_right_at_the_first_try_while_everyone_comes_and_goes(
     let pause = seconds(5);
     let workload =
         Workload { seed: common::SEED, supernodes: 30, ordinary: 200, lookups: 300, pause };
-    let exact = exact::run(&workload);
+    let exact = exact::run(&workload, &mut |_| {});
     assert!(exact.flips >= 20, "{exact:?}");
     assert_eq!(exact.asked, 300);
     assert!(exact.right >= 297, "{} of 300 in the end", exact.right);

@@ -70,7 +70,7 @@ fn most_hits_are_what_they_are_called_while_some_share_decoys() {
 
 #[test]
 fn exact_look_ups_are_right_at_the_first_try() {
-    let lookups = lookup::look_up(&small(lookup::SCENARIO, 90.0, 0.0), SEED).unwrap();
+    let lookups = lookup::look_up(&small(lookup::SCENARIO, 90.0, 0.0), SEED, &mut |_| {}).unwrap();
     assert!(lookups.all >= 200, "{lookups:?}");
     assert!(lookups.share() >= 0.97 && lookups.median <= 1.0, "{lookups:?}");
 }

@@ -2,13 +2,16 @@
 
 use super::Outcome;
 use crate::exact::{self, Workload};
+use crate::show::Shown;
 use std::time::Duration;
 
 /// Measures it.
 pub fn measure(seed: u64) -> Outcome {
     let pause = Duration::from_secs(2);
     let workload = Workload { seed, supernodes: 300, ordinary: 3_000, lookups: 2_000, pause };
-    let exact = exact::run(&workload);
+    let mut shown = Shown::new("exact-lookup");
+    let exact = exact::run(&workload, &mut |progress| shown.tell(&progress));
+    shown.end();
     let share = f64::from(exact.first_try) / f64::from(exact.asked.max(1));
     let median = exact.times.get(exact.times.len() / 2).copied().unwrap_or_default();
     Outcome {

@@ -1,7 +1,8 @@
 //! Exact look-ups in the directory.
 
 use super::{Order, Outcome, percent};
-use crate::scenario::{Run, Scenario, ScenarioError};
+use crate::scenario::{Progress, Run, Scenario, ScenarioError};
+use crate::show::Shown;
 use crate::workload::Content;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -51,7 +52,10 @@ pub fn measure(order: &Order) -> Outcome {
         Ok(scenario) => scenario,
         Err(outcome) => return outcome,
     };
-    match look_up(&scenario, order.seed) {
+    let mut shown = Shown::new(&scenario.name);
+    let made = look_up(&scenario, order.seed, &mut |progress| shown.tell(&progress));
+    shown.end();
+    match made {
         Ok(lookups) => Outcome {
             figure: format!(
                 "{} of {} right at the first try, median {:.3} s",
@@ -66,17 +70,22 @@ pub fn measure(order: &Order) -> Outcome {
 }
 
 /// Looks up contents while a scenario runs. Each is asked for once: nothing is tried again.
+/// `progress` hears how far it has come.
 ///
 /// # Errors
 /// [`ScenarioError`] if the scenario is not sound.
-pub fn look_up(scenario: &Scenario, seed: u64) -> Result<Lookups, ScenarioError> {
+pub fn look_up(
+    scenario: &Scenario,
+    seed: u64,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Lookups, ScenarioError> {
     let mut run = Run::new(scenario, seed)?;
     let mut rng = StdRng::seed_from_u64(seed);
     let (mut asked, mut took, mut right, mut all) = (Vec::new(), Vec::new(), 0, 0);
-    run.advance(scenario.before());
+    run.advance_telling(scenario.before(), progress);
     let contents = run.workload.catalogue.len();
     for _ in 0..scenario.run_seconds as u64 * RATE {
-        run.advance(Duration::from_millis(1_000 / RATE));
+        run.advance_telling(Duration::from_millis(1_000 / RATE), progress);
         let (Some(asker), network) = (run.somebody(), &run.network) else { continue };
         let content = Content(rng.random_range(0..contents));
         let there = |node: &u32| *node != asker && network.is_alive(*node);

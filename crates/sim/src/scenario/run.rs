@@ -144,7 +144,12 @@ impl Run {
 
     /// Runs for some time, for who does something of his own meanwhile.
     pub fn advance(&mut self, time: Duration) {
-        self.run_to(self.network.now() + time, &mut |_| {});
+        self.advance_telling(time, &mut |_| {});
+    }
+
+    /// Runs for some time; `progress` hears at each sample how far it has come.
+    pub fn advance_telling(&mut self, time: Duration, progress: &mut dyn FnMut(Progress)) {
+        self.run_to(self.network.now() + time, progress);
     }
 
     fn run_to(&mut self, end: Instant, progress: &mut dyn FnMut(Progress)) {
