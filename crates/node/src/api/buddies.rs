@@ -12,7 +12,7 @@
 //!
 //! Changes come as [`super::chat::PeopleEvent::Buddy`].
 
-use super::session::SessionPath;
+use super::types::SessionPath;
 use serde::{Deserialize, Serialize};
 use skein_proto::{NodeId, Username};
 
