@@ -11,20 +11,22 @@ mod first_byte;
 mod inbox;
 mod sessions;
 
+use super::backend::NodeBackend;
 use super::*;
 use crate::api::backend::Backend;
 use crate::api::types::{
     AddShare, ContentHit, Download, DownloadState, DownloadTarget, SearchEvent, StartDownload,
     StartSearch, Status,
 };
-use crate::config::{ConfigBuilder, Settings};
+use crate::config::{ConfigBuilder, Reach, Settings};
+use crate::home::Home;
 use futures_util::StreamExt;
 use skein_net::simnet::{LinkProfile, Network, Realm};
-use skein_net::{Connection, ConnectionError, Stream};
+use skein_net::{Connection, ConnectionError, EndpointConfig, Stream};
 use skein_proto::message::{Attach, Bond, Hello, PartingReason, Probe, RoleSetting};
 use skein_proto::{
     BoundedString, BoundedVec, ContentId, Credential, Filter, Message, Signed, SignedCredential,
-    Ticket, UnixTime, Username,
+    SupernodeEntry, Ticket, UnixTime, Username,
 };
 use std::path::Path;
 use std::time::Duration;

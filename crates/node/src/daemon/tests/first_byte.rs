@@ -4,6 +4,7 @@ use super::sessions::Scene;
 use super::*;
 use crate::sessions::{PathKind, PeerName, PeerSession};
 use skein_net::session::MIN_FIRST;
+use skein_overlay::Input;
 use skein_proto::message::{MessageKind, ProbeReply};
 use skein_proto::session::{NatKind, Offer, SessionHello, SessionOffer};
 use skein_proto::{NodeId, SessionId};

@@ -1,0 +1,90 @@
+//! What the settings of the daemon come to for each of its parts.
+
+use super::clock::Clock;
+use crate::config::{Config, Reach};
+use crate::library::LibraryConfig;
+use crate::transfer::TransferConfig;
+use rand::RngExt;
+use skein_net::{BindError, Endpoint, EndpointConfig};
+use skein_overlay::Overlay;
+use skein_proto::message::RoleSetting;
+use skein_proto::{KeyPair, NodeId};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Inbound connections beside those of children and neighbours: searches for sources, downloads,
+/// newcomers that only ask.
+const VISITORS: usize = 8_192;
+
+/// Children that keep a supernode as their standby, for each active child that it may have; as
+/// many as the overlay allows.
+const STANDBYS_PER_CHILD: usize = 2;
+
+/// Opens the UDP port. When the usual port is taken, and nobody asked for it, any other will do.
+pub(super) fn bind(key: &KeyPair, config: &Config) -> Result<Endpoint, BindError> {
+    let endpoint = match Endpoint::bind(key, config.listen(), endpoint(config)) {
+        Err(BindError::AddressInUse(taken)) if !config.listen_was_given() => {
+            tracing::info!(%taken, "the usual port is taken; another one is chosen");
+            Endpoint::bind(key, SocketAddr::new(taken.ip(), 0), endpoint(config))?
+        }
+        other => other?,
+    };
+    if config.udp() && config.port_mapping() {
+        endpoint.map_port();
+    }
+    Ok(endpoint)
+}
+
+/// Links that a supernode with these settings may have.
+fn max_links(config: &Config) -> usize {
+    let wide = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let children = wide(config.max_children()).saturating_mul(1 + STANDBYS_PER_CHILD);
+    children.saturating_add(wide(config.max_neighbours())).saturating_add(VISITORS)
+}
+
+/// The settings of the endpoint. It must take in all the children that the overlay may.
+pub(super) fn endpoint(config: &Config) -> EndpointConfig {
+    EndpointConfig::default()
+        .announce_dialled(true)
+        .max_incoming(max_links(config))
+        .udp(config.udp())
+        .tunnel_ports(config.tcp().into())
+        .relay(config.relay())
+}
+
+pub(super) fn overlay(
+    key: KeyPair,
+    login_key: NodeId,
+    config: &Config,
+    (was_super, away): (bool, Option<Duration>),
+    clock: Clock,
+) -> Overlay {
+    let hidden = config.reach() == Reach::RelayOnly;
+    // A supernode has to be found: whoever does not want to be is one only by the user's word.
+    let role = match config.role() {
+        RoleSetting::Auto if hidden => RoleSetting::Ordinary,
+        role => role,
+    };
+    let settings = skein_overlay::Config::new(login_key)
+        .role(role)
+        .hidden(hidden)
+        .was_super(was_super && role != RoleSetting::Ordinary)
+        .away(away)
+        .max_children(config.max_children())
+        .max_neighbours(usize::try_from(config.max_neighbours()).unwrap_or(usize::MAX))
+        .promotion_uptime(config.promotion_uptime())
+        .max_links(max_links(config));
+    Overlay::new(key, settings, rand::rng().random(), clock.now())
+}
+
+pub(super) fn library(config: &Config) -> LibraryConfig {
+    LibraryConfig::default()
+        .with_hash_workers(usize::try_from(config.scan_workers()).unwrap_or(usize::MAX))
+        .with_rescan(config.rescan_interval())
+}
+
+pub(super) fn transfer(config: &Config) -> TransferConfig {
+    let mut transfer = TransferConfig::default();
+    transfer.upload.slots = usize::try_from(config.upload_slots()).unwrap_or(usize::MAX);
+    transfer
+}
