@@ -1,7 +1,9 @@
 //! A UDP socket behind a line with a delay, in user space: measurements of waiting times need
 //! distances, and not every system can make them.
 
-use skein_net::{DatagramSocket, EcnCodepoint, RecvMeta, Transmit, UdpSocket, WritePoller};
+use skein_net::{
+    AlwaysWritable, DatagramSocket, EcnCodepoint, RecvMeta, Transmit, UdpSocket, WritePoller,
+};
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -74,7 +76,7 @@ impl DatagramSocket for Line {
     }
 
     fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {
-        Box::pin(AlwaysRoom)
+        Box::pin(AlwaysWritable)
     }
 
     fn poll_recv(
@@ -102,15 +104,6 @@ impl DatagramSocket for Line {
 
     fn max_receive_segments(&self) -> usize {
         self.udp.max_receive_segments()
-    }
-}
-
-#[derive(Debug)]
-struct AlwaysRoom;
-
-impl WritePoller for AlwaysRoom {
-    fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

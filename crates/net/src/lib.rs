@@ -56,7 +56,9 @@ pub use connection::{Connection, ConnectionStats};
 pub use endpoint::Endpoint;
 pub use error::{BindError, CloseReason, ConnectionError, DialError, Fault, StreamError};
 pub use reach::reaches;
-pub use socket::{DatagramSocket, EcnCodepoint, RecvMeta, Transmit, UdpSocket, WritePoller};
+pub use socket::{
+    AlwaysWritable, DatagramSocket, EcnCodepoint, RecvMeta, Transmit, UdpSocket, WritePoller,
+};
 pub use stats::EndpointStats;
 pub use stream::{FrameReceiver, FrameSender, Stream};
 pub use tls::CertificateFailure;

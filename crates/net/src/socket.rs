@@ -93,6 +93,16 @@ pub trait DatagramSocket: Debug + Send + Sync + 'static {
     }
 }
 
+/// The poller of a socket that never makes a sender wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AlwaysWritable;
+
+impl WritePoller for AlwaysWritable {
+    fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// Puts the header before each datagram of a batch, and sends it in one piece.
 pub(crate) fn send_put_together<S: DatagramSocket + ?Sized>(
     socket: &S,

@@ -1,6 +1,6 @@
 //! Receiving as the system does: what is due, and what is joined to it.
 
-use super::{Datagram, Port};
+use super::state::{Datagram, Port};
 use std::cmp::Reverse;
 use tokio::time::Instant;
 

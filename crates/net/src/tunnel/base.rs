@@ -4,7 +4,7 @@ use super::dial::HTTPS;
 use super::{TunnelPorts, TunnelSettings};
 use crate::config::EndpointConfig;
 use crate::error::BindError;
-use crate::socket::{DatagramSocket, RecvMeta, Transmit, UdpSocket, WritePoller};
+use crate::socket::{AlwaysWritable, DatagramSocket, RecvMeta, Transmit, UdpSocket, WritePoller};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -104,15 +104,6 @@ struct NoUdp {
     address: SocketAddr,
 }
 
-#[derive(Debug)]
-struct AlwaysRoom;
-
-impl WritePoller for AlwaysRoom {
-    fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 impl DatagramSocket for NoUdp {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
@@ -123,7 +114,7 @@ impl DatagramSocket for NoUdp {
     }
 
     fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {
-        Box::pin(AlwaysRoom)
+        Box::pin(AlwaysWritable)
     }
 
     fn poll_recv(
