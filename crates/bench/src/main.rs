@@ -5,6 +5,7 @@ mod corpus;
 mod figure;
 mod figures;
 mod line;
+mod network;
 mod quic;
 mod statistics;
 mod usage;

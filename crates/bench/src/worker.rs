@@ -4,7 +4,8 @@
 //! A worker prints one line of JSON when it is ready, and one for each line that it reads. It ends
 //! when its standard input does, so that none outlives the measurement.
 
-use crate::figures::{first_byte, handshake, idle_connection, index, relay, search_latency};
+use crate::figures::{handshake, idle_connection, index, relay, search_latency};
+use crate::network;
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -37,10 +38,8 @@ pub enum Job {
     Shake(handshake::Shake),
     /// Builds an index, and searches or changes it.
     Index(index::Measure),
-    /// Is a node of a network.
-    Node(search_latency::NodeJob),
-    /// Is some nodes, each behind a line with a delay.
-    Distant(first_byte::Distant),
+    /// Is some nodes of a network.
+    Nodes(network::Nodes),
     /// Answers requests, one a stream.
     Answer,
     /// Is one end of a session.
@@ -155,8 +154,7 @@ pub async fn work(job: Job) -> Result<()> {
         Job::Greet(stack) => handshake::greet(stack, boss).await,
         Job::Shake(shake) => handshake::shake(shake, boss).await,
         Job::Index(build) => index::work(build, boss).await,
-        Job::Node(node) => search_latency::node(node, boss).await,
-        Job::Distant(nodes) => first_byte::distant(nodes, boss).await,
+        Job::Nodes(nodes) => network::work(nodes, boss).await,
         Job::Answer => search_latency::answer(boss).await,
         Job::Ship => relay::ship(boss).await,
         Job::Relay => relay::relay(boss).await,

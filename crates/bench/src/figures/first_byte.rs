@@ -2,27 +2,18 @@
 //! program sees it that asks the local API.
 
 use crate::figure::{Figure, Outcome, Run};
-use crate::line::Line;
-use crate::quic;
+use crate::network::{self, LOOK_EVERY, Manner, PATIENCE, wait_for};
 use crate::statistics::{median, quantile};
-use crate::worker::{Boss, Job, Worker};
+use crate::worker::Worker;
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
 use futures_util::future::{FutureExt as _, try_join_all};
-use serde::{Deserialize, Serialize};
-use skein_login::{LoginConfig, Server};
-use skein_node::account::Session;
 use skein_node::api::ApiClient;
-use skein_node::api::types::{PingEvent, RegisterAccount, RoleSetting, StartPing, Status};
-use skein_node::config::{ConfigBuilder, LogLevel, Reach, Settings};
-use skein_node::daemon::Daemon;
+use skein_node::api::types::{PingEvent, RoleSetting, StartPing, Status};
 use skein_node::home::Home;
 use skein_node::sessions::PathKind;
 use skein_proto::Username;
-use skein_proto::login::Password;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// How much longer than the look-up and a round trip it may take: an offer is signed once and checked
 /// twice, a handshake has two signatures on either side, and five processes share two cores.
@@ -52,21 +43,6 @@ const LOOK_UPS: usize = 5;
 
 /// The time between two calls: a caller may make many at once, but not for long.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// How long the network may take to form, and an answer to come.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How often a node is asked whether it is ready.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// Nodes to be run in one process.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Distant {
-    data_dirs: Vec<PathBuf>,
-    role: RoleSetting,
-    /// The delay of each line in milliseconds.
-    line_ms: u64,
-}
 
 /// Seconds, of one call.
 #[derive(Clone, Copy, Debug)]
@@ -123,45 +99,36 @@ async fn measure(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// The network, with its login service in this process.
+/// The network: the caller, and those whom it calls.
 struct Network {
     caller: ApiClient,
     callees: Vec<Username>,
     workers: Vec<Worker>,
-    login: Server,
-    _temp: TempDir,
+    base: network::Network,
 }
 
 impl Network {
     async fn start(callees: usize) -> Result<Self> {
-        let temp = tempfile::tempdir()?;
-        let config = LoginConfig::new(temp.path().join("login")).listen(quic::loopback());
-        let login = Server::start(config).await?;
-        let ticket = login.ticket([login.local_addr().to_string()])?.to_string();
-        let enrol = async |name: String| enrol(temp.path(), &name, &ticket).await;
+        let base = network::Network::start().await?;
         let mut workers = Vec::new();
         let mut supernodes = Vec::new();
         for number in 0..SUPERNODES {
-            let home = enrol(format!("super{number}")).await?;
-            let (worker, client) = run(&[&home], RoleSetting::Super, Duration::ZERO).await?;
+            let home = base.enrol(format!("super{number}")).await?;
+            let (worker, client) = network::run(&[&home], Manner::of(RoleSetting::Super)).await?;
             workers.push(worker);
             supernodes.extend(client);
         }
-        for node in &supernodes {
-            let linked = |status: &Status| {
-                let linked = status.supernode.as_ref().map_or(0, |it| it.neighbours);
-                linked as usize == SUPERNODES - 1
-            };
-            wait_for(node, "link to the others", linked).await?;
-        }
-        let home = enrol("caller".to_owned()).await?;
-        let (worker, mut caller) = run(&[&home], RoleSetting::Ordinary, LINE).await?;
+        network::wait_until_linked(supernodes.iter()).await?;
+        // What goes directly goes over no relay.
+        let distant = Manner { hidden: true, line: LINE, ..Manner::of(RoleSetting::Ordinary) };
+        let home = base.enrol("caller".to_owned()).await?;
+        let (worker, mut caller) = network::run(&[&home], distant).await?;
         workers.push(worker);
         let caller = caller.pop().context("no caller")?;
         let names: Vec<String> = (0..callees).map(|number| format!("callee{number}")).collect();
-        let homes = try_join_all(names.iter().cloned().map(enrol)).await?;
+        let homes = try_join_all(names.iter().cloned().map(|name| base.enrol(name))).await?;
         let homes: Vec<&Home> = homes.iter().collect();
-        let (worker, clients) = run(&homes, RoleSetting::Ordinary, LINE).await?;
+        let (worker, clients) = network::run(&homes, distant).await?;
         workers.push(worker);
         for node in clients.iter().chain([&caller]) {
             let attached = |status: &Status| {
@@ -172,7 +139,7 @@ impl Network {
         }
         let callees =
             names.iter().map(|name| Username::parse(name)).collect::<Result<Vec<_>, _>>()?;
-        let network = Self { caller, callees, workers, login, _temp: temp };
+        let network = Self { caller, callees, workers, base };
         for name in &network.callees {
             network.wait_until_known(name).await?;
         }
@@ -230,82 +197,7 @@ impl Network {
         for worker in self.workers.into_iter().rev() {
             worker.end().await?;
         }
-        self.login.shutdown().await;
+        self.base.end().await;
         Ok(())
     }
-}
-
-/// Registers a name, and answers where its node lives.
-async fn enrol(folder: &Path, name: &str, ticket: &str) -> Result<Home> {
-    let home = Home::at(folder.join(name));
-    let session = Session::open(&home)?;
-    let account = RegisterAccount {
-        name: name.to_owned(),
-        password: Password::new(format!("{:032x}", rand::random::<u128>()))?,
-        invite: None,
-        ticket: Some(ticket.to_owned()),
-        replace_network: false,
-    };
-    session.register(account).await?;
-    session.close().await;
-    Ok(home)
-}
-
-/// Starts nodes in a process of their own.
-async fn run(
-    homes: &[&Home],
-    role: RoleSetting,
-    line: Duration,
-) -> Result<(Worker, Vec<ApiClient>)> {
-    let data_dirs = homes.iter().map(|home| home.dir().to_owned()).collect();
-    let line_ms = u64::try_from(line.as_millis())?;
-    let (worker, ()) = Worker::start(&Job::Distant(Distant { data_dirs, role, line_ms })).await?;
-    let clients = homes.iter().map(|home| ApiClient::from_home(home));
-    Ok((worker, clients.collect::<Result<_, _>>()?))
-}
-
-async fn wait_for(node: &ApiClient, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<()> {
-    let wait = async {
-        while !is_so(&node.status().await?) {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        anyhow::Ok(())
-    };
-    let waited = tokio::time::timeout(PATIENCE, wait).await;
-    waited.with_context(|| format!("a node does not {what}"))?
-}
-
-/// The worker that is some nodes.
-///
-/// # Errors
-/// A daemon's.
-pub async fn distant(nodes: Distant, mut boss: Boss) -> Result<()> {
-    let mut daemons = Vec::new();
-    for data_dir in nodes.data_dirs {
-        let settings = Settings {
-            download_dir: Some(data_dir.join("inbox")),
-            data_dir: Some(data_dir),
-            listen: Some(quic::loopback()),
-            api_listen: Some(quic::loopback()),
-            role: Some(nodes.role),
-            // What goes directly goes over no relay.
-            reach: (nodes.role == RoleSetting::Ordinary).then_some(Reach::RelayOnly),
-            log_level: Some(LogLevel::Error),
-            ..Settings::default()
-        };
-        let config = ConfigBuilder::new().no_file().flags(settings).build()?;
-        daemons.push(match nodes.line_ms {
-            0 => Daemon::start(config).await?,
-            delay => {
-                let line = Line::open(quic::loopback(), Duration::from_millis(delay))?;
-                Daemon::start_on(config, line).await?
-            }
-        });
-    }
-    boss.say(&())?;
-    while let Some(()) = boss.next().await? {}
-    for daemon in daemons {
-        daemon.shutdown().await;
-    }
-    Ok(())
 }

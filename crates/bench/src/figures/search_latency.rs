@@ -3,6 +3,7 @@
 
 use crate::corpus::Corpus;
 use crate::figure::{Figure, Outcome, Run};
+use crate::network::{self, Manner, PATIENCE, wait_for};
 use crate::quic;
 use crate::statistics::{median, quantile};
 use crate::worker::{Boss, Job, Worker};
@@ -10,22 +11,15 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt as _;
 use futures_util::future::{FutureExt as _, try_join_all};
 use serde::{Deserialize, Serialize};
-use skein_login::{LoginConfig, Server};
 use skein_net::{Connection, Endpoint, EndpointConfig};
-use skein_node::account::Session;
 use skein_node::api::ApiClient;
-use skein_node::api::types::{RegisterAccount, RoleSetting, SearchEvent, StartSearch, Status};
-use skein_node::config::{ConfigBuilder, LogLevel, Settings};
-use skein_node::daemon::Daemon;
-use skein_node::home::Home;
-use skein_proto::login::Password;
+use skein_node::api::types::{RoleSetting, SearchEvent, StartSearch};
 use skein_proto::message::{Probe, ProbeReply};
 use skein_proto::supernode::Load;
 use skein_proto::{Filter, KeyPair, Message, NodeId, Role};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// What the first hit may take: the query goes by one connection to the parent and by one to the
 /// neighbour, the hit comes back the same way, so that two round trips cannot be spared. Eight more
@@ -62,19 +56,6 @@ const WANTED: u64 = 5;
 /// The time between two searches: a supernode lets each child start five a second, and this is not
 /// a measurement of how they are refused.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// How long the network may take to form, and a search to end.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How often a node is asked whether it is ready.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// A node to be run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct NodeJob {
-    data_dir: PathBuf,
-    role: RoleSetting,
-}
 
 /// Where the worker listens that answers requests.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -154,12 +135,11 @@ async fn measure(run: &Run) -> Result<Outcome> {
     })
 }
 
-/// The network, with its login service in this process.
+/// The network: who searches, and those between them.
 struct Network {
     ordinary: Vec<Node>,
     supernodes: Vec<Node>,
-    login: Server,
-    _temp: TempDir,
+    base: network::Network,
 }
 
 /// A node in a process of its own.
@@ -170,42 +150,33 @@ struct Node {
 
 impl Network {
     async fn start() -> Result<Self> {
-        let temp = tempfile::tempdir()?;
-        let config = LoginConfig::new(temp.path().join("login")).listen(quic::loopback());
-        let login = Server::start(config).await?;
-        let ticket = login.ticket([login.local_addr().to_string()])?.to_string();
-        let start = async |name: String, role| Node::start(temp.path(), name, role, &ticket).await;
+        let base = network::Network::start().await?;
+        let start = async |name: String, role| Node::start(&base, name, role).await;
         let supernodes = (0..SUPERNODES).map(|n| start(format!("super{n}"), RoleSetting::Super));
         let supernodes = try_join_all(supernodes).await?;
-        for node in &supernodes {
-            node.wait_for("link to the others", |status| {
-                let linked = status.supernode.as_ref().map_or(0, |it| it.neighbours);
-                linked as usize == SUPERNODES - 1
-            })
-            .await?;
-        }
+        network::wait_until_linked(supernodes.iter().map(|node| &node.client)).await?;
         let ordinary = (0..ORDINARY).map(|n| start(format!("node{n}"), RoleSetting::Ordinary));
         let ordinary = try_join_all(ordinary).await?;
         let corpus = Corpus::new(1);
         for (number, node) in ordinary.iter().enumerate() {
-            let shelf = temp.path().canonicalize()?.join(format!("shelf {number}"));
+            let shelf = base.folder().canonicalize()?.join(format!("shelf {number}"));
             fill(&shelf, number, &corpus)?;
             node.client.add_share(shelf).await?;
         }
         for node in &ordinary {
-            node.wait_for("publish its files", |status| {
+            wait_for(&node.client, "publish its files", |status| {
                 let attachment = &status.attachment;
                 attachment.publish_pending == 0 && attachment.published == FILES + WANTED
             })
             .await?;
         }
-        Ok(Self { ordinary, supernodes, login, _temp: temp })
+        Ok(Self { ordinary, supernodes, base })
     }
 
     async fn end(self) -> Result<()> {
         try_join_all(self.ordinary.into_iter().map(|node| node.worker.end())).await?;
         try_join_all(self.supernodes.into_iter().map(|node| node.worker.end())).await?;
-        self.login.shutdown().await;
+        self.base.end().await;
         Ok(())
     }
 }
@@ -230,32 +201,12 @@ fn fill(shelf: &Path, node: usize, corpus: &Corpus) -> Result<()> {
 }
 
 impl Node {
-    async fn start(folder: &Path, name: String, role: RoleSetting, ticket: &str) -> Result<Self> {
-        let data_dir = folder.join(&name);
-        let home = Home::at(&data_dir);
-        let session = Session::open(&home)?;
-        let account = RegisterAccount {
-            name,
-            password: Password::new(format!("{:032x}", rand::random::<u128>()))?,
-            invite: None,
-            ticket: Some(ticket.to_owned()),
-            replace_network: false,
-        };
-        session.register(account).await?;
-        session.close().await;
-        let (worker, ()) = Worker::start(&Job::Node(NodeJob { data_dir, role })).await?;
-        Ok(Self { client: ApiClient::from_home(&home)?, worker })
-    }
-
-    async fn wait_for(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Result<()> {
-        let wait = async {
-            while !is_so(&self.client.status().await?) {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            anyhow::Ok(())
-        };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
-        waited.with_context(|| format!("a node does not {what}"))?
+    async fn start(network: &network::Network, name: String, role: RoleSetting) -> Result<Self> {
+        let home = network.enrol(name).await?;
+        let manner = Manner { max_children: Some(CHILDREN), ..Manner::of(role) };
+        let (worker, mut clients) = network::run(&[&home], manner).await?;
+        let client = clients.pop().context("no node")?;
+        Ok(Self { client, worker })
     }
 
     async fn parent(&self) -> Result<NodeId> {
@@ -308,29 +259,6 @@ impl Reference {
         ensure!(matches!(reply, Some(Message::ProbeReply(_))), "a wrong answer");
         Ok(started.elapsed().as_secs_f64())
     }
-}
-
-/// The worker that is a node.
-///
-/// # Errors
-/// The daemon's.
-pub async fn node(job: NodeJob, mut boss: Boss) -> Result<()> {
-    let settings = Settings {
-        download_dir: Some(job.data_dir.join("inbox")),
-        data_dir: Some(job.data_dir),
-        listen: Some(quic::loopback()),
-        api_listen: Some(quic::loopback()),
-        role: Some(job.role),
-        max_children: Some(CHILDREN),
-        log_level: Some(LogLevel::Error),
-        ..Settings::default()
-    };
-    let config = ConfigBuilder::new().no_file().flags(settings).build()?;
-    let daemon = Daemon::start(config).await?;
-    boss.say(&())?;
-    while let Some(()) = boss.next().await? {}
-    daemon.shutdown().await;
-    Ok(())
 }
 
 /// The worker that answers requests.
