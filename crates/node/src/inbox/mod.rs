@@ -193,7 +193,7 @@ impl Inbox {
     async fn answer(&self, session: &PeerSession, message: Message) -> Option<OfferNews> {
         let standing = |name: &_, node: &_| self.inner.people.standing(name, node);
         let teller = Teller::new(session, standing);
-        // What those hear who are not listened to: for good, and for now.
+        // What those hear who are not listened to: ever, and at this moment.
         let (offer, never, later) = match &message {
             Message::OfferFile(offered) => (offered.offer, OfferState::Refused, OfferState::Full),
             Message::OfferNews(news) => (news.offer, OfferState::Withdrawn, OfferState::Held),
