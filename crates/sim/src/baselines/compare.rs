@@ -6,14 +6,16 @@
 //! way. What is not a system's business stays empty: Chord finds no words, and what Gnutella looks
 //! up it finds by flooding the whole name.
 
+mod baseline;
 mod exact;
 mod keyword;
 mod plot;
 mod skein;
 mod table;
 
-pub use exact::{ChordRun, KelipsRun, PastryRun};
-pub use keyword::{FastTrackRun, GnutellaRun, NapsterRun};
+pub use baseline::Baseline;
+pub use exact::{CHORD, KELIPS, PASTRY};
+pub use keyword::{FASTTRACK, GNUTELLA, NAPSTER};
 pub use plot::write_plots;
 pub use skein::SkeinRun;
 pub use table::table;
@@ -163,14 +165,8 @@ pub trait Contender: Sync {
 
 /// All baselines, in the order of the table.
 pub fn baselines() -> Vec<Box<dyn Contender>> {
-    vec![
-        Box::new(NapsterRun),
-        Box::new(GnutellaRun),
-        Box::new(FastTrackRun),
-        Box::new(ChordRun),
-        Box::new(PastryRun),
-        Box::new(KelipsRun),
-    ]
+    let all = [NAPSTER, GNUTELLA, FASTTRACK, CHORD, PASTRY, KELIPS];
+    all.into_iter().map(|baseline| Box::new(baseline) as Box<dyn Contender>).collect()
 }
 
 /// Runs all contenders, as many at a time as there are threads; the order of the figures is that of

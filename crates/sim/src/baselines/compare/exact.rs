@@ -1,6 +1,7 @@
 //! Contenders that look keys up: Chord, Pastry, Kelips.
 
-use super::{Both, Contender, Figures, Quality, Sample, Setup};
+use super::baseline::{Baseline, maintenance, memory, settled};
+use super::{Both, Figures, Quality, Sample, Setup};
 use crate::baselines::world::{Address, Answer, Peer, World};
 use crate::baselines::{chord, kelips, pastry};
 use rand::rngs::SmallRng;
@@ -72,55 +73,18 @@ impl Exact for kelips::Kelips {
 }
 
 /// Chord.
-#[derive(Clone, Copy, Debug)]
-pub struct ChordRun;
+pub const CHORD: Baseline = Baseline::new("Chord", measure::<chord::Chord>);
 
 /// Pastry.
-#[derive(Clone, Copy, Debug)]
-pub struct PastryRun;
+pub const PASTRY: Baseline = Baseline::new("Pastry", measure::<pastry::Pastry>);
 
 /// Kelips.
-#[derive(Clone, Copy, Debug)]
-pub struct KelipsRun;
-
-impl Contender for ChordRun {
-    fn name(&self) -> &'static str {
-        "Chord"
-    }
-    fn measure(&self, setup: &Setup, progress: &(dyn Fn(f64) + Sync)) -> Option<Figures> {
-        Some(measure::<chord::Chord>(self.name(), setup, progress))
-    }
-}
-
-impl Contender for PastryRun {
-    fn name(&self) -> &'static str {
-        "Pastry"
-    }
-    fn measure(&self, setup: &Setup, progress: &(dyn Fn(f64) + Sync)) -> Option<Figures> {
-        Some(measure::<pastry::Pastry>(self.name(), setup, progress))
-    }
-}
-
-impl Contender for KelipsRun {
-    fn name(&self) -> &'static str {
-        "Kelips"
-    }
-    fn measure(&self, setup: &Setup, progress: &(dyn Fn(f64) + Sync)) -> Option<Figures> {
-        Some(measure::<kelips::Kelips>(self.name(), setup, progress))
-    }
-}
+pub const KELIPS: Baseline = Baseline::new("Kelips", measure::<kelips::Kelips>);
 
 fn measure<P: Exact>(name: &str, setup: &Setup, progress: &(dyn Fn(f64) + Sync)) -> Figures {
     let mut rng = SmallRng::seed_from_u64(setup.seed ^ 0xe4ac7);
     let shared = P::shared(setup.nodes);
-    let population = setup.workload.population.clone();
-    let mut world: World<P> = World::new(shared, population, setup.physics.clone(), setup.seed);
-    for user in 0..setup.nodes {
-        world.add(user);
-    }
-    P::converge(&mut world, &mut rng);
-    world.start();
-    world.run_for(setup.settle);
+    let mut world = settled(shared, setup, |world: &mut World<P>| P::converge(world, &mut rng));
     let (memory_mean, memory_most) = memory(&world);
     let total = (setup.quiet + setup.warm_up + setup.window).as_secs_f64();
     let mut done = 0.0;
@@ -144,21 +108,6 @@ fn measure<P: Exact>(name: &str, setup: &Setup, progress: &(dyn Fn(f64) + Sync))
         search: None,
         maintenance: Both { quiet: quiet.1, churn: churn.1 },
     }
-}
-
-/// Bytes of state: the mean of all nodes and the most.
-pub(super) fn memory<P: Peer>(world: &World<P>) -> (f64, f64) {
-    let bytes = || world.alive().iter().filter_map(|at| world.peer(*at)).map(Peer::state_bytes);
-    let count = world.alive().len().max(1) as f64;
-    (bytes().sum::<u64>() as f64 / count, bytes().max().unwrap_or_default() as f64)
-}
-
-/// Bytes of maintenance by node and second, while something runs.
-pub(super) fn maintenance<P: Peer>(world: &mut World<P>, run: impl FnOnce(&mut World<P>)) -> f64 {
-    let (before, from) = (world.maintenance().bytes, world.now());
-    run(world);
-    let seconds = world.now().since(from).as_secs_f64().max(1e-6);
-    (world.maintenance().bytes - before) as f64 / seconds / world.alive().len().max(1) as f64
 }
 
 /// Looks up in batches over a time. An answer is right if it names who was responsible when it was

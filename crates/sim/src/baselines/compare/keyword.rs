@@ -1,7 +1,7 @@
 //! Contenders that search for words: Napster, Gnutella, FastTrack.
 
-use super::exact::{maintenance, memory};
-use super::{Both, Contender, Figures, Quality, Sample, Setup};
+use super::baseline::{Baseline, maintenance, memory, settled};
+use super::{Both, Figures, Quality, Sample, Setup};
 use crate::baselines::library::Library;
 use crate::baselines::world::{Address, Peer, World};
 use crate::baselines::{fasttrack, gnutella, napster};
@@ -73,55 +73,18 @@ impl Keyword for fasttrack::FastTrack {
 }
 
 /// Napster.
-#[derive(Clone, Copy, Debug)]
-pub struct NapsterRun;
+pub const NAPSTER: Baseline = Baseline::new("Napster", measure::<napster::Napster>);
 
 /// Gnutella 0.4.
-#[derive(Clone, Copy, Debug)]
-pub struct GnutellaRun;
+pub const GNUTELLA: Baseline = Baseline::new("Gnutella 0.4", measure::<gnutella::Gnutella>);
 
 /// FastTrack.
-#[derive(Clone, Copy, Debug)]
-pub struct FastTrackRun;
-
-impl Contender for NapsterRun {
-    fn name(&self) -> &'static str {
-        "Napster"
-    }
-    fn measure(&self, setup: &Setup, progress: &(dyn Fn(f64) + Sync)) -> Option<Figures> {
-        Some(measure::<napster::Napster>(self.name(), setup, progress))
-    }
-}
-
-impl Contender for GnutellaRun {
-    fn name(&self) -> &'static str {
-        "Gnutella 0.4"
-    }
-    fn measure(&self, setup: &Setup, progress: &(dyn Fn(f64) + Sync)) -> Option<Figures> {
-        Some(measure::<gnutella::Gnutella>(self.name(), setup, progress))
-    }
-}
-
-impl Contender for FastTrackRun {
-    fn name(&self) -> &'static str {
-        "FastTrack"
-    }
-    fn measure(&self, setup: &Setup, progress: &(dyn Fn(f64) + Sync)) -> Option<Figures> {
-        Some(measure::<fasttrack::FastTrack>(self.name(), setup, progress))
-    }
-}
+pub const FASTTRACK: Baseline = Baseline::new("FastTrack", measure::<fasttrack::FastTrack>);
 
 fn measure<P: Keyword>(name: &str, setup: &Setup, progress: &(dyn Fn(f64) + Sync)) -> Figures {
     let mut rng = SmallRng::seed_from_u64(setup.seed ^ 0x3e74c4);
     let shared = P::shared(Library::new(setup.workload.clone()), setup);
-    let population = setup.workload.population.clone();
-    let mut world: World<P> = World::new(shared, population, setup.physics.clone(), setup.seed);
-    for user in 0..setup.nodes {
-        world.add(user);
-    }
-    P::converge(&mut world, &mut rng);
-    world.start();
-    world.run_for(setup.settle);
+    let mut world = settled(shared, setup, |world: &mut World<P>| P::converge(world, &mut rng));
     let (memory_mean, memory_most) = memory(&world);
     let total = f64::from(setup.searches * 2 + PIECES);
     let mut done = 0.0;
