@@ -93,10 +93,8 @@ impl Numbers {
         is_it: impl Fn(u32) -> bool,
         hash_of: impl Fn(u32) -> u64,
     ) -> Option<u32> {
-        self.make_room(hash_of);
-        let slots = &mut *self.slots;
-        let (at, before) = slot(slots, hash, is_it);
-        slots[at] = number + 1;
+        let (at, before) = self.seat(hash, is_it, hash_of);
+        self.slots[at] = number + 1;
         self.len += usize::from(before.is_none());
         before
     }
@@ -110,21 +108,26 @@ impl Numbers {
         is_it: impl Fn(u32) -> bool,
         hash_of: impl Fn(u32) -> u64,
     ) -> Option<u32> {
-        self.make_room(hash_of);
-        let slots = &mut *self.slots;
-        let (at, before) = slot(slots, hash, is_it);
+        let (at, before) = self.seat(hash, is_it, hash_of);
         if before.is_none() {
-            slots[at] = number + 1;
+            self.slots[at] = number + 1;
             self.len += 1;
         }
         before
     }
 
+    /// As [`Numbers::find`]; and where the number is, or belongs.
     #[inline]
-    fn make_room(&mut self, hash_of: impl Fn(u32) -> u64) {
+    fn seat(
+        &mut self,
+        hash: u64,
+        is_it: impl Fn(u32) -> bool,
+        hash_of: impl Fn(u32) -> u64,
+    ) -> (usize, Option<u32>) {
         if self.len * 2 >= self.slots.len() {
             self.grow(hash_of);
         }
+        slot(&self.slots, hash, is_it)
     }
 
     #[cold]
