@@ -144,12 +144,14 @@ async fn nothing_is_kept_of_who_is_blocked() {
     assert!(refused.refusal().contains("takes no messages of yours"), "{refused:?}");
     assert_eq!(refused.json::<ChatLine>()[0].state, ChatState::Refused);
     assert_eq!(history(&bob, "@alice").await, []);
-    let answer = bob.run(&["chat", "@alice", "--send", "hello"]).await;
+    let answer = bob.run(&["chat", "@alice", "hello", "again"]).await;
     assert!(answer.refusal().contains("unblock"), "{answer:?}");
 
     let _ = bob.run(&["buddies", "unblock", "@alice"]).await.worked();
     assert_eq!(say(&alice, "@bob", "again", "60s").await.state, ChatState::Delivered);
-    assert_eq!(texts(&history(&bob, "@alice").await), ["again"]);
+    let words = alice.run(&["chat", "@bob", "good", "morning", "--wait", "60s"]).await.worked();
+    assert_eq!(words.json::<ChatLine>()[0].text.as_str(), "good morning");
+    assert_eq!(texts(&history(&bob, "@alice").await), ["again", "good morning"]);
     assert_eq!(bob.run(&["buddies", "unblock", "@alice"]).await.code(), Some(2));
 }
 

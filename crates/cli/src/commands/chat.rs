@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout_at};
 Examples:
   skein chat @bob                          talk until Ctrl-D; each line is a message
   skein chat                               all conversations, and what is unread
+  skein chat @bob see you at 8             say this, and end
   skein chat @bob --send \"see you at 8\"    for scripts; each line of the text is a message
   skein chat @bob --history --last 100     what was said
   skein chat --unread --json | jq -r .text what came and was not read; it counts as read then
@@ -36,6 +37,9 @@ pub struct ChatArgs {
     #[arg(value_name = "@NAME")]
     name: Option<Username>,
     /// Say this, and end
+    #[arg(value_name = "WORDS", requires = "name", group = "what")]
+    words: Vec<String>,
+    /// The same with one text, which may begin with "-"
     #[arg(long, value_name = "TEXT", requires = "name", group = "what")]
     send: Option<String>,
     /// Show the last lines, and end
@@ -70,12 +74,13 @@ pub fn run(context: &Context, args: ChatArgs) -> Result<(), Failure> {
             }
         });
     };
-    if !(args.send.is_some() || args.history || args.unread || args.forget) {
+    let said = args.send.or_else(|| (!args.words.is_empty()).then(|| args.words.join(" ")));
+    if !(said.is_some() || args.history || args.unread || args.forget) {
         return talk::run(context, &peer, args.last, args.wait);
     }
     context::block_on(async {
         let client = context.client()?;
-        if let Some(text) = args.send {
+        if let Some(text) = said {
             return send(context, &client, &peer, &text, args.wait).await;
         }
         if args.unread {
@@ -87,7 +92,11 @@ pub fn run(context: &Context, args: ChatArgs) -> Result<(), Failure> {
                 format!("{} What you and @{peer} said is deleted here.", paint.good("✓"))
             });
         }
-        show(context, &client.chat_history(&peer, args.last, 0).await?)
+        let lines = client.chat_history(&peer, args.last, 0).await?;
+        if lines.is_empty() {
+            context.ui.note(format!("You and @{peer} have said nothing yet."));
+        }
+        show(context, &lines)
     })
 }
 
@@ -109,6 +118,9 @@ async fn unread(
     from: Option<&Username>,
 ) -> Result<(), Failure> {
     let lines = client.unread(from).await?;
+    if lines.is_empty() {
+        context.ui.note("There is nothing that you have not read.");
+    }
     show(context, &lines)?;
     // Only what was printed counts as read.
     let mut seen: BTreeMap<&Username, u64> = BTreeMap::new();

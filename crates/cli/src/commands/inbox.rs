@@ -198,11 +198,19 @@ fn render(offers: &[FileOffer], paint: Paint) -> String {
             state(offer, paint),
             percent(offer),
             format::bytes(offer.size),
-            offer.name.clone(),
+            place(offer),
             offer.note.clone(),
         ]);
     }
     table.render(paint)
+}
+
+/// Where a file is that has come; its name until then.
+fn place(offer: &FileOffer) -> String {
+    match (&offer.state, &offer.path) {
+        (OfferStage::Done, Some(path)) if !offer.outgoing => path.display().to_string(),
+        _ => offer.name.clone(),
+    }
 }
 
 fn line(offer: &FileOffer, paint: Paint) -> String {
@@ -281,6 +289,11 @@ mod tests {
         assert!(text.contains("`skein inbox accept 7`"), "{text}");
         let table = render(&[offered, offer(true, OfferStage::Accepted)], Paint::PLAIN);
         assert!(table.contains("to @alice") && table.contains("25 %"), "{table}");
+        let come = FileOffer {
+            path: Some("/home/bob/inbox/song.flac".into()),
+            ..offer(false, OfferStage::Done)
+        };
+        assert!(render(&[come], Paint::PLAIN).contains("/home/bob/inbox/song.flac"));
     }
 
     #[test]
