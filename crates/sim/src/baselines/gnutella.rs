@@ -327,15 +327,13 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
-    use crate::baselines::testing::{library, seconds, world};
+    use crate::baselines::testing::{library, running, seconds};
     use crate::workload::Search;
     use rand::SeedableRng;
 
     fn converged(nodes: u32, ttl: u8) -> World<Gnutella> {
         let library = library(nodes, 7);
-        let mut world = world(Shared { library, ttl, ping_sample: 1 }, nodes, 7);
-        converge(&mut world, &mut SmallRng::seed_from_u64(1));
-        world.start();
+        let mut world = running(Shared { library, ttl, ping_sample: 1 }, nodes, converge);
         world.run_for(seconds(30));
         world
     }

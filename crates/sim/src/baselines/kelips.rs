@@ -309,39 +309,21 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
-    use crate::baselines::testing::{seconds, world};
+    use crate::baselines::testing::{self, running, seconds, world};
     use crate::baselines::world::World;
-    use rand::SeedableRng;
 
     fn converged(nodes: u32) -> World<Kelips> {
-        let mut world = world(Shared::for_nodes(nodes), nodes, 7);
-        converge(&mut world, &mut SmallRng::seed_from_u64(1));
-        world.start();
-        world
+        running(Shared::for_nodes(nodes), nodes, converge)
     }
 
     /// Looks up so many files of those who are up; answers which share was right, and the hops.
     fn look_up(world: &mut World<Kelips>, count: usize) -> (f64, Vec<u32>) {
-        let mut rng = SmallRng::seed_from_u64(3);
-        let truth = truth(world);
-        let members: Vec<Address> = world.members().collect();
-        let asked: Vec<(u32, u64)> = (0..count)
-            .map(|_| {
-                let by = members[rng.random_range(0..members.len())];
-                let home = members[rng.random_range(0..members.len())];
-                let file = u64::from(world.user_of(home));
-                (world.ask(by, file), file)
-            })
-            .collect();
-        world.run_for(seconds(20));
-        let answers: Vec<_> = asked
-            .iter()
-            .filter_map(|(number, file)| {
-                let answer = world.operations()[*number as usize].answer?;
-                (Some(answer.node) == truth(*file)).then_some(answer.hops)
-            })
-            .collect();
-        (answers.len() as f64 / count as f64, answers)
+        let (members, truth): (Vec<Address>, _) = (world.members().collect(), truth(world));
+        let draw_file = |world: &World<Kelips>, rng: &mut SmallRng| {
+            u64::from(world.user_of(members[rng.random_range(0..members.len())]))
+        };
+        let (right, answers) = testing::look_up(world, count, &members, draw_file, truth);
+        (right, answers.into_iter().map(|(hops, _)| hops).collect())
     }
 
     #[test]

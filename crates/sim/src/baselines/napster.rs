@@ -279,16 +279,13 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
-    use crate::baselines::testing::{library, seconds, world};
+    use crate::baselines::testing::{library, running, seconds};
     use crate::baselines::world::Operation;
     use crate::workload::Search;
     use rand::SeedableRng;
 
     fn converged(nodes: u32) -> World<Napster> {
-        let mut world = world(Shared { library: library(nodes, 7) }, nodes, 7);
-        converge(&mut world);
-        world.start();
-        world
+        running(Shared { library: library(nodes, 7) }, nodes, |world, _| converge(world))
     }
 
     fn search(world: &mut World<Napster>, by: Address, search: &Search) -> Operation {

@@ -221,39 +221,18 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
-    use crate::baselines::testing::{seconds, world};
+    use crate::baselines::testing::{self, running, seconds, world};
     use crate::baselines::world::World;
-    use rand::SeedableRng;
 
     fn converged(nodes: u32) -> World<Pastry> {
-        let mut world = world(Shared::for_nodes(nodes), nodes, 7);
-        converge(&mut world, &mut SmallRng::seed_from_u64(1));
-        world.start();
-        world
+        running(Shared::for_nodes(nodes), nodes, converge)
     }
 
     /// Looks up so many random keys; answers which share was right, and hops and time of each.
     fn look_up(world: &mut World<Pastry>, count: usize) -> (f64, Vec<(u32, Duration)>) {
-        let mut rng = SmallRng::seed_from_u64(3);
-        let truth = truth(world);
-        let asked: Vec<(u32, u64)> = (0..count)
-            .map(|_| {
-                let by = world.alive()[rng.random_range(0..world.alive().len())];
-                let key = rng.random();
-                (world.ask(by, key), key)
-            })
-            .collect();
-        world.run_for(seconds(20));
-        let answers: Vec<_> = asked
-            .iter()
-            .filter_map(|(number, key)| {
-                let operation = &world.operations()[*number as usize];
-                let answer = operation.answer?;
-                let time = answer.at.since(operation.asked);
-                (Some(answer.node) == truth(*key)).then_some((answer.hops, time))
-            })
-            .collect();
-        (answers.len() as f64 / count as f64, answers)
+        let (askers, truth) = (world.alive().to_vec(), truth(world));
+        let draw_key = |_: &World<Pastry>, rng: &mut SmallRng| rng.random();
+        testing::look_up(world, count, &askers, draw_key, truth)
     }
 
     #[test]

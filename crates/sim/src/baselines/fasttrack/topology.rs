@@ -71,16 +71,13 @@ mod tests {
 
     use super::*;
     use crate::baselines::fasttrack::Shared;
-    use crate::baselines::testing::{library, seconds, world};
+    use crate::baselines::testing::{library, running, seconds};
     use crate::baselines::world::Operation;
     use crate::workload::Search;
     use rand::SeedableRng;
 
     fn converged(nodes: u32, ttl: u8) -> World<FastTrack> {
-        let mut world = world(Shared::new(library(nodes, 7), ttl), nodes, 7);
-        converge(&mut world, &mut SmallRng::seed_from_u64(1));
-        world.start();
-        world
+        running(Shared::new(library(nodes, 7), ttl), nodes, converge)
     }
 
     fn search(world: &mut World<FastTrack>, by: Address, search: &Search) -> Operation {
