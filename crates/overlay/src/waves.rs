@@ -18,7 +18,7 @@ const REST: f64 = 1_000.0;
 /// Neighbours asked at first where nothing is known of how many have results.
 const FIRST_GROUP: usize = 8;
 
-/// Tags that a wave must have brought for their novelty to say that there is nothing new.
+/// Tags that must have come for their novelty to say that there is nothing new.
 const ENOUGH_TAGS: u32 = 500;
 
 /// How much of a wave may be asked twice, as a part of all: those who look at their neighbours'
@@ -79,6 +79,8 @@ pub(crate) struct Waves {
     draws: u32,
     /// Of the present wave: tags, and new ones among them.
     wave: (u32, u32),
+    /// Tags since the last new one.
+    repeated: u32,
     /// How many supernodes there are, as far as is known.
     size: f64,
     /// How many there are by the tags drawn.
@@ -104,6 +106,7 @@ impl Waves {
             owing: BTreeSet::new(),
             draws: 1,
             wave: (0, 0),
+            repeated: 0,
             size: 1.0,
             estimate: 1.0,
             known: None,
@@ -116,6 +119,7 @@ impl Waves {
             let new = self.covered.insert(tag);
             self.wave.0 += 1;
             self.wave.1 += u32::from(new);
+            self.repeated = if new { 0 } else { self.repeated.saturating_add(1) };
             if self.hops <= 1 {
                 self.draws += 1;
             }
@@ -210,11 +214,14 @@ impl Waves {
         }
     }
 
-    /// Whether the last wave saw next to nothing that was not seen before. Those that are still
-    /// missing then are likelier gone than hidden.
+    /// Whether the last wave saw next to nothing that was not seen before, or several small ones
+    /// nothing at all, though they saw as many as there are. Those that are still missing then are
+    /// likelier gone than hidden: where supernodes come and go, one that is known has mostly just
+    /// died, and the search for it would otherwise ask everybody.
     fn brings_nothing_new(&self) -> bool {
         let (tags, new) = self.wave;
-        tags >= ENOUGH_TAGS && f64::from(new) * REST <= f64::from(tags)
+        let in_wave = tags >= ENOUGH_TAGS && f64::from(new) * REST <= f64::from(tags);
+        in_wave || self.repeated >= ENOUGH_TAGS && f64::from(self.repeated) >= self.size
     }
 
     /// How many neighbours to ask at once.

@@ -61,6 +61,29 @@ fn words_that_nobody_has_cost_little_and_the_report_says_that_all_are_covered() 
 }
 
 #[test]
+fn supernodes_that_have_just_died_do_not_make_searches_ask_everybody() {
+    let mut network = Network::new(Settings { seed: SEED, ..Settings::default() });
+    let (supers, children, settled) = settle(&mut network, 120, 120);
+    assert!(settled);
+    network.run_for(seconds(12));
+    let parent = |child: &NodeId| network.snapshot(*child).unwrap().parent.parent;
+    let askers = || children.iter().filter(|child| parent(child) != Some(supers[0]));
+    let askers: Vec<NodeId> =
+        askers().filter(|it| parent(it) != Some(supers[1])).copied().collect();
+    network.kill(supers[0]);
+    network.kill(supers[1]);
+    // Their neighbours have noticed, and the others still count them.
+    network.run_for(seconds(8));
+    let before = floods(&network);
+    for (number, asker) in askers.iter().enumerate().take(5) {
+        let outcome = network.search(*asker, &format!("absent{number} "), 5);
+        assert!(outcome.coverage.unwrap().supernodes_asked >= 118, "all that live are covered");
+    }
+    let each = (floods(&network) - before) / 5;
+    assert!(each <= 60, "{each} messages for a search among 120 supernodes");
+}
+
+#[test]
 fn what_many_have_is_found_without_asking_everybody() {
     let (mut network, children) = wide(60, 20, 240);
     let before = floods(&network);

@@ -199,6 +199,19 @@ fn members_that_died_do_not_make_a_search_go_on_for_ever() {
 }
 
 #[test]
+fn two_members_that_died_do_not_make_a_search_ask_everybody() {
+    let mut rng = StdRng::seed_from_u64(48);
+    let mut graph = Graph::new(200, 40, &mut rng);
+    graph.nodes.extend((0..2).map(|_| NodeId::from_bytes(rng.random())));
+    graph.links.extend((0..2).map(|_| BTreeSet::new()));
+    graph.has.extend([false; 2]);
+    let (run, waves) = graph.search(10, 201);
+    assert_eq!(run.end, Some(Next::Covered));
+    assert_eq!(waves.supernodes(), 200, "all that live were seen");
+    assert!(run.messages < 60, "{}", run.messages);
+}
+
+#[test]
 fn nobody_speaks_for_one_who_was_asked_and_has_not_answered() {
     let [me, silent, other] = [1, 2, 3].map(|n| NodeId::from_bytes([n; 32]));
     let id = QueryId::from_bytes([7; 16]);
