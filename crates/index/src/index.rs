@@ -198,6 +198,11 @@ impl Index {
         self.store.take_vocabulary_changes()
     }
 
+    /// Whether [`Index::take_vocabulary_changes`] has told of all there is: nothing has changed since.
+    pub fn is_vocabulary_told(&self) -> bool {
+        self.store.is_vocabulary_told()
+    }
+
     /// Searches so far in which a beginning stood for more than
     /// [`MAX_PREFIX_WORDS`](crate::MAX_PREFIX_WORDS) words, so that not all of them were tried.
     pub fn prefixes_cut(&self) -> u64 {

@@ -421,6 +421,11 @@ impl Store {
         self.pending.take().unwrap_or_default()
     }
 
+    /// As [`Index::is_vocabulary_told`](crate::Index::is_vocabulary_told).
+    pub(crate) fn is_vocabulary_told(&self) -> bool {
+        self.pending.is_taken()
+    }
+
     /// Whether changes of the vocabulary tell of pairs.
     pub(crate) const fn tells_of_pairs(&self) -> bool {
         self.pending.has_pairs()

@@ -128,6 +128,11 @@ impl Pending {
         Some(taken)
     }
 
+    /// Whether all changes so far have been taken.
+    pub(crate) fn is_taken(&self) -> bool {
+        !self.turned && self.changes.as_ref().is_some_and(BTreeMap::is_empty)
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         let changes = self.changes.as_ref().map_or(0, BTreeMap::len);
         memory::b_tree::<(u64, i32)>(changes) + self.beginnings.bytes()

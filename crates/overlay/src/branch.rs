@@ -4,17 +4,17 @@
 use crate::core::Core;
 use crate::io::{Now, Output};
 use crate::sieve::{Moment, Sieve};
-use crate::tables::Keys;
+use crate::sources::Wanted;
 use crate::waves::Waves;
 use skein_index::text::ParsedQuery;
 use skein_proto::message::{CancelSearch, Flood, SearchDone};
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::routing::SharedBytes;
 use skein_proto::{
-    BoundedVec, ContentId, CredentialError, FileMeta, HitGroup, Instant, NodeId, Query, QueryId,
-    Tag, pack,
+    BoundedVec, Common, ContentId, CredentialError, FileMeta, HitGroup, Instant, NodeId, Query,
+    QueryId, Tag, pack,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Tags of covered supernodes in one `SearchDone`: those of the neighbours of forty neighbours.
@@ -65,18 +65,16 @@ pub(crate) enum Then {
 #[derive(Debug)]
 pub(crate) struct Branch {
     pub(crate) reply_to: ReplyTo,
-    pub(crate) query: Query,
-    pub(crate) parsed: Arc<ParsedQuery>,
-    /// What every match has, as tables know it.
-    pub(crate) keys: Keys,
+    pub(crate) query: Common<Query>,
+    pub(crate) looked_for: Arc<Wanted>,
     wanted: usize,
     /// The contents passed on, each with how many of its sources.
     contents: HashMap<ContentId, u8>,
     /// Neighbours that have not said the end yet.
     pub(crate) waiting: BTreeMap<NodeId, Asked>,
     pub(crate) coverage: Coverage,
-    /// The supernodes that are covered, where it is somebody else's query.
-    covered: BTreeSet<Tag>,
+    /// The supernodes that are covered, where it is somebody else's query; some twice.
+    covered: Vec<Tag>,
     /// How it is widened, where it began here.
     pub(crate) waves: Option<Box<Waves>>,
     /// What of its hits is held back, where it began here.
@@ -91,7 +89,12 @@ pub(crate) struct Branch {
 
 impl Branch {
     /// A query that has not covered anything yet.
-    pub(crate) fn new(reply_to: ReplyTo, query: Query, parsed: ParsedQuery, wanted: usize) -> Self {
+    pub(crate) fn new(
+        reply_to: ReplyTo,
+        query: Common<Query>,
+        looked_for: Arc<Wanted>,
+        wanted: usize,
+    ) -> Self {
         let coverage = Coverage {
             supernodes_asked: 0,
             supernodes_known: 0,
@@ -101,13 +104,12 @@ impl Branch {
         Self {
             reply_to,
             query,
-            keys: Keys::of(&parsed),
-            parsed: Arc::new(parsed),
+            looked_for,
             wanted,
             contents: HashMap::new(),
             waiting: BTreeMap::new(),
             coverage,
-            covered: BTreeSet::new(),
+            covered: Vec::new(),
             waves: None,
             sieve: None,
             answer: Vec::new(),
@@ -119,11 +121,11 @@ impl Branch {
     /// A query that begins here.
     pub(crate) fn origin(
         reply_to: ReplyTo,
-        query: Query,
-        parsed: ParsedQuery,
+        query: Common<Query>,
+        looked_for: Arc<Wanted>,
         wanted: usize,
     ) -> Self {
-        Self { sieve: Some(Box::default()), ..Self::new(reply_to, query, parsed, wanted) }
+        Self { sieve: Some(Box::default()), ..Self::new(reply_to, query, looked_for, wanted) }
     }
 
     /// Contents passed on so far, or, where it began here, names found: the made-up contents of one
@@ -178,13 +180,19 @@ impl Branch {
         match &mut self.waves {
             Some(waves) => waves.on_told(tags),
             None => {
-                for tag in tags {
-                    if self.covered.len() < MAX_TAGS {
-                        self.covered.insert(tag);
-                    }
+                self.covered.extend(tags);
+                if self.covered.len() > 2 * MAX_TAGS {
+                    self.sum_up_covered();
                 }
             }
         }
+    }
+
+    /// Leaves each covered supernode once, and no more than fit into a message.
+    fn sum_up_covered(&mut self) {
+        self.covered.sort_unstable();
+        self.covered.dedup();
+        self.covered.truncate(MAX_TAGS);
     }
 
     /// Tags of others that are believed of one who was asked to pass the query on so many times:
@@ -301,6 +309,7 @@ pub(crate) fn finish(core: &mut Core, id: QueryId, mut branch: Branch) {
     match branch.reply_to {
         // Whoever began the search counts; a child gets the numbers only.
         ReplyTo::Peer(peer) if branch.sieve.is_none() => {
+            branch.sum_up_covered();
             let covered = BoundedVec::truncated(branch.covered);
             core.send(peer, SearchDone { id, coverage: branch.coverage, covered });
         }
@@ -364,8 +373,9 @@ mod tests {
     fn nobody_who_was_asked_for_little_names_the_whole_network() {
         let ask = Ask::Words(BoundedString::truncated("song"));
         let query = Query { ask, filter: Filter::default() };
-        let parsed = ParsedQuery::parse(&query).expect("a query");
-        let branch = Branch::origin(ReplyTo::User, query, parsed, 10);
+        let query = Common::from(query);
+        let looked_for = Wanted::of(&query).expect("a query");
+        let branch = Branch::origin(ReplyTo::User, query, looked_for, 10);
         assert_eq!([0, 1, 2, 9].map(|hops| branch.believable_tags(hops)), [0, 64, 2_048, 2_048]);
     }
 }

@@ -107,7 +107,7 @@ impl Budgets {
     }
 
     fn of(&mut self, peer: &NodeId, now: Instant) -> Option<&mut Budget> {
-        if !self.peers.contains_key(peer) && self.peers.len() >= MAX_BUDGETS {
+        if self.peers.len() >= MAX_BUDGETS && !self.peers.contains_key(peer) {
             return None;
         }
         let full = |(per_second, burst)| TokenBucket::new(per_second, burst, now);

@@ -28,6 +28,8 @@ counters! {
     spend_reports_refused,
     /// Queries of neighbours that were answered.
     floods_answered,
+    /// Those of them that the own routing table excludes, so that the index was not searched.
+    floods_excluded,
     /// Queries that had been seen before.
     floods_duplicate,
     /// Queries that had been answered before and were taken further.

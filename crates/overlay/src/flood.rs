@@ -21,9 +21,8 @@ use crate::cache::Cache;
 use crate::core::Core;
 use crate::io::Now;
 use crate::lookup::{Asker, LookUps};
-use crate::membership::Member;
 use crate::seen::{Seen, Sight};
-use crate::sources::{Sources, nothing, parse};
+use crate::sources::{Sources, Wanted, nothing};
 use crate::waves::{Next, Outlook, Waves};
 use rand::seq::SliceRandom;
 use skein_proto::message::{Flood, Hits, SearchDone};
@@ -116,7 +115,7 @@ impl Floods {
                 return;
             }
         }
-        let Some(parsed) = parse(&flood.query) else {
+        let Some(looked_for) = Wanted::of(&flood.query) else {
             refuse(core, StopReason::Exhausted);
             return;
         };
@@ -125,10 +124,15 @@ impl Floods {
             refuse(core, StopReason::OverBudget);
             return;
         }
-        let mut branch = Branch::new(ReplyTo::Peer(peer), flood.query, parsed, wanted);
+        let mut branch = Branch::new(ReplyTo::Peer(peer), flood.query, looked_for, wanted);
         if sight == Sight::New {
             core.counters.floods_answered += 1;
             branch.coverage = sources.own_coverage(core);
+            if sources.tables.own_excludes(&sources.children.index, &branch.looked_for.keys) {
+                core.counters.floods_excluded += 1;
+                self.relay(core, sources, branch, (flood.id, peer, hops, flood.besides), now);
+                return;
+            }
             let then = Then::Relay { from: peer, hops, besides: flood.besides };
             self.look_up(core, sources, (flood.id, branch, then), now);
         } else {
@@ -150,8 +154,11 @@ impl Floods {
         free.shuffle(&mut core.rng);
         let next = waves.next(&Outlook {
             free: &free,
-            may_answer: &|node| sources.tables.may_answer(node, &branch.keys),
-            members: &|see| core.membership.iter().for_each(|member| see(&member.node)),
+            may_answer: &|node| sources.tables.may_answer(node, &branch.looked_for.keys),
+            members: &|see| {
+                let all = core.membership.iter();
+                all.for_each(|member| see(&member.node, member.load.children.saturating_add(1)));
+            },
             found: branch.found(),
             wanted: branch.still_wanted(),
             is_waiting: !branch.waiting.is_empty(),
@@ -194,7 +201,7 @@ impl Floods {
             return true;
         };
         let mut groups = hits.groups.into_vec();
-        let honest = retain_sound(core, &branch.parsed, &mut groups, now);
+        let honest = retain_sound(core, &branch.looked_for.parsed, &mut groups, now);
         if let Some(asked) = branch.waiting.get_mut(&peer) {
             asked.brought |= !groups.is_empty();
         }
@@ -220,7 +227,10 @@ impl Floods {
         self.unanswered.remove(&peer);
         let id = done.id;
         let searched = done.coverage.supernodes_asked > 0;
-        if searched && asked.hops == 0 && !branch.keys.is_empty() && sources.tables.is_known(&peer)
+        if searched
+            && asked.hops == 0
+            && !branch.looked_for.keys.is_empty()
+            && sources.tables.is_known(&peer)
         {
             core.counters.table_asks += 1;
             core.counters.table_misses += u64::from(!asked.brought);
@@ -379,13 +389,11 @@ impl Floods {
     ) {
         if let Some(waves) = &branch.waves {
             let own = sources.own_coverage(core);
-            let announced = |member: &Member| u64::from(member.load.children) + 1;
-            let others = core.membership.iter().filter(|member| waves.has_covered(&member.node));
-            let mut nodes = u64::from(own.nodes_covered) + others.map(announced).sum::<u64>();
+            let mut nodes = u64::from(own.nodes_covered) + waves.nodes();
             // Neighbours say it with their tables, and sooner.
-            for (node, told) in sources.tables.told_nodes().filter(|it| waves.has_covered(&it.0)) {
-                if let Some(member) = core.membership.get(&node) {
-                    nodes = nodes - announced(member) + u64::from(told);
+            for (node, told) in sources.tables.told_nodes() {
+                if let Some(announced) = waves.nodes_of(&node) {
+                    nodes = nodes.saturating_sub(announced.into()) + u64::from(told);
                 }
             }
             let coverage = &mut branch.coverage;
@@ -396,7 +404,13 @@ impl Floods {
         if branch.waves.is_some() && branch.coverage.stopped == StopReason::Enough {
             branch.pass_on_rest(core, id);
             let answer = branch.take_answer();
-            self.cache.put(&branch.parsed, branch.wanted(), answer, branch.coverage, now.instant);
+            self.cache.put(
+                &branch.looked_for.parsed,
+                branch.wanted(),
+                answer,
+                branch.coverage,
+                now.instant,
+            );
         }
         finish(core, id, branch);
     }

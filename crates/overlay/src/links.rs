@@ -101,6 +101,7 @@ impl Overlay {
     /// This peer has broken a rule: its link is ended.
     pub(crate) fn misbehaved(&mut self, peer: NodeId, now: Now) {
         self.core.counters.links_misbehaved += 1;
+        self.next_step = Some(now.instant);
         self.core.hang_up(peer, PartingReason::Misbehaved);
         self.lose_neighbour(&peer, now);
         self.on_link_down(peer, now);

@@ -4,7 +4,7 @@
 
 use crate::core::Core;
 use crate::io::Output;
-use skein_index::text::ParsedQuery;
+use crate::sources::Wanted;
 use skein_index::{Found, Index, Reader};
 use skein_proto::QueryId;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct LookUp {
     number: u64,
     id: QueryId,
     reader: Reader,
-    query: Arc<ParsedQuery>,
+    query: Arc<Wanted>,
     wanted: usize,
 }
 
@@ -31,7 +31,7 @@ impl LookUp {
     /// Carries it out. It takes from some microseconds to some milliseconds, and waits for nobody.
     #[must_use]
     pub fn run(&self) -> LookedUp {
-        LookedUp { found: self.reader.find(&self.query, self.wanted), ..self.nothing() }
+        LookedUp { found: self.reader.find(&self.query.parsed, self.wanted), ..self.nothing() }
     }
 
     /// The answer of whoever could not carry it out.
@@ -79,7 +79,7 @@ impl LookUps {
         &mut self,
         core: &mut Core,
         index: &Index,
-        (id, query, wanted): (QueryId, Arc<ParsedQuery>, usize),
+        (id, query, wanted): (QueryId, Arc<Wanted>, usize),
     ) -> u64 {
         self.under_way += 1;
         self.last += 1;

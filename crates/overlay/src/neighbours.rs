@@ -96,7 +96,9 @@ struct Avoided {
 #[derive(Debug, Default)]
 pub(crate) struct Neighbours {
     states: BTreeMap<NodeId, State>,
-    linked: usize,
+    /// Those that are linked, by ascending id: one list that lies together, since each query goes
+    /// through it.
+    linked: Vec<NodeId>,
     /// Those that were linked since this was last asked.
     new: Vec<NodeId>,
     /// Those that shall dial this node, and until when they are waited for.
@@ -121,11 +123,11 @@ const NAMED: usize = INFORMED;
 impl Neighbours {
     /// Those that are linked, by ascending id.
     pub(crate) fn linked(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.states.iter().filter(|(_, state)| state.is_linked()).map(|(node, _)| *node)
+        self.linked.iter().copied()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.linked
+        self.linked.len()
     }
 
     /// Those that are linked and were linked, or linked once more, since this was last asked.
@@ -136,7 +138,7 @@ impl Neighbours {
     }
 
     pub(crate) fn is_linked(&self, peer: &NodeId) -> bool {
-        self.states.get(peer).is_some_and(|state| state.is_linked())
+        self.linked.binary_search(peer).is_ok()
     }
 
     pub(crate) fn uses(&self, peer: &NodeId) -> bool {
@@ -166,7 +168,7 @@ impl Neighbours {
         self.avoided.retain(|_, avoided| avoided.until + LONGEST_RETRY > now.instant);
         let asked = self.states.len() - self.count();
         let missing = core.config.max_neighbours.saturating_sub(self.states.len());
-        self.surplus = self.linked > core.config.max_neighbours + SPARE;
+        self.surplus = self.count() > core.config.max_neighbours + SPARE;
         let calm = missing == 0 && !self.surplus && !self.is_provincial(core);
         let pause = if calm { CALM_REVIEW } else { REVIEW };
         self.next_review = now.instant + core.jitter(pause);
@@ -195,7 +197,7 @@ impl Neighbours {
 
     /// Others were heard of: where some are missing, they are not left waiting.
     pub(crate) fn on_heard(&mut self, now: Now) {
-        if self.linked == 0 {
+        if self.linked.is_empty() {
             self.next_review = self.next_review.min(now.instant);
         }
     }
@@ -283,7 +285,7 @@ impl Neighbours {
 
     /// When the first of those that were asked is late.
     fn asked_until(&self) -> Option<Instant> {
-        if self.states.len() == self.linked {
+        if self.states.len() == self.count() {
             return None;
         }
         let asked = self.states.values().filter_map(|state| match state {
@@ -317,7 +319,9 @@ impl Neighbours {
         if !state.is_linked() {
             return false;
         }
-        self.linked -= 1;
+        if let Ok(at) = self.linked.binary_search(peer) {
+            self.linked.remove(at);
+        }
         core.counters.neighbours_lost += 1;
         // Not at once: when many are lost together, not all of the rest look for others at the
         // same moment.
@@ -428,8 +432,9 @@ impl Neighbours {
 
     fn link(&mut self, core: &mut Core, peer: NodeId, load: Load, now: Now) {
         let state = State::Linked { known: known(core) };
-        if !self.states.insert(peer, state).is_some_and(State::is_linked) {
-            self.linked += 1;
+        self.states.insert(peer, state);
+        if let Err(at) = self.linked.binary_search(&peer) {
+            self.linked.insert(at, peer);
             core.counters.neighbours_linked += 1;
         }
         self.new.push(peer);
@@ -444,7 +449,7 @@ impl Neighbours {
     pub(crate) fn take_outgoing(&mut self, core: &mut Core) -> Option<NodeId> {
         let surplus = std::mem::take(&mut self.surplus);
         let Some(successor) = self.successor else {
-            let too_many = surplus && self.linked > core.config.max_neighbours + SPARE;
+            let too_many = surplus && self.count() > core.config.max_neighbours + SPARE;
             return too_many.then(|| self.dispensable(core, None)).flatten();
         };
         match self.states.get(&successor) {
@@ -456,7 +461,7 @@ impl Neighbours {
             }
         }
         self.successor = None;
-        if self.linked <= core.config.max_neighbours {
+        if self.count() <= core.config.max_neighbours {
             return None;
         }
         self.dispensable(core, Some(successor))
@@ -486,7 +491,7 @@ impl Neighbours {
 
     /// Lets go of all of them.
     pub(crate) fn dissolve(&mut self, core: &mut Core, reason: PartingReason) {
-        self.linked = 0;
+        self.linked = Vec::new();
         for (node, state) in std::mem::take(&mut self.states) {
             match state {
                 State::Linked { .. } => core.part(node, reason),

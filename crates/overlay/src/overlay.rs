@@ -24,7 +24,7 @@ use crate::wishes::own::OwnWishes;
 use skein_proto::message::PartingReason;
 use skein_proto::supernode::Load;
 use skein_proto::{
-    Instant, KeyPair, NodeId, QueryId, Role, SignedCredential, SupernodeEntry, Username,
+    Instant, KeyPair, Message, NodeId, QueryId, Role, SignedCredential, SupernodeEntry, Username,
 };
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub struct Overlay {
     pub(crate) conduct: Conduct,
     pub(crate) sessions: Sessions,
     pub(crate) leaving: bool,
+    /// When anything but the queries that pass through is due, as of the last [`Overlay::step`].
+    pub(crate) next_step: Option<Instant>,
     pub(crate) next_tidy: Instant,
     pub(crate) next_beat: Instant,
     /// When the supernodes that it knows were last handed out to be kept.
@@ -81,6 +83,7 @@ impl Overlay {
             conduct: Conduct::new(now),
             sessions: Sessions::default(),
             leaving: false,
+            next_step: Some(now.instant),
             next_tidy: now.instant + TIDY,
             next_beat: now.instant,
             remembered: None,
@@ -93,6 +96,7 @@ impl Overlay {
 
     /// Something happened. What is to be done about it comes out of [`Overlay::poll_output`].
     pub fn handle(&mut self, input: Input, now: Now) {
+        let is_passing = self.is_passing(&input);
         match input {
             Input::LinkUp { peer, address, rtt } => self.on_link_up(peer, address, rtt, now),
             Input::LinkDown { peer } => self.on_link_down(peer, now),
@@ -159,7 +163,31 @@ impl Overlay {
             Input::Leave => self.leave(now),
             Input::Tick => {}
         }
-        self.step(now);
+        if is_passing && self.next_step.is_some_and(|at| now.instant < at) {
+            self.step_floods(now);
+        } else {
+            self.step(now);
+        }
+    }
+
+    /// Whether something concerns nothing but a query that passes through. Most of what a supernode
+    /// hears is of this kind, and to look at everything else each time would cost more than itself.
+    fn is_passing(&self, input: &Input) -> bool {
+        match input {
+            Input::Tick => true,
+            Input::LookedUp(_) => self.core.role == Role::Super,
+            Input::Received { message, .. } => {
+                let of_query = matches!(
+                    **message,
+                    Message::Flood(_)
+                        | Message::Hits(_)
+                        | Message::SearchDone(_)
+                        | Message::CancelSearch(_)
+                );
+                of_query && self.core.role == Role::Super
+            }
+            _ => false,
+        }
     }
 
     /// The next thing to be done. The driver takes all of them out, in order, after each
@@ -169,10 +197,15 @@ impl Overlay {
     }
 
     /// When to hand in [`Input::Tick`] if nothing else happens before.
-    pub fn next_wakeup(&self, now: Now) -> Option<Instant> {
+    pub fn next_wakeup(&self) -> Option<Instant> {
         if self.leaving {
             return None;
         }
+        earlier(self.next_step, self.floods.next_wakeup())
+    }
+
+    /// When anything but the queries that pass through is due.
+    fn find_next_step(&self, now: Now) -> Option<Instant> {
         let mut wake = Some(self.next_tidy);
         match self.core.role {
             Role::Ordinary => wake = earlier(wake, self.join.next_wakeup(&self.core, now)),
@@ -186,7 +219,6 @@ impl Overlay {
             }
             Role::Super => {}
         }
-        wake = earlier(wake, self.floods.next_wakeup());
         wake = earlier(wake, self.own_wishes.next_wakeup(self.wish_parent()));
         wake = earlier(wake, self.next_directory_wakeup(now));
         let signs = self.core.has_credential(now.unix);
@@ -243,11 +275,7 @@ impl Overlay {
             }
             Role::Super => {}
         }
-        let sources = sources!(self);
-        for dead in self.floods.step(&mut self.core, &sources, now) {
-            self.core.counters.neighbours_timed_out += 1;
-            self.let_go(dead, PartingReason::Moved, now);
-        }
+        self.step_floods(now);
         self.searches.step(&mut self.core, now.instant);
         self.step_wishes(now);
         for (peer, message) in self.core.courier.take_failed() {
@@ -258,6 +286,16 @@ impl Overlay {
         }
         self.step_directory(now);
         self.conduct.receipts.step(&mut self.core, now);
+        self.next_step = self.find_next_step(now);
+    }
+
+    fn step_floods(&mut self, now: Now) {
+        let sources = sources!(self);
+        for dead in self.floods.step(&mut self.core, &sources, now) {
+            self.core.counters.neighbours_timed_out += 1;
+            self.let_go(dead, PartingReason::Moved, now);
+            self.next_step = Some(now.instant);
+        }
     }
 
     /// Brings new neighbours, and all of them, up to date on what this node's index holds.

@@ -3,10 +3,11 @@
 use crate::children::Children;
 use crate::core::Core;
 use crate::neighbours::Neighbours;
-use crate::tables::Tables;
+use crate::tables::{Keys, Tables};
 use skein_index::text::ParsedQuery;
 use skein_proto::query::{Coverage, StopReason};
-use skein_proto::{Query, Role};
+use skein_proto::{Common, Query, Role};
+use std::sync::Arc;
 
 /// What a query is answered from.
 pub(crate) struct Sources<'a> {
@@ -28,9 +29,25 @@ impl Sources<'_> {
     }
 }
 
-/// A query that something may match.
-pub(crate) fn parse(query: &Query) -> Option<ParsedQuery> {
-    ParsedQuery::parse(query).ok().filter(|parsed| !parsed.is_empty())
+/// A query as it is looked for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) parsed: ParsedQuery,
+    /// What every match has, as tables know it.
+    pub(crate) keys: Keys,
+}
+
+impl Wanted {
+    /// What a query that something may match looks for. It is worked out once for all copies.
+    pub(crate) fn of(query: &Common<Query>) -> Option<Arc<Self>> {
+        if let Some(wanted) = query.outcome::<Option<Arc<Self>>>() {
+            return wanted.clone();
+        }
+        let parsed = ParsedQuery::parse(query).ok().filter(|parsed| !parsed.is_empty());
+        let wanted = parsed.map(|parsed| Arc::new(Self { keys: Keys::of(&parsed), parsed }));
+        query.leave(wanted.clone());
+        wanted
+    }
 }
 
 /// Nobody was asked.

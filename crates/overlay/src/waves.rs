@@ -30,8 +30,9 @@ const OVERLAP: f64 = 0.05;
 /// others were not heard of, and how many there are must be guessed.
 const KNOWN_SHARE: f64 = 0.98;
 
-/// Shows all supernodes that are known, one by one.
-pub(crate) type Members<'a> = dyn Fn(&mut dyn FnMut(&NodeId)) + 'a;
+/// Shows all supernodes that are known, one by one, with the nodes of whom each says that it holds
+/// the metadata.
+pub(crate) type Members<'a> = dyn Fn(&mut dyn FnMut(&NodeId, u32)) + 'a;
 
 /// What a plan is made from.
 pub(crate) struct Outlook<'a> {
@@ -85,9 +86,8 @@ pub(crate) struct Waves {
     size: f64,
     /// How many there are by the tags drawn.
     estimate: f64,
-    /// Supernodes known when this was first asked, this one included, and the tags of those that
-    /// were not covered yet.
-    known: Option<(u32, Vec<Tag>)>,
+    /// Supernodes known when this was first asked, this one included.
+    known: Option<u32>,
 }
 
 impl Waves {
@@ -144,6 +144,16 @@ impl Waves {
     /// Whether a supernode was asked, or its table excludes it.
     pub(crate) fn has_covered(&self, node: &NodeId) -> bool {
         self.covered.contains(self.id.tag(node))
+    }
+
+    /// The nodes of whom the supernodes covered hold the metadata, as those who are known have said.
+    pub(crate) fn nodes(&self) -> u64 {
+        self.covered.nodes()
+    }
+
+    /// The same of one supernode, if it is covered.
+    pub(crate) fn nodes_of(&self, node: &NodeId) -> Option<u32> {
+        self.covered.nodes_of(self.id.tag(node))
     }
 
     /// The tags of those that nobody need ask any more, as many as fit into a message.
@@ -259,13 +269,15 @@ impl Waves {
     fn left(&mut self, outlook: &Outlook<'_>) -> f64 {
         // All of them are looked at once: a search is over before there are many others.
         let id = self.id;
-        let (known, missing) = self.known.get_or_insert_with(|| {
-            let mut tags = Vec::new();
-            (outlook.members)(&mut |node| tags.push(id.tag(node)));
-            (u32::try_from(tags.len() + 1).unwrap_or(u32::MAX), tags)
+        let covered = &mut self.covered;
+        let known = *self.known.get_or_insert_with(|| {
+            let mut members = Vec::new();
+            (outlook.members)(&mut |node, nodes| members.push((id.tag(node), nodes)));
+            let known = u32::try_from(members.len() + 1).unwrap_or(u32::MAX);
+            covered.expect(members);
+            known
         });
-        missing.retain(|tag| !self.covered.contains(*tag));
-        let (known, missing) = (f64::from(*known), to_f64(missing.len()));
+        let (known, missing) = (f64::from(known), to_f64(self.covered.missing()));
         let covered = self.covered.supernodes();
         if self.hops <= 1 {
             self.estimate = population(covered, f64::from(self.draws));

@@ -10,6 +10,7 @@ pub mod bounded;
 pub mod budget;
 pub mod chat;
 pub mod codec;
+mod common;
 pub mod credential;
 pub mod directory;
 pub mod election;
@@ -39,6 +40,7 @@ pub mod wish;
 
 pub use bounded::{BoundedString, BoundedVec};
 pub use codec::{CodecError, Decoded};
+pub use common::Common;
 pub use credential::{Credential, CredentialError, SignedCredential};
 pub use file::{FileMeta, FilePath, Kind, MediaTags};
 pub use id::{ChatId, ContentId, NodeId, OfferId, QueryId, SessionId, Tag};

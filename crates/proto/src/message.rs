@@ -13,6 +13,7 @@ use crate::bounded::{BoundedString, BoundedVec};
 use crate::budget::{BudgetLeft, BudgetWanted, SpendReport};
 use crate::chat::{ChatMessage, ChatReply};
 use crate::codec::CodecError;
+use crate::common::Common;
 use crate::credential::SignedCredential;
 use crate::directory::{Announce, ArcSent, ArcWanted, Find, Found, Put};
 use crate::election::{
@@ -410,7 +411,7 @@ pub struct Flood {
     /// Which query this is.
     pub id: QueryId,
     /// What is looked for.
-    pub query: Query,
+    pub query: Common<Query>,
     /// How many hits are enough, 1 to 1,000.
     pub wanted: u16,
     /// How far it goes on from the receiver: 0, not at all; 1, to those of its neighbours whose

@@ -189,7 +189,7 @@ impl Stage {
             Message::SearchDone(done) => done.id = id,
             Message::CancelSearch(cancel) => cancel.id = id,
             Message::Search(search) => search.query = words("thing"),
-            Message::Flood(flood) => flood.query = words("thing"),
+            Message::Flood(flood) => flood.query = words("thing").into(),
             Message::PublishAck(ack) => ack.sequence %= 8,
             Message::Publish(publish) => {
                 publish.sequence = self.sequence;

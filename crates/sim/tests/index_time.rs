@@ -63,7 +63,7 @@ fn more_queries_than_an_index_can_take_are_refused_and_those_of_children_are_not
     for number in 0..300 {
         let flood = Flood {
             id: id(number),
-            query: words(&format!("song{number} ")),
+            query: words(&format!("song{number} ")).into(),
             wanted: 5,
             hops_left: 0,
             besides: Default::default(),

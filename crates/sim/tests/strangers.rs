@@ -157,7 +157,7 @@ fn linking_again_does_not_refill_the_budget_for_floods() {
         let id = QueryId::from_bytes(id);
         let flood = Flood {
             id,
-            query: words("song"),
+            query: words("song").into(),
             wanted: 1,
             hops_left: 0,
             besides: Default::default(),
@@ -233,7 +233,7 @@ fn a_neighbours_floods_leave_room_for_the_searches_of_children() {
         let id = QueryId::from_bytes(id);
         let flood = Flood {
             id,
-            query: words("song"),
+            query: words("song").into(),
             wanted: 1,
             hops_left: 3,
             besides: Default::default(),

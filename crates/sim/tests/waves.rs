@@ -129,7 +129,13 @@ fn a_query_under_the_id_of_another_one_is_refused() {
         network.say(
             puppet,
             victim,
-            Flood { id, query: words(text), wanted: 5, hops_left, besides: Default::default() },
+            Flood {
+                id,
+                query: words(text).into(),
+                wanted: 5,
+                hops_left,
+                besides: Default::default(),
+            },
         );
     }
     let ends: Vec<StopReason> = network

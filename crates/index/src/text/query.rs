@@ -2,7 +2,7 @@
 
 use super::split::{Script, runs};
 use super::{
-    MAX_QUERY_WORDS, MIN_OPEN_CHARS, beginning_hash, beginnings, fold, for_each_pair, record_words,
+    MAX_QUERY_WORDS, MIN_OPEN_CHARS, RecordWords, beginning_hash, beginnings, fold, for_each_pair,
     word_hash,
 };
 use skein_proto::{Ask, ContentId, FileMeta, Filter, Kind, Query, Username};
@@ -140,8 +140,9 @@ impl ParsedQuery {
         if self.terms.is_empty() && self.excluded.is_empty() {
             return true;
         }
-        let words = record_words(file);
-        let is_there = |term: &Term| words.iter().any(|word| term.accepts(&word.text));
+        let mut words = RecordWords::default();
+        words.read(file.path.as_str(), file.tags.as_deref());
+        let is_there = |term: &Term| words.iter().any(|(word, _)| term.accepts(word));
         self.terms.iter().all(is_there)
             && !self.excluded.iter().any(is_there)
             && self.has_phrases(file)

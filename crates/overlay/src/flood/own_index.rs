@@ -6,12 +6,39 @@ use crate::core::Core;
 use crate::io::Now;
 use crate::lookup::{Asker, LookedUp};
 use crate::seen::Sight;
-use crate::sources::{Sources, nothing, parse};
+use crate::sources::{Sources, Wanted, nothing};
 use crate::waves::Waves;
 use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
-use skein_proto::{NodeId, QueryId, Tag};
+use skein_proto::{Common, NodeId, QueryId, Tag};
 use std::time::Duration;
+
+/// Which neighbours need not be asked any more, of the tags that came with a query.
+struct Done(Vec<Tag>);
+
+impl Done {
+    fn new(id: QueryId, neighbours: &[NodeId], besides: &[u8]) -> Self {
+        let mut own: Vec<Tag> = neighbours.iter().map(|node| id.tag(node)).collect();
+        own.sort_unstable();
+        // Of up to 2,048 tags those of the forty neighbours matter: twelve bits of a tag, which is a
+        // hash, tell nearly all of the others apart.
+        let mut marks = [0_u64; 64];
+        let mark = |[first, second, _]: &Tag| (usize::from(first >> 2), 1_u64 << (second & 63));
+        for (word, bit) in own.iter().map(mark) {
+            marks[word] |= bit;
+        }
+        let is_own = |tag: &&Tag| {
+            let (word, bit) = mark(tag);
+            marks[word] & bit != 0 && own.binary_search(tag).is_ok()
+        };
+        let (tags, _) = besides.as_chunks::<3>();
+        Self(tags.iter().filter(is_own).copied().collect())
+    }
+
+    fn has(&self, tag: Tag) -> bool {
+        self.0.contains(&tag)
+    }
+}
 
 /// How long the own index is waited for: less than whoever asked waits for this node.
 const INDEX_PATIENCE: Duration = Duration::from_secs(1);
@@ -30,26 +57,20 @@ impl Floods {
             finish(core, id, branch);
             return;
         }
-        // Of up to 2,048 tags those of the forty neighbours matter: twelve bits of a tag, which is a
-        // hash, tell nearly all of the others apart.
-        let mut own: Vec<Tag> = sources.neighbours.linked().map(|node| id.tag(&node)).collect();
-        own.sort_unstable();
-        let mut marks = [0_u64; 64];
-        let mark = |[first, second, _]: &Tag| (usize::from(first >> 2), 1_u64 << (second & 63));
-        for (word, bit) in own.iter().map(mark) {
-            marks[word] |= bit;
-        }
-        let is_own = |tag: &&Tag| {
-            let (word, bit) = mark(tag);
-            marks[word] & bit != 0 && own.binary_search(tag).is_ok()
+        let linked: Vec<NodeId> =
+            sources.neighbours.linked().filter(|node| *node != from).collect();
+        let (next, others) = if hops > 1 {
+            (linked, Vec::new())
+        } else {
+            let done = Done::new(id, &linked, &besides);
+            let (done, open): (Vec<NodeId>, Vec<NodeId>) =
+                linked.into_iter().partition(|node| done.has(id.tag(node)));
+            let may = sources.tables.may_answer_of(&open, &branch.looked_for.keys);
+            let mut may = may.into_iter();
+            let (next, excluded): (Vec<NodeId>, Vec<NodeId>) =
+                open.into_iter().partition(|_| may.next().unwrap_or(true));
+            (next, [done, excluded].concat())
         };
-        let (tags, _) = besides.as_chunks::<3>();
-        let done: Vec<Tag> = tags.iter().filter(is_own).copied().collect();
-        let (next, others): (Vec<NodeId>, Vec<NodeId>) =
-            sources.neighbours.linked().filter(|node| *node != from).partition(|node| {
-                let asks = !done.contains(&id.tag(node));
-                hops > 1 || (asks && sources.tables.may_answer(node, &branch.keys))
-            });
         // Those that were done before are named again: how many there are is told from how often
         // the same ones are.
         branch.cover(others.iter().map(|node| id.tag(node)));
@@ -89,7 +110,8 @@ impl Floods {
             return;
         }
         let coverage = sources.own_coverage(core);
-        let Some(parsed) = parse(&query) else {
+        let query = Common::from(query);
+        let Some(looked_for) = Wanted::of(&query) else {
             // Nothing matches it anywhere, so nobody else is troubled with it.
             tell_end(core, reply_to, id, coverage);
             return;
@@ -98,7 +120,7 @@ impl Floods {
             tell_end(core, reply_to, id, nothing(StopReason::OverBudget));
             return;
         }
-        let mut branch = Branch::origin(reply_to, query, parsed, wanted);
+        let mut branch = Branch::origin(reply_to, query, looked_for, wanted);
         branch.coverage = coverage;
         self.look_up(core, sources, (id, branch, Then::Widen), now);
     }
@@ -111,7 +133,7 @@ impl Floods {
         (id, mut branch, then): (QueryId, Branch, Then),
         now: Now,
     ) {
-        let wish = (id, branch.parsed.clone(), branch.wanted());
+        let wish = (id, branch.looked_for.clone(), branch.wanted());
         let number = self.look_ups.begin(core, &sources.children.index, wish);
         branch.look_up = Some((number, then));
         self.insert(id, branch, now.instant + INDEX_PATIENCE);
@@ -176,14 +198,14 @@ impl Floods {
 
     /// Answers from what others said to the same a moment ago.
     fn look_in_cache(&mut self, core: &mut Core, id: QueryId, branch: &mut Branch, now: Now) {
-        let cached = self.cache.get(&branch.parsed, branch.wanted(), now.instant);
+        let cached = self.cache.get(&branch.looked_for.parsed, branch.wanted(), now.instant);
         let Some((mut groups, coverage)) = cached else {
             core.counters.cache_misses += 1;
             return;
         };
         core.counters.cache_hits += 1;
         // They were checked when they came, but credentials run out.
-        let _ = retain_sound(core, &branch.parsed, &mut groups, now);
+        let _ = retain_sound(core, &branch.looked_for.parsed, &mut groups, now);
         branch.pass_on(core, id, groups);
         if branch.is_full() {
             branch.coverage = coverage;

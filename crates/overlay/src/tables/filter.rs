@@ -4,11 +4,8 @@ use super::own::read_flips;
 use skein_proto::routing::{
     FLIPS_BYTES, SharedBytes, TABLE_LOG2_BITS, TABLE_PART_BYTES, table_bits,
 };
-use std::sync::{Arc, OnceLock, Weak};
 
-/// When the bits noted as changed take more than this part of the table's own bytes, they are
-/// written into it.
-const FLIPS_SHARE: usize = 4;
+use std::sync::{Arc, OnceLock, Weak};
 
 /// A part of a table, as it travels.
 pub(crate) type Part = SharedBytes<TABLE_PART_BYTES>;
@@ -25,8 +22,6 @@ pub(crate) struct Filter(Arc<Bits>);
 struct Bits {
     log2_bits: u8,
     parts: Vec<Part>,
-    /// Bits that are not what the parts say, ascending.
-    flips: Vec<u32>,
     /// How many are set, once somebody has counted them.
     ones: OnceLock<u64>,
     /// What tells tables apart however their bits are noted, once somebody has asked.
@@ -54,21 +49,15 @@ fn locate(bit: u32) -> (usize, usize, u8) {
 }
 
 impl Filter {
-    fn new(log2_bits: u8, parts: Vec<Part>, flips: Vec<u32>) -> Self {
-        Self(Arc::new(Bits {
-            log2_bits,
-            parts,
-            flips,
-            ones: OnceLock::new(),
-            digest: OnceLock::new(),
-        }))
+    fn new(log2_bits: u8, parts: Vec<Part>) -> Self {
+        Self(Arc::new(Bits { log2_bits, parts, ones: OnceLock::new(), digest: OnceLock::new() }))
     }
 
     /// A table without a key.
     pub(crate) fn empty(log2_bits: u8) -> Self {
         let (part, count) = layout(log2_bits);
         let empty = Part::new(vec![0; part]).unwrap_or_default();
-        Self::new(log2_bits, vec![empty; count], Vec::new())
+        Self::new(log2_bits, vec![empty; count])
     }
 
     /// A table of these bits, the lowest of each byte first; empty where there are too few.
@@ -90,11 +79,9 @@ impl Filter {
             _ => None,
         };
         let same = shared.filter(|bits| {
-            bits.log2_bits == log2_bits
-                && bits.flips.is_empty()
-                && bits.parts.iter().zip(&parts).all(|(a, b)| a.is_same(b))
+            bits.log2_bits == log2_bits && bits.parts.iter().zip(&parts).all(|(a, b)| a.is_same(b))
         });
-        Some(same.map_or_else(|| Self::new(log2_bits, parts, Vec::new()), Self))
+        Some(same.map_or_else(|| Self::new(log2_bits, parts), Self))
     }
 
     pub(crate) fn log2_bits(&self) -> u8 {
@@ -107,7 +94,7 @@ impl Filter {
 
     /// Bytes of memory, as if nothing were shared.
     pub(crate) fn bytes(&self) -> usize {
-        (1 << (self.0.log2_bits - 3)) + self.0.flips.len() * size_of::<u32>()
+        1 << (self.0.log2_bits - 3)
     }
 
     /// Whether a supernode with this table may have a key.
@@ -115,17 +102,33 @@ impl Filter {
         table_bits(key, self.0.log2_bits).all(|bit| self.0.bit(bit))
     }
 
-    /// Turns bits over, which are given in ascending order and within the table.
+    /// Reads something of what [`Filter::may_have`] reads first: what is read of many tables side by
+    /// side waits for memory once.
+    pub(crate) fn touch(&self, key: u64) -> u8 {
+        table_bits(key, self.0.log2_bits).next().map_or(0, |bit| self.0.byte(bit))
+    }
+
+    /// Turns bits over, which are given in ascending order and within the table. Only the parts that
+    /// they are in are made anew, since others share them.
     pub(crate) fn flip(&mut self, flips: &[u32]) {
-        let turned = flips;
-        let flips = merge(&self.0.flips, flips);
-        let Bits { log2_bits, parts, .. } = &*self.0;
-        let noted = Self::new(*log2_bits, parts.clone(), flips);
-        if let Some(digest) = self.0.digest.get() {
-            noted.0.digest.get_or_init(|| digest ^ digest_of(turned));
+        let mut parts = self.0.parts.clone();
+        for same_part in flips.chunk_by(|a, b| locate(*a).0 == locate(*b).0) {
+            let [first, ..] = same_part else { continue };
+            let Some(part) = parts.get_mut(locate(*first).0) else { continue };
+            let mut bytes: Box<[u8]> = part[..].into();
+            for bit in same_part {
+                let (_, byte, mask) = locate(*bit);
+                if let Some(byte) = bytes.get_mut(byte) {
+                    *byte ^= mask;
+                }
+            }
+            *part = Part::new(bytes).unwrap_or_default();
         }
-        let many = noted.0.flips.len() * size_of::<u32>() > (1 << (log2_bits - 3)) / FLIPS_SHARE;
-        *self = if many { noted.settled() } else { noted };
+        let turned = Self::new(self.0.log2_bits, parts);
+        if let Some(digest) = self.0.digest.get() {
+            turned.0.digest.get_or_init(|| digest ^ digest_of(flips));
+        }
+        *self = turned;
     }
 
     /// Turns over the bits that a message tells of. Answers false if it does not tell of bits of
@@ -145,34 +148,8 @@ impl Filter {
         true
     }
 
-    /// The same table with everything written into the parts.
-    fn settled(&self) -> Self {
-        let Bits { log2_bits, parts, flips, .. } = &*self.0;
-        let mut parts = parts.clone();
-        for same_part in flips.chunk_by(|a, b| locate(*a).0 == locate(*b).0) {
-            let [first, ..] = same_part else { continue };
-            let Some(part) = parts.get_mut(locate(*first).0) else { continue };
-            let mut bytes = part.to_vec();
-            for bit in same_part {
-                let (_, byte, mask) = locate(*bit);
-                if let Some(byte) = bytes.get_mut(byte) {
-                    *byte ^= mask;
-                }
-            }
-            *part = Part::new(bytes).unwrap_or_default();
-        }
-        let settled = Self::new(*log2_bits, parts, Vec::new());
-        if let Some(digest) = self.0.digest.get() {
-            settled.0.digest.get_or_init(|| *digest);
-        }
-        settled
-    }
-
-    /// The parts, with everything written into them.
-    pub(crate) fn parts(&mut self) -> &[Part] {
-        if !self.0.flips.is_empty() {
-            *self = self.settled();
-        }
+    /// The parts, to be sent.
+    pub(crate) fn parts(&self) -> &[Part] {
         if let Some(last) = self.0.parts.last() {
             last.leave(Outcome::Whole(Arc::downgrade(&self.0)));
         }
@@ -187,35 +164,35 @@ impl Filter {
 
 impl PartialEq for Filter {
     fn eq(&self, other: &Self) -> bool {
-        let bits = |filter: &Self| (filter.0.log2_bits, filter.0.parts.clone());
-        bits(&self.settled()) == bits(&other.settled())
+        self.0.log2_bits == other.0.log2_bits && self.0.parts == other.0.parts
     }
 }
 
 impl Bits {
-    fn bit(&self, bit: u32) -> bool {
-        let (part, byte, mask) = locate(bit);
-        let set =
-            self.parts.get(part).and_then(|bits| bits.get(byte)).is_some_and(|b| b & mask != 0);
-        set != self.flips.binary_search(&bit).is_ok()
+    fn byte(&self, bit: u32) -> u8 {
+        let (part, byte, _) = locate(bit);
+        self.parts.get(part).and_then(|bits| bits.get(byte)).copied().unwrap_or(0)
     }
 
-    /// Whether both are the same table. What was told of it in another way is noted in another way.
+    fn bit(&self, bit: u32) -> bool {
+        let (.., mask) = locate(bit);
+        self.byte(bit) & mask != 0
+    }
+
+    /// Whether both are the same table, whoever made them.
     fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
-        let noted_alike = || {
-            self.flips == other.flips
-                && self.parts.len() == other.parts.len()
+        let are_shared = || {
+            self.parts.len() == other.parts.len()
                 && self.parts.iter().zip(&other.parts).all(|(a, b)| a.is_same(b))
         };
         Arc::ptr_eq(self, other)
             || (self.log2_bits == other.log2_bits
-                && (noted_alike() || self.digest() == other.digest()))
+                && (are_shared() || self.digest() == other.digest()))
     }
 
     fn digest(&self) -> u64 {
         *self.digest.get_or_init(|| {
-            let mut digest = digest_of(&self.flips);
-            let mut at = 0;
+            let (mut digest, mut at) = (0, 0);
             for byte in self.parts.iter().flat_map(|part| part.iter()) {
                 let mut left = *byte;
                 while left != 0 {
@@ -229,11 +206,8 @@ impl Bits {
     }
 
     fn count_ones(&self) -> u64 {
-        let in_part =
-            |part: &Part| part.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>();
-        let in_parts: u64 = self.parts.iter().map(in_part).sum();
-        let (on, off): (Vec<u32>, Vec<u32>) = self.flips.iter().partition(|bit| self.bit(**bit));
-        in_parts + on.len() as u64 - off.len() as u64
+        let bytes = self.parts.iter().flat_map(|part| part.iter());
+        bytes.map(|byte| u64::from(byte.count_ones())).sum()
     }
 }
 
@@ -250,28 +224,6 @@ fn mix(bit: u32) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
-}
-
-/// What two ascending lists of bits that are turned over come to: twice is as it was.
-fn merge(mut old: &[u32], mut new: &[u32]) -> Vec<u32> {
-    let mut noted = Vec::with_capacity(old.len() + new.len());
-    loop {
-        match (old, new) {
-            ([a, rest @ ..], [b, others @ ..]) if a == b => (old, new) = (rest, others),
-            ([a, rest @ ..], [b, ..]) if a < b => {
-                noted.push(*a);
-                old = rest;
-            }
-            (_, [b, others @ ..]) => {
-                noted.push(*b);
-                new = others;
-            }
-            (rest, []) => {
-                noted.extend_from_slice(rest);
-                return noted;
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -336,13 +288,16 @@ mod tests {
         assert!(told.take_flips(&two) && in_time.take_flips(&two));
         assert!(late.take_flips(&one) && late.take_flips(&two));
         assert!(Arc::ptr_eq(&late.0, &told.0) && Arc::ptr_eq(&in_time.0, &told.0));
-        // A newcomer is told the whole of it, in which the bits of before are written.
+        // A newcomer is told the whole of it, and another one by somebody who was told so.
         let mut newcomer = Filter::from_parts(12, told.parts().to_vec()).expect("all parts");
-        assert!(!Arc::ptr_eq(&in_time.0, &told.0));
-        for filter in [&mut told, &mut newcomer, &mut in_time, &mut late] {
+        assert!(Arc::ptr_eq(&newcomer.0, &told.0));
+        let bytes = told.0.parts[0].to_vec();
+        let mut stranger = Filter::of_bytes(12, &bytes);
+        assert!(!Arc::ptr_eq(&stranger.0, &told.0));
+        for filter in [&mut told, &mut newcomer, &mut stranger, &mut in_time, &mut late] {
             assert!(filter.take_flips(&three));
         }
-        for filter in [&newcomer, &in_time, &late] {
+        for filter in [&newcomer, &stranger, &in_time, &late] {
             assert!(Arc::ptr_eq(&filter.0, &told.0));
         }
         assert_eq!(told.ones(), 6);

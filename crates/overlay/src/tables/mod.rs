@@ -12,7 +12,6 @@ use skein_index::Index;
 use skein_index::text::ParsedQuery;
 use skein_proto::routing::{TABLE_LOG2_BITS, TableUpdate};
 use skein_proto::{Instant, NodeId};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Updates that go to all neighbours: one each 10 s in the long run, since each is a message for
@@ -35,15 +34,20 @@ const MAX_BYTES: usize = 64 << 20;
 /// A table with more than this part of its bits set excludes next to nothing.
 const OVERFULL: (u64, u64) = (3, 4);
 
-/// What is held of a neighbour's table.
+/// A neighbour's table.
 #[derive(Debug)]
 struct Held {
-    filter: Option<Filter>,
+    filter: Filter,
+    /// Whether the table has pairs of words.
+    pairs: bool,
+}
+
+/// What is known beside a neighbour's table.
+#[derive(Debug)]
+struct Account {
     /// The parts of a new table that have come so far.
     coming: Vec<Part>,
     coming_bits: u8,
-    /// Whether the table has pairs of words.
-    pairs: bool,
     nodes: u32,
     messages: TokenBucket,
 }
@@ -53,7 +57,11 @@ struct Held {
 pub(crate) struct Tables {
     /// Made when it is wanted first: an ordinary node has none.
     own: Option<Box<OwnTable>>,
-    of: BTreeMap<NodeId, Held>,
+    /// The neighbours, by ascending id; in the same order what is held of the tables of each. Each
+    /// query goes through these two lists, so they hold nothing else.
+    neighbours: Vec<NodeId>,
+    held: Vec<Option<Held>>,
+    accounts: Vec<Account>,
     bytes: usize,
     told_nodes: u32,
     next_update: Instant,
@@ -82,6 +90,19 @@ impl Keys {
     pub(crate) fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
+
+    /// The one that is looked for first in a table that has pairs or not.
+    fn first(&self, pairs: bool) -> Option<u64> {
+        self.pairs.first().filter(|_| pairs).or(self.words.first()).copied()
+    }
+
+    /// Whether a table, which has pairs or not, may have all of them.
+    fn may_be_in(&self, table: &Filter, pairs: bool) -> bool {
+        let has = |key: &u64| table.may_have(*key);
+        // Pairs are rarer than words: one that is missing is found sooner, and each look at a table is
+        // one at memory that nobody has looked at lately.
+        (!pairs || self.pairs.iter().all(has)) && self.words.iter().all(has)
+    }
 }
 
 /// What a neighbour's table makes of it.
@@ -96,7 +117,9 @@ impl Tables {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             own: None,
-            of: BTreeMap::new(),
+            neighbours: Vec::new(),
+            held: Vec::new(),
+            accounts: Vec::new(),
             bytes: 0,
             told_nodes: 0,
             next_update: now,
@@ -108,14 +131,11 @@ impl Tables {
 
     /// A neighbour is linked: it gets the table.
     pub(crate) fn on_linked(&mut self, core: &mut Core, peer: NodeId, now: Instant) {
-        self.of.entry(peer).or_insert_with(|| Held {
-            filter: None,
-            coming: Vec::new(),
-            coming_bits: 0,
-            pairs: false,
-            nodes: 0,
-            messages: TokenBucket::new(MESSAGES.0, MESSAGES.1, now),
-        });
+        if let Err(at) = self.find(&peer) {
+            self.neighbours.insert(at, peer);
+            self.held.insert(at, None);
+            self.accounts.insert(at, Account::new(now));
+        }
         for update in own(&mut self.own).whole(self.told_nodes) {
             core.counters.tables_sent += 1;
             core.send(peer, update);
@@ -124,9 +144,28 @@ impl Tables {
 
     /// A neighbour is lost.
     pub(crate) fn on_lost(&mut self, peer: &NodeId) {
-        if let Some(held) = self.of.remove(peer) {
-            self.bytes -= held.bytes();
+        if let Ok(at) = self.find(peer) {
+            self.bytes -= self.bytes_at(at);
+            self.neighbours.remove(at);
+            self.held.remove(at);
+            self.accounts.remove(at);
         }
+    }
+
+    fn find(&self, peer: &NodeId) -> Result<usize, usize> {
+        self.neighbours.binary_search(peer)
+    }
+
+    fn held(&self, peer: &NodeId) -> Option<&Held> {
+        self.held.get(self.find(peer).ok()?)?.as_ref()
+    }
+
+    /// Bytes that are held of the neighbour at this place.
+    fn bytes_at(&self, at: usize) -> usize {
+        let held = self.held.get(at).and_then(Option::as_ref);
+        let coming = self.accounts.get(at).map_or(&[][..], |account| &account.coming);
+        held.map_or(0, |held| held.filter.bytes())
+            + coming.iter().map(|part| part.len()).sum::<usize>()
     }
 
     /// A neighbour tells of its table. Answers whether that was by the rules.
@@ -138,19 +177,25 @@ impl Tables {
         update: TableUpdate,
         now: Instant,
     ) -> bool {
-        let Some(held) = self.of.get_mut(&peer) else { return true };
-        let before = held.bytes();
-        let in_time = held.messages.take(now);
-        let verdict = if in_time { held.take_in(update) } else { Verdict::Useless };
-        let full = self.bytes - before + held.bytes() > MAX_BYTES;
+        let Ok(at) = self.find(&peer) else { return true };
+        let before = self.bytes_at(at);
+        let (Some(held), Some(account)) = (self.held.get_mut(at), self.accounts.get_mut(at)) else {
+            return true;
+        };
+        let in_time = account.messages.take(now);
+        let verdict = if in_time { take_in(held, account, update) } else { Verdict::Useless };
+        let full = self.bytes - before + self.bytes_at(at) > MAX_BYTES;
         if full || !matches!(verdict, Verdict::Sound) {
             core.counters.tables_refused += 1;
-            held.filter = None;
-            held.coming = Vec::new();
+            if let (Some(held), Some(account)) = (self.held.get_mut(at), self.accounts.get_mut(at))
+            {
+                *held = None;
+                account.coming = Vec::new();
+            }
         } else {
             core.counters.tables_taken += 1;
         }
-        self.bytes = self.bytes - before + held.bytes();
+        self.bytes = self.bytes - before + self.bytes_at(at);
         !matches!(verdict, Verdict::Broken)
     }
 
@@ -210,23 +255,46 @@ impl Tables {
     /// Whether a neighbour may have what has all of these keys: its table does not exclude it, or
     /// is not known.
     pub(crate) fn may_answer(&self, peer: &NodeId, keys: &Keys) -> bool {
-        let Some(held) = self.of.get(peer) else { return true };
-        let Some(filter) = &held.filter else { return true };
-        let has = |key: &u64| filter.may_have(*key);
-        // Pairs are rarer than words: one that is missing is found sooner, and each look at a table is
-        // one at memory that nobody has looked at lately.
-        (!held.pairs || keys.pairs.iter().all(has)) && keys.words.iter().all(has)
+        self.held(peer).is_none_or(|held| keys.may_be_in(&held.filter, held.pairs))
+    }
+
+    /// Which of these neighbours, given by ascending id, may have what has all of these keys.
+    pub(crate) fn may_answer_of(&self, peers: &[NodeId], keys: &Keys) -> Vec<bool> {
+        let mut known = self.neighbours.iter().zip(&self.held).peekable();
+        let tables: Vec<Option<&Held>> = peers
+            .iter()
+            .map(|peer| {
+                while known.next_if(|(neighbour, _)| *neighbour < peer).is_some() {}
+                known.next_if(|(neighbour, _)| *neighbour == peer)?.1.as_ref()
+            })
+            .collect();
+        let touched = tables.iter().flatten().fold(0, |touched, held| {
+            touched ^ keys.first(held.pairs).map_or(0, |key| held.filter.touch(key))
+        });
+        std::hint::black_box(touched);
+        tables
+            .into_iter()
+            .map(|held| held.is_none_or(|held| keys.may_be_in(&held.filter, held.pairs)))
+            .collect()
+    }
+
+    /// Whether nothing in this supernode's own index, which is given, has all of these keys. Most of
+    /// those who are asked what their neighbours have do not have anything themselves, and see it
+    /// here sooner than in the index.
+    pub(crate) fn own_excludes(&self, index: &Index, keys: &Keys) -> bool {
+        self.own.as_ref().is_some_and(|own| own.excludes(index, keys))
     }
 
     /// Whether a neighbour's table is known.
     pub(crate) fn is_known(&self, peer: &NodeId) -> bool {
-        self.of.get(peer).is_some_and(|held| held.filter.is_some())
+        self.held(peer).is_some()
     }
 
     /// Nodes whose metadata the neighbours' indexes hold, as they last said.
     pub(crate) fn told_nodes(&self) -> impl Iterator<Item = (NodeId, u32)> + '_ {
-        let known = self.of.iter().filter(|(_, held)| held.filter.is_some());
-        known.map(|(node, held)| (*node, held.nodes))
+        let all = self.neighbours.iter().zip(&self.held).zip(&self.accounts);
+        all.filter(|((_, held), _)| held.is_some())
+            .map(|((node, _), account)| (*node, account.nodes))
     }
 
     /// Bytes that the neighbours' tables take, as if nothing were shared.
@@ -244,46 +312,49 @@ fn own(own: &mut Option<Box<OwnTable>>) -> &mut OwnTable {
     own.get_or_insert_with(|| Box::new(OwnTable::new()))
 }
 
-impl Held {
-    fn bytes(&self) -> usize {
-        let coming: usize = self.coming.iter().map(|part| part.len()).sum();
-        self.filter.as_ref().map_or(0, Filter::bytes) + coming
+impl Account {
+    fn new(now: Instant) -> Self {
+        Self {
+            coming: Vec::new(),
+            coming_bits: 0,
+            nodes: 0,
+            messages: TokenBucket::new(MESSAGES.0, MESSAGES.1, now),
+        }
     }
+}
 
-    fn take_in(&mut self, update: TableUpdate) -> Verdict {
-        match update {
-            TableUpdate::Whole { log2_bits, part, bits, nodes, pairs } => {
-                self.nodes = nodes;
-                if part == 0 {
-                    self.coming = Vec::new();
-                    self.coming_bits = log2_bits;
-                }
-                let (part_bytes, count) = layout(log2_bits);
-                if !TABLE_LOG2_BITS.contains(&log2_bits)
-                    || log2_bits != self.coming_bits
-                    || usize::from(part) != self.coming.len()
-                    || bits.len() != part_bytes
-                {
-                    return Verdict::Broken;
-                }
-                self.coming.push(bits);
-                if self.coming.len() < count {
-                    return Verdict::Sound;
-                }
-                self.filter = Filter::from_parts(log2_bits, std::mem::take(&mut self.coming));
-                self.pairs = pairs;
-                let overfull = self
-                    .filter
-                    .as_ref()
-                    .is_some_and(|filter| filter.ones() * OVERFULL.1 > filter.bits() * OVERFULL.0);
-                if overfull { Verdict::Useless } else { Verdict::Sound }
+fn take_in(held: &mut Option<Held>, account: &mut Account, update: TableUpdate) -> Verdict {
+    match update {
+        TableUpdate::Whole { log2_bits, part, bits, nodes, pairs } => {
+            account.nodes = nodes;
+            if part == 0 {
+                account.coming = Vec::new();
+                account.coming_bits = log2_bits;
             }
-            TableUpdate::Flips { flips, nodes } => {
-                self.nodes = nodes;
-                // It was dropped for a reason of this side: there is nothing to keep in step.
-                let Some(filter) = &mut self.filter else { return Verdict::Sound };
-                if filter.take_flips(&flips) { Verdict::Sound } else { Verdict::Broken }
+            let (part_bytes, count) = layout(log2_bits);
+            if !TABLE_LOG2_BITS.contains(&log2_bits)
+                || log2_bits != account.coming_bits
+                || usize::from(part) != account.coming.len()
+                || bits.len() != part_bytes
+            {
+                return Verdict::Broken;
             }
+            account.coming.push(bits);
+            if account.coming.len() < count {
+                return Verdict::Sound;
+            }
+            let filter = Filter::from_parts(log2_bits, std::mem::take(&mut account.coming));
+            let overfull = filter
+                .as_ref()
+                .is_some_and(|filter| filter.ones() * OVERFULL.1 > filter.bits() * OVERFULL.0);
+            *held = filter.map(|filter| Held { filter, pairs });
+            if overfull { Verdict::Useless } else { Verdict::Sound }
+        }
+        TableUpdate::Flips { flips, nodes } => {
+            account.nodes = nodes;
+            // It was dropped for a reason of this side: there is nothing to keep in step.
+            let Some(held) = held else { return Verdict::Sound };
+            if held.filter.take_flips(&flips) { Verdict::Sound } else { Verdict::Broken }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The table of this supernode's own index, and what its neighbours were told of it.
 
+use super::Keys;
 use super::filter::Filter;
 use skein_index::Index;
 use skein_proto::routing::{FLIPS_BYTES, SharedBytes, TABLE_LOG2_BITS, TableUpdate, table_bits};
@@ -145,6 +146,12 @@ impl OwnTable {
         }
     }
 
+    /// Whether nothing in the index has all of these keys, as far as this table tells. It tells nothing
+    /// while it is behind the index.
+    pub(crate) fn excludes(&self, index: &Index, keys: &Keys) -> bool {
+        !self.has_news() && index.is_vocabulary_told() && !keys.may_be_in(&self.told, self.pairs)
+    }
+
     /// Bits that are set, of how many; for people.
     pub(crate) fn fill(&self) -> (u64, u64) {
         (self.told.ones(), self.told.bits())
@@ -174,7 +181,7 @@ impl OwnTable {
     }
 
     /// All that the neighbours were told so far.
-    pub(crate) fn whole(&mut self, nodes: u32) -> Vec<TableUpdate> {
+    pub(crate) fn whole(&self, nodes: u32) -> Vec<TableUpdate> {
         let (log2_bits, pairs) = (self.told.log2_bits(), self.pairs);
         let parts = self.told.parts().iter().zip(0_u8..);
         parts

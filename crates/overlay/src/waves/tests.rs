@@ -69,7 +69,7 @@ impl Graph {
             let next = waves.next(&Outlook {
                 free: &free,
                 may_answer: &|node| self.has[index(node)],
-                members: &|see| self.nodes[1..=known].iter().for_each(see),
+                members: &|see| self.nodes[1..=known].iter().for_each(|node| see(node, 1)),
                 found: run.found.len(),
                 wanted: wanted.saturating_sub(run.found.len()),
                 is_waiting: false,
@@ -220,7 +220,7 @@ fn nobody_speaks_for_one_who_was_asked_and_has_not_answered() {
     let next = waves.next(&Outlook {
         free: &free,
         may_answer: &|_| true,
-        members: &|see| [silent, other].iter().for_each(&mut *see),
+        members: &|see| [silent, other].iter().for_each(|node| see(node, 1)),
         found: 0,
         wanted: 10,
         is_waiting: false,

@@ -70,7 +70,7 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
             .boxed(),
         MessageKind::Flood => (any_query_id(), any_query(), any::<u16>(), any::<u8>(), any_bytes())
             .prop_map(|(id, query, wanted, hops_left, besides)| {
-                Flood { id, query, wanted, hops_left, besides }.into()
+                Flood { id, query: query.into(), wanted, hops_left, besides }.into()
             })
             .boxed(),
         MessageKind::Hits => (any_query_id(), few(any_hit_group()))

@@ -6,6 +6,7 @@ use skein_overlay::{Event, Input, Now, Output, Overlay};
 use skein_proto::evidence::EvidenceRecord;
 use skein_proto::message::RoleSetting;
 use skein_proto::{Instant, Message, NodeId, SupernodeEntry, UnixTime, Username, codec};
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ impl SimNode {
         }
         deeds.tally.most_outputs = deeds.tally.most_outputs.max(outputs);
         let Mind::Overlay(overlay) = &self.mind else { return };
-        let Some(at) = overlay.next_wakeup(now) else { return };
+        let Some(at) = overlay.next_wakeup() else { return };
         // A part may give work to one that had its turn in this step: then that is due at once. What
         // was due before has been left undone.
         deeds.tally.overdue_wakeups += u64::from(at < now.instant);
@@ -163,7 +164,7 @@ impl SimNode {
         }
         self.wake = None;
         let Mind::Overlay(overlay) = &self.mind else { return };
-        match overlay.next_wakeup(now) {
+        match overlay.next_wakeup() {
             Some(next) if next > now.instant => {
                 self.wake = Some(next);
                 deeds.add(Deed::Wake { at: next });
@@ -185,14 +186,18 @@ pub(crate) struct Link {
     pub(crate) number: u32,
 }
 
-/// A node's links by the ids of the peers. Few nodes have more than some hundred, and a sorted list
-/// of those is faster than any map and takes no room to spare.
+/// A node's links by the ids of the peers, in their order. Each message is looked up at both of its
+/// ends, and what a node was last busy with is in no cache by then: so the first bytes of the ids
+/// stand apart, and as ids are random, where one of them is tells where to begin to look.
 #[derive(Debug, Default)]
-pub(crate) struct Links(Vec<Link>);
+pub(crate) struct Links {
+    prefixes: Vec<u64>,
+    links: Vec<Link>,
+}
 
 impl Links {
     pub(crate) fn get(&self, peer: &NodeId) -> Option<Link> {
-        self.find(peer).ok().map(|at| self.0[at])
+        self.find(peer).ok().map(|at| self.links[at])
     }
 
     /// Whether the link with a peer is this one.
@@ -205,7 +210,8 @@ impl Links {
         match self.find(&link.id) {
             Ok(_) => false,
             Err(at) => {
-                self.0.insert(at, link);
+                self.prefixes.insert(at, prefix(&link.id));
+                self.links.insert(at, link);
                 true
             }
         }
@@ -214,8 +220,9 @@ impl Links {
     /// Ends the link with this peer, if it is this one.
     pub(crate) fn remove(&mut self, peer: &NodeId, number: u32) -> bool {
         match self.find(peer) {
-            Ok(at) if self.0[at].number == number => {
-                self.0.remove(at);
+            Ok(at) if self.links[at].number == number => {
+                self.prefixes.remove(at);
+                self.links.remove(at);
                 true
             }
             _ => false,
@@ -223,16 +230,39 @@ impl Links {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.links.len()
     }
 
     pub(crate) fn take(&mut self) -> Vec<Link> {
-        std::mem::take(&mut self.0)
+        self.prefixes = Vec::new();
+        std::mem::take(&mut self.links)
     }
 
+    /// Where the link with a peer is, or belongs.
     fn find(&self, peer: &NodeId) -> Result<usize, usize> {
-        self.0.binary_search_by(|link| link.id.cmp(peer))
+        let wanted = prefix(peer);
+        let len = self.prefixes.len();
+        let mut at = ((u128::from(wanted) * len as u128) >> 64) as usize;
+        while at > 0 && self.prefixes[at - 1] >= wanted {
+            at -= 1;
+        }
+        while at < len && self.prefixes[at] < wanted {
+            at += 1;
+        }
+        while at < len && self.prefixes[at] == wanted {
+            match self.links[at].id.cmp(peer) {
+                Ordering::Less => at += 1,
+                Ordering::Equal => return Ok(at),
+                Ordering::Greater => return Err(at),
+            }
+        }
+        Err(at)
     }
+}
+
+/// The first bytes of an id as a number, which stand in the same order.
+fn prefix(id: &NodeId) -> u64 {
+    id.as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// A supernode that a node remembers. A million nodes remember 200 each, so one that is where it
@@ -241,4 +271,41 @@ impl Links {
 pub(crate) enum Remembered {
     Real { node: u32, load_percent: u8, seen: UnixTime },
     Other(Box<SupernodeEntry>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn links_are_found_by_ids_that_begin_alike_as_by_others() {
+        let id = |number: u32| {
+            let mut bytes = [0; 32];
+            // Three of a kind share their first bytes.
+            bytes[..4].copy_from_slice(&(number / 3).wrapping_mul(0x9e37_79b1).to_be_bytes());
+            bytes[31] = (number % 3) as u8;
+            NodeId::from_bytes(bytes)
+        };
+        let (mut links, mut model) = (Links::default(), BTreeMap::new());
+        for step in 0..2_000_u32 {
+            let peer = step.wrapping_mul(7_919) % 301;
+            if step % 3 == 0 {
+                let known = model.get(&peer).copied();
+                assert_eq!(links.remove(&id(peer), known.unwrap_or(0)), known.is_some());
+                model.remove(&peer);
+            } else {
+                let is_new = !model.contains_key(&peer);
+                assert_eq!(links.insert(Link { id: id(peer), peer, number: step }), is_new);
+                model.entry(peer).or_insert(step);
+            }
+            assert!(!links.has(&id(peer), step + 1), "an earlier one");
+        }
+        assert_eq!(links.len(), model.len());
+        for peer in 0..301 {
+            let found = links.get(&id(peer)).map(|link| link.number);
+            assert_eq!(found, model.get(&peer).copied());
+        }
+        assert!(links.take().is_sorted_by_key(|link| link.id));
+    }
 }

@@ -97,11 +97,15 @@ impl Catalogue {
 
     /// Contents that have all of these words in their names.
     pub fn matching(&self, words: &[u32]) -> Vec<Content> {
-        let lists = words.iter().map(|word| row(&self.posting_starts, &self.postings, *word));
-        let Some(shortest) = lists.min_by_key(|list| list.len()) else { return Vec::new() };
+        let list = |word: &u32| row(&self.posting_starts, &self.postings, *word);
+        let mut lists: Vec<&[Content]> = words.iter().map(list).collect();
+        lists.sort_unstable_by_key(|list| list.len());
+        let Some((shortest, others)) = lists.split_first_mut() else { return Vec::new() };
         let all = |content: &Content| {
-            let name = self.words_of(*content);
-            words.iter().all(|word| name.contains(word))
+            others.iter_mut().all(|list| {
+                *list = from(list, *content);
+                list.first() == Some(content)
+            })
         };
         shortest.iter().copied().filter(all).collect()
     }
@@ -167,6 +171,18 @@ pub(super) fn row<'a, T>(starts: &[u32], all: &'a [T], number: u32) -> &'a [T] {
         (Some(start), Some(end)) => &all[*start as usize..*end as usize],
         _ => &[],
     }
+}
+
+/// What is not below a content in a list in ascending order, of which the beginning is looked at
+/// first (galloping search: Bentley and Yao, 1976).
+fn from(list: &[Content], least: Content) -> &[Content] {
+    let mut end = 1;
+    while list.get(end - 1).is_some_and(|content| *content < least) {
+        end *= 2;
+    }
+    // All that lies before the last place but one that was looked at is below.
+    let (start, end) = (end / 2, end.min(list.len()));
+    &list[start + list[start..end].partition_point(|content| *content < least)..]
 }
 
 /// From rows of values below `values` to, for each value, the rows that have it, in their order.

@@ -62,8 +62,7 @@ impl Task {
         let ended = self.parts.ended.clone();
         self.carry_out();
         loop {
-            let now = self.parts.clock.now();
-            let wake = self.parts.overlay.next_wakeup(now);
+            let wake = self.parts.overlay.next_wakeup();
             let wake = wake.map(|at| self.parts.clock.at(at).max(Instant::now() + NAP));
             tokio::select! {
                 biased;
