@@ -54,6 +54,10 @@ pub(crate) struct Children {
     open: bool,
     arrivals: Option<TokenBucket>,
     turn: u8,
+    /// No child's credential runs out before, as of the last look at all of them.
+    sound_until: UnixTime,
+    /// Whether some have gone since that was last asked.
+    gone: bool,
     pub(crate) index: Index,
 }
 
@@ -65,6 +69,8 @@ impl Children {
             open: true,
             arrivals: None,
             turn: 0,
+            sound_until: UnixTime(0),
+            gone: false,
             index: Index::new(core.config.index_limits.clone()),
         }
     }
@@ -162,6 +168,7 @@ impl Children {
             self.index.set_owner(peer, name);
         }
         self.children.insert(peer, Child { bond, next_sequence: 1, over_quota: 0, told });
+        self.doubt_credentials();
         Ok(bond)
     }
 
@@ -204,6 +211,7 @@ impl Children {
     /// Ends a bond from either side. Answers whether there was one.
     pub(crate) fn remove(&mut self, peer: &NodeId) -> bool {
         let Some(child) = self.children.remove(peer) else { return false };
+        self.gone = true;
         if child.bond == Bond::Active {
             self.actives -= 1;
             self.index.remove_owner(peer);
@@ -221,8 +229,31 @@ impl Children {
         }
     }
 
+    /// Whether some have gone since this was last asked.
+    pub(crate) fn take_gone(&mut self) -> bool {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// How many there are, standbys included.
+    pub(crate) fn count(&self) -> usize {
+        self.children.len()
+    }
+
+    /// Some child has shown another credential, or is new: all are looked at once more.
+    pub(crate) fn doubt_credentials(&mut self) {
+        self.sound_until = UnixTime(0);
+    }
+
     /// Sends those away whose credential ran out.
     pub(crate) fn expire(&mut self, core: &mut Core, now: UnixTime) {
+        if now < self.sound_until {
+            return;
+        }
+        let ends = self.children.keys().filter_map(|child| {
+            let credential = core.peers.get(child)?.valid_credential(now)?;
+            Some(credential.unverified().expires)
+        });
+        self.sound_until = ends.min().unwrap_or(UnixTime(u64::MAX));
         let mut expired: Vec<NodeId> = self
             .children
             .keys()

@@ -120,23 +120,25 @@ impl Floods {
             return;
         };
         let wanted = usize::from(flood.wanted.clamp(1, MAX_WANTED));
-        if sight == Sight::New && !self.look_ups.has_room(core, Asker::Neighbour) {
+        let is_new = sight == Sight::New;
+        let index = &sources.children.index;
+        let looks_up = is_new && !sources.tables.own_excludes(index, &looked_for.keys);
+        if looks_up && !self.look_ups.has_room(core, Asker::Neighbour) {
             refuse(core, StopReason::OverBudget);
             return;
         }
         let mut branch = Branch::new(ReplyTo::Peer(peer), flood.query, looked_for, wanted);
-        if sight == Sight::New {
+        if is_new {
             core.counters.floods_answered += 1;
+            core.counters.floods_excluded += u64::from(!looks_up);
             branch.coverage = sources.own_coverage(core);
-            if sources.tables.own_excludes(&sources.children.index, &branch.looked_for.keys) {
-                core.counters.floods_excluded += 1;
-                self.relay(core, sources, branch, (flood.id, peer, hops, flood.besides), now);
-                return;
-            }
+        } else {
+            core.counters.floods_widened += 1;
+        }
+        if looks_up {
             let then = Then::Relay { from: peer, hops, besides: flood.besides };
             self.look_up(core, sources, (flood.id, branch, then), now);
         } else {
-            core.counters.floods_widened += 1;
             self.relay(core, sources, branch, (flood.id, peer, hops, flood.besides), now);
         }
     }

@@ -49,6 +49,7 @@ impl Overlay {
             sound
         });
         let Some(known) = self.core.peers.get_mut(&peer) else { return };
+        self.children.doubt_credentials();
         let is_super = hello.role == Role::Super;
         let name = credential.as_ref().map(|credential| credential.unverified().name.clone());
         known.hello = Some(Greeting::new(hello, known.address, credential));

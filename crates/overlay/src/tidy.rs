@@ -47,6 +47,23 @@ impl Overlay {
         self.children.expire(&mut self.core, now.unix);
         self.tidy_directory(now);
         self.expire_ties(now);
+        self.close_idle_links(now);
+        let too_soon = self.remembered.is_some_and(|at| now.instant < at + REMEMBER);
+        if !too_soon && self.core.known.take_changed() {
+            self.remembered = Some(now.instant);
+            let remembered = self.core.known.to_remember();
+            self.core.outputs.push_back(Output::RememberSupernodes(remembered));
+        }
+    }
+
+    /// Hangs up on those that there is no use for.
+    fn close_idle_links(&mut self, now: Now) {
+        // Every child and every neighbour is linked. Where there are no other links all are of use.
+        if self.core.role == Role::Super
+            && self.core.peers.len() == self.children.count() + self.neighbours.count()
+        {
+            return;
+        }
         let mut idle: Vec<NodeId> = self
             .core
             .peers
@@ -64,12 +81,6 @@ impl Overlay {
         for node in idle {
             self.core.counters.links_idle += 1;
             self.core.hang_up(node, PartingReason::Moved);
-        }
-        let too_soon = self.remembered.is_some_and(|at| now.instant < at + REMEMBER);
-        if !too_soon && self.core.known.take_changed() {
-            self.remembered = Some(now.instant);
-            let remembered = self.core.known.to_remember();
-            self.core.outputs.push_back(Output::RememberSupernodes(remembered));
         }
     }
 

@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use skein_proto::message::{Bond, CancelSearch, Flood, Search};
 use skein_proto::query::StopReason;
-use skein_proto::{Message, NodeId, QueryId};
+use skein_proto::{Ask, ContentId, Filter, Message, NodeId, Query, QueryId};
 use skein_sim::population::settle;
 use skein_sim::{Network, Settings};
 use std::time::Duration;
@@ -60,10 +60,14 @@ fn more_queries_than_an_index_can_take_are_refused_and_those_of_children_are_not
     let puppet = neighbour(&mut network, victim, 1);
     let child = child(&mut network, victim, 2, Bond::Active);
     network.heard(puppet);
-    for number in 0..300 {
+    for number in 0..300_u16 {
+        // No table says which contents there are, so the index has to be asked for each.
+        let mut content = [0; 32];
+        content[..2].copy_from_slice(&number.to_be_bytes());
+        let ask = Ask::Content(ContentId::from_bytes(content));
         let flood = Flood {
             id: id(number),
-            query: words(&format!("song{number} ")).into(),
+            query: Query { ask, filter: Filter::default() }.into(),
             wanted: 5,
             hops_left: 0,
             besides: Default::default(),
@@ -81,6 +85,30 @@ fn more_queries_than_an_index_can_take_are_refused_and_those_of_children_are_not
     let is_asked = |message: &Message| matches!(message, Message::Flood(it) if it.id == id(1_000));
     assert!(heard.iter().any(|(_, message)| is_asked(message)));
     assert_eq!(counters(&network, victim).look_ups_over_limit, 300 - 192);
+}
+
+#[test]
+fn queries_that_the_own_table_excludes_do_not_trouble_the_index() {
+    let mut network = slow(Duration::from_millis(600));
+    let victim = lone_super(&mut network);
+    let puppet = neighbour(&mut network, victim, 1);
+    // Until the own table is in step with the index.
+    network.run_for(seconds(12));
+    network.heard(puppet);
+    for number in 0..300 {
+        let flood = Flood {
+            id: id(number),
+            query: words(&format!("song{number} ")).into(),
+            wanted: 5,
+            hops_left: 0,
+            besides: Default::default(),
+        };
+        network.say_later(puppet, victim, flood);
+    }
+    network.run_for(Duration::from_millis(300));
+    assert_eq!(ends(&mut network, puppet), [StopReason::Exhausted; 300]);
+    let counters = counters(&network, victim);
+    assert_eq!((counters.floods_answered, counters.floods_excluded), (300, 300));
 }
 
 #[test]

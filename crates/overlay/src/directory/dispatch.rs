@@ -159,7 +159,9 @@ impl Overlay {
         self.directory.announcer.relocate(&self.core, now);
         if let Some(holder) = self.directory.holder.as_mut() {
             holder.reach.refresh(&mut self.core, now);
-            holder.miss_children(&mut self.core, &self.children, now);
+            if self.children.take_gone() {
+                holder.miss_children(&mut self.core, &self.children, now);
+            }
         }
     }
 

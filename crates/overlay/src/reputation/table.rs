@@ -67,6 +67,8 @@ pub(crate) struct Checked {
 #[derive(Debug, Default)]
 pub(crate) struct Reputations {
     names: HashMap<Username, Entry>,
+    /// Whether any of them may be wanted.
+    asked: AtomicBool,
     offenders: HashMap<Username, Offences>,
     guilty: HashSet<Partner>,
     /// What proves the offences, the youngest first.
@@ -84,6 +86,7 @@ impl Reputations {
     pub(crate) fn of(&self, name: &Username) -> u16 {
         let earned = self.names.get(name).and_then(|entry| {
             entry.wanted.store(true, Ordering::Relaxed);
+            self.asked.store(true, Ordering::Relaxed);
             entry.assessment.map(|(_, assessment)| assessment.reputation)
         });
         let lost = |days: &[u32]| loss(days, self.today);
@@ -166,6 +169,9 @@ impl Reputations {
     pub(crate) fn check(&mut self, login_key: &NodeId, today: u32) -> Checked {
         self.pass_to(today);
         let mut checked = Checked::default();
+        if !std::mem::take(self.asked.get_mut()) {
+            return checked;
+        }
         let mut left = CHECKS;
         let mut wanted: Vec<(u64, Username)> = self
             .names
@@ -202,7 +208,9 @@ impl Reputations {
                 entry.assessment = Some((today, assess(heard.copied(), &offences, today)));
                 entry.stale = false;
             }
-            entry.wanted.store(!entry.unchecked.is_empty(), Ordering::Relaxed);
+            let is_left = !entry.unchecked.is_empty();
+            entry.wanted.store(is_left, Ordering::Relaxed);
+            *self.asked.get_mut() |= is_left;
         }
         checked
     }
@@ -226,6 +234,7 @@ impl Reputations {
         for entry in self.names.values_mut() {
             entry.stale = true;
             entry.wanted.store(true, Ordering::Relaxed);
+            self.asked.store(true, Ordering::Relaxed);
         }
         if let Some(entry) = self.names.get_mut(name) {
             entry.assessment = None;

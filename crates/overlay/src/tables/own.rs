@@ -268,8 +268,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use skein_index::Limits;
-    use skein_index::text::word_hash;
-    use skein_proto::{ContentId, FileMeta, FilePath, Kind, NodeId, Username};
+    use skein_index::text::{ParsedQuery, word_hash};
+    use skein_proto::{
+        Ask, BoundedString, ContentId, FileMeta, FilePath, Kind, NodeId, Query, Username,
+    };
 
     const OWNER: NodeId = NodeId::from_bytes([1; 32]);
 
@@ -351,6 +353,25 @@ mod tests {
         let measured = wrong as f64 / f64::from(tries);
         assert!(theory < 0.0085, "at 10 bits a key or more: {theory}");
         assert!((measured / theory - 1.0).abs() < 0.25, "measured {measured}, theory {theory}");
+    }
+
+    #[test]
+    fn the_own_table_excludes_what_is_not_there_and_nothing_while_it_is_behind_the_index() {
+        let (mut index, mut own) = (index(), OwnTable::new());
+        let keys = |text: &str| {
+            let ask = Ask::Words(BoundedString::truncated(text));
+            let query = Query { ask, filter: skein_proto::Filter::default() };
+            Keys::of(&ParsedQuery::parse(&query).expect("one word"))
+        };
+        let (absent, present) = (keys("absent "), keys(&format!("w{} ", word_hash("1"))));
+        index.publish(&OWNER, [file(1)]);
+        assert!(!own.excludes(&index, &absent), "nothing was taken in");
+        own.follow(&mut index);
+        assert!(!own.excludes(&index, &absent), "nobody was told");
+        own.take_news(1);
+        assert!(own.excludes(&index, &absent) && !own.excludes(&index, &present));
+        index.publish(&OWNER, [file(2)]);
+        assert!(!own.excludes(&index, &absent), "something has changed");
     }
 
     #[test]
