@@ -174,6 +174,7 @@ impl Overlay {
     /// hears is of this kind, and to look at everything else each time would cost more than itself.
     fn is_passing(&self, input: &Input) -> bool {
         match input {
+            _ if self.leaving => false,
             Input::Tick => true,
             Input::LookedUp(_) => self.core.role == Role::Super,
             Input::Received { message, .. } => {
