@@ -96,8 +96,7 @@ struct Avoided {
 #[derive(Debug, Default)]
 pub(crate) struct Neighbours {
     states: BTreeMap<NodeId, State>,
-    /// Those that are linked, by ascending id: one list that lies together, since each query goes
-    /// through it.
+    /// Those that are linked, by ascending id, in one piece: each query goes through them.
     linked: Vec<NodeId>,
     /// Those that were linked since this was last asked.
     new: Vec<NodeId>,
@@ -319,9 +318,7 @@ impl Neighbours {
         if !state.is_linked() {
             return false;
         }
-        if let Ok(at) = self.linked.binary_search(peer) {
-            self.linked.remove(at);
-        }
+        self.linked.retain(|node| node != peer);
         core.counters.neighbours_lost += 1;
         // Not at once: when many are lost together, not all of the rest look for others at the
         // same moment.
@@ -471,10 +468,8 @@ impl Neighbours {
     /// one that has enough others.
     fn dispensable(&self, core: &mut Core, successor: Option<NodeId>) -> Option<NodeId> {
         let known = known(core);
-        let others = self
-            .states
-            .iter()
-            .filter(|(node, state)| state.is_linked() && Some(**node) != successor);
+        let all = self.states.iter();
+        let others = all.filter(|(node, it)| it.is_linked() && Some(**node) != successor);
         let ranked: Vec<_> = others
             .map(|(node, state)| {
                 let member = core.membership.get(node);
