@@ -23,6 +23,7 @@ pub const FIGURES: &[Figure] = &[
     index::BUILD,
     index::CHANGE,
     index::CHURN,
+    index::PAUSES,
     index::LARGE,
     index::OWNERS,
     index::PACKAGES,

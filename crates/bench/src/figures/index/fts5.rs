@@ -25,7 +25,8 @@ pub async fn search(workload: Workload) -> Result<Measured> {
     )
     .execute(&mut database)
     .await?;
-    for batch in workload.batches {
+    let mut batches = workload.batches;
+    for batch in &mut batches {
         let rows: Vec<(u64, FileMeta)> = batch
             .into_iter()
             .flat_map(|(owner, files)| files.into_iter().map(move |file| (owner, file)))
@@ -37,6 +38,7 @@ pub async fn search(workload: Workload) -> Result<Measured> {
     sqlx::query("INSERT INTO files(files) VALUES ('optimize')").execute(&mut database).await?;
     let building = watch.spent().cpu;
     let grown = usage::memory()?.saturating_sub(before);
+    drop(batches);
     let mut measured: Measured =
         BTreeMap::from([("grown".to_owned(), grown as f64), ("building".to_owned(), building)]);
     sqlx::query("CREATE TEMP TABLE searches(words TEXT)").execute(&mut database).await?;

@@ -58,6 +58,14 @@ pub const CHURN: Figure = Figure {
     measure: |run| churn(run).boxed(),
 };
 
+/// The longest pause.
+pub const PAUSES: Figure = Figure {
+    name: "index-pauses",
+    what: "the longest call, while owners of 100,000 records come by messages of 512, and go",
+    bar: "<= 5 ms of CPU",
+    measure: |run| pauses(run).boxed(),
+};
+
 /// Ten million records.
 pub const LARGE: Figure = Figure {
     name: "index-large",
@@ -118,6 +126,7 @@ enum Engine {
     /// Ours, with more asked of it.
     Change,
     Churn,
+    Pauses,
     ManyOwners,
 }
 
@@ -163,8 +172,11 @@ impl Workload {
                 let lists = packages(SEED)?;
                 let searches = crate::corpus::pairs_of(&lists, measure.searches, &mut rng);
                 let records = lists.iter().map(|(_, files)| files.len() as u64).sum();
-                let batches: Vec<_> = lists.chunks(AT_A_TIME).map(<[_]>::to_vec).collect();
-                Self { batches: Box::new(batches.into_iter()), records, searches }
+                // The lists stay, for what is freed meanwhile would be missing in the growth.
+                let batches = (0..lists.len().div_ceil(AT_A_TIME)).map(move |at| {
+                    lists.chunks(AT_A_TIME).nth(at).map(<[_]>::to_vec).unwrap_or_default()
+                });
+                Self { batches: Box::new(batches), records, searches }
             }
         })
     }
@@ -180,6 +192,7 @@ pub async fn work(measure: Measure, mut boss: Boss) -> Result<()> {
         Engine::Ours => ours::search(workload)?,
         Engine::Change => ours::change(workload)?,
         Engine::Churn => ours::churn(workload)?,
+        Engine::Pauses => ours::pauses(workload)?,
         Engine::ManyOwners => ours::many_owners(workload)?,
         Engine::Tantivy => tantivy::search(workload)?,
         Engine::Fts5 => fts5::search(workload).await?,
@@ -344,6 +357,22 @@ async fn large(run: &Run) -> Result<Outcome> {
     let holds = get(&it, "grown") <= bound && get(&it, "p99_us") <= 1_000.0;
     let values = vec![("bytes", get(&it, "grown")), ("p99_us", get(&it, "p99_us"))];
     Ok(Outcome { figure, holds, values })
+}
+
+async fn pauses(run: &Run) -> Result<Outcome> {
+    let records = run.size(1_000_000, 200_000);
+    let it = measured(Engine::Pauses, Source::Zipf, records).await?;
+    let [publish, remove, forget, share] =
+        ["publish_ms", "remove_ms", "forget_ms", "share_ms"].map(|name| get(&it, name));
+    let figure = format!(
+        "{records} records: the longest call took {publish:.2} ms to publish, {share:.2} ms where \
+         others have the same, {remove:.2} ms to remove an owner, {forget:.2} ms to forget a piece of \
+         what it had (99.9 % within {:.2})",
+        get(&it, "usual_ms")
+    );
+    let longest = publish.max(remove).max(forget).max(share);
+    let values = vec![("longest_ms", longest), ("usual_ms", get(&it, "usual_ms"))];
+    Ok(Outcome { figure, holds: longest <= 5.0, values })
 }
 
 async fn many_owners(run: &Run) -> Result<Outcome> {

@@ -182,6 +182,72 @@ pub fn churn(workload: Workload) -> Result<Measured> {
     Ok(measured)
 }
 
+/// The longest of some times.
+fn longest(times: &[f64]) -> f64 {
+    times.iter().copied().fold(0.0, f64::max)
+}
+
+/// How long single calls take: those with which owners of very many records come and go, each of
+/// whom has a tenth in common with the one before.
+pub fn pauses(workload: Workload) -> Result<Measured> {
+    const OWNER: usize = 100_000;
+    const MESSAGE: usize = 512;
+    let mut files = crate::corpus::Corpus::new(super::SEED).into_records();
+    let mut index = unlimited();
+    let name = Username::parse("owner")?;
+    let owners = workload.records / OWNER as u64;
+    let mut times: [Vec<f64>; 4] = Default::default();
+    let [publish, share, remove, forget] = &mut times;
+    let timed = |times: &mut Vec<f64>, index: &mut Index, call: &mut dyn FnMut(&mut Index)| {
+        let watch = Stopwatch::start();
+        call(index);
+        times.push(watch.spent().cpu * 1e3);
+    };
+    let mut common: Vec<FileMeta> = Vec::new();
+    for owner in 0..owners {
+        index.set_owner(node(owner), &name);
+        for message in common.chunks(MESSAGE) {
+            let mut message = Some(message.to_vec());
+            timed(share, &mut index, &mut |index| {
+                index.publish(&node(owner), message.take().unwrap_or_default());
+            });
+        }
+        let mut left = OWNER - common.len();
+        common.clear();
+        while left > 0 {
+            let message: Vec<FileMeta> = files.by_ref().take(MESSAGE.min(left)).collect();
+            left -= message.len();
+            if common.len() < OWNER / 10 {
+                common.extend_from_slice(&message);
+            }
+            let mut message = Some(message);
+            timed(publish, &mut index, &mut |index| {
+                index.publish(&node(owner), message.take().unwrap_or_default());
+            });
+        }
+    }
+    for owner in 0..owners {
+        timed(remove, &mut index, &mut |index| {
+            index.remove_owner(&node(owner));
+        });
+        while index.has_leaving() {
+            timed(forget, &mut index, &mut |index| {
+                index.maintain(MESSAGE);
+            });
+        }
+    }
+    anyhow::ensure!(index.records() == 0, "{} records are left", index.records());
+    let usual = quantile(times.concat(), 0.999);
+    let [publish, share, remove, forget] = times.map(|times| longest(&times));
+    Ok(BTreeMap::from([
+        ("publish_ms".to_owned(), publish),
+        ("share_ms".to_owned(), share),
+        ("remove_ms".to_owned(), remove),
+        ("forget_ms".to_owned(), forget),
+        ("usual_ms".to_owned(), usual),
+    ]))
+}
+
 /// One file of as many owners as the workload has records.
 pub fn many_owners(workload: Workload) -> Result<Measured> {
     let mut files = crate::corpus::Corpus::new(super::SEED).into_records();
