@@ -1,13 +1,15 @@
 //! The index as its owners change it.
 
+use crate::departure::SHARE;
 use crate::limits::{Limits, PublishOutcome};
-use crate::register::Register;
+use crate::register::{OwnerNo, Register};
 use crate::search::{Found, Reader};
 use crate::snapshot::Shared;
 use crate::store::Store;
 use crate::text::{self, ParsedQuery};
 use crate::vocabulary::VocabularyChanges;
 use skein_proto::{ContentId, FileMeta, NodeId, Query, Username};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -21,18 +23,23 @@ pub struct Index {
     pub(crate) register: Register,
     pub(crate) store: Store,
     pub(crate) records: u64,
+    /// Owners who have gone, with records that are still to be forgotten.
+    pub(crate) leaving: VecDeque<OwnerNo>,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Index {
     /// An empty index.
     pub fn new(limits: Limits) -> Self {
+        let store = Store::default();
+        let shared = Arc::new(Shared { hasher: store.hasher.clone(), ..Shared::default() });
         Self {
             limits,
             register: Register::new(),
-            store: Store::default(),
+            store,
             records: 0,
-            shared: Arc::default(),
+            leaving: VecDeque::new(),
+            shared,
         }
     }
 
@@ -93,28 +100,15 @@ impl Index {
         removed
     }
 
-    /// Forgets all records of an owner, who stays known.
-    pub fn clear_owner(&mut self, owner: &NodeId) {
-        if let Some(owner) = self.register.number(owner) {
-            self.clear(owner);
-            self.flush();
-        }
-    }
-
-    /// Forgets an owner with all its records, and says how many there were.
-    pub fn remove_owner(&mut self, owner: &NodeId) -> u64 {
-        let Some(number) = self.register.number(owner) else { return 0 };
-        let removed = self.clear(number);
-        self.register.remove(owner);
-        self.store.flush(&self.register, &self.shared);
-        self.show();
-        removed
-    }
-
-    /// Goes on with merging what came in small pieces, for about so many documents, and answers
-    /// whether there is nothing left to do. Every change does its share of that by itself; who has
-    /// time to spare makes searches faster and memory less with it.
+    /// Goes on with what is left over, forgetting owners who have gone and merging what came in small
+    /// pieces, for about so many documents, and answers whether there is nothing left to do. Every
+    /// change does its share of that by itself; who has time to spare makes searches faster and
+    /// memory less with it.
     pub fn maintain(&mut self, documents: usize) -> bool {
+        if self.has_leaving() {
+            self.forget_leaving(documents);
+            return false;
+        }
         self.store.maintain(documents, true, &self.register, &self.shared)
     }
 
@@ -130,8 +124,8 @@ impl Index {
     }
 
     /// Known owners.
-    pub const fn owners(&self) -> usize {
-        self.register.len()
+    pub fn owners(&self) -> usize {
+        self.register.len() - self.leaving.len()
     }
 
     /// Pairs of a content and a set of metadata: what is stored once however many share it.
@@ -233,11 +227,15 @@ impl Index {
         self.reader().find_page(query, skip, limit)
     }
 
-    fn flush(&mut self) {
+    /// Ends a change.
+    pub(crate) fn flush(&mut self) {
         self.store.flush(&self.register, &self.shared);
+        if self.has_leaving() {
+            self.forget_leaving(SHARE);
+        }
     }
 
-    fn show(&self) {
+    pub(crate) fn show(&self) {
         self.store.show(&self.register, &self.shared);
     }
 }

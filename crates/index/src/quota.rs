@@ -2,7 +2,7 @@
 
 use crate::index::Index;
 use crate::limits::PublishOutcome;
-use crate::register::{Owner, OwnerNo, charge};
+use crate::register::{OwnerNo, charge};
 use crate::segment::Holder;
 use crate::store::{At, ShareChange};
 use crate::text::RecordWords;
@@ -108,23 +108,6 @@ impl Index {
                 }
             });
         }
-    }
-
-    /// Forgets all records of an owner, and says how many there were.
-    pub(crate) fn clear(&mut self, owner: OwnerNo) -> u64 {
-        let Some(known) = self.register.get(owner) else { return 0 };
-        let removed = known.records;
-        for share in known.shares.clone() {
-            if let Some(at) = self.store.find_share(share) {
-                self.give_up(owner, at);
-                self.store.flush_if_large(&self.register, &self.shared);
-            }
-        }
-        self.store.flush(&self.register, &self.shared);
-        self.store.remove_all_of(owner);
-        self.records -= self.register.get(owner).map_or(0, |known| known.records);
-        self.register.change(owner, |known| *known = Owner::default());
-        removed
     }
 
     fn has_room(&mut self, owner: OwnerNo, file: &FileMeta, words: &RecordWords) -> bool {

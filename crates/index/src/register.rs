@@ -166,6 +166,7 @@ impl Register {
         self.heap += known.bytes();
     }
 
+    /// Owners, with those that are retired.
     pub(crate) const fn len(&self) -> usize {
         self.owners.len()
     }
@@ -185,9 +186,13 @@ impl Register {
         true
     }
 
-    /// Removes an owner, whose records are gone already.
-    pub(crate) fn remove(&mut self, node: &NodeId) {
-        let Some(owner) = self.nodes.remove(node) else { return };
+    /// Makes an owner unknown, who is still there for searches until its number is given free.
+    pub(crate) fn retire(&mut self, node: &NodeId) {
+        self.nodes.remove(node);
+    }
+
+    /// Gives the number of a retired owner free, whose records are gone already.
+    pub(crate) fn free(&mut self, owner: OwnerNo) {
         if let Some(gone) = self.owners.remove(owner) {
             self.heap -= gone.bytes();
         }

@@ -1,13 +1,14 @@
 //! Searches.
 
 use crate::class::Class;
+use crate::interner::WordHasher;
 use crate::rank::{Fit, Standing};
 use crate::register::OwnerNo;
 use crate::scan::{Scanner, Terms};
 use crate::segment::room::Room;
-use crate::segment::{Place, Segment, prefix};
+use crate::segment::{Place, Probe, Segment, prefix};
 use crate::snapshot::{Shared, Snapshot};
-use crate::text::{ParsedQuery, RecordWords};
+use crate::text::{ParsedQuery, RecordWords, TermMatch};
 use skein_proto::{ContentId, FileMeta, NodeId, Query};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,7 +53,7 @@ impl Reader {
     /// As [`Index::find_page`](crate::Index::find_page).
     pub fn find_page(&self, query: &ParsedQuery, skip: usize, limit: usize) -> Vec<Found> {
         let snapshot = self.shared.snapshot.load();
-        let mut search = Search::new(&snapshot, query);
+        let mut search = Search::new(&snapshot, query, &self.shared.hasher);
         let found = search.run(skip, limit);
         if search.prefix_was_cut {
             self.shared.prefixes_cut.fetch_add(1, Ordering::Relaxed);
@@ -76,12 +77,13 @@ struct Search<'a> {
     /// Those whose records count, if not all do; in ascending order.
     owners: Option<Vec<OwnerNo>>,
     prefix_was_cut: bool,
+    hasher: &'a WordHasher,
 }
 
 impl<'a> Search<'a> {
-    fn new(snapshot: &'a Snapshot, query: &'a ParsedQuery) -> Self {
+    fn new(snapshot: &'a Snapshot, query: &'a ParsedQuery, hasher: &'a WordHasher) -> Self {
         let owners = query.filter().owner.as_ref().map(|name| snapshot.directory.named(name));
-        Self { snapshot, query, owners, prefix_was_cut: false }
+        Self { snapshot, query, owners, prefix_was_cut: false, hasher }
     }
 
     fn run(&mut self, skip: usize, limit: usize) -> Vec<Found> {
@@ -161,9 +163,13 @@ impl<'a> Search<'a> {
 
     /// What has the words, and whether it is in its order already.
     fn by_words(&mut self, wanted: usize) -> (Vec<Candidate<'a>>, bool) {
-        let segments = &self.snapshot.segments;
+        let whole = self.query.terms().iter().filter(|term| term.by == TermMatch::Exact);
+        let probes: Vec<Probe> =
+            whole.map(|term| Probe::word(self.hasher.hash(term.text.as_bytes()))).collect();
+        let segments = self.snapshot.segments.iter();
+        let admitted = segments.filter(|it| probes.iter().all(|probe| it.may_have_word(*probe)));
         let mut terms: Vec<Terms<'a>> =
-            segments.iter().filter_map(|segment| Terms::new(segment, self.query)).collect();
+            admitted.filter_map(|segment| Terms::new(segment, self.query)).collect();
         // What is found in large segments spares work in the small ones.
         terms.sort_by_key(|terms| std::cmp::Reverse(terms.segment().len()));
         // Of one segment each pass comes in the order of the ranks, and behind the one before.
@@ -238,6 +244,8 @@ impl<'a> Search<'a> {
             nodes.clear();
             self.sources(it, |node| nodes.push(node));
             nodes.sort_unstable();
+            // One who has come back is there twice until what was before is forgotten.
+            nodes.dedup();
             let (Some((last, others)), Some(file)) =
                 (nodes.split_last(), it.segment.file_in(it.place, &mut room))
             else {
@@ -289,6 +297,7 @@ impl<'a> Search<'a> {
                 at = next[at];
             }
             sources.sort_unstable();
+            sources.dedup();
             sources.truncate(MAX_SOURCES_PER_CONTENT);
             // Records of one document stand together unless their owners are mixed with others'.
             for group in sources.chunk_by(|a, b| a.2 == b.2) {

@@ -1,5 +1,6 @@
 //! The index at one moment, as readers see it.
 
+use crate::interner::WordHasher;
 use crate::register::Directory;
 use crate::segment::Segment;
 use arc_swap::ArcSwap;
@@ -19,4 +20,6 @@ pub(crate) struct Snapshot {
 pub(crate) struct Shared {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) prefixes_cut: AtomicU64,
+    /// How words are told apart.
+    pub(crate) hasher: WordHasher,
 }

@@ -10,8 +10,9 @@ use crate::slab::Slab;
 use crate::snapshot::{Shared, Snapshot};
 use crate::sources::{OwnerSet, Share};
 use crate::tally::Tally;
+use crate::tending::Away;
 use crate::text::RecordWords;
-use crate::vocabulary::{Pending, VocabularyChanges};
+use crate::vocabulary::Pending;
 use skein_proto::{ContentId, FileMeta};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -51,12 +52,12 @@ pub(crate) struct Store {
     /// What is to go when the draft has become a segment, so that what moves from one segment to
     /// another is never missed.
     killed: HashSet<(usize, Place)>,
-    tally: Tally,
-    pending: Pending,
+    pub(super) tally: Tally,
+    pub(super) pending: Pending,
     /// The content of each document that several owners have.
     shares: Slab<ContentId>,
     share_bytes: u64,
-    hasher: WordHasher,
+    pub(super) hasher: WordHasher,
     spare: Vec<RecordWords>,
     pub(super) next_id: u64,
     /// What segments and merges took at the last upkeep.
@@ -65,6 +66,15 @@ pub(crate) struct Store {
     postings: u64,
     /// Documents that came or went since the last upkeep.
     changed: usize,
+    /// As [`Index::work`](crate::Index::work).
+    pub(super) work: u64,
+    /// The merge that is being done elsewhere.
+    pub(super) away: Option<Away>,
+    pub(super) last_away: u64,
+    /// Documents that have come and gone so far.
+    pub(super) all_changes: u64,
+    /// Documents that merging beyond what is due may still copy.
+    pub(super) credit: u64,
 }
 
 impl Store {
@@ -132,6 +142,7 @@ impl Store {
     /// Drafts a document, which may have moved from a segment.
     fn draft(&mut self, file: FileMeta, holder: Holder, words: &RecordWords, is_moved: bool) {
         self.changed += 1;
+        self.work += 1;
         self.draft_bytes += DRAFT_BYTES + file.path.as_str().len() as u64;
         self.draft.push(file, holder, words, is_moved, &self.hasher);
     }
@@ -352,6 +363,7 @@ impl Store {
     /// Takes a document away. Answers whether its words have been counted.
     fn kill(&mut self, at: At) -> bool {
         self.changed += 1;
+        self.work += 1;
         match at {
             At::Drafted(number) => self.draft.kill(number),
             At::Stored(segment, place) => {
@@ -361,11 +373,14 @@ impl Store {
         }
     }
 
-    /// Takes away what an owner alone offers. Nothing is drafted.
-    pub(crate) fn remove_all_of(&mut self, owner: OwnerNo) {
+    /// Takes away at most so many documents of what an owner alone offers, and says how many those
+    /// are. Nothing is drafted.
+    pub(crate) fn remove_some_of(&mut self, owner: OwnerNo, most: usize) -> usize {
+        let mut removed = 0;
         for segment in self.segments.clone() {
             let places = segment.places_of(owner).filter(|place| segment.is_live(*place));
-            let places: Vec<Place> = places.collect();
+            let places: Vec<Place> = places.take(most - removed).collect();
+            removed += places.len();
             for place in &places {
                 if let Some(file) = segment.file(*place) {
                     let words = self.read_words(&file);
@@ -377,9 +392,11 @@ impl Store {
                 }
                 segment.kill(*place);
             }
-            self.changed += places.len();
-            self.merges.iter_mut().for_each(|merge| merge.killed(segment.id, &places));
+            self.note_killed(segment.id, &places);
         }
+        self.changed += removed;
+        self.work += removed as u64;
+        removed
     }
 
     /// Calls with the hash of each word of each record of an owner.
@@ -407,58 +424,6 @@ impl Store {
         }
     }
 
-    /// As [`Index::take_vocabulary_changes`](crate::Index::take_vocabulary_changes).
-    pub(crate) fn take_vocabulary_changes(&mut self) -> VocabularyChanges {
-        if let Some(changes) = self.pending.take() {
-            return changes;
-        }
-        let mut pending = Pending::wanted();
-        self.for_each_word(|word| pending.word_appeared(word, &self.hasher));
-        self.for_each_document(|words| {
-            pending.document(words.iter().map(|(word, _)| word), true);
-        });
-        self.pending = pending;
-        self.pending.take().unwrap_or_default()
-    }
-
-    /// As [`Index::is_vocabulary_told`](crate::Index::is_vocabulary_told).
-    pub(crate) fn is_vocabulary_told(&self) -> bool {
-        self.pending.is_taken()
-    }
-
-    /// Whether changes of the vocabulary tell of pairs.
-    pub(crate) const fn tells_of_pairs(&self) -> bool {
-        self.pending.has_pairs()
-    }
-
-    /// Goes through the words of all documents that are in segments.
-    pub(crate) fn for_each_document(&self, mut see: impl FnMut(&RecordWords)) {
-        let mut words = RecordWords::default();
-        for segment in &self.segments {
-            for file in (0..segment.len()).filter(|it| segment.is_live(*it)) {
-                if let Some(file) = segment.file(file) {
-                    words.read(file.path.as_str(), file.tags.as_deref());
-                    see(&words);
-                }
-            }
-        }
-    }
-
-    /// Goes through all different words in their order.
-    pub(crate) fn for_each_word(&self, mut see: impl FnMut(&str)) {
-        let mut scans: Vec<_> = self.segments.iter().map(|it| it.strings.starting_at(0)).collect();
-        scans.retain_mut(|scan| scan.next().is_some());
-        while let Some(least) = scans.iter().map(|scan| scan.bytes()).min() {
-            let least = least.to_vec();
-            if let Ok(word) = std::str::from_utf8(&least)
-                && self.has_word(word)
-            {
-                see(word);
-            }
-            scans.retain_mut(|scan| scan.bytes() != least || scan.next().is_some());
-        }
-    }
-
     pub(crate) fn flush_if_large(&mut self, register: &Register, shared: &Shared) {
         if self.draft.len() >= MAX_DRAFT || self.draft.string_bytes() >= MAX_DRAFT_STRINGS {
             self.flush(register, shared);
@@ -478,10 +443,12 @@ impl Store {
         for (segment, place) in std::mem::take(&mut self.killed) {
             if let Some(segment) = self.segments.get(segment) {
                 segment.kill(place);
-                self.merges.iter_mut().for_each(|merge| merge.killed(segment.id, &[place]));
+                let id = segment.id;
+                self.note_killed(id, &[place]);
             }
         }
         let changed = std::mem::take(&mut self.changed);
+        self.earn(changed);
         self.maintain(changed, false, register, shared);
     }
 

@@ -79,6 +79,8 @@ pub struct OverlayMetrics {
     pub records: Gauge,
     /// Bytes that the index reckons to hold.
     pub index_bytes: Gauge,
+    /// Parts of which the index is made at the moment.
+    pub index_segments: Gauge,
     /// Bits of the own query routing table.
     pub table_bits: Gauge,
     /// How many of them are set.
@@ -282,6 +284,8 @@ impl OverlayMetrics {
         to.register("supernode", "1 for a supernode, else 0", self.supernode.clone());
         to.register("records", "Records in the index", self.records.clone());
         to.register("index_bytes", "Bytes that the index holds", self.index_bytes.clone());
+        let help = "Parts of which the index is made; they are merged when it is calm";
+        to.register("index_segments", help, self.index_segments.clone());
         to.register("table_bits", "Bits of the query routing table", self.table_bits.clone());
         let help = "Bits of the query routing table that are set";
         to.register("table_bits_set", help, self.table_bits_set.clone());

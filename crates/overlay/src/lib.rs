@@ -79,6 +79,7 @@ mod sources;
 mod spending;
 mod tables;
 mod tidy;
+mod upkeep;
 mod variety;
 mod waves;
 mod wishes;

@@ -72,6 +72,8 @@ pub struct SupernodeSnapshot {
     pub records: u64,
     /// Bytes that the index takes.
     pub index_bytes: u64,
+    /// Parts of which the index is made: the fewer, the faster it is searched.
+    pub index_segments: u64,
     /// Bits of its query routing table.
     pub table_bits: u64,
     /// How many of them are set: the share to the power of six is the rate of false positives.
@@ -180,6 +182,7 @@ impl Overlay {
             neighbours: u32::try_from(self.neighbours.count()).unwrap_or(u32::MAX),
             records: self.children.index.records(),
             index_bytes: self.children.index.memory_bytes(),
+            index_segments: self.children.index.segments() as u64,
             table_bits: self.tables.own_fill().1,
             table_bits_set: self.tables.own_fill().0,
             tables_bytes: self.tables.bytes(),

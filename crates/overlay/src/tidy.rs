@@ -45,6 +45,9 @@ impl Overlay {
         }
         self.tend_reputations(now);
         self.children.expire(&mut self.core, now.unix);
+        if self.has_leftovers() {
+            self.clear_leftovers();
+        }
         self.tidy_directory(now);
         self.expire_ties(now);
         self.close_idle_links(now);

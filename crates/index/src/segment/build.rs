@@ -3,7 +3,7 @@
 use super::codes::Coder;
 use super::documents::{Documents, DocumentsWriter};
 use super::draft::{Columns, Draft, SHARED};
-use super::filter::Filter;
+use super::filter::{Filter, Probe};
 use super::strings::{StringNo, Strings, StringsWriter};
 use super::{Place, Rank, Segment};
 use crate::array::Array;
@@ -65,7 +65,8 @@ impl Columns<'_> {
         let mut coder = Coder::new(self.strings.len());
         coder.count(order.iter().flat_map(|key| self.texts_of(*key as u32 as usize)).copied());
         while !coder.step(usize::MAX).1 {}
-        let (dictionary, numbers) = self.dictionary(&lists, coder.uses(), len);
+        let mut parts = Parts::new(len);
+        let (dictionary, numbers) = self.dictionary(&lists, coder.uses(), &mut parts);
         drop(lists);
 
         let (bytes, codes) = (self.texts() * 2 + len * 7, coder.by_code().len());
@@ -75,7 +76,6 @@ impl Columns<'_> {
             documents.push_code(numbers[*string as usize], &dictionary);
         }
         let code_of = coder.codes();
-        let mut parts = Parts::new(len);
         for (place, key) in (0..).zip(order) {
             let at = *key as u32 as usize;
             let (note, size) = (self.note(at), self.sizes[at]);
@@ -117,8 +117,14 @@ impl Columns<'_> {
     }
 
     /// The strings that are used, in their order, and the number that each one has then.
-    fn dictionary(self, lists: &Lists, uses: &[u32], len: usize) -> (Strings, Array<StringNo>) {
-        let strings = self.strings;
+    fn dictionary(
+        self,
+        lists: &Lists,
+        uses: &[u32],
+        parts: &mut Parts,
+    ) -> (Strings, Array<StringNo>) {
+        let (strings, len) = (self.strings, parts.capacity());
+        parts.expect_words(strings.len());
         let key = |string: u32| key(0, strings.head(string), string);
         let order = sorted(strings.len(), (0..strings.len() as u32).map(key), |a, b| {
             strings.text(a).cmp(strings.text(b))
@@ -135,6 +141,7 @@ impl Columns<'_> {
             if uses[string as usize] > 0 || !inside.is_empty() || !outside.is_empty() {
                 slots[string as usize] = writer.len() as StringNo;
                 writer.push(strings.text(string), inside, outside, len);
+                parts.add_word(strings.hash(string));
             }
         }
         (writer.finish(), numbers)
@@ -195,6 +202,10 @@ impl<'a> ListsView<'a> {
     }
 }
 
+/// The most documents of a segment that has a filter of its words: those of the lower levels, where
+/// most searches find nothing.
+const MOST_FILTERED: usize = 1 << 17;
+
 /// What a segment is put together from, in the order of the places and of the ranks.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
@@ -202,6 +213,7 @@ pub(crate) struct Parts {
     owners: Vec<(OwnerNo, Place)>,
     shares: Vec<Arc<Share>>,
     filter: Filter,
+    words: Filter,
     classes: Vec<(Class, Rank)>,
     /// The place of each rank.
     places: PackedWriter,
@@ -214,6 +226,31 @@ impl Parts {
         Self { contents, filter: Filter::new(len), places, ..Self::default() }
     }
 
+    /// Documents for which there is room.
+    pub(crate) fn capacity(&self) -> usize {
+        self.contents.capacity()
+    }
+
+    /// There will be at most so many words. Those of a large segment are not kept: nearly all that
+    /// is sought is in it.
+    pub(crate) fn expect_words(&mut self, words: usize) {
+        if self.capacity() <= MOST_FILTERED {
+            self.words = Filter::new(words);
+        }
+    }
+
+    /// Whether words are to be added.
+    pub(crate) const fn wants_words(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn add_word(&mut self, hash: u64) {
+        if self.wants_words() {
+            self.words.add(Probe::word(hash));
+        }
+    }
+
     pub(crate) fn push(
         &mut self,
         place: Place,
@@ -222,7 +259,7 @@ impl Parts {
         share: Option<&Arc<Share>>,
     ) {
         self.contents.push(*content);
-        self.filter.add(content);
+        self.filter.add(Probe::new(content));
         match share {
             Some(share) => self.shares.push(share.clone()),
             None if self.owners.last().is_none_or(|(last, _)| *last != owner) => {
@@ -234,7 +271,7 @@ impl Parts {
 
     /// Bytes of memory so far.
     pub(crate) fn bytes(&self) -> u64 {
-        self.contents.bytes() + self.places.bytes() + self.filter.bytes()
+        self.contents.bytes() + self.places.bytes() + self.filter.bytes() + self.words.bytes()
     }
 
     /// Adds the place of the next rank, and answers which rank that is.
@@ -259,6 +296,7 @@ impl Parts {
             owners: self.owners.into_boxed_slice(),
             shares: self.shares.into_boxed_slice(),
             filter: self.filter,
+            words: self.words,
             live: LiveBits::all(len),
             dead: AtomicU32::new(0),
         }

@@ -1,21 +1,21 @@
-//! Which contents a segment may have: a Bloom filter in which all bits of a content are in one
-//! word of 64 (Putze, Sanders and Singler, "Cache-, hash- and space-efficient Bloom filters",
-//! 2007), so that a look costs one access to memory.
+//! Which contents and which words a segment may have: a Bloom filter in which all bits of one are
+//! in one word of 64 (Putze, Sanders and Singler, "Cache-, hash- and space-efficient Bloom
+//! filters", 2007), so that a look costs one access to memory.
 
 use crate::array::Array;
 
-/// Bits of the filter for each content: one or two wrong answers in a hundred.
+/// Bits of the filter for each content or word: one or two wrong answers in a hundred.
 const BITS: usize = 10;
 
-/// Bits that a content sets.
+/// Bits that each one sets.
 const SET: u32 = 5;
 
-/// Where a content is looked for in any filter: the same for all segments.
+/// Where a content or a word is looked for in any filter: the same for all segments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
     /// Which word, of 2⁶⁴.
     at: u64,
-    /// The bits that the content sets there.
+    /// The bits that it sets there.
     mask: u64,
 }
 
@@ -26,7 +26,17 @@ impl Probe {
     pub(crate) fn new(content: &[u8; 32]) -> Self {
         let (chunks, _) = content.as_chunks::<8>();
         let [_, at, bits, _] = chunks else { return Self { at: 0, mask: 0 } };
-        let (at, bits) = (u64::from_le_bytes(*at), u64::from_le_bytes(*bits));
+        Self::of(u64::from_le_bytes(*at), u64::from_le_bytes(*bits))
+    }
+
+    /// A word by its hash, of which the upper bits say where it goes, and the lower ones what it sets.
+    #[inline]
+    pub(crate) fn word(hash: u64) -> Self {
+        Self::of(hash, hash)
+    }
+
+    #[inline]
+    fn of(at: u64, bits: u64) -> Self {
         let mask = (0..SET).fold(0, |mask, i| mask | 1 << (bits >> (6 * i) & 63));
         Self { at, mask }
     }
@@ -43,12 +53,17 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    pub(crate) fn new(contents: usize) -> Self {
-        Self { words: Array::zeroed((contents * BITS).div_ceil(64)) }
+    /// For so many contents or words.
+    pub(crate) fn new(count: usize) -> Self {
+        Self { words: Array::zeroed((count * BITS).div_ceil(64)) }
     }
 
-    pub(crate) fn add(&mut self, content: &[u8; 32]) {
-        let Probe { at, mask } = Probe::new(content);
+    /// One that says nothing.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.words.len() == 0
+    }
+
+    pub(crate) fn add(&mut self, Probe { at, mask }: Probe) {
         let words = &mut *self.words;
         if let Some(word) = words.get_mut(scaled(at, words.len())) {
             *word |= mask;
@@ -78,7 +93,7 @@ mod tests {
     #[test]
     fn what_was_added_may_be_there_and_little_else() {
         let mut filter = Filter::new(10_000);
-        (0..10_000).for_each(|number| filter.add(&content(number)));
+        (0..10_000).for_each(|number| filter.add(Probe::new(&content(number))));
         assert!((0..10_000).all(|number| filter.may_have(Probe::new(&content(number)))));
         let wrong = (10_000..110_000)
             .filter(|number| filter.may_have(Probe::new(&content(*number))))

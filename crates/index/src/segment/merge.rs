@@ -10,12 +10,12 @@ use super::build::Parts;
 use super::codes::Coder;
 use super::documents::DocumentsWriter;
 use super::renumber::Gathered;
-use super::source::{END, Key, Source};
+use super::source::{Source, in_order};
 use super::strings::{Scan, StringNo, Strings, StringsWriter};
 use super::{Place, Segment};
 use crate::array::Array;
 use crate::class::Class;
-use crate::interner::head;
+use crate::interner::{WordHasher, head};
 use crate::register::OwnerNo;
 use std::sync::Arc;
 
@@ -62,6 +62,7 @@ pub(crate) struct Merge {
     inside: Gathered,
     outside: Gathered,
     killed: Vec<Origin>,
+    hasher: WordHasher,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +85,10 @@ impl Merge {
     pub(crate) const MAX_SOURCES: usize = 64;
 
     /// Begins to merge segments, of which there are at most [`Merge::MAX_SOURCES`].
-    pub(crate) fn new(segments: impl IntoIterator<Item = Arc<Segment>>) -> Self {
+    pub(crate) fn new(
+        segments: impl IntoIterator<Item = Arc<Segment>>,
+        hasher: &WordHasher,
+    ) -> Self {
         let sources: Vec<Source> = segments.into_iter().map(Source::new).collect();
         let len = sources.iter().map(|it| it.segment.live() as usize).sum();
         let strings: usize = sources.iter().map(|it| it.segment.strings.len()).sum();
@@ -105,12 +109,23 @@ impl Merge {
             inside: Gathered::default(),
             outside: Gathered::default(),
             killed: Vec::new(),
+            hasher: hasher.clone(),
         }
     }
 
     /// Whether anything is left of what is merged.
     pub(crate) fn is_live(&self) -> bool {
         self.sources.iter().any(|it| it.segment.live() > 0)
+    }
+
+    /// Documents that are merged.
+    pub(crate) fn documents(&self) -> u64 {
+        self.sources.iter().map(|it| u64::from(it.segment.live())).sum()
+    }
+
+    /// What is merged.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = u64> {
+        self.sources.iter().map(|it| it.segment.id)
     }
 
     pub(crate) fn has(&self, segment: u64) -> bool {
@@ -124,9 +139,10 @@ impl Merge {
         }
     }
 
-    /// Goes on for about so many documents. Answers whether all is done.
-    pub(crate) fn step(&mut self, budget: usize) -> bool {
-        let mut left = budget.saturating_mul(UNITS);
+    /// Goes on for about so many documents. Answers for how many it did, and whether all is done.
+    pub(crate) fn step(&mut self, budget: usize) -> (usize, bool) {
+        let budget = budget.saturating_mul(UNITS);
+        let mut left = budget;
         while left > 0 && self.phase != Phase::Done {
             let (used, is_over) = match self.phase {
                 Phase::Places => self.step_places(left),
@@ -148,7 +164,7 @@ impl Merge {
                 self.next_phase();
             }
         }
-        self.phase == Phase::Done
+        ((budget - left) / UNITS, self.phase == Phase::Done)
     }
 
     fn next_phase(&mut self) {
@@ -167,6 +183,7 @@ impl Merge {
                 let strings = self.coder.strings();
                 self.numbers = Array::with_capacity(strings);
                 self.writer = StringsWriter::with_capacity(strings, bytes, lists);
+                self.parts.expect_words(strings);
                 Phase::Lists
             }
             Phase::Lists => {
@@ -344,7 +361,11 @@ impl Merge {
             let (inside, outside) = (inside.numbers(), outside.numbers());
             if uses[text] > 0 || !inside.is_empty() || !outside.is_empty() {
                 self.numbers.push(self.writer.len() as StringNo);
-                self.writer.push(scans[name].0.bytes(), inside, outside, universe);
+                let word = scans[name].0.bytes();
+                self.writer.push(word, inside, outside, universe);
+                if self.parts.wants_words() {
+                    self.parts.add_word(self.hasher.hash(word));
+                }
             } else {
                 self.numbers.push(StringNo::MAX);
             }
@@ -426,56 +447,4 @@ impl Merge {
             + self.strings.bytes()
             + self.documents.bytes()
     }
-}
-
-/// Goes on taking documents in the order of their keys, at most so many. `look` reads the keys of
-/// a source's next documents, `take` takes the next one. Answers how many those were, and whether
-/// none is left.
-fn in_order(
-    sources: &mut [Source],
-    most: usize,
-    look: fn(&mut Source),
-    mut take: impl FnMut(usize, &mut Source),
-) -> (usize, bool) {
-    let mut keys: Vec<Key> = Vec::with_capacity(sources.len());
-    for source in &mut *sources {
-        if source.is_due() {
-            look(source);
-        }
-        keys.push(source.key());
-    }
-    let mut done = 0;
-    while done < most {
-        let (mut first, mut least, mut second) = (0, END, END);
-        for (i, key) in keys.iter().enumerate() {
-            if *key < least {
-                (first, least, second) = (i, *key, least);
-            } else {
-                second = second.min(*key);
-            }
-        }
-        if least == END {
-            return (done, true);
-        }
-        if least == second {
-            // Their first bytes are alike: the whole contents decide.
-            let alike = (0..).zip(&keys).filter(|(_, key)| **key == least);
-            let content = |i: &usize| sources.get(*i).and_then(Source::content);
-            first = alike.map(|(i, _)| i).min_by_key(content).unwrap_or(first);
-        }
-        let Some(source) = sources.get_mut(first) else { return (done, true) };
-        // As long as nothing of the others comes before it.
-        loop {
-            take(first, source);
-            done += 1;
-            if source.is_due() {
-                look(source);
-            }
-            keys[first] = source.key();
-            if done >= most || keys[first] >= second {
-                break;
-            }
-        }
-    }
-    (done, false)
 }

@@ -76,6 +76,8 @@ pub(crate) struct Segment {
     /// The holders of the last places, which belong to no single owner.
     shares: Box<[Arc<Share>]>,
     filter: Filter,
+    /// Says nothing in a large segment.
+    words: Filter,
     live: LiveBits,
     dead: AtomicU32,
 }
@@ -242,6 +244,12 @@ impl Segment {
         self.filter.may_have(probe)
     }
 
+    /// Whether a document with this word may be here.
+    #[inline]
+    pub(crate) fn may_have_word(&self, probe: Probe) -> bool {
+        self.words.is_empty() || self.words.may_have(probe)
+    }
+
     /// The documents of a content that are still there, among places that belong together.
     pub(crate) fn find_places<'a>(
         &'a self,
@@ -273,6 +281,7 @@ impl Segment {
             + memory::vector::<(OwnerNo, Place)>(self.owners.len())
             + memory::vector::<Arc<Share>>(self.shares.len())
             + self.filter.bytes()
+            + self.words.bytes()
             + self.live.bytes()
     }
 }

@@ -139,3 +139,55 @@ impl Source {
         self.places.bytes() + self.ranks.bytes() + self.strings.bytes() + self.codes.bytes()
     }
 }
+
+/// Goes on taking documents in the order of their keys, at most so many. `look` reads the keys of
+/// a source's next documents, `take` takes the next one. Answers how many those were, and whether
+/// none is left.
+pub(super) fn in_order(
+    sources: &mut [Source],
+    most: usize,
+    look: fn(&mut Source),
+    mut take: impl FnMut(usize, &mut Source),
+) -> (usize, bool) {
+    let mut keys: Vec<Key> = Vec::with_capacity(sources.len());
+    for source in &mut *sources {
+        if source.is_due() {
+            look(source);
+        }
+        keys.push(source.key());
+    }
+    let mut done = 0;
+    while done < most {
+        let (mut first, mut least, mut second) = (0, END, END);
+        for (i, key) in keys.iter().enumerate() {
+            if *key < least {
+                (first, least, second) = (i, *key, least);
+            } else {
+                second = second.min(*key);
+            }
+        }
+        if least == END {
+            return (done, true);
+        }
+        if least == second {
+            // Their first bytes are alike: the whole contents decide.
+            let alike = (0..).zip(&keys).filter(|(_, key)| **key == least);
+            let content = |i: &usize| sources.get(*i).and_then(Source::content);
+            first = alike.map(|(i, _)| i).min_by_key(content).unwrap_or(first);
+        }
+        let Some(source) = sources.get_mut(first) else { return (done, true) };
+        // As long as nothing of the others comes before it.
+        loop {
+            take(first, source);
+            done += 1;
+            if source.is_due() {
+                look(source);
+            }
+            keys[first] = source.key();
+            if done >= most || keys[first] >= second {
+                break;
+            }
+        }
+    }
+    (done, false)
+}

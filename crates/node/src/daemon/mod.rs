@@ -30,6 +30,7 @@ mod serve;
 mod settings;
 mod start;
 mod sweep;
+mod tending;
 #[cfg(test)]
 mod tests;
 mod wishes;

@@ -35,6 +35,7 @@ impl Shared {
         set_level(&metrics.neighbours, supernode.neighbours);
         set_level(&metrics.records, supernode.records);
         set_level(&metrics.index_bytes, supernode.index_bytes);
+        set_level(&metrics.index_segments, supernode.index_segments);
         set_level(&metrics.table_bits, supernode.table_bits);
         set_level(&metrics.table_bits_set, supernode.table_bits_set);
         set_level(&metrics.tables_bytes, supernode.tables_bytes);

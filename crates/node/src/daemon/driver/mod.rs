@@ -145,9 +145,9 @@ impl Driver {
         let (cancels, cancelled) = mpsc::unbounded_channel();
         let (from_peers, remote) = mpsc::channel(REMOTE_QUEUE);
         let driver = Self { orders, from_peers, cancels };
-        let (searchers, looked_up) = Searchers::new();
+        let (searchers, done) = Searchers::new();
         let task = Task::new(driver.clone(), parts, searchers);
-        let handle = tokio::spawn(task.run(local, cancelled, looked_up, remote));
+        let handle = tokio::spawn(task.run(local, cancelled, done, remote));
         (driver, handle)
     }
 

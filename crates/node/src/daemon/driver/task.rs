@@ -2,8 +2,9 @@
 
 use super::{DirectoryAnswer, Driver, FromPeer, Order, OverlayView, Parts, SearchUpdate};
 use crate::daemon::link::LinkHandle;
-use crate::daemon::searchers::Searchers;
-use skein_overlay::{Input, LookedUp};
+use crate::daemon::searchers::{Done, Searchers};
+use crate::daemon::tending::Tending;
+use skein_overlay::Input;
 use skein_proto::message::PartingReason;
 use skein_proto::{NodeId, QueryId, Username};
 use std::collections::HashMap;
@@ -27,6 +28,8 @@ pub(super) struct Task {
     pub(super) searches: HashMap<QueryId, mpsc::Sender<SearchUpdate>>,
     /// Who searches the index.
     pub(super) searchers: Searchers,
+    /// When they merge what is in it.
+    tending: Tending,
     /// The overlay ends each look-up, and so bounds them.
     pub(super) finds: HashMap<QueryId, oneshot::Sender<DirectoryAnswer>>,
     pub(super) next_generation: u64,
@@ -44,6 +47,7 @@ impl Task {
             link_tasks: TaskTracker::new(),
             searches: HashMap::new(),
             searchers,
+            tending: Tending::new(),
             finds: HashMap::new(),
             next_generation: 0,
             links_stalled: 0,
@@ -56,7 +60,7 @@ impl Task {
         mut self,
         mut local: mpsc::Receiver<Order>,
         mut cancelled: mpsc::UnboundedReceiver<QueryId>,
-        mut looked_up: mpsc::UnboundedReceiver<LookedUp>,
+        mut done: mpsc::UnboundedReceiver<Done>,
         mut remote: mpsc::Receiver<FromPeer>,
     ) {
         let ended = self.parts.ended.clone();
@@ -64,15 +68,21 @@ impl Task {
         loop {
             let wake = self.parts.overlay.next_wakeup();
             let wake = wake.map(|at| self.parts.clock.at(at).max(Instant::now() + NAP));
+            let look = self.tending.due(&self.parts.overlay);
             tokio::select! {
                 biased;
                 () = ended.cancelled() => break,
                 Some(id) = cancelled.recv() => self.handle(Input::CancelSearch { id }),
                 Some(order) = local.recv() => self.obey(order),
                 // What is under way is brought to its end before more begins.
-                Some(found) = looked_up.recv() => self.handle(Input::LookedUp(found)),
+                Some(done) = done.recv() => self.on_done(done),
                 Some(event) = remote.recv() => self.on_peer(event),
                 () = sleep_until(wake) => self.handle(Input::Tick),
+                () = sleep_until(look) => self.tend_if_calm(),
+                // Only when there is nothing else to do, and other tasks have their turn as well.
+                () = tokio::task::yield_now(), if self.parts.overlay.has_leftovers() => {
+                    self.parts.overlay.clear_leftovers();
+                }
             }
         }
         self.handle(Input::Leave);
@@ -92,6 +102,31 @@ impl Task {
         let now = self.parts.clock.now();
         self.parts.overlay.handle(input, now);
         self.carry_out();
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::LookedUp(found) => self.handle(Input::LookedUp(found)),
+            Done::Upkeep(upkeep) => {
+                self.tending.is_under_way = false;
+                self.parts.overlay.give_back_upkeep(upkeep);
+                self.tend_if_calm();
+            }
+        }
+    }
+
+    /// Has the index looked after if nothing has changed in it for a moment.
+    fn tend_if_calm(&mut self) {
+        if !self.tending.is_calm(&self.parts.overlay) {
+            return;
+        }
+        match self.parts.overlay.take_upkeep() {
+            Some(upkeep) => {
+                self.tending.is_under_way = true;
+                self.searchers.tend(upkeep);
+            }
+            None => self.tending.is_done(&self.parts.overlay),
+        }
     }
 
     fn obey(&mut self, order: Order) {

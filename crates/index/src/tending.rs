@@ -1,0 +1,240 @@
+//! Merging beside the thread that changes the index.
+//!
+//! What a merge reads does not change, so it can be done on any thread, a piece at a time. Meanwhile
+//! the index notes what goes of it. Only one is away at a time: whoever does the pieces has other
+//! work as well, and the others go on with each change.
+
+use crate::index::Index;
+use crate::register::Register;
+use crate::segment::Place;
+use crate::segment::merge::Merge;
+use crate::snapshot::Shared;
+use crate::store::Store;
+
+/// Documents that merging beyond what is due may copy for each one that came or went. So whatever
+/// comes and goes, at whatever pace, it costs no more than a few microseconds for each; and all
+/// that came is in few segments soon after it has come.
+const EARNED: u64 = 4;
+
+/// Merging that is done elsewhere: see [`Index::take_upkeep`].
+#[derive(Debug)]
+pub struct Upkeep {
+    number: u64,
+    merge: Merge,
+    is_done: bool,
+}
+
+impl Upkeep {
+    /// Goes on for about so many documents, each of which takes about a microsecond. Answers whether
+    /// all is done.
+    pub fn run(&mut self, documents: usize) -> bool {
+        (_, self.is_done) = self.merge.step(documents);
+        self.is_done
+    }
+}
+
+/// What is known of a merge that is done elsewhere.
+#[derive(Debug)]
+pub(crate) struct Away {
+    number: u64,
+    segments: Vec<u64>,
+    /// What has gone of these segments meanwhile.
+    killed: Vec<(u64, Vec<Place>)>,
+    /// What it took when it went.
+    pub(super) bytes: u64,
+}
+
+impl Away {
+    pub(super) fn has(&self, segment: u64) -> bool {
+        self.segments.contains(&segment)
+    }
+
+    pub(super) fn killed(&mut self, segment: u64, places: &[Place]) {
+        if self.has(segment) {
+            self.killed.push((segment, places.to_vec()));
+        }
+    }
+}
+
+impl Index {
+    /// Documents that have come and gone so far, the same whenever the same was done: whoever looks
+    /// now and then sees whether the index is calm.
+    pub const fn changes(&self) -> u64 {
+        self.store.changes()
+    }
+
+    /// Work that the calls so far have done on the thread of the caller, counted in documents: those
+    /// that were read or written, and those that a merge went on by. It takes no more than about two
+    /// microseconds for each, and is the same on every machine.
+    pub const fn work(&self) -> u64 {
+        self.store.work
+    }
+
+    /// Takes the next merge that is worth doing, to be done on another thread. It must come back to
+    /// [`Index::give_back`], whether it is done or not; until then there is no other one. `None` if
+    /// there is nothing to do.
+    pub fn take_upkeep(&mut self) -> Option<Upkeep> {
+        self.store.take_upkeep()
+    }
+
+    /// Takes back what [`Index::take_upkeep`] gave.
+    pub fn give_back(&mut self, upkeep: Upkeep) {
+        self.store.give_back(upkeep, &self.register, &self.shared);
+    }
+
+    /// What was taken is lost: its segments stay as they are.
+    pub fn give_up_upkeep(&mut self) {
+        self.store.away = None;
+    }
+}
+
+impl Store {
+    /// Notes that so many documents have come or gone.
+    pub(super) fn earn(&mut self, changed: usize) {
+        self.all_changes += changed as u64;
+        self.credit += changed as u64 * EARNED;
+    }
+
+    const fn changes(&self) -> u64 {
+        self.all_changes
+    }
+
+    fn take_upkeep(&mut self) -> Option<Upkeep> {
+        if self.away.is_some() {
+            return None;
+        }
+        self.drop_empty();
+        self.plan();
+        if self.merges.is_empty() {
+            let most = u32::try_from(self.credit).unwrap_or(u32::MAX);
+            self.credit -= self.plan_tidy(most);
+        }
+        // The first is what is nearest to its end.
+        let merge = (!self.merges.is_empty()).then(|| self.merges.remove(0))?;
+        self.last_away += 1;
+        let number = self.last_away;
+        let (segments, bytes) = (merge.segments().collect(), merge.bytes());
+        self.away = Some(Away { number, segments, killed: Vec::new(), bytes });
+        Some(Upkeep { number, merge, is_done: false })
+    }
+
+    fn give_back(&mut self, upkeep: Upkeep, register: &Register, shared: &Shared) {
+        let Upkeep { number, mut merge, is_done } = upkeep;
+        let Some(away) = self.away.take_if(|away| away.number == number) else { return };
+        for (segment, places) in away.killed {
+            merge.killed(segment, &places);
+        }
+        if !merge.is_live() {
+            self.drop_empty();
+        } else if is_done {
+            self.finish(merge);
+        } else {
+            self.merges.insert(0, merge);
+        }
+        self.show(register, shared);
+        self.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use crate::{Index, Limits};
+    use skein_proto::{
+        Ask, BoundedString, ContentId, FileMeta, FilePath, Filter, Kind, NodeId, Query, Username,
+    };
+
+    const OWNER: NodeId = NodeId::from_bytes([1; 32]);
+
+    fn file(number: u32) -> FileMeta {
+        FileMeta {
+            content: ContentId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes()),
+            size: 1,
+            kind: Kind::Other,
+            path: FilePath::new(format!("some file {} {number}", number % 7)).expect("a path"),
+            tags: None,
+        }
+    }
+
+    fn numbers(index: &Index, words: &str) -> Vec<u32> {
+        let ask = Ask::Words(BoundedString::truncated(words));
+        let found = index.search(&Query { ask, filter: Filter::default() }, 10_000);
+        let number = |path: &str| path.rsplit(' ').next().and_then(|it| it.parse().ok());
+        let mut found: Vec<u32> =
+            found.iter().map(|it| number(it.file.path.as_str()).expect("a number")).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// Several segments of what one owner has.
+    fn scattered() -> Index {
+        let mut index = Index::new(Limits::default());
+        index.set_owner(OWNER, &Username::parse("alice").expect("a name"));
+        for part in 0..7 {
+            index.publish(&OWNER, (part * 100..(part + 1) * 100).map(file));
+        }
+        assert_eq!(index.segments(), 7);
+        index
+    }
+
+    #[test]
+    fn what_is_merged_elsewhere_loses_what_goes_meanwhile() {
+        let mut index = scattered();
+        let mut upkeep = index.take_upkeep().expect("seven segments are more than one");
+        assert!(index.take_upkeep().is_none(), "one at a time");
+        let gone: Vec<u32> = (0..700).step_by(3).collect();
+        for (turn, number) in (0..).zip(&gone) {
+            index.withdraw(&OWNER, &[file(*number).content]);
+            if turn % 40 == 0 && !upkeep.run(20) {
+                index.give_back(upkeep);
+                upkeep = index.take_upkeep().expect("it is not done");
+            }
+        }
+        while !upkeep.run(100) {}
+        index.give_back(upkeep);
+        let left: Vec<u32> = (0..700).filter(|it| !gone.contains(it)).collect();
+        assert_eq!(numbers(&index, "some "), left);
+        assert!(index.segments() <= 2, "{} segments", index.segments());
+    }
+
+    #[test]
+    fn what_is_lost_on_its_way_may_be_merged_again() {
+        let mut index = scattered();
+        drop(index.take_upkeep().expect("there is something to merge"));
+        index.give_up_upkeep();
+        let mut upkeep = index.take_upkeep().expect("there still is");
+        while !upkeep.run(100) {}
+        index.give_back(upkeep);
+        assert_eq!((index.segments(), numbers(&index, "some ").len()), (1, 700));
+    }
+
+    #[test]
+    fn an_owner_who_goes_meanwhile_leaves_nothing_behind() {
+        let mut index = scattered();
+        let mut upkeep = index.take_upkeep().expect("there is something to merge");
+        upkeep.run(50);
+        index.remove_owner(&OWNER);
+        while !upkeep.run(100) {}
+        index.give_back(upkeep);
+        assert_eq!((index.segments(), index.memory_bytes()), (0, 0));
+        assert!(index.take_upkeep().is_none());
+    }
+
+    #[test]
+    fn calm_merging_costs_a_bounded_multiple_of_what_has_changed() {
+        let mut index = scattered();
+        let mut copied = 0;
+        for number in 700..1_200 {
+            index.publish(&OWNER, [file(number)]);
+            while let Some(mut upkeep) = index.take_upkeep() {
+                copied += upkeep.merge.documents();
+                while !upkeep.run(1_000) {}
+                index.give_back(upkeep);
+            }
+        }
+        // What is due is copied once a level.
+        let bound = index.changes() * (super::EARNED + 3);
+        assert!(copied <= bound, "{copied} documents were copied, {bound} may be");
+        assert!(index.segments() < 20, "{} segments", index.segments());
+    }
+}

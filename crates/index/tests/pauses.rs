@@ -1,0 +1,74 @@
+//! However large an index and its owners are, no call does much work.
+#![allow(clippy::expect_used)]
+
+mod common;
+
+use common::{file, name, node, words};
+use skein_index::{Index, Limits};
+use skein_proto::FileMeta;
+
+/// What comes in one message.
+const MESSAGE: u64 = 512;
+
+/// Records of each owner, a tenth of which the next one has too.
+const RECORDS: u64 = 20_000;
+
+/// Records of an owner who goes that are forgotten at once.
+const PIECE: u64 = 1_024;
+
+/// Documents' worth of work that a call may do: what is in a piece, and twice as many of each merge
+/// that is under way, of which there is one for each level.
+const BOUND: u64 = PIECE + 3 * (2 * PIECE + 3 * 64);
+
+fn files(owner: u64) -> impl Iterator<Item = FileMeta> {
+    let first = owner * RECORDS * 9 / 10;
+    (first..first + RECORDS).map(|it| file(it, &format!("of {} word{} {it}.mp3", it % 7, it % 999)))
+}
+
+/// Calls, and checks how much work that was.
+fn bounded<R>(index: &mut Index, call: impl FnOnce(&mut Index) -> R) -> R {
+    let before = index.work();
+    let answer = call(index);
+    let done = index.work() - before;
+    assert!(done <= BOUND, "{done} documents' worth of work, of {BOUND} at most");
+    answer
+}
+
+#[test]
+fn no_call_does_much_work_however_much_an_owner_has() {
+    let mut index = Index::new(Limits::default());
+    for owner in 0..3_u8 {
+        index.set_owner(node(owner), &name("alice"));
+        let mut files = files(owner.into()).peekable();
+        while files.peek().is_some() {
+            let message: Vec<FileMeta> = files.by_ref().take(MESSAGE as usize).collect();
+            bounded(&mut index, |index| index.publish(&node(owner), message));
+        }
+    }
+    assert_eq!(index.records(), 3 * RECORDS);
+
+    // What an owner had is forgotten by and by, and nothing of what it publishes afterwards.
+    assert_eq!(bounded(&mut index, |index| index.remove_owner(&node(0))), RECORDS);
+    assert!(index.has_leaving());
+    assert_eq!((index.owners(), index.owner_records(&node(0))), (2, 0));
+    bounded(&mut index, |index| index.clear_owner(&node(1)));
+    bounded(&mut index, |index| index.publish(&node(1), files(1).take(MESSAGE as usize)));
+    while index.has_leaving() {
+        bounded(&mut index, |index| index.maintain(MESSAGE as usize));
+    }
+    assert_eq!(index.owner_records(&node(1)), MESSAGE);
+    assert_eq!(index.records(), RECORDS + MESSAGE);
+    let found = index.search(&words("word5 "), 1_000);
+    let expected = files(1).take(MESSAGE as usize).chain(files(2));
+    assert_eq!(found.len(), expected.filter(|it| it.path.as_str().contains(" word5 ")).count());
+
+    // Without any call but those of others.
+    assert_eq!(bounded(&mut index, |index| index.remove_owner(&node(2))), RECORDS);
+    while index.has_leaving() {
+        let more = file(1, "of another kind");
+        bounded(&mut index, |index| index.publish(&node(1), [more]));
+    }
+    bounded(&mut index, |index| index.remove_owner(&node(1)));
+    while !bounded(&mut index, |index| index.maintain(MESSAGE as usize)) {}
+    assert_eq!((index.records(), index.entries(), index.memory_bytes()), (0, 0, 0));
+}
