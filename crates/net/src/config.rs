@@ -1,5 +1,6 @@
 //! The settings of an endpoint.
 
+use crate::congestion::Windows;
 use crate::relay::RelayLimits;
 use crate::tunnel::{TunnelPorts, TunnelSettings};
 use std::ops::RangeInclusive;
@@ -414,6 +415,7 @@ impl EndpointConfig {
             .send_window(self.connection_window.into())
             .max_idle_timeout(Some(quinn::VarInt::from_u32(idle).into()))
             .keep_alive_interval(Some(self.keep_alive))
+            .congestion_controller_factory(Arc::<Windows>::default())
             .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
             .datagram_send_buffer_size(DATAGRAM_BUFFER);
         Arc::new(transport)

@@ -1,5 +1,6 @@
 //! A connection to one peer whose key is proven.
 
+use crate::congestion::Window;
 use crate::error::{CloseReason, ConnectionError};
 use crate::session::{self, Probing};
 use crate::stats::Counters;
@@ -192,6 +193,17 @@ impl Connection {
             Ok(halves) => Ok(self.stream(halves)),
             Err(error) => Err(self.error(error)),
         }
+    }
+
+    /// Its packets go, or are about to go, another way than those before, which may all be lost: lets
+    /// QUIC send a few at once, however many are in flight.
+    pub fn begin_anew(&self) {
+        let quic = &self.inner.quic;
+        if let Ok(window) = quic.congestion_state().into_any().downcast::<Window>() {
+            window.extend();
+        }
+        // That many are allowed already. What it does is to let QUIC look what it may send.
+        quic.set_max_concurrent_uni_streams(VarInt::from_u32(0));
     }
 
     /// Lets the peer have so many streams open at once on this connection, in place of the setting

@@ -31,6 +31,7 @@
 
 mod clock;
 mod config;
+mod congestion;
 mod connection;
 mod dial;
 mod endpoint;

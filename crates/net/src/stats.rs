@@ -77,6 +77,8 @@ counters! {
     session_datagrams_unroutable,
     /// Batches of sessions dropped since too many came mixed with those of others.
     session_datagrams_overflowed,
+    /// Batches of sessions sent along another route as well, while the one in use was silent.
+    session_batches_tried_elsewhere,
     /// Tunnels over TCP that others opened.
     tunnels_accepted,
     /// Tunnels over TCP that this side opened since UDP brought nothing.

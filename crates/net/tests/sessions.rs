@@ -164,6 +164,53 @@ async fn an_end_that_gets_another_address_binds_it_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn in_doubt_both_ends_talk_along_another_route_before_either_has_moved() {
+    let lab = Lab::new(generous(), LinkProfile::default()).await;
+    let spare = on(&lab.network, 8, generous());
+    let grant = spare.relay().grant(&Username::parse("anna").unwrap()).unwrap();
+    let other = Route { to: address(&spare), number: grant.slot };
+    let mut bindings = Vec::new();
+    for (end, key) in lab.ends.iter().zip(grant.keys) {
+        let binding = end.join_slot(other, key);
+        binding.bind(PATIENCE).await.expect("bound");
+        bindings.push(binding);
+    }
+    let (dialled, accepted) = lab.connect().await;
+    for session in &lab.sessions {
+        assert!(session.listen(other));
+        session.doubt([other, session.route().unwrap()]);
+    }
+    let tried = |end: usize| lab.ends[end].stats().session_batches_tried_elsewhere;
+
+    lab.network.cut(address(&lab.relay));
+    let cut = tokio::time::Instant::now();
+    let sending = tokio::spawn(send(dialled.clone(), 20_000));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((tried(0), tried(1)), (0, 0), "a short silence is no reason");
+    // More is in flight than may be, and the peer has nothing to send.
+    lab.sessions[0].try_others();
+    dialled.begin_anew();
+    assert_eq!(receive(accepted, |_| {}).await, 20_000);
+    sending.await.unwrap();
+    assert!(cut.elapsed() < Duration::from_millis(400), "{:?}", cut.elapsed());
+    assert!(tried(0) > 0 && tried(1) > 0, "answers go where the question came from");
+    for session in &lab.sessions {
+        assert!(session.route() != Some(other) && session.received(other) > 0);
+        session.send_along(other);
+    }
+    let before = (tried(0), tried(1));
+    send_some(&dialled).await;
+    assert_eq!((tried(0), tried(1)), before, "the doubt was about the route before");
+}
+
+/// Sends something that nobody takes.
+async fn send_some(connection: &Connection) {
+    let mut stream = connection.open_stream().await.unwrap();
+    stream.sender.send_raw(Bytes::from(vec![1; 1_000])).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_sessions_over_one_relay_do_not_mix() {
     let lab = Lab::new(generous(), LinkProfile::default()).await;
     let third = on(&lab.network, 3, EndpointConfig::default());

@@ -168,6 +168,7 @@ impl Overlay {
             Message::Accuse(accuse) => self.on_accused(peer, accuse, now),
             Message::AskSlot(_)
             | Message::SlotReply(_)
+            | Message::ReleaseSlot(_)
             | Message::SessionOffer(_)
             | Message::SessionAnswer(_)
             | Message::SessionRefused(_) => {

@@ -189,6 +189,13 @@ pub enum Input {
         /// Which of the others is asked, from 0: so several can be asked at the same time.
         nth: usize,
     },
+    /// A slot that the user was granted is needed no more.
+    ReleaseSlot {
+        /// The relay.
+        relay: NodeId,
+        /// The slot.
+        slot: u64,
+    },
     /// What the relay of this machine says to [`Output::GrantSlot`].
     SlotGranted {
         /// As it was asked.
@@ -323,6 +330,13 @@ pub enum Output {
         /// Names the question in [`Input::SlotGranted`].
         number: u64,
         /// The name that it is for; its credential was checked.
+        name: Username,
+    },
+    /// Take a slot of this machine's relay back, if it was granted to this name.
+    ReleaseSlot {
+        /// The slot.
+        slot: u64,
+        /// The name of the peer that gives it back; its credential was checked.
         name: Username,
     },
     /// Somebody calls the user. Whether the offer is genuine is still to be checked.

@@ -154,6 +154,7 @@ impl Overlay {
             Input::AskSlot { ask, besides, nth } => {
                 self.on_user_ask_slot(ask, &besides, nth, now);
             }
+            Input::ReleaseSlot { relay, slot } => self.on_user_release(relay, slot),
             Input::SlotGranted { asker, number, outcome } => {
                 self.on_slot_granted(asker, number, outcome);
             }

@@ -31,8 +31,8 @@ use crate::query::{Coverage, HitGroup, Query};
 use crate::routing::{SharedBytes, TableUpdate};
 use crate::service::{OpenService, ServiceReply};
 use crate::session::{
-    AskSlot, SessionAnswer, SessionHello, SessionNews, SessionOffer, SessionPing, SessionPong,
-    SessionRefused, SlotReply,
+    AskSlot, ReleaseSlot, SessionAnswer, SessionHello, SessionNews, SessionOffer, SessionPing,
+    SessionPong, SessionRefused, SlotReply,
 };
 use crate::supernode::{Load, SupernodeEntry};
 use crate::wish::{WishHit, WishUpdate};
@@ -225,6 +225,8 @@ messages! {
     SessionPing = 59, at most 64;
     /// The answer to `SessionPing`.
     SessionPong = 60, at most 512;
+    /// Gives a slot of a relay back. By whoever was granted it, to the relay.
+    ReleaseSlot = 61, at most 64;
     /// A request to the login service, first on a stream of its own.
     LoginRequest = 64, at most 2 * KIB;
     /// The login service's answer.

@@ -5,10 +5,11 @@
 //! ends and an expiry: whoever carries them can withhold them, and neither change one nor use it for
 //! another session.
 //!
-//! The key of a relay's slot travels inside them as it is, and so is seen by the two parents. To
-//! seal it would gain nothing: with that key a parent could take the place of its child's end of
-//! the slot, and would receive packets that it cannot read. It would keep the session from going
-//! over that relay, which it can do by dropping the offer as well.
+//! The keys of relays' slots travel inside them, sealed for the other end ([`KeySeal`]).
+
+mod seal;
+
+pub use seal::{KeySeal, SealedKey};
 
 use crate::bounded::BoundedVec;
 use crate::credential::SignedCredential;
@@ -44,6 +45,13 @@ impl fmt::Debug for SlotKey {
 pub struct AskSlot {
     /// Comes back in the answer.
     pub number: u64,
+}
+
+/// Gives a slot back that the sender's name was granted, and needs no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseSlot {
+    /// Its number.
+    pub slot: u64,
 }
 
 /// A slot of a relay.
@@ -144,8 +152,8 @@ pub struct RelayEnd {
     pub addresses: BoundedVec<SocketAddr, 4>,
     /// The slot.
     pub slot: u64,
-    /// The receiver's key to it.
-    pub key: SlotKey,
+    /// The receiver's key to it, sealed by the sender.
+    pub key: SealedKey,
     /// The sender's round trip to the relay in microseconds.
     pub rtt_us: u32,
     /// How much of what the donor gives is in use.

@@ -62,6 +62,7 @@ const FRAMES: &[(&str, usize, &str)] = &[
     ("SessionNews", 515, "a62af1270db353b6"),
     ("SessionPing", 17, "ea7cda42c3e9c1f5"),
     ("SessionPong", 51, "651b2b0f70e5af4a"),
+    ("ReleaseSlot", 17, "e13ff75fa37dd3d4"),
     ("LoginRequest", 431, "d468e6955790bced"),
     ("LoginReply", 24704, "566c51820d36ec92"),
     ("OpenService", 47, "2f4bbd6dae7fce06"),

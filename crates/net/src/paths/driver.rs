@@ -109,19 +109,34 @@ impl PathState {
     }
 }
 
-/// What the owner of a session tells its task.
-#[derive(Debug)]
-enum Command {
-    Relay(Option<Route>),
-    Meet(Vec<Candidate>),
-    Moved(Vec<IpAddr>),
+/// What the owner of a session tells its task. Of each the last counts: a peer that makes the owner
+/// say the same thing again and again fills no queue.
+#[derive(Debug, Default)]
+struct Orders {
+    relay: watch::Sender<Option<Route>>,
+    meet: watch::Sender<Vec<Candidate>>,
+    moved: watch::Sender<Vec<IpAddr>>,
+}
+
+/// What the task hears of it.
+struct Heard {
+    relay: watch::Receiver<Option<Route>>,
+    meet: watch::Receiver<Vec<Candidate>>,
+    moved: watch::Receiver<Vec<IpAddr>>,
+}
+
+impl Orders {
+    fn heard(&self) -> Heard {
+        let Self { relay, meet, moved } = self;
+        Heard { relay: relay.subscribe(), meet: meet.subscribe(), moved: moved.subscribe() }
+    }
 }
 
 /// The paths of one session. They are looked after until this is dropped; the session then goes on
 /// along the path that it has.
 #[derive(Debug)]
 pub struct Paths {
-    commands: mpsc::UnboundedSender<Command>,
+    orders: Orders,
     state: watch::Receiver<PathState>,
     _end: DropGuard,
 }
@@ -141,7 +156,8 @@ impl Paths {
             loopback,
             keep_alive,
         );
-        let (commands, orders) = mpsc::unbounded_channel();
+        let orders = Orders::default();
+        let heard = orders.heard();
         let (publish, state) = watch::channel(PathState::new(now));
         let end = CancellationToken::new();
         let probing = session.probe_with(Arc::clone(&prober));
@@ -150,11 +166,11 @@ impl Paths {
         let ended = end.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = driver.run(arrivals, orders, network) => {}
+                () = driver.run(arrivals, heard, network) => {}
                 () = ended.cancelled() => {}
             }
         });
-        Self { commands, state, _end: end.drop_guard() }
+        Self { orders, state, _end: end.drop_guard() }
     }
 
     /// Takes packets from this relay's slot, too, and sends over it while there is no direct path.
@@ -162,18 +178,18 @@ impl Paths {
     /// Packets are still taken from the slot before, which the peer may not have left yet:
     /// [`Session::forget`] ends that. One that belongs to another session counts as none.
     pub fn relay_over(&self, relay: Option<Route>) {
-        self.tell(Command::Relay(relay));
+        self.orders.relay.send_replace(relay);
     }
 
     /// Probes where the peer may be, as it says; again after either end has moved.
     pub fn meet(&self, candidates: Vec<Candidate>) {
-        self.tell(Command::Meet(candidates));
+        self.orders.meet.send_replace(candidates);
     }
 
     /// This machine has these addresses now: every path has to prove itself again. What the
     /// endpoint [notices](crate::Endpoint::watch_network) by itself needs no telling.
     pub fn moved(&self, addresses: Vec<IpAddr>) {
-        self.tell(Command::Moved(addresses));
+        self.orders.moved.send_replace(addresses);
     }
 
     /// Which way the session goes at present.
@@ -184,11 +200,6 @@ impl Paths {
     /// Tells of each change.
     pub fn watch(&self) -> watch::Receiver<PathState> {
         self.state.clone()
-    }
-
-    fn tell(&self, command: Command) {
-        // The task ends when this is dropped, and not before.
-        let _ = self.commands.send(command);
     }
 }
 
@@ -205,7 +216,7 @@ impl Driver {
     async fn run(
         mut self,
         mut arrivals: mpsc::Receiver<Arrived>,
-        mut orders: mpsc::UnboundedReceiver<Command>,
+        mut orders: Heard,
         mut network: watch::Receiver<Vec<IpAddr>>,
     ) {
         let mut refused = 0;
@@ -220,7 +231,18 @@ impl Driver {
             let session = Arc::clone(&self.session);
             tokio::select! {
                 Some(arrived) = arrivals.recv() => self.on_arrival(arrived),
-                Some(command) = orders.recv() => self.on_command(command),
+                Ok(()) = orders.relay.changed() => {
+                    let relay = *orders.relay.borrow_and_update();
+                    self.on_relay(relay);
+                }
+                Ok(()) = orders.meet.changed() => {
+                    let candidates = orders.meet.borrow_and_update().clone();
+                    self.machine.handle(Input::Candidates(candidates), Instant::now());
+                }
+                Ok(()) = orders.moved.changed() => {
+                    let ours = orders.moved.borrow_and_update().clone();
+                    self.machine.handle(Input::Moved(ours), Instant::now());
+                }
                 Ok(()) = network.changed() => {
                     let ours = network.borrow_and_update().clone();
                     self.machine.handle(Input::Moved(ours), Instant::now());
@@ -259,17 +281,10 @@ impl Driver {
         self.machine.handle(input, Instant::now());
     }
 
-    fn on_command(&mut self, command: Command) {
-        let now = Instant::now();
-        match command {
-            Command::Meet(candidates) => self.machine.handle(Input::Candidates(candidates), now),
-            Command::Moved(ours) => self.machine.handle(Input::Moved(ours), now),
-            Command::Relay(relay) => {
-                self.relay = relay.filter(|relay| self.listen_to(*relay));
-                if self.machine.view().direct.is_none() {
-                    self.send_over_relay();
-                }
-            }
+    fn on_relay(&mut self, relay: Option<Route>) {
+        self.relay = relay.filter(|relay| self.listen_to(*relay));
+        if self.machine.view().direct.is_none() {
+            self.send_over_relay();
         }
     }
 

@@ -81,6 +81,11 @@ impl Bucket {
         let full_at = self.full_at.max(now).checked_add(takes)?;
         (full_at - now <= rate.fill).then_some(Self { full_at })
     }
+
+    /// Whether it is as a new one would be.
+    pub(super) fn is_full(self, now: u64) -> bool {
+        self.full_at <= now
+    }
 }
 
 /// What a line carries around each datagram: the headers of UDP and IPv6. The donor's rate is that

@@ -201,6 +201,17 @@ impl Relay {
         self.change(|table| table.release(slot));
     }
 
+    /// Takes a slot back that this name was granted, as it wishes. Answers false if it was granted to
+    /// another, is not there, or was used so much just now that it is not forgotten yet: then it stays
+    /// until it expires.
+    pub fn release_of(&self, name: &Username, slot: SlotNumber) -> bool {
+        let now = self.nanos();
+        let released = self.change(|table| table.release_of(name, slot, now));
+        let counter = if released { &self.used.released } else { &self.used.unreleased };
+        add(counter, 1);
+        released
+    }
+
     /// Takes back what was not used for too long. Answers how many slots that were.
     pub fn expire(&self) -> usize {
         let now = self.nanos();

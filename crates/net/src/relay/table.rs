@@ -189,6 +189,26 @@ impl Table {
         }
     }
 
+    /// Takes a slot back that this name was granted. Answers false if it was not, or if a bucket that
+    /// would be forgotten with it is not full again: whoever takes and gives back slots in turn is
+    /// held by the rates all the same.
+    pub(super) fn release_of(&mut self, name: &Username, number: SlotNumber, now: u64) -> bool {
+        let at = index(number);
+        let is_its_own = self.names.get(at).and_then(Option::as_ref) == Some(name);
+        let Some(slot) = self.slot_mut(number).filter(|_| is_its_own) else { return false };
+        let (bucket, shared, of_name) = (slot.bucket, slot.shared, slot.name_bucket);
+        let of_name = match shared {
+            Some(_) if self.accounts.slots_of(name) > 1 => Bucket::default(),
+            Some(shared) => self.accounts.shared_mut(shared).copied().unwrap_or_default(),
+            None => of_name,
+        };
+        let settled = bucket.is_full(now) && of_name.is_full(now);
+        if settled {
+            self.vacate(at);
+        }
+        settled
+    }
+
     fn vacate(&mut self, at: usize) {
         let Some((slot, name)) = self.slots.get_mut(at).zip(self.names.get_mut(at)) else { return };
         self.early.forget(SlotNumber::new(slot.number));

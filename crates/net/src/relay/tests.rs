@@ -242,6 +242,31 @@ async fn slots_are_bounded_by_name_and_in_all_and_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_gives_back_its_own_slots_and_nobody_elses() {
+    let lab = Lab::new(RelayLimits { slots_per_name: 2, ..RelayLimits::default() });
+    let slots: Vec<_> = (0..2).map(|_| lab.relay.grant(&name("anna")).unwrap().slot).collect();
+    assert!(!lab.relay.release_of(&name("bert"), slots[0]), "it is not his");
+    assert_eq!(lab.relay.grant(&name("anna")).err(), Some(GrantRefused::TooMany));
+    assert!(lab.relay.release_of(&name("anna"), slots[0]));
+    assert!(!lab.relay.release_of(&name("anna"), slots[0]), "once");
+    let other = lab.relay.grant(&name("bert")).unwrap().slot;
+    assert!(!lab.relay.release_of(&name("anna"), other), "another one in its place");
+    let usage = lab.relay.usage();
+    assert_eq!((usage.slots, usage.released, usage.unreleased), (2, 1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_give_slots_back_and_take_others_gains_no_bytes() {
+    let (lab, grant) = Lab::bound();
+    let (burst, owner) = (lab.relay.limits().name_rate as usize / 4, name("anna"));
+    let passes = |slot| lab.relay.table().pass(slot, at(1), burst / 2, lab.relay.nanos());
+    assert!(matches!(passes(grant.slot), table::Passage::To(_)));
+    assert!(!lab.relay.release_of(&owner, grant.slot), "half of the burst is used up");
+    tokio::time::advance(Duration::from_millis(125)).await;
+    assert!(lab.relay.release_of(&owner, grant.slot), "what is forgotten is as if it were new");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_socket_delays_and_then_drops_the_oldest() {
     let (lab, grant) = Lab::bound();
     let unlimited = RelayLimits {

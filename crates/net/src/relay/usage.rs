@@ -11,6 +11,10 @@ pub struct RelayUse {
     pub granted: u64,
     /// Slots refused since the start.
     pub refused: u64,
+    /// Slots given back by those who had them.
+    pub released: u64,
+    /// Slots that somebody gave back who did not have them, or had used them much just then.
+    pub unreleased: u64,
     /// Bytes moved since the start, headers of slots included.
     pub bytes: u64,
     /// Bytes dropped since a rate was used up.
@@ -33,6 +37,8 @@ pub struct RelayUse {
 pub(super) struct Used {
     pub(super) granted: AtomicU64,
     pub(super) refused: AtomicU64,
+    pub(super) released: AtomicU64,
+    pub(super) unreleased: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) over_rate: AtomicU64,
     pub(super) queue: AtomicU64,
@@ -50,6 +56,8 @@ impl Used {
             slots,
             granted: read(&self.granted),
             refused: read(&self.refused),
+            released: read(&self.released),
+            unreleased: read(&self.unreleased),
             bytes: read(&self.bytes),
             dropped_over_rate: read(&self.over_rate),
             dropped_queue: read(&self.queue),

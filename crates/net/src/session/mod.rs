@@ -12,6 +12,7 @@
 //! knows by it, and by where it came from, which session it belongs to, and takes nothing else.
 
 mod binding;
+mod doubt;
 mod early;
 mod first;
 mod probing;
@@ -76,6 +77,9 @@ struct Inner {
     holds: AtomicBool,
     /// The route is a slot whose near end was not bound when it was looked at last.
     early: AtomicBool,
+    /// It may be that nothing gets through along the route.
+    doubts: AtomicBool,
+    doubt: Mutex<doubt::Doubt>,
     ended: CancellationToken,
 }
 
@@ -136,7 +140,11 @@ impl Session {
     /// Sends along this route from now on; packets are taken from all routes as before.
     pub fn send_along(&self, route: Route) {
         let route = route.canonical();
-        *self.inner.route.write().unwrap_or_else(PoisonError::into_inner) = Some(route);
+        let before =
+            self.inner.route.write().unwrap_or_else(PoisonError::into_inner).replace(route);
+        if before != Some(route) {
+            self.inner.trust();
+        }
         self.inner.is_early_along(route, &self.table);
     }
 
@@ -156,7 +164,7 @@ impl Session {
     }
 
     /// Batches that have come along this route so far.
-    pub(crate) fn received(&self, route: Route) -> u64 {
+    pub fn received(&self, route: Route) -> u64 {
         let arrival = self.table.by_route.get(&route.canonical());
         arrival.map_or(0, |arrival| arrival.received.load(Ordering::Relaxed))
     }
@@ -240,6 +248,8 @@ impl Sessions {
             held: Mutex::default(),
             holds: AtomicBool::new(false),
             early: AtomicBool::new(false),
+            doubts: AtomicBool::new(false),
+            doubt: Mutex::default(),
             ended: CancellationToken::new(),
         });
         self.by_address.insert(address, Arc::clone(&inner));
@@ -288,6 +298,9 @@ impl Sessions {
                 {
                     return Some(sent);
                 }
+                if inner.doubts.load(Ordering::Relaxed) {
+                    self.send_elsewhere(&inner, transmit);
+                }
                 route
             }
             None => None,
@@ -313,6 +326,9 @@ impl Sessions {
         let route = Route { to: canonical(batch.addr), number };
         let arrival = self.by_route.get(&route).map(|arrival| Arc::clone(&arrival))?;
         arrival.received.fetch_add(1, Ordering::Relaxed);
+        if arrival.inner.doubts.load(Ordering::Relaxed) {
+            self.hears_in_doubt(&arrival.inner, route);
+        }
         let len = strip(run, batch.stride);
         let stride = batch.stride - HEADER;
         Some(RecvMeta { addr: arrival.inner.address, len, stride, ..batch })

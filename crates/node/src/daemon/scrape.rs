@@ -62,6 +62,7 @@ impl Shared {
             ("session_offers_busy", sessions.offers_busy),
             ("session_offers_unsound", sessions.offers_unsound),
             ("session_offers_without_path", sessions.offers_without_path),
+            ("session_slots_not_given_back", sessions.slots_not_given_back),
         ];
         for (reason, total) in counters.all().into_iter().filter(|(name, _)| is_limit(name)) {
             set_total(&metrics.refused.get_or_create(&Reason { reason }), total);
@@ -81,11 +82,14 @@ impl Shared {
             set_total(&sessions.begun.get_or_create(&Reason { reason }), total);
         }
         set_total(&sessions.no_first_packet, counts.no_first_packet);
+        set_total(&sessions.slots_given_back, counts.slots_given_back);
         let usage = self.donor.usage();
         set_total(&relay.early, usage.early);
         set_level(&relay.slots, usage.slots);
         set_total(&relay.granted, usage.granted);
         set_total(&relay.refused, usage.refused);
+        set_total(&relay.released, usage.released);
+        set_total(&relay.unreleased, usage.unreleased);
         set_total(&relay.bytes, usage.bytes);
         for (reason, total) in [
             ("over-rate", usage.dropped_over_rate),

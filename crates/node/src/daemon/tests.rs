@@ -9,7 +9,9 @@
 
 mod first_byte;
 mod inbox;
+mod relay_death;
 mod sessions;
+mod slots;
 
 use super::backend::NodeBackend;
 use super::*;

@@ -17,6 +17,8 @@ pub struct SessionMetrics {
     pub moved: Counter,
     /// Offers that carried something that is no first packet of a dial.
     pub no_first_packet: Counter,
+    /// Slots of relays that were needed no more and given back.
+    pub slots_given_back: Counter,
     /// Offers of others taken.
     pub offers_taken: Counter,
     /// Offers passed on for others.
@@ -30,6 +32,8 @@ impl SessionMetrics {
         to.register("moved", "Sessions that went on over another relay", self.moved.clone());
         let none = "Offers that carried something that is no first packet of a dial";
         to.register("no_first_packet", none, self.no_first_packet.clone());
+        let given_back = "Slots of relays given back since they were needed no more";
+        to.register("slots_given_back", given_back, self.slots_given_back.clone());
         to.register("offers_taken", "Offers taken", self.offers_taken.clone());
         to.register("offers_passed", "Offers passed on", self.offers_passed.clone());
     }
@@ -44,6 +48,10 @@ pub struct RelayMetrics {
     pub granted: Counter,
     /// Slots refused.
     pub refused: Counter,
+    /// Slots that were given back.
+    pub released: Counter,
+    /// Slots that somebody gave back who did not have them, or had used them much just then.
+    pub unreleased: Counter,
     /// Bytes moved.
     pub bytes: Counter,
     /// Bytes that were not moved, by the reason.
@@ -59,6 +67,9 @@ impl RelayMetrics {
         to.register("slots", "Slots that are not over", self.slots.clone());
         to.register("granted", "Slots granted", self.granted.clone());
         to.register("refused", "Slots refused", self.refused.clone());
+        to.register("released", "Slots given back", self.released.clone());
+        let unreleased = "Slots that were not taken back, though somebody gave them back";
+        to.register("unreleased", unreleased, self.unreleased.clone());
         to.register("bytes", "Bytes moved", self.bytes.clone());
         to.register("dropped_bytes", "Bytes not moved, by the reason", self.dropped.clone());
         to.register("rejected", "Frames rejected, by the reason", self.rejected.clone());

@@ -9,6 +9,7 @@ use crate::home::Home;
 use kept::Kept;
 use serde::{Deserialize, Serialize};
 use skein_net::Connection;
+use skein_net::relay::frame::SlotNumber;
 use skein_net::relay::{GrantRefused, Relay, RelayLimits, RelayUse};
 use skein_proto::session::{SlotGrant, SlotKey, SlotRefusal};
 use skein_proto::{BoundedVec, Username};
@@ -136,6 +137,13 @@ impl Donor {
             load_percent: self.load_percent(&limits),
             bound,
         })
+    }
+
+    /// A name gives a slot back.
+    pub(crate) fn release(&self, name: &Username, slot: u64) {
+        if !self.relay.release_of(name, SlotNumber::new(slot)) {
+            tracing::debug!(name = name.as_str(), "a slot that cannot be given back");
+        }
     }
 
     /// How much of what is given is in use: of the slots, or of the bytes a second in the last

@@ -14,7 +14,7 @@ use skein_net::session::FirstPacket;
 use skein_overlay::Input;
 use skein_proto::credential::CLOCK_SKEW;
 use skein_proto::session::{
-    Answer, OFFER_LIFE, Offer, OfferRefusal, SessionAnswer, SessionOffer, SessionRefused,
+    Answer, KeySeal, OFFER_LIFE, Offer, OfferRefusal, SessionAnswer, SessionOffer, SessionRefused,
 };
 use skein_proto::{BoundedVec, NodeId, SessionId, Signed, UnixTime};
 use std::collections::HashMap;
@@ -27,6 +27,11 @@ pub(super) const MAX_TAKING: usize = 64;
 
 /// Sessions that were answered and not dialled yet.
 const MAX_AWAITED: usize = 1_024;
+
+/// Slots of its own that a callee has for offers that nobody has dialled on yet: less than half of
+/// what a name may have of a relay. Whoever makes offers and does not dial leaves the rest for the
+/// callee's own calls and reserves; later offers do without.
+pub(super) const MAX_OWN_WAITING: usize = 6;
 
 /// How long the callee waits for a slot of its own, while it binds those of the offer. The caller
 /// waits meanwhile; what comes later becomes a reserve in the course of the session.
@@ -110,8 +115,12 @@ impl Sessions {
         let credential = message.credential.unverified();
         let (name, expires) = (credential.name.clone(), credential.expires);
         let theirs = Theirs { name, nat: offer.nat, expires };
-        self.await_dial(Awaited::new(offer, theirs, Arc::clone(&paths), awaited));
-        let outcome = self.answer(offer, &own, &paths).await;
+        let seal = self.seal_for(&offer.from).ok_or(OfferRefusal::Unsound)?;
+        let own_slot = Arc::clone(&self.inner.own_waiting).try_acquire_owned().ok();
+        let adds = own_slot.is_some();
+        let holds = (awaited, own_slot);
+        self.await_dial(Awaited::new(offer, theirs, Arc::clone(&paths), holds));
+        let outcome = self.answer(offer, &own, &paths, (&seal, adds)).await;
         if outcome.is_err() {
             self.give_up(&paths.session().address());
         }
@@ -123,9 +132,10 @@ impl Sessions {
         offer: &Offer,
         own: &Own,
         paths: &Arc<Paths>,
+        (seal, adds): (&KeySeal, bool),
     ) -> Result<SessionAnswer, OfferRefusal> {
         let endpoint = &self.inner.parts.endpoint;
-        let ends = join_all(offer.relays.iter().map(|end| self.ends_of(end))).await;
+        let ends = join_all(offer.relays.iter().map(|end| self.ends_of(end, seal))).await;
         // Before the caller can say anything newer over the session.
         self.may_be_direct(paths, (offer.session, offer.from), Side::Callee);
         paths.expect(direct::heard(&offer.candidates));
@@ -136,6 +146,9 @@ impl Sessions {
         let mut besides: Vec<NodeId> = offer.relays.iter().map(|end| end.relay).collect();
         besides.push(offer.from);
         let added = timeout(OWN_SLOT_PATIENCE, async {
+            if !adds {
+                return None;
+            }
             let granted = self.inner.control.ask_slot(&besides, 0).await.ok()?;
             NearEnd::of_grant(endpoint, granted).await
         });
@@ -158,7 +171,7 @@ impl Sessions {
                 paths.add(near, Some(Duration::from_micros(end.rtt_us.into())));
             }
         }
-        let ours = added.as_ref().and_then(|near| near.for_far_end());
+        let ours = added.as_ref().and_then(|near| near.for_far_end(seal));
         if let Some(near) = added {
             paths.add(near, None);
         }

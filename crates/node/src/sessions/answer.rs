@@ -31,7 +31,9 @@ impl Answered {
     pub(super) fn tell(&self, paths: &Paths, live: bool) {
         for (slot, far) in self.offered.iter().zip(&self.answer.bound) {
             match far {
-                Some(far) => paths.far_bound(*slot, Duration::from_micros((*far).into())),
+                Some(far) => {
+                    paths.far_bound(*slot, Duration::from_micros((*far).into()));
+                }
                 None if live => paths.drop_slot(*slot),
                 None => paths.could_not_bind(*slot),
             }

@@ -16,7 +16,9 @@ use skein_net::paths::Side;
 use skein_net::session::FirstPacket;
 use skein_net::{CloseReason, Connection, DialError};
 use skein_overlay::FoundNode;
-use skein_proto::session::{NatKind, OFFER_LIFE, Offer, OfferRefusal, RelayEnd, SessionOffer};
+use skein_proto::session::{
+    KeySeal, NatKind, OFFER_LIFE, Offer, OfferRefusal, RelayEnd, SessionOffer,
+};
 use skein_proto::{BoundedVec, NodeId, SessionId, Signed, Username};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +66,7 @@ impl Sessions {
         let (whereabouts, moves) = self.known_whereabouts();
         own.nat = whereabouts.nat;
         let endpoint = &self.inner.parts.endpoint;
+        let seal = self.seal_for(&found.node).ok_or(SessionError::Unproven)?;
         let paths = Arc::new(Paths::new(endpoint.open_session(), moves));
         self.may_be_direct(&paths, (session, found.node), Side::Caller);
         near.iter().for_each(|near| {
@@ -81,7 +84,7 @@ impl Sessions {
             expires: unix_now().plus(OFFER_LIFE),
             nat: own.nat,
             candidates: whereabouts.candidates,
-            relays: BoundedVec::truncated(near.iter().filter_map(|near| near.for_far_end())),
+            relays: BoundedVec::truncated(near.iter().filter_map(|near| near.for_far_end(&seal))),
             first: BoundedVec::truncated(first.map_or_else(Vec::new, FirstPacket::into_bytes)),
         };
         let message = SessionOffer {
@@ -120,7 +123,7 @@ impl Sessions {
                     asking = None;
                     let answered = answered?;
                     nat = answered.answer.nat;
-                    later = self.take_answer(&call.paths, &answered, &slots).await?;
+                    later = self.take_answer(&call.paths, &answered, (&slots, &seal)).await?;
                     call.name = Some(answered.name);
                     dial = Some(self.dial_again(call.node, &call.paths, dial));
                 }
@@ -171,11 +174,11 @@ impl Sessions {
         &self,
         paths: &Paths,
         answered: &Answered,
-        slots: &NearSlots,
+        (slots, seal): (&NearSlots, &KeySeal),
     ) -> Result<Vec<RelayEnd>, SessionError> {
         let answer = &answered.answer;
         answered.tell(paths, false);
-        let later = self.join(paths, answer.relays.to_vec()).await;
+        let later = self.join(paths, answer.relays.to_vec(), seal).await;
         if paths.use_best().is_none() {
             return Err(match slots.refusal {
                 Some(refusal) if later.is_empty() => SessionError::NoRelay(refusal),
@@ -188,12 +191,13 @@ impl Sessions {
 
     /// Binds this end of the callee's slots where there is no other. Answers those that the session
     /// is to bind in its own time.
-    async fn join(&self, paths: &Paths, theirs: Vec<RelayEnd>) -> Vec<RelayEnd> {
+    async fn join(&self, paths: &Paths, theirs: Vec<RelayEnd>, seal: &KeySeal) -> Vec<RelayEnd> {
         if paths.has_any() {
             return theirs;
         }
         let endpoint = &self.inner.parts.endpoint;
-        let ends = theirs.iter().map(async |end| self.ends_of(end).await.prove_one(endpoint).await);
+        let prove = async |end| self.ends_of(end, seal).await.prove_one(endpoint).await;
+        let ends = theirs.iter().map(prove);
         for (near, end) in join_all(ends).await.into_iter().zip(&theirs) {
             if let Some(near) = near {
                 paths.add(near, Some(Duration::from_micros(end.rtt_us.into())));

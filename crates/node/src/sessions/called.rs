@@ -14,6 +14,7 @@ use skein_proto::{NodeId, SessionId, Username};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -32,14 +33,19 @@ pub(super) struct Awaited {
     /// What the offer says of the caller.
     theirs: Theirs,
     paths: Arc<Paths>,
-    /// Of the caller's name.
-    _place: Place,
+    /// Of the caller's name, and of the slots that this node adds.
+    _holds: (Place, Option<OwnedSemaphorePermit>),
 }
 
 impl Awaited {
     /// Of an offer whose credential was checked.
-    pub(super) fn new(offer: &Offer, theirs: Theirs, paths: Arc<Paths>, place: Place) -> Self {
-        Self { session: offer.session, peer: offer.from, theirs, paths, _place: place }
+    pub(super) fn new(
+        offer: &Offer,
+        theirs: Theirs,
+        paths: Arc<Paths>,
+        holds: (Place, Option<OwnedSemaphorePermit>),
+    ) -> Self {
+        Self { session: offer.session, peer: offer.from, theirs, paths, _holds: holds }
     }
 }
 

@@ -1,13 +1,15 @@
 //! What sessions and the overlay say to each other: questions that wait for an answer, by number.
 
 use super::error::SessionError;
+use super::lease::{Lease, Leases};
 use crate::daemon::driver::Driver;
 use dashmap::DashMap;
 use skein_overlay::{Input, SlotOutcome};
 use skein_proto::session::{
     OfferRefusal, SessionAnswer, SessionOffer, SessionRefused, SlotGrant, SlotRefusal,
 };
-use skein_proto::{NodeId, SessionId, SignedCredential};
+use skein_proto::{NodeId, SessionId};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -41,22 +43,54 @@ type AnswerOrRefusal = Result<Box<SessionAnswer>, OfferRefusal>;
 #[derive(Clone)]
 pub(super) struct Control {
     driver: Driver,
-    slots: Arc<DashMap<u64, oneshot::Sender<SlotOutcome>>>,
+    leases: Leases,
+    slots: Arc<DashMap<u64, oneshot::Sender<Given>>>,
     answers: Arc<DashMap<SessionId, oneshot::Sender<AnswerOrRefusal>>>,
 }
 
-/// A slot of a relay that was granted to this node.
+/// A slot of a relay that was granted to this node. Whoever drops it gives it back.
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) relay: NodeId,
-    /// What the relay has shown of whose node it is.
-    pub(super) credential: Option<Box<SignedCredential>>,
     pub(super) grant: SlotGrant,
+    pub(super) lease: Lease,
+}
+
+/// What came of asking for a slot.
+#[derive(Debug)]
+enum Given {
+    Granted(Box<Granted>),
+    Refused(NodeId, SlotRefusal),
+    NobodyToAsk,
+}
+
+/// Somebody waits for an answer, until this is dropped.
+struct Waiting<'a, K: Eq + Hash, V> {
+    all: &'a DashMap<K, V>,
+    key: K,
+}
+
+impl<'a, K: Eq + Hash + Copy, V> Waiting<'a, K, V> {
+    fn begin(all: &'a DashMap<K, V>, key: K, tell: V) -> Self {
+        all.insert(key, tell);
+        Self { all, key }
+    }
+}
+
+impl<K: Eq + Hash, V> Drop for Waiting<'_, K, V> {
+    fn drop(&mut self) {
+        self.all.remove(&self.key);
+    }
 }
 
 impl Control {
     pub(super) fn new(driver: Driver) -> Self {
-        Self { driver, slots: Arc::default(), answers: Arc::default() }
+        let leases = Leases::new(driver.clone());
+        Self { driver, leases, slots: Arc::default(), answers: Arc::default() }
+    }
+
+    pub(super) fn leases(&self) -> &Leases {
+        &self.leases
     }
 
     pub(super) fn driver(&self) -> &Driver {
@@ -75,27 +109,23 @@ impl Control {
         // Each refusal excludes one more; a node is linked with a few supernodes that matter.
         for _ in 0..3 {
             match self.ask_one(besides.clone(), nth).await {
-                Some(SlotOutcome::Granted { relay, credential, grant }) => {
-                    return Ok(Granted { relay, credential, grant: *grant });
-                }
-                Some(SlotOutcome::Refused(relay, refusal)) => {
+                Some(Given::Granted(granted)) => return Ok(*granted),
+                Some(Given::Refused(relay, refusal)) => {
                     last = refusal;
                     besides.push(relay);
                 }
-                Some(SlotOutcome::NobodyToAsk) | None => break,
+                Some(Given::NobodyToAsk) | None => break,
             }
         }
         Err(last)
     }
 
-    async fn ask_one(&self, besides: Vec<NodeId>, nth: usize) -> Option<SlotOutcome> {
+    async fn ask_one(&self, besides: Vec<NodeId>, nth: usize) -> Option<Given> {
         let ask = rand::random();
         let (sender, receiver) = oneshot::channel();
-        self.slots.insert(ask, sender);
+        let _waiting = Waiting::begin(&self.slots, ask, sender);
         self.driver.input(Input::AskSlot { ask, besides, nth }).await;
-        let outcome = timeout(SLOT_PATIENCE, receiver).await;
-        self.slots.remove(&ask);
-        outcome.ok()?.ok()
+        timeout(SLOT_PATIENCE, receiver).await.ok()?.ok()
     }
 
     /// Sends an offer and waits for what comes back. Whether an answer is genuine is still to be
@@ -103,11 +133,9 @@ impl Control {
     pub(super) async fn offer(&self, offer: SessionOffer) -> Result<SessionAnswer, SessionError> {
         let session = offer.offer.unverified().session;
         let (sender, receiver) = oneshot::channel();
-        self.answers.insert(session, sender);
+        let _waiting = Waiting::begin(&self.answers, session, sender);
         self.driver.input(Input::OfferSession(Box::new(offer))).await;
-        let outcome = timeout(ANSWER_PATIENCE, receiver).await;
-        self.answers.remove(&session);
-        match outcome {
+        match timeout(ANSWER_PATIENCE, receiver).await {
             Ok(Ok(Ok(answer))) => Ok(*answer),
             Ok(Ok(Err(reason))) => Err(SessionError::Refused(reason)),
             Ok(Err(_)) => Err(SessionError::Ending),
@@ -115,13 +143,25 @@ impl Control {
         }
     }
 
+    fn given(&self, outcome: SlotOutcome) -> Given {
+        match outcome {
+            SlotOutcome::Granted { relay, credential, grant } => {
+                let lease = self.leases.begin((relay, grant.slot), grant.keys[1], credential);
+                Given::Granted(Box::new(Granted { relay, grant: *grant, lease }))
+            }
+            SlotOutcome::Refused(relay, refusal) => Given::Refused(relay, refusal),
+            SlotOutcome::NobodyToAsk => Given::NobodyToAsk,
+        }
+    }
+
     /// Takes an event that is an answer; gives back an offer.
     pub(super) fn on_event(&self, event: SessionEvent) -> Option<Box<SessionOffer>> {
         match event {
             SessionEvent::Slot(ask, outcome) => {
+                // What nobody waits for any more is given back at once.
+                let given = self.given(outcome);
                 if let Some((_, waiting)) = self.slots.remove(&ask) {
-                    // Whoever asked may have gone.
-                    let _ = waiting.send(outcome);
+                    let _ = waiting.send(given);
                 }
             }
             SessionEvent::Answered(answer) => {

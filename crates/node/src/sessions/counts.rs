@@ -1,5 +1,6 @@
 //! What the sessions count.
 
+use super::lease::LeaseCounts;
 use super::path::PathKind;
 use super::peer::PeerSession;
 use skein_proto::session::OfferRefusal;
@@ -29,6 +30,10 @@ pub struct SessionCounts {
     pub offers_without_path: u64,
     /// Offers that carried something that is no first packet of a dial.
     pub no_first_packet: u64,
+    /// Slots of relays that were needed no more and given back.
+    pub slots_given_back: u64,
+    /// Slots that were left to expire at the relay, since too many were to be given back at once.
+    pub slots_not_given_back: u64,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +86,7 @@ impl Counts {
         add(&self.no_first_packet);
     }
 
-    pub(super) fn snapshot(&self, live: usize) -> SessionCounts {
+    pub(super) fn snapshot(&self, live: usize, leases: &LeaseCounts) -> SessionCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SessionCounts {
             live: live as u64,
@@ -94,6 +99,8 @@ impl Counts {
             offers_unsound: read(&self.unsound),
             offers_without_path: read(&self.without_path),
             no_first_packet: read(&self.no_first_packet),
+            slots_given_back: read(&leases.given_back),
+            slots_not_given_back: read(&leases.left),
         }
     }
 }

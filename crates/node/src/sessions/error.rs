@@ -16,13 +16,13 @@ pub enum SessionError {
     #[error("sessions need a name: run `skein register NAME`, or `skein login NAME`")]
     NotMember,
     /// This node is attached to nobody at present (network).
-    #[error("not attached to a supernode")]
+    #[error("not attached to a supernode: `skein status` says why, and when it tries again")]
     NotAttached,
     /// The user looks up too much (local).
     #[error("too many look-ups in a short time: try again in a moment")]
     OverBudget,
     /// The directory does not answer (network).
-    #[error("none of the supernodes that keep that name answers")]
+    #[error("none of the supernodes that keep that name answers: try again in a minute")]
     DirectoryUnreachable,
     /// The directory knows no node of that name.
     #[error(
@@ -50,7 +50,9 @@ pub enum SessionError {
     #[error("no relay for a session: {0}")]
     NoRelay(SlotRefusal),
     /// Nothing came back in time (network).
-    #[error("the peer did not answer in time")]
+    #[error(
+        "the peer did not answer in time: it may be about to go, or to come; try again in a minute"
+    )]
     Silent,
     /// The connection over the path that was agreed on did not come up (network, or the peer).
     #[error(transparent)]
@@ -62,7 +64,9 @@ pub enum SessionError {
     #[error("the peer did not show a valid credential")]
     Unproven,
     /// As many sessions are open as may be (local).
-    #[error("{0} sessions are open, as many as may be")]
+    #[error(
+        "{0} sessions are open, as many as may be: end some, or wait a minute until unused ones end"
+    )]
     TooMany(usize),
     /// The daemon ends.
     #[error("the daemon is ending")]

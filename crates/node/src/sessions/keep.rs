@@ -1,16 +1,20 @@
 //! Keeps a session: notices when its path dies, moves it to the reserve, sees to a new one, and
 //! closes it when nobody uses it any more.
 
+mod doubt;
+mod leave;
+
 use super::answer::{Answered, Asking};
 use super::error::SessionError;
 use super::moving::{Change, Changes, Theirs};
 use super::paths::{MAX_SLOTS, Paths};
 use super::peer::PeerSession;
-use super::pulse::{Look, Watch};
+use super::pulse::Watch;
 use super::relayed::{BIND_PATIENCE, NearEnd, micros};
 use super::whereabouts::Own;
 use super::{Sessions, hello};
 use crate::daemon::clock::unix_now;
+use doubt::Doubt;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -21,10 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-
-/// How long a relay may take to answer when it is suspected. An end that binds anew sends again
-/// after 150 ms, so a lost frame does not condemn it.
-const PROBE_PATIENCE: Duration = Duration::from_millis(400);
 
 /// How long a session is kept that nobody uses: long enough for the next command of a person.
 pub(super) const UNUSED: Duration = Duration::from_secs(60);
@@ -65,6 +65,8 @@ pub(super) struct Keeper {
     receiver: FrameReceiver,
     tell: Teller,
     watch: Watch,
+    /// The slot in use is silent.
+    doubt: Option<Doubt>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     probing: bool,
     seeking: bool,
@@ -106,6 +108,7 @@ impl Keeper {
             receiver: stream.receiver,
             tell: Teller(stream.sender),
             watch: Watch::new(now),
+            doubt: None,
             running: FuturesUnordered::new(),
             probing: false,
             seeking: false,
@@ -260,25 +263,15 @@ impl Keeper {
         let Some(paths) = session.paths() else { return };
         let now = Instant::now();
         let connection = session.connection();
-        let stats = connection.stats();
-        let look = self.watch.look(stats.bytes_in, stats.bytes_out, connection.rtt(), now);
+        // What both ends have measured of the slot is no guess; that of QUIC may hold the time that an
+        // offer took.
+        let rtt = connection.rtt().min(paths.used_rtt().unwrap_or(Duration::MAX));
+        let look = self.watch.look(paths.heard(), connection.stats().bytes_out, rtt, now);
         let is_direct = paths.direct().is_some();
         // A direct path is watched by what has found it.
-        match (look, paths.used().filter(|_| !is_direct)) {
-            (Look::Suspicious, Some(near)) if !self.probing => {
-                // It may be this node that is elsewhere, which no direct path has died to tell. The
-                // peer may send over another relay than this end does.
-                let others = paths.all().into_iter().filter(|other| other.slot() != near.slot());
-                others.for_each(|other| self.refresh(other));
-                self.probe(near, now);
-                self.sessions.inner.whereabouts.doubt();
-            }
-            (Look::Broken, Some(near)) => {
-                tracing::info!(relay = %near.relay.short(), "a relay lets nothing through");
-                self.leave(near.slot(), false).await;
-                self.watch.restart(now);
-            }
-            _ => {}
+        match paths.used().filter(|_| !is_direct) {
+            Some(near) => self.judge(look, near, paths, now).await,
+            None => self.trust(paths),
         }
         if now >= self.refresh_due {
             self.refresh_due = now + REFRESH;
@@ -301,14 +294,6 @@ impl Keeper {
         }));
     }
 
-    fn probe(&mut self, near: Arc<NearEnd>, since: Instant) {
-        self.probing = true;
-        self.running.push(Box::pin(async move {
-            let alive = near.binding.bind(PROBE_PATIENCE).await.is_ok();
-            Done::Probed { slot: near.slot(), alive, since }
-        }));
-    }
-
     /// Looks for a reserve.
     fn seek(&mut self, paths: &Paths) {
         self.seeking = true;
@@ -327,10 +312,13 @@ impl Keeper {
     }
 
     fn bind_named(&mut self, end: RelayEnd) {
-        let sessions = self.sessions.clone();
+        let (sessions, peer) = (self.sessions.clone(), self.session.node());
         self.running.push(Box::pin(async move {
             let endpoint = &sessions.inner.parts.endpoint;
-            let near = sessions.ends_of(&end).await.prove_one(endpoint).await;
+            let near = match sessions.seal_for(&peer) {
+                Some(seal) => sessions.ends_of(&end, &seal).await.prove_one(endpoint).await,
+                None => None,
+            };
             Done::Named { end, near }
         }));
     }
@@ -344,13 +332,16 @@ impl Keeper {
                 let used = paths.used().is_some_and(|near| near.slot() == slot);
                 if !alive && used && !self.watch.heard_since(since) {
                     tracing::info!(peer = %session.node().short(), "a relay does not answer");
-                    self.leave(slot, true).await;
+                    self.leave(slot, true, &[]).await;
+                } else if alive && !self.watch.awaits_answer() {
+                    // Neither end has anything to say.
+                    self.trust(paths);
                 }
             }
             Done::Refreshed { slot, alive } => {
                 let used = paths.used().is_some_and(|near| near.slot() == slot);
                 if !alive && used {
-                    self.leave(slot, true).await;
+                    self.leave(slot, true, &[]).await;
                 } else if !alive {
                     paths.drop_slot(slot);
                     session.refresh_path();
@@ -361,7 +352,8 @@ impl Keeper {
                 self.reserve_due = Instant::now() + self.retry;
                 self.retry = (self.retry * 2).min(LONGEST_RETRY);
                 if let Some(near) = near
-                    && let Some(end) = near.for_far_end()
+                    && let Some(seal) = self.sessions.seal_for(&session.node())
+                    && let Some(end) = near.for_far_end(&seal)
                     && paths.add(Arc::clone(&near), None)
                 {
                     self.tell.tell(SessionNews::Reserve(end)).await;
@@ -411,8 +403,9 @@ impl Keeper {
                 }
             }
             SessionNews::Bound { slot, rtt_us, .. } => {
-                paths.far_bound(slot, Duration::from_micros(rtt_us.into()));
-                self.retry = FIRST_RETRY;
+                if paths.far_bound(slot, Duration::from_micros(rtt_us.into())) {
+                    self.retry = FIRST_RETRY;
+                }
                 self.on_bound(paths).await;
             }
             SessionNews::Unbound { slot, .. } => {
@@ -421,6 +414,7 @@ impl Keeper {
             }
             SessionNews::Moved { slot } => {
                 if paths.move_to(slot) {
+                    self.doubt = None;
                     self.watch.restart(Instant::now());
                     session.refresh_path();
                 }
@@ -468,24 +462,5 @@ impl Keeper {
             self.tell.tell(SessionNews::Moved { slot }).await;
         }
         self.session.refresh_path();
-    }
-
-    /// Goes on over the reserve.
-    async fn leave(&mut self, slot: u64, dead: bool) {
-        let session = Arc::clone(&self.session);
-        let Some(next) = session.paths().and_then(|paths| paths.abandon(slot, dead)) else {
-            return;
-        };
-        let now = Instant::now();
-        self.watch.restart(now);
-        self.reserve_due = if session.is_dialler() { now } else { now + CALLEE_WAITS };
-        self.sessions.inner.counts.moved();
-        self.tell.tell(SessionNews::Moved { slot: next.slot() }).await;
-        tracing::info!(
-            peer = %session.node().short(),
-            relay = %next.relay.short(),
-            "a session goes on over its reserve"
-        );
-        session.refresh_path();
     }
 }

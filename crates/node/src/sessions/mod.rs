@@ -14,9 +14,11 @@ mod direct;
 mod error;
 mod hello;
 mod keep;
+mod lease;
 mod moving;
 mod name;
 mod open;
+mod opening;
 mod path;
 mod paths;
 mod peer;
@@ -52,7 +54,7 @@ use skein_proto::{BoundedVec, KeyPair, Message, NodeId, SessionId, SignedCredent
 use slots::{NearSlots, Spare};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use tokio::sync::{Mutex, Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use whereabouts::Whereabouts;
 
@@ -105,12 +107,14 @@ struct Inner {
     live: DashMap<NodeId, Arc<PeerSession>>,
     handlers: DashMap<MessageKind, Handler>,
     /// Peers that are being called: whoever else wants them waits.
-    opening: DashMap<PeerName, Arc<Mutex<()>>>,
+    opening: opening::Turns,
     /// Sessions that were answered, or are about to be, and not dialled yet, by the address that QUIC
     /// has for the peer.
     awaited: DashMap<SocketAddr, Awaited>,
     seen: accept::Seen,
     taking: Semaphore,
+    /// Offers with a slot of this node's that nobody has dialled on yet.
+    own_waiting: Arc<Semaphore>,
     callers: Callers,
     /// Ends the session that a peer has begun on a connection, by the connection's id: when it begins
     /// another one there, the first has no more use.
@@ -142,10 +146,11 @@ impl Sessions {
             control,
             live: DashMap::new(),
             handlers: DashMap::new(),
-            opening: DashMap::new(),
+            opening: opening::Turns::default(),
             awaited: DashMap::new(),
             seen: accept::Seen::default(),
             taking: Semaphore::new(accept::MAX_TAKING),
+            own_waiting: Arc::new(Semaphore::new(accept::MAX_OWN_WAITING)),
             callers: Callers::default(),
             welcomed: DashMap::new(),
             spare: Spare::default(),
@@ -195,7 +200,7 @@ impl Sessions {
 
     /// What has been counted so far.
     pub(crate) fn counts(&self) -> SessionCounts {
-        self.inner.counts.snapshot(self.all().len())
+        self.inner.counts.snapshot(self.all().len(), self.inner.control.leases().counts())
     }
 
     /// The ids of the connections that must not be closed for want of traffic.

@@ -1,6 +1,7 @@
 //! Opening a session by name: who is meant, where that node is, and which way leads to it.
 
 use super::call::Naming;
+use super::opening::Opening;
 use super::slots::NearSlots;
 use super::{PeerName, PeerSession, SessionError, Sessions};
 use skein_overlay::FoundNode;
@@ -18,14 +19,9 @@ impl Sessions {
         if let Some(session) = self.live_with(peer) {
             return Ok(session);
         }
-        let turn = Arc::clone(&self.inner.opening.entry(peer.clone()).or_default());
-        let outcome = {
-            let _turn = turn.lock().await;
-            self.open_new(peer).await
-        };
-        drop(turn);
-        self.inner.opening.remove_if(peer, |_, turn| Arc::strong_count(turn) == 1);
-        outcome
+        let opening = Opening::new(&self.inner.opening, peer);
+        let _turn = opening.turn().await;
+        self.open_new(peer).await
     }
 
     /// The session with a node of which it is known where it is attached: a live one if there is
@@ -39,24 +35,18 @@ impl Sessions {
         found: &FoundNode,
     ) -> Result<Arc<PeerSession>, SessionError> {
         let peer = PeerName::NodeOf(found.name.clone(), found.node);
-        let turn = Arc::clone(&self.inner.opening.entry(peer.clone()).or_default());
-        let outcome = async {
-            let _turn = turn.lock().await;
-            if let Some(session) = self.live(&found.node) {
-                return Ok(session);
+        let opening = Opening::new(&self.inner.opening, &peer);
+        let _turn = opening.turn().await;
+        if let Some(session) = self.live(&found.node) {
+            return Ok(session);
+        }
+        self.own()?;
+        match self.call(found, Naming::Claimed, self.prepare()).await {
+            Err(SessionError::Refused(OfferRefusal::NotHere | OfferRefusal::ParentUnreachable)) => {
+                self.open_new(&peer).await
             }
-            self.own()?;
-            match self.call(found, Naming::Claimed, self.prepare()).await {
-                Err(SessionError::Refused(
-                    OfferRefusal::NotHere | OfferRefusal::ParentUnreachable,
-                )) => self.open_new(&peer).await,
-                outcome => outcome,
-            }
-        };
-        let outcome = outcome.await;
-        drop(turn);
-        self.inner.opening.remove_if(&peer, |_, turn| Arc::strong_count(turn) == 1);
-        outcome
+            outcome => outcome,
+        }
     }
 
     async fn open_new(&self, peer: &PeerName) -> Result<Arc<PeerSession>, SessionError> {

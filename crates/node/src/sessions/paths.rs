@@ -181,12 +181,11 @@ impl Paths {
         true
     }
 
-    /// The peer has bound its end of a slot, too.
-    pub(super) fn far_bound(&self, slot: u64, rtt: Duration) {
+    /// The peer has bound its end of a slot, too. Answers whether that is news.
+    pub(super) fn far_bound(&self, slot: u64, rtt: Duration) -> bool {
         let mut slots = self.slots();
-        if let Some(found) = slots.all.iter_mut().find(|found| found.near.slot() == slot) {
-            found.far = Some(rtt);
-        }
+        let found = slots.all.iter_mut().find(|found| found.near.slot() == slot);
+        found.is_some_and(|found| found.far.replace(rtt).is_none())
     }
 
     /// The near ends of all slots.
@@ -223,6 +222,26 @@ impl Paths {
         self.slots().best(|slots, slot| slots.used != Some(slot.near.slot()) && !slot.failed)
     }
 
+    /// The near ends of those that are not in use, and are bound at both ends.
+    pub(super) fn spares(&self) -> Vec<Arc<NearEnd>> {
+        let slots = self.slots();
+        let spare = |slot: &&Slot| slots.used != Some(slot.near.slot()) && slot.far.is_some();
+        slots.all.iter().filter(spare).map(|slot| Arc::clone(&slot.near)).collect()
+    }
+
+    /// What has come along what is in use: along everything but the spare slots.
+    pub(super) fn heard(&self) -> u64 {
+        let spares: Vec<_> = self.spares().iter().map(|near| near.route()).collect();
+        self.session.received_besides(&spares)
+    }
+
+    /// A round trip through the slot in use, as both ends have measured it when they bound theirs.
+    pub(super) fn used_rtt(&self) -> Option<Duration> {
+        let slots = self.slots();
+        let used = slots.used()?;
+        Some(used.near.rtt() + used.far?)
+    }
+
     /// Sends through the best of all from now on; through the first one, where the peer has bound
     /// none yet.
     pub(super) fn use_best(&self) -> Option<Arc<NearEnd>> {
@@ -242,6 +261,16 @@ impl Paths {
         (found * 100 < used * WORTH_MOVING).then_some(best.slot())
     }
 
+    /// Sends through the best of these from now on. Answers false if none of them is there.
+    pub(super) fn follow(&self, these: &[u64]) -> bool {
+        let mut slots = self.slots();
+        let Some(best) = slots.best(|_, slot| these.contains(&slot.near.slot())) else {
+            return false;
+        };
+        self.turn(&mut slots, &best);
+        true
+    }
+
     /// Sends through this one from now on. Answers false if it is not there, or is in use.
     pub(super) fn move_to(&self, slot: u64) -> bool {
         let mut slots = self.slots();
@@ -254,14 +283,18 @@ impl Paths {
         true
     }
 
-    /// The one in use lets nothing through: goes on with the next best. One that answers nothing is
-    /// forgotten; one that only seems to work is still listened to, since the peer may think it
-    /// good.
-    pub(super) fn abandon(&self, slot: u64, dead: bool) -> Option<Arc<NearEnd>> {
+    /// The one in use lets nothing through: goes on with the next best, of those that are known to
+    /// `work` if there are any. One that answers nothing is forgotten; one that only seems to work is
+    /// still listened to, since the peer may think it good.
+    pub(super) fn abandon(&self, slot: u64, dead: bool, work: &[u64]) -> Option<Arc<NearEnd>> {
         let mut slots = self.slots();
-        let next = slots.best(|_, other| !other.failed && other.near.slot() != slot)?;
-        if let Some(found) = slots.all.iter_mut().find(|found| found.near.slot() == slot) {
-            found.failed = true;
+        let next = slots.best(|_, other| {
+            let number = other.near.slot();
+            number != slot && (work.contains(&number) || work.is_empty() && !other.failed)
+        })?;
+        for found in &mut slots.all {
+            let number = found.near.slot();
+            found.failed = number == slot || found.failed && number != next.slot();
         }
         self.turn(&mut slots, &next);
         if dead {

@@ -1,4 +1,4 @@
-//! Notices that a path lets nothing through, from what a connection has sent and received.
+//! Notices that a path lets nothing through, from what comes along it and what is sent.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,18 +25,20 @@ const SENT_IN_VAIN: u32 = 3;
 /// What a look at the connection says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// All is as it should be.
+    /// Something has come.
     Well,
+    /// Nothing has come since the last look, for whatever reason.
+    Quiet,
     /// Nothing has come for too long: ask the relay whether it lives.
     Suspicious,
     /// Nothing comes whatever is sent.
     Broken,
 }
 
-/// What has been seen of a connection.
+/// What has been seen of a path.
 #[derive(Debug)]
 pub(super) struct Watch {
-    bytes_in: u64,
+    received: u64,
     bytes_out: u64,
     heard: Instant,
     moved: Instant,
@@ -48,7 +50,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(now: Instant) -> Self {
-        Self { bytes_in: 0, bytes_out: 0, heard: now, moved: now, in_vain: 0, asked_at: None }
+        Self { received: 0, bytes_out: 0, heard: now, moved: now, in_vain: 0, asked_at: None }
     }
 
     /// When to look again.
@@ -66,21 +68,27 @@ impl Watch {
         (self.heard, self.in_vain, self.asked_at) = (now, 0, None);
     }
 
-    /// Looks at the totals of bytes received and sent.
+    /// Whether something was sent that nothing has come for since. A lone acknowledgement needs no
+    /// answer.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.in_vain > 1
+    }
+
+    /// Looks at the totals of what was received along the path, and of the bytes sent.
     pub(super) fn look(
         &mut self,
-        bytes_in: u64,
+        received: u64,
         bytes_out: u64,
         rtt: Duration,
         now: Instant,
     ) -> Look {
-        let received = bytes_in != self.bytes_in;
+        let heard = received != self.received;
         let sent = bytes_out != self.bytes_out;
-        (self.bytes_in, self.bytes_out) = (bytes_in, bytes_out);
-        if received || sent {
+        (self.received, self.bytes_out) = (received, bytes_out);
+        if heard || sent {
             self.moved = now;
         }
-        if received {
+        if heard {
             self.restart(now);
             return Look::Well;
         }
@@ -96,7 +104,7 @@ impl Watch {
             self.asked_at = Some(bytes_out);
             return Look::Suspicious;
         }
-        Look::Well
+        Look::Quiet
     }
 }
 
@@ -111,8 +119,8 @@ mod tests {
         let start = Instant::now();
         let mut watch = Watch::new(start);
         (0..for_ms).step_by(50).find(|ms| {
-            let (bytes_in, bytes_out) = traffic(*ms);
-            watch.look(bytes_in, bytes_out, RTT, start + Duration::from_millis(*ms)) == look
+            let (received, bytes_out) = traffic(*ms);
+            watch.look(received, bytes_out, RTT, start + Duration::from_millis(*ms)) == look
         })
     }
 

@@ -1,13 +1,14 @@
 //! This node's end of a relay's slot.
 
 use super::control::Granted;
+use super::lease::Lease;
 use super::{Parts, Sessions};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use skein_net::relay::EndKey;
 use skein_net::relay::frame::SlotNumber;
 use skein_net::session::{Binding, Route};
 use skein_net::{Endpoint, Way};
-use skein_proto::session::{RelayEnd, SlotKey};
+use skein_proto::session::{KeySeal, RelayEnd, SlotKey};
 use skein_proto::{BoundedVec, NodeId, SignedCredential};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,22 +38,33 @@ pub(super) struct NearEnd {
     /// What leads to the relay, for as long as the slot is held.
     way: OnceLock<Way>,
     pub(super) load_percent: u8,
-    /// What this node has that the far end does not know, where it was granted the slot.
-    far: Option<Far>,
+    /// Where this node was granted the slot.
+    lease: Option<Arc<Lease>>,
     rtt_us: AtomicU32,
 }
 
-/// What comes with a slot beside this node's end.
-#[derive(Clone, Debug)]
-struct Far {
+/// An end of a slot, with the key to it.
+struct End {
+    relay: NodeId,
+    addresses: BoundedVec<SocketAddr, 4>,
+    slot: u64,
     key: SlotKey,
-    /// Whose node the relay is.
-    credential: Option<Box<SignedCredential>>,
+    rtt_us: u32,
+    load_percent: u8,
+}
+
+impl End {
+    /// One that the other side has told of.
+    fn told(end: &RelayEnd, seal: &KeySeal) -> Self {
+        let RelayEnd { relay, ref addresses, slot, ref key, rtt_us, load_percent } = *end;
+        let (addresses, key) = (addresses.clone(), seal.open(&relay, slot, key));
+        Self { relay, addresses, slot, key, rtt_us, load_percent }
+    }
 }
 
 impl NearEnd {
     /// An end that the relay does not know of yet.
-    fn new(endpoint: &Endpoint, end: &RelayEnd, to: SocketAddr, far: Option<Far>) -> Self {
+    fn new(endpoint: &Endpoint, end: &End, to: SocketAddr, lease: Option<Arc<Lease>>) -> Self {
         let route = Route { to, number: SlotNumber::new(end.slot) };
         let rtt = endpoint.connection(&end.relay).map(|linked| linked.rtt());
         Self {
@@ -60,7 +72,7 @@ impl NearEnd {
             addresses: end.addresses.clone(),
             binding: endpoint.join_slot(route, EndKey::from_bytes(end.key.0)),
             load_percent: end.load_percent,
-            far,
+            lease,
             way: OnceLock::new(),
             // That of the far end is as good a guess as any.
             rtt_us: AtomicU32::new(rtt.map_or(end.rtt_us, micros)),
@@ -80,13 +92,14 @@ impl NearEnd {
         Duration::from_micros(self.rtt_us.load(Ordering::Relaxed).into())
     }
 
-    /// What the other side is told of it, if this node was granted the slot.
-    pub(super) fn for_far_end(&self) -> Option<RelayEnd> {
+    /// What the other side is told of it, if this node was granted the slot. `seal` is for that side.
+    pub(super) fn for_far_end(&self, seal: &KeySeal) -> Option<RelayEnd> {
+        let (relay, slot) = (self.relay, self.slot());
         Some(RelayEnd {
-            relay: self.relay,
+            relay,
             addresses: self.addresses.clone(),
-            slot: self.slot(),
-            key: self.far.as_ref()?.key,
+            slot,
+            key: seal.seal(&relay, slot, &self.lease.as_ref()?.key),
             rtt_us: self.rtt_us.load(Ordering::Relaxed),
             load_percent: self.load_percent,
         })
@@ -94,7 +107,7 @@ impl NearEnd {
 
     /// Whose node the relay is, if it has shown that to this node.
     pub(super) fn credential(&self) -> Option<&SignedCredential> {
-        self.far.as_ref()?.credential.as_deref()
+        self.lease.as_ref()?.credential.as_deref()
     }
 
     /// Makes sure that packets get to the relay. Where UDP is blocked, a way there has to be opened
@@ -124,9 +137,9 @@ impl NearEnd {
 
     /// The near end of a slot that was granted to this node, bound.
     pub(super) async fn of_grant(endpoint: &Endpoint, granted: Granted) -> Option<Arc<Self>> {
-        let Granted { relay, credential, grant } = granted;
-        let [near, far] = grant.keys;
-        let end = RelayEnd {
+        let Granted { relay, grant, lease } = granted;
+        let [near, _] = grant.keys;
+        let end = End {
             relay,
             addresses: grant.addresses,
             slot: grant.slot,
@@ -134,16 +147,16 @@ impl NearEnd {
             rtt_us: 0,
             load_percent: grant.load_percent,
         };
-        let far = Some(Far { key: far, credential });
+        let lease = Some(Arc::new(lease));
         if grant.bound
             && let Some(linked) = endpoint.connection(&relay)
         {
-            let near = Self::new(endpoint, &end, linked.remote_address(), far);
+            let near = Self::new(endpoint, &end, linked.remote_address(), lease);
             near.binding.is_bound_by_grant();
             // That is there already, and is to stay.
             return near.prepare(endpoint).await.then(|| Arc::new(near));
         }
-        Ends::new(endpoint, &end, &end.addresses, far).prove_one(endpoint).await
+        Ends::new(endpoint, &end, &end.addresses, lease).prove_one(endpoint).await
     }
 }
 
@@ -152,7 +165,12 @@ impl NearEnd {
 pub(super) struct Ends(Vec<Arc<NearEnd>>);
 
 impl Ends {
-    fn new(endpoint: &Endpoint, end: &RelayEnd, named: &[SocketAddr], far: Option<Far>) -> Self {
+    fn new(
+        endpoint: &Endpoint,
+        end: &End,
+        named: &[SocketAddr],
+        lease: Option<Arc<Lease>>,
+    ) -> Self {
         if endpoint.node_id() == end.relay {
             return Self(Vec::new());
         }
@@ -165,7 +183,7 @@ impl Ends {
             }
         }
         addresses.truncate(MAX_ADDRESSES);
-        let near = |to| Arc::new(NearEnd::new(endpoint, end, to, far.clone()));
+        let near = |to| Arc::new(NearEnd::new(endpoint, end, to, lease.clone()));
         Self(addresses.into_iter().map(near).collect())
     }
 
@@ -188,11 +206,18 @@ impl Ends {
 }
 
 impl Sessions {
+    /// What keys are sealed with that this node and a peer tell each other. `None` if the peer's id is
+    /// no key.
+    pub(super) fn seal_for(&self, peer: &NodeId) -> Option<KeySeal> {
+        KeySeal::new(&self.inner.parts.key, peer)
+    }
+
     /// This node's end of a slot that the other side has told of. A relay learns where its ends are,
     /// and could be the peer's accomplice, or its own machine: who hides goes to supernodes only
     /// that it knows by itself, and there where it knows them to be.
-    pub(super) async fn ends_of(&self, end: &RelayEnd) -> Ends {
+    pub(super) async fn ends_of(&self, end: &RelayEnd, seal: &KeySeal) -> Ends {
         let Parts { endpoint, hidden, .. } = &self.inner.parts;
+        let end = &End::told(end, seal);
         if !hidden {
             return Ends::new(endpoint, end, &end.addresses, None);
         }

@@ -8,12 +8,12 @@ use skein_proto::session::SlotRefusal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// Slots that an offer begins with: one to use and one in reserve. The callee adds one.
 const SLOTS: usize = 2;
 
-/// How long a slot that was not used is kept for the next call; a relay takes it back after 120 s.
+/// How long a slot that was not used is kept for the next call. It is given back then.
 const SPARE_LIFE: Duration = Duration::from_secs(60);
 
 /// Slots that were bound and not needed, for the next call.
@@ -30,11 +30,20 @@ impl Spare {
         fresh.map(|(_, near)| near).collect()
     }
 
-    fn put(&self, unused: Arc<NearEnd>) {
+    /// Answers whether there was room for it.
+    fn put(&self, unused: Arc<NearEnd>) -> bool {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() < SLOTS && !slots.iter().any(|(_, known)| known.relay == unused.relay) {
+        let fits =
+            slots.len() < SLOTS && !slots.iter().any(|(_, known)| known.relay == unused.relay);
+        if fits {
             slots.push((Instant::now(), unused));
         }
+        fits
+    }
+
+    fn forget_old(&self) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|(since, _)| since.elapsed() < SPARE_LIFE);
     }
 }
 
@@ -62,7 +71,7 @@ impl NearSlots {
     fn take(&mut self, outcome: Result<Arc<NearEnd>, SlotRefusal>) {
         match outcome {
             Ok(near) if self.bound.iter().any(|known| known.relay == near.relay) => {
-                self.sessions.inner.spare.put(near);
+                self.sessions.spare(near);
             }
             Ok(near) => self.bound.push(near),
             Err(refused) => self.refusal = Some(refused),
@@ -82,11 +91,24 @@ impl NearSlots {
 
 impl Drop for NearSlots {
     fn drop(&mut self) {
-        self.bound.drain(..).for_each(|near| self.sessions.inner.spare.put(near));
+        self.bound.drain(..).for_each(|near| self.sessions.spare(near));
     }
 }
 
 impl Sessions {
+    /// Keeps a slot that was not needed for the next call, for a while.
+    fn spare(&self, unused: Arc<NearEnd>) {
+        if self.inner.spare.put(unused) {
+            let inner = Arc::downgrade(&self.inner);
+            tokio::spawn(async move {
+                sleep(SPARE_LIFE).await;
+                if let Some(inner) = inner.upgrade() {
+                    inner.spare.forget_old();
+                }
+            });
+        }
+    }
+
     /// Asks for slots, and has this end of each bound.
     pub(super) fn near_slots(&self) -> NearSlots {
         let bound = self.inner.spare.take();
@@ -106,7 +128,7 @@ impl Sessions {
                 if let Err(unwanted) = sender.send(outcome)
                     && let Ok(near) = unwanted.0
                 {
-                    sessions.inner.spare.put(near);
+                    sessions.spare(near);
                 }
             });
         }
@@ -119,10 +141,12 @@ impl Sessions {
     /// The slots that an offer would name.
     pub(crate) async fn relays_for_an_offer(
         &self,
+        peer: &NodeId,
     ) -> skein_proto::BoundedVec<skein_proto::session::RelayEnd, 3> {
         let mut slots = self.near_slots();
         slots.ready().await;
         let near = slots.take_all(&NodeId::from_bytes([0; 32]));
-        skein_proto::BoundedVec::truncated(near.iter().filter_map(|near| near.for_far_end()))
+        let seal = self.seal_for(peer).expect("its id is a key");
+        skein_proto::BoundedVec::truncated(near.iter().filter_map(|near| near.for_far_end(&seal)))
     }
 }

@@ -14,6 +14,7 @@ impl Overlay {
         match message {
             Message::AskSlot(ask) => self.on_ask_slot(peer, ask, now),
             Message::SlotReply(reply) => self.on_slot_reply(peer, reply),
+            Message::ReleaseSlot(release) => self.on_release(peer, release, now),
             Message::SessionOffer(offer) => self.on_offer(peer, offer, now),
             Message::SessionAnswer(answer) => self.on_answer(from, answer, now),
             Message::SessionRefused(refused) => self.on_refused(from, refused, now),

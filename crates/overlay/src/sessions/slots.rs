@@ -3,7 +3,7 @@
 use crate::core::Core;
 use crate::io::{Now, Output};
 use crate::overlay::Overlay;
-use skein_proto::session::{AskSlot, SlotGrant, SlotRefusal, SlotReply};
+use skein_proto::session::{AskSlot, ReleaseSlot, SlotGrant, SlotRefusal, SlotReply};
 use skein_proto::{BoundedVec, Instant, NodeId, Role, SignedCredential};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -116,6 +116,28 @@ impl Overlay {
         };
         self.core.counters.slots_refused += 1;
         self.core.send(peer, SlotReply { number, outcome: Err(refusal) });
+    }
+
+    /// A slot of the user's is needed no more. A relay that is not linked any more takes it back for
+    /// want of use.
+    pub(crate) fn on_user_release(&mut self, relay: NodeId, slot: u64) {
+        if self.core.peers.contains_key(&relay) {
+            self.core.send(relay, ReleaseSlot { slot });
+        }
+    }
+
+    /// A peer gives a slot back.
+    pub(crate) fn on_release(&mut self, peer: NodeId, release: ReleaseSlot, now: Now) {
+        let known = self.core.peers.get(&peer);
+        let credential = known.and_then(|known| known.valid_credential(now.unix));
+        let Some(name) = credential.map(|credential| credential.unverified().name.clone()) else {
+            self.core.counters.session_messages_unasked += 1;
+            return;
+        };
+        if self.may_ask(&peer, now) {
+            let slot = release.slot;
+            self.core.outputs.push_back(Output::ReleaseSlot { slot, name });
+        }
     }
 
     /// What the relay of this machine says to [`Output::GrantSlot`].

@@ -144,6 +144,7 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         | MessageKind::Redirect => election::any_of(kind).expect("a kind of the election"),
         MessageKind::AskSlot
         | MessageKind::SlotReply
+        | MessageKind::ReleaseSlot
         | MessageKind::SessionOffer
         | MessageKind::SessionAnswer
         | MessageKind::SessionRefused

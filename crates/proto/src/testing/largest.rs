@@ -117,6 +117,7 @@ pub fn largest_message(kind: MessageKind) -> Message {
         }
         MessageKind::AskSlot
         | MessageKind::SlotReply
+        | MessageKind::ReleaseSlot
         | MessageKind::SessionOffer
         | MessageKind::SessionAnswer
         | MessageKind::SessionRefused

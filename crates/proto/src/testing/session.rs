@@ -7,8 +7,8 @@ use crate::id::SessionId;
 use crate::key::Signed;
 use crate::message::{Message, MessageKind};
 use crate::session::{
-    Answer, AskSlot, Candidate, CandidateKind, NatKind, Offer, OfferRefusal, RelayEnd,
-    SessionAnswer, SessionHello, SessionNews, SessionOffer, SessionPing, SessionPong,
+    Answer, AskSlot, Candidate, CandidateKind, NatKind, Offer, OfferRefusal, RelayEnd, ReleaseSlot,
+    SealedKey, SessionAnswer, SessionHello, SessionNews, SessionOffer, SessionPing, SessionPong,
     SessionRefused, SlotGrant, SlotKey, SlotRefusal, SlotReply,
 };
 use crate::time::UnixTime;
@@ -23,7 +23,7 @@ fn largest_relay(address: SocketAddr) -> RelayEnd {
         relay: node(),
         addresses: full(&address),
         slot: u64::MAX,
-        key: SlotKey([0xff; 32]),
+        key: SealedKey([0xff; 32]),
         rtt_us: u32::MAX,
         load_percent: u8::MAX,
     }
@@ -50,6 +50,7 @@ pub(super) fn largest(kind: MessageKind, address: SocketAddr) -> Option<Message>
             };
             SlotReply { number: u64::MAX, outcome: Ok(grant) }.into()
         }
+        MessageKind::ReleaseSlot => ReleaseSlot { slot: u64::MAX }.into(),
         MessageKind::SessionOffer => {
             let first = full(&u8::MAX);
             let offer = Offer { session, from, to, expires, nat, candidates, relays, first };
@@ -84,6 +85,9 @@ pub(super) fn any_of(kind: MessageKind) -> Option<BoxedStrategy<Message>> {
         MessageKind::SlotReply => (any::<u64>(), maybe_ok(any_grant(), any_slot_refusal()))
             .prop_map(|(number, outcome)| SlotReply { number, outcome }.into())
             .boxed(),
+        MessageKind::ReleaseSlot => {
+            any::<u64>().prop_map(|slot| ReleaseSlot { slot }.into()).boxed()
+        }
         MessageKind::SessionOffer => (any_offer(), any_key(), any_credential(), any_node_id())
             .prop_map(|(offer, key, credential, at)| {
                 SessionOffer { offer: Signed::new(offer, &key), credential, at }.into()
@@ -162,7 +166,7 @@ fn any_candidate() -> impl Strategy<Value = Candidate> {
 
 fn any_relay() -> impl Strategy<Value = RelayEnd> {
     let numbers = any::<(u64, u32, u8)>();
-    (any_node_id(), few(any_address()), numbers, any_slot_key()).prop_map(
+    (any_node_id(), few(any_address()), numbers, any::<[u8; 32]>().prop_map(SealedKey)).prop_map(
         |(relay, addresses, (slot, rtt_us, load_percent), key)| RelayEnd {
             relay,
             addresses,

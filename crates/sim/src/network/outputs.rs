@@ -119,6 +119,7 @@ impl Network {
                 );
             }
             Output::Slot { .. }
+            | Output::ReleaseSlot { .. }
             | Output::SessionOffered(_)
             | Output::SessionAnswered(_)
             | Output::SessionRefused(_) => {

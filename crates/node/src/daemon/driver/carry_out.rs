@@ -61,6 +61,7 @@ impl Task {
                     }
                 }
                 Output::GrantSlot { asker, number, name } => self.grant(asker, number, &name),
+                Output::ReleaseSlot { slot, name } => self.parts.donor.release(&name, slot),
                 Output::Slot { ask, outcome } => {
                     self.on_session(SessionEvent::Slot(ask, outcome));
                 }

@@ -6,7 +6,7 @@ use crate::sessions::{PathKind, PeerName, PeerSession};
 use skein_net::session::MIN_FIRST;
 use skein_overlay::Input;
 use skein_proto::message::{MessageKind, ProbeReply};
-use skein_proto::session::{NatKind, Offer, SessionHello, SessionOffer};
+use skein_proto::session::{NatKind, Offer, RelayEnd, SessionHello, SessionOffer};
 use skein_proto::{NodeId, SessionId};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -105,7 +105,8 @@ async fn an_offer_that_carries_something_else_is_taken_as_one_that_carries_nothi
     let sessions = &scene.bob.daemon.parts.sessions;
     // A packet of a connection that bob has, and more zeros than a packet may have.
     for (number, first) in [vec![0x40; MIN_FIRST], vec![0; 10]].into_iter().enumerate() {
-        offer_by_hand(&scene, u8::try_from(number).unwrap(), first).await;
+        let relays = scene.alice.daemon.parts.sessions.relays_for_an_offer(&scene.bob.id()).await;
+        offer_by_hand(&scene, u8::try_from(number).unwrap(), first, relays).await;
         let seen = async {
             while sessions.counts().no_first_packet <= number as u64 {
                 sleep(Duration::from_millis(5)).await;
@@ -118,7 +119,12 @@ async fn an_offer_that_carries_something_else_is_taken_as_one_that_carries_nothi
 }
 
 /// Makes an offer as alice, that carries what nobody should send.
-async fn offer_by_hand(scene: &Scene, number: u8, first: Vec<u8>) {
+pub(super) async fn offer_by_hand(
+    scene: &Scene,
+    number: u8,
+    first: Vec<u8>,
+    relays: BoundedVec<RelayEnd, 3>,
+) {
     let key = Home::open(scene.alice.plan.data.path().join("home")).unwrap().node_key().unwrap();
     let (from, to): (NodeId, NodeId) = (scene.alice.id(), scene.bob.id());
     let name = Username::parse("user12").unwrap();
@@ -131,7 +137,7 @@ async fn offer_by_hand(scene: &Scene, number: u8, first: Vec<u8>) {
         expires: clock::unix_now().plus(Duration::from_secs(50)),
         nat: NatKind::Unknown,
         candidates: BoundedVec::default(),
-        relays: sessions.relays_for_an_offer().await,
+        relays,
         first: BoundedVec::truncated(first),
     };
     let message = SessionOffer {

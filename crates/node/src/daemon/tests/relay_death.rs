@@ -1,0 +1,145 @@
+//! The relay of a session dies in the middle of transfers: how long nothing comes.
+
+use super::sessions::{Scene, relay_of};
+use super::*;
+use crate::sessions::{PeerName, PeerSession};
+use skein_proto::message::MessageKind;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Within so long of a relay's death, data flows again.
+const BAR: Duration = Duration::from_secs(1);
+
+const PIECE: usize = 10_000;
+
+/// A stream of pieces from one node to another.
+struct Flow {
+    arrivals: mpsc::UnboundedReceiver<(Instant, usize)>,
+    sending: JoinHandle<usize>,
+    enough: CancellationToken,
+}
+
+impl Flow {
+    /// Sends as fast as it goes, or a piece each `pace`.
+    async fn start(from: &Node, to: &Node, pace: Option<Duration>) -> Self {
+        let (tell, arrivals) = mpsc::unbounded_channel();
+        let take = move |_: Arc<PeerSession>, _: Message, mut stream: Stream| {
+            let tell = tell.clone();
+            async move {
+                while let Ok(Some(bytes)) = stream.receiver.recv_raw(PIECE).await {
+                    let _ = tell.send((Instant::now(), bytes.len()));
+                }
+            }
+        };
+        to.daemon.parts.sessions.on_stream(MessageKind::Probe, take);
+        let peer: PeerName = format!("@user{}", to.plan.host).parse().unwrap();
+        let session = from.daemon.parts.sessions.open(&peer).await.unwrap();
+        let enough = CancellationToken::new();
+        let ended = enough.clone();
+        let sending = tokio::spawn(async move {
+            let mut stream = session.connection().open_stream().await.unwrap();
+            stream.sender.send(&Probe.into()).await.unwrap();
+            let mut sent = 0;
+            while !ended.is_cancelled() {
+                stream.sender.send_raw(vec![7; PIECE].into()).await.unwrap();
+                sent += PIECE;
+                if let Some(pace) = pace {
+                    sleep(pace).await;
+                }
+            }
+            stream.sender.finish().await.unwrap();
+            sent
+        });
+        Self { arrivals, sending, enough }
+    }
+
+    /// The longest time without an arrival, from `start` to now.
+    fn longest_silence(&mut self, start: Instant, received: &mut usize) -> Duration {
+        let (mut last, mut longest) = (start, Duration::ZERO);
+        while let Ok((at, length)) = self.arrivals.try_recv() {
+            *received += length;
+            longest = longest.max(at.saturating_duration_since(last));
+            last = last.max(at);
+        }
+        longest.max(last.elapsed())
+    }
+}
+
+/// Cuts off the relay of a session with flows in some directions, and answers for each how long
+/// nothing came.
+async fn silences(to_bob: bool, to_alice: bool, pace: Option<Duration>) -> Vec<Duration> {
+    let scene = Scene::new(Reach::RelayOnly).await;
+    // The relay lets through no more than one of them.
+    let line = LinkProfile::default().rate(1_000_000);
+    for host in [11, 12] {
+        scene.network.set_profile(address(host), line);
+    }
+    let mut pings = scene.ping().await;
+    pings.until("with a reserve", |path| path.reserve.is_some()).await;
+    let relay = relay_of(&pings.path).expect("a relay");
+    let dying = scene.supers.iter().find(|node| node.id() == relay).expect("one of them");
+    drop(pings);
+
+    tokio::time::pause();
+    let mut flows = Vec::new();
+    if to_bob {
+        flows.push(Flow::start(&scene.alice, &scene.bob, pace).await);
+    }
+    if to_alice {
+        flows.push(Flow::start(&scene.bob, &scene.alice, pace).await);
+    }
+    let begun = Instant::now();
+    sleep(Duration::from_secs(2)).await;
+    let mut received = vec![0; flows.len()];
+    for (flow, received) in flows.iter_mut().zip(&mut received) {
+        let usual = flow.longest_silence(begun + BAR, received);
+        assert!(usual < BAR / 4, "it does not flow as it should: {usual:?}");
+    }
+    let cut = Instant::now();
+    scene.network.cut(address(dying.plan.host));
+    sleep(4 * BAR).await;
+    let after = flows.iter_mut().zip(&mut received);
+    let silences = after.map(|(flow, received)| flow.longest_silence(cut, received)).collect();
+    for (mut flow, mut received) in flows.into_iter().zip(received) {
+        flow.enough.cancel();
+        let sent = flow.sending.await.unwrap();
+        let rest = async {
+            while received < sent {
+                received += flow.arrivals.recv().await.expect("the rest").1;
+            }
+        };
+        timeout(PATIENCE, rest).await.expect("all of it");
+        assert_eq!(received, sent);
+    }
+    tokio::time::resume();
+    let session = scene.alice.daemon.parts.sessions.live(&scene.bob.id()).expect("it goes on");
+    assert!(relay_of(&session.shown(session.path_now())).is_some_and(|now| now != relay));
+    silences
+}
+
+#[tokio::test]
+async fn full_lines_carry_on_in_both_directions_within_a_second_of_a_relays_death() {
+    for silence in silences(true, true, None).await {
+        eprintln!("nothing came for {silence:?}");
+        assert!(silence < BAR, "nothing came for {silence:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_carries_on_in_both_directions_within_a_second_of_a_relays_death() {
+    for silence in silences(true, true, Some(Duration::from_millis(20))).await {
+        eprintln!("nothing came for {silence:?}");
+        assert!(silence < BAR, "nothing came for {silence:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_in_either_direction_carries_on_within_a_second_of_a_relays_death() {
+    for (to_bob, to_alice) in [(true, false), (false, true)] {
+        for silence in silences(to_bob, to_alice, None).await {
+            eprintln!("nothing came for {silence:?}, to the caller: {to_alice}");
+            assert!(silence < BAR, "nothing came for {silence:?}, to the caller: {to_alice}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Slots of relays: what nobody needs any more is given back.
+
+use super::first_byte::offer_by_hand;
+use super::sessions::Scene;
+use super::*;
+use crate::sessions::PeerName;
+use skein_net::CloseReason;
+use tokio::time::{Instant, sleep};
+
+/// What the relays of a scene have granted so far, and what of it is not over.
+fn slots(scene: &Scene) -> (u64, u32) {
+    let usages = scene.supers.iter().map(|node| node.daemon.parts.donor.usage());
+    usages.fold((0, 0), |(granted, held), usage| (granted + usage.granted, held + usage.slots))
+}
+
+/// Waits until all slots were given back; they would expire by themselves much later.
+async fn given_back(scene: &Scene, within: Duration) {
+    let begun = Instant::now();
+    while slots(scene).1 > 0 {
+        assert!(begun.elapsed() < within, "{:?} of the slots are left", slots(scene).1);
+        sleep(Duration::from_millis(100)).await;
+    }
+    let released = scene.supers.iter().map(|node| node.daemon.parts.donor.usage().released);
+    assert_eq!(released.sum::<u64>(), slots(scene).0, "none has expired");
+}
+
+#[tokio::test]
+async fn offers_that_nobody_dials_on_take_few_slots_of_the_callee_and_give_them_back() {
+    let scene = Scene::new(Reach::Open).await;
+    tokio::time::pause();
+    for number in 0..8 {
+        offer_by_hand(&scene, number, Vec::new(), BoundedVec::default()).await;
+        // The next ones are taken when this one was answered.
+        sleep(Duration::from_millis(500)).await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    let held = slots(&scene).1;
+    assert!((1..=6).contains(&held), "the callee has {held} slots of its own for them");
+    given_back(&scene, Duration::from_secs(30)).await;
+}
+
+#[tokio::test]
+async fn a_session_that_ends_gives_its_slots_back() {
+    let scene = Scene::new(Reach::RelayOnly).await;
+    tokio::time::pause();
+    let bob: PeerName = "@user12".parse().unwrap();
+    let session = scene.alice.daemon.parts.sessions.open(&bob).await.expect("a session");
+    assert!(slots(&scene).1 > 0, "it has slots");
+    session.connection().close(CloseReason::Done);
+    drop(session);
+    given_back(&scene, Duration::from_secs(10)).await;
+    let (ours, theirs) = (&scene.alice.daemon.parts.sessions, &scene.bob.daemon.parts.sessions);
+    assert!(ours.counts().slots_given_back > 0);
+    assert_eq!((ours.all().len(), theirs.all().len()), (0, 0));
+}

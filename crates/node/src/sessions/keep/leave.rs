@@ -1,0 +1,107 @@
+//! Leaves a slot that lets nothing through.
+
+use super::doubt::{Doubt, Resolve};
+use super::{CALLEE_WAITS, Done, Keeper};
+use crate::sessions::paths::Paths;
+use crate::sessions::pulse::Look;
+use crate::sessions::relayed::NearEnd;
+use skein_proto::session::SessionNews;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a relay may take to answer when it is suspected, beyond two round trips to it. An end
+/// that binds anew sends again after 150 ms, so a lost frame does not condemn it.
+const PROBE_PATIENCE: Duration = Duration::from_millis(350);
+
+impl Keeper {
+    /// Acts on what is to be thought of the slot in use.
+    pub(super) async fn judge(
+        &mut self,
+        look: Look,
+        near: Arc<NearEnd>,
+        paths: &Paths,
+        now: Instant,
+    ) {
+        if look == Look::Well {
+            return self.trust(paths);
+        }
+        let session = Arc::clone(&self.session);
+        let doubt = self.doubt.get_or_insert_with(|| Doubt::new(now));
+        doubt.keep_up(paths);
+        if look == Look::Suspicious {
+            doubt.is_grave(paths.session());
+            session.connection().begin_anew();
+        }
+        match doubt.resolve(paths.session(), session.is_dialler(), now) {
+            Resolve::Follow(bring) => self.follow(paths, &bring, now),
+            Resolve::Leave(bring) => self.leave_silent(&near, &bring).await,
+            Resolve::Wait if look == Look::Broken => self.leave_silent(&near, &[]).await,
+            Resolve::Wait if look == Look::Suspicious && !self.probing => {
+                self.suspect(near, paths, now);
+            }
+            Resolve::Wait => {}
+        }
+    }
+
+    /// The dialler sends along another slot.
+    fn follow(&mut self, paths: &Paths, bring: &[u64], now: Instant) {
+        if paths.follow(bring) {
+            self.doubt = None;
+            self.watch.restart(now);
+            self.session.connection().begin_anew();
+            self.session.refresh_path();
+        }
+    }
+
+    async fn leave_silent(&mut self, near: &NearEnd, bring: &[u64]) {
+        tracing::info!(relay = %near.relay.short(), "a relay lets nothing through");
+        self.leave(near.slot(), false, bring).await;
+        self.watch.restart(Instant::now());
+    }
+
+    /// Asks whether the relay lives, and whether it is this node that is elsewhere: no direct path has
+    /// died to tell that. The peer may send over another relay than this end does.
+    fn suspect(&mut self, near: Arc<NearEnd>, paths: &Paths, now: Instant) {
+        let others = paths.all().into_iter().filter(|other| other.slot() != near.slot());
+        others.for_each(|other| self.refresh(other));
+        self.probe(near, now);
+        self.sessions.inner.whereabouts.doubt();
+    }
+
+    pub(super) fn trust(&mut self, paths: &Paths) {
+        if self.doubt.take().is_some() {
+            paths.session().trust();
+        }
+    }
+
+    fn probe(&mut self, near: Arc<NearEnd>, since: Instant) {
+        self.probing = true;
+        self.running.push(Box::pin(async move {
+            let patience = PROBE_PATIENCE + near.rtt() * 2;
+            let alive = near.binding.bind(patience).await.is_ok();
+            Done::Probed { slot: near.slot(), alive, since }
+        }));
+    }
+
+    /// Goes on over the reserve, or the best of those that `work`.
+    pub(super) async fn leave(&mut self, slot: u64, dead: bool, work: &[u64]) {
+        let session = Arc::clone(&self.session);
+        let Some(next) = session.paths().and_then(|paths| paths.abandon(slot, dead, work)) else {
+            return;
+        };
+        self.doubt = None;
+        let now = Instant::now();
+        self.watch.restart(now);
+        self.reserve_due = if session.is_dialler() { now } else { now + CALLEE_WAITS };
+        self.sessions.inner.counts.moved();
+        session.connection().begin_anew();
+        session.refresh_path();
+        self.tell.tell(SessionNews::Moved { slot: next.slot() }).await;
+        tracing::info!(
+            peer = %session.node().short(),
+            relay = %next.relay.short(),
+            "a session goes on over its reserve"
+        );
+    }
+}
