@@ -18,6 +18,10 @@ use std::time::Instant;
 /// The initial window (RFC 9002, section 7.2).
 const INITIAL: u64 = 14_720;
 
+/// What may be sent beyond the window at most: when nothing has come back of the first, the second
+/// may tell that something was received meanwhile.
+const MOST: u64 = 4 * INITIAL;
+
 /// Makes the windows of connections.
 #[derive(Debug, Default)]
 pub(crate) struct Windows {
@@ -41,7 +45,9 @@ pub(crate) struct Window {
 impl Window {
     /// What is in flight may be lost, for another reason than that it is too much.
     pub(crate) fn extend(&self) {
-        self.extra.store(INITIAL, Ordering::Relaxed);
+        let more = |extra: u64| Some((extra + INITIAL).min(MOST));
+        // It is never refused.
+        let _ = self.extra.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
     fn is_known_again(&self) {
@@ -123,8 +129,11 @@ mod tests {
         let before = window.window();
         // As the owner of a connection gets at it: by a clone.
         let clone = window.clone_box().into_any().downcast::<Window>();
-        clone.ok().expect("it is ours").extend();
+        let clone = clone.ok().expect("it is ours");
+        clone.extend();
         assert_eq!(window.window(), before + INITIAL);
+        (0..9).for_each(|_| clone.extend());
+        assert_eq!(window.window(), before + MOST);
         window.on_congestion_event(now, now, false, 1_200);
         assert!(window.window() < before, "{}", window.window());
     }

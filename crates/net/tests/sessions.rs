@@ -192,7 +192,7 @@ async fn in_doubt_both_ends_talk_along_another_route_before_either_has_moved() {
     dialled.begin_anew();
     assert_eq!(receive(accepted, |_| {}).await, 20_000);
     sending.await.unwrap();
-    assert!(cut.elapsed() < Duration::from_millis(400), "{:?}", cut.elapsed());
+    assert!(cut.elapsed() < Duration::from_millis(500), "{:?}", cut.elapsed());
     assert!(tried(0) > 0 && tried(1) > 0, "answers go where the question came from");
     for session in &lab.sessions {
         assert!(session.route() != Some(other) && session.received(other) > 0);

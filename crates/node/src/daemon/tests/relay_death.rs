@@ -77,8 +77,6 @@ async fn silences(to_bob: bool, to_alice: bool, pace: Option<Duration>) -> Vec<D
     }
     let mut pings = scene.ping().await;
     pings.until("with a reserve", |path| path.reserve.is_some()).await;
-    let relay = relay_of(&pings.path).expect("a relay");
-    let dying = scene.supers.iter().find(|node| node.id() == relay).expect("one of them");
     drop(pings);
 
     tokio::time::pause();
@@ -96,6 +94,9 @@ async fn silences(to_bob: bool, to_alice: bool, pace: Option<Duration>) -> Vec<D
         let usual = flow.longest_silence(begun + BAR, received);
         assert!(usual < BAR / 4, "it does not flow as it should: {usual:?}");
     }
+    let session = scene.alice.daemon.parts.sessions.live(&scene.bob.id()).expect("a session");
+    let relay = relay_of(&session.shown(session.path_now())).expect("a relay");
+    let dying = scene.supers.iter().find(|node| node.id() == relay).expect("one of them");
     let cut = Instant::now();
     scene.network.cut(address(dying.plan.host));
     sleep(4 * BAR).await;
@@ -113,8 +114,8 @@ async fn silences(to_bob: bool, to_alice: bool, pace: Option<Duration>) -> Vec<D
         assert_eq!(received, sent);
     }
     tokio::time::resume();
-    let session = scene.alice.daemon.parts.sessions.live(&scene.bob.id()).expect("it goes on");
     assert!(relay_of(&session.shown(session.path_now())).is_some_and(|now| now != relay));
+    assert!(!session.connection().is_closed());
     silences
 }
 

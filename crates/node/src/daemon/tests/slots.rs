@@ -48,7 +48,8 @@ async fn a_session_that_ends_gives_its_slots_back() {
     assert!(slots(&scene).1 > 0, "it has slots");
     session.connection().close(CloseReason::Done);
     drop(session);
-    given_back(&scene, Duration::from_secs(10)).await;
+    // A slot that was not needed is kept for the next call for a minute.
+    given_back(&scene, Duration::from_secs(70)).await;
     let (ours, theirs) = (&scene.alice.daemon.parts.sessions, &scene.bob.daemon.parts.sessions);
     assert!(ours.counts().slots_given_back > 0);
     assert_eq!((ours.all().len(), theirs.all().len()), (0, 0));

@@ -4,6 +4,7 @@
 
 mod copies;
 mod downloads;
+mod grants;
 mod reaching;
 mod recovery;
 mod script;

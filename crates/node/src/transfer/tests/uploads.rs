@@ -6,7 +6,7 @@ use skein_proto::BoundedVec;
 use skein_proto::fetch::{ByteRange, FetchReply};
 
 /// Asks by hand, and leaves the stream open.
-async fn ask(client: &Node, server: &Node, request: FetchRequest) -> (Message, Stream) {
+pub(super) async fn ask(client: &Node, server: &Node, request: FetchRequest) -> (Message, Stream) {
     let source = server.source();
     let connection = client.endpoint.connect(source.node, &source.addresses).await.unwrap();
     let mut stream = connection.open_stream().await.unwrap();
@@ -14,7 +14,7 @@ async fn ask(client: &Node, server: &Node, request: FetchRequest) -> (Message, S
     (answer.expect("an answer"), stream)
 }
 
-fn request(node: &Node, content: ContentId, ranges: &[(u64, u64)]) -> FetchRequest {
+pub(super) fn request(node: &Node, content: ContentId, ranges: &[(u64, u64)]) -> FetchRequest {
     let ranges = ranges.iter().map(|&(start, end)| ByteRange { start, end });
     let credential = FakeMembership::member(&node.key, 10_000).credential;
     FetchRequest { content, ranges: BoundedVec::truncated(ranges), credential }
