@@ -129,7 +129,7 @@ mod tests {
         let before = window.window();
         // As the owner of a connection gets at it: by a clone.
         let clone = window.clone_box().into_any().downcast::<Window>();
-        let clone = clone.ok().expect("it is ours");
+        let clone = clone.expect("it is ours");
         clone.extend();
         assert_eq!(window.window(), before + INITIAL);
         (0..9).for_each(|_| clone.extend());
