@@ -175,6 +175,14 @@ impl Branch {
         }
     }
 
+    /// A neighbour that was asked has not answered in time, or is gone.
+    pub(crate) fn unanswered(&mut self, node: &NodeId) {
+        self.coverage.stopped = self.coverage.stopped.worse(StopReason::TimedOut);
+        if let Some(waves) = &mut self.waves {
+            waves.on_unanswered(node);
+        }
+    }
+
     /// Supernodes that were asked, or that their tables exclude.
     pub(crate) fn cover(&mut self, tags: impl IntoIterator<Item = Tag>) {
         match &mut self.waves {
@@ -211,7 +219,6 @@ impl Branch {
             .collect();
         for node in &late {
             self.waiting.remove(node);
-            self.coverage.stopped = self.coverage.stopped.worse(StopReason::TimedOut);
         }
         late
     }

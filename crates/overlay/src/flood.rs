@@ -161,6 +161,7 @@ impl Floods {
                 let all = core.membership.iter();
                 all.for_each(|member| see(&member.node, member.load.children.saturating_add(1)));
             },
+            missed: &|| core.membership.missed(),
             found: branch.found(),
             wanted: branch.still_wanted(),
             is_waiting: !branch.waiting.is_empty(),
@@ -177,6 +178,9 @@ impl Floods {
             Next::TooFar => {
                 branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::Unreached);
             }
+        }
+        if look_again.is_none() && waves.is_short() {
+            branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::Unreached);
         }
         branch.waves = Some(waves);
         match look_again {
@@ -300,7 +304,7 @@ impl Floods {
                 continue;
             }
             branch.waiting.remove(peer);
-            branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::TimedOut);
+            branch.unanswered(peer);
             if branch.waiting.is_empty() {
                 self.go_on(core, sources, id, now);
             }
@@ -326,6 +330,7 @@ impl Floods {
             // Those asked have an earlier deadline, so there is nothing to call off there.
             for node in branch.take_late(now.instant) {
                 core.counters.branches_timed_out += 1;
+                branch.unanswered(&node);
                 let unanswered = self.unanswered.entry(node).or_default();
                 *unanswered += 1;
                 if *unanswered >= MAX_UNANSWERED {

@@ -6,6 +6,10 @@
 //! neighbours' tables looks at d of S: n of them leave exp(-d·n/S) of all tables unseen. What was
 //! seen comes back as tags, so that a search for something rare ends when all of the tables were
 //! seen, and not sooner or later.
+//!
+//! When many supernodes die at once, nobody can cover them, and all know of them for some time yet.
+//! A search is not widened for those that are missed already, nor for those that it has waited for
+//! in vain; that they were left out is said at its end.
 
 use crate::covered::{Covered, population};
 use skein_proto::routing::SharedBytes;
@@ -42,6 +46,8 @@ pub(crate) struct Outlook<'a> {
     pub(crate) may_answer: &'a dyn Fn(&NodeId) -> bool,
     /// All other supernodes that are known.
     pub(crate) members: &'a Members<'a>,
+    /// Those of them that are likely to be dead.
+    pub(crate) missed: &'a dyn Fn() -> Vec<NodeId>,
     /// Contents found.
     pub(crate) found: usize,
     /// Contents still wanted.
@@ -75,6 +81,10 @@ pub(crate) struct Waves {
     /// Those that were asked directly and have not answered: nobody else can speak for them, since a
     /// table that excludes them may be older than what this supernode has heard.
     owing: BTreeSet<Tag>,
+    /// Members that do not answer. Others may have covered them all the same.
+    silent: BTreeSet<Tag>,
+    /// Whether more were left out than may be, those that do not answer included.
+    is_short: bool,
     /// Tags that came before anyone passed the query on unfiltered, repeated ones included: how
     /// often they repeat tells how many supernodes there are.
     draws: u32,
@@ -104,6 +114,8 @@ impl Waves {
             indexes: 1,
             covered,
             owing: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            is_short: false,
             draws: 1,
             wave: (0, 0),
             repeated: 0,
@@ -130,6 +142,16 @@ impl Waves {
     pub(crate) fn on_answered(&mut self, tag: Tag) {
         self.owing.remove(&tag);
         self.on_covered([tag]);
+    }
+
+    /// One that was asked directly has not answered in time, or its link is gone.
+    pub(crate) fn on_unanswered(&mut self, node: &NodeId) {
+        self.silent.insert(self.id.tag(node));
+    }
+
+    /// Whether more of all supernodes were left out than may be, as of the last look.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_short
     }
 
     /// Those that were asked, or need not be, as another supernode says.
@@ -263,12 +285,15 @@ impl Waves {
         group
     }
 
-    /// Supernodes that were not covered yet, as far as is known. Makes up its mind about how many
+    /// Supernodes that may still be covered, as far as is known. Makes up its mind about how many
     /// there are in all: as many as are known, or, where more than those were seen, as many as the
     /// repeated tags speak for.
     fn left(&mut self, outlook: &Outlook<'_>) -> f64 {
         // All of them are looked at once: a search is over before there are many others.
         let id = self.id;
+        if self.known.is_none() {
+            self.silent.extend((outlook.missed)().iter().map(|node| id.tag(node)));
+        }
         let covered = &mut self.covered;
         let known = *self.known.get_or_insert_with(|| {
             let mut members = Vec::new();
@@ -284,7 +309,10 @@ impl Waves {
         }
         let explains = known >= covered * KNOWN_SHARE;
         self.size = if explains { known } else { known.max(self.estimate) }.max(covered);
-        if explains { missing } else { missing.max(self.size - covered) }
+        let left = if explains { missing } else { missing.max(self.size - covered) };
+        self.is_short = left * REST > self.size;
+        let silent = self.silent.iter().filter(|tag| !self.covered.contains(**tag)).count();
+        (left - to_f64(silent)).max(0.0)
     }
 }
 

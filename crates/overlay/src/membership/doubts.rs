@@ -188,6 +188,13 @@ impl Doubts {
         self.accused.contains_key(node)
     }
 
+    /// Those that are missed: this node has lost them or could not reach them, or enough others say
+    /// that they could not. They may be back before they are taken for dead.
+    pub(crate) fn missed(&self) -> impl Iterator<Item = &NodeId> {
+        let condemned = self.accused.iter().filter(|(_, accused)| accused.condemned.is_some());
+        self.own.keys().chain(condemned.map(|(node, _)| node))
+    }
+
     /// It is gone, dead or not.
     pub(crate) fn on_gone(&mut self, node: &NodeId) {
         self.on_refuted(node, true);

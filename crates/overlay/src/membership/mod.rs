@@ -94,6 +94,11 @@ impl Membership {
         member.node != self.me.1 && member.state != SupernodeState::Leaving
     }
 
+    /// Others that are likely to be dead.
+    pub(crate) fn missed(&self) -> Vec<NodeId> {
+        self.doubts.missed().filter(|node| self.get(node).is_some()).copied().collect()
+    }
+
     pub(crate) fn addresses(&self, node: &NodeId) -> Option<Vec<SocketAddr>> {
         self.get(node).map(|member| member.addresses.to_vec()).filter(|found| !found.is_empty())
     }

@@ -12,6 +12,8 @@ struct Graph {
     nodes: Vec<NodeId>,
     links: Vec<BTreeSet<usize>>,
     has: Vec<bool>,
+    /// Members that are believed to be dead.
+    missed: Vec<NodeId>,
 }
 
 impl Graph {
@@ -26,7 +28,7 @@ impl Graph {
                 links[pair[1]].insert(pair[0]);
             }
         }
-        Self { nodes, links, has: vec![false; count] }
+        Self { nodes, links, has: vec![false; count], missed: Vec::new() }
     }
 
     /// What `at` does with a query, as `flood` does it. Answers requests sent.
@@ -70,6 +72,7 @@ impl Graph {
                 free: &free,
                 may_answer: &|node| self.has[index(node)],
                 members: &|see| self.nodes[1..=known].iter().for_each(|node| see(node, 1)),
+                missed: &|| self.missed.clone(),
                 found: run.found.len(),
                 wanted: wanted.saturating_sub(run.found.len()),
                 is_waiting: false,
@@ -180,22 +183,52 @@ fn a_few_that_see_each_other_ask_one_of_them_whether_there_are_more() {
         nodes: (1..=4).map(|n| NodeId::from_bytes([n; 32])).collect(),
         links: (0..4).map(|n| (0..4).filter(|m| *m != n).collect()).collect(),
         has: vec![false; 4],
+        missed: Vec::new(),
     };
     let (run, waves) = graph.search(10, 3);
     assert_eq!((run.messages, run.end), (1, Some(Next::Covered)));
     assert_eq!((waves.supernodes(), waves.size()), (4, 4));
 }
 
-#[test]
-fn members_that_died_do_not_make_a_search_go_on_for_ever() {
+/// 950 supernodes, and 100 more that have died.
+fn bereft() -> Graph {
     let mut rng = StdRng::seed_from_u64(45);
     let mut graph = Graph::new(950, 40, &mut rng);
     graph.nodes.extend((0..100).map(|_| NodeId::from_bytes(rng.random())));
     graph.links.extend((0..100).map(|_| BTreeSet::new()));
     graph.has.extend([false; 100]);
-    let (run, _) = graph.search(10, 1_049);
+    graph
+}
+
+#[test]
+fn members_that_died_do_not_make_a_search_go_on_for_ever() {
+    let (run, waves) = bereft().search(10, 1_049);
     assert_eq!(run.end, Some(Next::Covered));
     assert!(run.messages < 500, "{}", run.messages);
+    assert!(waves.is_short(), "not all of those known were covered");
+}
+
+#[test]
+fn a_search_is_not_widened_for_members_that_are_missed_and_says_that_it_left_them_out() {
+    let mut graph = bereft();
+    let (unaware, _) = graph.search(10, 1_049);
+    let (alone, waves) = graph.search(10, 949);
+    assert!(!waves.is_short(), "nobody is missing");
+    graph.missed = graph.nodes[950..].to_vec();
+    let (aware, waves) = graph.search(10, 1_049);
+    assert_eq!(aware.end, Some(Next::Covered));
+    assert!(aware.messages <= alone.messages + 10, "{} {}", aware.messages, alone.messages);
+    assert!(aware.messages < unaware.messages, "{} {}", aware.messages, unaware.messages);
+    assert!(waves.is_short() && waves.size() == 1_050, "{}", waves.size());
+}
+
+#[test]
+fn a_member_that_is_missed_and_answers_all_the_same_is_covered() {
+    let mut graph = Graph::new(100, 40, &mut StdRng::seed_from_u64(48));
+    graph.missed = graph.nodes[1..30].to_vec();
+    let (run, waves) = graph.search(10, 99);
+    assert_eq!((run.end, waves.is_short()), (Some(Next::Covered), false));
+    assert_eq!(waves.supernodes(), 100);
 }
 
 #[test]
@@ -221,6 +254,7 @@ fn nobody_speaks_for_one_who_was_asked_and_has_not_answered() {
         free: &free,
         may_answer: &|_| true,
         members: &|see| [silent, other].iter().for_each(|node| see(node, 1)),
+        missed: &Vec::new,
         found: 0,
         wanted: 10,
         is_waiting: false,
@@ -230,4 +264,28 @@ fn nobody_speaks_for_one_who_was_asked_and_has_not_answered() {
     assert!(!waves.has_covered(&silent) && waves.has_covered(&other));
     waves.on_answered(id.tag(&silent));
     assert!(waves.has_covered(&silent));
+}
+
+#[test]
+fn a_search_is_not_widened_for_a_neighbour_that_it_has_waited_for_in_vain() {
+    let [me, silent, other] = [1, 2, 3].map(|n| NodeId::from_bytes([n; 32]));
+    let id = QueryId::from_bytes([7; 16]);
+    let mut waves = Waves::new(id, &me, 2);
+    let next = |waves: &mut Waves, free: &[NodeId]| {
+        waves.next(&Outlook {
+            free,
+            may_answer: &|_| true,
+            members: &|see| [silent, other].iter().for_each(|node| see(node, 1)),
+            missed: &Vec::new,
+            found: 0,
+            wanted: 10,
+            is_waiting: false,
+        })
+    };
+    assert_eq!(next(&mut waves, &[silent, other]), Next::Ask(vec![silent, other], 0));
+    waves.on_answered(id.tag(&other));
+    waves.on_unanswered(&silent);
+    assert_eq!(next(&mut waves, &[other]), Next::Ask(vec![other], 1), "what it sees");
+    assert_eq!(next(&mut waves, &[other]), Next::Covered);
+    assert!(waves.is_short(), "the report says so");
 }
