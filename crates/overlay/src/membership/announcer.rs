@@ -39,8 +39,16 @@ const LOAD_PAUSE_EACH: Duration = Duration::from_millis(600);
 /// The shortest of these pauses: others ignore what comes faster than [`MIN_SPACING_SECS`].
 const LEAST_LOAD_PAUSE: Duration = Duration::from_secs(12);
 
-/// Percent by which the load must differ from the last word for a new one.
+/// Percent by which the load must differ from the last word for a new one, where there are many
+/// supernodes: what each of them has not told yet is of random sign, and a record goes to all.
 const LOAD_STEP: u8 = 25;
+
+/// The same in a smaller network: so many supernodes make a percent. Where there are nine, the others
+/// become 8 percent fuller when one dies, and it is by that that they see that it is missed.
+const MEMBERS_A_PERCENT: usize = 20;
+
+/// The least of these steps: six children of 150.
+const LEAST_LOAD_STEP: u8 = 4;
 
 /// How often a supernode looks whether it knows an address of its own by now.
 const UNREADY_PAUSE: Duration = Duration::from_secs(1);
@@ -49,6 +57,12 @@ const UNREADY_PAUSE: Duration = Duration::from_secs(1);
 fn load_pause(members: usize) -> Duration {
     let members = u32::try_from(members).unwrap_or(u32::MAX);
     LOAD_PAUSE_EACH.saturating_mul(members).clamp(LEAST_LOAD_PAUSE, LOAD_PAUSE)
+}
+
+/// By how many percent the load must change in a network of that size to be told.
+fn load_step(members: usize) -> u8 {
+    let step = u8::try_from(members / MEMBERS_A_PERCENT).unwrap_or(LOAD_STEP);
+    step.clamp(LEAST_LOAD_STEP, LOAD_STEP)
 }
 
 /// How often each supernode of a network of that size says that it is there.
@@ -136,7 +150,7 @@ impl Announcer {
         if last.addresses[..] != addresses[..told] {
             self.due = self.due.min(*at + SPACING);
         }
-        let differs = last.load.percent().abs_diff(load.percent()) >= LOAD_STEP
+        let differs = last.load.percent().abs_diff(load.percent()) >= load_step(members)
             || last.load.accepting != load.accepting;
         if differs {
             self.due = self.due.min(*at + load_pause(members));
@@ -167,7 +181,10 @@ impl Announcer {
         rng: &mut impl Rng,
     ) -> Rumour {
         let period = period(members);
-        self.version = unix.0.max(self.version.saturating_add(1));
+        // Several changes of state within a second have made the versions run ahead of the clock.
+        let repeats = self.last.as_ref().is_some_and(|(_, last)| last.state == self.state);
+        let least = if repeats && !self.doubted { MIN_SPACING_SECS } else { 1 };
+        self.version = unix.0.max(self.version.saturating_add(least));
         self.due = now + period.mul_f64(rng.random_range(0.75..1.25));
         let lifetime = (period * PERIODS).min(MAX_LIFETIME).as_secs();
         let record = SupernodeRecord {
@@ -189,6 +206,9 @@ impl Announcer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use skein_proto::{Credential, Username};
 
     #[test]
     fn nobody_doubts_what_a_supernode_has_not_said_yet() {
@@ -203,12 +223,46 @@ mod tests {
     }
 
     #[test]
+    fn where_few_take_the_children_of_one_that_died_they_say_so() {
+        for others in [2, 8, 12, 16] {
+            // All were filled to two thirds, and those of the one that died go to the others.
+            assert!(usize::from(load_step(others)) <= 67 / others, "{others}");
+        }
+        assert_eq!((load_step(0), load_step(200), load_step(usize::MAX)), (4, 10, 25));
+    }
+
+    #[test]
     fn a_small_network_hears_sooner_how_full_its_supernodes_are() {
         assert_eq!(load_pause(2), LEAST_LOAD_PAUSE);
         assert_eq!(load_pause(50), Duration::from_secs(30));
         assert_eq!(load_pause(100), LOAD_PAUSE);
         assert_eq!(load_pause(usize::MAX), LOAD_PAUSE);
         assert!(LEAST_LOAD_PAUSE.as_secs() > MIN_SPACING_SECS);
+    }
+
+    #[test]
+    fn what_follows_changes_of_state_in_haste_is_not_ignored_by_others() {
+        let key = KeyPair::from_seed(&[1; 32]);
+        let (node, name) = (key.node_id(), Username::parse("anna").expect("a name"));
+        let (issued, expires, registered) = (UnixTime(0), UnixTime(1_000), UnixTime(0));
+        let credential = Signed::new(Credential { name, node, issued, expires, registered }, &key);
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut announcer = Announcer::default();
+        let mut said = |announcer: &mut Announcer, secs: u64| {
+            let now = (Instant::START + Duration::from_secs(secs), UnixTime(100 + secs));
+            let of = (Load::default(), &[][..]);
+            announcer.announce((&key, &credential), of, 3, now, &mut rng);
+            announcer.version
+        };
+        for state in [SupernodeState::Warming, SupernodeState::Serving, SupernodeState::Warming] {
+            announcer.set_state(state, Instant::START);
+            said(&mut announcer, 0);
+        }
+        announcer.set_state(SupernodeState::Serving, Instant::START);
+        let last = said(&mut announcer, 0);
+        assert_eq!(last, 103, "each is another version");
+        let next = said(&mut announcer, LEAST_LOAD_PAUSE.as_secs());
+        assert!(next >= last + MIN_SPACING_SECS, "{next}");
     }
 
     #[test]
