@@ -84,6 +84,37 @@ fn supernodes_that_have_just_died_do_not_make_searches_ask_everybody() {
 }
 
 #[test]
+fn after_many_supernodes_died_a_search_costs_no_more_and_says_that_they_are_missing() {
+    let mut network = Network::new(Settings { seed: SEED, ..Settings::default() });
+    let (supers, children, settled) = settle(&mut network, 30, 60);
+    assert!(settled);
+    network.run_for(seconds(12));
+    let (dead, _) = supers.split_at(9);
+    dead.iter().for_each(|node| network.kill(*node));
+    // Their links are known to be lost by then, and nobody takes them for dead yet.
+    network.run_for(seconds(8));
+    let has_parent = |network: &Network, child: &NodeId| {
+        let parent = network.snapshot(*child).unwrap().parent.parent;
+        parent.is_some_and(|parent| !dead.contains(&parent))
+    };
+    let askers: Vec<NodeId> =
+        children.iter().filter(|child| has_parent(&network, child)).copied().take(5).collect();
+    let before = floods(&network);
+    for (number, asker) in askers.iter().enumerate() {
+        let outcome = network.search(*asker, &format!("absent{number} "), 5);
+        let coverage = outcome.coverage.unwrap();
+        assert_eq!(coverage.stopped, StopReason::Unreached);
+        assert_eq!((coverage.supernodes_asked, coverage.supernodes_known), (21, 30));
+    }
+    let sent = floods(&network) - before;
+    assert!(sent <= 10, "{sent} messages for 5 searches among 21 supernodes");
+    network.run_for(seconds(30));
+    let coverage = network.search(askers[0], "absent ", 5).coverage.unwrap();
+    assert_eq!(coverage.stopped, StopReason::Exhausted);
+    assert_eq!((coverage.supernodes_asked, coverage.supernodes_known), (21, 21));
+}
+
+#[test]
 fn what_many_have_is_found_without_asking_everybody() {
     let (mut network, children) = wide(60, 20, 240);
     let before = floods(&network);
