@@ -25,8 +25,8 @@ const EXCESS: f64 = 0.15;
 /// choices"), and not all of the full ones send their children to the same place.
 const LOOKED_AT: usize = 4;
 
-/// How often one that steps down asks a share of its children to move, and how large that is: all
-/// have been asked after two minutes.
+/// How often one that steps down asks a share of those children that are left to move, and how large
+/// that is: of a hundred that all do, the last is asked after little more than three minutes.
 pub(crate) const RESIGN_EVERY: Duration = Duration::from_secs(5);
 const RESIGN_SHARE: u32 = 20;
 
