@@ -192,6 +192,23 @@ fn a_supernode_that_was_replaced_while_it_was_away_comes_back_as_an_ordinary_nod
 }
 
 #[test]
+fn a_supernode_whose_successor_has_only_just_begun_goes_again() {
+    let (mut network, nodes, elected) = elected();
+    let away = elected[0];
+    network.kill(away);
+    let is_replaced = |network: &Network| supers(network, &nodes).len() >= elected.len();
+    assert!(network.run_until(seconds(60 * 60), is_replaced));
+    // Long enough for all to have heard of it, and far less than ten minutes.
+    network.run_for(seconds(20));
+    let before = supers(&network, &nodes);
+    network.restart(away);
+    network.run_for(seconds(90));
+    assert_eq!(counters(&network, away).returns_unneeded, 1);
+    assert_eq!(supers(&network, &nodes), before, "and nobody else has changed");
+    assert_eq!(network.attached(&nodes), nodes.len());
+}
+
+#[test]
 fn a_supernode_that_is_missed_is_one_again_after_a_restart() {
     let (mut network, nodes, elected) = elected();
     // As many are left as are full to more than 0.70, so that none of those that come back is one

@@ -84,7 +84,7 @@ pub(crate) struct Office {
     since: Instant,
     /// When it judges whether it is needed, if it has yet to find out.
     pub(super) trial: Option<Trial>,
-    since_unix: UnixTime,
+    pub(super) since_unix: UnixTime,
     stage: Stage,
     demand: Demand,
     pub(super) candidates: Candidates,

@@ -13,9 +13,9 @@ use crate::core::Core;
 use crate::io::Now;
 use crate::overlay::Overlay;
 use rand::RngExt;
-use skein_proto::Instant;
 use skein_proto::membership::SupernodeState;
 use skein_proto::message::RoleSetting;
+use skein_proto::{Instant, UnixTime};
 use std::time::Duration;
 
 /// How long one that was a supernode when it last ran looks around for those that have taken its
@@ -85,12 +85,13 @@ impl Overlay {
         let fill_percent = percent(outlook.fill);
         let is_free = self.core.config.role == RoleSetting::Auto;
         let is_brisk = trial.is_brisk();
+        let since = office.since_unix;
         match trial {
             Trial::Return { .. }
                 if (is_over || is_brisk)
                     && is_free
                     && !hurries
-                    && self.is_replaced(outlook, now) =>
+                    && self.is_replaced(since, outlook, now) =>
             {
                 self.core.counters.returns_unneeded += 1;
                 office.trial = None;
@@ -128,16 +129,22 @@ impl Overlay {
         }
     }
 
-    /// Whether those that have been there for long are as many as are needed, and as many are linked
-    /// as it takes to know that.
-    fn is_replaced(&self, outlook: &Outlook, now: Now) -> bool {
+    /// Whether as many as are needed were there before this one came back, and as many are linked as
+    /// it takes to know that. Of several that come back at the same time the first ones stay.
+    fn is_replaced(&self, since: UnixTime, outlook: &Outlook, now: Now) -> bool {
         if self.neighbours.count() < self.core.membership.len().min(WITNESSES) {
             return false;
         }
-        let established = self.core.membership.iter().filter(|member| {
-            member.state == SupernodeState::Serving && now.unix.since(member.since) >= ESTABLISHED
-        });
-        established.count() >= usize::try_from(outlook.wanted).unwrap_or(usize::MAX)
+        let own = (since, self.core.me);
+        let (mut established, mut earlier) = (0_u32, 0_u32);
+        for member in self.core.membership.iter() {
+            let is_old = now.unix.since(member.since) >= ESTABLISHED;
+            established += u32::from(is_old && member.state == SupernodeState::Serving);
+            earlier += u32::from((member.since, member.node) < own);
+        }
+        // Where most are new, all were out, and nobody knows yet how many children there are.
+        let is_settled = established.saturating_mul(2) >= outlook.wanted;
+        established >= outlook.wanted || (is_settled && earlier >= outlook.wanted)
     }
 
     /// This supernode, and those that are not established either: all of them together make up for
