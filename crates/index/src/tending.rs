@@ -20,7 +20,7 @@ const EARNED: u64 = 4;
 #[derive(Debug)]
 pub struct Upkeep {
     number: u64,
-    merge: Merge,
+    merge: Box<Merge>,
     is_done: bool,
 }
 
@@ -115,7 +115,7 @@ impl Store {
         let number = self.last_away;
         let (segments, bytes) = (merge.segments().collect(), merge.bytes());
         self.away = Some(Away { number, segments, killed: Vec::new(), bytes });
-        Some(Upkeep { number, merge, is_done: false })
+        Some(Upkeep { number, merge: Box::new(merge), is_done: false })
     }
 
     fn give_back(&mut self, upkeep: Upkeep, register: &Register, shared: &Shared) {
@@ -127,9 +127,9 @@ impl Store {
         if !merge.is_live() {
             self.drop_empty();
         } else if is_done {
-            self.finish(merge);
+            self.finish(*merge);
         } else {
-            self.merges.insert(0, merge);
+            self.merges.insert(0, *merge);
         }
         self.show(register, shared);
         self.settle();
