@@ -123,12 +123,9 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
         nodes.into_iter().partition(|node| dead.contains(&node.id()));
 
     let searchers = left.get(..plan.searchers).unwrap_or(&left);
-    searching::until_found(searchers, &left, plan.patience).await;
-    let found_after = begun.elapsed();
-    say(&format!("everything is found after {}", secs(found_after)));
     let searching = Searching::start(searchers, &left);
-    tokio::time::sleep(plan.calm).await;
-    let calm = searching.take();
+    let (found_after, _, calm) = until_steady(&searching, (searchers, &left), plan, begun).await;
+    say(&format!("everything is found after {}", secs(found_after)));
     let at_last = look(&left).await;
     let lost =
         |status: &&Status| status.attachment.parent.is_some_and(|parent| dead.contains(&parent));
@@ -154,12 +151,10 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
     };
     let healed_after = kill.elapsed();
     say(&format!("supernodes enough again after {}", secs(healed_after)));
-    searching::until_found(searchers, &left, plan.patience).await;
-    let found_again_after = kill.elapsed();
+    let (found_again_after, hurt, afterwards) =
+        until_steady(&searching, (searchers, &left), plan, kill).await;
     say(&format!("everything is found again after {}", secs(found_again_after)));
-    let hurt = searching.take();
-    tokio::time::sleep(plan.calm).await;
-    let afterwards = searching.end().await;
+    searching.end().await;
 
     let mut found_at_the_end = 0;
     let asker = left.first().expect("two thirds are left");
@@ -183,6 +178,34 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
         longest_recovery: Duration::from_millis(recoveries.max().unwrap_or(0)),
         searches: [calm, hurt, afterwards],
         found_at_the_end,
+    }
+}
+
+/// Waits until each user has found what each node shares, and no search has failed for a while since:
+/// a child that moves to another supernode is not found there until others have heard of it. Answers
+/// how long that was after `begun`, and how searches went until then and since.
+///
+/// # Panics
+/// If that takes longer than it may.
+async fn until_steady(
+    searching: &Searching,
+    (users, nodes): (&[Node], &[Node]),
+    plan: Plan,
+    begun: Instant,
+) -> (Duration, Tally, Tally) {
+    let end = Instant::now() + plan.patience;
+    let mut until = Tally::default();
+    loop {
+        searching::until_found(users, nodes, plan.patience).await;
+        let found = begun.elapsed();
+        until.add(searching.take());
+        tokio::time::sleep(plan.calm).await;
+        let since = searching.take();
+        if since.failed.is_empty() {
+            return (found, until, since);
+        }
+        assert!(Instant::now() < end, "searches go on to fail: {since}");
+        until.add(since);
     }
 }
 

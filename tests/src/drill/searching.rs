@@ -21,22 +21,40 @@ pub(super) const PACE: Duration = Duration::from_millis(250);
 pub struct Tally {
     /// All of them.
     pub all: u32,
-    /// Those that did not find what somebody shares who lives.
-    pub failed: u32,
+    /// Those that did not find what somebody shares who lives, by how they ended.
+    pub failed: BTreeMap<String, u32>,
     /// Those that found it and said that they had not seen everything, by the reason that they gave.
     pub incomplete: BTreeMap<String, u32>,
     /// Milliseconds that each took until the first hit.
     pub first_hit_ms: Vec<u64>,
 }
 
+impl Tally {
+    /// Counts other searches as well.
+    pub(super) fn add(&mut self, other: Self) {
+        self.all += other.all;
+        for (mine, theirs) in
+            [(&mut self.failed, other.failed), (&mut self.incomplete, other.incomplete)]
+        {
+            for (why, count) in theirs {
+                *mine.entry(why).or_default() += count;
+            }
+        }
+        self.first_hit_ms.extend(other.first_hit_ms);
+    }
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { all, failed, incomplete, .. } = self;
-        let lacking: u32 = incomplete.values().sum();
-        write!(f, "{all}, of which {failed} found nothing, {lacking} were incomplete")?;
-        for (why, count) in incomplete {
-            write!(f, " ({count}: {why})")?;
-        }
+        let sum = |of: &BTreeMap<String, u32>| of.values().sum::<u32>();
+        let reasons = |f: &mut fmt::Formatter<'_>, of: &BTreeMap<String, u32>| {
+            of.iter().try_for_each(|(why, count)| write!(f, " ({count}: {why})"))
+        };
+        write!(f, "{all}, of which {} found nothing", sum(failed))?;
+        reasons(f, failed)?;
+        write!(f, ", {} were incomplete", sum(incomplete))?;
+        reasons(f, incomplete)?;
         let mut times = self.first_hit_ms.clone();
         times.sort_unstable();
         match (times.get(times.len() / 2), times.last()) {
@@ -81,10 +99,9 @@ impl Searching {
         std::mem::take(&mut *self.tally.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Stops, and says how it went since it was last asked.
-    pub(super) async fn end(mut self) -> Tally {
+    /// Stops.
+    pub(super) async fn end(mut self) {
         self.users.shutdown().await;
-        self.take()
     }
 }
 
@@ -93,21 +110,23 @@ async fn search(api: &ApiClient, target: &str, tally: &Mutex<Tally>) {
     let seen = ask(api, target).await;
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     tally.all += 1;
-    tally.failed += u32::from(seen.first_hit.is_none());
-    if let (Some(_), Some(why)) = (seen.first_hit, seen.incomplete) {
-        *tally.incomplete.entry(why).or_default() += 1;
+    let Some(at) = seen.first_hit else {
+        *tally.failed.entry(seen.end).or_default() += 1;
+        return;
+    };
+    if !seen.is_complete {
+        *tally.incomplete.entry(seen.end).or_default() += 1;
     }
-    if let Some(at) = seen.first_hit {
-        let passed = at.saturating_duration_since(begun).as_millis();
-        tally.first_hit_ms.push(u64::try_from(passed).unwrap_or(u64::MAX));
-    }
+    let passed = at.saturating_duration_since(begun).as_millis();
+    tally.first_hit_ms.push(u64::try_from(passed).unwrap_or(u64::MAX));
 }
 
 #[derive(Default)]
 struct Seen {
     first_hit: Option<Instant>,
-    /// Why it saw not everything, if so.
-    incomplete: Option<String>,
+    is_complete: bool,
+    /// How it ended.
+    end: String,
 }
 
 /// Looks for what somebody shares.
@@ -115,16 +134,20 @@ async fn ask(api: &ApiClient, target: &str) -> Seen {
     let words = format!("nest {target}");
     let search = StartSearch { words, ..StartSearch::default() };
     let mut seen = Seen::default();
-    let Ok(mut events) = api.search(&search).await else { return seen };
-    while let Some(Ok(event)) = events.next().await {
+    let mut events = match api.search(&search).await {
+        Ok(events) => events,
+        Err(error) => return Seen { end: error.to_string(), ..seen },
+    };
+    while let Some(event) = events.next().await {
         match event {
-            SearchEvent::Hit(hit) if hit.name == format!("nest of {target}.txt") => {
+            Ok(SearchEvent::Hit(hit)) if hit.name == format!("nest of {target}.txt") => {
                 seen.first_hit.get_or_insert_with(Instant::now);
             }
-            SearchEvent::Done(report) if !report.is_complete() => {
-                seen.incomplete = Some(report.stopped);
+            Ok(SearchEvent::Done(report)) => {
+                (seen.is_complete, seen.end) = (report.is_complete(), report.stopped);
             }
-            _ => {}
+            Err(error) => seen.end = error.to_string(),
+            Ok(_) => {}
         }
     }
     seen

@@ -2,7 +2,7 @@
 //! is.
 
 use super::callers::{Place, Share};
-use super::hello::Theirs;
+use super::hello::{Own, Theirs};
 use super::keep::Keeper;
 use super::paths::Paths;
 use super::peer::PeerSession;
@@ -12,7 +12,7 @@ use skein_net::{CloseReason, Connection, Stream};
 use skein_proto::session::{Offer, SessionHello};
 use skein_proto::{NodeId, SessionId, Username};
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
@@ -69,8 +69,13 @@ impl Sessions {
     /// The session that streams of a connection belong to: one that is live, or one whose caller has
     /// just got through. It need not have said who it is: its offer has.
     pub(super) fn session_of(&self, connection: &Connection) -> Option<Arc<PeerSession>> {
+        let of_connection = |live: &Arc<PeerSession>| live.connection() == connection;
+        if let Some(live) = self.live(&connection.peer()).filter(of_connection) {
+            return Some(live);
+        }
+        let _entering = self.entering();
         let live = self.live(&connection.peer());
-        if live.as_ref().is_some_and(|live| live.connection() == connection) {
+        if live.as_ref().is_some_and(of_connection) {
             return live;
         }
         let enter = || {
@@ -113,6 +118,47 @@ impl Sessions {
         place
     }
 
+    /// The session of a peer that has said who it is. Nothing if another one keeps it, or the peer has
+    /// as many as it may.
+    fn admit(
+        &self,
+        connection: &Connection,
+        hello: &SessionHello,
+        theirs: Theirs,
+        own: &Own,
+    ) -> Option<Arc<PeerSession>> {
+        let _entering = self.entering();
+        let live = self.live(&connection.peer());
+        let made_for =
+            live.filter(|live| live.connection() == connection && live.paths().is_some());
+        if let Some(session) = made_for {
+            // What was made for one session is not another one's: its keeper knows the path. It has
+            // none yet if it was entered by what came before its hello.
+            if *session.name() != theirs.name || !session.begin_keeping() {
+                self.inner.counts.over_share();
+                return None;
+            }
+            session.holds_until(theirs.expires);
+            session.set_nats(None, Some(theirs.nat));
+            return Some(session);
+        }
+        // The connection may be one of other uses: only the stream is dropped.
+        let place = self.share_of(&theirs.name)?;
+        let awaited = self.take_awaited(connection);
+        let awaited = awaited.filter(|awaited| hello.session == Some(awaited.session));
+        let paths = awaited.map(|awaited| awaited.paths);
+        let session = PeerSession::new(theirs, own, connection.clone(), paths);
+        session.holds(place);
+        session.begin_keeping();
+        self.enter(session).ok()
+    }
+
+    /// Between being awaited and being live, a session is neither: streams that come at the same time
+    /// as the hello, on another thread, would belong to none.
+    fn entering(&self) -> MutexGuard<'_, ()> {
+        self.inner.entering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A peer says who it is, on a connection that it has dialled.
     pub(super) async fn welcome(
         &self,
@@ -129,33 +175,7 @@ impl Sessions {
         let Ok(theirs) = checked else {
             return connection.close(CloseReason::NotAllowed);
         };
-        let live = self.live(&connection.peer());
-        let made_for =
-            live.filter(|live| live.connection() == &connection && live.paths().is_some());
-        let session = match made_for {
-            // What was made for one session is not another one's: its keeper knows the path. It has
-            // none yet if it was entered by what came before its hello.
-            Some(session) if *session.name() != theirs.name || !session.begin_keeping() => {
-                return self.inner.counts.over_share();
-            }
-            Some(session) => {
-                session.holds_until(theirs.expires);
-                session.set_nats(None, Some(theirs.nat));
-                session
-            }
-            None => {
-                // The connection may be one of other uses: only the stream is dropped.
-                let Some(place) = self.share_of(&theirs.name) else { return };
-                let awaited = self.take_awaited(&connection);
-                let awaited = awaited.filter(|awaited| hello.session == Some(awaited.session));
-                let paths = awaited.map(|awaited| awaited.paths);
-                let session = PeerSession::new(theirs, &own, connection.clone(), paths);
-                session.holds(place);
-                session.begin_keeping();
-                let Ok(session) = self.enter(session) else { return };
-                session
-            }
-        };
+        let Some(session) = self.admit(&connection, hello, theirs, &own) else { return };
         if stream.sender.send(&own.hello()).await.is_err() {
             return self.remove(&session);
         }

@@ -76,6 +76,8 @@ pub(super) struct Keeper {
     named_at: Option<Instant>,
     /// Credentials of relays that the peer may still show: each costs a check of a signature.
     whose_left: usize,
+    /// The slots of whose relays the peer knows the nodes.
+    told_whose: Vec<u64>,
     theirs: Theirs,
     unused_since: Option<Instant>,
     /// The peer has begun another session on the same connection.
@@ -117,6 +119,7 @@ impl Keeper {
             refresh_due: now + REFRESH,
             named_at: None,
             whose_left: MAX_SLOTS,
+            told_whose: Vec::new(),
             theirs: Theirs::default(),
             unused_since: None,
             superseded: CancellationToken::new(),
@@ -137,11 +140,6 @@ impl Keeper {
             self.reserve_due += CALLEE_WAITS;
             self.running.push(asking.map(Done::Answered).boxed());
         }
-        let session = Arc::clone(&self.session);
-        for near in session.paths().map(Paths::all).unwrap_or_default() {
-            self.tell_whose(&near).await;
-        }
-        drop(session);
         let connection = self.session.connection().clone();
         let mut look_at = Instant::now();
         let endpoint = &self.sessions.inner.parts.endpoint;
@@ -261,6 +259,7 @@ impl Keeper {
     async fn look(&mut self) {
         let session = Arc::clone(&self.session);
         let Some(paths) = session.paths() else { return };
+        self.tell_whose(paths).await;
         let now = Instant::now();
         let connection = session.connection();
         // What both ends have measured of the slot is no guess; that of QUIC may hold the time that an
@@ -357,7 +356,7 @@ impl Keeper {
                     && paths.add(Arc::clone(&near), None)
                 {
                     self.tell.tell(SessionNews::Reserve(end)).await;
-                    self.tell_whose(&near).await;
+                    self.tell_whose(paths).await;
                 }
             }
             Done::Answered(Err(error)) => {
@@ -437,11 +436,20 @@ impl Keeper {
         }
     }
 
-    /// Whose node a relay is that this node has been granted a slot of.
-    async fn tell_whose(&mut self, near: &NearEnd) {
-        if let Some(credential) = near.credential() {
-            self.learn_relay(credential);
-            self.tell.tell(SessionNews::Relay(Box::new(credential.clone()))).await;
+    /// Whose nodes the relays are that this node has been granted slots of, each once. A session
+    /// begins before its callee has been granted one.
+    async fn tell_whose(&mut self, paths: &Paths) {
+        let all = paths.all();
+        self.told_whose.retain(|slot| all.iter().any(|near| near.slot() == *slot));
+        for near in all {
+            if self.told_whose.contains(&near.slot()) {
+                continue;
+            }
+            self.told_whose.push(near.slot());
+            if let Some(credential) = near.credential() {
+                self.learn_relay(credential);
+                self.tell.tell(SessionNews::Relay(Box::new(credential.clone()))).await;
+            }
         }
     }
 

@@ -53,7 +53,7 @@ use skein_proto::message::MessageKind;
 use skein_proto::{BoundedVec, KeyPair, Message, NodeId, SessionId, SignedCredential, Username};
 use slots::{NearSlots, Spare};
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use whereabouts::Whereabouts;
@@ -120,6 +120,8 @@ struct Inner {
     /// another one there, the first has no more use.
     welcomed: DashMap<usize, (Weak<PeerSession>, CancellationToken)>,
     spare: Spare,
+    /// Held while a session that was awaited becomes a live one.
+    entering: Mutex<()>,
     whereabouts: Whereabouts,
     counts: Counts,
     changes: broadcast::Sender<SessionChange>,
@@ -154,6 +156,7 @@ impl Sessions {
             callers: Callers::default(),
             welcomed: DashMap::new(),
             spare: Spare::default(),
+            entering: Mutex::default(),
             whereabouts: Whereabouts::default(),
             counts: Counts::default(),
             changes: broadcast::channel(CHANGES_KEPT).0,
