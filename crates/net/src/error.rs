@@ -212,7 +212,7 @@ impl From<PartingReason> for CloseReason {
     fn from(reason: PartingReason) -> Self {
         match reason {
             PartingReason::Leaving => Self::Leaving,
-            PartingReason::Moved => Self::Moved,
+            PartingReason::Moved | PartingReason::MovedTo(_) => Self::Moved,
             PartingReason::Demoted => Self::Demoted,
             PartingReason::Misbehaved => Self::Misbehaved,
             PartingReason::CredentialExpired => Self::NotAllowed,

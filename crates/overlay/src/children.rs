@@ -3,6 +3,7 @@
 use crate::bucket::TokenBucket;
 use crate::budget::Ask;
 use crate::core::Core;
+use crate::departed::Departed;
 use crate::io::Now;
 use skein_index::{Found, Index};
 use skein_proto::message::{
@@ -58,6 +59,7 @@ pub(crate) struct Children {
     sound_until: UnixTime,
     /// Whether some have gone since that was last asked.
     gone: bool,
+    departed: Departed,
     pub(crate) index: Index,
 }
 
@@ -71,6 +73,7 @@ impl Children {
             turn: 0,
             sound_until: UnixTime(0),
             gone: false,
+            departed: Departed::default(),
             index: Index::new(core.config.index_limits.clone()),
         }
     }
@@ -163,6 +166,7 @@ impl Children {
         }
         let told = self.load(core, 0).percent();
         self.remove(&peer);
+        self.forget_departed(&peer);
         if bond == Bond::Active {
             self.actives += 1;
             self.index.set_owner(peer, name);
@@ -219,6 +223,58 @@ impl Children {
         true
     }
 
+    /// Ends a bond by the word of the child that it is another supernode's from now on, or one itself:
+    /// what it has published stays for a while, so that it is found until others know of it there.
+    pub(crate) fn see_off(&mut self, core: &mut Core, peer: NodeId, parent: NodeId, now: Now) {
+        let is_child = self.bond(&peer) == Some(Bond::Active);
+        // Whoever is named is asked by strangers for the way to the child.
+        let is_sound = parent == peer || core.membership.get(&parent).is_some();
+        let owner = if is_child && is_sound && self.index.owner_records(&peer) > 0 {
+            self.owner(core, peer, now).map(|owner| Owner { parent, ..owner })
+        } else {
+            None
+        };
+        let Some(owner) = owner else {
+            self.remove(&peer);
+            return;
+        };
+        self.children.remove(&peer);
+        self.gone = true;
+        self.actives -= 1;
+        let limit = usize::try_from(core.config.max_children).unwrap_or(usize::MAX);
+        if let Some(first) = self.departed.add(owner, limit, now.instant) {
+            core.counters.departed_over_limit += 1;
+            self.index.remove_owner(&first);
+        }
+    }
+
+    fn forget_departed(&mut self, node: &NodeId) {
+        if self.departed.remove(node) {
+            self.index.remove_owner(node);
+        }
+    }
+
+    /// Forgets what those had published who have moved and are known where they are. Answers whether
+    /// there were some.
+    pub(crate) fn forget_moved(&mut self, now: Instant) -> bool {
+        let mut some = false;
+        while let Some(node) = self.departed.pop_due(now) {
+            self.index.remove_owner(&node);
+            some = true;
+        }
+        some
+    }
+
+    /// When [`Children::forget_moved`] has something to do.
+    pub(crate) fn next_forgotten(&self) -> Option<Instant> {
+        self.departed.next_wakeup()
+    }
+
+    /// Whether nobody is held, nor anything of those who have moved.
+    pub(crate) fn is_void(&self) -> bool {
+        self.actives == 0 && self.departed.is_empty()
+    }
+
     /// Sends all children away: this node is no supernode any more, or it leaves.
     pub(crate) fn dismiss_all(&mut self, core: &mut Core, reason: PartingReason) {
         let mut all: Vec<NodeId> = self.children.keys().copied().collect();
@@ -226,6 +282,9 @@ impl Children {
         for child in all {
             self.remove(&child);
             core.send(child, Detach { reason });
+        }
+        while let Some(node) = self.departed.pop_first() {
+            self.index.remove_owner(&node);
         }
     }
 
@@ -371,6 +430,8 @@ impl Children {
     pub(crate) fn owner(&self, core: &Core, node: NodeId, now: Now) -> Option<Owner> {
         let (credential, addresses) = if node == core.me {
             (core.credential.clone()?, core.own_addresses())
+        } else if let Some(owner) = self.departed.owner(&node, now.unix) {
+            return Some(owner.clone());
         } else {
             let peer = core.peers.get(&node)?;
             (peer.valid_credential(now.unix)?.clone(), peer.addresses())

@@ -95,6 +95,8 @@ counters! {
     children_expired,
     /// Children whose link was lost.
     children_lost,
+    /// Children that have moved whose records were forgotten early, for want of room.
+    departed_over_limit,
     /// Records taken into the index.
     records_taken,
     /// Records refused since the owner's quota was full.

@@ -54,7 +54,11 @@ impl Overlay {
             }
             Message::Detach(detach) => {
                 self.vouch_at_parting(&peer, now);
-                self.children.remove(&peer);
+                if let PartingReason::MovedTo(parent) = detach.reason {
+                    self.children.see_off(&mut self.core, peer, parent, now);
+                } else {
+                    self.children.remove(&peer);
+                }
                 self.lose_neighbour(&peer, now);
                 if detach.reason == PartingReason::Demoted {
                     self.core.known.forget(&peer);

@@ -52,6 +52,7 @@ mod core;
 mod counters;
 mod courier;
 mod covered;
+mod departed;
 mod directory;
 mod dispatch;
 pub mod election;

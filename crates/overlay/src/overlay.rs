@@ -216,6 +216,7 @@ impl Overlay {
                 wake = earlier(wake, self.core.membership.next_wakeup());
                 wake = earlier(wake, Some(self.next_beat));
                 wake = earlier(wake, self.tables.next_wakeup());
+                wake = earlier(wake, self.children.next_forgotten());
                 let office = self.election.office.as_deref();
                 wake = earlier(wake, office.and_then(Office::next_wakeup));
             }
@@ -267,6 +268,9 @@ impl Overlay {
                 if let Some(outgoing) = self.neighbours.take_outgoing(&mut self.core) {
                     self.core.counters.neighbours_reshuffled += 1;
                     self.let_go(outgoing, PartingReason::Moved, now);
+                }
+                if self.children.forget_moved(now.instant) {
+                    self.tables.touch(now.instant);
                 }
                 self.update_tables(now);
                 self.step_membership(load, now);

@@ -42,7 +42,8 @@ impl Overlay {
     }
 
     pub(crate) fn become_super(&mut self, reason: RoleReason, now: Now) {
-        let change = self.join.dissolve(&mut self.core, PartingReason::Moved);
+        let to = PartingReason::MovedTo(self.core.me);
+        let change = self.join.dissolve(&mut self.core, to);
         self.on_parent_change(change, now);
         self.core.role = Role::Super;
         let time = (now.instant, now.unix);

@@ -22,7 +22,7 @@ use crate::election::{
 use crate::evidence::{GiveReceipt, ShowEvidence, Vouched};
 use crate::fetch::{FetchReply, FetchRequest};
 use crate::file::FileMeta;
-use crate::id::{ContentId, QueryId, Tag};
+use crate::id::{ContentId, NodeId, QueryId, Tag};
 use crate::inbox::{OfferFile, OfferNews, WithdrawOffer};
 use crate::login::{LoginReply, LoginRequest};
 use crate::membership::{Gossip, GossipDigest, GossipInventory, GossipOffer, GossipWant};
@@ -355,7 +355,7 @@ pub struct AttachReply {
 pub enum PartingReason {
     /// The sender is shutting down.
     Leaving,
-    /// The child found a better parent.
+    /// The sender has no use for the link.
     Moved,
     /// The sender is no supernode any more.
     Demoted,
@@ -363,6 +363,8 @@ pub enum PartingReason {
     Misbehaved,
     /// The receiver's credential ran out.
     CredentialExpired,
+    /// The child is another supernode's from now on, whose id this is, or a supernode itself.
+    MovedTo(NodeId),
 }
 
 /// Ends a bond.

@@ -14,7 +14,7 @@ const FRAMES: &[(&str, usize, &str)] = &[
     ("ProbeReply", 34, "5a628b0d88e37ae1"),
     ("Attach", 9, "9712bb8bce8c67cf"),
     ("AttachReply", 3947, "9de8b25ea6948b17"),
-    ("Detach", 9, "1a0b5e62df91e9e7"),
+    ("Detach", 41, "bc0484dfbd767cd0"),
     ("Publish", 65366, "06f647bc4046d885"),
     ("PublishAck", 35, "c68b301644160a88"),
     ("Search", 443, "1c901690cfb16b93"),

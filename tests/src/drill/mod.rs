@@ -62,7 +62,9 @@ pub struct Report {
     /// Searches from when everything was found until the kill, until everything was found again,
     /// and from then on.
     pub searches: [Tally; 3],
-    /// Nodes whose file the last search found, of those that are left.
+    /// Nodes whose file was found at the first try when all that are left were looked for once more.
+    pub found_at_once: usize,
+    /// Those that were found then, at the first try or a later one.
     pub found_at_the_end: usize,
 }
 
@@ -94,7 +96,8 @@ impl fmt::Display for Report {
         line("searches from the kill until all was found again", hurt.to_string())?;
         line("searches afterwards", healed.to_string())?;
         let left = self.nodes - killed;
-        line("nodes found by a search at the end", format!("{} of {left}", self.found_at_the_end))
+        line("nodes found by a search at the end", format!("{} of {left}", self.found_at_the_end))?;
+        line("  of which at the first try", self.found_at_once.to_string())
     }
 }
 
@@ -156,12 +159,8 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
     say(&format!("everything is found again after {}", secs(found_again_after)));
     searching.end().await;
 
-    let mut found_at_the_end = 0;
     let asker = left.first().expect("two thirds are left");
-    for node in &left {
-        found_at_the_end += usize::from(searching::finds(asker.api(), node.name()).await);
-        tokio::time::sleep(searching::PACE).await;
-    }
+    let (found_at_once, found_at_the_end) = searching::roll_call(asker, &left, plan.patience).await;
     let recoveries = healed.iter().filter_map(|status| status.attachment.last_recovery_ms);
     Report {
         nodes: before.len(),
@@ -177,6 +176,7 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
         found_after: (found_after, found_again_after),
         longest_recovery: Duration::from_millis(recoveries.max().unwrap_or(0)),
         searches: [calm, hurt, afterwards],
+        found_at_once,
         found_at_the_end,
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long is waited between two searches for one node: within what one user may ask.
-pub(super) const PACE: Duration = Duration::from_millis(250);
+const PACE: Duration = Duration::from_millis(250);
 
 /// How searches went.
 #[derive(Clone, Debug, Default)]
@@ -172,7 +172,27 @@ pub(super) async fn until_found(users: &[Node], nodes: &[Node], patience: Durati
     futures_util::future::join_all(finding).await;
 }
 
+/// Looks once more for what each of these nodes shares, for so long at most. Answers how many were
+/// found at the first try, and how many at all.
+pub(super) async fn roll_call(user: &Node, nodes: &[Node], patience: Duration) -> (usize, usize) {
+    let end = Instant::now() + patience;
+    let (mut at_once, mut in_all) = (0, 0);
+    for node in nodes {
+        let mut tries = 1;
+        let mut found = finds(user.api(), node.name()).await;
+        while !found && Instant::now() < end {
+            tries += 1;
+            tokio::time::sleep(PACE).await;
+            found = finds(user.api(), node.name()).await;
+        }
+        in_all += usize::from(found);
+        at_once += usize::from(found && tries == 1);
+        tokio::time::sleep(PACE).await;
+    }
+    (at_once, in_all)
+}
+
 /// Whether a search finds what somebody shares.
-pub(super) async fn finds(api: &ApiClient, target: &str) -> bool {
+async fn finds(api: &ApiClient, target: &str) -> bool {
     ask(api, target).await.first_hit.is_some()
 }

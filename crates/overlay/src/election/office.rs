@@ -294,7 +294,7 @@ impl Overlay {
                     return None;
                 }
                 self.children.set_open(false);
-                if now.instant >= until || self.children.actives() == 0 {
+                if now.instant >= until || self.children.is_void() {
                     return Some(why);
                 }
                 if now.instant >= office.next_handover {

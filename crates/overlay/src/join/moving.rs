@@ -111,7 +111,7 @@ impl Join {
         self.parent_silent = false;
         self.schedule_review(core, now);
         core.counters.parents_moved += 1;
-        core.part(old, PartingReason::Moved);
+        core.part(old, PartingReason::MovedTo(peer));
         core.event(Event::Attached { parent: peer });
         Some(Some(ParentChange::Moved { from: old, to: peer }))
     }

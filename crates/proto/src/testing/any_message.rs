@@ -254,6 +254,7 @@ fn any_parting() -> impl Strategy<Value = PartingReason> {
     prop_oneof![
         Just(PartingReason::Leaving),
         Just(PartingReason::Moved),
+        any_node_id().prop_map(PartingReason::MovedTo),
         Just(PartingReason::Demoted),
         Just(PartingReason::Misbehaved),
         Just(PartingReason::CredentialExpired),

@@ -53,7 +53,7 @@ pub fn largest_message(kind: MessageKind) -> Message {
         MessageKind::AttachReply => {
             AttachReply { outcome: Ok(Bond::Standby), others: full(&entry()) }.into()
         }
-        MessageKind::Detach => Detach { reason: PartingReason::CredentialExpired }.into(),
+        MessageKind::Detach => Detach { reason: PartingReason::MovedTo(node()) }.into(),
         MessageKind::Publish => largest_publish().into(),
         MessageKind::PublishAck => {
             PublishAck { sequence: u64::MAX, records: u64::MAX, over_quota: u64::MAX }.into()
