@@ -192,6 +192,12 @@ impl Index {
         self.store.take_vocabulary_changes()
     }
 
+    /// Notes no changes of the vocabulary any more, until they are asked for anew: then all words that
+    /// are there have appeared.
+    pub fn forget_vocabulary(&mut self) {
+        self.store.forget_vocabulary();
+    }
+
     /// Whether [`Index::take_vocabulary_changes`] has told of all there is: nothing has changed since.
     pub fn is_vocabulary_told(&self) -> bool {
         self.store.is_vocabulary_told()

@@ -19,6 +19,11 @@ impl Store {
         self.pending.take().unwrap_or_default()
     }
 
+    /// As [`Index::forget_vocabulary`](crate::Index::forget_vocabulary).
+    pub(crate) fn forget_vocabulary(&mut self) {
+        self.pending = Pending::default();
+    }
+
     /// As [`Index::is_vocabulary_told`](crate::Index::is_vocabulary_told).
     pub(crate) fn is_vocabulary_told(&self) -> bool {
         self.pending.is_taken()

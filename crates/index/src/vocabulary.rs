@@ -4,7 +4,7 @@
 use crate::interner::WordHasher;
 use crate::memory;
 use crate::tally::Tally;
-use crate::text::{beginning_hash, beginnings, for_each_pair, word_hash};
+use crate::text::{beginning_hash, beginnings, count_pairs, for_each_pair, word_hash};
 use std::collections::BTreeMap;
 
 /// Pairs, counted once for each document, up to which an index tells of them: what fits into a
@@ -84,16 +84,17 @@ impl Pending {
         if self.changes.is_none() {
             return;
         }
-        for_each_pair(words, |hash| {
-            if came {
-                self.pairs += 1;
-            } else {
-                self.pairs = self.pairs.saturating_sub(1);
-            }
-            if !self.crowded {
+        let mut count = 0;
+        if self.crowded {
+            // Nobody is told of them: to hash them would cost more than all else.
+            count = count_pairs(words);
+        } else {
+            for_each_pair(words, |hash| {
+                count += 1;
                 self.change(hash, if came { 1 } else { -1 });
-            }
-        });
+            });
+        }
+        self.pairs = if came { self.pairs + count } else { self.pairs.saturating_sub(count) };
         let crowded = self.pairs > if self.crowded { MAX_PAIRS / 2 } else { MAX_PAIRS };
         self.turned |= std::mem::replace(&mut self.crowded, crowded) != crowded;
     }

@@ -83,8 +83,8 @@ impl Overlay {
     /// on to their ends.
     fn forget_supernodes_work(&mut self, now: Now) {
         self.tables = Tables::new(now.instant);
-        // The index is empty by now, as is the table that would follow it.
-        drop(self.children.index.take_vocabulary_changes());
+        // What is left in the index of those who have gone is none of the next table's past.
+        self.children.index.forget_vocabulary();
         self.allowances = Allowances::default();
         self.floods.forget_answers();
     }

@@ -125,3 +125,26 @@ fn a_child_that_becomes_a_supernode_is_found_all_the_time() {
     assert_eq!(network.snapshot(children[4]).unwrap().role, Role::Super);
     assert_eq!(found_at(&mut network, asker, "rare4"), [children[4]]);
 }
+
+#[test]
+fn what_a_supernode_shares_is_found_after_it_was_an_ordinary_node_for_a_moment() {
+    let mut network = network();
+    // More than leave the index in one piece, of so few words that no table is made anew for them.
+    let path = |number: usize| {
+        let folders = (0..6).map(|digit| ["aa", "bb", "cc", "dd"][number >> (2 * digit) & 3]);
+        folders.collect::<Vec<_>>().join("/") + "/ee.ogg"
+    };
+    let files = (0..3_000).map(|number| file(&path(number))).collect();
+    let sharer = network.add_node(RoleSetting::Super, files);
+    let (supers, _, settled) = settle(&mut network, 2, 4);
+    assert!(settled);
+    network.run_for(seconds(30));
+    network.feed(sharer, Input::SetRole(RoleSetting::Ordinary));
+    network.run_for(Duration::from_millis(500));
+    network.feed(sharer, Input::SetRole(RoleSetting::Super));
+    network.run_for(seconds(60));
+    for word in ["aa", "bb", "cc", "dd", "ee"] {
+        let found = found_at(&mut network, supers[0], word);
+        assert!(found.contains(&sharer), "{word}: {found:?}");
+    }
+}

@@ -39,8 +39,21 @@ pub fn beginnings(word: &str) -> impl Iterator<Item = &str> {
 
 /// What stands for a word in pairs: the hash of its first four characters; `None` if it is shorter.
 pub fn pair_half(word: &str) -> Option<u64> {
+    pair_head(word).map(beginning_hash)
+}
+
+fn pair_head(word: &str) -> Option<&str> {
     let (last, character) = word.char_indices().nth(PAIR_CHARS - 1)?;
-    Some(beginning_hash(&word[..last + character.len_utf8()]))
+    Some(&word[..last + character.len_utf8()])
+}
+
+/// How many pairs these words have, of which nothing is hashed.
+pub fn count_pairs<'a>(words: impl IntoIterator<Item = &'a str>) -> u64 {
+    let mut heads: Vec<&str> = words.into_iter().filter_map(pair_head).collect();
+    heads.sort_unstable();
+    heads.dedup();
+    let count = heads.len() as u64;
+    count * count.saturating_sub(1) / 2
 }
 
 /// The hash of two words that stand in one record, whatever their order, by their halves
@@ -91,7 +104,10 @@ mod tests {
         assert_eq!(pair("moonlight", "mp3"), None);
         assert!(pair("東京都庁", "moonlight").is_some());
         let mut seen = Vec::new();
-        for_each_pair(["the", "moonlight", "sonata", "moonshine", "2024"], |hash| seen.push(hash));
+        let words = ["the", "moonlight", "sonata", "moonshine", "2024"];
+        for_each_pair(words, |hash| seen.push(hash));
+        assert_eq!(count_pairs(words), 3);
+        assert_eq!(count_pairs(["moon", "and", "moonlight"]) + count_pairs([]), 0);
         seen.sort_unstable();
         let mut expected = [("moonlight", "sonata"), ("moon", "2024"), ("sonata", "2024")]
             .map(|(one, other)| pair(one, other).expect("two long words"));

@@ -227,7 +227,7 @@ impl Tables {
             return;
         }
         let own = own(&mut self.own);
-        own.follow(index);
+        own.follow(index, now);
         if !own.has_news() && nodes == self.told_nodes {
             return;
         }

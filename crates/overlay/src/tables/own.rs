@@ -3,7 +3,9 @@
 use super::Keys;
 use super::filter::Filter;
 use skein_index::Index;
+use skein_proto::Instant;
 use skein_proto::routing::{FLIPS_BYTES, SharedBytes, TABLE_LOG2_BITS, TableUpdate, table_bits};
+use std::time::Duration;
 
 /// Bits for each key below which the table is doubled: with six hashes 0.84 % of the words that are
 /// not there seem to be there at 10 bits a key, and 0.03 % right after doubling.
@@ -12,6 +14,11 @@ const MIN_BITS_PER_KEY: u64 = 10;
 /// Bits for each key above which it is halved: far from the other bound, so that a vocabulary that
 /// goes up and down does not send the whole table each time.
 const MAX_BITS_PER_KEY: u64 = 40;
+
+/// How long it must have been too large before it is halved: all words are gone through then, and all
+/// neighbours are sent the whole of it, so that nobody who brings words and takes them back again may
+/// cause that often.
+const SHRINK_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// A counter that has come so far stays there until the table is made anew: what it counted is
 /// not known any more. At half of the bits set one in 10¹⁵ comes there by chance.
@@ -32,6 +39,8 @@ pub(crate) struct OwnTable {
     whole: bool,
     /// Whether pairs of words are in it.
     pairs: bool,
+    /// Since when it is larger than it need be.
+    large_since: Option<Instant>,
 }
 
 impl OwnTable {
@@ -44,11 +53,12 @@ impl OwnTable {
             changed: Vec::new(),
             whole: false,
             pairs: true,
+            large_since: None,
         }
     }
 
     /// Takes in what has changed in the index.
-    pub(crate) fn follow(&mut self, index: &mut Index) {
+    pub(crate) fn follow(&mut self, index: &mut Index, now: Instant) {
         let changes = index.take_vocabulary_changes();
         let appeared = changes.appeared.len() as u64;
         self.keys = (self.keys + appeared).saturating_sub(changes.vanished.len() as u64);
@@ -57,10 +67,14 @@ impl OwnTable {
             self.keys = 0;
             index.for_each_key(|_| self.keys += 1);
         }
-        let log2_bits = fitting(self.keys, self.told.log2_bits());
+        let log2_bits = self.next_size(now);
         if changes.incomplete || log2_bits != self.told.log2_bits() {
             self.counters = counters(log2_bits);
-            index.for_each_key(|key| self.add(key, log2_bits));
+            self.keys = 0;
+            index.for_each_key(|key| {
+                self.add(key, log2_bits);
+                self.keys += 1;
+            });
             // All of it is news, so none of it needs to be noted.
             self.changed.clear();
             self.told = Filter::of_bytes(log2_bits, &self.set_bits());
@@ -74,6 +88,22 @@ impl OwnTable {
             self.add(key, log2_bits);
         }
         self.sum_up_changes();
+    }
+
+    /// The size that it is to have.
+    fn next_size(&mut self, now: Instant) -> u8 {
+        let current = self.told.log2_bits();
+        let fitting = fitting(self.keys, current);
+        if fitting >= current {
+            self.large_since = None;
+            return fitting;
+        }
+        let since = *self.large_since.get_or_insert(now);
+        if now.since(since) < SHRINK_AFTER {
+            return current;
+        }
+        self.large_since = None;
+        fitting
     }
 
     fn add(&mut self, key: u64, log2_bits: u8) {
@@ -317,21 +347,26 @@ mod tests {
         let mut held = Filter::empty(10);
         for round in 0..40_u32 {
             index.publish(&OWNER, (round * 250..(round + 1) * 250).map(file));
-            own.follow(&mut index);
+            own.follow(&mut index, Instant::START);
             copy(&mut held, own.take_news(1));
             index.for_each_key(|key| assert!(held.may_have(key)));
         }
         assert_eq!(held.log2_bits(), 19, "10,000 words and their beginnings");
         let all: Vec<ContentId> = (0..10_000).map(|number| file(number).content).collect();
         index.withdraw(&OWNER, &all[1..]);
-        own.follow(&mut index);
-        copy(&mut held, own.take_news(1));
-        assert_eq!(held.log2_bits(), 10);
         let mut keys = 0;
         index.for_each_key(|_| keys += 1);
-        assert!(held.ones() <= keys * 6);
+        let at = |passed: Duration| Instant::START + passed;
+        for (passed, log2_bits) in
+            [(Duration::ZERO, 19), (SHRINK_AFTER - Duration::from_secs(1), 19), (SHRINK_AFTER, 10)]
+        {
+            own.follow(&mut index, at(passed));
+            copy(&mut held, own.take_news(1));
+            assert_eq!(held.log2_bits(), log2_bits, "{passed:?} after the words have gone");
+            assert!(held.ones() <= keys * 6);
+        }
         index.withdraw(&OWNER, &all);
-        own.follow(&mut index);
+        own.follow(&mut index, at(SHRINK_AFTER));
         copy(&mut held, own.take_news(1));
         assert_eq!(held.ones(), 0, "removal is exact");
     }
@@ -340,7 +375,7 @@ mod tests {
     fn the_rate_of_false_positives_is_what_theory_says() {
         let (mut index, mut own) = (index(), OwnTable::new());
         index.publish(&OWNER, (0..8_000).map(file));
-        own.follow(&mut index);
+        own.follow(&mut index, Instant::START);
         let mut held = Filter::empty(10);
         copy(&mut held, own.take_news(1));
         #[allow(clippy::cast_precision_loss)]
@@ -366,7 +401,7 @@ mod tests {
         let (absent, present) = (keys("absent "), keys(&format!("w{} ", word_hash("1"))));
         index.publish(&OWNER, [file(1)]);
         assert!(!own.excludes(&index, &absent), "nothing was taken in");
-        own.follow(&mut index);
+        own.follow(&mut index, Instant::START);
         assert!(!own.excludes(&index, &absent), "nobody was told");
         own.take_news(1);
         assert!(own.excludes(&index, &absent) && !own.excludes(&index, &present));

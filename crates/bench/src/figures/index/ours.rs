@@ -46,6 +46,8 @@ fn fill(workload: Workload) -> Result<(Index, Vec<Words>, Measured)> {
     let first = next.clone();
     let before = usage::memory()?;
     let mut index = unlimited();
+    // As a supernode does, whose table of words follows the index.
+    index.take_vocabulary_changes();
     let mut building = 0.0;
     while let Some(batch) = next.take() {
         let watch = Stopwatch::start();
@@ -55,6 +57,7 @@ fn fill(workload: Workload) -> Result<(Index, Vec<Words>, Measured)> {
             named.push((node(owner), files));
         }
         let outcome = index.publish_all(named);
+        drop(index.take_vocabulary_changes());
         building += watch.spent().cpu;
         anyhow::ensure!(outcome.over_quota == 0, "the index took {outcome:?}");
         next = batches.next();
