@@ -31,7 +31,7 @@ pub(crate) struct Windows {
 impl ControllerFactory for Windows {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let cubic = Arc::clone(&self.cubic).build(now, current_mtu);
-        Box::new(Window { cubic, extra: Arc::default() })
+        Box::new(Window { cubic, extra: Arc::default(), in_flight: Arc::default() })
     }
 }
 
@@ -40,6 +40,8 @@ pub(crate) struct Window {
     cubic: Box<dyn Controller>,
     /// What may be sent beyond it. Clones share it.
     extra: Arc<AtomicU64>,
+    /// What was in flight after the last acknowledgement. Clones share it, too.
+    in_flight: Arc<AtomicU64>,
 }
 
 impl Window {
@@ -48,6 +50,11 @@ impl Window {
         let more = |extra: u64| Some((extra + INITIAL).min(MOST));
         // It is never refused.
         let _ = self.extra.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
+    /// Bytes that were in flight after the last acknowledgement.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     fn is_known_again(&self) {
@@ -79,6 +86,7 @@ impl Controller for Window {
         app_limited: bool,
         largest_packet_num_acked: Option<u64>,
     ) {
+        self.in_flight.store(in_flight, Ordering::Relaxed);
         self.cubic.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
     }
 
@@ -106,7 +114,11 @@ impl Controller for Window {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self { cubic: self.cubic.clone_box(), extra: Arc::clone(&self.extra) })
+        Box::new(Self {
+            cubic: self.cubic.clone_box(),
+            extra: Arc::clone(&self.extra),
+            in_flight: Arc::clone(&self.in_flight),
+        })
     }
 
     fn initial_window(&self) -> u64 {

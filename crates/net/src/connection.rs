@@ -153,7 +153,18 @@ impl Connection {
             packets_out: stats.path.sent_packets,
             packets_lost: stats.path.lost_packets,
             congestion_window: stats.path.cwnd,
+            decrypted: all_frames(&stats.frame_rx),
+            acknowledgements_in: stats.frame_rx.acks,
+            eliciting: all_frames(&stats.frame_tx)
+                - stats.frame_tx.acks
+                - stats.frame_tx.connection_close,
         }
+    }
+
+    /// Bytes sent and not acknowledged by the peer's last acknowledgement.
+    pub fn unacknowledged(&self) -> u64 {
+        let window = self.inner.quic.congestion_state().into_any().downcast::<Window>();
+        window.map_or(0, |window| window.in_flight())
     }
 
     /// Whether this side dialled.
@@ -335,6 +346,44 @@ pub struct ConnectionStats {
     pub packets_lost: u64,
     /// Bytes that may be in flight at present.
     pub congestion_window: u64,
+    /// Frames of the peer's, as QUIC has decrypted them: what did not come from the peer is not among
+    /// them, and of what came twice, one.
+    pub decrypted: u64,
+    /// Acknowledgements among them.
+    pub acknowledgements_in: u64,
+    /// Frames sent that the peer has to acknowledge (RFC 9000, section 13.2).
+    pub eliciting: u64,
+}
+
+fn all_frames(stats: &quinn::FrameStats) -> u64 {
+    [
+        stats.acks,
+        stats.ack_frequency,
+        stats.crypto,
+        stats.connection_close,
+        stats.data_blocked,
+        stats.datagram,
+        stats.handshake_done.into(),
+        stats.immediate_ack,
+        stats.max_data,
+        stats.max_stream_data,
+        stats.max_streams_bidi,
+        stats.max_streams_uni,
+        stats.new_connection_id,
+        stats.new_token,
+        stats.path_challenge,
+        stats.path_response,
+        stats.ping,
+        stats.reset_stream,
+        stats.retire_connection_id,
+        stats.stream_data_blocked,
+        stats.streams_blocked_bidi,
+        stats.streams_blocked_uni,
+        stats.stop_sending,
+        stats.stream,
+    ]
+    .into_iter()
+    .sum()
 }
 
 /// An address as people know it: a socket for both families sees IPv4 as `::ffff:a.b.c.d`.

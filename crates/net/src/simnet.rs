@@ -107,6 +107,20 @@ impl Network {
         }
     }
 
+    /// From now on, what a socket sends that begins with this byte is lost: so a relay can go on
+    /// answering for itself and let nothing through.
+    pub fn mute(&self, address: SocketAddr, first_byte: u8) {
+        self.lock().muted.insert((address, first_byte));
+    }
+
+    /// Sends a datagram as the socket at `from` would if it were not muted.
+    pub fn inject(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let reader = self.lock().pass(from, to, None, bytes);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
     /// Cuts the line of an address: from now on nothing gets in or out, not even what is on its
     /// way to it. The sockets at both ends see nothing of it.
     pub fn cut(&self, address: SocketAddr) {

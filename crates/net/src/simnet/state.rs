@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) nats: BTreeMap<Realm, Nat>,
     pub(super) cut: BTreeSet<SocketAddr>,
     pub(super) blocked: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// What begins with this byte, from this socket, is lost.
+    pub(super) muted: BTreeSet<(SocketAddr, u8)>,
     /// Where sockets are that were carried away from the address that they were opened at.
     pub(super) moved: BTreeMap<SocketAddr, SocketAddr>,
     sequence: u64,
@@ -66,6 +68,7 @@ impl State {
             nats: BTreeMap::new(),
             cut: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            muted: BTreeSet::new(),
             moved: BTreeMap::new(),
             sequence: 0,
             stats: NetworkStats::default(),
@@ -81,6 +84,21 @@ impl State {
         bytes: &[u8],
     ) -> Option<Waker> {
         self.stats.sent += 1;
+        if bytes.first().is_some_and(|first| self.muted.contains(&(source, *first))) {
+            self.stats.unreachable += 1;
+            return None;
+        }
+        self.pass(source, destination, ecn, bytes)
+    }
+
+    /// The same, whatever the socket is muted for.
+    pub(super) fn pass(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        ecn: Option<EcnCodepoint>,
+        bytes: &[u8],
+    ) -> Option<Waker> {
         if bytes.len() > MAX_DATAGRAM {
             self.stats.too_large += 1;
             return None;

@@ -10,6 +10,7 @@
 mod first_byte;
 mod inbox;
 mod relay_death;
+mod relay_doubt;
 mod sessions;
 mod slots;
 

@@ -3,6 +3,7 @@
 
 mod doubt;
 mod leave;
+mod look;
 
 use super::answer::{Answered, Asking};
 use super::error::SessionError;
@@ -14,7 +15,7 @@ use super::relayed::{BIND_PATIENCE, NearEnd, micros};
 use super::whereabouts::Own;
 use super::{Sessions, hello};
 use crate::daemon::clock::unix_now;
-use doubt::Doubt;
+use doubt::{Contested, Doubt};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -67,6 +68,7 @@ pub(super) struct Keeper {
     watch: Watch,
     /// The slot in use is silent.
     doubt: Option<Doubt>,
+    contested: Contested,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     probing: bool,
     seeking: bool,
@@ -111,6 +113,7 @@ impl Keeper {
             tell: Teller(stream.sender),
             watch: Watch::new(now),
             doubt: None,
+            contested: Contested::default(),
             running: FuturesUnordered::new(),
             probing: false,
             seeking: false,
@@ -256,39 +259,9 @@ impl Keeper {
         since.elapsed() >= self.sessions.inner.unused()
     }
 
-    async fn look(&mut self) {
-        let session = Arc::clone(&self.session);
-        let Some(paths) = session.paths() else { return };
-        self.tell_whose(paths).await;
-        let now = Instant::now();
-        let connection = session.connection();
-        // What both ends have measured of the slot is no guess; that of QUIC may hold the time that an
-        // offer took.
-        let rtt = connection.rtt().min(paths.used_rtt().unwrap_or(Duration::MAX));
-        let look = self.watch.look(paths.heard(), connection.stats().bytes_out, rtt, now);
-        let is_direct = paths.direct().is_some();
-        // A direct path is watched by what has found it.
-        match paths.used().filter(|_| !is_direct) {
-            Some(near) => self.judge(look, near, paths, now).await,
-            None => self.trust(paths),
-        }
-        if now >= self.refresh_due {
-            self.refresh_due = now + REFRESH;
-            let unused = paths.used().filter(|_| is_direct);
-            unused.into_iter().chain(paths.reserve()).for_each(|near| self.refresh(near));
-        }
-        if let Some(theirs) = self.theirs.take(now) {
-            paths.meet(theirs);
-        }
-        match paths.reserve() {
-            None if now >= self.reserve_due && !self.seeking => self.seek(paths),
-            _ => {}
-        }
-    }
-
     fn refresh(&mut self, near: Arc<NearEnd>) {
         self.running.push(Box::pin(async move {
-            let alive = near.binding.bind(BIND_PATIENCE).await.is_ok();
+            let alive = near.renew(BIND_PATIENCE).await;
             Done::Refreshed { slot: near.slot(), alive }
         }));
     }

@@ -235,11 +235,12 @@ impl Paths {
         self.session.received_besides(&spares)
     }
 
-    /// A round trip through the slot in use, as both ends have measured it when they bound theirs.
+    /// A round trip through the slot in use, as both ends have measured it when they bound theirs,
+    /// this one the last time.
     pub(super) fn used_rtt(&self) -> Option<Duration> {
         let slots = self.slots();
         let used = slots.used()?;
-        Some(used.near.rtt() + used.far?)
+        Some(used.near.lately() + used.far?)
     }
 
     /// Sends through the best of all from now on; through the first one, where the peer has bound

@@ -100,6 +100,13 @@ impl PeerSession {
         UnixTime(self.expires.load(Ordering::Relaxed))
     }
 
+    /// The relays and slots that it has.
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> Vec<(NodeId, u64)> {
+        let all = self.paths.as_ref().map_or_else(Vec::new, |paths| paths.all());
+        all.iter().map(|near| (near.relay, near.slot())).collect()
+    }
+
     /// Lets what the peer has shown run out.
     #[cfg(test)]
     pub(crate) fn expire(&self) {

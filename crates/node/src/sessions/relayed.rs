@@ -41,6 +41,8 @@ pub(super) struct NearEnd {
     /// Where this node was granted the slot.
     lease: Option<Arc<Lease>>,
     rtt_us: AtomicU32,
+    /// The same as it was the last time that it was bound.
+    lately_us: AtomicU32,
 }
 
 /// An end of a slot, with the key to it.
@@ -67,6 +69,8 @@ impl NearEnd {
     fn new(endpoint: &Endpoint, end: &End, to: SocketAddr, lease: Option<Arc<Lease>>) -> Self {
         let route = Route { to, number: SlotNumber::new(end.slot) };
         let rtt = endpoint.connection(&end.relay).map(|linked| linked.rtt());
+        // That of the far end is as good a guess as any.
+        let rtt_us = rtt.map_or(end.rtt_us, micros);
         Self {
             relay: end.relay,
             addresses: end.addresses.clone(),
@@ -74,8 +78,8 @@ impl NearEnd {
             load_percent: end.load_percent,
             lease,
             way: OnceLock::new(),
-            // That of the far end is as good a guess as any.
-            rtt_us: AtomicU32::new(rtt.map_or(end.rtt_us, micros)),
+            rtt_us: AtomicU32::new(rtt_us),
+            lately_us: AtomicU32::new(rtt_us),
         }
     }
 
@@ -87,9 +91,26 @@ impl NearEnd {
         self.route().number.get()
     }
 
-    /// The round trip to the relay, as it was when the end was bound.
+    /// The round trip to the relay, as it was when the end was bound. Relays are compared by it.
     pub(super) fn rtt(&self) -> Duration {
         Duration::from_micros(self.rtt_us.load(Ordering::Relaxed).into())
+    }
+
+    /// The round trip to the relay, as it was when the end was bound last. What waits in a queue on
+    /// the way is in it.
+    pub(super) fn lately(&self) -> Duration {
+        Duration::from_micros(self.lately_us.load(Ordering::Relaxed).into())
+    }
+
+    /// Tells the relay again where this end is. Answers whether it lives.
+    pub(super) async fn renew(&self, patience: Duration) -> bool {
+        let begun = Instant::now();
+        let bound = self.binding.bind(patience).await.is_ok();
+        if bound {
+            // A question and its challenge, a proof and its receipt: two round trips.
+            self.lately_us.store(micros(begun.elapsed() / 2), Ordering::Relaxed);
+        }
+        bound
     }
 
     /// What the other side is told of it, if this node was granted the slot. `seal` is for that side.
@@ -126,11 +147,9 @@ impl NearEnd {
         if !self.prepare(endpoint).await {
             return false;
         }
-        let begun = Instant::now();
-        let bound = self.binding.bind(BIND_PATIENCE).await.is_ok();
+        let bound = self.renew(BIND_PATIENCE).await;
         if bound {
-            // A question and its challenge, a proof and its receipt: two round trips.
-            self.rtt_us.store(micros(begun.elapsed() / 2), Ordering::Relaxed);
+            self.rtt_us.store(self.lately_us.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         bound
     }

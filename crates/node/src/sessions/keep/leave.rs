@@ -1,6 +1,7 @@
 //! Leaves a slot that lets nothing through.
 
 use super::doubt::{Doubt, Resolve};
+use super::look::Present;
 use super::{CALLEE_WAITS, Done, Keeper};
 use crate::sessions::paths::Paths;
 use crate::sessions::pulse::Look;
@@ -21,24 +22,31 @@ impl Keeper {
         look: Look,
         near: Arc<NearEnd>,
         paths: &Paths,
-        now: Instant,
+        present: Present,
     ) {
+        let Present { decrypted, rtt, now } = present;
+        let seen = (paths.session(), decrypted);
         if look == Look::Well {
-            return self.trust(paths);
+            let contested =
+                self.doubt.as_ref().and_then(|doubt| self.contested.over(doubt, seen, now));
+            return match contested {
+                Some(bring) => self.leave_silent(&near, &bring).await,
+                None => self.trust(paths),
+            };
         }
         let session = Arc::clone(&self.session);
-        let doubt = self.doubt.get_or_insert_with(|| Doubt::new(now));
+        let doubt = self.doubt.get_or_insert_with(|| Doubt::new(decrypted));
         doubt.keep_up(paths);
         if look == Look::Suspicious {
-            doubt.is_grave(paths.session());
+            doubt.is_grave(paths.session(), now);
             session.connection().begin_anew();
         }
-        match doubt.resolve(paths.session(), session.is_dialler(), now) {
+        match doubt.resolve(seen, session.is_dialler(), rtt, now) {
             Resolve::Follow(bring) => self.follow(paths, &bring, now),
             Resolve::Leave(bring) => self.leave_silent(&near, &bring).await,
             Resolve::Wait if look == Look::Broken => self.leave_silent(&near, &[]).await,
-            Resolve::Wait if look == Look::Suspicious && !self.probing => {
-                self.suspect(near, paths, now);
+            Resolve::Wait if matches!(look, Look::Suspicious | Look::Idle) && !self.probing => {
+                self.suspect(near, paths, present);
             }
             Resolve::Wait => {}
         }
@@ -62,10 +70,10 @@ impl Keeper {
 
     /// Asks whether the relay lives, and whether it is this node that is elsewhere: no direct path has
     /// died to tell that. The peer may send over another relay than this end does.
-    fn suspect(&mut self, near: Arc<NearEnd>, paths: &Paths, now: Instant) {
+    fn suspect(&mut self, near: Arc<NearEnd>, paths: &Paths, present: Present) {
         let others = paths.all().into_iter().filter(|other| other.slot() != near.slot());
         others.for_each(|other| self.refresh(other));
-        self.probe(near, now);
+        self.probe(near, present);
         self.sessions.inner.whereabouts.doubt();
     }
 
@@ -75,11 +83,12 @@ impl Keeper {
         }
     }
 
-    fn probe(&mut self, near: Arc<NearEnd>, since: Instant) {
+    fn probe(&mut self, near: Arc<NearEnd>, Present { rtt, now: since, .. }: Present) {
         self.probing = true;
         self.running.push(Box::pin(async move {
-            let patience = PROBE_PATIENCE + near.rtt() * 2;
-            let alive = near.binding.bind(patience).await.is_ok();
+            // What waits in a queue on the way may be in either of them.
+            let patience = PROBE_PATIENCE + near.rtt().max(rtt) * 2;
+            let alive = near.renew(patience).await;
             Done::Probed { slot: near.slot(), alive, since }
         }));
     }
