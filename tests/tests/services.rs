@@ -39,7 +39,7 @@ async fn offered(network: &Network, words: &[&str]) -> (Node, Node, Node) {
 
 /// A forward of a local port that the system chooses, and where it is.
 async fn forward(node: &Node, network: &Network, words: &[&str]) -> (Process, SocketAddr) {
-    let command = node.command(&[&["forward"], words].concat());
+    let command = node.command(&[&["forward", "--exit-with-parent"], words].concat());
     let mut forward = Process::spawn("forward", command, &network.folder("logs").join("forward"));
     let ready: serde_json::Value = forward.next_json().await.expect("it listens");
     let address = ready["address"].as_str().expect("an address");
@@ -88,6 +88,18 @@ async fn who_is_not_listed_is_refused_as_if_there_were_no_such_service() {
         assert_eq!(wrong.code(), Some(2), "{wrong:?}");
         let _ = wrong.refusal();
     }
+}
+
+#[tokio::test]
+async fn a_forward_holds_its_port_until_the_process_that_started_it_is_gone() {
+    let network = Network::start().await;
+    let target = echo().await.to_string();
+    let (_goose, _alice, bob) = offered(&network, &["echo", &target]).await;
+    let (mut held, address) = forward(&bob, &network, &["0", "@alice:echo"]).await;
+    let taken = bob.run(&["forward", &address.to_string(), "@alice:echo"]).await;
+    assert_eq!(taken.code(), Some(2), "{}", taken.refusal());
+    held.close_stdin();
+    assert!(held.ended().await.success());
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use super::space::at;
 use crate::command::{self, Outcome};
 use crate::node::Found;
 use crate::process::Process;
-use crate::{PATIENCE, User};
+use crate::{PATIENCE, User, within_patience};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use skein_node::api::types::{Download, Status};
+use skein_node::api::types::{Download, NamedNode, Status};
 use skein_proto::ContentId;
 use std::net::Ipv4Addr;
 use std::ops::Deref;
@@ -17,6 +17,9 @@ use std::time::Duration;
 
 /// How often a node is asked how it is doing.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often a user is looked up who shall be known.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The login service of the lab.
 #[derive(Debug)]
@@ -146,6 +149,25 @@ impl Running {
             Ok(status) => status,
             Err(_) => panic!("{} never {what}: {last:#?}", self.name()),
         }
+    }
+
+    /// Waits until the directory says that a user is there.
+    ///
+    /// # Panics
+    /// If it does not within [`PATIENCE`].
+    pub async fn until_found(&self, name: &str) {
+        let name = format!("@{name}");
+        within_patience(&format!("{} does not find {name}", self.name()), async {
+            loop {
+                let nodes: Vec<NamedNode> = self.run(&["find", &name]).await.json();
+                if nodes.iter().any(|node| node.online) {
+                    return;
+                }
+                // Look-ups have a budget, and no event tells when another one is worth it.
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
     }
 
     /// Shares a folder, and waits until its files can be found.

@@ -11,14 +11,17 @@
 //!   host ── NAT ── NAT ───────────────┘
 //! ```
 //!
-//! [`inside`] runs a test in there; [`Lab`] is what it finds.
+//! [`inside`] runs a test in there; [`Lab`] is what it finds. A [`Matrix`] is the lab with all kinds
+//! of NATs, and the sessions between them.
 
 mod host;
+mod matrix;
 mod nat;
 mod space;
 mod topology;
 
 pub use host::{Host, Running};
+pub use matrix::{DIRECT_BAR, Matrix, Outcome, Table};
 pub use nat::Kind;
-pub use space::inside;
+pub use space::{inside, program_inside};
 pub use topology::Lab;

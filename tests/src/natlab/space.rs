@@ -2,17 +2,18 @@
 
 use crate::binary;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio, Termination};
 use std::time::{Duration, Instant};
 
-/// Tells the test's second process that it is inside.
+/// Tells the second process that it is inside.
 const INSIDE: &str = "SKEIN_NATLAB_INSIDE";
 
 /// Set to `required` by whoever wants the test to fail where there can be no lab.
 const WANTED: &str = "SKEIN_NATLAB";
 
-/// How long a test in the lab may take.
-const PATIENCE: Duration = Duration::from_secs(170);
+/// How long a test or program in the lab may take before it counts as hung: what happens in there
+/// has waits of its own, each of which says what did not come.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Runs the test `name` in namespaces of its own: starts this very program again in there, for that
 /// test only. Says so on standard error, past what the test harness keeps to itself, when the
@@ -22,10 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(170);
 /// If the test fails inside, or if there can be no lab and the variable `SKEIN_NATLAB` is
 /// `required`.
 pub fn inside(name: &str, test: impl Future<Output = ()>) {
-    if std::env::var_os(INSIDE).is_some() {
-        prepare();
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        return runtime.block_on(test);
+    if is_inside() {
+        return run_here(test);
     }
     if let Some(why) = missing() {
         let required = std::env::var(WANTED).is_ok_and(|wanted| wanted == "required");
@@ -36,30 +35,74 @@ pub fn inside(name: &str, test: impl Future<Output = ()>) {
         );
         return;
     }
-    let program = std::env::current_exe().expect("the test program");
+    let status = run_inside(&[name, "--exact", "--nocapture"]);
+    assert!(status.success(), "{name} failed in the lab: {status}");
+}
+
+/// Runs a whole program in namespaces of its own: starts it again in there, with the same words.
+/// Answers whether that worked.
+///
+/// # Panics
+/// If there can be no lab.
+pub fn program_inside<T: Termination>(program: impl Future<Output = T>) -> ExitCode {
+    if is_inside() {
+        return run_here(program).report();
+    }
+    if let Some(why) = missing() {
+        panic!("the NAT lab is not to be had: {why}");
+    }
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if run_inside(&words).success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+fn run_here<T>(work: impl Future<Output = T>) -> T {
+    end_with_parent();
+    prepare();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(work)
+}
+
+/// Ends this process when the one outside is gone, however that ended: its end of standard input
+/// closes then. With the first process of the lab, all others end.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
+}
+
+/// Starts this program again in the lab, and waits for its end.
+fn run_inside(words: &[&str]) -> ExitStatus {
+    let program = std::env::current_exe().expect("the own program");
     let mut child = unshare()
         .arg(program)
-        .args([name, "--exact", "--nocapture"])
+        .args(words)
         .env(INSIDE, "1")
         .env("SKEIN_TEST_BINARY", binary::skein())
         .env("PATH", path())
-        .stdin(Stdio::null())
+        // Held open for as long as this process lives.
+        .stdin(Stdio::piped())
         .spawn()
         .expect("unshare was there just now");
+    let _held = child.stdin.take();
     let started = Instant::now();
-    let status = loop {
+    loop {
         if let Some(status) = child.try_wait().expect("it can be waited for") {
-            break status;
+            return status;
         }
         if started.elapsed() > PATIENCE {
             // With the first process of the lab, all others end, and then its namespaces.
             let _ = child.kill();
             let _ = child.wait();
-            panic!("{name} did not end within {} s", PATIENCE.as_secs());
+            panic!("what runs in the lab did not end within {} s", PATIENCE.as_secs());
         }
         std::thread::sleep(Duration::from_millis(50));
-    };
-    assert!(status.success(), "{name} failed in the lab: {status}");
+    }
 }
 
 fn unshare() -> Command {

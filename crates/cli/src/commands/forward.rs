@@ -2,6 +2,7 @@
 
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::process::Shutdown;
 use clap::Args;
 use serde_json::json;
 use skein_node::api::people::OpenPipe;
@@ -41,7 +42,7 @@ Examples:
   skein forward 127.0.0.2:2222 @bob:ssh    another address of this machine
   skein forward 0 @bob:web --json          any free port, which is printed
   skein forward --udp 5004 @bob:voice      packets, as datagrams of the session
-It runs until Ctrl-C, and takes any number of connections. Bob offers the service with
+It runs until Ctrl-C or SIGTERM, and takes any number of connections. Bob offers the service with
 `skein service add web 127.0.0.1:80 --allow alice`.")]
 pub struct ForwardArgs {
     /// Where to listen: a port of 127.0.0.1, or an address with a port; 0 for any free port
@@ -53,6 +54,9 @@ pub struct ForwardArgs {
     /// Forward UDP packets instead of TCP connections
     #[arg(long)]
     udp: bool,
+    /// End when standard input ends
+    #[arg(long, hide = true)]
+    exit_with_parent: bool,
 }
 
 /// A service of a peer.
@@ -88,7 +92,7 @@ pub fn local_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Forwards until Ctrl-C.
+/// Forwards until it is told to end.
 ///
 /// # Errors
 /// The daemon does not run, or the local port cannot be had.
@@ -97,8 +101,8 @@ pub fn run(context: &Context, args: ForwardArgs) -> Result<(), Failure> {
     let pipe = OpenPipe { peer, service, datagrams: args.udp };
     context::block_on_uninterrupted(async {
         // Nothing is printed before it is certain that Ctrl-C is heard.
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::pin!(interrupted);
+        let mut shutdown = Shutdown::listen(args.exit_with_parent, false)?;
+        let ended = shutdown.reason();
         let client = context.client()?;
         let taken = |error: io::Error| {
             Failure::input(format!("cannot listen on {}: {error}: choose another port", args.local))
@@ -108,14 +112,14 @@ pub fn run(context: &Context, args: ForwardArgs) -> Result<(), Failure> {
             announce(context, socket.local_addr(), &pipe)?;
             tokio::select! {
                 failed = forward_packets(context, &client, socket, &pipe) => failed,
-                _ = interrupted => Ok(()),
+                _ = ended => Ok(()),
             }
         } else {
             let listener = TcpListener::bind(args.local).await.map_err(taken)?;
             announce(context, listener.local_addr(), &pipe)?;
             tokio::select! {
                 () = forward_connections(context, &client, listener, &pipe) => Ok(()),
-                _ = interrupted => Ok(()),
+                _ = ended => Ok(()),
             }
         }
     })

@@ -21,7 +21,8 @@ Examples:
   skein ping @alice --count 3 --interval 200ms
   skein ping @alice --count 1 --json | jq -r 'select(.event == \"connected\").path.path'
 
-The first line tells the path: over a relay or directly, and the kind of NAT on both ends.
+The first line tells the path: over a relay or directly, and the kind of NAT on both ends. Each
+change of it is told, and how soon after the session began its packets went directly.
 Exit codes: 0 the peer has answered; 1 it has not, or cannot be reached; 2 that names no peer.")]
 pub struct PingArgs {
     /// The peer: @NAME, @NAME/NODE for one of several nodes, or a node id
@@ -146,7 +147,12 @@ fn described(path: &SessionPath, paint: Paint) -> String {
             let who = format::who(path.relay_name.as_ref(), &relay);
             format!("over the relay {} ({address})", paint.name(who))
         }
-        PathKind::Direct { address } => format!("directly, {address}"),
+        PathKind::Direct { address } => match path.direct_after_us {
+            None | Some(0) => format!("directly, {address}"),
+            Some(after) => {
+                format!("directly, {address}, at first after {}", format::round_trip(after))
+            }
+        },
     };
     let reserve = path.reserve.map(|relay: NodeId| {
         let who = format::who(path.reserve_name.as_ref(), &relay);
@@ -182,6 +188,7 @@ mod tests {
             relay_name: None,
             reserve_name: None,
             since: 0,
+            direct_after_us: None,
         };
         let text = line(&PingEvent::Path { path: path.clone() }, Paint::PLAIN);
         assert!(text.contains(&relay.short()) && text.contains("192.0.2.1:4701"), "{text}");
@@ -189,8 +196,12 @@ mod tests {
         let named = |name: &str| Some(name.parse().expect("a name"));
         let (relay_name, reserve_name) = (named("goose"), named("swan"));
         let path = SessionPath { relay_name, reserve: Some(relay), reserve_name, ..path };
-        let text = line(&PingEvent::Path { path }, Paint::PLAIN);
+        let text = line(&PingEvent::Path { path: path.clone() }, Paint::PLAIN);
         assert!(text.contains("over the relay @goose (192.0.2.1:4701), reserve @swan"), "{text}");
+        let kind = PathKind::Direct { address: ([192, 0, 2, 1], 4701).into() };
+        let path = SessionPath { kind, direct_after_us: Some(112_000), ..path };
+        let text = line(&PingEvent::Path { path }, Paint::PLAIN);
+        assert!(text.contains("directly, 192.0.2.1:4701, at first after 112 ms"), "{text}");
     }
 
     #[test]

@@ -9,6 +9,8 @@
 
 mod first_byte;
 mod inbox;
+mod one_way;
+mod punching;
 mod relay_death;
 mod relay_doubt;
 mod sessions;

@@ -189,3 +189,108 @@ impl Sessions {
         self.inner.welcomed.remove_if(&id, |_, (last, _)| last.ptr_eq(&this));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::driver::Driver;
+    use crate::sessions::Parts;
+    use skein_net::simnet::{LinkProfile, Network};
+    use skein_net::{Endpoint, EndpointConfig};
+    use skein_proto::session::NatKind;
+    use skein_proto::{BoundedVec, Credential, KeyPair, Signed, SignedCredential, UnixTime};
+    use std::sync::Barrier;
+    use tokio::sync::watch;
+    use tokio::task::spawn_blocking;
+
+    const LOGIN: [u8; 32] = [200; 32];
+
+    fn credential(name: &str, node: NodeId) -> SignedCredential {
+        let (name, issued) = (Username::parse(name).expect("a name"), unix_now());
+        let expires = UnixTime(issued.0 + UnixTime::DAY);
+        let credential = Credential { name, node, issued, expires, registered: UnixTime(0) };
+        Signed::new(credential, &KeyPair::from_seed(&LOGIN))
+    }
+
+    fn endpoint(network: &Network, seed: u8) -> (KeyPair, Endpoint) {
+        let key = KeyPair::from_seed(&[seed; 32]);
+        let line = LinkProfile::default().latency(Duration::ZERO);
+        let socket = network.socket(([10, 0, 0, seed], 4701).into(), line).expect("free");
+        let endpoint = Endpoint::with_socket(&key, socket, EndpointConfig::default());
+        (key, endpoint.expect("an endpoint"))
+    }
+
+    /// The callee's sessions, whose overlay has ended.
+    fn sessions(key: KeyPair, endpoint: Endpoint) -> Sessions {
+        let credential = Some(credential("callee", key.node_id()));
+        Sessions::new(Parts {
+            endpoint,
+            driver: Driver::ended(),
+            key,
+            login_key: KeyPair::from_seed(&LOGIN).node_id(),
+            hidden: false,
+            credential: watch::Sender::new(credential).subscribe(),
+        })
+    }
+
+    /// Awaits the caller of a session at the address of a connection that is there already.
+    fn await_caller(sessions: &Sessions, caller: &Connection, session: SessionId, theirs: Theirs) {
+        let offer = Offer {
+            session,
+            from: caller.peer(),
+            to: sessions.inner.parts.endpoint.node_id(),
+            expires: theirs.expires,
+            nat: theirs.nat,
+            candidates: BoundedVec::default(),
+            relays: BoundedVec::default(),
+            first: BoundedVec::default(),
+        };
+        let place = sessions.inner.callers.take(&theirs.name, Share::Awaited).expect("a place");
+        let (_, moves) = sessions.known_whereabouts();
+        let paths = Paths::new(sessions.inner.parts.endpoint.open_session(), moves);
+        let awaited = Awaited::new(&offer, theirs, Arc::new(paths), (place, None));
+        sessions.inner.awaited.insert(caller.remote_address(), awaited);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_stream_that_comes_beside_the_hello_belongs_to_the_session_that_the_hello_begins() {
+        let network = Network::new(1);
+        let (callee, caller) = (endpoint(&network, 1), endpoint(&network, 2));
+        let at = [callee.1.local_addr().expect("an address")];
+        let dialled = caller.1.connect(callee.0.node_id(), &at);
+        let (dialled, accepted) = tokio::join!(dialled, callee.1.accept());
+        let (_dialled, accepted) = (dialled.expect("connected"), accepted.expect("connected"));
+        let sessions = sessions(callee.0, callee.1);
+        let credential = credential("caller", caller.0.node_id());
+        let (name, nat) = (credential.unverified().name.clone(), NatKind::Unknown);
+        let theirs = Theirs { name, nat, expires: credential.unverified().expires };
+
+        // As many rounds as find the two in the middle of each other, on any machine.
+        for round in 0..2_000_u128 {
+            let session = SessionId::from_bytes(round.to_be_bytes());
+            await_caller(&sessions, &accepted, session, theirs.clone());
+            let start = Arc::new(Barrier::new(2));
+            let (here, connection, starts) = (sessions.clone(), accepted.clone(), start.clone());
+            let streams = spawn_blocking(move || {
+                starts.wait();
+                here.session_of(&connection)
+            });
+            let hello =
+                SessionHello { session: Some(session), credential: credential.clone(), nat };
+            let (here, connection, theirs) = (sessions.clone(), accepted.clone(), theirs.clone());
+            let hellos = spawn_blocking(move || {
+                let own = here.own().expect("a member");
+                start.wait();
+                here.admit(&connection, &hello, theirs, &own)
+            });
+            let (of_stream, of_hello) = tokio::join!(streams, hellos);
+            let of_hello = of_hello.expect("it ran").expect("the hello is good");
+            let of_stream = of_stream.expect("it ran");
+            let same = of_stream.is_some_and(|of_stream| Arc::ptr_eq(&of_stream, &of_hello));
+            assert!(same, "round {round}: the stream belongs to no session");
+            assert!(of_hello.paths().is_some(), "it is the one that was awaited");
+            sessions.remove(&of_hello);
+        }
+        assert_eq!(sessions.counts().over_share, 0);
+    }
+}

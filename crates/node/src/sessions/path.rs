@@ -31,6 +31,11 @@ impl PathKind {
             Self::Relayed { address, .. } | Self::Direct { address } => address,
         }
     }
+
+    /// Whether packets go from node to node.
+    pub const fn is_direct(self) -> bool {
+        matches!(self, Self::Direct { .. })
+    }
 }
 
 /// The path of a session, and what is known of it.
@@ -48,4 +53,7 @@ pub struct PathState {
     pub reserve: Option<NodeId>,
     /// When the packets began to go this way, in seconds since 1970.
     pub since: u64,
+    /// How long after the session had begun its packets went directly for the first time. `None`
+    /// before they have.
+    pub direct_after: Option<Duration>,
 }

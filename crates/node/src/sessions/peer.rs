@@ -11,7 +11,9 @@ use skein_proto::session::NatKind;
 use skein_proto::{Credential, NodeId, UnixTime, Username};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Relays whose names are kept, the latest: those of all slots that a session may have, and of
 /// those that went before them.
@@ -25,6 +27,7 @@ const OWN_HOLDERS: usize = 2;
 pub struct PeerSession {
     name: Username,
     connection: Connection,
+    begun: Instant,
     path: watch::Sender<PathState>,
     /// Where the packets go; nothing for a connection that was dialled directly.
     paths: Option<Arc<Paths>>,
@@ -50,13 +53,15 @@ impl PeerSession {
         connection: Connection,
         paths: Option<Arc<Paths>>,
     ) -> Self {
+        let kind = kind_of(&connection, paths.as_deref());
         let state = PathState {
-            kind: kind_of(&connection, paths.as_deref()),
+            kind,
             rtt: connection.rtt(),
             nat_here: own.nat,
             nat_there: theirs.nat,
             reserve: reserve_of(paths.as_deref()),
             since: unix_now().0,
+            direct_after: kind.is_direct().then_some(Duration::ZERO),
         };
         let dialler = connection.is_dialler();
         let (path, served) = (watch::Sender::new(state), AtomicUsize::new(0));
@@ -67,6 +72,7 @@ impl PeerSession {
         Self {
             name,
             connection,
+            begun: Instant::now(),
             path,
             paths,
             relay_names,
@@ -186,6 +192,9 @@ impl PeerSession {
         self.path.send_if_modified(|path| {
             if path.kind != kind {
                 path.since = unix_now().0;
+            }
+            if kind.is_direct() {
+                path.direct_after.get_or_insert_with(|| self.begun.elapsed());
             }
             let changed = path.kind != kind || path.reserve != reserve;
             (path.kind, path.reserve) = (kind, reserve);

@@ -4,7 +4,10 @@
 //! addresses, when the router promises another one, and when a direct path dies or a relay is
 //! suspected, which may be all that is seen of a router that has begun to map in another way.
 
+mod looks;
+
 use super::direct::told;
+use looks::Looks;
 use skein_net::paths::{Gathered, Mapping};
 use skein_net::{Endpoint, UdpState};
 use skein_proto::BoundedVec;
@@ -12,17 +15,11 @@ use skein_proto::session::{Candidate, NatKind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 /// How long what was gathered is good for. A router forgets a mapping after 30 s at the earliest,
 /// and a guess of its next port sooner; a burst of calls asks once.
 const FRESH: Duration = Duration::from_secs(10);
-
-/// Pauses before each look after something has changed. A network changes in steps (the old address
-/// goes, the new one comes, the way to the supernodes opens), and none of them says that it was the
-/// last. This is also the most that a peer can cause by letting paths die: four probes at each look.
-const LOOKS: [Duration; 4] =
-    [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(8)];
 
 /// What is told to the other end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,21 +78,34 @@ impl Whereabouts {
         let mut network = endpoint.watch_network();
         network.mark_unchanged();
         let mut mapping = endpoint.watch_mapping();
+        let mut looks = Looks::default();
         loop {
+            let due = looks.due();
+            let its_time = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                Ok(()) = network.changed() => {}
-                () = changed(&mut mapping) => {}
-                () = self.doubts.notified() => {}
-            }
-            self.forget();
-            for pause in LOOKS {
-                sleep(pause).await;
-                // Without sessions nobody is to be told; the next call finds out for itself.
-                if self.current.receiver_count() > 0 {
-                    self.look(endpoint).await;
+                Ok(()) = network.changed() => self.begin(&mut looks),
+                () = changed(&mut mapping) => self.begin(&mut looks),
+                () = self.doubts.notified() => self.begin(&mut looks),
+                () = its_time => {
+                    // Without sessions nobody is to be told; the next call finds out for itself.
+                    if self.current.receiver_count() > 0 {
+                        self.look(endpoint).await;
+                    }
+                    looks.looked(Instant::now());
                 }
             }
         }
+    }
+
+    /// Something has changed.
+    fn begin(&self, looks: &mut Looks) {
+        self.forget();
+        looks.begin(Instant::now());
     }
 
     async fn look(&self, endpoint: &Endpoint) {

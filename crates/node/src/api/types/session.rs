@@ -8,6 +8,7 @@ use skein_net::relay::RelayLimits;
 use skein_proto::session::NatKind;
 use skein_proto::{NodeId, Username};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// The path of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,10 @@ pub struct SessionPath {
     pub reserve_name: Option<Username>,
     /// Since when the packets go this way, in seconds since 1970.
     pub since: u64,
+    /// How long after the session had begun its packets went directly for the first time, in
+    /// microseconds; nothing before they have.
+    #[serde(default)]
+    pub direct_after_us: Option<u64>,
 }
 
 impl SessionPath {
@@ -43,14 +48,19 @@ impl SessionPath {
         Self {
             kind: state.kind,
             relay_name,
-            rtt_us: u64::try_from(state.rtt.as_micros()).unwrap_or(u64::MAX),
+            rtt_us: micros(state.rtt),
             nat_here: state.nat_here,
             nat_there: state.nat_there,
             reserve: state.reserve,
             reserve_name,
             since: state.since,
+            direct_after_us: state.direct_after.map(micros),
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A session with a peer.

@@ -151,6 +151,13 @@ impl Driver {
         (driver, handle)
     }
 
+    /// One whose task has ended.
+    #[cfg(test)]
+    pub(crate) fn ended() -> Self {
+        let (orders, from_peers) = (mpsc::channel(1).0, mpsc::channel(1).0);
+        Self { orders, from_peers, cancels: mpsc::unbounded_channel().0 }
+    }
+
     /// Hands an input to the overlay.
     pub(crate) async fn input(&self, input: Input) {
         self.order(Order::Input(input)).await;

@@ -15,6 +15,8 @@ pub(super) struct Scene {
     pub(super) supers: Vec<Node>,
     pub(super) alice: Node,
     pub(super) bob: Node,
+    /// What the two are behind, in this order, if anything.
+    pub(super) homes: Vec<Realm>,
 }
 
 impl Scene {
@@ -23,7 +25,7 @@ impl Scene {
     }
 
     /// The same with the two behind routers of a kind, each behind its own.
-    async fn behind(router: Option<NatKind>, reach: Reach) -> Self {
+    pub(super) async fn behind(router: Option<NatKind>, reach: Reach) -> Self {
         let network = Network::new(9);
         let plans = [1, 2, 3].map(|host| Plan::new(host, RoleSetting::Super));
         let known: Vec<SupernodeEntry> = plans.iter().map(Plan::entry).collect();
@@ -37,11 +39,12 @@ impl Scene {
             })
             .await;
         }
-        let mut children = Vec::new();
+        let (mut children, mut homes) = (Vec::new(), Vec::new());
         for host in [11, 12] {
             let mut plan = Plan::new(host, RoleSetting::Ordinary);
             plan.reach = reach;
             let home = router.map(|kind| home(&network, kind, host));
+            homes.extend(home);
             let realm = home.unwrap_or(Realm::INTERNET);
             let child = plan.start_in(&network, realm, &known).await;
             child
@@ -52,7 +55,7 @@ impl Scene {
             children.push(child);
         }
         let (bob, alice) = (children.pop().unwrap(), children.pop().unwrap());
-        let scene = Self { network, supers, alice, bob };
+        let scene = Self { network, supers, alice, bob, homes };
         scene.found().await;
         scene
     }
@@ -80,7 +83,7 @@ impl Scene {
 }
 
 /// What is behind a router of its own.
-fn home(network: &Network, kind: NatKind, which: u8) -> Realm {
+pub(super) fn home(network: &Network, kind: NatKind, which: u8) -> Realm {
     let outside = [203, 0, 113, which].into();
     network.nat(kind, outside, Realm::INTERNET, Duration::from_secs(60))
 }
