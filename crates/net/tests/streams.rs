@@ -29,7 +29,7 @@ async fn a_request_is_answered() {
         accepted
     });
     let mut stream = dialled.open_stream().await.unwrap();
-    let answer = stream.request(&probe(), Duration::from_secs(10)).await;
+    let answer = stream.request(&probe(), Duration::from_secs(60)).await;
     assert_eq!(answer, Ok(Some(probe_reply())));
     server.await.unwrap();
 }

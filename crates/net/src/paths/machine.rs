@@ -236,9 +236,8 @@ impl Machine {
     }
 
     fn on_probe(&mut self, from: SocketAddr, transaction: u64, in_use: bool, now: Instant) {
-        if self.path(from).is_none() {
-            self.enter(Candidate { address: from, kind: CandidateKind::Seen }, now);
-        }
+        // One that is known goes before all guesses from now on.
+        self.enter(Candidate { address: from, kind: CandidateKind::Seen }, now);
         let (keep, used) = (self.keep.interval(), self.current == Some(from));
         let Some(path) = self.path_mut(from) else { return };
         path.peer_uses = in_use;

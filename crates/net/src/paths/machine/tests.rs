@@ -273,3 +273,22 @@ fn an_address_that_answers_is_used_though_nobody_has_named_it() {
     probe_from(&mut bench, "203.0.113.7:4000", 1);
     assert!(bench.uses("203.0.113.7:4000"));
 }
+
+#[test]
+fn a_guess_that_a_probe_comes_from_is_probed_before_all_others() {
+    let guess = |n: u16| Candidate {
+        address: ([198, 51, 100, 1], n).into(),
+        kind: CandidateKind::Predicted,
+    };
+    let mut bench = Bench::new(&[]);
+    let likelier = (1..=8).map(|n| candidate(([198, 51, 100, 2], n).into()));
+    let named = likelier.chain((1..=8).map(guess)).collect();
+    bench.machine.handle(Input::Candidates(named), bench.now);
+    bench.run(millis(100));
+    let right = guess(1).address;
+    assert!(!bench.probes.iter().any(|(_, to)| *to == right), "its turn has not come");
+    bench.machine.handle(Input::Probe { from: right, transaction: 1, in_use: false }, bench.now);
+    let before = bench.probes.len();
+    bench.run(PAUSE);
+    assert_eq!(bench.probes[before].1, right);
+}

@@ -47,20 +47,21 @@ impl Place {
         }
     }
 
-    /// Whether the router takes any port for each destination, so that none can be guessed.
-    fn takes_any_port(self) -> bool {
-        self == Self::Behind(NatKind::SymmetricRandom)
+    /// Whether the router takes another port for each destination, which is not where others have
+    /// seen the node.
+    fn is_symmetric(self) -> bool {
+        matches!(self, Self::Behind(NatKind::Symmetric | NatKind::SymmetricRandom))
     }
 
     /// Whether the router minds the port that packets come from.
     fn minds_ports(self) -> bool {
-        use NatKind::{PortRestricted, Symmetric, SymmetricRandom};
-        matches!(self, Self::Behind(PortRestricted | Symmetric | SymmetricRandom) | Self::Double)
+        self.is_symmetric() || matches!(self, Self::Behind(NatKind::PortRestricted) | Self::Double)
     }
 
+    /// Whether a plain punch can succeed. Where one end has to guess the port of the other it may:
+    /// that depends on how many others that one has sent to since it was seen.
     fn can_meet(self, other: Self) -> bool {
-        !(self.takes_any_port() && other.minds_ports()
-            || other.takes_any_port() && self.minds_ports())
+        !(self.is_symmetric() && other.minds_ports() || other.is_symmetric() && self.minds_ports())
     }
 }
 
