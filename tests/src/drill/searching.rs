@@ -30,6 +30,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Those that did not find it.
+    pub fn failures(&self) -> u32 {
+        self.failed.values().sum()
+    }
+
     /// Counts other searches as well.
     pub(super) fn add(&mut self, other: Self) {
         self.all += other.all;
@@ -51,7 +56,7 @@ impl fmt::Display for Tally {
         let reasons = |f: &mut fmt::Formatter<'_>, of: &BTreeMap<String, u32>| {
             of.iter().try_for_each(|(why, count)| write!(f, " ({count}: {why})"))
         };
-        write!(f, "{all}, of which {} found nothing", sum(failed))?;
+        write!(f, "{all}, of which {} found nothing", self.failures())?;
         reasons(f, failed)?;
         write!(f, ", {} were incomplete", sum(incomplete))?;
         reasons(f, incomplete)?;

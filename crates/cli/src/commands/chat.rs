@@ -40,7 +40,13 @@ pub struct ChatArgs {
     #[arg(value_name = "WORDS", requires = "name", group = "what")]
     words: Vec<String>,
     /// The same with one text, which may begin with "-"
-    #[arg(long, value_name = "TEXT", requires = "name", group = "what")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "name",
+        group = "what",
+        allow_hyphen_values = true
+    )]
     send: Option<String>,
     /// Show the last lines, and end
     #[arg(long, requires = "name", group = "what")]
@@ -75,6 +81,11 @@ pub fn run(context: &Context, args: ChatArgs) -> Result<(), Failure> {
         });
     };
     let said = args.send.or_else(|| (!args.words.is_empty()).then(|| args.words.join(" ")));
+    if said.as_ref().is_some_and(|text| text.lines().all(|line| line.trim().is_empty())) {
+        return Err(Failure::input(
+            "there is nothing to say in an empty message: give it some words",
+        ));
+    }
     if !(said.is_some() || args.history || args.unread || args.forget) {
         return talk::run(context, &peer, args.last, args.wait);
     }
@@ -153,9 +164,6 @@ async fn send(
     let mut lines = Vec::new();
     for text in text.lines().filter(|line| !line.trim().is_empty()) {
         lines.push(client.say(&SendChat { to: peer.clone(), text: text.to_owned() }).await?);
-    }
-    if lines.is_empty() {
-        return Err(Failure::input("--send: there is nothing to say in an empty text"));
     }
     let reason = settle(&mut events, &mut lines, wait).await?;
     if context.ui.json {

@@ -19,6 +19,9 @@ pub fn measure(order: &Order) -> Outcome {
 /// children. What is normal is the most that any of them had in the two quiet minutes before. The
 /// messages of the busiest are told beside it, and do not decide: they come in the seconds in which
 /// those who lost their parent attach and publish elsewhere.
+///
+/// That nobody exits is not judged here: a simulated node goes when the scenario says so, and a panic
+/// of its code ends the run. The drill with real processes asks every one that is left.
 pub fn judge(report: &Report) -> Outcome {
     let Some((when, _)) = report.events.first() else {
         return Outcome::failed("nothing has happened");
@@ -31,17 +34,13 @@ pub fn judge(report: &Report) -> Outcome {
         / most(false, |s| f64::from(s.children_most)).max(1.0);
     let messages = most(true, |s| s.busiest) / most(false, |s| s.busiest).max(1.0);
     let again = report.searchable_again(*when, 0.99);
-    // Those that restart come back one after the other: nobody else may go.
-    let after = report.measured().filter(|sample| sample.at > *when);
-    let all_stay = after.map(|sample| sample.alive).is_sorted();
-    let time = again.map_or("never".to_owned(), |seconds| format!("in {seconds:.0} s"));
+    let time = again.map_or("never".to_owned(), |seconds| format!("in {seconds:.0} s, for good"));
     Outcome {
         figure: format!(
             "99 % can be found again {time}; peak {children:.2} x the children and \
-             {messages:.2} x the messages of the busiest supernode before; {}",
-            if all_stay { "nobody else went" } else { "others went, too" },
+             {messages:.2} x the messages of the busiest supernode before",
         ),
-        holds: again.is_some_and(|seconds| seconds <= 60.0) && children <= 2.0 && all_stay,
+        holds: again.is_some_and(|seconds| seconds <= 60.0) && children <= 2.0,
     }
 }
 
@@ -50,24 +49,26 @@ mod tests {
     use super::*;
     use crate::scenario::Sample;
 
-    fn judged(alive: [u32; 4], children: u32) -> Outcome {
-        let samples = [(10.0, 50), (20.0, children), (30.0, 50), (40.0, 50)];
-        let samples = samples.into_iter().zip(alive).map(|((at, children_most), alive)| Sample {
-            at,
-            measured: true,
-            alive,
-            searchable: alive,
-            children_most,
-            ..Sample::default()
-        });
+    fn judged(searchable: [u32; 4], children: u32) -> Outcome {
+        let samples = [(10.0, 50), (20.0, children), (30.0, 50), (90.0, 50)];
+        let samples =
+            samples.into_iter().zip(searchable).map(|((at, children_most), searchable)| Sample {
+                at,
+                measured: true,
+                alive: 100,
+                searchable,
+                children_most,
+                ..Sample::default()
+            });
         let events = vec![(15.0, "a failure".to_owned())];
         judge(&Report { samples: samples.collect(), events, ..Report::default() })
     }
 
     #[test]
-    fn a_failure_that_others_follow_or_that_overloads_somebody_is_not_withstood() {
-        assert!(judged([100, 60, 80, 100], 100).holds);
-        assert!(!judged([100, 60, 80, 79], 100).holds, "somebody went of itself");
-        assert!(!judged([100, 60, 80, 100], 101).holds, "more than twice the children");
+    fn a_failure_that_is_not_made_good_or_that_overloads_somebody_is_not_withstood() {
+        assert!(judged([100, 60, 99, 100], 100).holds);
+        assert!(!judged([100, 60, 98, 99], 100).holds, "that took too long");
+        assert!(!judged([100, 99, 99, 98], 100).holds, "a relapse");
+        assert!(!judged([100, 60, 99, 100], 101).holds, "more than twice the children");
     }
 }

@@ -68,15 +68,14 @@ impl Report {
         (f64::from(sample.alive) / (f64::from(self.max_children.max(1)) * 0.7)).max(1.0)
     }
 
-    /// Seconds from a moment until a share of all nodes that run can be found again; `None` if it
-    /// does not come to that.
+    /// Seconds from a moment until a share of all nodes that run can be found again, and could be in
+    /// every later sample as well; `None` if it does not come to that.
     pub fn searchable_again(&self, from: f64, share: f64) -> Option<f64> {
-        // The first look after the moment may not have seen the damage yet.
-        let mut after = self.samples.iter().filter(|sample| sample.at > from);
-        let good = |sample: &Sample| {
+        let is_good = |sample: &&Sample| {
             sample.alive > 0 && f64::from(sample.searchable) >= share * f64::from(sample.alive)
         };
-        after.find(|sample| good(sample)).map(|sample| sample.at - from)
+        let backwards = self.samples.iter().rev().take_while(|sample| sample.at > from);
+        backwards.take_while(is_good).last().map(|sample| sample.at - from)
     }
 }
 
