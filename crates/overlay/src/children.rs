@@ -433,6 +433,8 @@ impl Children {
         } else if let Some(owner) = self.departed.owner(&node, now.unix) {
             return Some(owner.clone());
         } else {
+            // What those have left behind who are no children any more goes by and by.
+            self.bond(&node).filter(|bond| *bond == Bond::Active)?;
             let peer = core.peers.get(&node)?;
             (peer.valid_credential(now.unix)?.clone(), peer.addresses())
         };

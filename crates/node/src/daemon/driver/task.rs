@@ -109,8 +109,15 @@ impl Task {
             Done::LookedUp(found) => self.handle(Input::LookedUp(found)),
             Done::Upkeep(upkeep) => {
                 self.tending.is_under_way = false;
+                let is_lost = upkeep.is_none();
                 self.parts.overlay.give_back_upkeep(upkeep);
-                self.tend_if_calm();
+                if is_lost {
+                    // It would be lost again at once: until something has changed there is nothing
+                    // else to merge.
+                    self.tending.is_done(&self.parts.overlay);
+                } else {
+                    self.tend_if_calm();
+                }
             }
         }
     }
