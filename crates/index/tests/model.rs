@@ -7,7 +7,7 @@ use common::{content, file, name, node, words};
 use proptest::prelude::*;
 use proptest::sample::select;
 use skein_index::text::{ParsedQuery, TermMatch, record_words};
-use skein_index::{Found, Index, Limits, MAX_SOURCES_PER_CONTENT, PublishOutcome};
+use skein_index::{Found, Index, Limits, MAX_SOURCES_PER_CONTENT, PublishOutcome, Upkeep};
 use skein_proto::{
     Ask, BoundedString, ContentId, FileMeta, Filter, MediaTags, NodeId, Query, Username,
 };
@@ -137,6 +137,16 @@ enum Step {
     Remove(u8),
     Search(Query, usize, usize),
     Maintain(usize),
+    Tend(Tending),
+}
+
+/// What happens to a merge that is done elsewhere.
+#[derive(Clone, Debug)]
+enum Tending {
+    /// It is taken, if there is one, and gone on with.
+    Work(usize),
+    GiveBack,
+    Lose,
 }
 
 const WORDS: [&str; 9] =
@@ -201,11 +211,42 @@ fn any_step() -> impl Strategy<Value = Step> {
         8 => (any_query(), 0_usize..3, 0_usize..15)
             .prop_map(|(query, skip, limit)| Step::Search(query, skip, limit)),
         2 => (0_usize..40).prop_map(Step::Maintain),
+        4 => prop_oneof![
+            4 => (0_usize..20).prop_map(Tending::Work),
+            2 => Just(Tending::GiveBack),
+            1 => Just(Tending::Lose),
+        ]
+        .prop_map(Step::Tend),
     ]
 }
 
-fn apply(step: Step, index: &mut Index, model: &mut Model) {
+/// Merging elsewhere changes nothing that anybody sees.
+fn tend(tending: &Tending, index: &mut Index, away: &mut Option<Upkeep>) {
+    match tending {
+        Tending::Work(documents) => {
+            if away.is_none() {
+                *away = index.take_upkeep();
+            }
+            if let Some(upkeep) = away {
+                upkeep.run(*documents);
+            }
+        }
+        Tending::GiveBack => {
+            if let Some(upkeep) = away.take() {
+                index.give_back(upkeep);
+            }
+        }
+        Tending::Lose => {
+            if away.take().is_some() {
+                index.give_up_upkeep();
+            }
+        }
+    }
+}
+
+fn apply(step: Step, index: &mut Index, model: &mut Model, away: &mut Option<Upkeep>) {
     match step {
+        Step::Tend(tending) => tend(&tending, index, away),
         Step::SetOwner(owner, text) => {
             index.set_owner(node(owner), &name(text));
             let (known, _) =
@@ -312,16 +353,18 @@ proptest! {
         let mut index = Index::new(limits.clone());
         let mut model = Model { limits, owners: BTreeMap::new() };
         let mut vocabulary = BTreeMap::new();
+        let mut away = None;
         for (number, step) in steps.into_iter().enumerate() {
-            apply(step, &mut index, &mut model);
+            apply(step, &mut index, &mut model, &mut away);
             assert_same_size(&index, &model);
             if number % 3 == 2 {
                 follow(&mut index, &mut vocabulary);
             }
         }
         for owner in 0..5 {
-            apply(Step::Remove(owner), &mut index, &mut model);
+            apply(Step::Remove(owner), &mut index, &mut model, &mut away);
         }
+        tend(&Tending::GiveBack, &mut index, &mut away);
         assert_same_size(&index, &model);
         follow(&mut index, &mut vocabulary);
         prop_assert_eq!(index.memory_bytes(), 0);
