@@ -167,6 +167,11 @@ impl Connection {
         window.map_or(0, |window| window.in_flight())
     }
 
+    /// Whether it was made over a [session](crate::session), whose address is nobody's.
+    pub fn is_over_session(&self) -> bool {
+        session::is_virtual(&self.route_address())
+    }
+
     /// Whether this side dialled.
     pub fn is_dialler(&self) -> bool {
         self.inner.dialler

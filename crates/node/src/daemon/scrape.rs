@@ -62,6 +62,7 @@ impl Shared {
             ("session_offers_busy", sessions.offers_busy),
             ("session_offers_unsound", sessions.offers_unsound),
             ("session_offers_without_path", sessions.offers_without_path),
+            ("session_slots_withheld", sessions.slots_withheld),
             ("session_slots_not_given_back", sessions.slots_not_given_back),
         ];
         for (reason, total) in counters.all().into_iter().filter(|(name, _)| is_limit(name)) {

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod crossing;
 mod first_byte;
 mod inbox;
 mod one_way;

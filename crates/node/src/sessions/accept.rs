@@ -2,7 +2,7 @@
 //! are bound, and an answer goes back.
 
 use super::called::Awaited;
-use super::callers::Share;
+use super::callers::{Leave, Share};
 use super::hello::{Own, Theirs};
 use super::paths::Paths;
 use super::relayed::{Ends, NearEnd, micros};
@@ -27,11 +27,6 @@ pub(super) const MAX_TAKING: usize = 64;
 
 /// Sessions that were answered and not dialled yet.
 const MAX_AWAITED: usize = 1_024;
-
-/// Slots of its own that a callee has for offers that nobody has dialled on yet: less than half of
-/// what a name may have of a relay. Whoever makes offers and does not dial leaves the rest for the
-/// callee's own calls and reserves; later offers do without.
-pub(super) const MAX_OWN_WAITING: usize = 6;
 
 /// How long the callee waits for a slot of its own, while it binds those of the offer. The caller
 /// waits meanwhile; what comes later becomes a reserve in the course of the session.
@@ -116,11 +111,12 @@ impl Sessions {
         let (name, expires) = (credential.name.clone(), credential.expires);
         let theirs = Theirs { name, nat: offer.nat, expires };
         let seal = self.seal_for(&offer.from).ok_or(OfferRefusal::Unsound)?;
-        let own_slot = Arc::clone(&self.inner.own_waiting).try_acquire_owned().ok();
-        let adds = own_slot.is_some();
-        let holds = (awaited, own_slot);
-        self.await_dial(Awaited::new(offer, theirs, Arc::clone(&paths), holds));
-        let outcome = self.answer(offer, &own, &paths, (&seal, adds)).await;
+        let leave = self.inner.callers.may_add_now(&theirs.name);
+        if leave.is_none() {
+            self.inner.counts.slot_withheld();
+        }
+        self.await_dial(Awaited::new(offer, theirs, Arc::clone(&paths), awaited));
+        let outcome = self.answer(offer, &own, &paths, (&seal, leave)).await;
         if outcome.is_err() {
             self.give_up(&paths.session().address());
         }
@@ -132,7 +128,7 @@ impl Sessions {
         offer: &Offer,
         own: &Own,
         paths: &Arc<Paths>,
-        (seal, adds): (&KeySeal, bool),
+        (seal, leave): (&KeySeal, Option<Leave>),
     ) -> Result<SessionAnswer, OfferRefusal> {
         let endpoint = &self.inner.parts.endpoint;
         let ends = join_all(offer.relays.iter().map(|end| self.ends_of(end, seal))).await;
@@ -146,11 +142,11 @@ impl Sessions {
         let mut besides: Vec<NodeId> = offer.relays.iter().map(|end| end.relay).collect();
         besides.push(offer.from);
         let added = timeout(OWN_SLOT_PATIENCE, async {
-            if !adds {
-                return None;
-            }
+            let leave = leave?;
             let granted = self.inner.control.ask_slot(&besides, 0).await.ok()?;
-            NearEnd::of_grant(endpoint, granted).await
+            let near = NearEnd::of_grant(endpoint, granted).await?;
+            near.holds(leave);
+            Some(near)
         });
         let (offered, added, _, ()) = tokio::join!(offered, added, self.whereabouts(), reply_early);
         // What has become known while the relays were waited for.

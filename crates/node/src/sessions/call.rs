@@ -213,15 +213,14 @@ impl Sessions {
         nat: NatKind,
         (asking, later): (Option<Asking>, Vec<RelayEnd>),
     ) -> Result<Arc<PeerSession>, SessionError> {
-        let Call { own, node, name, paths } = call;
-        // The peer may have dialled meanwhile: then its session is the one.
-        let ours = connection.remote_address() == paths.session().address();
-        let paths = ours.then_some(paths);
-        if let (None, Some(session)) = (&paths, self.live(&node)) {
-            return Ok(session);
+        let Call { own, name, paths, .. } = call;
+        if connection.remote_address() != paths.session().address() {
+            // The peer may have dialled meanwhile, or another call of this node's: then its session is
+            // the one.
+            return self.session_over(connection).await;
         }
         let login_key = &self.inner.parts.login_key;
-        let (stream, theirs) = match name.filter(|_| ours) {
+        let (stream, theirs) = match name {
             // What the peer says of itself is known; that it is the peer, the connection has shown.
             // How long its name holds, it is about to say.
             Some(name) => {
@@ -237,9 +236,10 @@ impl Sessions {
                 })?
             }
         };
-        let session = self.enter(PeerSession::new(theirs, &own, connection, paths))?;
+        let session = self.enter(PeerSession::new(theirs, &own, connection, Some(paths)))?;
+        session.begin_keeping();
         let keeper = Keeper::new(self.clone(), Arc::clone(&session), stream);
-        tokio::spawn(keeper.run(later, asking.filter(|_| ours)));
+        tokio::spawn(keeper.run(later, asking));
         Ok(session)
     }
 }

@@ -14,7 +14,6 @@ use skein_proto::{NodeId, SessionId, Username};
 use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -33,19 +32,14 @@ pub(super) struct Awaited {
     /// What the offer says of the caller.
     theirs: Theirs,
     paths: Arc<Paths>,
-    /// Of the caller's name, and of the slots that this node adds.
-    _holds: (Place, Option<OwnedSemaphorePermit>),
+    /// Of the caller's name.
+    _place: Place,
 }
 
 impl Awaited {
     /// Of an offer whose credential was checked.
-    pub(super) fn new(
-        offer: &Offer,
-        theirs: Theirs,
-        paths: Arc<Paths>,
-        holds: (Place, Option<OwnedSemaphorePermit>),
-    ) -> Self {
-        Self { session: offer.session, peer: offer.from, theirs, paths, _holds: holds }
+    pub(super) fn new(offer: &Offer, theirs: Theirs, paths: Arc<Paths>, place: Place) -> Self {
+        Self { session: offer.session, peer: offer.from, theirs, paths, _place: place }
     }
 }
 
@@ -80,7 +74,7 @@ impl Sessions {
         }
         let enter = || {
             let own = self.own().ok()?;
-            let awaited = self.take_awaited(connection)?;
+            let awaited = self.take_awaited(connection, |_| true)?;
             let place = self.share_of(&awaited.theirs.name)?;
             let paths = Some(awaited.paths);
             let session = PeerSession::new(awaited.theirs, &own, connection.clone(), paths);
@@ -92,9 +86,14 @@ impl Sessions {
         enter().or(live)
     }
 
-    fn take_awaited(&self, connection: &Connection) -> Option<Awaited> {
+    fn take_awaited(
+        &self,
+        connection: &Connection,
+        is_it: impl Fn(&Awaited) -> bool,
+    ) -> Option<Awaited> {
         let address = connection.remote_address();
-        let fits = |_: &SocketAddr, awaited: &Awaited| awaited.peer == connection.peer();
+        let fits =
+            |_: &SocketAddr, awaited: &Awaited| awaited.peer == connection.peer() && is_it(awaited);
         self.inner.awaited.remove_if(&address, fits).map(|(_, awaited)| awaited)
     }
 
@@ -144,8 +143,12 @@ impl Sessions {
         }
         // The connection may be one of other uses: only the stream is dropped.
         let place = self.share_of(&theirs.name)?;
-        let awaited = self.take_awaited(connection);
-        let awaited = awaited.filter(|awaited| hello.session == Some(awaited.session));
+        let is_for = |awaited: &Awaited| hello.session == Some(awaited.session);
+        let awaited = self.take_awaited(connection, is_for);
+        if awaited.is_none() && connection.is_over_session() {
+            self.inner.counts.over_share();
+            return None;
+        }
         let paths = awaited.map(|awaited| awaited.paths);
         let session = PeerSession::new(theirs, own, connection.clone(), paths);
         session.holds(place);
@@ -248,7 +251,7 @@ mod tests {
         let place = sessions.inner.callers.take(&theirs.name, Share::Awaited).expect("a place");
         let (_, moves) = sessions.known_whereabouts();
         let paths = Paths::new(sessions.inner.parts.endpoint.open_session(), moves);
-        let awaited = Awaited::new(&offer, theirs, Arc::new(paths), (place, None));
+        let awaited = Awaited::new(&offer, theirs, Arc::new(paths), place);
         sessions.inner.awaited.insert(caller.remote_address(), awaited);
     }
 

@@ -3,16 +3,29 @@
 
 use governor::clock::DefaultClock;
 use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use skein_proto::{NodeId, Username};
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Introductions that a node may make at once, and each second from then on. Each begins a session
 /// on a connection that is there, and tells all who watch sessions of it.
 const INTRODUCTIONS: Quota =
     Quota::per_second(NonZeroU32::MIN).allow_burst(NonZeroU32::new(8).expect("eight is not zero"));
+
+/// Slots that this node adds to sessions that others begin, at once, and each five seconds from then
+/// on: its parent grants it one a second, for whatever it asks, and its own calls are to find some
+/// left.
+const ADDED: Quota =
+    Quota::per_minute(NonZeroU32::new(12).expect("twelve is not zero")).allow_burst(SIX);
+
+const SIX: NonZeroU32 = NonZeroU32::new(6).expect("six is not zero");
+
+/// Sessions that others began and to which this node has added a slot: half of what a name may have
+/// of a relay. The rest is left for its own calls.
+const MAX_ADDED: usize = 8;
 
 /// Nodes whose pace is known before those that have their full allowance again are forgotten.
 const MAX_PACED: usize = 8_192;
@@ -26,6 +39,8 @@ pub(super) enum Share {
     Awaited,
     /// Sessions of the name's nodes that they began.
     Sessions,
+    /// Sessions of those to which this node has added a slot of its own.
+    Added,
 }
 
 impl Share {
@@ -35,22 +50,30 @@ impl Share {
             Self::Taking => 4,
             Self::Awaited => 8,
             Self::Sessions => 64,
+            Self::Added => 2,
         }
     }
 }
 
-type Taken = Mutex<HashMap<Username, [u32; 3]>>;
+type Taken = Mutex<HashMap<Username, [u32; 4]>>;
 
 /// What each caller has taken. Names that have nothing are not kept, so that there are no more
 /// entries than offers, awaited sessions and sessions.
 pub(super) struct Callers {
     taken: Arc<Taken>,
     introductions: RateLimiter<NodeId, DashMapStateStore<NodeId>, DefaultClock>,
+    added: Arc<Semaphore>,
+    pace: DefaultDirectRateLimiter,
 }
 
 impl Default for Callers {
     fn default() -> Self {
-        Self { taken: Arc::default(), introductions: RateLimiter::dashmap(INTRODUCTIONS) }
+        Self {
+            taken: Arc::default(),
+            introductions: RateLimiter::dashmap(INTRODUCTIONS),
+            added: Arc::new(Semaphore::new(MAX_ADDED)),
+            pace: RateLimiter::direct(ADDED),
+        }
     }
 }
 
@@ -62,7 +85,26 @@ pub(super) struct Place {
     share: Share,
 }
 
+/// Leave to add a slot of this node's to a session that another has begun, for as long as it is held.
+#[derive(Debug)]
+pub(super) struct Leave {
+    _of_name: Place,
+    _of_all: OwnedSemaphorePermit,
+}
+
 impl Callers {
+    /// Leave to add a slot to a session of this name's, unless it has as many as it may, or all have.
+    pub(super) fn may_add(&self, name: &Username) -> Option<Leave> {
+        let of_name = self.take(name, Share::Added)?;
+        let of_all = Arc::clone(&self.added).try_acquire_owned().ok()?;
+        Some(Leave { _of_name: of_name, _of_all: of_all })
+    }
+
+    /// The same for a session that is being offered, at a pace.
+    pub(super) fn may_add_now(&self, name: &Username) -> Option<Leave> {
+        self.may_add(name).filter(|_| self.pace.check().is_ok())
+    }
+
     /// A place for one more of `share`, unless the name has as many as it may.
     pub(super) fn take(&self, name: &Username, share: Share) -> Option<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,6 +159,25 @@ mod tests {
         drop(held);
         assert!(callers.take(&name("eve"), Share::Taking).is_some(), "given back");
         assert!(callers.taken.lock().unwrap().is_empty(), "nothing is kept of who has nothing");
+    }
+
+    #[test]
+    fn one_name_does_not_have_all_the_slots_that_are_added() {
+        let callers = Callers::default();
+        let eves: Vec<_> = (0..9).filter_map(|_| callers.may_add(&name("eve"))).collect();
+        assert_eq!(eves.len(), 2);
+        let others: Vec<_> =
+            (0..9).filter_map(|n| callers.may_add(&name(&format!("caller{n}")))).collect();
+        assert_eq!(others.len(), MAX_ADDED - 2);
+        drop(eves);
+        assert!(callers.may_add(&name("bob")).is_some(), "given back");
+    }
+
+    #[test]
+    fn slots_are_added_at_a_pace() {
+        let callers = Callers::default();
+        let added = (0..100).filter(|_| callers.may_add_now(&name("eve")).is_some()).count();
+        assert!((6..=7).contains(&added), "{added}");
     }
 
     #[test]

@@ -30,9 +30,13 @@ pub struct SessionCounts {
     pub offers_without_path: u64,
     /// Offers that carried something that is no first packet of a dial.
     pub no_first_packet: u64,
+    /// Slots that were not added to sessions that others began: this node adds so many at most, and so
+    /// many for each name.
+    pub slots_withheld: u64,
     /// Slots of relays that were needed no more and given back.
     pub slots_given_back: u64,
-    /// Slots that were left to expire at the relay, since too many were to be given back at once.
+    /// Slots that were left to expire at the relay, since too many were to be given back at once, or
+    /// this node is not linked with the relay any more.
     pub slots_not_given_back: u64,
 }
 
@@ -47,6 +51,7 @@ pub(super) struct Counts {
     unsound: AtomicU64,
     without_path: AtomicU64,
     no_first_packet: AtomicU64,
+    slots_withheld: AtomicU64,
 }
 
 fn add(counter: &AtomicU64) {
@@ -86,6 +91,10 @@ impl Counts {
         add(&self.no_first_packet);
     }
 
+    pub(super) fn slot_withheld(&self) {
+        add(&self.slots_withheld);
+    }
+
     pub(super) fn snapshot(&self, live: usize, leases: &LeaseCounts) -> SessionCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SessionCounts {
@@ -99,6 +108,7 @@ impl Counts {
             offers_unsound: read(&self.unsound),
             offers_without_path: read(&self.without_path),
             no_first_packet: read(&self.no_first_packet),
+            slots_withheld: read(&self.slots_withheld),
             slots_given_back: read(&leases.given_back),
             slots_not_given_back: read(&leases.left),
         }

@@ -60,6 +60,9 @@ pub enum SessionError {
     /// The connection has ended.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// The peer has not taken up the session that this node began over a connection (peer).
+    #[error("the peer takes no more sessions now: try again in a minute")]
+    NotTaken,
     /// The peer did not show whose node it is (peer).
     #[error("the peer did not show a valid credential")]
     Unproven,
@@ -106,6 +109,7 @@ impl SessionError {
             self,
             Self::OverBudget
                 | Self::TooMany(_)
+                | Self::NotTaken
                 | Self::Refused(OfferRefusal::TooFast | OfferRefusal::Busy)
         )
     }

@@ -57,8 +57,10 @@ pub(super) fn check(
 pub(super) async fn say(connection: &Connection, own: &Own) -> Result<Stream, SessionError> {
     let say = async {
         let mut stream = connection.open_stream().await?;
-        stream.sender.send(&own.hello()).await.map_err(|_| SessionError::Unproven)?;
-        Ok(stream)
+        match stream.sender.send(&own.hello()).await {
+            Ok(()) => Ok(stream),
+            Err(_) => Err(not_taken(connection)),
+        }
     };
     timeout(PATIENCE, say).await.map_err(|_| SessionError::Silent)?
 }
@@ -76,8 +78,14 @@ pub(super) async fn introduce(
             Ok(Some(Message::SessionHello(hello))) => {
                 Ok((stream, check(&hello, login_key, &connection.peer(), now)?))
             }
-            _ => Err(SessionError::Unproven),
+            Ok(Some(_)) => Err(SessionError::Unproven),
+            Ok(None) | Err(_) => Err(not_taken(connection)),
         }
     };
     timeout(PATIENCE, exchange).await.map_err(|_| SessionError::Silent)?
+}
+
+/// The stream has ended: the peer wants no session, or there is no connection any more.
+fn not_taken(connection: &Connection) -> SessionError {
+    connection.close_reason().map_or(SessionError::NotTaken, SessionError::Connection)
 }

@@ -24,7 +24,7 @@ use skein_proto::session::{RelayEnd, SessionHello, SessionNews};
 use skein_proto::{Message, SignedCredential};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// How long a session is kept that nobody uses: long enough for the next command of a person.
@@ -40,6 +40,10 @@ const CALLEE_WAITS: Duration = Duration::from_secs(3);
 /// When a reserve is looked for again after that did not work, doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// How long the way to the peer is kept after a connection was closed: what tells the peer of it goes
+/// that way, some time after this was asked for.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The least time between two slots of the peer's that are bound: whatever it names, this node
 /// sends a few frames there.
@@ -169,6 +173,7 @@ impl Keeper {
                 change = changes.next() => self.on_change(change).await,
                 Some(done) = self.running.next(), if !self.running.is_empty() => {
                     self.on_done(done).await;
+                    self.tell_dropped().await;
                 }
                 // At a time that no news of the peer can put off.
                 () = sleep_until(look_at) => {
@@ -243,15 +248,20 @@ impl Keeper {
     /// Closes the connection, if it was made for this session. Another one, such as the link to the
     /// parent or that of a download, is left to those who use it, and closed for want of traffic.
     fn let_go(&self) {
-        if self.session.paths().is_some() {
+        if let Some(paths) = self.session.keep_paths() {
             self.session.connection().close(CloseReason::Done);
+            tokio::spawn(async move {
+                sleep(FAREWELL).await;
+                drop(paths);
+            });
         }
     }
 
     /// Whether nobody has used the session for long. The dialler decides: the other side cannot
     /// know what it is still wanted for.
     fn is_over(&mut self) -> bool {
-        if self.session.is_used() || !self.session.is_dialler() {
+        let is_used = self.session.is_used(self.sessions.has_entered(&self.session));
+        if is_used || !self.session.is_dialler() {
             self.unused_since = None;
             return false;
         }
@@ -266,9 +276,19 @@ impl Keeper {
         }));
     }
 
-    /// Looks for a reserve.
+    /// Looks for a reserve. The callee has only so many slots for those who call it.
     fn seek(&mut self, paths: &Paths) {
         self.seeking = true;
+        let leave = match self.session.is_dialler() {
+            true => None,
+            false => match self.sessions.inner.callers.may_add(self.session.name()) {
+                None => {
+                    self.sessions.inner.counts.slot_withheld();
+                    return self.running.push(Box::pin(async { Done::Reserve(None) }));
+                }
+                leave => leave,
+            },
+        };
         paths.drop_failed();
         let mut besides = paths.relays();
         besides.push(self.session.node());
@@ -276,10 +296,14 @@ impl Keeper {
         self.running.push(Box::pin(async move {
             let granted = sessions.inner.control.ask_slot(&besides, 0).await.ok();
             let endpoint = &sessions.inner.parts.endpoint;
-            Done::Reserve(match granted {
+            let near = match granted {
                 Some(granted) => NearEnd::of_grant(endpoint, granted).await,
                 None => None,
-            })
+            };
+            if let (Some(near), Some(leave)) = (&near, leave) {
+                near.holds(leave);
+            }
+            Done::Reserve(near)
         }));
     }
 
@@ -301,6 +325,9 @@ impl Keeper {
         match done {
             Done::Probed { slot, alive, since } => {
                 self.probing = false;
+                if !alive {
+                    self.sessions.inner.whereabouts.doubt();
+                }
                 let used = paths.used().is_some_and(|near| near.slot() == slot);
                 if !alive && used && !self.watch.heard_since(since) {
                     tracing::info!(peer = %session.node().short(), "a relay does not answer");
@@ -381,8 +408,13 @@ impl Keeper {
                 self.on_bound(paths).await;
             }
             SessionNews::Unbound { slot, .. } => {
-                paths.drop_slot(slot);
-                session.refresh_path();
+                // The peer takes nothing there any more.
+                if paths.used().is_some_and(|near| near.slot() == slot) {
+                    self.leave(slot, true, &[]).await;
+                } else {
+                    paths.drop_slot(slot);
+                    session.refresh_path();
+                }
             }
             SessionNews::Moved { slot } => {
                 if paths.move_to(slot) {
@@ -431,6 +463,14 @@ impl Keeper {
         let node = credential.unverified().node;
         if let Ok(whose) = credential.check(login_key, &node, unix_now()) {
             self.session.learn_relay(whose);
+        }
+    }
+
+    /// The peer would count on them, and go there when its relay dies.
+    async fn tell_dropped(&mut self) {
+        let dropped = self.session.paths().map_or_else(Vec::new, Paths::take_dropped);
+        for (relay, slot) in dropped {
+            self.tell.tell(SessionNews::Unbound { relay, slot }).await;
         }
     }
 

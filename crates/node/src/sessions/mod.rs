@@ -113,8 +113,6 @@ struct Inner {
     awaited: DashMap<SocketAddr, Awaited>,
     seen: accept::Seen,
     taking: Semaphore,
-    /// Offers with a slot of this node's that nobody has dialled on yet.
-    own_waiting: Arc<Semaphore>,
     callers: Callers,
     /// Ends the session that a peer has begun on a connection, by the connection's id: when it begins
     /// another one there, the first has no more use.
@@ -152,7 +150,6 @@ impl Sessions {
             awaited: DashMap::new(),
             seen: accept::Seen::default(),
             taking: Semaphore::new(accept::MAX_TAKING),
-            own_waiting: Arc::new(Semaphore::new(accept::MAX_OWN_WAITING)),
             callers: Callers::default(),
             welcomed: DashMap::new(),
             spare: Spare::default(),
@@ -212,7 +209,7 @@ impl Sessions {
             .inner
             .live
             .iter()
-            .filter(|entry| entry.value().is_dialler() || entry.value().is_used());
+            .filter(|entry| entry.value().is_dialler() || entry.value().is_used(true));
         used.map(|entry| entry.value().connection().id()).collect()
     }
 
@@ -220,6 +217,12 @@ impl Sessions {
     pub(crate) fn live(&self, node: &NodeId) -> Option<Arc<PeerSession>> {
         let session = Arc::clone(&*self.inner.live.get(node)?);
         (!session.connection().is_closed() && !session.has_expired(unix_now())).then_some(session)
+    }
+
+    /// Whether this is the live session with its node: another one may have taken its place.
+    fn has_entered(&self, session: &Arc<PeerSession>) -> bool {
+        let live = self.inner.live.get(&session.node());
+        live.is_some_and(|live| Arc::ptr_eq(&*live, session))
     }
 
     /// All live sessions.
@@ -308,6 +311,7 @@ impl Sessions {
         let login_key = &self.inner.parts.login_key;
         let (stream, theirs) = hello::introduce(&connection, &own, login_key, unix_now()).await?;
         let session = self.enter(PeerSession::new(theirs, &own, connection, None))?;
+        session.begin_keeping();
         let keeper = Keeper::new(self.clone(), Arc::clone(&session), stream);
         tokio::spawn(keeper.run(Vec::new(), None));
         Ok(session)

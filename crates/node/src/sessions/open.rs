@@ -4,11 +4,18 @@ use super::call::Naming;
 use super::opening::Opening;
 use super::slots::NearSlots;
 use super::{PeerName, PeerSession, SessionError, Sessions};
+use skein_net::Connection;
 use skein_overlay::FoundNode;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
 use skein_proto::session::OfferRefusal;
 use skein_proto::{NodeId, Username};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a connection over a session may take to become a session of this node's: whoever has
+/// made it says a few words first.
+const MADE_WITHIN: Duration = Duration::from_secs(2);
 
 impl Sessions {
     /// The session with a peer: a live one if there is one, else a new one.
@@ -121,7 +128,36 @@ impl Sessions {
             return Ok(session);
         }
         let connection = self.inner.parts.endpoint.connection(&node);
-        self.introduce(connection.ok_or(SessionError::Nameless(node))?).await
+        self.session_over(connection.ok_or(SessionError::Nameless(node))?).await
+    }
+
+    /// The session over a connection that is there: one that is live or awaited; else this node says
+    /// who it is.
+    pub(super) async fn session_over(
+        &self,
+        connection: Connection,
+    ) -> Result<Arc<PeerSession>, SessionError> {
+        if let Some(session) = self.session_of(&connection) {
+            return Ok(session);
+        }
+        if !connection.is_over_session() {
+            return self.introduce(connection).await;
+        }
+        // Another call of this node's has made it, and is about to say so. It has no path but that
+        // call's.
+        let mut changes = self.changes();
+        let made = async {
+            loop {
+                if let Some(session) = self.session_of(&connection) {
+                    return Ok(session);
+                }
+                tokio::select! {
+                    error = connection.closed() => return Err(error.into()),
+                    _ = changes.recv() => {}
+                }
+            }
+        };
+        timeout(MADE_WITHIN, made).await.unwrap_or(Err(SessionError::NotTaken))
     }
 
     fn live_with(&self, peer: &PeerName) -> Option<Arc<PeerSession>> {
@@ -144,19 +180,19 @@ impl Sessions {
     ) -> Result<Arc<PeerSession>, SessionError> {
         let endpoint = &self.inner.parts.endpoint;
         if let Some(connection) = endpoint.connection(&found.node) {
-            return self.introduce(connection).await;
+            return self.session_over(connection).await;
         }
         let may_dial = !self.inner.parts.hidden && !found.addresses.is_empty();
         if found.parent.is_none()
             && may_dial
             && let Ok(connection) = endpoint.connect(found.node, &found.addresses).await
         {
-            return self.introduce(connection).await;
+            return self.session_over(connection).await;
         }
         match self.call(found, Naming::Proven, slots).await {
             Err(error) if may_dial && error.may_be_the_relays() => {
                 match endpoint.connect(found.node, &found.addresses).await {
-                    Ok(connection) => self.introduce(connection).await,
+                    Ok(connection) => self.session_over(connection).await,
                     Err(_) => Err(error),
                 }
             }

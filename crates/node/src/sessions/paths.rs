@@ -38,6 +38,8 @@ impl Slot {
 struct Slots {
     all: Vec<Slot>,
     used: Option<u64>,
+    /// Those that were dropped, until the peer is told.
+    dropped: Vec<(NodeId, u64)>,
 }
 
 /// How the two ends may find a direct path.
@@ -321,9 +323,15 @@ impl Paths {
         failed.into_iter().for_each(|slot| self.drop_from(&mut slots, slot));
     }
 
+    /// The relays and slots of which this end takes nothing any more, since this was asked last.
+    pub(super) fn take_dropped(&self) -> Vec<(NodeId, u64)> {
+        std::mem::take(&mut self.slots().dropped)
+    }
+
     fn drop_from(&self, slots: &mut Slots, slot: u64) {
         if let Some(at) = slots.all.iter().position(|found| found.near.slot() == slot) {
             let gone = slots.all.swap_remove(at);
+            slots.dropped.push((gone.near.relay, slot));
             self.session.forget(gone.near.route());
         }
     }

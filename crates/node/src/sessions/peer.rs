@@ -19,9 +19,6 @@ use tokio::time::Instant;
 /// those that went before them.
 const MAX_RELAY_NAMES: usize = 2 * MAX_SLOTS;
 
-/// The table of live sessions, and the task that keeps this one.
-const OWN_HOLDERS: usize = 2;
-
 /// A session with one peer: one connection, whatever path its packets take. All uses of a peer
 /// share it. While somebody holds it, it is not closed for want of use.
 pub struct PeerSession {
@@ -179,6 +176,11 @@ impl PeerSession {
         self.paths.as_deref()
     }
 
+    /// The same, to be held beyond the session.
+    pub(super) fn keep_paths(&self) -> Option<Arc<Paths>> {
+        self.paths.clone()
+    }
+
     /// Whether this side has dialled.
     pub(crate) fn is_dialler(&self) -> bool {
         self.dialler
@@ -215,9 +217,12 @@ impl PeerSession {
         });
     }
 
-    /// Whether anybody but the sessions themselves holds it, or a stream of the peer is served.
-    pub(super) fn is_used(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) > OWN_HOLDERS || self.served.load(Ordering::Relaxed) > 0
+    /// Whether anybody but the sessions themselves holds it, or a stream of the peer is served. The
+    /// task that keeps it holds it, and the table of live sessions if it is `entered` there: where two
+    /// have called each other, another one is.
+    pub(super) fn is_used(self: &Arc<Self>, entered: bool) -> bool {
+        let own_holders = 1 + usize::from(entered);
+        Arc::strong_count(self) > own_holders || self.served.load(Ordering::Relaxed) > 0
     }
 
     /// Holds this for as long as it lives.

@@ -1,5 +1,6 @@
 //! This node's end of a relay's slot.
 
+use super::callers::Leave;
 use super::control::Granted;
 use super::lease::Lease;
 use super::{Parts, Sessions};
@@ -40,6 +41,8 @@ pub(super) struct NearEnd {
     pub(super) load_percent: u8,
     /// Where this node was granted the slot.
     lease: Option<Arc<Lease>>,
+    /// Of what this node adds to sessions that others begin.
+    leave: OnceLock<Leave>,
     rtt_us: AtomicU32,
     /// The same as it was the last time that it was bound.
     lately_us: AtomicU32,
@@ -77,10 +80,17 @@ impl NearEnd {
             binding: endpoint.join_slot(route, EndKey::from_bytes(end.key.0)),
             load_percent: end.load_percent,
             lease,
+            leave: OnceLock::new(),
             way: OnceLock::new(),
             rtt_us: AtomicU32::new(rtt_us),
             lately_us: AtomicU32::new(rtt_us),
         }
+    }
+
+    /// Holds this for as long as there is the slot.
+    pub(super) fn holds(&self, leave: Leave) {
+        // There is one of it.
+        let _ = self.leave.set(leave);
     }
 
     pub(super) fn route(&self) -> Route {

@@ -1,8 +1,9 @@
 //! Where this node may be reached: as it was found out last, and each change of it.
 //!
 //! It is found out for each call, and anew while sessions last: when this machine has other
-//! addresses, when the router promises another one, and when a direct path dies or a relay is
-//! suspected, which may be all that is seen of a router that has begun to map in another way.
+//! addresses, when the router promises another one, and when a direct path dies or what is sent over
+//! a relay has no answer, which may be all that is seen of a router that has begun to map in another
+//! way.
 
 mod looks;
 
@@ -32,6 +33,8 @@ pub(super) struct Own {
 #[derive(Debug, Default)]
 pub(super) struct Whereabouts {
     found: Mutex<Option<Instant>>,
+    /// Held by whoever finds it out for a call.
+    looking: tokio::sync::Mutex<()>,
     current: watch::Sender<Own>,
     doubts: Notify,
 }
@@ -50,8 +53,16 @@ impl Whereabouts {
     /// Finds out where this node may be reached, unless that was done lately. It takes a round trip
     /// to its supernodes.
     pub(super) async fn find(&self, endpoint: &Endpoint) -> Own {
+        self.find_by(seen(endpoint)).await
+    }
+
+    /// Of all who want to know at the same time, one looks.
+    async fn find_by(&self, look: impl Future<Output = Own>) -> Own {
         if self.is_old() {
-            self.look(endpoint).await;
+            let _looking = self.looking.lock().await;
+            if self.is_old() {
+                self.found(look.await);
+            }
         }
         self.current.borrow().clone()
     }
@@ -94,7 +105,7 @@ impl Whereabouts {
                 () = its_time => {
                     // Without sessions nobody is to be told; the next call finds out for itself.
                     if self.current.receiver_count() > 0 {
-                        self.look(endpoint).await;
+                        self.found(seen(endpoint).await);
                     }
                     looks.looked(Instant::now());
                 }
@@ -108,10 +119,8 @@ impl Whereabouts {
         looks.begin(Instant::now());
     }
 
-    async fn look(&self, endpoint: &Endpoint) {
-        let gathered = endpoint.gather(&endpoint.connections()).await;
+    fn found(&self, own: Own) {
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let own = own(&gathered, endpoint.udp_state());
         self.current.send_if_modified(|known| {
             let changed = *known != own;
             if changed {
@@ -124,6 +133,11 @@ impl Whereabouts {
     fn forget(&self) {
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+async fn seen(endpoint: &Endpoint) -> Own {
+    let gathered = endpoint.gather(&endpoint.connections()).await;
+    own(&gathered, endpoint.udp_state())
 }
 
 async fn changed<T>(watched: &mut Option<watch::Receiver<T>>) {
@@ -160,6 +174,20 @@ mod tests {
             kind: CandidateKind::Observed,
         });
         Gathered { candidates: candidates.to_vec(), mapping }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_of_calls_asks_once() {
+        let (whereabouts, asked) = (Whereabouts::default(), std::cell::Cell::new(0));
+        let find = |_| {
+            whereabouts.find_by(async {
+                asked.set(asked.get() + 1);
+                tokio::time::sleep(Duration::from_millis(600)).await;
+                Own::default()
+            })
+        };
+        futures_util::future::join_all((0..64).map(find)).await;
+        assert_eq!(asked.get(), 1);
     }
 
     #[test]

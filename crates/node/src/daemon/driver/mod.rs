@@ -101,6 +101,7 @@ enum Order {
     Reputations(Vec<Username>, oneshot::Sender<Vec<u16>>),
     Evidence(oneshot::Sender<Vec<ShowEvidence>>),
     Supernode(NodeId, oneshot::Sender<Option<Vec<SocketAddr>>>),
+    Release { relay: NodeId, slot: u64, answer: oneshot::Sender<bool> },
 }
 
 /// What the login service is asked for on the overlay's behalf.
@@ -221,6 +222,14 @@ impl Driver {
         let (sender, receiver) = oneshot::channel();
         self.order(Order::Supernode(node, sender)).await;
         receiver.await.ok().flatten()
+    }
+
+    /// Gives a slot back to the relay that has granted it. Answers whether the relay was told: only
+    /// one that this node is linked with can be.
+    pub(crate) async fn release_slot(&self, relay: NodeId, slot: u64) -> bool {
+        let (sender, receiver) = oneshot::channel();
+        self.order(Order::Release { relay, slot, answer: sender }).await;
+        receiver.await.unwrap_or(false)
     }
 
     async fn order(&self, order: Order) {

@@ -165,6 +165,13 @@ impl Task {
             Order::Supernode(node, answer) => {
                 let _ = answer.send(self.parts.overlay.vouched_supernode(&node));
             }
+            Order::Release { relay, slot, answer } => {
+                let is_linked = self.links.contains_key(&relay);
+                if is_linked {
+                    self.handle(Input::ReleaseSlot { relay, slot });
+                }
+                let _ = answer.send(is_linked);
+            }
             Order::Evidence(answer) => {
                 let _ = answer.send(self.parts.overlay.evidence_pages());
             }

@@ -133,13 +133,17 @@ pub(super) async fn silences(
 
 /// Cuts off the relay of a session in the middle of these flows.
 async fn relay_dies(flows: Flows) {
-    let scene = Scene::new(Reach::RelayOnly).await;
-    let cut = |scene: &Scene, relay: &Node| scene.network.cut(address(relay.plan.host));
-    let (silences, moved) = silences(&scene, flows, cut).await;
-    assert!(moved, "it goes over the reserve");
-    for silence in silences {
-        eprintln!("{flows:?}: nothing came for {silence:?}");
-        assert!(silence < BAR, "{flows:?}: nothing came for {silence:?}");
+    for reach in [Reach::RelayOnly, Reach::Open] {
+        let scene = Scene::new(reach).await;
+        // Nodes that do not hide look for a direct path, and there is none.
+        scene.network.block(address(11), address(12));
+        let cut = |scene: &Scene, relay: &Node| scene.network.cut(address(relay.plan.host));
+        let (silences, moved) = silences(&scene, flows, cut).await;
+        assert!(moved, "it goes over the reserve");
+        for silence in silences {
+            eprintln!("{flows:?}, {reach:?}: nothing came for {silence:?}");
+            assert!(silence < BAR, "{flows:?}, {reach:?}: nothing came for {silence:?}");
+        }
     }
 }
 

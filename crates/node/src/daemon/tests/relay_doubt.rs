@@ -121,3 +121,26 @@ async fn a_relay_that_works_is_kept_whatever_the_pauses_and_however_quick_the_re
     assert_eq!(doubted.moved(), 0);
     assert_eq!(doubted.relay(), Some(doubted.used));
 }
+
+#[tokio::test]
+async fn a_slot_that_one_end_has_given_up_is_none_of_the_other_ends() {
+    let mut doubted = Doubted::new().await;
+    let (alice, bob) = (&doubted.scene.alice, &doubted.scene.bob);
+    let slots = |node: &Node, peer: &Node| {
+        let session = node.daemon.parts.sessions.live(&peer.id()).expect("a session");
+        session.slots()
+    };
+    let of_reserve = |(relay, _): &&(NodeId, u64)| *relay == doubted.reserve;
+    let slot = *slots(alice, bob).iter().find(of_reserve).expect("a slot");
+    doubted.scene.network.block(address(11), doubted.at(doubted.reserve));
+    let begun = Instant::now();
+    // In the pause that begins, the relays are asked whether they live.
+    doubted.pings = None;
+    while slots(&doubted.scene.alice, &doubted.scene.bob).contains(&slot) {
+        assert!(begun.elapsed() < Duration::from_secs(40), "it does not notice");
+        sleep(Duration::from_millis(20)).await;
+    }
+    sleep(Duration::from_millis(200)).await;
+    assert!(!slots(&doubted.scene.bob, &doubted.scene.alice).contains(&slot), "bob was told");
+    assert_eq!(doubted.moved(), 0);
+}

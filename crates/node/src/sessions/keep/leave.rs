@@ -47,6 +47,9 @@ impl Keeper {
             Resolve::Wait if look == Look::Broken => self.leave_silent(&near, &[]).await,
             Resolve::Wait if matches!(look, Look::Suspicious | Look::Idle) && !self.probing => {
                 self.suspect(near, paths, present);
+                if look == Look::Suspicious {
+                    self.sessions.inner.whereabouts.doubt();
+                }
             }
             Resolve::Wait => {}
         }
@@ -74,7 +77,6 @@ impl Keeper {
         let others = paths.all().into_iter().filter(|other| other.slot() != near.slot());
         others.for_each(|other| self.refresh(other));
         self.probe(near, present);
-        self.sessions.inner.whereabouts.doubt();
     }
 
     pub(super) fn trust(&mut self, paths: &Paths) {

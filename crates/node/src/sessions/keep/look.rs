@@ -25,6 +25,7 @@ impl Keeper {
         let session = Arc::clone(&self.session);
         let Some(paths) = session.paths() else { return };
         self.tell_whose(paths).await;
+        self.tell_dropped().await;
         let now = Instant::now();
         let connection = session.connection();
         let stats = connection.stats();
