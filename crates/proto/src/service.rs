@@ -34,13 +34,13 @@ pub struct OpenService {
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceRefusal {
     /// There is no such service, or not for the asker: which of the two is nobody's business.
-    #[error("it offers you no such service")]
+    #[error("no such service is offered to you")]
     NotAllowed,
     /// The program behind it does not answer.
     #[error("the program behind the service does not answer")]
     NoAnswer,
     /// As many are in use as may be.
-    #[error("too many of its services are in use")]
+    #[error("too many of the services there are in use")]
     Busy,
 }
 

@@ -124,7 +124,7 @@ pub fn run(context: &Context, args: BuddiesArgs) -> Result<(), Failure> {
             BuddiesCommand::Block(Names { names }) => {
                 for name in &names {
                     client.block(name).await?;
-                    done(context, "blocked", name, "is blocked")?;
+                    done(context, "blocked", name, "is blocked, and is no buddy any more")?;
                 }
                 Ok(())
             }

@@ -239,10 +239,14 @@ pub(super) fn spoken(line: &ChatLine, paint: Paint) -> String {
     format!("{} {warning}{text}{mark}", paint.name(format!("@{}:", line.peer)))
 }
 
+/// When it was said: by the clock of whoever said it, which may be ahead, but not after it was here.
+fn said_at(line: &ChatLine) -> u64 {
+    if line.outgoing { line.sent } else { line.sent.min(line.since) }
+}
+
 /// Who said what, and when.
 fn dated(line: &ChatLine, now: u64, paint: Paint) -> String {
-    let at = if line.outgoing { line.sent } else { line.since };
-    let ago = format!("{:>8} ago", format::elapsed(now.saturating_sub(at)));
+    let ago = format!("{:>8} ago", format::elapsed(now.saturating_sub(said_at(line))));
     let to = match line.outgoing {
         true => paint.faint(format!("to @{} ", line.peer)),
         false => String::new(),
@@ -260,7 +264,7 @@ fn render(all: &[Conversation], now: u64, paint: Paint) -> String {
     ]);
     for conversation in all {
         let last = &conversation.last;
-        let ago = format::elapsed(now.saturating_sub(last.since));
+        let ago = format::elapsed(now.saturating_sub(said_at(last)));
         let text: String = printable(&last.text).chars().take(40).collect();
         let unread = match conversation.unread {
             0 => "-".to_owned(),

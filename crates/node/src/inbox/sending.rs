@@ -53,9 +53,13 @@ impl Inbox {
             Ok(found) => found,
             Err(error) => return bad(format!("cannot read {shown}: {error}")),
         };
-        if size == 0 || size > MAX_FILE_BYTES {
-            return bad(format!("{shown} is empty, or larger than any file system holds"));
+        if size == 0 {
+            return bad(format!("{shown} is empty: there is nothing to send"));
         }
+        if size > MAX_FILE_BYTES {
+            return bad(format!("{shown} is larger than any file system holds"));
+        }
+        self.inner.people.not_oneself(&peer)?;
         let now = unix_now();
         let name = asked.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let offer = Offer {

@@ -141,7 +141,7 @@ impl People {
     }
 
     /// That somebody else is meant.
-    pub(super) fn not_oneself(&self, name: &Username) -> Result<(), ApiError> {
+    pub(crate) fn not_oneself(&self, name: &Username) -> Result<(), ApiError> {
         match self.inner.sessions.own_name() {
             Some(own) if own == *name => Err(ApiError::bad_request("that is your own name")),
             _ => Ok(()),
@@ -175,5 +175,7 @@ impl People {
 }
 
 fn no_buddy(name: &Username) -> ApiError {
-    ApiError::not_found(format!("@{name} is no buddy: `skein buddies add @{name}` makes them one"))
+    ApiError::not_found(format!(
+        "@{name} is no buddy of yours: `skein buddies` lists those who are"
+    ))
 }
