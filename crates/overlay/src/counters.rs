@@ -109,6 +109,8 @@ counters! {
     wishes_refused,
     /// Wishes of this node's own user that ask for everything, or are one too many.
     wishes_over_limit,
+    /// Wishes that what was here already was not held against, since too many came at once.
+    wishes_not_looked_for,
     /// Hits of wishes that the user was told of.
     wish_hits,
     /// Hits of wishes that the user had been told of before.

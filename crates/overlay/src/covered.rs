@@ -72,6 +72,12 @@ impl Covered {
         self.missing
     }
 
+    /// Whether this one is among those: known and not in the set.
+    pub(crate) fn misses(&self, tag: Tag) -> bool {
+        let at = self.known.binary_search(&number(tag));
+        at.is_ok_and(|at| self.marks.get(at) == Some(&false))
+    }
+
     /// The nodes of whom the supernodes in the set hold the metadata.
     pub(crate) fn nodes(&self) -> u64 {
         let marked = self.marks.iter().zip(&self.nodes).filter(|(mark, _)| **mark);
@@ -131,6 +137,8 @@ mod tests {
         assert_eq!([of(1), of(2), of(3), of(4)], [Some(5), Some(24), None, None]);
         let contains = [[0, 0, 1], [0, 0, 3], [9, 9, 9]].map(|tag| covered.contains(tag));
         assert_eq!(contains, [true, false, true]);
+        let misses = [[0, 0, 1], [0, 0, 3], [9, 9, 8]].map(|tag| covered.misses(tag));
+        assert_eq!(misses, [false, true, false]);
         assert_eq!(covered.tags().collect::<Vec<_>>(), [[0, 0, 1], [0, 0, 2], [9, 9, 9]]);
     }
 

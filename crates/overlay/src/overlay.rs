@@ -134,9 +134,11 @@ impl Overlay {
                 let sources = sources!(self);
                 self.floods.on_cancel(&mut self.core, &sources, ReplyTo::User, id, now);
             }
-            Input::LookedUp(looked_up) => {
-                let sources = sources!(self);
-                self.floods.on_looked_up(&mut self.core, &sources, looked_up, now);
+            Input::LookedUp(mut looked_up) => {
+                if !self.on_looked_up_for_wish(&mut looked_up, now) {
+                    let sources = sources!(self);
+                    self.floods.on_looked_up(&mut self.core, &sources, looked_up, now);
+                }
             }
             Input::Find { id, key } => self.on_user_find(id, key, now),
             Input::Serving { content, serving } => self.on_serving(content, serving, now),
@@ -217,6 +219,7 @@ impl Overlay {
                 wake = earlier(wake, Some(self.next_beat));
                 wake = earlier(wake, self.tables.next_wakeup());
                 wake = earlier(wake, self.children.next_forgotten());
+                wake = earlier(wake, self.core.membership.wishes.looks.next_wakeup());
                 let office = self.election.office.as_deref();
                 wake = earlier(wake, office.and_then(Office::next_wakeup));
             }

@@ -81,7 +81,8 @@ pub(crate) struct Waves {
     /// Those that were asked directly and have not answered: nobody else can speak for them, since a
     /// table that excludes them may be older than what this supernode has heard.
     owing: BTreeSet<Tag>,
-    /// Members that do not answer. Others may have covered them all the same.
+    /// Those that do not answer, and members that are likely to be dead. Others may have covered them
+    /// all the same.
     silent: BTreeSet<Tag>,
     /// Whether more were left out than may be, those that do not answer included.
     is_short: bool,
@@ -309,10 +310,12 @@ impl Waves {
         }
         let explains = known >= covered * KNOWN_SHARE;
         self.size = if explains { known } else { known.max(self.estimate) }.max(covered);
-        let left = if explains { missing } else { missing.max(self.size - covered) };
-        self.is_short = left * REST > self.size;
-        let silent = self.silent.iter().filter(|tag| !self.covered.contains(**tag)).count();
-        (left - to_f64(silent)).max(0.0)
+        let unknown = if explains { 0.0 } else { (self.size - covered - missing).max(0.0) };
+        self.is_short = (missing + unknown) * REST > self.size;
+        let silent = || self.silent.iter().filter(|tag| !self.covered.contains(**tag));
+        let members = to_f64(silent().filter(|tag| self.covered.misses(**tag)).count());
+        let strangers = to_f64(silent().count()) - members;
+        (missing - members).max(0.0) + (unknown - strangers).max(0.0)
     }
 }
 

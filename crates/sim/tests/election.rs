@@ -202,7 +202,8 @@ fn a_supernode_whose_successor_has_only_just_begun_goes_again() {
     network.run_for(seconds(20));
     let before = supers(&network, &nodes);
     network.restart(away);
-    network.run_for(seconds(90));
+    // Two minutes after it went it begins to look.
+    network.run_for(seconds(150));
     assert_eq!(counters(&network, away).returns_unneeded, 1);
     assert_eq!(supers(&network, &nodes), before, "and nobody else has changed");
     assert_eq!(network.attached(&nodes), nodes.len());

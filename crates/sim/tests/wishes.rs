@@ -190,3 +190,49 @@ fn a_newcomer_among_the_supernodes_learns_of_the_wishes() {
     network.run_for(seconds(10));
     assert_eq!(told(&network, children[0]), [content]);
 }
+
+#[test]
+fn what_was_shared_before_anybody_heard_of_the_wish_is_pushed_once_unless_it_was_seen() {
+    let (mut network, supers, children) = wide();
+    let far = elsewhere(&network, &children, children[0]);
+    let first = share(&mut network, far, "fresh/Unheard Melody.ogg");
+    let seen = share(&mut network, supers[3], "own/another unheard melody.ogg");
+    share(&mut network, children[5], "other/melody that is something else.ogg");
+    network.run_for(seconds(20));
+    let query = words("unheard melody ");
+    network.feed(children[0], Input::Wish { id: WISH, query, seen: vec![seen] });
+    network.run_for(seconds(120));
+    assert_eq!(told(&network, children[0]), [first]);
+    let parent = network.snapshot(children[0]).unwrap().parent.parent.unwrap();
+    network.kill(parent);
+    network.run_for(seconds(120));
+    assert_eq!(told(&network, children[0]), [first], "nor again when the wish is renewed");
+}
+
+#[test]
+fn a_word_that_everybodys_files_have_brings_some_of_what_is_there_and_not_all() {
+    let mut network = network();
+    let victim = lone_super(&mut network);
+    let publisher = child(&mut network, victim, 1, Bond::Active);
+    let wisher = child(&mut network, victim, 2, Bond::Active);
+    let files = (0..40).map(|number| file(&format!("many/song {number}.ogg")));
+    let add = BoundedVec::truncated(files);
+    let publish = Publish { sequence: 1, reset: false, add, remove: BoundedVec::default() };
+    network.say(publisher, victim, publish);
+    let wish = Wish {
+        id: WISH,
+        owner: wisher,
+        query: words("song "),
+        parent: victim,
+        issued: UnixTime(1_800_000_002),
+        withdrawn: false,
+    };
+    let credential = network.honest_credential(&key(2), 902);
+    let standing = StandingQuery { wish: Signed::new(wish, &key(2)), credential };
+    network.heard(wisher);
+    network.say(wisher, victim, WishUpdate { standing });
+    network.run_for(seconds(5));
+    let heard = network.heard(wisher).into_iter();
+    let hits = heard.filter(|(_, message)| matches!(message, skein_proto::Message::WishHit(_)));
+    assert_eq!(hits.count(), 8);
+}

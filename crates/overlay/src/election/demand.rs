@@ -1,8 +1,8 @@
 //! How many supernodes the network wants, and how fast it should get there.
 //!
 //! Every supernode reckons for itself, from the loads that the others announce. All reckon from
-//! nearly the same numbers, so none of them acts on its own: each acts with a probability such that
-//! all together do what is missing, in about the stated time. That is a first-order control loop
+//! nearly the same numbers, so none of them acts on its own: they take turns in adding, and step
+//! down with a probability such that all together do what is to be done, in about the stated time. That is a first-order control loop
 //! whose delay is the time that news takes to get around (some seconds): it approaches its goal
 //! without overshooting as long as the time constants are longer than that.
 
@@ -266,10 +266,10 @@ mod tests {
         let chance = |children: f64| {
             let mut demand = Demand::default();
             let outlook = demand.update(&census(100, children * 100.0 * CAPACITY), seconds(0));
-            outlook.invite_chance(ROUND) / outlook.shortfall
+            outlook.due(ROUND) / outlook.shortfall
         };
         let calm = chance(0.701);
-        assert!((calm * 100.0 - 1.0 / 360.0).abs() < 0.0002, "one in an hour: {calm}");
+        assert!((calm - 1.0 / 360.0).abs() < 0.0002, "one in an hour: {calm}");
         let chances: Vec<f64> = [0.701, 0.73, 0.77, 0.81, 0.849].map(chance).to_vec();
         assert!(chances.is_sorted() && chances[4] > 25.0 * chances[0], "{chances:?}");
     }
@@ -287,9 +287,9 @@ mod tests {
         let mut demand = Demand::default();
         let outlook = demand.update(&census(1, 12.0), seconds(0));
         assert!(outlook.is_below_floor && !outlook.is_urgent);
-        assert!(outlook.invite_chance(ROUND) >= 0.5, "{outlook:?}");
+        assert!(outlook.due(ROUND) >= 0.5, "{outlook:?}");
         let enough = demand.update(&census(2, 12.0), seconds(10));
-        assert_eq!(enough.invite_chance(ROUND), 0.0);
+        assert_eq!(enough.due(ROUND), 0.0);
     }
 
     #[test]
@@ -330,6 +330,11 @@ mod tests {
             (0..count).filter(|_| self.rng.random_bool(chance)).count() as u32
         }
 
+        /// As many as are due, and what is left over by lot.
+        fn add(&mut self, outlook: &Outlook) -> u32 {
+            (outlook.due(ROUND) + self.rng.random::<f64>()).floor() as u32
+        }
+
         fn go(&mut self, mut count: u32, rounds: u64, lag: usize, children: impl Fn(u64) -> f64) {
             let mut demand = Demand::default();
             let mut seen: Vec<u32> = vec![count; lag + 1];
@@ -338,10 +343,8 @@ mod tests {
                 let known = seen[seen.len() - 1 - lag];
                 let now = seconds(round * 10);
                 let outlook = demand.update(&census(known, children(round) * noise), now);
-                let (invite, resign) =
-                    (outlook.invite_chance(ROUND), outlook.resign_chance(ROUND, 1.0));
-                let joined = self.draw(count, invite);
-                let left = self.draw(count, resign);
+                let joined = self.add(&outlook);
+                let left = self.draw(count, outlook.resign_chance(ROUND, 1.0));
                 self.promoted += joined;
                 self.demoted += left;
                 count = (count + joined - left).max(1);
@@ -374,8 +377,7 @@ mod tests {
             let mut count = 70;
             for round in 1..=6 {
                 let outlook = demand.update(&census(count, 9_900.0), seconds(round * 10));
-                let chance = outlook.invite_chance(ROUND);
-                count += (0..count).filter(|_| run.rng.random_bool(chance)).count() as u32;
+                count += run.add(&outlook);
             }
             assert!((88..=106).contains(&count), "70 have become {count}");
         }

@@ -12,6 +12,7 @@
 //! | `fitness`, `candidates` | which child is fit, and what is known of each |
 //! | `dialback` | whether a node can be reached; dialling for others |
 //! | `office` | what a supernode does about it: inviting, handing over, stepping down |
+//! | `turn` | which of them invites now |
 //! | `trial` | whether a supernode that has just begun is needed |
 //! | `handover` | which children move where |
 //! | `candidacy` | what an ordinary node does: offering itself, accepting, moving |
@@ -30,6 +31,7 @@ pub mod outlook;
 mod pace;
 mod reason;
 mod trial;
+mod turn;
 
 pub(crate) use office::Office;
 pub use reason::RoleReason;

@@ -6,6 +6,7 @@ use super::demand::Demand;
 use super::dialback::DialBacks;
 use super::outlook::Outlook;
 use super::trial::Trial;
+use super::turn::Turn;
 use super::{REVIEW, RoleReason, handover};
 use crate::core::earlier;
 use crate::io::Now;
@@ -92,6 +93,8 @@ pub(crate) struct Office {
     /// Nodes that were refused for want of room.
     waiting: BTreeMap<NodeId, Instant>,
     invited: Option<Invitation>,
+    /// The turn in which it has looked whether it should invite.
+    turn: Option<Turn>,
     /// The last one that was invited and came: children are handed to it first.
     protege: Option<NodeId>,
     /// Neighbours that want to know whether they can be reached.
@@ -119,6 +122,7 @@ impl Office {
             dial_backs: DialBacks::default(),
             waiting: BTreeMap::new(),
             invited: None,
+            turn: None,
             protege: None,
             curious: BTreeSet::new(),
             next_review: now.instant,
@@ -234,7 +238,7 @@ impl Overlay {
         let mut over = None;
         if now.instant >= office.next_review {
             over = self.review(&mut office, now);
-            let is_returning = office.trial.is_some_and(|trial| trial.is_brisk());
+            let is_returning = office.trial.is_some_and(|trial| trial.is_brisk(now.instant));
             let is_empty = self.children.actives() == 0;
             let pause = match office.stage {
                 Stage::Serving if is_returning => SHORT_STEP,
@@ -341,6 +345,8 @@ impl Overlay {
     }
 
     fn serve(&mut self, office: &mut Office, outlook: &Outlook, passed: Duration, now: Now) {
+        let turn = Turn::at(now.unix, outlook);
+        let is_new_turn = office.turn.replace(turn) != Some(turn);
         let is_round = now.instant >= office.next_round || outlook.is_urgent;
         let may_invite = outlook.shortfall > 0.0 && office.invited.is_none();
         if is_round || may_invite {
@@ -350,7 +356,7 @@ impl Overlay {
                 let Office { candidates, dial_backs, .. } = office;
                 candidates.review(&mut self.core, dial_backs, &standard, now);
             }
-            if may_invite && self.core.rng.random_bool(outlook.invite_chance(passed)) {
+            if may_invite && is_new_turn && self.may_act(turn, outlook) {
                 self.invite(office, &standard, now);
             }
         }
@@ -378,6 +384,15 @@ impl Overlay {
         {
             office.resign(RoleReason::Starved { capacity }, now.instant);
         }
+    }
+
+    /// Whether it is for this supernode to add one. Those without children have nobody to invite.
+    fn may_act(&self, turn: Turn, outlook: &Outlook) -> bool {
+        let able =
+            self.core.membership.iter().filter(|member| {
+                member.state == SupernodeState::Serving && member.load.children > 0
+            });
+        turn.is_of(&self.core.me, able.map(|member| &member.node), outlook)
     }
 
     fn invite(&mut self, office: &mut Office, standard: &Standard, now: Now) {

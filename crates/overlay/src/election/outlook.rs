@@ -13,6 +13,11 @@ const CALM_PACE: Duration = Duration::from_secs(60 * 60);
 const CALM_LEAST: Duration = Duration::from_secs(2 * 60);
 const DEMOTE_PACE: Duration = Duration::from_secs(30 * 60);
 
+/// How fast the time constant falls with the room that is left, where there are many supernodes; where
+/// there are few, each is more of the whole: one of nine that has gone leaves the others at 0.75, and
+/// until it is replaced a second one may go.
+const STEEPNESS: f64 = 5.0;
+
 /// Supernodes from which on [`URGENT_PACE`] and [`CALM_LEAST`] are taken: fewer hear of each other
 /// sooner, so that less time is needed for a decision to be known to all before the next one.
 const MANY: f64 = 20.0;
@@ -44,18 +49,18 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// With which probability a supernode should invite one now, after `passed` since it last
-    /// decided, so that all together add what is missing.
-    pub fn invite_chance(&self, passed: Duration) -> f64 {
+    /// How many supernodes all together should add within `span`.
+    pub fn due(&self, span: Duration) -> f64 {
         let size = (f64::from(self.supernodes) / MANY).clamp(0.1, 1.0);
         // Until everybody has a standby, the next failure is an outage.
         let pace = if self.is_urgent || self.is_below_floor {
             URGENT_PACE.mul_f64(size)
         } else {
             let room = (URGENT_ABOVE - self.fill) / (URGENT_ABOVE - PROMOTE_ABOVE);
-            CALM_LEAST.mul_f64(size) + CALM_PACE.mul_f64(room.clamp(0.0, 1.0).powi(5))
+            let slowness = room.clamp(0.0, 1.0).powf(STEEPNESS / size);
+            CALM_LEAST.mul_f64(size) + CALM_PACE.mul_f64(slowness)
         };
-        self.share(self.shortfall, passed, pace)
+        self.shortfall * rounds(span, pace)
     }
 
     /// Whether there is haste, and so few supernodes that they can look at the demand more often.
@@ -66,11 +71,12 @@ impl Outlook {
     /// With which probability a supernode should step down now. `weight` is from 0 for the fittest
     /// to 2 for the least fit, 1 on average.
     pub fn resign_chance(&self, passed: Duration, weight: f64) -> f64 {
-        self.share(self.surplus, passed, DEMOTE_PACE) * weight.clamp(0.0, 2.0)
+        let due = self.surplus * rounds(passed, DEMOTE_PACE);
+        (due / f64::from(self.supernodes.max(1)) * weight.clamp(0.0, 2.0)).clamp(0.0, 1.0)
     }
+}
 
-    fn share(&self, of: f64, passed: Duration, pace: Duration) -> f64 {
-        let rounds = passed.as_secs_f64() / pace.as_secs_f64();
-        (of * rounds.min(1.0) / f64::from(self.supernodes.max(1))).clamp(0.0, 1.0)
-    }
+/// Which part of what is to be done within `pace` is due within `span`.
+fn rounds(span: Duration, pace: Duration) -> f64 {
+    (span.as_secs_f64() / pace.as_secs_f64()).min(1.0)
 }

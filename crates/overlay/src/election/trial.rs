@@ -22,10 +22,11 @@ use std::time::Duration;
 /// place. It is there meanwhile, since nobody else may be.
 const RETURN: Duration = Duration::from_secs(60);
 
-/// How long it must have been away to go as soon as it sees them, within seconds and before it has
-/// children: by then those that it had have found others, and these have said so. After a shorter
-/// time it looks at the end only.
-const LONG_AWAY: Duration = Duration::from_secs(5 * 60);
+/// How long after it went its children count among those of others: half a minute until they have
+/// missed it and found other parents, and a minute until these say so. Before that there seems to be
+/// less to do than there is, and it does not judge; after it, it goes as soon as it sees that it has
+/// been replaced, within seconds and before it has children.
+const COUNTED: Duration = Duration::from_secs(2 * 60);
 
 /// Neighbours that it takes to see who is there; fewer where there are not as many.
 const WITNESSES: usize = 3;
@@ -42,9 +43,20 @@ const ESTABLISHED: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trial {
     /// It was a supernode when it last ran, and is one again unasked.
-    Return { ends: Option<Instant>, was_long_away: bool },
+    Return { ends: Option<Instant>, looks: Looks },
     /// It has been added, or was needed when it came back.
     Probation { ends: Option<Instant> },
+}
+
+/// When one that comes back begins to look whether it has been replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looks {
+    /// When its children have had the time to be counted, which is so long after its start.
+    After(Duration),
+    /// From this moment on.
+    From(Instant),
+    /// At the end only: it does not know for how long it was away.
+    AtTheEnd,
 }
 
 impl Trial {
@@ -53,22 +65,32 @@ impl Trial {
         match reason {
             RoleReason::Invited { .. } => Some(Self::Probation { ends: None }),
             RoleReason::WasSuper => {
-                let was_long_away = config.away.is_some_and(|away| away >= LONG_AWAY);
-                Some(Self::Return { ends: None, was_long_away })
+                let looks = match config.away {
+                    Some(away) => Looks::After(COUNTED.saturating_sub(away)),
+                    None => Looks::AtTheEnd,
+                };
+                Some(Self::Return { ends: None, looks })
             }
             _ => None,
         }
     }
 
     /// Whether it may be over at any moment.
-    pub(super) fn is_brisk(&self) -> bool {
-        matches!(self, Self::Return { was_long_away: true, .. })
+    pub(super) fn is_brisk(&self, now: Instant) -> bool {
+        matches!(self, Self::Return { looks: Looks::From(from), .. } if now >= *from)
     }
 
     /// Whether its time is over.
     fn is_over(&mut self, core: &mut Core, now: Instant) -> bool {
         let (ends, length) = match self {
-            Self::Return { ends, .. } => (ends, RETURN),
+            Self::Return { ends, looks } => {
+                let mut length = RETURN;
+                if let Looks::After(pause) = *looks {
+                    *looks = Looks::From(now + pause);
+                    length += pause;
+                }
+                (ends, length)
+            }
             Self::Probation { ends } => (ends, PROBATION),
         };
         now >= *ends.get_or_insert_with(|| now + core.jitter(length))
@@ -84,7 +106,7 @@ impl Overlay {
         let hurries = outlook.is_urgent || self.core.membership.is_emergency(now.instant);
         let fill_percent = percent(outlook.fill);
         let is_free = self.core.config.role == RoleSetting::Auto;
-        let is_brisk = trial.is_brisk();
+        let is_brisk = trial.is_brisk(now.instant);
         let since = office.since_unix;
         match trial {
             Trial::Return { .. }

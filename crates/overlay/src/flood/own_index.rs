@@ -8,9 +8,11 @@ use crate::lookup::{Asker, LookedUp};
 use crate::seen::Sight;
 use crate::sources::{Sources, Wanted, nothing};
 use crate::waves::Waves;
+use skein_index::Index;
 use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
 use skein_proto::{Common, NodeId, QueryId, Tag};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which neighbours need not be asked any more, of the tags that came with a query.
@@ -137,6 +139,24 @@ impl Floods {
         let number = self.look_ups.begin(core, &sources.children.index, wish);
         branch.look_up = Some((number, then));
         self.insert(id, branch, now.instant + INDEX_PATIENCE);
+    }
+
+    /// Has this supernode's own index searched for something that is no query, unless there is too
+    /// much to do. Answers with the number of the look-up, whose end is told by
+    /// [`Self::end_look_up`].
+    pub(crate) fn look_up_besides(
+        &mut self,
+        core: &mut Core,
+        index: &Index,
+        look: (QueryId, Arc<Wanted>, usize),
+    ) -> Option<u64> {
+        let has_room = self.look_ups.has_room(core, Asker::Neighbour);
+        has_room.then(|| self.look_ups.begin(core, index, look))
+    }
+
+    /// A look-up of [`Self::look_up_besides`] has been answered.
+    pub(crate) fn end_look_up(&mut self) {
+        self.look_ups.end();
     }
 
     /// This supernode's own index has been searched.

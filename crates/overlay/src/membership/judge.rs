@@ -59,7 +59,7 @@ impl Membership {
             News::Wish(standing) => {
                 if self.wishes.would_take(standing, now) {
                     self.take_if_sound(&rumour, login_key, |this, rumour| {
-                        this.admit_wish(rumour, Some(from), Pace::Slow, now);
+                        this.admit_wish(rumour, (Some(from), Pace::Slow), counters, now);
                     })
                 } else {
                     Verdict::Useless
@@ -171,11 +171,11 @@ impl Membership {
     pub(crate) fn admit_wish(
         &mut self,
         rumour: Rumour,
-        from: Option<NodeId>,
-        pace: Pace,
+        (from, pace): (Option<NodeId>, Pace),
+        counters: &mut Counters,
         now: Now,
     ) {
-        self.wishes.insert(rumour.clone(), now);
+        counters.wishes_not_looked_for += u64::from(!self.wishes.insert(rumour.clone(), now));
         self.epidemic.insert(rumour, from, pace);
     }
 

@@ -289,3 +289,26 @@ fn a_search_is_not_widened_for_a_neighbour_that_it_has_waited_for_in_vain() {
     assert_eq!(next(&mut waves, &[other]), Next::Covered);
     assert!(waves.is_short(), "the report says so");
 }
+
+#[test]
+fn a_neighbour_that_no_member_is_and_that_says_nothing_hides_no_member() {
+    let [me, stranger, near, far] = [1, 2, 3, 4].map(|n| NodeId::from_bytes([n; 32]));
+    let id = QueryId::from_bytes([7; 16]);
+    let mut waves = Waves::new(id, &me, 2);
+    let next = |waves: &mut Waves, free: &[NodeId]| {
+        waves.next(&Outlook {
+            free,
+            may_answer: &|_| true,
+            members: &|see| [near, far].iter().for_each(|node| see(node, 1)),
+            missed: &Vec::new,
+            found: 0,
+            wanted: 10,
+            is_waiting: false,
+        })
+    };
+    assert_eq!(next(&mut waves, &[stranger, near]), Next::Ask(vec![stranger, near], 0));
+    waves.on_answered(id.tag(&near));
+    waves.on_unanswered(&stranger);
+    assert_eq!(next(&mut waves, &[near]), Next::Ask(vec![near], 1), "what it sees");
+    assert_eq!(next(&mut waves, &[near]), Next::Ask(vec![near], 2), "nobody has seen the last one");
+}

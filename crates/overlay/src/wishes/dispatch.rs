@@ -37,6 +37,7 @@ impl Overlay {
             for hit in self.core.membership.wishes.take_ready() {
                 self.route_wish_hit(WishHit { hops_left: HOPS, ..hit }, now);
             }
+            self.look_for_wishes(now);
         }
     }
 
@@ -59,7 +60,9 @@ impl Overlay {
             return;
         }
         self.core.counters.wishes_taken += 1;
-        self.core.membership.admit_wish(Rumour::new(News::Wish(standing)), None, Pace::Fast, now);
+        let rumour = Rumour::new(News::Wish(standing));
+        let counters = &mut self.core.counters;
+        self.core.membership.admit_wish(rumour, (None, Pace::Fast), counters, now);
     }
 
     /// A child makes a wish known. Answers whether that was by the rules.

@@ -6,6 +6,7 @@
 //! share a word with it.
 
 mod dispatch;
+pub(crate) mod look;
 pub(crate) mod own;
 
 use crate::bucket::TokenBucket;
@@ -74,6 +75,7 @@ pub(crate) struct Wishes {
     by_key: HashMap<u64, BTreeSet<u64>>,
     per_name: HashMap<Username, OfName>,
     ready: Vec<WishHit>,
+    pub(crate) looks: look::Looks,
 }
 
 /// The hash that a wish is filed under: that of its longest word, else of its longest beginning, or
@@ -118,11 +120,12 @@ impl Wishes {
             && self.per_name.get(name).is_none_or(|of| of.wishes < MAX_PER_NAME)
     }
 
-    /// Takes in a wish that was found to be sound, in the place of its earlier version.
-    pub(crate) fn insert(&mut self, rumour: Rumour, now: Now) {
-        let News::Wish(standing) = rumour.news() else { return };
-        let Some(parsed) = parse(&standing.wish.unverified().query) else { return };
-        let Some(key) = key_of(&parsed) else { return };
+    /// Takes in a wish that was found to be sound, in the place of its earlier version. Answers
+    /// whether what is shared here already will be held against it, if it is new.
+    pub(crate) fn insert(&mut self, rumour: Rumour, now: Now) -> bool {
+        let News::Wish(standing) = rumour.news() else { return true };
+        let Some(parsed) = parse(&standing.wish.unverified().query) else { return true };
+        let Some(key) = key_of(&parsed) else { return true };
         let place = rumour.id().place;
         let name = standing.credential.unverified().name.clone();
         // Before the earlier version goes, so that a renewal does not refill the name's budget.
@@ -132,6 +135,7 @@ impl Wishes {
         };
         self.per_name.entry(name).or_insert_with(fresh).wishes += 1;
         let before = self.take_out(place);
+        let is_new = before.is_none();
         let parent = |standing: &StandingQuery| standing.wish.unverified().parent;
         let has_moved =
             before.as_ref().and_then(Held::standing).map(parent) != Some(parent(standing));
@@ -141,9 +145,11 @@ impl Wishes {
                 (TokenBucket::new(PUSHES.0, PUSHES.1 * PUSH_COST, now.instant), VecDeque::new())
             }
         };
+        let mut will_look = true;
         if standing.wish.unverified().withdrawn {
             kept.clear();
         } else {
+            will_look = !is_new || self.looks.add(place);
             self.by_key.entry(key).or_default().insert(place);
         }
         if has_moved {
@@ -151,6 +157,7 @@ impl Wishes {
             self.ready.extend(fresh.map(|(_, hit)| hit));
         }
         self.held.insert(place, Held { rumour, parsed, key, pushes, kept });
+        will_look
     }
 
     /// A wish has expired.
