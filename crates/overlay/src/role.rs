@@ -52,7 +52,7 @@ impl Overlay {
         let state = if warm { SupernodeState::Serving } else { SupernodeState::Warming };
         self.core.membership.announcer.start(state, time);
         self.children.set_open(warm);
-        let trial = Trial::of(&reason, &self.core.config);
+        let trial = Trial::of(&reason, &self.core.config, now.instant);
         self.election.office = Some(Box::new(Office::new(now, warm, trial)));
         self.open_directory(now);
         self.conduct.vouching.begin(now);

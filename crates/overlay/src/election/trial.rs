@@ -43,33 +43,20 @@ const ESTABLISHED: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trial {
     /// It was a supernode when it last ran, and is one again unasked.
-    Return { ends: Option<Instant>, looks: Looks },
+    /// It looks from a moment on, or only at the end if it does not know for how long it was away.
+    Return { ends: Option<Instant>, looks_from: Option<Instant> },
     /// It has been added, or was needed when it came back.
     Probation { ends: Option<Instant> },
 }
 
-/// When one that comes back begins to look whether it has been replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Looks {
-    /// When its children have had the time to be counted, which is so long after its start.
-    After(Duration),
-    /// From this moment on.
-    From(Instant),
-    /// At the end only: it does not know for how long it was away.
-    AtTheEnd,
-}
-
 impl Trial {
     /// What one that becomes a supernode for this reason has yet to find out.
-    pub(crate) fn of(reason: &RoleReason, config: &Config) -> Option<Self> {
+    pub(crate) fn of(reason: &RoleReason, config: &Config, now: Instant) -> Option<Self> {
         match reason {
             RoleReason::Invited { .. } => Some(Self::Probation { ends: None }),
             RoleReason::WasSuper => {
-                let looks = match config.away {
-                    Some(away) => Looks::After(COUNTED.saturating_sub(away)),
-                    None => Looks::AtTheEnd,
-                };
-                Some(Self::Return { ends: None, looks })
+                let looks_from = config.away.map(|away| now + COUNTED.saturating_sub(away));
+                Some(Self::Return { ends: None, looks_from })
             }
             _ => None,
         }
@@ -77,19 +64,14 @@ impl Trial {
 
     /// Whether it may be over at any moment.
     pub(super) fn is_brisk(&self, now: Instant) -> bool {
-        matches!(self, Self::Return { looks: Looks::From(from), .. } if now >= *from)
+        matches!(self, Self::Return { looks_from: Some(from), .. } if now >= *from)
     }
 
     /// Whether its time is over.
     fn is_over(&mut self, core: &mut Core, now: Instant) -> bool {
         let (ends, length) = match self {
-            Self::Return { ends, looks } => {
-                let mut length = RETURN;
-                if let Looks::After(pause) = *looks {
-                    *looks = Looks::From(now + pause);
-                    length += pause;
-                }
-                (ends, length)
+            Self::Return { ends, looks_from } => {
+                (ends, RETURN + looks_from.map_or(Duration::ZERO, |from| from.since(now)))
             }
             Self::Probation { ends } => (ends, PROBATION),
         };
