@@ -13,10 +13,12 @@ const CALM_PACE: Duration = Duration::from_secs(60 * 60);
 const CALM_LEAST: Duration = Duration::from_secs(2 * 60);
 const DEMOTE_PACE: Duration = Duration::from_secs(30 * 60);
 
-/// How fast the time constant falls with the room that is left, where there are many supernodes; where
-/// there are few, each is more of the whole: one of nine that has gone leaves the others at 0.75, and
-/// until it is replaced a second one may go.
+/// How fast the time constant falls with the room that is left, where there are many supernodes. Where
+/// there are few it falls faster, by the square of how many there are: of nine each is a ninth of the
+/// whole, and until one that has gone is replaced a second one may go. Below [`FEW`] of [`MANY`] it is
+/// as fast as it gets, lest noise be taken for a loss.
 const STEEPNESS: f64 = 5.0;
+const FEW: f64 = 0.3;
 
 /// Supernodes from which on [`URGENT_PACE`] and [`CALM_LEAST`] are taken: fewer hear of each other
 /// sooner, so that less time is needed for a decision to be known to all before the next one.
@@ -57,7 +59,8 @@ impl Outlook {
             URGENT_PACE.mul_f64(size)
         } else {
             let room = (URGENT_ABOVE - self.fill) / (URGENT_ABOVE - PROMOTE_ABOVE);
-            let slowness = room.clamp(0.0, 1.0).powf(STEEPNESS / size);
+            let steepness = STEEPNESS / size.max(FEW).powi(2);
+            let slowness = room.clamp(0.0, 1.0).powf(steepness);
             CALM_LEAST.mul_f64(size) + CALM_PACE.mul_f64(slowness)
         };
         self.shortfall * rounds(span, pace)

@@ -12,7 +12,6 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::io::Now;
 use crate::overlay::Overlay;
-use rand::RngExt;
 use skein_proto::membership::SupernodeState;
 use skein_proto::message::RoleSetting;
 use skein_proto::{Instant, UnixTime};
@@ -127,8 +126,7 @@ impl Overlay {
             office.resign(RoleReason::NotNeeded { fill_percent, supernodes }, now.instant);
             return;
         }
-        let chance = outlook.excess / self.newcomers(now);
-        if chance > 0.0 && self.core.rng.random_bool(chance.min(1.0)) {
+        if self.later_ones(office.since_unix, now) < outlook.excess {
             office.resign(RoleReason::TooMany { fill_percent }, now.instant);
         }
     }
@@ -151,11 +149,13 @@ impl Overlay {
         established >= outlook.wanted || (is_settled && earlier >= outlook.wanted)
     }
 
-    /// This supernode, and those that are not established either: all of them together make up for
-    /// what has been added too much.
-    fn newcomers(&self, now: Now) -> f64 {
-        let members = self.core.membership.iter();
-        let young = members.filter(|member| now.unix.since(member.since) < ESTABLISHED);
-        young.count() as f64 + 1.0
+    /// How many came after this one and are not established either: they go before it, so that of
+    /// several that are too many as many go as that, and those that have the fewest children.
+    fn later_ones(&self, since: UnixTime, now: Now) -> f64 {
+        let own = (since, self.core.me);
+        let later = self.core.membership.iter().filter(|member| {
+            (member.since, member.node) > own && now.unix.since(member.since) < ESTABLISHED
+        });
+        later.count() as f64
     }
 }
