@@ -56,6 +56,7 @@ pub struct Demand {
     updated: Instant,
     is_urgent: bool,
     is_promoting: bool,
+    short_since: Option<Instant>,
     slack_since: Option<Instant>,
     is_demoting: bool,
     outlook: Outlook,
@@ -98,6 +99,12 @@ impl Demand {
             shortfall = shortfall.max(target(work, PROMOTE_ABOVE, PROMOTE_TO) - count);
         }
 
+        if shortfall <= 0.0 {
+            self.short_since = None;
+        } else {
+            self.short_since.get_or_insert(now);
+        }
+
         let spare = (count - target(work, PROMOTE_TO, DEMOTE_TO).max(floor)).max(0.0);
         if fill >= DEMOTE_BELOW || spare < 1.0 {
             self.slack_since = None;
@@ -119,6 +126,7 @@ impl Demand {
             wanted,
             most,
             shortfall,
+            short_for: self.short_since.map_or(Duration::ZERO, |since| now.since(since)),
             surplus,
             excess: (count - target(work, RETRACT_TO, PROMOTE_TO).max(floor)).max(0.0),
             is_urgent,
@@ -265,13 +273,29 @@ mod tests {
     fn the_more_is_missing_the_sooner_one_is_added() {
         let chance = |children: f64| {
             let mut demand = Demand::default();
-            let outlook = demand.update(&census(100, children * 100.0 * CAPACITY), seconds(0));
+            let census = census(100, children * 100.0 * CAPACITY);
+            let at_first = demand.update(&census, seconds(0));
+            assert_eq!(at_first.due(ROUND), 0.0, "it may be a restart");
+            let outlook = demand.update(&census, seconds(75));
             outlook.due(ROUND) / outlook.shortfall
         };
         let calm = chance(0.701);
         assert!((calm - 1.0 / 360.0).abs() < 0.0002, "one in an hour: {calm}");
         let chances: Vec<f64> = [0.701, 0.73, 0.77, 0.81, 0.849].map(chance).to_vec();
         assert!(chances.is_sorted() && chances[4] > 25.0 * chances[0], "{chances:?}");
+    }
+
+    #[test]
+    fn of_few_one_that_has_gone_is_replaced_within_a_minute_and_noise_is_no_loss() {
+        let in_a_minute = |fill: f64| {
+            let mut demand = Demand::default();
+            demand.update(&census(8, fill * 8.0 * CAPACITY), seconds(0));
+            let outlook = demand.update(&census(8, fill * 8.0 * CAPACITY), seconds(75));
+            assert!(!outlook.is_urgent);
+            outlook.due(Duration::from_secs(60)) / outlook.shortfall
+        };
+        assert!(in_a_minute(0.75) > 0.9, "{}", in_a_minute(0.75));
+        assert!(in_a_minute(0.705) < 0.1, "{}", in_a_minute(0.705));
     }
 
     #[test]

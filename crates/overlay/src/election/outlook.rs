@@ -13,6 +13,10 @@ const CALM_PACE: Duration = Duration::from_secs(60 * 60);
 const CALM_LEAST: Duration = Duration::from_secs(2 * 60);
 const DEMOTE_PACE: Duration = Duration::from_secs(30 * 60);
 
+/// For how long supernodes must be missing before one is added without haste: one that is started
+/// again is back by then, and its successor would be one too many.
+const RESTARTS: Duration = Duration::from_secs(75);
+
 /// How fast the time constant falls with the room that is left, where there are many supernodes. Where
 /// there are few it falls faster, by the square of how many there are: of nine each is a ninth of the
 /// whole, and until one that has gone is replaced a second one may go. Below [`FEW`] of [`MANY`] it is
@@ -39,6 +43,8 @@ pub struct Outlook {
     pub most: u32,
     /// Supernodes to be added.
     pub shortfall: f64,
+    /// For how long supernodes have been missing.
+    pub short_for: Duration,
     /// Supernodes that may go.
     pub surplus: f64,
     /// Supernodes that are more than would be added at this moment: some of those that have just
@@ -57,6 +63,8 @@ impl Outlook {
         // Until everybody has a standby, the next failure is an outage.
         let pace = if self.is_urgent || self.is_below_floor {
             URGENT_PACE.mul_f64(size)
+        } else if self.short_for < RESTARTS {
+            return 0.0;
         } else {
             let room = (URGENT_ABOVE - self.fill) / (URGENT_ABOVE - PROMOTE_ABOVE);
             let steepness = STEEPNESS / size.max(FEW).powi(2);

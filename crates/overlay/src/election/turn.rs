@@ -86,7 +86,9 @@ mod tests {
 
     fn outlook(supernodes: u32, fill: f64) -> Outlook {
         let census = Census { supernodes, fill, mean_capacity: 150.0, ..Census::default() };
-        Demand::default().update(&census, Instant::START)
+        let mut demand = Demand::default();
+        demand.update(&census, Instant::START);
+        demand.update(&census, Instant::START + Duration::from_secs(75))
     }
 
     /// How many of these act in each of so many turns.
