@@ -15,12 +15,16 @@ const PIECE: usize = 1024;
 /// Those that are forgotten along with any other change.
 pub(crate) const SHARE: usize = 128;
 
+/// As long as it takes to forget so many records of one owner alone, it takes for one that others
+/// have too, since it is written anew.
+const SHARED: usize = 4;
+
 impl Index {
-    /// Forgets all records of an owner, who stays known. Of one with more than a thousand the rest is
-    /// forgotten as with [`Index::remove_owner`].
+    /// Forgets all records of an owner, who stays known. Of one with more than a thousand
+    /// (four hundred, where others have them too) the rest is forgotten as with [`Index::remove_owner`].
     pub fn clear_owner(&mut self, owner: &NodeId) {
         let Some(number) = self.register.number(owner) else { return };
-        if self.records_of(number) > PIECE as u64 {
+        if self.weight_of(number) > PIECE as u64 {
             let name = self.register.directory.get(number).map(|(_, name)| name.clone());
             self.remove_owner(owner);
             if let Some(name) = name {
@@ -41,6 +45,7 @@ impl Index {
         self.register.retire(owner);
         self.leaving.push_back(number);
         self.forget_leaving(PIECE);
+        self.store.flush(&self.register, &self.shared);
         removed
     }
 
@@ -67,17 +72,17 @@ impl Index {
         if self.leaving.is_empty() {
             self.leaving = VecDeque::new();
         }
-        self.store.flush(&self.register, &self.shared);
         if has_gone {
             self.show();
         }
     }
 
-    /// Forgets at most so many records of an owner, and says how many those were.
+    /// Forgets at most so many records of an owner, and says how many those were; each that others have
+    /// too counts for several.
     fn forget_some(&mut self, owner: OwnerNo, most: usize) -> usize {
         let Some(known) = self.register.get(owner) else { return 0 };
-        let kept = known.shares.len().saturating_sub(most);
-        let shares = known.shares.get(kept..).unwrap_or_default().to_vec();
+        let some = most.div_ceil(SHARED);
+        let shares: Vec<u32> = known.shares.iter().rev().take(some).copied().collect();
         for share in &shares {
             if let Some(at) = self.store.find_share(*share) {
                 self.give_up(owner, at);
@@ -85,17 +90,26 @@ impl Index {
             }
         }
         // What is no longer shared has moved, and is seen before it is missed where it was.
-        self.store.flush(&self.register, &self.shared);
-        let alone = self.store.remove_some_of(owner, most - shares.len());
+        self.store.seal(&self.register, &self.shared);
+        let left = most.saturating_sub(shares.len() * SHARED);
+        let alone = self.store.remove_some_of(owner, left);
         self.records -= alone as u64;
         self.register.change(owner, |known| {
             known.records -= alone as u64;
-            known.shares.truncate(kept);
+            shares.iter().for_each(|share| {
+                known.shares.remove(share);
+            });
             if known.records == 0 {
                 *known = Owner::default();
             }
         });
-        shares.len() + alone
+        shares.len() * SHARED + alone
+    }
+
+    /// How long it takes to forget all that an owner has.
+    fn weight_of(&self, owner: OwnerNo) -> u64 {
+        let weight = |it: &Owner| it.records + (it.shares.len() * (SHARED - 1)) as u64;
+        self.register.get(owner).map_or(0, weight)
     }
 
     fn records_of(&self, owner: OwnerNo) -> u64 {

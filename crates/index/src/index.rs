@@ -107,9 +107,10 @@ impl Index {
     pub fn maintain(&mut self, documents: usize) -> bool {
         if self.has_leaving() {
             self.forget_leaving(documents);
+            self.store.flush(&self.register, &self.shared);
             return false;
         }
-        self.store.maintain(documents, true, &self.register, &self.shared)
+        self.store.maintain(documents, &self.register, &self.shared)
     }
 
     /// Records of all owners together.
@@ -235,10 +236,11 @@ impl Index {
 
     /// Ends a change.
     pub(crate) fn flush(&mut self) {
-        self.store.flush(&self.register, &self.shared);
+        self.store.seal(&self.register, &self.shared);
         if self.has_leaving() {
             self.forget_leaving(SHARE);
         }
+        self.store.flush(&self.register, &self.shared);
     }
 
     pub(crate) fn show(&self) {

@@ -39,6 +39,7 @@ mod array;
 mod class;
 mod code;
 mod departure;
+mod distinct;
 mod index;
 mod interner;
 mod limits;
@@ -61,6 +62,7 @@ mod tending;
 pub mod text;
 mod upkeep;
 mod vocabulary;
+mod waste;
 
 pub use index::Index;
 pub use limits::{Limits, PublishOutcome};

@@ -158,7 +158,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::postings;
+    use crate::segment::postings::{self, Numbers};
     use proptest::collection::btree_map;
     use proptest::prelude::*;
 
@@ -173,7 +173,7 @@ mod tests {
                 let ours = all.iter().filter(|(_, has)| **has & which != 0);
                 let list: Vec<u32> = ours.map(|(rank, _)| *rank).collect();
                 let mut bytes = Vec::new();
-                let form = postings::write(&list, 10_000, &mut bytes);
+                let form = postings::write(Numbers::Listed(&list), 10_000, &mut bytes);
                 (form, bytes)
             });
             let cursor = |at: usize| {

@@ -1,5 +1,6 @@
 //! Records in and out: who has what, within which limits.
 
+use crate::distinct::are_few;
 use crate::index::Index;
 use crate::limits::PublishOutcome;
 use crate::register::{OwnerNo, charge};
@@ -7,7 +8,6 @@ use crate::segment::Holder;
 use crate::store::{At, ShareChange};
 use crate::text::RecordWords;
 use skein_proto::FileMeta;
-use std::collections::HashMap;
 
 impl Index {
     /// Gives an owner this record in place of the one it had, if limits allow it.
@@ -47,13 +47,13 @@ impl Index {
             known.records += 1;
             known.charged += charge(&file);
             known.word_uses += words.len() as u64;
-            if let Some(counts) = &mut known.words {
-                words.hashes().for_each(|hash| *counts.entry(hash).or_default() += 1);
+            if let Some(all) = &mut known.words {
+                all.add(&file.content, words);
             }
         });
         match same {
             Some(at) => {
-                let change = self.store.add_owner(at, owner);
+                let change = self.store.add_owner(at, owner, file, words);
                 self.note(&change);
             }
             None => self.store.add(file, Holder::One(owner), words),
@@ -70,21 +70,14 @@ impl Index {
             known.records -= 1;
             known.charged -= charge(&file);
             known.word_uses -= words.len() as u64;
-            if known.word_uses <= limit / 2 {
+            if are_few(known.word_uses, limit) {
                 known.words = None;
             }
-            if let Some(counts) = &mut known.words {
-                for hash in words.hashes() {
-                    if let Some(count) = counts.get_mut(&hash) {
-                        *count -= 1;
-                        if *count == 0 {
-                            counts.remove(&hash);
-                        }
-                    }
-                }
+            if let Some(all) = &mut known.words {
+                all.remove(&file.content, &words);
             }
         });
-        let change = self.store.remove_owner(at, owner, &words);
+        let change = self.store.remove_owner(at, owner, file, &words);
         self.store.put_back(words);
         self.note(&change);
     }
@@ -93,19 +86,12 @@ impl Index {
     fn note(&mut self, change: &ShareChange) {
         for (owner, share) in &change.joined {
             self.register.change(*owner, |known| {
-                if let Err(at) = known.shares.binary_search(share) {
-                    known.shares.insert(at, *share);
-                }
+                known.shares.insert(*share);
             });
         }
         for (owner, share) in &change.left {
             self.register.change(*owner, |known| {
-                if let Ok(at) = known.shares.binary_search(share) {
-                    known.shares.remove(at);
-                }
-                if known.shares.is_empty() {
-                    known.shares = Vec::new();
-                }
+                known.shares.remove(share);
             });
         }
     }
@@ -119,28 +105,5 @@ impl Index {
             && self.store.has_room_for(words, limits.total_words)
             && self.memory_bytes() < limits.total_bytes
             && self.words_fit(owner, words)
-    }
-
-    /// Whether an owner's different words stay within the limit. They are only counted when that is
-    /// not certain from the length of what it publishes.
-    fn words_fit(&mut self, owner: OwnerNo, words: &RecordWords) -> bool {
-        let limit = self.limits.owner_words;
-        let Some(known) = self.register.get(owner) else { return false };
-        if known.words.is_none() {
-            if known.word_uses + words.len() as u64 <= limit {
-                return true;
-            }
-            let mut counts: HashMap<u64, u32> = HashMap::new();
-            let shares = known.shares.clone();
-            self.store.for_each_word_of(owner, &shares, |hash| {
-                *counts.entry(hash).or_default() += 1;
-            });
-            self.register.change(owner, |known| known.words = Some(Box::new(counts)));
-        }
-        let counts = self.register.get(owner).and_then(|it| it.words.as_ref());
-        counts.is_some_and(|counts| {
-            let new = words.hashes().filter(|hash| !counts.contains_key(hash)).count();
-            (counts.len() + new) as u64 <= limit
-        })
     }
 }

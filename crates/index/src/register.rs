@@ -1,10 +1,11 @@
 //! Who publishes, and how much of the quota each one uses.
 
+use crate::distinct::Distinct;
 use crate::memory;
 use crate::slab::Slab;
 use crate::table::Table;
 use skein_proto::{FileMeta, NodeId, Username};
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::hash::Hasher as _;
 use std::sync::Arc;
 
@@ -109,19 +110,16 @@ pub(crate) struct Owner {
     pub(crate) charged: u64,
     /// Words of all its records, each counted in each record: never less than the different ones.
     pub(crate) word_uses: u64,
-    /// How many of its records have each word, by the hash of the word. Only kept while the quota
-    /// may be exceeded, since it takes as much as all else.
+    /// Only kept while the quota may be exceeded, since it takes half as much as all else.
     // In a box of its own, for few owners ever have it.
-    #[allow(clippy::box_collection)]
-    pub(crate) words: Option<Box<HashMap<u64, u32>>>,
-    /// What it offers together with others, in ascending order.
-    pub(crate) shares: Vec<u32>,
+    pub(crate) words: Option<Box<Distinct>>,
+    /// What it offers together with others.
+    pub(crate) shares: BTreeSet<u32>,
 }
 
 impl Owner {
     fn bytes(&self) -> u64 {
-        let words = self.words.as_ref().map_or(0, |it| memory::hash_table::<(u64, u32)>(it.len()));
-        words + memory::vector::<u32>(self.shares.capacity())
+        self.words.as_ref().map_or(0, |it| it.bytes()) + memory::b_tree::<u32>(self.shares.len())
     }
 }
 
@@ -164,6 +162,13 @@ impl Register {
         self.heap -= known.bytes();
         change(known);
         self.heap += known.bytes();
+    }
+
+    /// Takes the words of an owner, who must be given them back.
+    pub(crate) fn take_words(&mut self, owner: OwnerNo) -> Option<Box<Distinct>> {
+        let mut words = None;
+        self.change(owner, |known| words = known.words.take());
+        words
     }
 
     /// Owners, with those that are retired.

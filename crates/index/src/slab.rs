@@ -1,13 +1,21 @@
 //! Values in numbered slots; the numbers of removed ones are given out again.
+//!
+//! Slots are in chunks, so that none is moved when there are more of them.
 
 use crate::memory;
 
+/// Slots of a chunk.
+const CHUNK: usize = 512;
+
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    slots: Vec<Option<T>>,
-    /// Vacant slots; those at or behind the end of `slots` are no longer meant.
+    /// All but the last one are full.
+    chunks: Vec<Vec<Option<T>>>,
+    /// Vacant slots; those at or behind the last slot are no longer meant.
     vacant: Vec<u32>,
     len: usize,
+    /// What the chunks take.
+    bytes: u64,
 }
 
 impl<T> Default for Slab<T> {
@@ -18,25 +26,37 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
-        Self { slots: Vec::new(), vacant: Vec::new(), len: 0 }
+        Self { chunks: Vec::new(), vacant: Vec::new(), len: 0, bytes: 0 }
+    }
+
+    /// Slots, vacant ones included.
+    fn end(&self) -> usize {
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 
     /// Puts a value into a slot; `None` if all 2³² − 1 numbers are taken.
     pub(crate) fn insert(&mut self, value: T) -> Option<u32> {
         while let Some(number) = self.vacant.pop() {
             // New slots are added only while `vacant` is empty, so a number in range is vacant.
-            if let Some(slot) = self.slots.get_mut(number as usize) {
+            if let Some(slot) = self.slot(number) {
                 *slot = Some(value);
                 self.len += 1;
                 return Some(number);
             }
         }
-        let number = u32::try_from(self.slots.len()).ok().filter(|number| *number != u32::MAX)?;
-        if self.slots.len() == self.slots.capacity() {
-            // By doubling, a third of the memory would be empty on average.
-            self.slots.reserve_exact(self.slots.len() / 8 + 4);
+        let number = u32::try_from(self.end()).ok().filter(|number| *number != u32::MAX)?;
+        if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
+            self.chunks.push(Vec::new());
         }
-        self.slots.push(Some(value));
+        if let Some(last) = self.chunks.last_mut() {
+            if last.len() == last.capacity() {
+                // By doubling, a third of the memory would be empty on average.
+                self.bytes -= memory::vector::<Option<T>>(last.capacity());
+                last.reserve_exact((last.len() / 8 + 4).min(CHUNK - last.len()));
+                self.bytes += memory::vector::<Option<T>>(last.capacity());
+            }
+            last.push(Some(value));
+        }
         self.len += 1;
         Some(number)
     }
@@ -44,39 +64,51 @@ impl<T> Slab<T> {
     /// The number that the next value will get.
     pub(crate) fn vacant(&self) -> u32 {
         let mut vacant = self.vacant.iter().rev();
-        let next = vacant.find(|number| (**number as usize) < self.slots.len());
-        next.copied().unwrap_or(self.slots.len() as u32)
+        let next = vacant.find(|number| (**number as usize) < self.end());
+        next.copied().unwrap_or(self.end() as u32)
     }
 
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
-        let value = self.slots.get_mut(number as usize)?.take()?;
+        let value = self.slot(number)?.take()?;
         self.len -= 1;
         self.vacant.push(number);
         self.give_back();
         Some(value)
     }
 
-    /// Returns memory when three quarters of the slots could be spared.
+    /// Returns the memory of what is vacant at the end.
     fn give_back(&mut self) {
-        while self.slots.last().is_some_and(Option::is_none) {
-            self.slots.pop();
+        while let Some(last) = self.chunks.last_mut() {
+            while last.last().is_some_and(Option::is_none) {
+                last.pop();
+            }
+            if !last.is_empty() {
+                break;
+            }
+            self.bytes -= memory::vector::<Option<T>>(last.capacity());
+            self.chunks.pop();
         }
-        if self.slots.is_empty() {
+        if self.chunks.is_empty() {
             *self = Self::new();
-        } else if self.slots.len() < self.slots.capacity() / 4 {
-            self.slots.shrink_to(self.slots.len() * 2);
-            let end = self.slots.len();
+        } else if self.vacant.len() > self.end() * 2 + CHUNK {
+            let end = self.end();
             self.vacant.retain(|number| (*number as usize) < end);
             self.vacant.shrink_to(self.vacant.len() * 2);
         }
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&T> {
-        self.slots.get(number as usize)?.as_ref()
+        let chunk = self.chunks.get(number as usize / CHUNK)?;
+        chunk.get(number as usize % CHUNK)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        self.slots.get_mut(number as usize)?.as_mut()
+        self.slot(number)?.as_mut()
+    }
+
+    fn slot(&mut self, number: u32) -> Option<&mut Option<T>> {
+        let chunk = self.chunks.get_mut(number as usize / CHUNK)?;
+        chunk.get_mut(number as usize % CHUNK)
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -84,9 +116,10 @@ impl<T> Slab<T> {
     }
 
     /// Bytes of the slots themselves, not of what the values point to.
-    pub(crate) fn bytes(&self) -> u64 {
-        memory::vector::<Option<T>>(self.slots.capacity())
+    pub(crate) const fn bytes(&self) -> u64 {
+        memory::vector::<Vec<Option<T>>>(self.chunks.capacity())
             + memory::vector::<u32>(self.vacant.capacity())
+            + self.bytes
     }
 }
 
@@ -99,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_slab_holds_what_a_map_holds(steps in proptest::collection::vec(any::<(bool, u8)>(), 0..300)) {
+        fn a_slab_holds_what_a_map_holds(steps in proptest::collection::vec(any::<(bool, u16)>(), 0..1_500)) {
             let mut slab = Slab::new();
             let mut model = BTreeMap::new();
             for (step, (insert, which)) in steps.into_iter().enumerate() {

@@ -13,6 +13,7 @@ use crate::tally::Tally;
 use crate::tending::Away;
 use crate::text::RecordWords;
 use crate::vocabulary::Pending;
+use crate::waste::Waste;
 use skein_proto::{ContentId, FileMeta};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -60,6 +61,12 @@ pub(crate) struct Store {
     pub(super) hasher: WordHasher,
     spare: Vec<RecordWords>,
     pub(super) next_id: u64,
+    /// Documents that merges are still to go on by for what has come and gone.
+    pub(super) owed: usize,
+    /// What is no longer needed.
+    pub(super) waste: Waste,
+    /// Whether readers see other segments than there are.
+    pub(super) has_moved: bool,
     /// What segments and merges took at the last upkeep.
     pub(super) settled_bytes: u64,
     documents: usize,
@@ -101,6 +108,7 @@ impl Store {
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> u64 {
         self.settled_bytes
+            + self.waste.bytes()
             + self.draft_bytes
             + self.tally.bytes()
             + self.pending.bytes()
@@ -275,36 +283,42 @@ impl Store {
         }
     }
 
-    /// Adds an owner to a document.
-    pub(crate) fn add_owner(&mut self, at: At, owner: OwnerNo) -> ShareChange {
+    /// Adds an owner to a document with exactly this metadata.
+    pub(crate) fn add_owner(
+        &mut self,
+        at: At,
+        owner: OwnerNo,
+        file: FileMeta,
+        words: &RecordWords,
+    ) -> ShareChange {
         let mut change = ShareChange::default();
         match self.holder(at) {
             None => {}
             Some(Holder::One(other)) => {
-                let Some(file) = self.file(at) else { return change };
                 let owners = OwnerSet::default().with(other).with(owner);
                 let number = self.shares.vacant();
                 let share = Arc::new(Share::new(number, owners));
                 self.share_bytes += share.bytes();
-                let holder = Holder::Several(share);
                 self.shares.insert(file.content);
-                self.set_holder(at, holder);
+                self.set_holder(at, Holder::Several(share), file, words);
                 change.joined = vec![(other, number), (owner, number)];
             }
             Some(Holder::Several(share)) => {
                 let owners = share.owners().with(owner);
                 change.joined.push((owner, share.number));
-                self.set_owners(at, share, owners);
+                self.set_owners(at, share, owners, file, words);
             }
         }
         change
     }
 
-    /// Takes a document from an owner, and away if nobody else has it.
+    /// Takes a document, of which the metadata are given, from an owner, and away if nobody else has
+    /// it.
     pub(crate) fn remove_owner(
         &mut self,
         at: At,
         owner: OwnerNo,
+        file: FileMeta,
         words: &RecordWords,
     ) -> ShareChange {
         let mut change = ShareChange::default();
@@ -322,11 +336,11 @@ impl Store {
                         change.left.push((rest, share.number));
                         self.share_bytes -= share.bytes();
                         self.shares.remove(share.number);
-                        self.set_holder(at, Holder::One(rest));
+                        self.set_holder(at, Holder::One(rest), file, words);
                     }
                     _ => {
                         drop(rest);
-                        self.set_owners(at, share, owners);
+                        self.set_owners(at, share, owners, file, words);
                     }
                 }
             }
@@ -335,27 +349,30 @@ impl Store {
     }
 
     /// Changes who shares a document, which may put it into another class.
-    fn set_owners(&mut self, at: At, share: Arc<Share>, owners: OwnerSet) {
+    fn set_owners(
+        &mut self,
+        at: At,
+        share: Arc<Share>,
+        owners: OwnerSet,
+        file: FileMeta,
+        words: &RecordWords,
+    ) {
         let moves = class(1, owners.len()) != class(1, share.owners().len());
         self.share_bytes -= share.bytes();
         share.set(owners);
         self.share_bytes += share.bytes();
         if moves {
-            self.set_holder(at, Holder::Several(share));
+            self.set_holder(at, Holder::Several(share), file, words);
         }
     }
 
     /// Changes the holder of a document. One that is stored moves into the draft.
-    fn set_holder(&mut self, at: At, holder: Holder) {
+    fn set_holder(&mut self, at: At, holder: Holder, file: FileMeta, words: &RecordWords) {
         match at {
             At::Drafted(number) => self.draft.set_holder(number, holder),
             At::Stored(_, _) => {
-                if let Some(file) = self.file(at) {
-                    self.kill(at);
-                    let words = self.read_words(&file);
-                    self.draft(file, holder, &words, true);
-                    self.put_back(words);
-                }
+                self.kill(at);
+                self.draft(file, holder, words, true);
             }
         }
     }
@@ -378,8 +395,8 @@ impl Store {
     pub(crate) fn remove_some_of(&mut self, owner: OwnerNo, most: usize) -> usize {
         let mut removed = 0;
         for segment in self.segments.clone() {
-            let places = segment.places_of(owner).filter(|place| segment.is_live(*place));
-            let places: Vec<Place> = places.take(most - removed).collect();
+            let places = segment.live_places_of(owner).take(most - removed);
+            let places: Vec<Place> = places.collect();
             removed += places.len();
             for place in &places {
                 if let Some(file) = segment.file(*place) {
@@ -399,29 +416,21 @@ impl Store {
         removed
     }
 
-    /// Calls with the hash of each word of each record of an owner.
-    pub(crate) fn for_each_word_of(
-        &mut self,
-        owner: OwnerNo,
-        shares: &[u32],
-        mut see: impl FnMut(u64),
-    ) {
-        let mut all: Vec<At> = Vec::new();
+    /// The contents of what an owner alone offers.
+    pub(crate) fn contents_of(&self, owner: OwnerNo) -> Vec<ContentId> {
+        let mut contents = Vec::new();
         for (at, segment) in self.segments.iter().enumerate() {
-            let places = segment.places_of(owner);
-            let places = places
-                .filter(|place| segment.is_live(*place) && !self.killed.contains(&(at, *place)));
-            all.extend(places.map(|place| At::Stored(at, place)));
+            let places = segment.live_places_of(owner);
+            let places = places.filter(|place| !self.killed.contains(&(at, *place)));
+            contents.extend(places.filter_map(|place| segment.content(place)));
         }
-        all.extend(self.draft.only_of(owner).map(At::Drafted));
-        all.extend(shares.iter().filter_map(|share| self.find_share(*share)));
-        for at in all {
-            if let Some(file) = self.file(at) {
-                let words = self.read_words(&file);
-                words.hashes().for_each(&mut see);
-                self.put_back(words);
-            }
-        }
+        contents.extend(self.draft.only_of(owner));
+        contents
+    }
+
+    /// The content of a share.
+    pub(crate) fn content_of_share(&self, number: u32) -> Option<ContentId> {
+        self.shares.get(number).copied()
     }
 
     pub(crate) fn flush_if_large(&mut self, register: &Register, shared: &Shared) {
@@ -430,8 +439,16 @@ impl Store {
         }
     }
 
-    /// Makes a segment of what is drafted, shows it to readers, and then takes away what has gone.
+    /// Ends a change: [`Store::seal`], and merges go on.
     pub(crate) fn flush(&mut self, register: &Register, shared: &Shared) {
+        self.seal(register, shared);
+        let changed = std::mem::take(&mut self.changed);
+        self.earn(changed);
+        self.merge_along(changed, register, shared);
+    }
+
+    /// Makes a segment of what is drafted, shows it to readers, and then takes away what has gone.
+    pub(crate) fn seal(&mut self, register: &Register, shared: &Shared) {
         self.count_words();
         let draft = std::mem::take(&mut self.draft);
         self.draft_bytes = 0;
@@ -440,16 +457,16 @@ impl Store {
             self.segments.push(Arc::new(segment));
             self.show(register, shared);
         }
-        for (segment, place) in std::mem::take(&mut self.killed) {
-            if let Some(segment) = self.segments.get(segment) {
-                segment.kill(place);
-                let id = segment.id;
-                self.note_killed(id, &[place]);
-            }
+        let mut killed: Vec<(usize, Place)> =
+            std::mem::take(&mut self.killed).into_iter().collect();
+        killed.sort_unstable();
+        for of_one in killed.chunk_by(|a, b| a.0 == b.0) {
+            let segment = of_one.first().and_then(|(segment, _)| self.segments.get(*segment));
+            let Some(segment) = segment.cloned() else { continue };
+            let places: Vec<Place> = of_one.iter().map(|(_, place)| *place).collect();
+            places.iter().for_each(|place| segment.kill(*place));
+            self.note_killed(segment.id, &places);
         }
-        let changed = std::mem::take(&mut self.changed);
-        self.earn(changed);
-        self.maintain(changed, false, register, shared);
     }
 
     /// Lets readers see what there is now.

@@ -1,10 +1,13 @@
 //! How many documents have each word: which words there are.
+//!
+//! The table grows by a shard at a time, each of which is cut in two in its turn (Litwin, "Linear
+//! hashing", 1980), so that no word makes more than a few thousand others move.
 
 use crate::array::Array;
 use crate::memory;
 
-/// Tables of their own, so that none takes long to grow.
-const SHARDS: usize = 32;
+/// Words of a shard on average, until one is cut: it takes 30 µs to write anew.
+const SHARD_WORDS: usize = 2048;
 
 /// Words, known by their hashes, with the number of documents that have each.
 #[derive(Debug, Default)]
@@ -14,9 +17,11 @@ pub(crate) struct Tally {
     words: usize,
     /// What the shards take.
     bytes: u64,
+    /// Words that were moved so far, as tables grew and shrank.
+    moved: u64,
 }
 
-/// A hash table with linear probing. Twelve bytes a word, and from 71 to 80 % of them in use:
+/// A hash table with linear probing. Twelve bytes a word, and from 70 to 80 % of them in use:
 /// doubling would leave half of them empty, and there are as many words as a fifth of the records.
 #[derive(Debug, Default)]
 struct Shard {
@@ -42,50 +47,124 @@ impl Tally {
     }
 
     pub(crate) fn has(&self, hash: u64) -> bool {
-        self.shards.get(shard(hash)).is_some_and(|shard| shard.find(hash).is_ok())
+        let shard = self.shards.get(shard_of(hash, self.shards.len()));
+        shard.is_some_and(|shard| shard.find(hash).is_ok())
     }
 
     /// Notes so many documents more that have a word. Answers whether they are the first.
     pub(crate) fn add(&mut self, hash: u64, documents: u32) -> bool {
         if self.shards.is_empty() {
-            self.shards.resize_with(SHARDS, Shard::default);
+            self.shards.push(Shard::default());
         }
-        let is_new = self.change(hash, |shard| shard.add(hash, documents));
+        let is_new = self.change(hash, |shard, salt| shard.add(hash, documents, salt));
         self.words += usize::from(is_new);
+        if self.words > self.shards.len() * SHARD_WORDS {
+            self.cut();
+        }
         is_new
     }
 
     /// Notes one document less that has a word. Answers whether it was the last.
     pub(crate) fn remove(&mut self, hash: u64) -> bool {
-        let is_gone = self.change(hash, |shard| shard.remove(hash));
+        let is_gone = self.change(hash, |shard, salt| shard.remove(hash, salt));
         self.words -= usize::from(is_gone);
         if self.words == 0 {
-            *self = Self::default();
+            *self = Self { moved: self.moved, ..Self::default() };
+        } else if self.words * 2 < (self.shards.len() - 1) * SHARD_WORDS {
+            self.join();
         }
         is_gone
     }
 
     /// Changes the shard of a word, and says what the change did.
-    fn change(&mut self, hash: u64, change: impl FnOnce(&mut Shard) -> bool) -> bool {
-        let Some(shard) = self.shards.get_mut(shard(hash)) else { return false };
-        let size = shard.slots.len();
-        let answer = change(shard);
+    fn change(&mut self, hash: u64, change: impl FnOnce(&mut Shard, usize) -> bool) -> bool {
+        let at = shard_of(hash, self.shards.len());
+        let Some(shard) = self.shards.get_mut(at) else { return false };
+        let (size, bytes) = (shard.slots.len(), shard.bytes());
+        let answer = change(shard, at);
         if shard.slots.len() != size {
-            self.bytes = self.shards.iter().map(Shard::bytes).sum();
+            self.moved += shard.len as u64;
+            self.bytes = self.bytes - bytes + shard.bytes();
         }
         answer
     }
 
+    /// Cuts the next shard in two.
+    fn cut(&mut self) {
+        let (from, to) = (buddy(self.shards.len()), self.shards.len());
+        let Some(shard) = self.shards.get_mut(from) else { return };
+        self.moved += shard.len as u64;
+        self.bytes -= shard.bytes();
+        let (mut stays, mut goes): (Vec<Slot>, Vec<Slot>) = Default::default();
+        for slot in shard.slots.iter().filter(|slot| count_of(**slot) > 0) {
+            let list = if shard_of(hash_of(*slot), to + 1) == to { &mut goes } else { &mut stays };
+            list.push(*slot);
+        }
+        *shard = Shard::of(&stays, from);
+        self.bytes += shard.bytes();
+        self.shards.push(Shard::of(&goes, to));
+        self.bytes += self.shards.last().map_or(0, Shard::bytes);
+    }
+
+    /// Puts the last shard into the one that it was cut from.
+    fn join(&mut self) {
+        let Some(last) = self.shards.pop() else { return };
+        let to = buddy(self.shards.len());
+        let Some(shard) = self.shards.get_mut(to) else { return };
+        self.bytes -= last.bytes() + shard.bytes();
+        self.moved += (last.len + shard.len) as u64;
+        let all = last.slots.iter().chain(shard.slots.iter());
+        let all: Vec<Slot> = all.filter(|slot| count_of(**slot) > 0).copied().collect();
+        *shard = Shard::of(&all, to);
+        self.bytes += shard.bytes();
+    }
+
+    /// Words that were moved so far.
+    pub(crate) const fn moved(&self) -> u64 {
+        self.moved
+    }
+
     pub(crate) const fn bytes(&self) -> u64 {
-        memory::vector::<Shard>(self.shards.len()) + self.bytes
+        memory::vector::<Shard>(self.shards.capacity()) + self.bytes
     }
 }
 
-const fn shard(hash: u64) -> usize {
-    (hash >> 59) as usize
+/// The shard of a word, of so many.
+#[inline]
+const fn shard_of(hash: u64, shards: usize) -> usize {
+    if shards < 2 {
+        return 0;
+    }
+    // As many as the next power of two, of which those that are not there yet are part of others.
+    let at = hash as usize & (shards.next_power_of_two() - 1);
+    if at < shards { at } else { buddy(at) }
+}
+
+/// The shard from which this one is cut.
+const fn buddy(shard: usize) -> usize {
+    if shard == 0 { 0 } else { shard ^ 1 << shard.ilog2() }
 }
 
 impl Shard {
+    /// Words that are all different. See [`room_for`] for `salt`.
+    fn of(words: &[Slot], salt: usize) -> Self {
+        let mut shard = Self { slots: Array::default(), len: words.len() };
+        if !words.is_empty() {
+            shard.slots = Array::zeroed(room_for(words.len(), salt));
+            shard.put(words);
+        }
+        shard
+    }
+
+    fn put(&mut self, words: &[Slot]) {
+        let slots = &mut *self.slots;
+        for word in words.iter().filter(|slot| count_of(**slot) > 0) {
+            if let Err(at) = find(slots, hash_of(*word)) {
+                slots[at] = *word;
+            }
+        }
+    }
+
     fn bytes(&self) -> u64 {
         self.slots.bytes()
     }
@@ -95,7 +174,7 @@ impl Shard {
         find(&self.slots, hash)
     }
 
-    fn add(&mut self, hash: u64, documents: u32) -> bool {
+    fn add(&mut self, hash: u64, documents: u32, salt: usize) -> bool {
         let slots = &mut *self.slots;
         let at = match find(slots, hash) {
             Ok(at) => {
@@ -106,7 +185,7 @@ impl Shard {
             Err(at) => at,
         };
         let at = if (self.len + 1) * 5 > slots.len() * 4 {
-            self.resize((self.len + 1) * 7 / 5 + 3);
+            self.resize(room_for(self.len + 1, salt));
             self.find(hash).unwrap_or_else(|at| at)
         } else {
             at
@@ -116,7 +195,7 @@ impl Shard {
         true
     }
 
-    fn remove(&mut self, hash: u64) -> bool {
+    fn remove(&mut self, hash: u64, salt: usize) -> bool {
         let slots = &mut *self.slots;
         let Ok(mut hole) = find(slots, hash) else { return false };
         let size = slots.len();
@@ -139,20 +218,21 @@ impl Shard {
             at = after(at, size);
         }
         if self.len * 2 < size && size > 16 {
-            self.resize(self.len * 7 / 5 + 3);
+            self.resize(room_for(self.len, salt));
         }
         true
     }
 
     fn resize(&mut self, size: usize) {
         let before = std::mem::replace(&mut self.slots, Array::zeroed(size));
-        let slots = &mut *self.slots;
-        for slot in before.iter().filter(|slot| count_of(**slot) > 0) {
-            if let Err(at) = find(slots, hash_of(*slot)) {
-                slots[at] = *slot;
-            }
-        }
+        self.put(&before);
     }
+}
+
+/// The slots of a shard of so many words. All shards grow alike; if each had the same room, all would
+/// be full in the same moment. So each has a little more or less than the others.
+const fn room_for(words: usize, salt: usize) -> usize {
+    words * (134 + (salt * 7 + words) % 13) / 100 + 3
 }
 
 /// Where a word stands among slots, or else where it would.
@@ -188,13 +268,39 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    #[test]
+    fn no_word_makes_many_others_move() {
+        let mut tally = Tally::default();
+        let hash = |word: u64| word.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ word << 7;
+        let mut most = 0;
+        let mut before = 0;
+        for word in 0..60_000 {
+            assert!(tally.add(hash(word), 1));
+            most = most.max(tally.moved() - before);
+            before = tally.moved();
+        }
+        assert!((0..60_000).all(|word| tally.has(hash(word))) && !tally.has(hash(60_000)));
+        assert_eq!(tally.bytes, tally.shards.iter().map(Shard::bytes).sum::<u64>());
+        // What it takes is within a quarter of 12 bytes for each of three slots in four.
+        assert!(tally.bytes() < 60_000 * 20, "{} bytes", tally.bytes());
+        let grown = tally.moved();
+        assert!(grown < 60_000 * 16, "{grown} were moved in all");
+        for word in 0..60_000 {
+            assert!(tally.remove(hash(word)));
+            most = most.max(tally.moved() - before);
+            before = tally.moved();
+        }
+        assert_eq!((tally.len(), tally.bytes()), (0, 0));
+        assert!(most < 4 * SHARD_WORDS as u64, "{most} were moved at once");
+    }
+
     proptest! {
         #[test]
         fn it_counts_as_a_map_does(steps in proptest::collection::vec((any::<bool>(), 0_u64..60), 0..600)) {
             let mut tally = Tally::default();
             let mut model: BTreeMap<u64, u32> = BTreeMap::new();
             // All in one shard, and many with one home.
-            let hash = |word: u64| ((word / 3) << 50) | (word % 3);
+            let hash = |word: u64| ((word / 3) << 50) | ((word % 3) << 40);
             for (add, word) in steps {
                 let hash = hash(word);
                 if add {

@@ -16,6 +16,12 @@ use crate::store::Store;
 /// that came is in few segments soon after it has come.
 const EARNED: u64 = 4;
 
+/// Words of the tally that take as long to move as a document takes to be merged.
+const MOVED: u64 = 64;
+
+/// Documents for which what was done elsewhere goes on at once when it comes back.
+const GIVEN_BACK: usize = 256;
+
 /// Merging that is done elsewhere: see [`Index::take_upkeep`].
 #[derive(Debug)]
 pub struct Upkeep {
@@ -64,10 +70,11 @@ impl Index {
     }
 
     /// Work that the calls so far have done on the thread of the caller, counted in documents: those
-    /// that were read or written, and those that a merge went on by. It takes no more than about two
+    /// that were read or written, those that a merge went on by, and as many as take equally long as
+    /// tables that grew and memory that was given back. It takes no more than about two
     /// microseconds for each, and is the same on every machine.
     pub const fn work(&self) -> u64 {
-        self.store.work
+        self.store.work()
     }
 
     /// Takes the next merge that is worth doing, to be done on another thread. It must come back to
@@ -93,6 +100,10 @@ impl Store {
     pub(super) fn earn(&mut self, changed: usize) {
         self.all_changes += changed as u64;
         self.credit += changed as u64 * EARNED;
+    }
+
+    const fn work(&self) -> u64 {
+        self.work + self.tally.moved() / MOVED
     }
 
     const fn changes(&self) -> u64 {
@@ -125,14 +136,15 @@ impl Store {
             merge.killed(segment, &places);
         }
         if !merge.is_live() {
+            merge.give_up(&mut self.waste);
             self.drop_empty();
-        } else if is_done {
+        } else if is_done && merge.step(GIVEN_BACK).1 {
+            // What went at last is taken out of it.
             self.finish(*merge);
         } else {
             self.merges.insert(0, *merge);
         }
-        self.show(register, shared);
-        self.settle();
+        self.conclude(register, shared);
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Segments are of levels, each for sixteen times as many documents as the one below. When a level
 //! has sixteen segments, they become one; so does a single one of which much is gone. Each document
-//! is copied once a level. All merges go on at the same time, each by a small multiple of what
-//! has just changed: then each is done before the next one of its level is due.
+//! is copied once a level. With each change all merges together go on by a small multiple of what
+//! has changed, which is more than what becomes due in the long run: so each is done before
+//! there is much more of its level, and no change takes long.
 
 use crate::memory;
 use crate::register::Register;
@@ -27,48 +28,100 @@ const SMALL: u64 = 32;
 /// The documents of the lowest level.
 const LEAST: u32 = 64;
 
-/// Documents that merges go on by for each one that came or went, and at least.
-const PACE: usize = 2;
+/// Documents that merges go on by, all together, for each one that came or went, and for each
+/// change. Each document is copied once a level, of which there are three or four beyond the
+/// one where it comes in.
+const PACE: usize = 3;
 const LEAST_STEP: usize = 64;
 
+/// Documents that merges go on by at most in a change of up to as many documents: three times what
+/// comes in a message. What is left over is for the next change.
+const MOST_STEP: usize = 3 * MESSAGE;
+const MESSAGE: usize = 512;
+
+/// Bytes of what is no longer needed that are given back to the system with each change.
+const GIVEN_BACK: u64 = 16 * 1024 * 1024;
+
+/// Bytes that take as long to give back as a document takes to be merged.
+const FREED: u64 = 32 * 1024;
+
 impl Store {
-    /// Merges for about so many documents, and answers whether nothing is left to merge. If `tidy`,
-    /// it merges beyond what is due.
+    /// Goes on with the merges, along with a change by which so many documents came or went.
+    pub(crate) fn merge_along(&mut self, changed: usize, register: &Register, shared: &Shared) {
+        self.plan_due();
+        self.owed += changed * PACE + LEAST_STEP;
+        let most = MOST_STEP + changed.saturating_sub(MOST_STEP) * PACE;
+        let used = self.step(self.owed.min(most));
+        self.owed = if self.merges.is_empty() { 0 } else { self.owed.saturating_sub(used) };
+        self.conclude(register, shared);
+    }
+
+    /// Merges for about so many documents beyond what is due, and answers whether nothing is left to
+    /// merge.
     pub(crate) fn maintain(
         &mut self,
         documents: usize,
-        tidy: bool,
         register: &Register,
         shared: &Shared,
     ) -> bool {
-        let mut has_changed = self.drop_empty();
-        self.plan();
-        if tidy && self.merges.is_empty() {
+        self.plan_due();
+        if self.merges.is_empty() {
             self.plan_tidy(MAX_LEN);
         }
-        let budget = if tidy { documents } else { documents * PACE + LEAST_STEP };
+        self.step(documents);
+        self.conclude(register, shared);
+        self.merges.is_empty()
+            && self.away.is_none()
+            && !self.waste.is_due()
+            && self.smallest(MAX_LEN).is_empty()
+    }
+
+    fn plan_due(&mut self) {
+        self.drop_empty();
+        self.plan();
+    }
+
+    /// Goes on with all merges for so many documents together, the smallest one first: it is done
+    /// soonest, and makes searches faster. Answers for how many it did.
+    fn step(&mut self, documents: usize) -> usize {
+        let mut left = documents;
+        self.merges.sort_by_key(Merge::documents);
         for mut merge in std::mem::take(&mut self.merges) {
-            let (used, is_done) = merge.step(budget);
+            let (used, is_done) = if left > 0 { merge.step(left) } else { (0, false) };
+            left = left.saturating_sub(used);
             self.work += used as u64;
             if is_done {
                 self.finish(merge);
-                has_changed = true;
             } else {
                 self.merges.push(merge);
             }
         }
-        if has_changed {
+        documents - left
+    }
+
+    /// Shows readers what has become of the segments, and gives back what nobody needs.
+    pub(super) fn conclude(&mut self, register: &Register, shared: &Shared) {
+        if std::mem::take(&mut self.has_moved) {
             self.show(register, shared);
         }
+        self.work += self.waste.give_back(GIVEN_BACK) / FREED;
         self.settle();
-        self.merges.is_empty() && self.away.is_none() && self.smallest(MAX_LEN).is_empty()
     }
 
     /// Puts what came of a merge in the place of what it was made of.
     pub(super) fn finish(&mut self, merge: Merge) {
-        self.segments.retain(|segment| !merge.has(segment.id));
-        self.segments.extend(merge.finish(self.next_id).map(Arc::new));
+        self.leave_out(|segment| merge.has(segment.id));
+        self.segments.extend(merge.finish(self.next_id, &mut self.waste).map(Arc::new));
         self.next_id += 1;
+        self.has_moved = true;
+    }
+
+    /// Leaves out segments.
+    fn leave_out(&mut self, is_it: impl Fn(&Segment) -> bool) {
+        for segment in self.segments.extract_if(.., |segment| is_it(segment)) {
+            self.waste.add_segment(segment);
+            self.has_moved = true;
+        }
     }
 
     /// Reckons the memory of segments and merges.
@@ -87,11 +140,11 @@ impl Store {
         }
     }
 
-    pub(super) fn drop_empty(&mut self) -> bool {
-        let before = self.segments.len();
-        self.segments.retain(|segment| segment.live() > 0);
-        self.merges.retain(Merge::is_live);
-        self.segments.len() < before
+    pub(super) fn drop_empty(&mut self) {
+        self.leave_out(|segment| segment.live() == 0);
+        for merge in self.merges.extract_if(.., |merge| !merge.is_live()) {
+            merge.give_up(&mut self.waste);
+        }
     }
 
     fn is_free(&self, segment: &Segment) -> bool {

@@ -35,6 +35,20 @@ impl LiveBits {
         word.is_some_and(|word| word.load(Ordering::Relaxed) >> (at % 64) & 1 == 1)
     }
 
+    /// The first bit from `at` on that is set.
+    #[inline]
+    pub(crate) fn next(&self, at: u32) -> Option<u32> {
+        let mut mask = u64::MAX << (at % 64);
+        for (number, word) in (at / 64..).zip(self.words.get(at as usize / 64..)?) {
+            let rest = word.load(Ordering::Relaxed) & mask;
+            if rest != 0 {
+                return Some(number * 64 + rest.trailing_zeros());
+            }
+            mask = u64::MAX;
+        }
+        None
+    }
+
     /// Clears a bit, and says whether it was set.
     pub(crate) fn clear(&self, at: u32) -> bool {
         let bit = 1 << (at % 64);
@@ -65,6 +79,9 @@ mod tests {
             }
             assert!((0..len).all(|at| bits.get(at) == (at % 3 != 0)));
             assert!(!bits.clear(len + 64));
+            for at in 0..=len {
+                assert_eq!(bits.next(at), (at..len).find(|it| bits.get(*it)));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use super::codes::Coder;
 use super::documents::{Documents, DocumentsWriter};
 use super::draft::{Columns, Draft, SHARED};
 use super::filter::{Filter, Probe};
+use super::postings::Numbers;
 use super::strings::{StringNo, Strings, StringsWriter};
 use super::{Place, Rank, Segment};
 use crate::array::Array;
@@ -12,6 +13,7 @@ use crate::code::{LiveBits, PackedWriter};
 use crate::interner::head;
 use crate::register::OwnerNo;
 use crate::sources::Share;
+use crate::waste::Waste;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -140,7 +142,7 @@ impl Columns<'_> {
             let (inside, outside) = lists.of(string);
             if uses[string as usize] > 0 || !inside.is_empty() || !outside.is_empty() {
                 slots[string as usize] = writer.len() as StringNo;
-                writer.push(strings.text(string), inside, outside, len);
+                writer.push(strings.text(string), [inside, outside].map(Numbers::Listed), len);
                 parts.add_word(strings.hash(string));
             }
         }
@@ -226,6 +228,11 @@ impl Parts {
         Self { contents, filter: Filter::new(len), places, ..Self::default() }
     }
 
+    /// Documents so far.
+    pub(crate) const fn len(&self) -> usize {
+        self.contents.len()
+    }
+
     /// Documents for which there is room.
     pub(crate) fn capacity(&self) -> usize {
         self.contents.capacity()
@@ -272,6 +279,13 @@ impl Parts {
     /// Bytes of memory so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.contents.bytes() + self.places.bytes() + self.filter.bytes() + self.words.bytes()
+    }
+
+    /// Gives up all that it has, in pieces.
+    pub(crate) fn take_apart(self, waste: &mut Waste) {
+        let bytes = self.bytes();
+        waste.add((self.contents, self.places, self.filter, self.words), bytes);
+        waste.add_shares(self.shares);
     }
 
     /// Adds the place of the next rank, and answers which rank that is.

@@ -19,6 +19,7 @@ use super::strings::{StringNo, Strings};
 use crate::array::Array;
 use crate::code::{Packed, PackedWriter, varint};
 use crate::memory;
+use crate::waste::Waste;
 use skein_proto::{BoundedString, FilePath, Kind, MediaTags};
 
 /// Documents behind one offset.
@@ -231,6 +232,14 @@ impl Documents {
         (kind, size)
     }
 
+    /// Gives up all that it has, in pieces.
+    pub(crate) fn take_apart(self, waste: &mut Waste) {
+        let all = self.bytes();
+        let bytes = self.bytes.bytes();
+        waste.add(self.bytes, bytes);
+        waste.add((self.starts, self.strings, self.plain), all - bytes);
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.starts.bytes()
             + self.bytes.bytes()
@@ -363,6 +372,7 @@ mod tests {
     #![allow(clippy::expect_used)]
     use super::*;
     use crate::segment::pieces::pieces;
+    use crate::segment::postings::Numbers;
     use crate::segment::strings::StringsWriter;
     use proptest::prelude::*;
 
@@ -395,7 +405,7 @@ mod tests {
             let texts: Vec<String> = texts.into_iter().collect();
             let mut strings = StringsWriter::default();
             for text in &texts {
-                strings.push(text.as_bytes(), &[], &[], 1);
+                strings.push(text.as_bytes(), [Numbers::Listed(&[]); 2], 1);
             }
             let strings = strings.finish();
             // With as many documents for the plain texts as it takes for half of the codes.

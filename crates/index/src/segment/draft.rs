@@ -236,12 +236,12 @@ impl Draft {
         self.holder(number).is_some_and(|holder| holder.is_of(owner))
     }
 
-    /// The live documents that one owner alone offers.
-    pub(crate) fn only_of(&self, owner: OwnerNo) -> impl Iterator<Item = usize> {
-        (0..self.len()).filter(move |number| {
-            let note = self.note(*number);
-            note.is_live() && note.owner == owner
-        })
+    /// The contents of the live documents that one owner alone offers.
+    pub(crate) fn only_of(&self, owner: OwnerNo) -> impl Iterator<Item = ContentId> {
+        let notes = self.notes.iter().map(|row| Note::of(*row));
+        let own = notes.zip(self.contents.iter());
+        let own = own.filter(move |(note, _)| note.is_live() && note.owner == owner);
+        own.map(|(_, content)| ContentId::from_bytes(*content))
     }
 
     /// Takes a document away. Answers whether its words have been counted.

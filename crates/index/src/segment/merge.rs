@@ -9,14 +9,17 @@ use super::body::codes_of;
 use super::build::Parts;
 use super::codes::Coder;
 use super::documents::DocumentsWriter;
-use super::renumber::Gathered;
+use super::postings::Numbers;
+use super::renumber::{Gathered, List, LongList, Renumbering};
 use super::source::{Source, in_order};
 use super::strings::{Scan, StringNo, Strings, StringsWriter};
 use super::{Place, Segment};
 use crate::array::Array;
 use crate::class::Class;
 use crate::interner::{WordHasher, head};
+use crate::memory;
 use crate::register::OwnerNo;
+use crate::waste::Waste;
 use std::sync::Arc;
 
 /// Work that a document takes in all phases together, in the units in which a step is measured: one
@@ -34,7 +37,22 @@ const DOCUMENT: usize = 6;
 
 /// Postings that take one unit to be renumbered, and codes that take one to be looked up.
 const POSTINGS: usize = 4;
+
+/// Bits of a bitmap that take one.
+const BITS: usize = 256;
 const CODES: usize = 4;
+
+/// Bytes that take one unit to be given back to the system.
+const FREED: usize = 1024;
+
+/// How much more what is written may take than what it is made of, where codes are longer and
+/// distances wider: an array that is too small would be copied as a whole. Room that is not used
+/// costs nothing.
+const ROOM: usize = 3;
+
+/// Postings of a list from which on it is gathered in several steps: up to then a list takes less
+/// than a tenth of a millisecond.
+const LONG: usize = 8 * 1024;
 
 /// One of the segments, and a place or a string of it.
 type Origin = [u32; 2];
@@ -61,7 +79,12 @@ pub(crate) struct Merge {
     documents: DocumentsWriter,
     inside: Gathered,
     outside: Gathered,
-    killed: Vec<Origin>,
+    /// The list of a word that is too long for one step.
+    long: Option<LongList>,
+    /// What has come of it, when all is written.
+    made: Option<Segment>,
+    /// Which of the segments have lost which documents meanwhile.
+    killed: Vec<(usize, Vec<Place>)>,
     hasher: WordHasher,
 }
 
@@ -77,6 +100,7 @@ enum Phase {
     NewCodes,
     Plain,
     Documents,
+    Killed,
     Done,
 }
 
@@ -108,6 +132,8 @@ impl Merge {
             documents: DocumentsWriter::default(),
             inside: Gathered::default(),
             outside: Gathered::default(),
+            long: None,
+            made: None,
             killed: Vec::new(),
             hasher: hasher.clone(),
         }
@@ -135,15 +161,19 @@ impl Merge {
     /// Notes that documents of a segment, which may be one of those that are merged, have gone.
     pub(crate) fn killed(&mut self, segment: u64, places: &[Place]) {
         if let Some(source) = self.sources.iter().position(|it| it.segment.id == segment) {
-            self.killed.extend(places.iter().map(|place| [source as u32, *place]));
+            self.killed.push((source, places.to_vec()));
+            if self.phase == Phase::Done {
+                self.phase = Phase::Killed;
+            }
         }
     }
 
     /// Goes on for about so many documents. Answers for how many it did, and whether all is done.
     pub(crate) fn step(&mut self, budget: usize) -> (usize, bool) {
         let budget = budget.saturating_mul(UNITS);
-        let mut left = budget;
-        while left > 0 && self.phase != Phase::Done {
+        let mut spent = 0_usize;
+        while spent < budget && self.phase != Phase::Done {
+            let left = budget - spent;
             let (used, is_over) = match self.phase {
                 Phase::Places => self.step_places(left),
                 Phase::Ranks => self.step_ranks(left),
@@ -155,18 +185,22 @@ impl Merge {
                 Phase::NewCodes => self.step_new_codes(left),
                 Phase::Plain => self.step_plain(left),
                 Phase::Documents => self.step_documents(left),
+                Phase::Killed => self.step_killed(left),
                 Phase::Done => (0, true),
             };
-            left = left.saturating_sub(used);
+            spent = spent.saturating_add(used);
             if is_over {
                 self.sources.iter_mut().for_each(Source::rewind);
                 self.at = 0;
+                let bytes = self.bytes();
                 self.next_phase();
+                spent += bytes.saturating_sub(self.bytes()) as usize / FREED;
             }
         }
-        ((budget - left) / UNITS, self.phase == Phase::Done)
+        (spent / UNITS, self.phase == Phase::Done)
     }
 
+    /// Goes over to the next phase. What no later one needs is dropped, some megabytes at a time.
     fn next_phase(&mut self) {
         self.phase = match self.phase {
             Phase::Places => Phase::Ranks,
@@ -176,30 +210,52 @@ impl Merge {
                 self.coder = Coder::new(self.texts.len() - 1);
                 Phase::OldCodes
             }
-            Phase::OldCodes => Phase::Uses,
+            Phase::OldCodes => {
+                self.sources.iter_mut().for_each(|it| it.strings = Renumbering::new(0));
+                Phase::Uses
+            }
             Phase::Uses => {
                 let sizes = self.sources.iter().map(|it| it.segment.strings.sizes());
                 let (bytes, lists) = sizes.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
                 let strings = self.coder.strings();
                 self.numbers = Array::with_capacity(strings);
-                self.writer = StringsWriter::with_capacity(strings, bytes, lists);
+                self.writer = StringsWriter::with_capacity(strings, bytes * ROOM, lists * ROOM);
                 self.parts.expect_words(strings);
                 Phase::Lists
             }
             Phase::Lists => {
                 self.strings = std::mem::take(&mut self.writer).finish();
+                (self.texts, self.members) = Default::default();
+                (self.inside, self.outside) = Default::default();
+                self.sources.iter_mut().for_each(|it| it.ranks = Renumbering::new(0));
                 Phase::Codes
             }
             Phase::Codes => Phase::NewCodes,
             Phase::NewCodes => {
-                let bytes = self.sources.iter().map(|it| it.segment.documents.text_bytes()).sum();
+                let bytes: usize =
+                    self.sources.iter().map(|it| it.segment.documents.text_bytes()).sum();
                 let codes = self.coder.by_code().len();
                 let len = self.order.len();
-                self.documents = DocumentsWriter::new(len, bytes, codes, self.strings.len());
+                self.documents = DocumentsWriter::new(len, bytes * ROOM, codes, self.strings.len());
                 Phase::Plain
             }
-            Phase::Plain => Phase::Documents,
-            Phase::Documents | Phase::Done => Phase::Done,
+            Phase::Plain => {
+                self.numbers = Array::default();
+                self.coder = Coder::new(0);
+                Phase::Documents
+            }
+            Phase::Documents => {
+                self.order = Array::default();
+                self.sources.iter_mut().for_each(|it| it.codes = Array::default());
+                let documents = std::mem::take(&mut self.documents).finish();
+                let (parts, strings) = (&mut self.parts, &mut self.strings);
+                if parts.len() > 0 {
+                    let parts = std::mem::take(parts);
+                    self.made = Some(parts.finish(0, documents, std::mem::take(strings)));
+                }
+                Phase::Killed
+            }
+            Phase::Killed | Phase::Done => Phase::Done,
         };
     }
 
@@ -337,39 +393,63 @@ impl Merge {
         let mut scans: Vec<(Scan<'_>, StringNo)> =
             self.sources.iter().map(|it| (it.segment.strings.starting_at(it.at), it.at)).collect();
         let (inside, outside, uses) = (&mut self.inside, &mut self.outside, self.coder.uses());
+        let mut lists: Vec<[List<'_>; 2]> = Vec::with_capacity(scans.len());
         let mut done = 0;
         while self.numbers.len() < self.coder.strings() && done < budget {
             let text = self.numbers.len();
-            inside.clear();
-            outside.clear();
             let members = &self.members[self.texts[text] as usize..self.texts[text + 1] as usize];
+            lists.clear();
             let mut name = 0;
             for [source, _] in members {
                 name = *source as usize;
-                let (scan, at) = &mut scans[name];
-                let Some((_, lists)) = scan.next() else { continue };
-                *at += 1;
+                let Some((_, found)) = scans[name].0.next() else { continue };
                 let source = &self.sources[name];
-                let [first, second] = source.segment.strings.written_lists(lists);
-                inside.add(first.0, first.1, &source.ranks);
-                outside.add(second.0, second.1, &source.ranks);
+                let written = source.segment.strings.written_lists(found);
+                lists.push(written.map(|(form, bytes)| List { form, bytes, new: &source.ranks }));
             }
-            if members.len() > 1 {
-                inside.sort(universe);
-                outside.sort(universe);
-            }
-            let (inside, outside) = (inside.numbers(), outside.numbers());
-            if uses[text] > 0 || !inside.is_empty() || !outside.is_empty() {
-                self.numbers.push(self.writer.len() as StringNo);
-                let word = scans[name].0.bytes();
-                self.writer.push(word, inside, outside, universe);
+            let postings = lists.iter().flatten().map(List::estimate).sum::<usize>();
+            let word = scans[name].0.bytes();
+            let is_used = if postings < LONG {
+                for (at, gathered) in [&mut *inside, &mut *outside].into_iter().enumerate() {
+                    gathered.clear();
+                    lists.iter().for_each(|both| gathered.add(&both[at]));
+                    if lists.len() > 1 {
+                        gathered.sort(universe);
+                    }
+                }
+                let (inside, outside) = (inside.numbers(), outside.numbers());
+                done += WORD + (inside.len() + outside.len()) / POSTINGS;
+                let is_used = uses[text] > 0 || !inside.is_empty() || !outside.is_empty();
+                if is_used {
+                    let lists = [Numbers::Listed(inside), Numbers::Listed(outside)];
+                    self.writer.push(word, lists, universe);
+                }
+                is_used
+            } else {
+                let long = self.long.get_or_insert_with(|| LongList::new(universe));
+                let (used, is_whole) = long.step(&lists, (budget - done).saturating_mul(POSTINGS));
+                done += WORD + used / POSTINGS;
+                if !is_whole {
+                    break;
+                }
+                let lists = long.lists();
+                done += WORD + universe / BITS;
+                let is_used = uses[text] > 0 || lists.iter().any(|it| it.len() > 0);
+                if is_used {
+                    self.writer.push(word, lists, universe);
+                }
+                self.long = None;
+                is_used
+            };
+            if is_used {
+                self.numbers.push(self.writer.len() as StringNo - 1);
                 if self.parts.wants_words() {
                     self.parts.add_word(self.hasher.hash(word));
                 }
             } else {
                 self.numbers.push(StringNo::MAX);
             }
-            done += WORD + (inside.len() + outside.len()) / POSTINGS;
+            members.iter().for_each(|[source, _]| scans[*source as usize].1 += 1);
         }
         let ends: Vec<StringNo> = scans.into_iter().map(|it| it.1).collect();
         for (source, at) in self.sources.iter_mut().zip(ends) {
@@ -416,20 +496,47 @@ impl Merge {
         ((end - start) * DOCUMENT, end == self.order.len())
     }
 
-    /// The new segment, without the documents that went meanwhile; `None` if none is left. It
-    /// must be done.
-    pub(crate) fn finish(self, id: u64) -> Option<Segment> {
-        if self.order.is_empty() {
-            return None;
+    /// Takes out of the new segment what went of the old ones meanwhile.
+    fn step_killed(&mut self, budget: usize) -> (usize, bool) {
+        let mut done = 0;
+        while done < budget
+            && let Some((source, places)) = self.killed.pop()
+        {
+            let (Some(source), Some(made)) = (self.sources.get(source), &self.made) else {
+                continue;
+            };
+            let new = places.iter().filter_map(|place| source.places.get(*place));
+            new.for_each(|place| made.kill(place));
+            done += places.len();
         }
-        let segment = self.parts.finish(id, self.documents.finish(), self.strings);
-        for [source, place] in &self.killed {
-            let source = self.sources.get(*source as usize);
-            if let Some(new) = source.and_then(|it| it.places.get(*place)) {
-                segment.kill(new);
-            }
+        (done, self.killed.is_empty())
+    }
+
+    /// The new segment, if anything is left; it must be done. The rest is waste.
+    pub(crate) fn finish(mut self, id: u64, waste: &mut Waste) -> Option<Segment> {
+        let made = self.made.take();
+        self.give_up(waste);
+        made.filter(|it| it.live() > 0).map(|made| Segment { id, ..made })
+    }
+
+    /// Gives up what it has, in pieces.
+    pub(crate) fn give_up(self, waste: &mut Waste) {
+        if let Some(made) = self.made {
+            waste.add_segment(Arc::new(made));
+            waste.add(self.sources, 0);
+            return;
         }
-        (segment.live() > 0).then_some(segment)
+        self.strings.take_apart(waste);
+        self.documents.finish().take_apart(waste);
+        let lists = self.writer.bytes() + self.inside.bytes() + self.outside.bytes();
+        waste.add((self.writer, self.inside, self.outside, self.long), lists);
+        self.parts.take_apart(waste);
+        let strings = self.texts.bytes() + self.members.bytes() + self.numbers.bytes();
+        waste.add((self.texts, self.members, self.numbers), strings);
+        let order = self.order.bytes() + self.coder.bytes();
+        waste.add((self.order, self.coder), order);
+        let sources = self.sources.iter().map(Source::bytes).sum();
+        waste.add(self.sources, sources);
     }
 
     /// Bytes of memory, without the old segments.
@@ -446,5 +553,8 @@ impl Merge {
             + self.writer.bytes()
             + self.strings.bytes()
             + self.documents.bytes()
+            + self.long.as_ref().map_or(0, LongList::bytes)
+            + self.made.as_ref().map_or(0, Segment::bytes)
+            + self.killed.iter().map(|(_, it)| memory::vector::<Place>(it.capacity())).sum::<u64>()
     }
 }

@@ -25,6 +25,7 @@ use crate::code::{LiveBits, Packed};
 use crate::memory;
 use crate::register::OwnerNo;
 use crate::sources::Share;
+use crate::waste::Waste;
 use documents::Documents;
 use filter::Filter;
 pub(crate) use filter::Probe;
@@ -177,6 +178,13 @@ impl Segment {
         }
     }
 
+    /// Those of them that are still there.
+    pub(crate) fn live_places_of(&self, owner: OwnerNo) -> impl Iterator<Item = Place> {
+        let Range { start, end } = self.places_of(owner);
+        let next = move |from| self.live.next(from).filter(|place| *place < end);
+        std::iter::successors(next(start), move |place| next(place + 1))
+    }
+
     /// The places of what several owners offer.
     pub(crate) fn shared_places(&self) -> Range<Place> {
         self.shared()..self.len()
@@ -268,6 +276,18 @@ impl Segment {
     ) -> impl Iterator<Item = Rank> + use<'a> {
         let found = find(self.ranks_of(class), content, |rank| self.content(self.place(rank)));
         found.filter(|rank| self.is_live(self.place(*rank)))
+    }
+
+    /// Gives up all that it has, in pieces.
+    pub(crate) fn take_apart(self, waste: &mut Waste) {
+        let Self { contents, documents, strings, places, owners, filter, words, live, .. } = self;
+        let bytes = contents.bytes();
+        waste.add(contents, bytes);
+        documents.take_apart(waste);
+        strings.take_apart(waste);
+        let bytes = places.bytes() + filter.bytes() + words.bytes() + live.bytes();
+        waste.add((places, filter, words, live, owners), bytes);
+        waste.add_shares(self.shares.into_vec());
     }
 
     /// Bytes of memory, without the shares, which go from segment to segment.

@@ -63,8 +63,48 @@ impl Form {
     }
 }
 
-/// Appends a list: ascending numbers below `universe`.
-pub(crate) fn write(list: &[u32], universe: usize, out: &mut Vec<u8>) -> Form {
+/// Documents that have a word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Numbers<'a> {
+    /// In ascending order.
+    Listed(&'a [u32]),
+    /// A bit for each document of the segment, and how many are set.
+    Bits(&'a [u64], usize),
+}
+
+impl Numbers<'_> {
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::Listed(list) => list.len(),
+            Self::Bits(_, count) => *count,
+        }
+    }
+}
+
+/// Appends a list of documents below `universe`.
+pub(crate) fn write(list: Numbers<'_>, universe: usize, out: &mut Vec<u8>) -> Form {
+    match list {
+        Numbers::Listed(list) => write_list(list, universe, out),
+        Numbers::Bits(words, count) if count >= BLOCK && count * DENSE >= universe => {
+            varint::put(out, count as u64);
+            out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            Form::Dense
+        }
+        Numbers::Bits(words, count) => {
+            let mut list = Vec::with_capacity(count);
+            for (at, word) in (0..).zip(words) {
+                let mut rest = *word;
+                while rest != 0 {
+                    list.push(at * 64 + rest.trailing_zeros());
+                    rest &= rest - 1;
+                }
+            }
+            write_list(&list, universe, out)
+        }
+    }
+}
+
+fn write_list(list: &[u32], universe: usize, out: &mut Vec<u8>) -> Form {
     if list.len() < BLOCK {
         write_distances(list, None, out);
         return Form::Short;
@@ -427,7 +467,7 @@ mod tests {
         ] {
             let list: Vec<u32> = (0..count).map(|i| i * step + i % step.min(3)).collect();
             let mut bytes = Vec::new();
-            let form = write(&list, universe, &mut bytes);
+            let form = write(Numbers::Listed(&list), universe, &mut bytes);
             assert_eq!((form, read(form, &bytes)), (expected, list));
         }
     }
@@ -451,7 +491,7 @@ mod tests {
             let numbers: Vec<u32> = list.iter().copied().collect();
             for universe in [5_000, 100_000] {
                 let mut bytes = Vec::new();
-                let form = write(&numbers, universe, &mut bytes);
+                let form = write(Numbers::Listed(&numbers), universe, &mut bytes);
                 let mut cursor = Cursor::new(form, &bytes);
                 let mut union = Bitmap::new(universe);
                 union.add(cursor.clone());

@@ -1,6 +1,6 @@
 //! New numbers for old ones, and posting lists made of them.
 
-use super::postings::{Cursor, Form};
+use super::postings::{BATCH, Cursor, Form, Numbers};
 use crate::array::Array;
 use crate::code::varint;
 
@@ -34,6 +34,90 @@ impl Renumbering {
     }
 }
 
+/// A list of one segment as it is written, and the new numbers of its documents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List<'a> {
+    pub(crate) form: Form,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) new: &'a Renumbering,
+}
+
+impl List<'_> {
+    /// At least as many as there are in the list.
+    pub(crate) fn estimate(&self) -> usize {
+        match self.form {
+            Form::Short => self.bytes.len(),
+            Form::Blocked | Form::Dense => varint::take(&mut { self.bytes }) as usize,
+        }
+    }
+}
+
+/// Two lists that are put together in several steps, as bitmaps.
+#[derive(Debug)]
+pub(crate) struct LongList {
+    both: [Bits; 2],
+    /// Which list of which segment is next, and the first number that is.
+    at: usize,
+    least: u32,
+}
+
+/// A bit for each document, and how many are set.
+#[derive(Debug, Default)]
+struct Bits {
+    words: Array<u64>,
+    count: usize,
+}
+
+impl LongList {
+    /// Of documents below `universe`.
+    pub(crate) fn new(universe: usize) -> Self {
+        let words = universe.div_ceil(64);
+        let both = [(); 2].map(|()| Bits { words: Array::zeroed(words), count: 0 });
+        Self { both, at: 0, least: 0 }
+    }
+
+    /// Goes on for about so many postings. Answers how many those were, and whether all are there.
+    pub(crate) fn step(&mut self, lists: &[[List<'_>; 2]], budget: usize) -> (usize, bool) {
+        let mut done = 0;
+        let mut numbers = [0; BATCH];
+        while let Some(both) = lists.get(self.at / 2) {
+            let List { form, bytes, new } = both[self.at % 2];
+            let bits = &mut self.both[self.at % 2];
+            let mut cursor = Cursor::new(form, bytes);
+            loop {
+                if done >= budget {
+                    return (done, false);
+                }
+                let count = cursor.fill(self.least, &mut numbers);
+                let numbers = numbers.get(..count).unwrap_or_default();
+                let words = &mut *bits.words;
+                for new in numbers.iter().filter_map(|number| new.get(*number)) {
+                    if let Some(word) = words.get_mut(new as usize / 64) {
+                        *word |= 1 << (new % 64);
+                        bits.count += 1;
+                    }
+                }
+                done += count;
+                match numbers.last().and_then(|last| last.checked_add(1)) {
+                    Some(next) => self.least = next,
+                    None => break,
+                }
+            }
+            (self.at, self.least) = (self.at + 1, 0);
+        }
+        (done, true)
+    }
+
+    /// The two lists.
+    pub(crate) fn lists(&self) -> [Numbers<'_>; 2] {
+        [0, 1].map(|at| Numbers::Bits(&self.both[at].words, self.both[at].count))
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.both.iter().map(|it| it.words.bytes()).sum()
+    }
+}
+
 /// A list of documents that is put together from those of several segments. It is used again for
 /// the next one.
 #[derive(Debug, Default)]
@@ -48,7 +132,8 @@ impl Gathered {
     }
 
     /// Adds what is left of a list of one segment.
-    pub(crate) fn add(&mut self, form: Form, bytes: &[u8], new: &Renumbering) {
+    pub(crate) fn add(&mut self, list: &List<'_>) {
+        let List { form, bytes, new } = *list;
         if bytes.is_empty() {
             return;
         }
@@ -141,8 +226,8 @@ mod tests {
                         }
                     }
                     let mut bytes = Vec::new();
-                    let form = write(&all, all.len() * 100, &mut bytes);
-                    gathered.add(form, &bytes, &new);
+                    let form = write(Numbers::Listed(&all), all.len() * 100, &mut bytes);
+                    gathered.add(&List { form, bytes: &bytes, new: &new });
                 }
                 let live = |number: &u32| owners[*number as usize] < 4;
                 let expected: Vec<u32> = (0..owners.len() as u32).filter(live).collect();

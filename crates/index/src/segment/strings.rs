@@ -16,11 +16,12 @@
 //! Of one kind each they are gone through without a question in between: to read a string out takes
 //! a few instructions for each one before it.
 
-use super::postings::{self, Cursor, Form};
+use super::postings::{self, Cursor, Form, Numbers};
 use super::room::{Room, STEP};
 use crate::array::Array;
 use crate::code::varint;
 use crate::interner::head;
+use crate::waste::Waste;
 
 /// The number of a string in the order of the strings.
 pub(crate) type StringNo = u32;
@@ -70,6 +71,15 @@ impl Strings {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.heads.bytes() + self.starts.bytes() + self.bytes.bytes() + self.lists.bytes()
+    }
+
+    /// Gives up all that it has, in pieces.
+    pub(crate) fn take_apart(self, waste: &mut Waste) {
+        let [bytes, lists] = [self.bytes.bytes(), self.lists.bytes()];
+        let all = self.bytes();
+        waste.add(self.bytes, bytes);
+        waste.add(self.lists, lists);
+        waste.add((self.heads, self.starts), all - bytes - lists);
     }
 
     /// Bytes of the texts, and of the lists.
@@ -333,7 +343,8 @@ impl StringsWriter {
     }
 
     /// Adds a string with its lists, which are empty if it is no word of a document.
-    pub(crate) fn push(&mut self, text: &[u8], inside: &[u32], outside: &[u32], universe: usize) {
+    pub(crate) fn push(&mut self, text: &[u8], lists: [Numbers<'_>; 2], universe: usize) {
+        let [inside, outside] = lists;
         let shared = if self.len.is_multiple_of(BLOCK) {
             self.end_block();
             self.heads.push(head(text));
@@ -353,7 +364,7 @@ impl StringsWriter {
         let start = self.list.len();
         let form = postings::write(inside, universe, &mut self.list);
         let middle = self.list.len();
-        let more = u64::from(!outside.is_empty());
+        let more = u64::from(outside.len() > 0);
         let lengths = &mut self.list_lengths;
         varint::put(lengths, ((middle - start) as u64) << 3 | more << 2 | form.tag());
         if more == 1 {
@@ -419,7 +430,7 @@ mod tests {
     fn strings(map: &BTreeMap<String, Lists>) -> Strings {
         let mut writer = StringsWriter::default();
         for (text, (inside, outside)) in map {
-            writer.push(text.as_bytes(), inside, outside, 1_000);
+            writer.push(text.as_bytes(), [inside, outside].map(|it| Numbers::Listed(it)), 1_000);
         }
         writer.finish()
     }
