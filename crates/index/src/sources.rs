@@ -18,6 +18,11 @@ pub(crate) struct OwnerSet {
 }
 
 impl OwnerSet {
+    /// Two different owners.
+    pub(crate) fn of_two(one: OwnerNo, other: OwnerNo) -> Self {
+        Self { parts: vec![[one.min(other), one.max(other)].into()], len: 2 }
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
@@ -133,6 +138,7 @@ mod tests {
                 }
                 prop_assert_eq!(set.contains(owner), add);
             }
+            prop_assert_eq!(OwnerSet::of_two(7, 3), OwnerSet::default().with(3).with(7));
             prop_assert_eq!(set.len(), model.len());
             prop_assert!(set.iter().eq(model.iter().copied()));
             prop_assert!(set.parts.iter().all(|part| !part.is_empty() && part.len() <= PART));

@@ -5,6 +5,7 @@ use crate::interner::WordHasher;
 use crate::register::{OwnerNo, Register};
 use crate::segment::draft::Draft;
 use crate::segment::merge::Merge;
+use crate::segment::room::Room;
 use crate::segment::{Holder, Place, Probe, Segment};
 use crate::slab::Slab;
 use crate::snapshot::{Shared, Snapshot};
@@ -75,6 +76,8 @@ pub(crate) struct Store {
     changed: usize,
     /// As [`Index::work`](crate::Index::work).
     pub(super) work: u64,
+    /// What it was at the end of the last call.
+    pub(super) work_before: u64,
     /// The merge that is being done elsewhere.
     pub(super) away: Option<Away>,
     pub(super) last_away: u64,
@@ -295,7 +298,7 @@ impl Store {
         match self.holder(at) {
             None => {}
             Some(Holder::One(other)) => {
-                let owners = OwnerSet::default().with(other).with(owner);
+                let owners = OwnerSet::of_two(other, owner);
                 let number = self.shares.vacant();
                 let share = Arc::new(Share::new(number, owners));
                 self.share_bytes += share.bytes();
@@ -394,12 +397,13 @@ impl Store {
     /// are. Nothing is drafted.
     pub(crate) fn remove_some_of(&mut self, owner: OwnerNo, most: usize) -> usize {
         let mut removed = 0;
+        let mut room = Box::new(Room::new());
         for segment in self.segments.clone() {
             let places = segment.live_places_of(owner).take(most - removed);
             let places: Vec<Place> = places.collect();
             removed += places.len();
             for place in &places {
-                if let Some(file) = segment.file(*place) {
+                if let Some(file) = segment.file_in(*place, &mut room) {
                     let words = self.read_words(&file);
                     self.forget_words(&words);
                     self.pending.document(words.iter().map(|(word, _)| word), false);

@@ -102,7 +102,7 @@ impl Store {
         self.credit += changed as u64 * EARNED;
     }
 
-    const fn work(&self) -> u64 {
+    pub(super) const fn work(&self) -> u64 {
         self.work + self.tally.moved() / MOVED
     }
 

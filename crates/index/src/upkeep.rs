@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Segments of a level that make one of the next, and how much larger that one is. Fewer would
 /// copy more: with 8, changes take a fifth longer. That searches go through a third more segments
 /// matters little, since filters of their words spare most of them.
-const FAN: usize = 16;
+const FAN: usize = 32;
 
 /// A segment grows no larger, so that merging takes no more memory than this many documents do.
 const MAX_LEN: u32 = 1 << 20;
@@ -34,10 +34,14 @@ const LEAST: u32 = 64;
 const PACE: usize = 3;
 const LEAST_STEP: usize = 64;
 
-/// Documents that merges go on by at most in a change of up to as many documents: three times what
-/// comes in a message. What is left over is for the next change.
-const MOST_STEP: usize = 3 * MESSAGE;
-const MESSAGE: usize = 512;
+/// The work of a change, in documents, up to which merges go on along with it: three times what comes in
+/// a message. What the change itself takes counts too; but so much they may always go on by. What is
+/// left over is for the next change.
+const MOST_WORK: usize = 3 * 512;
+const LEAST_MERGED: usize = 256;
+
+/// Documents from which on a change takes long anyway.
+const BULK: usize = 4096;
 
 /// Bytes of what is no longer needed that are given back to the system with each change.
 const GIVEN_BACK: u64 = 16 * 1024 * 1024;
@@ -50,7 +54,10 @@ impl Store {
     pub(crate) fn merge_along(&mut self, changed: usize, register: &Register, shared: &Shared) {
         self.plan_due();
         self.owed += changed * PACE + LEAST_STEP;
-        let most = MOST_STEP + changed.saturating_sub(MOST_STEP) * PACE;
+        let own = (self.work() - self.work_before) as usize;
+        let most = MOST_WORK.saturating_sub(own).max(LEAST_MERGED);
+        // Who brings more than any message does has more time too.
+        let most = most + changed.saturating_sub(BULK) * PACE;
         let used = self.step(self.owed.min(most));
         self.owed = if self.merges.is_empty() { 0 } else { self.owed.saturating_sub(used) };
         self.conclude(register, shared);
@@ -105,6 +112,7 @@ impl Store {
             self.show(register, shared);
         }
         self.work += self.waste.give_back(GIVEN_BACK) / FREED;
+        self.work_before = self.work();
         self.settle();
     }
 

@@ -300,35 +300,44 @@ impl Merge {
                 scan.next().is_some().then_some(scan)
             })
             .collect();
-        let head_of =
-            |scan: &Option<Scan<'_>>| scan.as_ref().map_or(u64::MAX, |it| head(it.bytes()));
-        // The first bytes of each one's next string nearly always tell which comes first.
-        let mut heads: Vec<u64> = scans.iter().map(head_of).collect();
+        // The first bytes of each one's next string nearly always tell which comes first. They are in
+        // descending order, so that the least is taken from the end.
+        let mut heads: Vec<(u64, usize)> = Vec::with_capacity(scans.len());
+        let insert = |heads: &mut Vec<(u64, usize)>, i: usize, scan: &Scan<'_>| {
+            let new = (head(scan.bytes()), i);
+            heads.insert(heads.partition_point(|it| *it > new), new);
+        };
+        for (i, scan) in scans.iter().enumerate() {
+            scan.iter().for_each(|scan| insert(&mut heads, i, scan));
+        }
         let mut found: Vec<usize> = Vec::with_capacity(scans.len());
         let mut done = 0;
         while done < budget {
-            let least = heads.iter().copied().min().unwrap_or(u64::MAX);
+            let Some((least, _)) = heads.last().copied() else { return (done, true) };
             found.clear();
-            let alike = heads.iter().enumerate().filter(|(_, head)| **head == least);
-            found.extend(alike.map(|(i, _)| i).filter(|i| scans[*i].is_some()));
-            let text = |i: usize| scans.get(i).and_then(Option::as_ref).map(Scan::bytes);
+            found.extend(heads.iter().rev().take_while(|it| it.0 == least).map(|it| it.1));
             if found.len() > 1 {
+                let text = |i: usize| scans.get(i).and_then(Option::as_ref).map(Scan::bytes);
                 let least = found.iter().map(|i| text(*i)).min().flatten();
                 found.retain(|i| text(*i) == least);
-            } else if found.is_empty() {
-                return (done, true);
             }
             let number = self.texts.len() as u32;
             self.texts.push(self.members.len() as u32);
             for i in &found {
+                if heads.last().is_some_and(|it| it.1 == *i) {
+                    heads.pop();
+                } else {
+                    heads.retain(|it| it.1 != *i);
+                }
                 let source = &mut self.sources[*i];
                 source.strings.set(source.at, number);
                 self.members.push([*i as u32, source.at]);
                 source.at += 1;
-                if scans[*i].as_mut().is_some_and(|scan| scan.next().is_none()) {
-                    scans[*i] = None;
+                if let Some(scan) = &mut scans[*i]
+                    && scan.next().is_some()
+                {
+                    insert(&mut heads, *i, scan);
                 }
-                heads[*i] = head_of(&scans[*i]);
             }
             done += STRING * found.len();
         }

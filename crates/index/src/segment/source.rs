@@ -149,45 +149,47 @@ pub(super) fn in_order(
     look: fn(&mut Source),
     mut take: impl FnMut(usize, &mut Source),
 ) -> (usize, bool) {
-    let mut keys: Vec<Key> = Vec::with_capacity(sources.len());
-    for source in &mut *sources {
+    // The key of each source's next document, in descending order: the least is taken from the end.
+    let mut keys: Vec<(Key, usize)> = Vec::with_capacity(sources.len());
+    let insert = |keys: &mut Vec<(Key, usize)>, new: (Key, usize)| {
+        if new.0 != END {
+            keys.insert(keys.partition_point(|it| *it > new), new);
+        }
+    };
+    for (i, source) in sources.iter_mut().enumerate() {
         if source.is_due() {
             look(source);
         }
-        keys.push(source.key());
+        insert(&mut keys, (source.key(), i));
     }
     let mut done = 0;
     while done < most {
-        let (mut first, mut least, mut second) = (0, END, END);
-        for (i, key) in keys.iter().enumerate() {
-            if *key < least {
-                (first, least, second) = (i, *key, least);
-            } else {
-                second = second.min(*key);
-            }
-        }
-        if least == END {
-            return (done, true);
-        }
+        let Some((least, mut first)) = keys.pop() else { return (done, true) };
+        let second = keys.last().map_or(END, |it| it.0);
         if least == second {
             // Their first bytes are alike: the whole contents decide.
-            let alike = (0..).zip(&keys).filter(|(_, key)| **key == least);
-            let content = |i: &usize| sources.get(*i).and_then(Source::content);
-            first = alike.map(|(i, _)| i).min_by_key(content).unwrap_or(first);
+            let content = |i: usize| sources.get(i).and_then(Source::content);
+            let alike = keys.iter_mut().rev().take_while(|it| it.0 == least);
+            if let Some(other) = alike.min_by_key(|it| content(it.1))
+                && content(other.1) < content(first)
+            {
+                std::mem::swap(&mut first, &mut other.1);
+            }
         }
         let Some(source) = sources.get_mut(first) else { return (done, true) };
         // As long as nothing of the others comes before it.
-        loop {
+        let next = loop {
             take(first, source);
             done += 1;
             if source.is_due() {
                 look(source);
             }
-            keys[first] = source.key();
-            if done >= most || keys[first] >= second {
-                break;
+            let next = source.key();
+            if done >= most || next >= second {
+                break next;
             }
-        }
+        };
+        insert(&mut keys, (next, first));
     }
     (done, false)
 }
