@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Segments of a level that make one of the next, and how much larger that one is. Fewer would
 /// copy more: with 8, changes take a fifth longer. That searches go through a third more segments
 /// matters little, since filters of their words spare most of them.
-const FAN: usize = 32;
+const FAN: usize = 16;
 
 /// A segment grows no larger, so that merging takes no more memory than this many documents do.
 const MAX_LEN: u32 = 1 << 20;
@@ -34,10 +34,10 @@ const LEAST: u32 = 64;
 const PACE: usize = 3;
 const LEAST_STEP: usize = 64;
 
-/// The work of a change, in documents, up to which merges go on along with it: three times what comes in
-/// a message. What the change itself takes counts too; but so much they may always go on by. What is
+/// The work of a change, in documents, up to which merges go on along with it: three and a half times
+/// what comes in a message. What the change itself takes counts too; but so much they may always go on by. What is
 /// left over is for the next change.
-const MOST_WORK: usize = 3 * 512;
+const MOST_WORK: usize = 7 * 256;
 const LEAST_MERGED: usize = 256;
 
 /// Documents from which on a change takes long anyway.
@@ -160,12 +160,12 @@ impl Store {
             && !self.away.as_ref().is_some_and(|away| away.has(segment.id))
     }
 
-    /// Whether so much of a segment is gone that the rest is worth a copy: half of a small one,
-    /// whose owners may well be on their way too, but a third where it makes much of the whole.
+    /// Whether so much of a segment is gone that the rest is worth a copy: three quarters of a small
+    /// one, whose owners may well be on their way too, but a third where it makes much of the whole.
     fn is_hollow(&self, segment: &Segment) -> bool {
         let (dead, len) = (u64::from(segment.dead()), u64::from(segment.len()));
         let is_small = len * SMALL < self.documents() as u64;
-        dead > u64::from(LEAST) / 2 && dead * if is_small { 2 } else { 3 } > len
+        dead > u64::from(LEAST) / 2 && if is_small { dead * 4 > len * 3 } else { dead * 3 > len }
     }
 
     /// Begins the merges that are due.
