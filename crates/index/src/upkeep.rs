@@ -35,8 +35,8 @@ const PACE: usize = 3;
 const LEAST_STEP: usize = 64;
 
 /// The work of a change, in documents, up to which merges go on along with it: three and a half times
-/// what comes in a message. What the change itself takes counts too; but so much they may always go on by. What is
-/// left over is for the next change.
+/// what comes in a message. What the change itself takes counts too, but so much they may always go
+/// on by. What is left over is for the next change.
 const MOST_WORK: usize = 7 * 256;
 const LEAST_MERGED: usize = 256;
 

@@ -5,18 +5,19 @@
 //! codes. Documents that are gone are left out; those that go while it runs are noted by whoever
 //! removes them ([`Merge::killed`]).
 
+mod words;
+
 use super::body::codes_of;
 use super::build::Parts;
 use super::codes::Coder;
 use super::documents::DocumentsWriter;
-use super::postings::Numbers;
-use super::renumber::{Gathered, List, LongList, Renumbering};
+use super::renumber::{Gathered, LongList, Renumbering};
 use super::source::{Source, in_order};
-use super::strings::{Scan, StringNo, Strings, StringsWriter};
+use super::strings::{StringNo, Strings, StringsWriter};
 use super::{Place, Segment};
 use crate::array::Array;
 use crate::class::Class;
-use crate::interner::{WordHasher, head};
+use crate::interner::WordHasher;
 use crate::memory;
 use crate::register::OwnerNo;
 use crate::waste::Waste;
@@ -49,10 +50,6 @@ const FREED: usize = 1024;
 /// distances wider: an array that is too small would be copied as a whole. Room that is not used
 /// costs nothing.
 const ROOM: usize = 3;
-
-/// Postings of a list from which on it is gathered in several steps: up to then a list takes less
-/// than a tenth of a millisecond.
-const LONG: usize = 8 * 1024;
 
 /// One of the segments, and a place or a string of it.
 type Origin = [u32; 2];
@@ -288,62 +285,6 @@ impl Merge {
         (done * RANK, is_over)
     }
 
-    /// Finds equal strings.
-    fn step_strings(&mut self, budget: usize) -> (usize, bool) {
-        let segments: Vec<Arc<Segment>> =
-            self.sources.iter().map(|it| it.segment.clone()).collect();
-        let mut scans: Vec<Option<Scan<'_>>> = segments
-            .iter()
-            .zip(&self.sources)
-            .map(|(segment, source)| {
-                let mut scan = segment.strings.starting_at(source.at);
-                scan.next().is_some().then_some(scan)
-            })
-            .collect();
-        // The first bytes of each one's next string nearly always tell which comes first. They are in
-        // descending order, so that the least is taken from the end.
-        let mut heads: Vec<(u64, usize)> = Vec::with_capacity(scans.len());
-        let insert = |heads: &mut Vec<(u64, usize)>, i: usize, scan: &Scan<'_>| {
-            let new = (head(scan.bytes()), i);
-            heads.insert(heads.partition_point(|it| *it > new), new);
-        };
-        for (i, scan) in scans.iter().enumerate() {
-            scan.iter().for_each(|scan| insert(&mut heads, i, scan));
-        }
-        let mut found: Vec<usize> = Vec::with_capacity(scans.len());
-        let mut done = 0;
-        while done < budget {
-            let Some((least, _)) = heads.last().copied() else { return (done, true) };
-            found.clear();
-            found.extend(heads.iter().rev().take_while(|it| it.0 == least).map(|it| it.1));
-            if found.len() > 1 {
-                let text = |i: usize| scans.get(i).and_then(Option::as_ref).map(Scan::bytes);
-                let least = found.iter().map(|i| text(*i)).min().flatten();
-                found.retain(|i| text(*i) == least);
-            }
-            let number = self.texts.len() as u32;
-            self.texts.push(self.members.len() as u32);
-            for i in &found {
-                if heads.last().is_some_and(|it| it.1 == *i) {
-                    heads.pop();
-                } else {
-                    heads.retain(|it| it.1 != *i);
-                }
-                let source = &mut self.sources[*i];
-                source.strings.set(source.at, number);
-                self.members.push([*i as u32, source.at]);
-                source.at += 1;
-                if let Some(scan) = &mut scans[*i]
-                    && scan.next().is_some()
-                {
-                    insert(&mut heads, *i, scan);
-                }
-            }
-            done += STRING * found.len();
-        }
-        (done, false)
-    }
-
     /// Looks up the provisional number of each old code.
     fn step_old_codes(&mut self, budget: usize) -> (usize, bool) {
         let mut left = budget.saturating_mul(CODES);
@@ -394,77 +335,6 @@ impl Merge {
             self.coder.count(strings.filter_map(|code| codes.get(code as usize).copied()));
         }
         ((end - start) * USE, end == self.order.len())
-    }
-
-    /// Writes the strings with their lists.
-    fn step_lists(&mut self, budget: usize) -> (usize, bool) {
-        let universe = self.order.len();
-        let mut scans: Vec<(Scan<'_>, StringNo)> =
-            self.sources.iter().map(|it| (it.segment.strings.starting_at(it.at), it.at)).collect();
-        let (inside, outside, uses) = (&mut self.inside, &mut self.outside, self.coder.uses());
-        let mut lists: Vec<[List<'_>; 2]> = Vec::with_capacity(scans.len());
-        let mut done = 0;
-        while self.numbers.len() < self.coder.strings() && done < budget {
-            let text = self.numbers.len();
-            let members = &self.members[self.texts[text] as usize..self.texts[text + 1] as usize];
-            lists.clear();
-            let mut name = 0;
-            for [source, _] in members {
-                name = *source as usize;
-                let Some((_, found)) = scans[name].0.next() else { continue };
-                let source = &self.sources[name];
-                let written = source.segment.strings.written_lists(found);
-                lists.push(written.map(|(form, bytes)| List { form, bytes, new: &source.ranks }));
-            }
-            let postings = lists.iter().flatten().map(List::estimate).sum::<usize>();
-            let word = scans[name].0.bytes();
-            let is_used = if postings < LONG {
-                for (at, gathered) in [&mut *inside, &mut *outside].into_iter().enumerate() {
-                    gathered.clear();
-                    lists.iter().for_each(|both| gathered.add(&both[at]));
-                    if lists.len() > 1 {
-                        gathered.sort(universe);
-                    }
-                }
-                let (inside, outside) = (inside.numbers(), outside.numbers());
-                done += WORD + (inside.len() + outside.len()) / POSTINGS;
-                let is_used = uses[text] > 0 || !inside.is_empty() || !outside.is_empty();
-                if is_used {
-                    let lists = [Numbers::Listed(inside), Numbers::Listed(outside)];
-                    self.writer.push(word, lists, universe);
-                }
-                is_used
-            } else {
-                let long = self.long.get_or_insert_with(|| LongList::new(universe));
-                let (used, is_whole) = long.step(&lists, (budget - done).saturating_mul(POSTINGS));
-                done += WORD + used / POSTINGS;
-                if !is_whole {
-                    break;
-                }
-                let lists = long.lists();
-                done += WORD + universe / BITS;
-                let is_used = uses[text] > 0 || lists.iter().any(|it| it.len() > 0);
-                if is_used {
-                    self.writer.push(word, lists, universe);
-                }
-                self.long = None;
-                is_used
-            };
-            if is_used {
-                self.numbers.push(self.writer.len() as StringNo - 1);
-                if self.parts.wants_words() {
-                    self.parts.add_word(self.hasher.hash(word));
-                }
-            } else {
-                self.numbers.push(StringNo::MAX);
-            }
-            members.iter().for_each(|[source, _]| scans[*source as usize].1 += 1);
-        }
-        let ends: Vec<StringNo> = scans.into_iter().map(|it| it.1).collect();
-        for (source, at) in self.sources.iter_mut().zip(ends) {
-            source.at = at;
-        }
-        (done, self.numbers.len() == self.coder.strings())
     }
 
     /// Writes which string each code stands for.
