@@ -41,7 +41,7 @@ const MOST_WORK: usize = 7 * 256;
 const LEAST_MERGED: usize = 256;
 
 /// Documents from which on a change takes long anyway.
-const BULK: usize = 4096;
+const BULK: usize = 3 * 512;
 
 /// Bytes of what is no longer needed that are given back to the system with each change.
 const GIVEN_BACK: u64 = 16 * 1024 * 1024;
@@ -88,11 +88,12 @@ impl Store {
         self.plan();
     }
 
-    /// Goes on with all merges for so many documents together, the smallest one first: it is done
-    /// soonest, and makes searches faster. Answers for how many it did.
+    /// Goes on with all merges for so many documents together, those of the lowest level first, which are
+    /// done soonest and make searches faster, and of a level the one that was begun first: what it
+    /// is made of must not be gone before it is done. Answers for how many it did.
     fn step(&mut self, documents: usize) -> usize {
         let mut left = documents;
-        self.merges.sort_by_key(Merge::documents);
+        self.merges.sort_by_key(|merge| level(merge.size()));
         for mut merge in std::mem::take(&mut self.merges) {
             let (used, is_done) = if left > 0 { merge.step(left) } else { (0, false) };
             left = left.saturating_sub(used);

@@ -58,6 +58,8 @@ type Origin = [u32; 2];
 #[derive(Debug)]
 pub(crate) struct Merge {
     sources: Vec<Source>,
+    /// Documents that there were to merge.
+    size: u32,
     phase: Phase,
     /// How far the phase at hand has come with the documents.
     at: usize,
@@ -115,6 +117,7 @@ impl Merge {
         let strings: usize = sources.iter().map(|it| it.segment.strings.len()).sum();
         Self {
             sources,
+            size: len as u32,
             phase: Phase::Places,
             at: 0,
             order: Array::with_capacity(len),
@@ -144,6 +147,11 @@ impl Merge {
     /// Documents that are merged.
     pub(crate) fn documents(&self) -> u64 {
         self.sources.iter().map(|it| u64::from(it.segment.live())).sum()
+    }
+
+    /// Documents that there were when it was begun.
+    pub(crate) const fn size(&self) -> u32 {
+        self.size
     }
 
     /// What is merged.
