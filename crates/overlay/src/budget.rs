@@ -72,7 +72,8 @@ struct Budget {
 /// The budgets of all who have asked lately.
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
-    peers: HashMap<NodeId, Budget>,
+    /// In boxes: most are forgotten a moment later, and the room in the table stays.
+    peers: HashMap<NodeId, Box<Budget>>,
     all_relays: Option<TokenBucket>,
 }
 
@@ -111,7 +112,7 @@ impl Budgets {
             return None;
         }
         let full = |(per_second, burst)| TokenBucket::new(per_second, burst, now);
-        Some(self.peers.entry(*peer).or_insert_with(|| Budget {
+        let fresh = || Budget {
             searches: full(SEARCHES),
             floods: full(FLOODS),
             requests: full(REQUESTS),
@@ -119,13 +120,15 @@ impl Budgets {
             useless: full(USELESS),
             records: full(RECORDS),
             relays: full(RELAYS),
-        }))
+        };
+        Some(self.peers.entry(*peer).or_insert_with(|| Box::new(fresh())))
     }
 
     /// Forgets those that have asked for nothing for so long that a fresh budget is the same.
     pub(crate) fn tidy(&mut self, now: Instant) {
         self.peers.retain(|_, budget| {
-            let Budget { searches, floods, requests, relays, gossip, useless, records } = budget;
+            let Budget { searches, floods, requests, relays, gossip, useless, records } =
+                budget.as_mut();
             let buckets = [searches, floods, requests, relays, gossip, useless, records];
             !buckets.into_iter().all(|bucket| bucket.is_full(now))
         });

@@ -5,7 +5,8 @@ use crate::budget::Ask;
 use crate::core::Core;
 use crate::departed::Departed;
 use crate::io::Now;
-use skein_index::{Found, Index};
+use crate::rare::RareIndex;
+use skein_index::Found;
 use skein_proto::message::{
     Attach, AttachReply, Bond, Detach, LoadUpdate, PartingReason, Publish, PublishAck, Refusal,
     Supernodes,
@@ -60,7 +61,7 @@ pub(crate) struct Children {
     /// Whether some have gone since that was last asked.
     gone: bool,
     departed: Departed,
-    pub(crate) index: Index,
+    pub(crate) index: RareIndex,
 }
 
 impl Children {
@@ -74,7 +75,7 @@ impl Children {
             sound_until: UnixTime(0),
             gone: false,
             departed: Departed::default(),
-            index: Index::new(core.config.index_limits.clone()),
+            index: RareIndex::new(core.config.index_limits.clone()),
         }
     }
 

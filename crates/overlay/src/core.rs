@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub(crate) credential: Option<SignedCredential>,
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) observed: Observed,
-    pub(crate) peers: HashMap<NodeId, Peer>,
+    pub(crate) peers: HashMap<NodeId, Box<Peer>>,
     pub(crate) known: KnownSupernodes,
     /// All supernodes, while this node is one itself.
     pub(crate) membership: Membership,
@@ -156,10 +156,10 @@ impl Core {
 
     /// Where others can reach this node; nowhere if it does not want to be reached.
     pub(crate) fn own_addresses(&self) -> Vec<SocketAddr> {
-        let mut addresses = Vec::new();
         if self.is_hidden() {
-            return addresses;
+            return Vec::new();
         }
+        let mut addresses = Vec::with_capacity(self.listen.len() + 1);
         let observed = self.observed.best();
         for listen in &self.listen {
             let address = match observed {
@@ -195,7 +195,9 @@ impl Core {
 
     /// A linked supernode has shown that it is there.
     pub(crate) fn proved(&mut self, peer: &NodeId, load_percent: Option<u8>, now: UnixTime) {
-        let Some(addresses) = self.peers.get(peer).map(Peer::listen_addresses) else { return };
+        let Some(addresses) = self.peers.get(peer).map(|peer| peer.listen_addresses()) else {
+            return;
+        };
         if !self.known.proved(*peer, &addresses, load_percent, now) {
             self.counters.known_over_limit += 1;
         }
@@ -214,6 +216,15 @@ impl Core {
     pub(crate) fn part(&mut self, peer: NodeId, reason: PartingReason) {
         self.send(peer, Detach { reason });
         self.hang_up(peer, reason);
+    }
+
+    /// Gives back the room of links that are gone: a node makes several on its way to a parent, and a
+    /// supernode hundreds for a moment to put records where they belong.
+    pub(crate) fn release_room(&mut self) {
+        if self.peers.len() * 3 < self.peers.capacity() {
+            self.peers.shrink_to_fit();
+        }
+        self.credentials.release_room();
     }
 
     /// Some supernodes to name to others, those with room first.

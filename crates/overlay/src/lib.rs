@@ -69,6 +69,7 @@ mod overlay;
 mod packed;
 mod peers;
 mod publish;
+mod rare;
 pub mod reputation;
 mod role;
 mod search;

@@ -30,7 +30,7 @@ impl Overlay {
             return;
         }
         let entry = Peer { address, rtt, since: now.instant, hello: None };
-        self.core.peers.insert(peer, entry);
+        self.core.peers.insert(peer, Box::new(entry));
         self.core.greet(peer);
         let load = self.load();
         self.join.on_link_up(&mut self.core, peer, now);
@@ -78,8 +78,10 @@ impl Overlay {
             self.core.doubt_lost(peer, now);
         }
         self.tables.on_lost(&peer);
-        let sources = sources!(self);
-        self.floods.on_peer_lost(&mut self.core, &sources, &peer, now);
+        if !self.floods.is_unused() {
+            let sources = sources!(self);
+            self.floods.on_peer_lost(&mut self.core, &sources, &peer, now);
+        }
         let change = self.join.on_link_lost(&mut self.core, peer, now);
         self.on_parent_change(change, now);
     }

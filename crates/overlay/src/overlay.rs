@@ -14,6 +14,7 @@ use crate::io::{Input, Now, Output};
 use crate::join::Join;
 use crate::neighbours::Neighbours;
 use crate::publish::{LocalCopy, Publisher};
+use crate::rare::Rare;
 use crate::reputation::Conduct;
 use crate::search::Searches;
 use crate::sessions::Sessions;
@@ -26,10 +27,14 @@ use skein_proto::supernode::Load;
 use skein_proto::{
     Instant, KeyPair, Message, NodeId, QueryId, Role, SignedCredential, SupernodeEntry, Username,
 };
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How often a supernode says how it is doing, to the login service and to those linked to it.
 const BEAT: Duration = Duration::from_secs(60);
+
+/// Outputs for which a supernode keeps room: what most inputs come to.
+const KEPT_OUTPUTS: usize = 16;
 
 /// What a node decides. See the [crate documentation](crate) for how it is driven.
 pub struct Overlay {
@@ -39,7 +44,7 @@ pub struct Overlay {
     pub(crate) local_copy: LocalCopy,
     pub(crate) children: Children,
     pub(crate) neighbours: Neighbours,
-    pub(crate) floods: Floods,
+    pub(crate) floods: Rare<Floods>,
     pub(crate) tables: Tables,
     pub(crate) searches: Searches,
     pub(crate) own_wishes: OwnWishes,
@@ -73,7 +78,7 @@ impl Overlay {
             publisher: Publisher::default(),
             local_copy: LocalCopy::default(),
             neighbours: Neighbours::default(),
-            floods: Floods::default(),
+            floods: Rare::default(),
             tables: Tables::new(now.instant),
             searches: Searches::default(),
             own_wishes: OwnWishes::default(),
@@ -197,7 +202,13 @@ impl Overlay {
     /// The next thing to be done. The driver takes all of them out, in order, after each
     /// [`Overlay::handle`].
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.core.outputs.pop_front()
+        let next = self.core.outputs.pop_front();
+        let room = self.core.outputs.capacity();
+        if next.is_none() && (self.core.role == Role::Ordinary || room > KEPT_OUTPUTS) {
+            // An ordinary node wakes once a minute: the room would stand empty.
+            self.core.outputs = VecDeque::new();
+        }
+        next
     }
 
     /// When to hand in [`Input::Tick`] if nothing else happens before.
@@ -299,6 +310,9 @@ impl Overlay {
     }
 
     fn step_floods(&mut self, now: Now) {
+        if self.floods.is_unused() {
+            return;
+        }
         let sources = sources!(self);
         for dead in self.floods.step(&mut self.core, &sources, now) {
             self.core.counters.neighbours_timed_out += 1;

@@ -79,7 +79,7 @@ impl Peer {
 
 /// Fills in the address that a peer is seen at where it named none.
 fn resolve_listen(listen: &[SocketAddr], seen_at: SocketAddr) -> Vec<SocketAddr> {
-    let mut resolved: Vec<SocketAddr> = Vec::new();
+    let mut resolved: Vec<SocketAddr> = Vec::with_capacity(listen.len());
     for address in listen {
         let ip = if address.ip().is_unspecified() { seen_at.ip() } else { address.ip() };
         let address = SocketAddr::new(canonical(ip), address.port());
@@ -101,8 +101,9 @@ pub(crate) struct CredentialCache {
     good: HashMap<NodeId, SignedCredential>,
 }
 
-/// A credential takes some 200 bytes; so many of them are less than a mebibyte.
-const MAX_CACHED: usize = 4_096;
+/// The owners of what some searches find. A credential takes some 200 bytes; so many of them are a
+/// quarter of a mebibyte.
+const MAX_CACHED: usize = 1_024;
 
 impl CredentialCache {
     pub(crate) fn new(login_key: NodeId) -> Self {
@@ -112,6 +113,13 @@ impl CredentialCache {
     /// Forgets all of them.
     pub(crate) fn clear(&mut self) {
         self.good = HashMap::new();
+    }
+
+    /// Gives back the room of those that were forgotten.
+    pub(crate) fn release_room(&mut self) {
+        if self.good.len() * 3 < self.good.capacity() {
+            self.good.shrink_to_fit();
+        }
     }
 
     /// Checks a credential that `bearer` shows.
@@ -152,6 +160,10 @@ impl Observed {
         self.sightings.retain(|(peer, _)| *peer != by);
         if self.sightings.len() == MAX_SIGHTINGS {
             self.sightings.remove(0);
+        }
+        if self.sightings.len() == self.sightings.capacity() {
+            // One at a time: most nodes hear of two or three, and keep them for as long as they run.
+            self.sightings.reserve_exact(1);
         }
         self.sightings.push((by, SocketAddr::new(canonical(address.ip()), address.port())));
     }

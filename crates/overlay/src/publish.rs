@@ -255,6 +255,10 @@ impl Publisher {
         let publish = pack::take_publish(&mut remove, &mut add, self.next_sequence, self.reset);
         self.pending.extend(remove.into_iter().map(|content| (content, None)));
         self.pending.extend(add.into_iter().map(|file| (file.content, Some(file))));
+        if self.pending.is_empty() {
+            // An empty tree keeps a node, with room for eleven files.
+            self.pending = BTreeMap::new();
+        }
         self.next_sequence += 1;
         self.reset = false;
         Some(publish)

@@ -51,6 +51,7 @@ impl Overlay {
         self.tidy_directory(now);
         self.expire_ties(now);
         self.close_idle_links(now);
+        self.core.release_room();
         let too_soon = self.remembered.is_some_and(|at| now.instant < at + REMEMBER);
         if !too_soon && self.core.known.take_changed() {
             self.remembered = Some(now.instant);

@@ -8,83 +8,43 @@ use crate::bounded::BoundedVec;
 use crate::codec::encoded_len;
 use crate::credential::Credential;
 use crate::id::{ContentId, NodeId, QueryId};
-use crate::key::{ForgedError, KeyPair, Signed, Statement};
+use crate::key::{KeyPair, Signed, Statement};
 use crate::message::MessageKind;
 use crate::name::Username;
 use crate::supernode::SupernodeEntry;
 use crate::time::UnixTime;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
 
-/// A signed statement that many places hold at once, and that is copied by its address. On the
-/// wire it is the statement itself. Who was found to have signed it is remembered with it.
-#[derive(Clone)]
-pub struct Shared<T>(Arc<Inner<T>>);
-
-struct Inner<T> {
-    signed: Signed<T>,
-    signer: OnceLock<NodeId>,
-}
+/// A signed statement that many places hold at once, and that is copied by its address.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Shared<T>(Signed<T>);
 
 impl<T> Shared<T> {
     /// Puts a signed statement where copies cost nothing.
-    pub fn new(signed: Signed<T>) -> Self {
-        Self(Arc::new(Inner { signed, signer: OnceLock::new() }))
-    }
-
-    /// Whether both are the same statement in the same place: cheaper than to compare them.
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    pub const fn new(signed: Signed<T>) -> Self {
+        Self(signed)
     }
 }
 
 impl<T: Statement> Shared<T> {
     /// Signs a statement.
     pub fn sign(statement: T, key: &KeyPair) -> Self {
-        let signed = Signed::new_apart(statement, key);
-        Self(Arc::new(Inner { signed, signer: OnceLock::from(key.node_id()) }))
-    }
-
-    /// The statement, if `signer` made it. It is computed once for all copies.
-    ///
-    /// # Errors
-    /// [`ForgedError`] if not.
-    pub fn verify(&self, signer: &NodeId) -> Result<&T, ForgedError> {
-        if self.0.signer.get() != Some(signer) {
-            self.0.signed.verify(signer)?;
-            self.0.signer.get_or_init(|| *signer);
-        }
-        Ok(self.unverified())
-    }
-}
-
-impl<T: PartialEq> PartialEq for Shared<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.is_same(other) || self.0.signed == other.0.signed
-    }
-}
-
-impl<T: Eq> Eq for Shared<T> {}
-
-impl<T: Hash> Hash for Shared<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.signed.hash(state);
+        Self(Signed::new(statement, key))
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.signed.fmt(f)
+        self.0.fmt(f)
     }
 }
 
 impl<T> From<Signed<T>> for Shared<T> {
     fn from(signed: Signed<T>) -> Self {
-        Self::new(signed)
+        Self(signed)
     }
 }
 
@@ -92,19 +52,7 @@ impl<T> Deref for Shared<T> {
     type Target = Signed<T>;
 
     fn deref(&self) -> &Signed<T> {
-        &self.0.signed
-    }
-}
-
-impl<T: Serialize> Serialize for Shared<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.signed.serialize(serializer)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Signed::deserialize(deserializer).map(Self::new)
+        &self.0
     }
 }
 

@@ -7,8 +7,10 @@ use crate::codec;
 use crate::id::NodeId;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -65,7 +67,7 @@ impl fmt::Debug for Signature {
 }
 
 impl Serialize for Signature {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // serde has no arrays of 64: two halves cost no byte more on the wire.
         let mut halves = [[0_u8; 32]; 2];
         halves[0].copy_from_slice(&self.0[..32]);
@@ -75,7 +77,7 @@ impl Serialize for Signature {
 }
 
 impl<'de> Deserialize<'de> for Signature {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let halves = <[[u8; 32]; 2]>::deserialize(deserializer)?;
         let mut bytes = [0; 64];
         bytes[..32].copy_from_slice(&halves[0]);
@@ -139,40 +141,93 @@ pub trait Statement: Serialize + DeserializeOwned {
 /// A statement with the signature of whoever made it.
 ///
 /// The statement comes out by [`Signed::verify`]; [`Signed::unverified`] says in its name what
-/// it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Signed<T> {
+/// it is. All copies have it in common, and with it who was found to have signed it: a node shows
+/// one credential to thousands of others, and keeps those of thousands.
+#[derive(Clone)]
+pub struct Signed<T>(Arc<Inner<T>>);
+
+#[derive(Serialize, Deserialize)]
+struct Inner<T> {
     statement: T,
     signature: Signature,
+    /// Under whose key the signature was found to be right. It never travels.
+    #[serde(skip)]
+    signer: OnceLock<NodeId>,
+}
+
+impl<T> Signed<T> {
+    /// Whether both are copies of one: cheaper than to compare them.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T: PartialEq> PartialEq for Signed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        let both = (&*self.0, &*other.0);
+        self.is_same(other)
+            || (both.0.statement == both.1.statement && both.0.signature == both.1.signature)
+    }
+}
+
+impl<T: Eq> Eq for Signed<T> {}
+
+impl<T: Hash> Hash for Signed<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.statement.hash(state);
+        self.0.signature.hash(state);
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Signed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { statement, signature, .. } = &*self.0;
+        f.debug_struct("Signed")
+            .field("statement", statement)
+            .field("signature", signature)
+            .finish()
+    }
+}
+
+impl<T: Serialize> Serialize for Signed<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Signed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Inner::deserialize(deserializer).map(|inner| Self(Arc::new(inner)))
+    }
 }
 
 impl<T: Statement> Signed<T> {
     /// Signs a statement.
     pub fn new(statement: T, key: &KeyPair) -> Self {
-        let signature = key.sign_bytes(T::CONTEXT, &codec::encode_statement(&statement));
-        Self { statement, signature }
+        let signature = key.sign(&in_context(T::CONTEXT, &codec::encode_statement(&statement)));
+        let signer = OnceLock::from(key.node_id());
+        Self(Arc::new(Inner { statement, signature, signer }))
     }
 
-    /// The statement, if `signer` made it.
+    /// The statement, if `signer` made it. It is computed once for all copies.
     ///
     /// # Errors
     /// [`ForgedError`] if not.
     pub fn verify(&self, signer: &NodeId) -> Result<&T, ForgedError> {
-        let bytes = codec::encode_statement(&self.statement);
-        verify_bytes(signer, T::CONTEXT, &bytes, &self.signature)?;
-        Ok(&self.statement)
+        let Inner { statement, signature, signer: found } = &*self.0;
+        if found.get() != Some(signer) {
+            let bytes = codec::encode_statement(statement);
+            verify_bytes(signer, T::CONTEXT, &bytes, signature)?;
+            found.get_or_init(|| *signer);
+        }
+        Ok(statement)
     }
+}
 
-    /// Signs a statement whose copies carry the verdict with them, so that it need not be
-    /// remembered elsewhere.
-    pub(crate) fn new_apart(statement: T, key: &KeyPair) -> Self {
-        let signature = key.sign(&in_context(T::CONTEXT, &codec::encode_statement(&statement)));
-        Self { statement, signature }
-    }
-
+impl<T> Signed<T> {
     /// The statement as somebody sent it: nobody may have signed this.
-    pub const fn unverified(&self) -> &T {
-        &self.statement
+    pub fn unverified(&self) -> &T {
+        &self.0.statement
     }
 }
 
@@ -203,16 +258,19 @@ mod tests {
     #[test]
     fn a_changed_statement_is_a_forgery() {
         let alice = KeyPair::from_seed(&[1; 32]);
-        let mut signed = Signed::new(Claim(5), &alice);
-        signed.statement.0 = 6;
-        assert!(signed.verify(&alice.node_id()).is_err());
+        let signature = Signed::new(Claim(5), &alice).0.signature;
+        let signer = OnceLock::new();
+        let changed = Signed(Arc::new(Inner { statement: Claim(6), signature, signer }));
+        assert!(changed.verify(&alice.node_id()).is_err());
     }
 
     #[test]
     fn a_signature_for_one_purpose_is_none_for_another() {
         let alice = KeyPair::from_seed(&[1; 32]);
         let signed = Signed::new(Claim(5), &alice);
-        let moved = Signed { statement: OtherClaim(5), signature: signed.signature };
+        let signature = signed.0.signature;
+        let signer = OnceLock::new();
+        let moved = Signed(Arc::new(Inner { statement: OtherClaim(5), signature, signer }));
         assert!(moved.verify(&alice.node_id()).is_err());
     }
 }

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 /// What nodes allocate is small, lives long, and is freed by another thread as often as not; and the
 /// pages of gigabytes of it are large ones where the system allows that.
+#[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -152,8 +152,9 @@ impl<E> Queue<E> {
         };
         self.slot = (self.slot & !(SLOTS as u64 - 1)) | index as u64;
         self.filled[index / 64] &= !(1 << (index % 64));
-        // The emptied vector goes into the slot, so that its memory is used again.
-        std::mem::swap(&mut self.due, &mut self.slots[index]);
+        // The emptied vector is given back: the slots together would keep the room of the busiest
+        // moment of each.
+        self.due = std::mem::take(&mut self.slots[index]);
         // Stable, so reversed first: of two events of the same time the earlier one is popped,
         // from the end, first.
         self.due.reverse();

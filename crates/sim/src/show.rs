@@ -4,10 +4,13 @@ use crate::report::{Report, cpu_seconds, peak_memory};
 use crate::scenario::{Progress, Run};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Seconds of virtual time between two lines where there is no terminal to draw on.
 const LINE_EVERY: f64 = 60.0;
+
+/// The longest time on the clock without a line, as far as samples of the network allow.
+const LINE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Shows how far something has come: with a bar where standard error is a terminal, and a line for
 /// each minute of virtual time where it is not.
@@ -16,6 +19,7 @@ pub struct Shown {
     bar: Option<ProgressBar>,
     began: Instant,
     next: f64,
+    told: Instant,
 }
 
 impl Shown {
@@ -27,7 +31,8 @@ impl Shown {
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(1_000).with_style(style)
         });
-        Self { name: name.to_owned(), bar, began: Instant::now(), next: LINE_EVERY }
+        let began = Instant::now();
+        Self { name: name.to_owned(), bar, began, next: LINE_EVERY, told: began }
     }
 
     /// It has come so far.
@@ -36,7 +41,8 @@ impl Shown {
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{}: {at:.0} s, {alive} nodes", self.name));
             bar.set_position((at / of.max(1.0) * 1_000.0) as u64);
-        } else if at >= self.next {
+        } else if at >= self.next || self.told.elapsed() >= LINE_WITHIN {
+            self.told = Instant::now();
             self.next = at - at % LINE_EVERY + LINE_EVERY;
             let seconds = (self.began.elapsed().as_secs_f64(), cpu_seconds());
             eprintln!("{}: {}", self.name, line(progress, seconds, peak_memory()));

@@ -57,7 +57,7 @@ struct Owner {
     presence: Option<Shared<Presence>>,
     loss: Option<Shared<Loss>>,
     /// Where it is kept under its name.
-    name: Option<Place>,
+    name: Option<Box<Place>>,
     claims: u32,
     /// Under what its claims are counted in [`Table::by_name`].
     account: u64,
@@ -178,10 +178,10 @@ impl Table {
         }
         let number = self.enter(&record.credential);
         let Some(owner) = self.owner_mut(number) else { return Taken::Full };
-        let before = owner.name.replace(place).filter(|before| *before != place);
+        let before = owner.name.replace(Box::new(place)).filter(|before| **before != place);
         owner.locate(record.presence, record.loss);
         if let Some(before) = before {
-            self.nodes.remove(&(before, number));
+            self.nodes.remove(&(*before, number));
         }
         self.nodes.insert((place, number));
         Taken::Kept

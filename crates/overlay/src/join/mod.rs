@@ -143,7 +143,7 @@ impl Join {
         self.seeking = None;
         self.moving = None;
         self.next_review = None;
-        self.ranked.clear();
+        self.ranked = VecDeque::new();
         self.lost_at = None;
         lost
     }
@@ -164,7 +164,7 @@ impl Join {
         self.ask_ranked(core, now);
         let missing = self.parent.is_none() || self.standby.is_none();
         if self.parent().is_some() && self.standby().is_some() {
-            self.ranked.clear();
+            self.ranked = VecDeque::new();
         }
         if missing && core.has_credential(now.unix) && now.instant >= self.next_seek {
             self.seek(core, now);

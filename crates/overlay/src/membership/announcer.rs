@@ -78,7 +78,7 @@ pub(crate) struct Announcer {
     state: SupernodeState,
     /// The version of the last record; none may be older.
     version: u64,
-    last: Option<(Instant, SupernodeRecord)>,
+    last: Option<Box<(Instant, SupernodeRecord)>>,
     due: Instant,
     doubted: bool,
     urgent: bool,
@@ -144,7 +144,7 @@ impl Announcer {
 
     /// Speaks sooner if what it said last does not hold any more.
     pub(crate) fn review(&mut self, load: Load, addresses: &[SocketAddr], members: usize) {
-        let Some((at, last)) = &self.last else { return };
+        let Some((at, last)) = self.last.as_deref() else { return };
         // A record has room for four.
         let told = last.addresses.len().min(addresses.len());
         if last.addresses[..] != addresses[..told] {
@@ -182,7 +182,7 @@ impl Announcer {
     ) -> Rumour {
         let period = period(members);
         // Several changes of state within a second have made the versions run ahead of the clock.
-        let repeats = self.last.as_ref().is_some_and(|(_, last)| last.state == self.state);
+        let repeats = self.last.as_ref().is_some_and(|last| last.1.state == self.state);
         let least = if repeats && !self.doubted { MIN_SPACING_SECS } else { 1 };
         self.version = unix.0.max(self.version.saturating_add(least));
         self.due = now + period.mul_f64(rng.random_range(0.75..1.25));
@@ -197,7 +197,7 @@ impl Announcer {
             state: self.state,
         };
         self.urgent = std::mem::take(&mut self.doubted);
-        self.last = Some((now, record.clone()));
+        self.last = Some(Box::new((now, record.clone())));
         let record = Signed::new(record, key);
         Rumour::new(News::Announcement(Announcement { record, credential: credential.clone() }))
     }

@@ -13,6 +13,7 @@ mod judge;
 mod names;
 mod store;
 
+use crate::rare::Rare;
 use crate::wishes::Wishes;
 use announcer::Announcer;
 use doubts::Doubts;
@@ -41,11 +42,11 @@ const EMERGENCY: Duration = Duration::from_secs(600);
 pub(crate) struct Membership {
     me: (Place, NodeId),
     /// What spreads among supernodes. Other parts of the overlay may let theirs ride along.
-    pub(crate) epidemic: Epidemic,
+    pub(crate) epidemic: Rare<Epidemic>,
     pub(crate) doubts: Doubts,
     pub(crate) announcer: Announcer,
     /// Standing queries, which all supernodes know.
-    pub(crate) wishes: Wishes,
+    pub(crate) wishes: Rare<Wishes>,
     names: Names,
     /// Others that are there and not about to leave.
     present: usize,
@@ -59,10 +60,10 @@ impl Membership {
     pub(crate) fn new(me: NodeId) -> Self {
         Self {
             me: (Place::of_node(&me), me),
-            epidemic: Epidemic::default(),
+            epidemic: Rare::default(),
             doubts: Doubts::default(),
             announcer: Announcer::default(),
-            wishes: Wishes::default(),
+            wishes: Rare::default(),
             names: Names::default(),
             present: 0,
             deaths: None,
@@ -180,7 +181,7 @@ impl Membership {
         self.epidemic.clear();
         self.doubts = Doubts::default();
         self.names = Names::default();
-        self.wishes = Wishes::default();
+        self.wishes = Rare::default();
         self.present = 0;
     }
 

@@ -5,13 +5,15 @@ use skein_proto::Username;
 /// Supernodes that one name may own. A name costs something to get; a key costs nothing.
 pub(crate) const MAX_PER_NAME: usize = 4;
 
-/// Bits for each supernode, and bits set for each: one name in 500 that is new is taken for one
-/// that may be known (Bloom 1970), and then looked for among all.
-const BITS_EACH: usize = 16;
-const HASHES: u32 = 4;
+/// Bits for each supernode, and bits set for each: of the names that are new one in 24,000 is taken
+/// for one that may be known (Bloom 1970), and then looked for among all. Where each of 10,000
+/// supernodes hears of each, and one look at all of them is 10,000 looks at cold memory, one in 500
+/// would cost more than all the rest of the gossip.
+const BITS_EACH: usize = 24;
+const HASHES: u32 = 8;
 
-/// A Bloom filter of the names that own supernodes. It takes two bytes for each; a table of the
-/// names themselves would take fifty.
+/// A Bloom filter of the names that own supernodes. It takes three to six bytes for each; a table of
+/// the names themselves would take fifty.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     words: Vec<u64>,

@@ -144,7 +144,7 @@ mod tests {
         let (peer, name) = (NodeId::from_bytes([4; 32]), Username::parse("uma").expect("a name"));
         let address = ([192, 0, 2, 1], 1).into();
         let known = Peer { address, rtt: Duration::ZERO, since: Instant::START, hello: None };
-        core.peers.insert(peer, known);
+        core.peers.insert(peer, Box::new(known));
         let mut vouching = Vouching::new(at(0));
         vouching.begin(at(3_600));
         vouching.look(&mut core, vec![(peer, name.clone())], at(3_660));

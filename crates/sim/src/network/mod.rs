@@ -8,6 +8,7 @@ mod node;
 mod outputs;
 mod run;
 mod shard;
+mod team;
 
 use crate::catalogue::Catalogue;
 use crate::find::Lookup;
@@ -22,7 +23,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use run::Happening;
 use rustc_hash::FxHashMap;
-use shard::{Nodes, SHARDS, Team, Work};
+use shard::{Nodes, SHARDS, Work};
 use skein_overlay::{Config, Contacts, Event, Input, Now, Output, Overlay, Snapshot};
 use skein_proto::credential::SignedCredential;
 use skein_proto::message::RoleSetting;
@@ -32,6 +33,7 @@ use skein_proto::{
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+use team::Team;
 
 /// The settings of a network.
 #[derive(Clone, Debug)]
@@ -137,6 +139,8 @@ pub struct Network {
     pub tally: Tally,
     team: Team,
     work: [Work; SHARDS],
+    /// Whose turn it is, of the shards: one number for each task of this window.
+    assigned: Vec<u8>,
     contacts: Contacts,
     /// What happened, in all.
     pub happenings: u64,
@@ -178,6 +182,7 @@ impl Network {
             tally: Tally::default(),
             team: Team::new(settings.threads),
             work: std::array::from_fn(|_| Work::new(&settings)),
+            assigned: Vec::new(),
             contacts: Contacts::in_common(),
             happenings: 0,
             settings,

@@ -223,6 +223,11 @@ impl Links {
             Ok(at) if self.links[at].number == number => {
                 self.prefixes.remove(at);
                 self.links.remove(at);
+                let room = self.links.len() * 2;
+                if room * 2 <= self.links.capacity() {
+                    self.prefixes.shrink_to(room);
+                    self.links.shrink_to(room);
+                }
                 true
             }
             _ => false,

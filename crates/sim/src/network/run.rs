@@ -66,12 +66,11 @@ impl Network {
     fn run_window(&mut self, end: Instant) {
         let Some(first) = self.queue.next_at() else { return };
         let over = self.now.max(first) + self.settings.window;
-        let mut tasks = 0;
         while let Some((at, what)) = self.queue.pop() {
             // What was scheduled for the past happens now.
             self.now = self.now.max(at);
             self.happenings += 1;
-            self.happen(what, at, &mut tasks);
+            self.happen(what, at);
             if self.queue.next_at().is_none_or(|next| next >= over || next > end) {
                 break;
             }
@@ -83,14 +82,14 @@ impl Network {
     }
 
     /// Sees to what happens: what one node notices of it is left to that node's shard.
-    fn happen(&mut self, what: Happening, due: Instant, tasks: &mut u32) {
+    fn happen(&mut self, what: Happening, due: Instant) {
         let (node, notice) = match what {
             Happening::Received { at, peer, link, message } => {
                 (at, Notice::Received { peer: self.id(peer), link, message })
             }
             Happening::Input { at, life, input } => (at, Notice::Input { life, input }),
             Happening::Connect { from, to, life, reaches } => {
-                self.connect((from, life), to, reaches, tasks);
+                self.connect((from, life), to, reaches);
                 return;
             }
             Happening::Silent { at, peer, link } => {
@@ -119,17 +118,18 @@ impl Network {
                 (at, Notice::Input { life, input: Box::new(Input::Credential(credential)) })
             }
         };
-        self.assign(node, notice, tasks);
+        self.assign(node, notice);
     }
 
-    fn assign(&mut self, node: u32, notice: Notice, tasks: &mut u32) {
-        let task = Task { order: *tasks, node, at: self.now, notice };
-        *tasks += 1;
-        self.work[node as usize % SHARDS].tasks.push(task);
+    fn assign(&mut self, node: u32, notice: Notice) {
+        let shard = node as usize % SHARDS;
+        // There are fewer of them than a byte can tell apart.
+        self.assigned.push(shard as u8);
+        self.work[shard].tasks.push(Task { node, at: self.now, notice });
     }
 
     /// Both ends have a link from the beginning of the window on, and notice it in their time.
-    fn connect(&mut self, (from, life): (u32, u32), to: u32, reaches: bool, tasks: &mut u32) {
+    fn connect(&mut self, (from, life): (u32, u32), to: u32, reaches: bool) {
         let dialler = &self.nodes[from as usize];
         if !dialler.alive || dialler.life != life {
             return;
@@ -138,7 +138,7 @@ impl Network {
         let target = &self.nodes[to as usize];
         if !reaches || !target.alive {
             let input = Box::new(Input::DialFailed { peer: to_id });
-            self.assign(from, Notice::Input { life, input }, tasks);
+            self.assign(from, Notice::Input { life, input });
             return;
         }
         // Of two that dialled each other both keep the first link.
@@ -161,10 +161,10 @@ impl Network {
             node.links.insert(Link { id, peer, number });
             if stale.is_some() {
                 let input = Box::new(Input::LinkDown { peer: id });
-                self.assign(at, Notice::Input { life, input }, tasks);
+                self.assign(at, Notice::Input { life, input });
             }
             let input = Box::new(Input::LinkUp { peer: id, address, rtt });
-            self.assign(at, Notice::Input { life, input }, tasks);
+            self.assign(at, Notice::Input { life, input });
         }
     }
 
@@ -173,19 +173,19 @@ impl Network {
         let end = self.now;
         let mut shards = work.each_mut().map(|Work { done, deeds, .. }| {
             self.tally.add(std::mem::take(&mut deeds.tally));
-            (done.drain(..).peekable(), deeds.drain())
+            (done.drain(..), deeds.drain())
         });
-        while let Some((done, deeds)) = shards
-            .iter_mut()
-            .filter_map(|(done, deeds)| Some((done.peek()?.order, done, deeds)))
-            .min_by_key(|(order, ..)| *order)
-            .and_then(|(_, done, deeds)| Some((done.next()?, deeds)))
-        {
+        let mut assigned = std::mem::take(&mut self.assigned);
+        for shard in assigned.drain(..) {
+            let (done, deeds) = &mut shards[usize::from(shard)];
+            // What was assigned to a shard is done in the same order.
+            let Some(done) = done.next() else { continue };
             self.now = done.at;
             for deed in deeds.take(done.deeds) {
                 self.carry_out(done.node, deed);
             }
         }
+        self.assigned = assigned;
         self.now = end;
     }
 }

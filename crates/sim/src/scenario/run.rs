@@ -23,8 +23,9 @@ use std::time::Duration;
 /// How long after a question its answer is looked at: no search takes longer.
 const PATIENCE: Duration = Duration::from_secs(61);
 
-/// Verdicts on signatures that are remembered: those of one million nodes' credentials and some.
-const VERDICTS: usize = 4_000_000;
+/// Verdicts on signatures that are remembered, in 300 MB: a credential is looked at some times within
+/// a minute after it was issued, and then carries the verdict with it.
+const VERDICTS: usize = 1_000_000;
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug)]
