@@ -101,7 +101,7 @@ pub const BARS: &[Bar] = &[
     },
     Bar {
         name: "million",
-        what: "1,000,000 nodes, five simulated minutes with searches",
+        what: "1,000,000 nodes, which come up within five simulated minutes, and search",
         bar: "it completes",
         measure: Measure::Scenario(scale::million),
     },
