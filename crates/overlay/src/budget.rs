@@ -24,10 +24,14 @@ const RELAYS: (u64, u64) = (100, 1_200);
 /// Queries of all neighbours together that this node passes on: some 20 neighbours at their share.
 const ALL_RELAYS: (u64, u64) = (2_000, 8_000);
 
-/// Greetings, probes, wishes for a bond and lists of supernodes. Each costs a signature check or a
+/// Probes, wishes for a bond or a slot, and lists of supernodes. Each costs a signature check or a
 /// look through all known supernodes; an honest peer sends a handful when it comes and then some
 /// a minute.
 const REQUESTS: (u64, u64) = (1, 40);
+
+/// Greetings, each of which costs a signature check. They have a budget of their own: what others
+/// make a peer ask for, such as slots for their calls, must not keep it from showing its credential.
+const GREETINGS: (u64, u64) = (1, 40);
 
 /// Questions of the epidemic that a neighbour may ask: a newcomer to a network of 10,000
 /// supernodes asks some 40 at once, and then about one a second. Each makes this node send up to
@@ -45,7 +49,7 @@ const RECORDS: (u64, u64) = (500, 200_000);
 
 /// Budgets kept: three times the links that a node has, since those that are gone are remembered
 /// until all of theirs are full again: 100 s, but for one that has published a large library, up to
-/// 400 s. An entry takes about 250 bytes.
+/// 400 s. An entry takes about 300 bytes.
 const MAX_BUDGETS: usize = 65_536;
 
 /// What a peer asks for.
@@ -54,6 +58,7 @@ pub(crate) enum Ask {
     Search,
     Flood,
     Request,
+    Greeting,
     Gossip,
     Useless,
 }
@@ -63,6 +68,9 @@ struct Budget {
     searches: TokenBucket,
     floods: TokenBucket,
     requests: TokenBucket,
+    greetings: TokenBucket,
+    /// Slots that were granted to the peer, and not given back yet.
+    granted: u32,
     relays: TokenBucket,
     gossip: TokenBucket,
     useless: TokenBucket,
@@ -85,8 +93,29 @@ impl Budgets {
             Ask::Search => budget.searches.take(now),
             Ask::Flood => budget.floods.take(now),
             Ask::Request => budget.requests.take(now),
+            Ask::Greeting => budget.greetings.take(now),
             Ask::Gossip => budget.gossip.take(now),
             Ask::Useless => budget.useless.take(now),
+        }
+    }
+
+    /// A slot was granted to the peer.
+    pub(crate) fn slot_granted(&mut self, peer: &NodeId, now: Instant) {
+        if let Some(budget) = self.of(peer, now) {
+            budget.granted = budget.granted.saturating_add(1);
+        }
+    }
+
+    /// Whether the peer may give a slot back. Each that was granted it may give back for nothing: to
+    /// ask for it was accounted for. Any other counts as a request.
+    pub(crate) fn take_release(&mut self, peer: &NodeId, now: Instant) -> bool {
+        let Some(budget) = self.of(peer, now) else { return false };
+        match budget.granted.checked_sub(1) {
+            Some(left) => {
+                budget.granted = left;
+                true
+            }
+            None => budget.requests.take(now),
         }
     }
 
@@ -116,6 +145,8 @@ impl Budgets {
             searches: full(SEARCHES),
             floods: full(FLOODS),
             requests: full(REQUESTS),
+            greetings: full(GREETINGS),
+            granted: 0,
             gossip: full(GOSSIP),
             useless: full(USELESS),
             records: full(RECORDS),
@@ -127,9 +158,18 @@ impl Budgets {
     /// Forgets those that have asked for nothing for so long that a fresh budget is the same.
     pub(crate) fn tidy(&mut self, now: Instant) {
         self.peers.retain(|_, budget| {
-            let Budget { searches, floods, requests, relays, gossip, useless, records } =
-                budget.as_mut();
-            let buckets = [searches, floods, requests, relays, gossip, useless, records];
+            let Budget {
+                searches,
+                floods,
+                requests,
+                greetings,
+                relays,
+                gossip,
+                useless,
+                records,
+                ..
+            } = budget.as_mut();
+            let buckets = [searches, floods, requests, greetings, relays, gossip, useless, records];
             !buckets.into_iter().all(|bucket| bucket.is_full(now))
         });
         if self.peers.is_empty() {
@@ -155,6 +195,17 @@ mod tests {
         assert_eq!(budgets.peers.len(), 1);
         budgets.tidy(start + Duration::from_secs(8));
         assert!(budgets.peers.is_empty());
+    }
+
+    #[test]
+    fn a_peer_whose_slots_others_ask_for_gives_them_back_and_greets_all_the_same() {
+        let mut budgets = Budgets::default();
+        let (peer, now) = (NodeId::from_bytes([1; 32]), Instant::START);
+        let granted = (0..1_000).filter(|_| budgets.take(&peer, Ask::Request, now)).count();
+        (0..granted).for_each(|_| budgets.slot_granted(&peer, now));
+        let given_back = (0..1_000).filter(|_| budgets.take_release(&peer, now)).count();
+        assert_eq!(given_back, granted, "each once, and none beyond them");
+        assert!(budgets.take(&peer, Ask::Greeting, now));
     }
 
     #[test]

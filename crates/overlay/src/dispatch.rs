@@ -1,6 +1,7 @@
 //! Hands each message to whom it concerns.
 
 use crate::branch::ReplyTo;
+use crate::budget::Ask;
 use crate::flood::Arrival;
 use crate::io::Now;
 use crate::overlay::Overlay;
@@ -25,7 +26,7 @@ impl Overlay {
         self.join.on_heard(&peer);
         match message {
             Message::Hello(hello) => {
-                if self.may_ask(&peer, now) {
+                if self.may(&peer, Ask::Greeting, now) {
                     self.on_hello(peer, hello, now);
                 } else {
                     // To ignore it would be to believe what it said before.

@@ -163,7 +163,7 @@ impl Overlay {
             }
             Input::ReleaseSlot { relay, slot } => self.on_user_release(relay, slot),
             Input::SlotGranted { asker, number, outcome } => {
-                self.on_slot_granted(asker, number, outcome);
+                self.on_slot_granted(asker, number, outcome, now);
             }
             Input::OfferSession(offer) => self.on_user_offer(*offer, now),
             Input::AnswerSession(answer) => self.on_user_answer(*answer, now),
@@ -340,7 +340,12 @@ impl Overlay {
 
     /// Whether this peer has not asked for too much lately.
     pub(crate) fn may_ask(&mut self, peer: &NodeId, now: Now) -> bool {
-        let granted = self.core.budgets.take(peer, Ask::Request, now.instant);
+        self.may(peer, Ask::Request, now)
+    }
+
+    /// Whether a peer may have this now; if so, it is accounted for.
+    pub(crate) fn may(&mut self, peer: &NodeId, ask: Ask, now: Now) -> bool {
+        let granted = self.core.budgets.take(peer, ask, now.instant);
         self.core.counters.requests_over_budget += u64::from(!granted);
         granted
     }

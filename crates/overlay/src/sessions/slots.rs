@@ -134,9 +134,11 @@ impl Overlay {
             self.core.counters.session_messages_unasked += 1;
             return;
         };
-        if self.may_ask(&peer, now) {
+        if self.core.budgets.take_release(&peer, now.instant) {
             let slot = release.slot;
             self.core.outputs.push_back(Output::ReleaseSlot { slot, name });
+        } else {
+            self.core.counters.requests_over_budget += 1;
         }
     }
 
@@ -146,11 +148,13 @@ impl Overlay {
         asker: NodeId,
         number: u64,
         outcome: Result<SlotGrant, SlotRefusal>,
+        now: Now,
     ) {
         let core = &mut self.core;
         let addresses = BoundedVec::truncated(core.own_addresses());
         let outcome = outcome.map(|grant| SlotGrant { addresses, ..grant });
         let counter = if outcome.is_ok() {
+            core.budgets.slot_granted(&asker, now.instant);
             &mut core.counters.slots_granted
         } else {
             &mut core.counters.slots_refused
