@@ -107,11 +107,16 @@ impl Context {
         let home = self.home()?;
         ApiClient::from_home(&home).map_err(|error| match error {
             ClientError::Busy { .. } => self.busy(&home, &error),
-            ClientError::NotRunning { .. } => Failure::failed(format!(
-                "no daemon is running on {}: start one with `skein{} up`",
-                home.dir().display(),
-                self.data_dir_words()
-            )),
+            ClientError::NotRunning { .. } => {
+                let (dir, words) = (home.dir().display(), self.data_dir_words());
+                Failure::failed(match home.ticket() {
+                    Ok(None) => format!(
+                        "no daemon is running on {dir}, which is in no network yet: run \
+                         `skein{words} register NAME --ticket TICKET`, and then `skein{words} up`"
+                    ),
+                    _ => format!("no daemon is running on {dir}: start one with `skein{words} up`"),
+                })
+            }
             _ => error.into(),
         })
     }
