@@ -113,7 +113,7 @@ impl Backend for NodeBackend {
     }
 
     async fn wishes(&self) -> Result<Vec<Wish>, ApiError> {
-        Ok(self.0.wishes.list())
+        Ok(self.0.wishes.list().await)
     }
 
     async fn add_wish(&self, wish: AddWish) -> Result<Wish, ApiError> {

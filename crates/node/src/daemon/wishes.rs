@@ -87,7 +87,9 @@ impl WishBook {
         }
     }
 
-    pub(super) fn list(&self) -> Vec<Wish> {
+    pub(super) async fn list(&self) -> Vec<Wish> {
+        // What has come is shown when it is on record.
+        let _turn = self.writing.lock().await;
         self.kept().wishes.iter().map(|record| record.wish.clone()).collect()
     }
 
@@ -139,13 +141,15 @@ impl WishBook {
         events: broadcast::Sender<DaemonEvent>,
     ) {
         while let Some((id, groups)) = hits.recv().await {
-            let told = self.note(id, groups);
             // On record first: what was told is not told again after a crash.
+            let turn = self.writing.lock().await;
+            let told = self.note(id, groups);
             if !told.is_empty()
-                && let Err(error) = self.save().await
+                && let Err(error) = self.write().await
             {
                 tracing::warn!(%error, "what came of a wish is not on record");
             }
+            drop(turn);
             for event in told {
                 // Nobody may be listening.
                 let _ = events.send(event);
@@ -202,6 +206,11 @@ impl WishBook {
 
     async fn save(&self) -> Result<(), ApiError> {
         let _turn = self.writing.lock().await;
+        self.write().await
+    }
+
+    /// Writes all of it down; the caller has the turn.
+    async fn write(&self) -> Result<(), ApiError> {
         let json = serde_json::to_vec(&*self.kept())
             .map_err(|error| ApiError::internal(error.to_string()))?;
         let file = self.file.clone();
