@@ -23,8 +23,8 @@
 //!    `Numeric`) and of the combining marks (general category M) behind them. Everything else
 //!    separates: white space, dots, underscores, hyphens, slashes, U+200B. There is no break between
 //!    letters and digits, nor inside camelCase.
-//! 8. An apostrophe (one of ' ` ‘ ’ ‛ ʻ ʼ) with a word character on both sides is dropped
-//!    (don't is the word dont); any other one separates.
+//! 8. An apostrophe (one of ' ` ‘ ’ ‛ ʻ ʼ) with a word character on both sides, the one behind it
+//!    no combining mark, is dropped (don't is the word dont); any other one separates.
 //! 9. Where a run passes from one class of script to another, it breaks. The classes are: Han with
 //!    Hiragana and Katakana; Thai, Lao, Khmer and Myanmar; all others, Hangul among them. The
 //!    ranges are in `Script::of`.

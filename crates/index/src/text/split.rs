@@ -117,7 +117,10 @@ pub(super) fn runs(folded: &str) -> Vec<Run> {
     let mut chars = folded.chars().peekable();
     while let Some(c) = chars.next() {
         if is_apostrophe(c) {
-            let inside = open.is_some() && chars.peek().is_some_and(|next| is_word_char(*next));
+            // A mark behind it would come to stand behind the marks before it, in an order that is
+            // not the canonical one.
+            let goes_on = |next: &char| is_word_char(*next) && !is_combining_mark(*next);
+            let inside = open.is_some() && chars.peek().is_some_and(goes_on);
             if !inside {
                 close(&mut open, Some(c), &mut runs);
             }
