@@ -266,22 +266,25 @@ fn nobody_speaks_for_one_who_was_asked_and_has_not_answered() {
     assert!(waves.has_covered(&silent));
 }
 
+/// What a search does next that has found nothing, waits for nobody and knows these members.
+fn step(waves: &mut Waves, free: &[NodeId], members: &[NodeId]) -> Next {
+    waves.next(&Outlook {
+        free,
+        may_answer: &|_| true,
+        members: &|see| members.iter().for_each(|node| see(node, 1)),
+        missed: &Vec::new,
+        found: 0,
+        wanted: 10,
+        is_waiting: false,
+    })
+}
+
 #[test]
 fn a_search_is_not_widened_for_a_neighbour_that_it_has_waited_for_in_vain() {
     let [me, silent, other] = [1, 2, 3].map(|n| NodeId::from_bytes([n; 32]));
     let id = QueryId::from_bytes([7; 16]);
     let mut waves = Waves::new(id, &me, 2);
-    let next = |waves: &mut Waves, free: &[NodeId]| {
-        waves.next(&Outlook {
-            free,
-            may_answer: &|_| true,
-            members: &|see| [silent, other].iter().for_each(|node| see(node, 1)),
-            missed: &Vec::new,
-            found: 0,
-            wanted: 10,
-            is_waiting: false,
-        })
-    };
+    let next = |waves: &mut Waves, free: &[NodeId]| step(waves, free, &[silent, other]);
     assert_eq!(next(&mut waves, &[silent, other]), Next::Ask(vec![silent, other], 0));
     waves.on_answered(id.tag(&other));
     waves.on_unanswered(&silent);
@@ -295,17 +298,7 @@ fn a_neighbour_that_no_member_is_and_that_says_nothing_hides_no_member() {
     let [me, stranger, near, far] = [1, 2, 3, 4].map(|n| NodeId::from_bytes([n; 32]));
     let id = QueryId::from_bytes([7; 16]);
     let mut waves = Waves::new(id, &me, 2);
-    let next = |waves: &mut Waves, free: &[NodeId]| {
-        waves.next(&Outlook {
-            free,
-            may_answer: &|_| true,
-            members: &|see| [near, far].iter().for_each(|node| see(node, 1)),
-            missed: &Vec::new,
-            found: 0,
-            wanted: 10,
-            is_waiting: false,
-        })
-    };
+    let next = |waves: &mut Waves, free: &[NodeId]| step(waves, free, &[near, far]);
     assert_eq!(next(&mut waves, &[stranger, near]), Next::Ask(vec![stranger, near], 0));
     waves.on_answered(id.tag(&near));
     waves.on_unanswered(&stranger);
