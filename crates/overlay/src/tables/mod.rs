@@ -20,8 +20,8 @@ use std::time::Duration;
 const UPDATES_BURST: u64 = 20;
 const UPDATE_PAUSE: Duration = Duration::from_secs(10);
 
-/// The shortest pause between two updates. The first one after a pause goes out at once, so that
-/// what is published is found as soon as its owner hears that it is.
+/// The shortest pause between two updates with words. The first one after a pause goes out at once,
+/// so that what is published then is found as soon as its owner hears that it is.
 const GATHER: Duration = Duration::from_millis(500);
 
 /// Messages about its table that a neighbour may send: the parts of the largest table some times
@@ -64,7 +64,10 @@ pub(crate) struct Tables {
     accounts: Vec<Account>,
     bytes: usize,
     told_nodes: u32,
+    /// Before this no words are told.
     next_update: Instant,
+    /// Before this nobody is told of nothing but another number of nodes.
+    next_count: Instant,
     /// When there is something to look at, as far as is known.
     wake: Option<Instant>,
     /// Updates that may be sent at once.
@@ -123,6 +126,7 @@ impl Tables {
             bytes: 0,
             told_nodes: 0,
             next_update: now,
+            next_count: now,
             wake: None,
             updates: UPDATES_BURST,
             updates_filled: now,
@@ -212,7 +216,6 @@ impl Tables {
         if now < self.next_update {
             return;
         }
-        self.next_update = now + GATHER;
         self.wake = None;
         while self.updates < UPDATES_BURST && now.since(self.updates_filled) >= UPDATE_PAUSE {
             self.updates += 1;
@@ -228,9 +231,20 @@ impl Tables {
         }
         let own = own(&mut self.own);
         own.follow(index, now);
-        if !own.has_news() && nodes == self.told_nodes {
-            return;
+        if !own.has_news() {
+            if nodes == self.told_nodes {
+                return;
+            }
+            if now < self.next_count {
+                self.wake = Some(self.next_count);
+                return;
+            }
         }
+        // Neither a look in vain nor a mere count may hold up the next words.
+        if own.has_news() {
+            self.next_update = now + GATHER;
+        }
+        self.next_count = now + GATHER;
         self.updates -= 1;
         self.told_nodes = nodes;
         let news = own.take_news(nodes);
@@ -358,3 +372,6 @@ fn take_in(held: &mut Option<Held>, account: &mut Account, update: TableUpdate) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -419,6 +419,65 @@ mod tests {
         assert_eq!(fitting(0, 23), 10);
     }
 
+    /// What is done to an index: an owner publishes files again or withdraws them, or leaves.
+    #[derive(Clone, Debug)]
+    enum Change {
+        Publish(u8, Vec<u8>),
+        Withdraw(u8, Vec<u8>),
+        Leave(u8),
+        Follow,
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<Change>> {
+        let files = || proptest::collection::vec(0_u8..40, 1..12);
+        proptest::collection::vec(
+            prop_oneof![
+                4 => (0_u8..4, files()).prop_map(|(owner, files)| Change::Publish(owner, files)),
+                2 => (0_u8..4, files()).prop_map(|(owner, files)| Change::Withdraw(owner, files)),
+                1 => (0_u8..4).prop_map(Change::Leave),
+                4 => Just(Change::Follow),
+            ],
+            1..60,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_copy_never_excludes_what_is_there(changes in changes()) {
+            let owner = |number: u8| NodeId::from_bytes([number + 1; 32]);
+            let named = |number: u8| FileMeta {
+                path: FilePath::new(format!(
+                    "{}/some north{} wind{} number{number}.wav",
+                    number % 3, number % 5, number % 7
+                )).expect("a path"),
+                ..file(number.into())
+            };
+            let (mut index, mut own) = (Index::new(Limits::default()), OwnTable::new());
+            let mut held = Filter::empty(10);
+            for change in changes {
+                match change {
+                    Change::Publish(number, files) => {
+                        index.set_owner(owner(number), &Username::parse("owner").expect("a name"));
+                        index.publish(&owner(number), files.into_iter().map(named));
+                    }
+                    Change::Withdraw(number, files) => {
+                        let contents: Vec<_> =
+                            files.into_iter().map(|it| named(it).content).collect();
+                        index.withdraw(&owner(number), &contents);
+                    }
+                    Change::Leave(number) => { index.remove_owner(&owner(number)); }
+                    Change::Follow => {
+                        own.follow(&mut index, Instant::START);
+                        copy(&mut held, own.take_news(1));
+                        let mut missing = 0;
+                        index.for_each_key(|key| missing += u32::from(!held.may_have(key)));
+                        prop_assert_eq!(missing, 0);
+                    }
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn flips_are_read_as_they_were_written(
