@@ -6,94 +6,85 @@ use super::network::{Network, Node};
 use super::stage::{Scene, Stage, Tie};
 use crate::failure::Failure;
 use futures_util::StreamExt as _;
-use skein_node::api::types::{ContentHit, SearchEvent, Source, StartSearch};
+use skein_node::api::types::{ContentHit, SearchEvent, SearchReport, Source, StartSearch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Supernodes tell each other in tables which words they can answer, some seconds after those were
-/// published. Until then a search asks only those whose tables have come. A machine that has other
-/// things to do may take much longer, and nobody waits for nothing.
+/// Supernodes tell each other in tables which words they can answer, up to half a second after
+/// those were published. Until then a search asks only those whose tables have come. A machine that
+/// has other things to do may take much longer, and nobody waits for nothing.
 const TABLES_PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Searches in silence until the children of all supernodes are found, or for as long as that
-/// ever takes.
-async fn until_tables_have_spread(
-    network: &Network,
-    searcher: &Node,
-    cast: &Cast,
-    request: &StartSearch,
-) -> Result<(), Failure> {
-    let deadline = Instant::now() + TABLES_PATIENCE;
-    while Instant::now() < deadline {
-        let mut events = searcher.client.search(request).await?;
-        let mut supernodes = BTreeSet::new();
-        while let Some(event) = events.next().await {
-            if let SearchEvent::Hit(hit) = event? {
-                let owners = owners_of(network, &hit);
-                supernodes.extend(owners.into_iter().map(|tie| tie.parent));
-            }
-        }
-        supernodes.remove(&cast.searcher.parent);
-        if supernodes.len() + 1 >= network.supernodes.len() {
-            break;
-        }
-        sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
+/// One search: what came of it, in order, and its end.
+struct Search {
+    hits: Vec<ContentHit>,
+    report: SearchReport,
 }
 
-/// Searches, tells every new content, and makes sure that the others' children were found.
+impl Search {
+    async fn run(searcher: &Node, request: &StartSearch) -> Result<Self, Failure> {
+        let mut events = searcher.client.search(request).await?;
+        let mut hits = Vec::new();
+        while let Some(event) = events.next().await {
+            match event? {
+                SearchEvent::Hit(hit) => hits.push(*hit),
+                SearchEvent::Done(report) => return Ok(Self { hits, report }),
+                _ => {}
+            }
+        }
+        Err(Failure::failed("the search ended without a report"))
+    }
+
+    /// The supernodes but the searcher's own whose children were found.
+    fn others(&self, network: &Network, own: &str) -> BTreeSet<String> {
+        let ties = self.hits.iter().flat_map(|hit| owners_of(network, hit));
+        ties.map(|tie| tie.parent).filter(|parent| parent != own).collect()
+    }
+}
+
+/// Searches until the children of all supernodes are found, which is at once if the tables have
+/// spread, and tells what that search brought.
 ///
 /// # Errors
-/// The search fails, or finds nothing of the children of another supernode.
+/// The search fails, or finds nothing of the children of another supernode for too long.
 pub async fn search(
     stage: &Stage,
     network: &Network,
     searcher: &Node,
     cast: &Cast,
 ) -> Result<BTreeMap<u32, ContentHit>, Failure> {
+    let own = &cast.searcher.parent;
     let words = library::WORD.to_owned();
     stage.tell(&Scene::Searching { from: cast.searcher.clone(), words: words.clone() })?;
     let request = StartSearch { words, ..StartSearch::default() };
-    until_tables_have_spread(network, searcher, cast, &request).await?;
-    let mut events = searcher.client.search(&request).await?;
-    let mut hits: BTreeMap<u32, ContentHit> = BTreeMap::new();
-    let report = loop {
-        match events.next().await {
-            Some(event) => match event? {
-                SearchEvent::Hit(hit) => {
-                    stage.tell(&hit_scene(network, &hit, &hits, &cast.searcher.parent))?;
-                    hits.insert(hit.number, *hit);
-                }
-                SearchEvent::Done(report) => break report,
-                _ => {}
-            },
-            None => return Err(Failure::failed("the search ended without a report")),
+    let deadline = Instant::now() + TABLES_PATIENCE;
+    let (search, others) = loop {
+        let search = Search::run(searcher, &request).await?;
+        let others = search.others(network, own);
+        if others.len() + 1 >= network.supernodes.len() {
+            break (search, others);
         }
+        if Instant::now() >= deadline {
+            return Err(Failure::failed(format!(
+                "the search found nothing of the children of some supernodes: only of {others:?}"
+            )));
+        }
+        sleep(LOOK_AGAIN).await;
     };
-    let mut supernodes = BTreeSet::new();
-    let mut from_elsewhere = 0;
-    for hit in hits.values() {
-        let owners = owners_of(network, hit);
-        let far = owners.iter().filter(|tie| tie.parent != cast.searcher.parent);
-        let far: Vec<String> = far.map(|tie| tie.parent.clone()).collect();
-        if far.len() == owners.len() {
-            from_elsewhere += 1;
-        }
-        supernodes.extend(far);
+    let mut hits: BTreeMap<u32, ContentHit> = BTreeMap::new();
+    for hit in search.hits {
+        stage.tell(&hit_scene(network, &hit, &hits, own))?;
+        hits.insert(hit.number, hit);
     }
-    if supernodes.len() < network.supernodes.len() - 1 {
-        let found: Vec<String> = supernodes.into_iter().collect();
-        return Err(Failure::failed(format!(
-            "the search found nothing of the children of some supernodes: only of {found:?}"
-        )));
-    }
+    let is_far = |hit: &&ContentHit| owners_of(network, hit).iter().all(|tie| tie.parent != *own);
+    let from_elsewhere = u32::try_from(hits.values().filter(is_far).count()).unwrap_or(u32::MAX);
+    let report = search.report;
     stage.tell(&Scene::SearchDone {
         contents: report.contents,
         from_elsewhere,
-        supernodes: supernodes.into_iter().collect(),
+        supernodes: others.into_iter().collect(),
         first_hit_ms: report.first_hit_ms,
         took_ms: report.took_ms,
         supernodes_asked: report.coverage.supernodes_asked,
