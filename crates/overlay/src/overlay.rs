@@ -370,6 +370,7 @@ impl Overlay {
         let core = &mut self.core;
         core.membership.announcer.on_credential(now.instant, &mut core.rng);
         self.conduct.wallet.keep_only(&credential.unverified().name);
+        self.core.membership.set_owner(&credential.unverified().name);
         self.core.credential = Some(credential);
         self.on_directory_credential(now);
         let mut linked: Vec<NodeId> = self.core.peers.keys().copied().collect();

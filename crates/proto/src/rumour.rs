@@ -3,6 +3,7 @@
 use crate::id::NodeId;
 use crate::key::{ForgedError, Signed};
 use crate::membership::{Announcement, SUSPICION_LIFETIME, SupernodeRecord, Suspicion};
+use crate::name::Username;
 use crate::time::UnixTime;
 use crate::wish::{StandingQuery, Wish};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -39,6 +40,18 @@ impl Place {
     /// attempts.
     pub const fn short(self) -> u64 {
         (self.0 >> 64) as u64
+    }
+}
+
+/// A number that stands for the name that owns a node, where names are compared often: the first
+/// half of a [`Place`], so that to find a name with the number of another takes 2^64 attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OwnerNumber(u64);
+
+impl OwnerNumber {
+    /// The number of a name.
+    pub fn of(name: &Username) -> Self {
+        Self(Place::of(b"skein ring owner", name.as_str().as_bytes()).short())
     }
 }
 
@@ -93,6 +106,8 @@ impl RumourId {
 struct Inner {
     news: News,
     place: Place,
+    /// Whose supernode it is about; of nobody if it is about something else.
+    owner: OwnerNumber,
     version: u64,
     expires: UnixTime,
     /// The login key under which all signatures were found to be right.
@@ -126,7 +141,13 @@ impl Rumour {
                 (Wish::place_of(&wish.owner, &wish.id), wish.issued.0, standing.expires())
             }
         };
-        Self(Arc::new(Inner { news, place, version, expires, checked: OnceLock::new() }))
+        let owner = match &news {
+            News::Announcement(announcement) => {
+                OwnerNumber::of(&announcement.credential.unverified().name)
+            }
+            News::Suspicion(_) | News::Wish(_) => OwnerNumber::default(),
+        };
+        Self(Arc::new(Inner { news, place, owner, version, expires, checked: OnceLock::new() }))
     }
 
     /// What it says. Nobody may have signed it: see [`Rumour::check_signatures`].
@@ -159,6 +180,11 @@ impl Rumour {
     /// Its place on the ring of its topic.
     pub fn place(&self) -> Place {
         self.0.place
+    }
+
+    /// Whose supernode it is about, if it is an announcement.
+    pub fn owner(&self) -> OwnerNumber {
+        self.0.owner
     }
 
     /// Which one it is.

@@ -308,9 +308,8 @@ impl Holder {
             self.table.sources_on(whole).map(|(place, source)| (place, parcels(source))).collect();
         let mut heirs: BTreeMap<NodeId, Vec<Parcel>> = BTreeMap::new();
         for (place, parcels) in nodes.into_iter().chain(sources) {
-            let next = core.membership.successors(place, COPIES + 1);
-            if let Some(heir) = next.get(COPIES).filter(|_| next.contains(&core.me)) {
-                heirs.entry(*heir).or_default().extend(parcels);
+            if let Some(heir) = core.membership.heir(place, COPIES) {
+                heirs.entry(heir).or_default().extend(parcels);
             }
         }
         for (heir, parcels) in heirs {

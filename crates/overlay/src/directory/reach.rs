@@ -74,10 +74,8 @@ impl Reach {
     /// Looks whether the arc is another one by now.
     pub(super) fn refresh(&mut self, core: &mut Core, now: Now) {
         let place = Place::of_node(&core.me);
-        let arc = match core.membership.before_me(COPIES).get(COPIES - 1) {
-            Some((after, _)) => Arc { after: *after, to: place },
-            None => Arc::whole(place),
-        };
+        let own = core.membership.own_arc(COPIES);
+        let arc = Arc { after: own.after.unwrap_or(place), to: place };
         if core.membership.len() == 0 || self.arc == Some(arc) {
             return;
         }
@@ -91,8 +89,9 @@ impl Reach {
             news = arc;
         }
         let due = now.instant + core.jitter(SETTLE);
-        let cuts = core.membership.before_me(COPIES - 1).into_iter().map(|(place, _)| place);
-        self.pulls.extend(news.cut(cuts.rev()).into_iter().map(|part| Pull::new(part, due)));
+        self.pulls.extend(
+            news.cut(own.others.into_iter().rev()).into_iter().map(|part| Pull::new(part, due)),
+        );
     }
 
     /// Asks for what is missing.
@@ -179,7 +178,7 @@ impl Holder {
         let arc = Arc { after: Place(wanted.after), to: Place(wanted.to) };
         let membership = &core.membership;
         // Whoever asks may have heard of deaths that this supernode has not heard of.
-        let theirs = |place: Place| membership.successors(place, 2 * COPIES).contains(&peer);
+        let theirs = |place: Place| membership.is_near(place, &peer, 2 * COPIES);
         let nodes = self.table.nodes_on(arc).filter(|(place, _)| theirs(*place));
         let sources = self.table.sources_on(arc).filter(|(place, _)| theirs(*place));
         let parcels: Vec<_> = nodes

@@ -8,7 +8,7 @@ use crate::counters::Counters;
 use crate::io::Now;
 use skein_proto::credential::CLOCK_SKEW;
 use skein_proto::membership::{Announcement, SupernodeState, Suspicion};
-use skein_proto::rumour::{News, Topic};
+use skein_proto::rumour::{News, OwnerNumber, Topic};
 use skein_proto::{Instant, KeyPair, NodeId, Rumour, Signed, Username};
 
 /// What became of a rumour.
@@ -40,7 +40,7 @@ impl Membership {
         }
         let verdict = match rumour.news() {
             News::Announcement(announcement) => {
-                match self.weigh_announcement(announcement, counters, now) {
+                match self.weigh_announcement((&rumour, announcement), counters, now) {
                     Some(pace) => self.take_if_sound(&rumour, login_key, |this, rumour| {
                         this.on_announcement(rumour, from, pace, counters, now);
                     }),
@@ -92,7 +92,7 @@ impl Membership {
     /// Whether an announcement would be believed if its signatures hold, and how fast it spreads.
     fn weigh_announcement(
         &mut self,
-        announcement: &Announcement,
+        (rumour, announcement): (&Rumour, &Announcement),
         counters: &mut Counters,
         now: Now,
     ) -> Option<Pace> {
@@ -105,15 +105,19 @@ impl Membership {
         if record.node == self.me.1 {
             return Some(Pace::Slow);
         }
+        let owner = rumour.owner();
+        let before = self.rumour(&record.node).map(Rumour::owner);
+        if before.is_none() && record.state == SupernodeState::Leaving {
+            return None;
+        }
+        // Neither those that come nor those that change hands may fill the view in one name.
+        let name = &announcement.credential.unverified().name;
+        let is_full = before.is_none() && self.stored() >= MAX_MEMBERS;
+        if is_full || (before != Some(owner) && self.owns_enough(name, owner)) {
+            counters.members_over_limit += 1;
+            return None;
+        }
         let Some(before) = self.rumour(&record.node).and_then(Rumour::record) else {
-            let name = &announcement.credential.unverified().name;
-            if record.state == SupernodeState::Leaving {
-                return None;
-            }
-            if self.stored() >= MAX_MEMBERS || self.owns_enough(name) {
-                counters.members_over_limit += 1;
-                return None;
-            }
             return Some(Pace::Fast);
         };
         if before.state != record.state {
@@ -128,7 +132,7 @@ impl Membership {
     }
 
     /// Whether this name owns as many supernodes as one may.
-    fn owns_enough(&mut self, name: &Username) -> bool {
+    fn owns_enough(&mut self, name: &Username, owner: OwnerNumber) -> bool {
         if self.names.is_full() {
             let store = self.epidemic.store(Topic::Supernodes);
             let names = store.iter().filter_map(Rumour::announcement);
@@ -138,9 +142,8 @@ impl Membership {
         if !self.names.may_contain(name) {
             return false;
         }
-        let all = self.epidemic.store(Topic::Supernodes).iter().filter_map(Rumour::announcement);
-        let owned = all.filter(|known| known.credential.unverified().name == *name);
-        owned.count() >= MAX_PER_NAME
+        let all = self.epidemic.store(Topic::Supernodes).iter();
+        all.filter(|known| known.owner() == owner).count() >= MAX_PER_NAME
     }
 
     fn on_announcement(
@@ -182,7 +185,7 @@ impl Membership {
     /// Takes in an announcement that was found to be true.
     pub(crate) fn admit(&mut self, rumour: Rumour, from: Option<NodeId>, pace: Pace) {
         let before = self.epidemic.insert(rumour.clone(), from, pace);
-        if before.is_none()
+        if before.as_ref().map(Rumour::owner) != Some(rumour.owner())
             && let Some(announcement) = rumour.announcement()
         {
             self.names.insert(&announcement.credential.unverified().name);

@@ -9,6 +9,7 @@ mod announcer;
 mod dispatch;
 mod doubts;
 pub(crate) mod epidemic;
+mod holders;
 mod judge;
 mod names;
 mod store;
@@ -20,8 +21,8 @@ use doubts::Doubts;
 use epidemic::Epidemic;
 use names::Names;
 use skein_proto::membership::SupernodeState;
-use skein_proto::rumour::Topic;
-use skein_proto::{Instant, NodeId, Rumour};
+use skein_proto::rumour::{OwnerNumber, Topic};
+use skein_proto::{Instant, NodeId, Rumour, Username};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ const EMERGENCY: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(crate) struct Membership {
     me: (Place, NodeId),
+    /// Who owns this node.
+    owner: OwnerNumber,
     /// What spreads among supernodes. Other parts of the overlay may let theirs ride along.
     pub(crate) epidemic: Rare<Epidemic>,
     pub(crate) doubts: Doubts,
@@ -60,6 +63,7 @@ impl Membership {
     pub(crate) fn new(me: NodeId) -> Self {
         Self {
             me: (Place::of_node(&me), me),
+            owner: OwnerNumber::default(),
             epidemic: Rare::default(),
             doubts: Doubts::default(),
             announcer: Announcer::default(),
@@ -69,6 +73,11 @@ impl Membership {
             deaths: None,
             swept: 0,
         }
+    }
+
+    /// This node is owned by that name.
+    pub(crate) fn set_owner(&mut self, name: &Username) {
+        self.owner = OwnerNumber::of(name);
     }
 
     /// Others known.
@@ -120,45 +129,6 @@ impl Membership {
     /// Numbers that [`Membership::nth`] knows.
     pub(crate) fn stored(&self) -> usize {
         self.epidemic.store(Topic::Supernodes).len()
-    }
-
-    /// The first `count` supernodes at or behind a place, this node among them if it is one.
-    pub(crate) fn successors(&self, place: Place, count: usize) -> Vec<NodeId> {
-        let around = self.epidemic.store(Topic::Supernodes).around(place);
-        let mut found: Vec<(u128, NodeId)> = around
-            .filter_map(|rumour| Some((rumour.place(), rumour.record()?)))
-            .filter(|(_, member)| self.counts(member))
-            .take(count)
-            .map(|(at, member)| (at.0.wrapping_sub(place.0), member.node))
-            .collect();
-        found.push((self.me.0.0.wrapping_sub(place.0), self.me.1));
-        found.sort_unstable();
-        found.truncate(count);
-        found.into_iter().map(|(_, node)| node).collect()
-    }
-
-    /// The first `count` others before this node, the nearest first.
-    pub(crate) fn before_me(&self, count: usize) -> Vec<(Place, NodeId)> {
-        let before = self.epidemic.store(Topic::Supernodes).around(self.me.0).rev();
-        before
-            .filter_map(|rumour| Some((rumour.place(), rumour.record()?)))
-            .filter(|(_, member)| self.counts(member))
-            .take(count)
-            .map(|(place, member)| (place, member.node))
-            .collect()
-    }
-
-    /// Whether this node is one of the `count` supernodes that a place belongs to.
-    pub(crate) fn is_mine(&self, place: Place, count: usize) -> bool {
-        // It is, unless so many others come before it.
-        let others = self.epidemic.store(Topic::Supernodes).around(place);
-        let mut others = others
-            .filter_map(|rumour| Some((rumour.place(), rumour.record()?)))
-            .filter(|(_, member)| self.counts(member));
-        let distance = |at: Place| at.0.wrapping_sub(place.0);
-        let own = (distance(self.me.0), self.me.1);
-        count > 0
-            && others.nth(count - 1).is_none_or(|(at, member)| own < (distance(at), member.node))
     }
 
     /// Whether a tenth of all supernodes has died within some minutes, so that the rest must take
@@ -240,23 +210,6 @@ mod tests {
         let rumour = Rumour::new(News::Announcement(announcement(number, &login)));
         membership.admit(rumour, None, Pace::Slow);
         supernode_key(number).node_id()
-    }
-
-    #[test]
-    fn a_place_belongs_to_those_that_follow_it_around_the_ring() {
-        let me = NodeId::from_bytes([99; 32]);
-        let mut membership = Membership::new(me);
-        let others: Vec<NodeId> = (1..20).map(|n| insert(&mut membership, n)).collect();
-        let mut all: Vec<(Place, NodeId)> =
-            others.into_iter().chain([me]).map(|node| (Place::of_node(&node), node)).collect();
-        all.sort_unstable();
-        for key in 0..50_u8 {
-            let place = Place::of(b"test", &[key]);
-            let first = all.iter().position(|(at, _)| *at >= place).unwrap_or(0);
-            let expected: Vec<NodeId> = (0..3).map(|n| all[(first + n) % all.len()].1).collect();
-            assert_eq!(membership.successors(place, 3), expected);
-            assert_eq!(membership.is_mine(place, 3), expected.contains(&me));
-        }
     }
 
     #[test]
