@@ -13,6 +13,7 @@ use crate::reputation::Reputations;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use skein_proto::message::{Detach, Hello, PartingReason};
+use skein_proto::rumour::OwnerNumber;
 use skein_proto::{
     BoundedVec, Instant, KeyPair, Message, NodeId, Role, SignedCredential, SupernodeEntry, UnixTime,
 };
@@ -193,14 +194,26 @@ impl Core {
         }
     }
 
-    /// A linked supernode has shown that it is there.
+    /// A linked supernode that this node has chosen has shown that it is there.
     pub(crate) fn proved(&mut self, peer: &NodeId, load_percent: Option<u8>, now: UnixTime) {
-        let Some(addresses) = self.peers.get(peer).map(|peer| peer.listen_addresses()) else {
-            return;
-        };
-        if !self.known.proved(*peer, &addresses, load_percent, now) {
+        let Some((addresses, owner)) = self.whereabouts(peer) else { return };
+        if !self.known.proved(*peer, &addresses, (owner, load_percent), now) {
             self.counters.known_over_limit += 1;
         }
+    }
+
+    /// A supernode has greeted that this node had not asked for.
+    pub(crate) fn introduced(&mut self, peer: &NodeId, now: UnixTime) {
+        let Some((addresses, owner)) = self.whereabouts(peer) else { return };
+        if !self.known.introduced(*peer, &addresses, owner, now) {
+            self.counters.known_over_limit += 1;
+        }
+    }
+
+    /// Where a linked supernode listens, and whose it is.
+    fn whereabouts(&self, peer: &NodeId) -> Option<(Vec<SocketAddr>, OwnerNumber)> {
+        let peer = self.peers.get(peer)?;
+        Some((peer.listen_addresses(), peer.owner()?))
     }
 
     /// Whether this peer may be a parent or a neighbour: it says that it is a supernode, and its

@@ -75,6 +75,11 @@ impl Courier {
         messages
     }
 
+    /// Whether something waits for this peer, so that the link was made for it.
+    pub(crate) fn awaits(&self, peer: &NodeId) -> bool {
+        self.queues.contains_key(peer)
+    }
+
     /// There will be no link with this peer.
     pub(crate) fn on_lost(&mut self, peer: &NodeId) {
         self.last_use.remove(peer);

@@ -4,6 +4,7 @@ use crate::contacts::{Contact, Contacts};
 use crate::packed::Packed;
 use rand::Rng;
 use rand::seq::IndexedRandom;
+use skein_proto::rumour::OwnerNumber;
 use skein_proto::{BoundedVec, Instant, NodeId, SupernodeEntry, UnixTime};
 use std::cmp::{Ordering, Reverse};
 use std::net::SocketAddr;
@@ -31,17 +32,33 @@ const DRAWN: usize = 4;
 /// How full a supernode may be to be named to others, as long as there are emptier ones.
 const ROOMY_PERCENT: u8 = 90;
 
+/// Supernodes of one name that are kept in mind, of those whose name is known: as many as supernodes
+/// believe in.
+const MAX_PER_NAME: usize = crate::membership::MAX_PER_NAME;
+
+/// What speaks for a supernode. What stands further down is never pushed out by what stands above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Word {
+    /// A peer has named it, or it has introduced itself unasked: it may be made up, or one of many
+    /// that somebody runs in order to be known here.
+    Hearsay,
+    /// It has shown a credential over a link that this node had chosen.
+    Met,
+    /// The login service has named it.
+    Named,
+}
+
 #[derive(Clone, Debug)]
 struct Known {
     /// The first bytes of its id, in the same order: most comparisons need no more, and so no look
     /// at what is elsewhere.
-    prefix: u64,
+    prefix: u32,
+    /// Half of the number of its owner's name, as far as it is known; else nothing.
+    owner: u32,
     contact: Arc<Contact>,
     load_percent: u8,
     failures: u8,
-    /// The login service has named it, or it has shown a credential to this node. What is only
-    /// hearsay may be made up, so it never takes the place of what is vouched for.
-    vouched: bool,
+    word: Word,
     /// This node talks to it: nobody else changes its addresses.
     proven: bool,
     /// When it was last known to be up, in seconds since 1970.
@@ -137,7 +154,7 @@ impl KnownSupernodes {
 
     /// Where to find one of which it is more than hearsay that it is a supernode.
     pub(crate) fn vouched_addresses(&self, node: &NodeId) -> Option<Vec<SocketAddr>> {
-        let known = self.get(node).filter(|known| known.vouched)?;
+        let known = self.get(node).filter(|known| known.is_vouched())?;
         Some(known.contact.addresses.to_vec())
     }
 
@@ -152,24 +169,28 @@ impl KnownSupernodes {
         let contacts = self.contacts.clone();
         if let Some(known) = self.get_mut(&entry.node) {
             // Hearsay may say where a supernode has moved to, but only once it is lost there.
-            let believed = vouched || !known.vouched || known.failures > 0;
+            let believed = vouched || !known.is_vouched() || known.failures > 0;
             if believed && !known.proven && seen >= known.seen {
                 known.contact = contacts.get(entry.node, &entry.addresses);
                 known.load_percent = entry.load_percent;
                 known.seen = seen;
             }
-            known.vouched |= vouched;
+            if vouched {
+                known.word = Word::Named;
+            }
             return true;
         }
-        if self.entries.len() >= self.most && !self.make_room(vouched, seen) {
+        let word = if vouched { Word::Named } else { Word::Hearsay };
+        if self.entries.len() >= self.most && !self.make_room(word, seen) {
             return false;
         }
         self.insert(Known {
             prefix: prefix(&entry.node),
+            owner: 0,
             contact: contacts.get(entry.node, &entry.addresses),
             load_percent: entry.load_percent,
             failures: 0,
-            vouched,
+            word,
             proven: false,
             seen,
             retry_at: Instant::START,
@@ -177,56 +198,123 @@ impl KnownSupernodes {
         true
     }
 
-    /// Forgets one that is worth less than a newcomer, if there is any.
-    fn make_room(&mut self, vouched: bool, seen: u32) -> bool {
+    /// Forgets one that is worth less than a newcomer, if there is any. Half of all places are for
+    /// those that the login service has named, whoever else this node has met since.
+    fn make_room(&mut self, word: Word, seen: u32) -> bool {
+        let named = self.entries.iter().filter(|known| known.word == Word::Named).count();
+        let newcomer_is_named = word == Word::Named;
+        if newcomer_is_named && named < self.most / 2 {
+            let others = self.entries.iter().filter(|known| known.word != Word::Named);
+            let worth = |known: &Known| (known.proven, known.word, known.seen);
+            let least = others.min_by(|a, b| worth(a).cmp(&worth(b)).then_with(|| a.by_id(b)));
+            let least = least.map(|known| *known.node());
+            return least.is_some_and(|node| self.remove(&node));
+        }
+        let spare = newcomer_is_named || named > self.most / 2;
+        let worth = |known: &Known| (known.is_vouched(), known.seen);
         let least = self
             .entries
             .iter()
-            .filter(|known| !known.proven)
-            .min_by(|a, b| (a.vouched, a.seen).cmp(&(b.vouched, b.seen)).then_with(|| a.by_id(b)))
-            .map(|known| (*known.node(), (known.vouched, known.seen)));
+            .filter(|known| !known.proven && (spare || known.word != Word::Named))
+            .min_by(|a, b| worth(a).cmp(&worth(b)).then_with(|| a.by_id(b)))
+            .map(|known| (*known.node(), worth(known)));
         match least {
-            Some((node, worth)) if worth < (vouched, seen) => self.remove(&node),
+            Some((node, worth)) if worth < (word > Word::Hearsay, seen) => self.remove(&node),
             _ => false,
         }
     }
 
-    /// This supernode has answered, and its credential holds. Answers whether there was room for
-    /// it.
-    pub(crate) fn proved(
+    /// Whether as many others of this name are known as may be.
+    fn has_enough_of(&self, owner: u32, besides: &NodeId) -> bool {
+        let same = |known: &&Known| known.owner == owner && known.node() != besides;
+        self.entries.iter().filter(same).count() >= MAX_PER_NAME
+    }
+
+    /// A supernode introduces itself over a link that this node has not asked for. Its credential
+    /// holds, but everybody has one: it is hearsay that takes nobody's place, and no more than half
+    /// of those that are free. Answers whether there was room for it.
+    pub(crate) fn introduced(
         &mut self,
         node: NodeId,
         addresses: &[SocketAddr],
-        load: Option<u8>,
+        owner: OwnerNumber,
         now: UnixTime,
     ) -> bool {
-        let now = seconds(now);
-        let contact = match self.get(&node) {
-            Some(known) if known.contact.addresses == Packed::new(addresses) => {
-                known.contact.clone()
-            }
-            _ => self.contacts.get(node, addresses),
-        };
+        let owner = half(owner);
         if !self.contains(&node) {
-            if self.entries.len() >= self.most && !self.make_room(true, now) {
+            let has_room = self.entries.len() < self.most / 2;
+            if !has_room || addresses.is_empty() || self.has_enough_of(owner, &node) {
                 return false;
             }
             self.insert(Known {
                 prefix: prefix(&node),
+                owner,
+                contact: self.contacts.get(node, addresses),
+                load_percent: 0,
+                failures: 0,
+                word: Word::Hearsay,
+                proven: false,
+                seen: seconds(now),
+                retry_at: Instant::START,
+            });
+            return true;
+        }
+        // Where it is it knows itself; that it lives does not say that it can be reached.
+        let contact = self.contact(node, addresses);
+        if let Some(known) = self.get_mut(&node).filter(|_| !addresses.is_empty()) {
+            known.contact = contact;
+            known.owner = owner;
+            known.seen = seconds(now);
+        }
+        true
+    }
+
+    fn contact(&self, node: NodeId, addresses: &[SocketAddr]) -> Arc<Contact> {
+        match self.get(&node) {
+            Some(known) if known.contact.addresses == Packed::new(addresses) => {
+                known.contact.clone()
+            }
+            _ => self.contacts.get(node, addresses),
+        }
+    }
+
+    /// This supernode has answered over a link that this node has chosen, and its credential holds.
+    /// Answers whether there was room for it.
+    pub(crate) fn proved(
+        &mut self,
+        node: NodeId,
+        addresses: &[SocketAddr],
+        (owner, load): (OwnerNumber, Option<u8>),
+        now: UnixTime,
+    ) -> bool {
+        let (now, owner) = (seconds(now), half(owner));
+        let contact = self.contact(node, addresses);
+        let is_named = self.get(&node).is_some_and(|known| known.word == Word::Named);
+        if !is_named && self.has_enough_of(owner, &node) {
+            return false;
+        }
+        if !self.contains(&node) {
+            if self.entries.len() >= self.most && !self.make_room(Word::Met, now) {
+                return false;
+            }
+            self.insert(Known {
+                prefix: prefix(&node),
+                owner,
                 contact: contact.clone(),
                 load_percent: 0,
                 failures: 0,
-                vouched: true,
+                word: Word::Met,
                 proven: true,
                 seen: now,
                 retry_at: Instant::START,
             });
         }
         let Some(known) = self.get_mut(&node) else { return false };
+        known.owner = owner;
         known.contact = contact;
         known.load_percent = load.unwrap_or(known.load_percent);
         known.seen = now;
-        known.vouched = true;
+        known.word = known.word.max(Word::Met);
         known.proven = true;
         known.failures = 0;
         known.retry_at = Instant::START;
@@ -239,7 +327,7 @@ impl KnownSupernodes {
         let Some(known) = self.get_mut(node) else { return };
         known.failures = (known.failures + 1).min(MAX_FAILURES);
         known.proven = false;
-        if known.failures == MAX_FAILURES && !(known.vouched && is_last_resort) {
+        if known.failures == MAX_FAILURES && !(known.is_vouched() && is_last_resort) {
             self.remove(node);
             return;
         }
@@ -282,7 +370,7 @@ impl KnownSupernodes {
                 .iter()
                 .filter(|known| {
                     let new = picked.iter().all(|(one, _)| one != known.node());
-                    new && (known.vouched || !only_vouched)
+                    new && (known.is_vouched() || !only_vouched)
                 })
                 .copied()
                 .collect();
@@ -303,7 +391,7 @@ impl KnownSupernodes {
         load: impl Fn(&Contact) -> Option<u8>,
     ) -> Vec<SupernodeEntry> {
         let fit = self.entries.iter().filter(|known| known.failures == 0);
-        let fit: Vec<&Known> = fit.filter(|known| known.proven || known.vouched).collect();
+        let fit: Vec<&Known> = fit.filter(|known| known.proven || known.is_vouched()).collect();
         // To ask for the load of each of hundreds would cost more than all else that an answer
         // takes: some are drawn first, and of those the ones with room.
         let drawn = fit.sample(rng, count.saturating_mul(DRAWN)).copied();
@@ -332,13 +420,14 @@ impl KnownSupernodes {
     /// Those to be kept for the next start: what is vouched for, even if it does not answer at
     /// present. It may be this node's own line that is dead.
     pub(crate) fn to_remember(&self) -> Vec<SupernodeEntry> {
-        self.best(self.most, |known| known.vouched)
+        self.best(self.most, |known| known.is_vouched())
     }
 
     fn best(&self, count: usize, wanted: impl Fn(&Known) -> bool) -> Vec<SupernodeEntry> {
         let mut all: Vec<&Known> = self.entries.iter().filter(|known| wanted(known)).collect();
-        let worth =
-            |known: &Known| (!known.proven, !known.vouched, known.failures, Reverse(known.seen));
+        let worth = |known: &Known| {
+            (!known.proven, !known.is_vouched(), known.failures, Reverse(known.seen))
+        };
         all.sort_unstable_by(|a, b| worth(a).cmp(&worth(b)).then_with(|| a.by_id(b)));
         all.into_iter().take(count).map(Known::entry).collect()
     }
@@ -350,8 +439,13 @@ impl KnownSupernodes {
 }
 
 /// The first bytes of an id; two ids stand in the order of theirs unless these are the same.
-fn prefix(node: &NodeId) -> u64 {
-    node.as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+fn prefix(node: &NodeId) -> u32 {
+    node.as_bytes().first_chunk().map_or(0, |first| u32::from_be_bytes(*first))
+}
+
+/// Half of a name's number, which is enough to count few, and never nothing.
+fn half(owner: OwnerNumber) -> u32 {
+    u32::try_from(owner.get() >> 32).unwrap_or(u32::MAX).max(1)
 }
 
 /// The time in 32 bits, which last until the year 2106.
@@ -365,6 +459,11 @@ const UNSURE: u8 = u8::MAX;
 impl Known {
     fn node(&self) -> &NodeId {
         &self.contact.node
+    }
+
+    /// The login service has named it, or this node has met it.
+    fn is_vouched(&self) -> bool {
+        self.word > Word::Hearsay
     }
 
     fn by_id(&self, other: &Self) -> Ordering {
@@ -382,107 +481,4 @@ impl Known {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
-
-    fn entry(number: u16, seen: u64) -> SupernodeEntry {
-        let mut id = [0; 32];
-        id[..2].copy_from_slice(&number.to_be_bytes());
-        SupernodeEntry {
-            node: NodeId::from_bytes(id),
-            addresses: BoundedVec::truncated([SocketAddr::from(([10, 0, 0, 1], 1 + number))]),
-            load_percent: 10,
-            seen: UnixTime(seen),
-        }
-    }
-
-    #[test]
-    fn hearsay_does_not_move_a_supernode_that_has_answered() {
-        let mut known = KnownSupernodes::default();
-        let real: SocketAddr = "192.0.2.1:4701".parse().expect("an address");
-        known.proved(entry(1, 0).node, &[real], Some(5), UnixTime(10));
-        for vouched in [false, true] {
-            known.hear_of(&entry(1, 50), vouched, UnixTime(60));
-        }
-        assert_eq!(known.addresses(&entry(1, 0).node), Some(vec![real]));
-    }
-
-    #[test]
-    fn a_flood_of_made_up_supernodes_pushes_out_no_fresher_one() {
-        let mut known = KnownSupernodes::default();
-        let now = UnixTime(1_000);
-        for number in 0..200 {
-            assert!(known.hear_of(&entry(number, 500), false, now));
-        }
-        assert!(!known.hear_of(&entry(2_000, 400), false, now));
-        assert!(known.hear_of(&entry(2_001, u64::MAX), false, now), "the future counts as now");
-        assert_eq!(known.len(), MAX_KNOWN);
-    }
-
-    #[test]
-    fn hearsay_never_takes_the_place_of_what_the_login_service_has_named() {
-        let mut known = KnownSupernodes::default();
-        let now = UnixTime(1_000);
-        for number in 0..3 {
-            known.hear_of(&entry(number, 1), true, now);
-        }
-        for number in 10..3_000 {
-            known.hear_of(&entry(number, u64::MAX), false, now);
-        }
-        assert_eq!(known.len(), MAX_KNOWN);
-        let mut rng = StdRng::seed_from_u64(1);
-        let picked = known.pick(5, Instant::START, &mut rng, |_| false);
-        let named = (0..3).filter(|n| picked.iter().any(|(node, _)| *node == entry(*n, 0).node));
-        assert_eq!((picked.len(), named.count()), (5, 3), "they are tried first");
-        assert!(known.hear_of(&entry(5, 1), true, now), "and there is room for more of them");
-    }
-
-    #[test]
-    fn the_last_ones_that_are_vouched_for_are_never_forgotten() {
-        let mut known = KnownSupernodes::default();
-        known.hear_of(&entry(1, 1), true, UnixTime(1));
-        let mut now = Instant::START;
-        for _ in 0..100 {
-            known.failed(&entry(1, 1).node, now);
-            now = now + MAX_RETRY;
-        }
-        assert_eq!(known.pick(5, now, &mut StdRng::seed_from_u64(1), |_| false).len(), 1);
-        assert!(known.freshest(5).is_empty(), "nobody else is told of it");
-        assert_eq!(known.to_remember().len(), 1);
-    }
-
-    #[test]
-    fn those_that_are_named_to_others_have_room_and_were_reached() {
-        let mut known = KnownSupernodes::default();
-        let real: SocketAddr = "192.0.2.1:4701".parse().expect("an address");
-        for number in 0..40 {
-            known.proved(entry(number, 0).node, &[real], Some(5), UnixTime(10));
-            known.hear_of(&entry(100 + number, 9), false, UnixTime(10));
-        }
-        let full =
-            |at: &Contact| Some(if at.node.as_bytes()[1].is_multiple_of(2) { 100 } else { 30 });
-        let named = known.to_name(16, &mut StdRng::seed_from_u64(3), full);
-        assert_eq!(named.len(), 16);
-        assert!(named.iter().all(|entry| entry.node.as_bytes()[1] < 40), "no hearsay");
-        let roomy = named.iter().filter(|entry| entry.load_percent == 30).count();
-        assert!(roomy >= 14, "{roomy} of 16");
-    }
-
-    #[test]
-    fn one_that_fails_is_left_alone_for_longer_each_time_and_then_forgotten() {
-        let mut known = KnownSupernodes::default();
-        let mut rng = StdRng::seed_from_u64(1);
-        known.hear_of(&entry(1, 1), false, UnixTime(1));
-        let node = entry(1, 1).node;
-        let mut now = Instant::START;
-        for failure in 0..MAX_FAILURES {
-            assert_eq!(known.pick(5, now, &mut rng, |_| false).len(), 1, "failure {failure}");
-            known.failed(&node, now);
-            assert!(known.pick(5, now, &mut rng, |_| false).is_empty());
-            now = now + MAX_RETRY;
-        }
-        assert!(known.is_empty());
-    }
-}
+mod tests;

@@ -59,7 +59,15 @@ impl Overlay {
             self.core.observed.add(peer, observed);
         }
         if is_super && name.is_some() {
-            self.core.proved(&peer, None, now.unix);
+            // Who dials this node, and what he says that he is, anybody can choose: it proves nothing.
+            let chosen = self.join.uses(&peer)
+                || self.neighbours.uses(&peer)
+                || self.core.courier.awaits(&peer);
+            if chosen {
+                self.core.proved(&peer, None, now.unix);
+            } else {
+                self.core.introduced(&peer, now.unix);
+            }
             self.core.hand_over_waiting(peer);
             self.on_directory_linked(peer, now);
         } else if !is_super {

@@ -1,6 +1,7 @@
 //! What is known of a peer at the other end of a link.
 
 use skein_proto::message::Hello;
+use skein_proto::rumour::OwnerNumber;
 use skein_proto::{CredentialError, Instant, NodeId, Role, SignedCredential, UnixTime, Username};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +23,8 @@ pub(crate) struct Greeting {
     pub(crate) role: Role,
     /// A credential that held when it was shown.
     pub(crate) credential: Option<SignedCredential>,
+    /// Who owns it, if there is a credential.
+    pub(crate) owner: Option<OwnerNumber>,
     /// Where it listens, with every unspecified address replaced by the one it is seen at.
     pub(crate) listen: Vec<SocketAddr>,
 }
@@ -33,7 +36,9 @@ impl Greeting {
         credential: Option<SignedCredential>,
     ) -> Self {
         let listen = resolve_listen(&hello.listen, seen_at);
-        Self { agent: hello.agent.into_string(), role: hello.role, credential, listen }
+        let name = credential.as_ref().map(|credential| &credential.unverified().name);
+        let owner = name.map(OwnerNumber::of);
+        Self { agent: hello.agent.into_string(), role: hello.role, credential, owner, listen }
     }
 }
 
@@ -48,6 +53,11 @@ impl Peer {
     pub(crate) fn name(&self) -> Option<&Username> {
         let credential = self.hello.as_ref()?.credential.as_ref()?;
         Some(&credential.unverified().name)
+    }
+
+    /// The number of its name.
+    pub(crate) fn owner(&self) -> Option<OwnerNumber> {
+        self.hello.as_ref()?.owner
     }
 
     /// Where others may reach it: the address that it is seen at comes first, since that one is

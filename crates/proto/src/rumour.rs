@@ -53,6 +53,11 @@ impl OwnerNumber {
     pub fn of(name: &Username) -> Self {
         Self(Place::of(b"skein ring owner", name.as_str().as_bytes()).short())
     }
+
+    /// The number itself.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
 }
 
 /// What a rumour is about. Each topic has a ring of its own.

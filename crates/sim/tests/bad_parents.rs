@@ -7,7 +7,7 @@ use common::*;
 use skein_overlay::Input;
 use skein_proto::message::{RoleSetting, Supernodes};
 use skein_proto::query::StopReason;
-use skein_proto::{BoundedVec, Message, NodeId};
+use skein_proto::{BoundedVec, KeyPair, Message, NodeId, Role};
 use skein_sim::Network;
 use skein_sim::population::{file, settle};
 
@@ -39,6 +39,58 @@ fn a_node_that_was_told_lies_finds_back() {
         ties.parent.is_some() && ties.complete
     });
     assert!(free, "an honest supernode is found although most that it knows are made up");
+}
+
+/// Supernodes of thirteen names, sixteen of each, dial a node, greet it and hang up.
+fn call_on(network: &mut Network, victim: NodeId, round: u8) -> Vec<NodeId> {
+    let keys: Vec<KeyPair> = (0..208_u8)
+        .map(|number| {
+            let mut seed = [0x66; 32];
+            seed[..2].copy_from_slice(&[number, round]);
+            KeyPair::from_seed(&seed)
+        })
+        .collect();
+    for (number, batch) in (0..).zip(keys.chunks(16)) {
+        let batch: Vec<_> = batch
+            .iter()
+            .map(|key| {
+                let puppet = network.add_puppet(key);
+                network.dial_as(puppet, victim);
+                (puppet, network.honest_credential(key, 900 + number))
+            })
+            .collect();
+        network.run_for(seconds(1));
+        for (puppet, credential) in &batch {
+            let hello = Network::greeting(Role::Super, Some(credential.clone()));
+            network.say_later(*puppet, victim, hello);
+        }
+        network.run_for(seconds(1));
+        batch.iter().for_each(|(puppet, _)| network.hang_up_as(*puppet, victim));
+    }
+    network.run_for(seconds(1));
+    keys.iter().map(KeyPair::node_id).collect()
+}
+
+#[test]
+fn whoever_calls_two_hundred_times_is_not_all_that_a_node_knows() {
+    let mut network = network();
+    let (supers, children, _) = settle(&mut network, 3, 3);
+    for (round, victim) in (0..).zip([supers[0], children[0]]) {
+        let callers = call_on(&mut network, victim, round);
+        let hostile = |network: &Network| {
+            let known = network.overlay(victim).unwrap().known_supernodes(1_000);
+            known.iter().filter(|entry| callers.contains(&entry.node)).count()
+        };
+        assert!((1..=52).contains(&hostile(&network)), "{} of 208 callers", hostile(&network));
+        // The login service names as many as there is room for.
+        let entries = made_up(1_000 * u16::from(round), 200);
+        let named: Vec<NodeId> = entries.iter().map(|entry| entry.node).collect();
+        network.feed(victim, Input::Bootstrap { entries, invited: false });
+        let known = network.overlay(victim).unwrap().known_supernodes(1_000);
+        let room = known.iter().filter(|entry| named.contains(&entry.node)).count();
+        assert!(room >= 190, "{room} of 200 that the login service names");
+        assert_eq!(hostile(&network), 0);
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! All supernodes of the network, as this supernode knows them, on a ring.
 //!
-//! A supernode's place on the ring is the hash of its id; a key belongs to the supernodes that
-//! follow it (consistent hashing, Karger et al. 1997; one hop with full membership, Gupta, Liskov
-//! and Rodrigues, NSDI 2004). Each supernode speaks for itself ([`announcer`]), an epidemic spreads
+//! A supernode's place on the ring is the hash of its id; a key belongs to the supernodes of distinct
+//! names that follow it ([`holders`]; consistent hashing, Karger et al. 1997; one hop with full
+//! membership, Gupta, Liskov and Rodrigues, NSDI 2004). Each supernode speaks for itself ([`announcer`]), an epidemic spreads
 //! what it says ([`epidemic`]), and those who cannot reach it say so ([`doubts`]).
 
 mod announcer;
@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) use epidemic::Pace;
+pub(crate) use names::MAX_PER_NAME;
 pub(crate) use skein_proto::Place;
 pub(crate) use skein_proto::membership::SupernodeRecord as Member;
 
@@ -94,6 +95,11 @@ impl Membership {
     pub(crate) fn get_at(&self, place: u64, node: &NodeId) -> Option<&Member> {
         let rumour = self.epidemic.store(Topic::Supernodes).get(place)?;
         rumour.record().filter(|member| member.node == *node && self.counts(member))
+    }
+
+    /// Whose supernode this is, as it was told.
+    pub(crate) fn owner(&self, node: &NodeId) -> Option<OwnerNumber> {
+        self.rumour(node).map(Rumour::owner)
     }
 
     fn rumour(&self, node: &NodeId) -> Option<&Rumour> {
@@ -201,9 +207,13 @@ pub(crate) mod testing {
 mod tests {
     use super::epidemic::Pace;
     use super::*;
+    use crate::counters::Counters;
+    use crate::io::Now;
+    use judge::Verdict;
     use skein_proto::KeyPair;
+    use skein_proto::UnixTime;
     use skein_proto::rumour::News;
-    use skein_proto::testing::{announcement, supernode_key};
+    use skein_proto::testing::{announcement, announcement_of, supernode_key};
 
     fn insert(membership: &mut Membership, number: u8) -> NodeId {
         let login = KeyPair::from_seed(&[0; 32]);
@@ -221,5 +231,30 @@ mod tests {
         membership.lay_to_rest(&node, Instant::START);
         membership.lay_to_rest(&node, Instant::START);
         assert_eq!(membership.len(), 0);
+    }
+
+    #[test]
+    fn one_name_owns_four_supernodes_at_most_whoever_owned_them_before() {
+        let login = KeyPair::from_seed(&[0; 32]);
+        let mut membership = Membership::new(NodeId::from_bytes([99; 32]));
+        let mut counters = Counters::default();
+        let mut hear = |number: u8, name: &str, issued: u64| {
+            let now = Now { instant: Instant::START, unix: UnixTime(1_500) };
+            let told = announcement_of(&supernode_key(number), name, &login, |record| {
+                record.issued = UnixTime(issued);
+            });
+            let rumour = Rumour::new(News::Announcement(told));
+            let from = NodeId::from_bytes([98; 32]);
+            membership.hear(rumour, from, &login.node_id(), &mut counters, now)
+        };
+        for number in 1..5 {
+            assert_eq!(hear(number, "mallory", 1_000), Verdict::Taken);
+        }
+        assert_eq!(hear(5, "mallory", 1_000), Verdict::Useless);
+        assert_eq!(hear(6, "alice", 1_000), Verdict::Taken);
+        assert_eq!(hear(6, "mallory", 1_100), Verdict::Useless, "the fifth by another way");
+        assert_eq!(hear(6, "bob", 1_100), Verdict::Taken);
+        assert_eq!(hear(1, "mallory", 1_100), Verdict::Taken, "those that there are go on");
+        assert_eq!((membership.len(), counters.members_over_limit), (5, 2));
     }
 }

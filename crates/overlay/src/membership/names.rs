@@ -1,4 +1,5 @@
-//! Which names own supernodes: a name that owns many must not fill the view.
+//! Which names own supernodes: a name that owns many must not fill the view. That it does not own all
+//! who keep a key is for [`super::holders`] to see to.
 
 use skein_proto::Username;
 
