@@ -6,14 +6,16 @@
 //! the network was small or little of it was known, stand in each other's neighbourhood, so that who
 //! looks around through them sees the same supernodes again and again: they are given up soon.
 
+mod places;
+
 use crate::budget::Ask;
 use crate::core::{Core, INFORMED, earlier};
 use crate::io::{Now, Output};
-use crate::variety::{self, Mix, Prefix};
+use crate::variety::{self, Mix};
 use rand::seq::IndexedRandom;
 use skein_proto::message::{Detach, Link, LinkReply, PartingReason, Refusal};
 use skein_proto::supernode::Load;
-use skein_proto::{BoundedVec, Instant, NodeId, Role, UnixTime};
+use skein_proto::{BoundedVec, Instant, NodeId, UnixTime};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -58,10 +60,6 @@ const BOOTSTRAP: Duration = Duration::from_secs(120);
 /// The same for one that knows enough others.
 const INFORMED_BOOTSTRAP: Duration = Duration::from_secs(600);
 
-/// Neighbours over the limit that are taken when they ask, so that a full network still takes in
-/// a new supernode.
-const COURTESY_PLACES: usize = 10;
-
 /// Neighbours over the limit that are kept. Those beyond are given up one by one, or a network that
 /// has grown would have no place left, neither for newcomers nor for other links.
 const SPARE: usize = 4;
@@ -70,8 +68,8 @@ const SPARE: usize = 4;
 enum State {
     /// Asked for, or being dialled, until then.
     Asked { deadline: Instant },
-    /// Linked, when so many supernodes were known.
-    Linked { known: u32 },
+    /// Linked since then, when so many supernodes were known.
+    Linked { known: u32, since: Instant },
 }
 
 impl State {
@@ -81,7 +79,7 @@ impl State {
 
     /// Whether the choice was among less than half of the supernodes that are known now.
     fn is_provincial(self, known: u32) -> bool {
-        matches!(self, Self::Linked { known: then } if then < known / 2)
+        matches!(self, Self::Linked { known: then, .. } if then < known / 2)
     }
 }
 
@@ -109,6 +107,8 @@ pub(crate) struct Neighbours {
     successor: Option<NodeId>,
     /// There are too many, and one is to be given up.
     surplus: bool,
+    /// The newcomer that another newcomer takes the place of.
+    displaced: Option<NodeId>,
     next_reshuffle: Option<Instant>,
     next_review: Instant,
     next_bootstrap: Instant,
@@ -253,6 +253,10 @@ impl Neighbours {
         let fits = |node: &NodeId| !self.states.contains_key(node) && !avoided(node);
         let choice = variety::choose(&core.membership, mix, (room, wanted), &mut core.rng, fits);
         let mut picked = choice.picked;
+        picked.retain(|(node, _)| {
+            let owner = core.membership.owner(node);
+            owner.is_none_or(|owner| self.is_owner_welcome(core, owner))
+        });
         let me = core.me;
         // In a network that is known as a whole nobody is missing, and there is no need to look.
         let short = room.saturating_sub(picked.len());
@@ -342,44 +346,12 @@ impl Neighbours {
             return;
         }
         let outcome = self.take(core, peer, load, now);
-        if outcome.is_ok() {
-            self.link(core, peer, link.load, now);
-        } else {
-            core.counters.neighbours_refused += 1;
+        match outcome {
+            Ok(_) => self.link(core, peer, link.load, now),
+            Err(_) => core.counters.neighbours_refused += 1,
         }
         let others = BoundedVec::truncated(core.others(NAMED, &peer));
         core.send(peer, LinkReply { outcome, others });
-    }
-
-    fn take(&self, core: &Core, peer: NodeId, load: Load, now: Now) -> Result<Load, Refusal> {
-        if core.role != Role::Super {
-            return Err(Refusal::NotSuper);
-        }
-        let other = core.peers.get(&peer);
-        if other.is_none_or(|other| other.valid_credential(now.unix).is_none()) {
-            return Err(Refusal::NoCredential);
-        }
-        if !core.is_member_super(&peer, now.unix) {
-            return Err(Refusal::NotSuper);
-        }
-        let fits = self.has_room(core) && self.suits(core, &peer);
-        if !self.is_linked(&peer) && !fits {
-            return Err(Refusal::Full);
-        }
-        Ok(load)
-    }
-
-    /// Whether not too many neighbours share the prefix of this one; twice as many may as are looked
-    /// for, since it is not for this node to choose who asks.
-    fn suits(&self, core: &Core, peer: &NodeId) -> bool {
-        let Some(cap) = self.prefix_cap else { return true };
-        let prefix = |node: &NodeId| core.peers.get(node).map(|peer| Prefix::of(&peer.address));
-        let own = prefix(peer);
-        self.linked().filter(|node| prefix(node) == own).count() < 2 * cap
-    }
-
-    fn has_room(&self, core: &Core) -> bool {
-        self.count() < core.config.max_neighbours + COURTESY_PLACES
     }
 
     /// The answer of a supernode that was asked.
@@ -408,7 +380,8 @@ impl Neighbours {
         match reply.outcome {
             Ok(load)
                 if core.is_member_super(&peer, now.unix)
-                    && (self.has_room(core) || self.successor == Some(peer)) =>
+                    && (self.has_room(core) || self.successor == Some(peer))
+                    && self.is_welcome(core, &peer) =>
             {
                 self.link(core, peer, load, now);
             }
@@ -428,7 +401,7 @@ impl Neighbours {
     }
 
     fn link(&mut self, core: &mut Core, peer: NodeId, load: Load, now: Now) {
-        let state = State::Linked { known: known(core) };
+        let state = State::Linked { known: known(core), since: now.instant };
         self.states.insert(peer, state);
         if let Err(at) = self.linked.binary_search(&peer) {
             self.linked.insert(at, peer);
@@ -444,6 +417,10 @@ impl Neighbours {
     /// The neighbour that is to be given up: if another one has come in its place, or there are too
     /// many.
     pub(crate) fn take_outgoing(&mut self, core: &mut Core) -> Option<NodeId> {
+        let displaced = self.displaced.take().filter(|node| self.is_linked(node));
+        if displaced.is_some_and(|node| core.membership.get(&node).is_none()) {
+            return displaced;
+        }
         let surplus = std::mem::take(&mut self.surplus);
         let Some(successor) = self.successor else {
             let too_many = surplus && self.count() > core.config.max_neighbours + SPARE;
