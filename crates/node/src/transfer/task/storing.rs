@@ -121,7 +121,7 @@ impl Task {
         stage
     }
 
-    /// Goes on with what was copied.
+    /// Goes on with what is here after the copy.
     fn copied(&mut self, size: u64, runs: RunSet) {
         self.record.copy_of = None;
         self.record.set_runs(&runs);

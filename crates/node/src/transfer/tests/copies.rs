@@ -93,3 +93,37 @@ async fn a_download_that_runs_says_where_it_goes_when_it_is_wanted_elsewhere() {
     assert_eq!(client.start_in(&client.inbox(), content).await.unwrap(), id);
     assert_eq!(client.start(content, Vec::new()).await, id);
 }
+
+/// A restart finds half of a file, and that the rest is to be copied from one that has the length
+/// of the file and none of its bytes any more.
+#[tokio::test]
+async fn an_interrupted_copy_of_a_file_that_has_changed_ends_with_the_right_bytes() {
+    let (server, mut client) = (Node::new(1), Node::new(2));
+    let _serving = server.serve();
+    let bytes = content_bytes(4 * MIB);
+    let content = server.share(&bytes);
+    let id = client.start(content, vec![server.source()]).await;
+    let first = client.done(id).await.path;
+    client.kill();
+    let other = client.dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let journal = Journal::open(client.dir.path().join("downloads")).unwrap();
+    let mut record = journal.get(&content).unwrap();
+    record.copy_from(first.clone());
+    record.stage = Stage::Active;
+    record.dir = other.clone();
+    record.sources = vec![server.source()];
+    let part = other.join("file.bin.skein-part");
+    let mut half = bytes.clone();
+    half[2 * 1024 * 1024..].fill(0);
+    std::fs::write(&part, half).unwrap();
+    record.part = Some(part);
+    record.verified = vec![(0, 2 * MIB / GROUP_BYTES)];
+    journal.save(&record).unwrap();
+    std::fs::write(&first, vec![b'!'; bytes.len()]).unwrap();
+
+    client.up();
+    let copy = client.done(id).await;
+    assert_eq!(copy.path, other.join("file.bin"));
+    assert!(std::fs::read(&copy.path).unwrap() == bytes);
+}
