@@ -257,7 +257,7 @@ impl Daemon {
             member,
             login: Arc::default(),
             last_search: LastSearch::default(),
-            wishes: WishBook::open(&home),
+            wishes: WishBook::open(&home)?,
             measured: capacity::Measured::default(),
             events,
             metrics,

@@ -3,13 +3,16 @@
 use super::HomeError;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// What the name of a file begins with while it is being written.
 const TEMP_PREFIX: &str = ".new-";
 
-/// No file of the data folder that is read as a whole is larger: the largest, a cache of 200
+/// Damaged versions of one file that are kept.
+const MAX_DAMAGED: u32 = 100;
+
+/// No file of the data folder that [`read_small`] reads is larger: the largest, a cache of 200
 /// supernodes with 4 addresses each, has less than 100 KB.
 const MAX_SMALL_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -26,8 +29,13 @@ pub(super) fn create_private_dir(dir: &Path) -> Result<(), HomeError> {
     builder.create(dir).map_err(|error| HomeError::io("create the folder", dir, error))
 }
 
-/// Reads a file; `None` if it is not there.
+/// Reads a file of at most 1 MiB; `None` if it is not there.
 pub(crate) fn read_small(path: &Path) -> Result<Option<Vec<u8>>, HomeError> {
+    read_up_to(path, MAX_SMALL_FILE_BYTES)
+}
+
+/// Reads a file of at most `limit` bytes; `None` if it is not there.
+pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, HomeError> {
     let failed = |error| HomeError::io("read", path, error);
     let file = match File::open(path) {
         Ok(file) => file,
@@ -35,11 +43,34 @@ pub(crate) fn read_small(path: &Path) -> Result<Option<Vec<u8>>, HomeError> {
         Err(error) => return Err(failed(error)),
     };
     let mut bytes = Vec::new();
-    file.take(MAX_SMALL_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_SMALL_FILE_BYTES {
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "the file is over 1 MiB")));
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        let why = format!("the file is over {} MiB", limit / (1024 * 1024));
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, why)));
     }
     Ok(Some(bytes))
+}
+
+/// Moves a file that cannot be used beside itself, where nothing overwrites it, and tells where.
+pub(crate) fn move_aside(path: &Path) -> Result<PathBuf, HomeError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".damaged");
+    let free = |number: u32| {
+        let mut name = name.clone();
+        if number > 1 {
+            name.push(format!("-{number}"));
+        }
+        let free = PathBuf::from(name);
+        matches!(free.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
+            .then_some(free)
+    };
+    let beside = (1..=MAX_DAMAGED).find_map(free).ok_or_else(|| {
+        let why = io::Error::new(io::ErrorKind::AlreadyExists, "too many damaged ones are there");
+        HomeError::io("move aside", path, why)
+    })?;
+    fs::rename(path, &beside).map_err(|error| HomeError::io("move aside", path, error))?;
+    sync_parent(path)?;
+    Ok(beside)
 }
 
 /// Puts `bytes` in place of the file, with mode 0600. After a crash at any moment the file is
