@@ -79,9 +79,32 @@ pub(super) fn inspect(record: &Record, journal: &Journal) -> Found {
 }
 
 /// Gives a complete file its name: one that is free, in one step, after every byte is on disk.
+/// When it fails it can be called again: a file that has its name keeps it.
 pub(super) fn finish(partial: &Partial, journal: &Journal, record: &mut Record) -> io::Result<()> {
+    finish_with(partial, journal, record, sync_dir)
+}
+
+/// As [`finish`]; `sync` makes the names in a folder survive a crash.
+fn finish_with(
+    partial: &Partial,
+    journal: &Journal,
+    record: &mut Record,
+    sync: impl Fn(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let runs = partial.sync()?;
     record.set_runs(&runs);
+    if !record.is_named() {
+        give_name(partial, journal, record)?;
+    }
+    sync(&record.dir)?;
+    // Only what is on record is over: until then it is tried again.
+    let done = Record { stage: Stage::Done, ..record.clone() };
+    journal.save(&done)?;
+    *record = done;
+    Ok(())
+}
+
+fn give_name(partial: &Partial, journal: &Journal, record: &mut Record) -> io::Result<()> {
     // An earlier try may have moved it already.
     let mut part = record.part.clone().unwrap_or_else(|| partial.path.clone());
     for _ in 0..NAME_TRIES {
@@ -92,10 +115,8 @@ pub(super) fn finish(partial: &Partial, journal: &Journal, record: &mut Record) 
         journal.save(record)?;
         match rename_new(&part, &target) {
             Ok(()) => {
-                sync_dir(&record.dir)?;
-                record.stage = Stage::Done;
                 record.part = None;
-                return journal.save(record);
+                return Ok(());
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
@@ -105,6 +126,13 @@ pub(super) fn finish(partial: &Partial, journal: &Journal, record: &mut Record) 
         }
     }
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "somebody takes every free name"))
+}
+
+impl Record {
+    /// Whether its complete file has its name already, and only the record does not say so on disk.
+    pub fn is_named(&self) -> bool {
+        self.stage == Stage::Naming && self.part.is_none()
+    }
 }
 
 /// Copies a partial file to the folder that it goes to, on another disk.
@@ -125,17 +153,16 @@ fn move_beside(part: &Path, record: &mut Record) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::disk::LocalDisk;
     use super::*;
     use skein_proto::ContentId;
 
-    #[test]
-    fn a_copy_that_fails_leaves_nothing_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut record = Record {
+    fn record(dir: &Path) -> Record {
+        Record {
             id: 1,
             content: ContentId::from_bytes([1; 32]),
             name: "a".to_owned(),
-            dir: dir.path().to_owned(),
+            dir: dir.to_owned(),
             stage: Stage::Active,
             size: Some(5),
             part: None,
@@ -145,9 +172,32 @@ mod tests {
             copy_of: None,
             copies: Vec::new(),
             private: false,
-        };
+        }
+    }
+
+    #[test]
+    fn a_copy_that_fails_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut record = record(dir.path());
         assert!(move_beside(&dir.path().join("gone"), &mut record).is_err());
         assert_eq!(record.part, None);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_has_its_name_keeps_it_when_the_folder_cannot_be_flushed_at_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("files");
+        let journal = Journal::open(temp.path().join("journal")).unwrap();
+        let mut record = record(&dir);
+        let partial = allocate(&LocalDisk, &journal, &mut record, 5).unwrap();
+        let broken = |_: &Path| Err(io::ErrorKind::Other.into());
+        finish_with(&partial, &journal, &mut record, broken).unwrap_err();
+        finish_with(&partial, &journal, &mut record, broken).unwrap_err();
+        assert_eq!(inspect(&journal.get(&record.content).unwrap(), &journal), Found::Complete);
+        finish(&partial, &journal, &mut record).unwrap();
+        assert_eq!((&record.stage, &record.target), (&Stage::Done, &Some(dir.join("a"))));
+        assert_eq!(journal.get(&record.content).unwrap(), record);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
     }
 }

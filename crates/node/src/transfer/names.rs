@@ -127,14 +127,49 @@ pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
             done => return done.map_err(Into::into),
         }
     }
-    std::fs::hard_link(from, to)?;
-    std::fs::remove_file(from)
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from),
+        // A file system without links says one of these.
+        Err(error) if is_unable(&error) => rename_over_own(from, to),
+        Err(error) => Err(error),
+    }
 }
 
-/// Makes the names in a folder survive a crash.
+/// Renames a file over one that has just been made for it: where there are neither links nor
+/// renames that replace nothing, nobody else can have the name from that moment on.
+fn rename_over_own(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::OpenOptions::new().write(true).create_new(true).open(to)?;
+    std::fs::rename(from, to).inspect_err(|_| {
+        // The empty file is of no use; should it stay, it is only in the way.
+        let _ = std::fs::remove_file(to);
+    })
+}
+
+/// Whether a file system cannot do something at all, or not for this user.
+fn is_unable(error: &io::Error) -> bool {
+    let kind = matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::TooManyLinks
+    );
+    #[cfg(unix)]
+    return kind || error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
+    #[cfg(not(unix))]
+    return kind;
+}
+
+/// Makes the names in a folder survive a crash. Where the file system has no such thing, or the
+/// user may put files into the folder and not open it, that is not promised.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    std::fs::File::open(dir)?.sync_all()?;
+    match std::fs::File::open(dir).and_then(|dir| dir.sync_all()) {
+        Err(error) if is_unable(&error) => {
+            tracing::warn!(dir = %dir.display(), %error, "a folder cannot be flushed");
+        }
+        synced => return synced,
+    }
     #[cfg(not(unix))]
     let _ = dir;
     Ok(())
@@ -183,6 +218,35 @@ mod tests {
             prop_assert!(!name.contains(['/', '\\', '\0']) && name != "." && name != "..");
             prop_assert!(!name.chars().any(char::is_control));
         }
+    }
+
+    #[test]
+    fn without_links_a_taken_name_is_not_overwritten_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("old"), "old").unwrap();
+        std::fs::write(path("new"), "new").unwrap();
+        let taken = rename_over_own(&path("new"), &path("old")).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        rename_over_own(&path("gone"), &path("other")).unwrap_err();
+        assert!(!path("other").exists());
+        rename_over_own(&path("new"), &path("other")).unwrap();
+        assert_eq!(std::fs::read(path("old")).unwrap(), b"old");
+        assert_eq!(std::fs::read(path("other")).unwrap(), b"new");
+        assert!(!path("new").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_system_that_does_not_flush_folders_is_told_from_one_that_fails() {
+        use rustix::io::Errno;
+        for errno in [Errno::INVAL, Errno::BADF, Errno::ACCESS, Errno::PERM, Errno::NOTSUP] {
+            assert!(is_unable(&io::Error::from(errno)), "{errno}");
+        }
+        for errno in [Errno::IO, Errno::NOSPC, Errno::NOENT] {
+            assert!(!is_unable(&io::Error::from(errno)), "{errno}");
+        }
+        assert!(sync_dir(Path::new("/nowhere/at/all")).is_err());
     }
 
     #[test]

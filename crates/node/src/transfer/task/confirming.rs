@@ -103,7 +103,10 @@ impl Task {
         self.announce(false);
         *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.record.set_sources(self.sources.values());
-        if self.record.stage != Stage::Naming || stage != Stage::Active {
+        if self.record.is_named() {
+            // The complete file lies under its name: there is nothing left to call off.
+            self.record.stage = Stage::Done;
+        } else if self.record.stage != Stage::Naming || stage != Stage::Active {
             self.record.stage = stage;
         }
         let (journal, mut record) = (self.shared.journal.clone(), self.record.clone());
