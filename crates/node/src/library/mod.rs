@@ -277,12 +277,15 @@ impl Library {
         self.check_open()?;
         let _changing = self.inner.changing.lock().await;
         let path = self.known_path(path).await?;
+        let share = self.shares_now().get(&path).map(|active| active.entry.id);
+        let Some(share) = share else { return Err(LibraryError::NotShared(path)) };
+        // First of all, so that a share which stays published stays listed.
+        self.inner.core.store.mark_removed(share).await?;
         let Some(active) = self.shares_now().remove(&path) else {
             return Err(LibraryError::NotShared(path));
         };
         active.cancel.cancel();
         let _ = active.task.await;
-        self.inner.core.store.mark_removed(active.entry.id).await?;
         self.purge(active.entry.id);
         tracing::info!(share = %path.display(), "no longer shared");
         Ok(())

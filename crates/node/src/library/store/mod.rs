@@ -123,7 +123,7 @@ impl Store {
         &self.outboards
     }
 
-    async fn lock(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+    pub(super) async fn lock(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         self.writer.acquire().await
     }
 

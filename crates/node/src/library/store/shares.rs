@@ -80,18 +80,21 @@ impl Store {
         Ok(())
     }
 
-    /// Publishes or withdraws all files of a share, and says so to the subscribers.
+    /// Publishes or withdraws all files of a share, and says so to the subscribers. One that the
+    /// user took back stays withdrawn.
     pub(in super::super) async fn set_online(
         &self,
         share: i64,
         online: bool,
     ) -> Result<(), StoreError> {
         let mut connection = self.lock().await?;
-        let changed = sqlx::query("UPDATE shares SET online = ?2 WHERE id = ?1 AND online != ?2")
-            .bind(share)
-            .bind(online)
-            .execute(&mut *connection)
-            .await?;
+        let changed = sqlx::query(
+            "UPDATE shares SET online = ?2 WHERE id = ?1 AND online != ?2 AND NOT removed",
+        )
+        .bind(share)
+        .bind(online)
+        .execute(&mut *connection)
+        .await?;
         drop(connection);
         if changed.rows_affected() > 0 { self.announce_share(share).await } else { Ok(()) }
     }

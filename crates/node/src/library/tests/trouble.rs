@@ -174,3 +174,36 @@ async fn a_database_that_cannot_be_opened_is_named() {
     assert!(matches!(error, LibraryError::Unusable { .. }), "{error:?}");
     assert!(error.to_string().contains(&*file.to_string_lossy()), "{error}");
 }
+
+#[tokio::test]
+async fn a_share_that_cannot_be_taken_back_stays_listed_and_can_be_taken_back_later() {
+    let place = Place::new();
+    place.write("one", "one");
+    let library = place.shared().await;
+    let store = &library.inner.core.store;
+    let fail = "CREATE TRIGGER fail BEFORE UPDATE ON shares BEGIN SELECT RAISE(ABORT, 'full'); END";
+    sqlx::query(fail).execute(&mut *store.lock().await.unwrap()).await.unwrap();
+
+    library.remove_share(&place.share()).await.unwrap_err();
+    assert_eq!(library.shares().len(), 1);
+    assert_eq!(paths(&library).await, ["music/one"]);
+    place.scan(&library).await;
+
+    sqlx::query("DROP TRIGGER fail").execute(&mut *store.lock().await.unwrap()).await.unwrap();
+    library.remove_share(&place.share()).await.unwrap();
+    assert_eq!((library.shares().len(), files(&library).await), (0, vec![]));
+    library.close().await;
+}
+
+#[tokio::test]
+async fn what_was_taken_back_is_not_published_by_a_scan_that_ends_later() {
+    let place = Place::new();
+    place.write("one", "one");
+    let library = place.shared().await;
+    let store = &library.inner.core.store;
+    let share = library.shares_now()[&place.share()].entry.id;
+    store.mark_removed(share).await.unwrap();
+    store.set_online(share, true).await.unwrap();
+    assert_eq!(files(&library).await, []);
+    library.close().await;
+}
