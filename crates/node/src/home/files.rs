@@ -93,6 +93,46 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, HomeError> {
     }
 }
 
+/// Makes a file of mode 0600 for a database of SQLite, which gives the files that it puts beside it
+/// the same mode; what is there already is closed to others.
+pub(crate) fn make_private_database(path: &Path) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?;
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match close_to_others(Path::new(&file)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(true) => tracing::warn!(
+                file = %Path::new(&file).display(),
+                "other users of this machine could read it; it is private now"
+            ),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes a file private that others may use: a copied or unpacked folder has often lost its modes.
+/// Answers whether that was so.
+#[cfg(unix)]
+pub(super) fn close_to_others(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    let is_open = fs::metadata(path)?.permissions().mode() & 0o077 != 0;
+    if is_open {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(is_open)
+}
+
+#[cfg(not(unix))]
+pub(super) fn close_to_others(_: &Path) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Removes a file; one that is not there is as good as removed.
 pub(crate) fn remove(path: &Path) -> Result<(), HomeError> {
     match fs::remove_file(path) {
@@ -215,5 +255,23 @@ mod tests {
         }
         remove_leftovers(temp.path());
         assert!(!old.exists() && new.exists() && other.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_database_is_for_its_owner_alone_also_one_that_was_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let temp = tempfile::tempdir().unwrap();
+        let path = |name: &str| temp.path().join(name);
+        let mode = |name: &str| fs::metadata(path(name)).unwrap().permissions().mode() & 0o777;
+        for name in ["old.db", "old.db-wal"] {
+            fs::write(path(name), "x").unwrap();
+            fs::set_permissions(path(name), fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        make_private_database(&path("old.db")).unwrap();
+        make_private_database(&path("new.db")).unwrap();
+        assert_eq!([mode("old.db"), mode("old.db-wal"), mode("new.db")], [0o600; 3]);
+        assert_eq!(fs::read(path("old.db")).unwrap(), b"x");
+        assert!(!path("new.db-wal").exists());
     }
 }

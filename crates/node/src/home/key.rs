@@ -34,7 +34,10 @@ pub(super) fn load(path: &Path) -> Result<Option<KeyPair>, HomeError> {
     let bytes = Zeroizing::new(bytes);
     let key =
         from_line(&bytes).map_err(|why| HomeError::DamagedKey { path: path.to_owned(), why })?;
-    close_to_others(path)?;
+    // Whoever could read it before may have done so, hence the warning.
+    if files::close_to_others(path).map_err(|error| HomeError::io("protect", path, error))? {
+        tracing::warn!(path = %path.display(), "others could read the node key; it is private now");
+    }
     Ok(Some(key))
 }
 
@@ -60,26 +63,6 @@ fn from_line(bytes: &[u8]) -> Result<KeyPair, &'static str> {
     let key = KeyPair::from_seed(seed);
     let id: NodeId = id.parse().map_err(|_| "its node id is not readable")?;
     if key.node_id() == id { Ok(key) } else { Err("its secret and its node id do not fit") }
-}
-
-/// A key that others may read is made private again: a copied or unpacked folder has often lost
-/// its modes. Whoever could read it before may have done so, hence the warning.
-#[cfg(unix)]
-fn close_to_others(path: &Path) -> Result<(), HomeError> {
-    use std::os::unix::fs::PermissionsExt;
-    let failed = |error| HomeError::io("protect", path, error);
-    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(path, private).map_err(failed)?;
-        tracing::warn!(path = %path.display(), "others could read the node key; it is private now");
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn close_to_others(_: &Path) -> Result<(), HomeError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What is kept of services and people over restarts, in SQLite.
 
 use crate::home::Home;
+use crate::home::files::make_private_database;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::time::Duration;
@@ -30,8 +31,10 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the database, or makes it.
     pub(crate) async fn open(home: &Home) -> Result<Self, StoreError> {
+        let file = home.dir().join(FILE);
+        make_private_database(&file).map_err(sqlx::Error::Io)?;
         let options = SqliteConnectOptions::new()
-            .filename(home.dir().join(FILE))
+            .filename(file)
             .create_if_missing(true)
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -52,5 +55,26 @@ impl Store {
     /// Waits for the last commit and closes the file.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn nobody_else_on_the_machine_can_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let store = Store::open(&Home::at(temp.path())).await.unwrap();
+        for entry in std::fs::read_dir(temp.path()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", entry.path().display());
+        }
+        store.close().await;
     }
 }

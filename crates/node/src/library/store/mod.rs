@@ -14,6 +14,7 @@ pub(super) use shares::ShareRow;
 
 use super::error::LibraryError;
 use super::outboard::OutboardFolder;
+use crate::home::files::make_private_database;
 use skein_proto::{ContentId, FileMeta};
 use sqlx::SqlitePool;
 use sqlx::pool::PoolConnection;
@@ -85,6 +86,8 @@ pub(super) struct Store {
 impl Store {
     /// Opens the database, or makes it.
     pub(super) async fn open(path: &Path, outboards: OutboardFolder) -> Result<Self, LibraryError> {
+        make_private_database(path)
+            .map_err(|error| LibraryError::opening(path, sqlx::Error::Io(error)))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
