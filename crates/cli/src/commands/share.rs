@@ -37,7 +37,8 @@ Examples:
   skein share add ~/Music                  share a folder
   skein share add ~/Music ~/Books          several at once
 Shared are all files in it and in its subfolders but for hidden files and folders (their name
-begins with a dot), empty files, and symbolic links.")]
+begins with a dot), empty files, symbolic links, and the folder `inbox` of the download folder,
+where files go that people send you.")]
 pub struct AddArgs {
     /// The folders
     #[arg(required = true, value_name = "DIR")]

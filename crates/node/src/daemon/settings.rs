@@ -10,6 +10,7 @@ use skein_overlay::Overlay;
 use skein_proto::message::RoleSetting;
 use skein_proto::{KeyPair, NodeId};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Inbound connections beside those of children and neighbours: searches for sources, downloads,
@@ -81,6 +82,12 @@ pub(super) fn library(config: &Config) -> LibraryConfig {
     LibraryConfig::default()
         .with_hash_workers(usize::try_from(config.scan_workers()).unwrap_or(usize::MAX))
         .with_rescan(config.rescan_interval())
+        .with_private(inbox_dir(config))
+}
+
+/// Where files go that people send, if the user names no other folder.
+pub(super) fn inbox_dir(config: &Config) -> PathBuf {
+    config.download_dir().join("inbox")
 }
 
 pub(super) fn transfer(config: &Config) -> TransferConfig {

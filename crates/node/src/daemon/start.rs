@@ -139,7 +139,7 @@ impl Ground<'_> {
                 sessions: self.sessions.clone(),
                 transfers: transfers.clone(),
                 grants,
-                dir: self.config.download_dir().join("inbox"),
+                dir: settings::inbox_dir(self.config),
                 accept: self.config.inbox_accept(),
                 ended: self.ended.clone(),
             },

@@ -1,6 +1,7 @@
 //! How the share library works, as set by the user.
 
 use super::error::LibraryError;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The settings of the share library.
@@ -13,6 +14,7 @@ pub struct LibraryConfig {
     rescan: Duration,
     unwatched_rescan: Duration,
     retry: Duration,
+    private: Option<PathBuf>,
 }
 
 impl Default for LibraryConfig {
@@ -32,6 +34,7 @@ impl Default for LibraryConfig {
             // changed costs about 10 microseconds a file.
             unwatched_rescan: Duration::from_secs(10 * 60),
             retry: Duration::from_secs(30),
+            private: None,
         }
     }
 }
@@ -88,6 +91,17 @@ impl LibraryConfig {
     pub fn with_retry(mut self, retry: Duration) -> Self {
         self.retry = retry;
         self
+    }
+
+    /// A folder that is left out of every share, whether it is there already or not: that of the
+    /// files that people have sent to the user.
+    pub fn with_private(mut self, folder: PathBuf) -> Self {
+        self.private = Some(folder);
+        self
+    }
+
+    pub(super) fn private(&self) -> Option<&Path> {
+        self.private.as_deref()
     }
 
     /// How many threads hash.

@@ -117,6 +117,9 @@ pub enum ShareError {
     /// It is, or lies in, the node's own data folder.
     #[error("{} belongs to the node itself and cannot be shared", .0.display())]
     DataFolder(PathBuf),
+    /// It is, or lies in, the folder of what people have sent to the user.
+    #[error("{} is where files go that people send you, which are for you alone; move what you want to share", .0.display())]
+    Private(PathBuf),
     /// It is shared already.
     #[error("{} is shared already", .0.display())]
     Already(PathBuf),

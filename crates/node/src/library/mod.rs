@@ -12,7 +12,7 @@
 //!
 //! What is shared: regular files with at least one byte and a UTF-8 path of at most 512 bytes.
 //! Left out: hidden files and folders (names that begin with a dot), symbolic links, unfinished
-//! downloads, and the node's own data folder.
+//! downloads, the node's own data folder, and that of what people have sent to the user.
 
 mod config;
 mod core;
@@ -115,6 +115,10 @@ impl Library {
         let sweep = mark.exists();
         tokio::fs::write(&mark, b"").await.map_err(unusable)?;
 
+        let private = config.private().map(Path::to_owned);
+        let real = tokio::task::spawn_blocking(move || private.as_deref().map(real_path));
+        let private = real.await.map_err(|panic| unusable(io::Error::other(panic)))?;
+
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let core = Arc::new(Core {
             store,
@@ -123,6 +127,7 @@ impl Library {
             hash_permits: Arc::new(Semaphore::new(config.hash_workers())),
             config,
             data_dir,
+            private,
             events,
             cancel: CancellationToken::new(),
             tracker: TaskTracker::new(),
@@ -239,6 +244,9 @@ impl Library {
         }
         if path.starts_with(&self.inner.core.data_dir) {
             return Err(ShareError::DataFolder(path));
+        }
+        if self.inner.core.is_private(&path) {
+            return Err(ShareError::Private(path));
         }
         let shares = self.shares_now();
         if shares.contains_key(&path) {
@@ -372,4 +380,14 @@ impl Library {
     fn check_open(&self) -> Result<(), LibraryError> {
         if self.inner.core.cancel.is_cancelled() { Err(LibraryError::Closed) } else { Ok(()) }
     }
+}
+
+/// A path without links, also of what is not there yet.
+fn real_path(path: &Path) -> PathBuf {
+    let real = path.ancestors().find_map(|around| {
+        let real = around.canonicalize().ok()?;
+        Some(real.join(path.strip_prefix(around).ok()?))
+    });
+    // `join` with an empty path would leave a slash at the end.
+    real.map_or_else(|| path.to_owned(), |real| real.components().collect())
 }

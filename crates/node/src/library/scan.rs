@@ -194,10 +194,11 @@ impl Scan {
         }
         let path = self.share.path.join(&folder.path);
         let published = format!("{}/{}", self.share.name, folder.path);
-        let skip = self.core.data_dir.clone();
+        let core = self.core.clone();
         let listed = {
             let path = path.clone();
-            self.block(move || walk::list(&path, &published, &skip)).await?
+            self.block(move || walk::list(&path, &published, |folder| core.keeps_out(folder)))
+                .await?
         };
         match listed {
             Ok(listing) => self.compare(folder, listing).await,

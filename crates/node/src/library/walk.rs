@@ -107,14 +107,25 @@ pub(super) fn is_excluded(name: &str) -> bool {
 /// Lists one folder; it blocks.
 ///
 /// `published` is what the paths of its files begin with: the name of the share and the folder in
-/// it, ending with `/`. `skip` is a folder that is never shared: the node's own.
+/// it, ending with `/`. `keeps_out` says which folders are never shared.
 ///
 /// # Errors
 /// What the file system says of the folder itself.
-pub(super) fn list(folder: &Path, published: &str, skip: &Path) -> io::Result<Listing> {
+pub(super) fn list(
+    folder: &Path,
+    published: &str,
+    keeps_out: impl Fn(&Path) -> bool,
+) -> io::Result<Listing> {
     // A link in place of this folder, or of one around it, would lead out of the share.
     if std::fs::canonicalize(folder)? != folder || !std::fs::symlink_metadata(folder)?.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
+    }
+    if keeps_out(folder) {
+        // A share from the time before it became such a folder.
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "it belongs to a folder that is private",
+        ));
     }
     let mut listing = Listing::default();
     for entry in std::fs::read_dir(folder)? {
@@ -153,7 +164,7 @@ pub(super) fn list(folder: &Path, published: &str, skip: &Path) -> io::Result<Li
             let path = entry.path();
             listing.unreadable.push(format!("{}: too long or odd a path", path.display()));
         } else if metadata.is_dir() {
-            if entry.path() != skip {
+            if !keeps_out(&entry.path()) {
                 listing.folders.push(name);
             }
         } else if let Some(stat) = Stat::of(&metadata).filter(|stat| stat.size > 0) {
@@ -193,7 +204,7 @@ mod tests {
         symlink(at("nowhere"), at("dangling")).expect("linked");
         let socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("bound");
 
-        let listing = list(folder.path(), "music/", &at("data")).expect("listed");
+        let listing = list(folder.path(), "music/", |path| path == at("data")).expect("listed");
 
         assert_eq!(names(&listing), ["song.mp3"]);
         assert_eq!(listing.folders, ["album"]);
@@ -208,12 +219,12 @@ mod tests {
         std::fs::write(folder.path().join("back\\slash"), b"x").expect("written");
         std::fs::write(folder.path().join("good"), b"x").expect("written");
 
-        let listing = list(folder.path(), "music/", Path::new("/none")).expect("listed");
+        let listing = list(folder.path(), "music/", |_| false).expect("listed");
         assert_eq!(names(&listing), ["good"]);
         assert_eq!(listing.unreadable.len(), 2, "{:?}", listing.unreadable);
 
         let deep = format!("music/{}/", "d".repeat(505));
-        let listing = list(folder.path(), &deep, Path::new("/none")).expect("listed");
+        let listing = list(folder.path(), &deep, |_| false).expect("listed");
         assert_eq!(names(&listing), [""; 0]);
         assert_eq!(listing.unreadable.len(), 3, "{:?}", listing.unreadable);
     }
@@ -224,7 +235,7 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("real/inner")).expect("made");
         symlink(folder.path().join("real"), folder.path().join("link")).expect("linked");
         for path in ["link", "link/inner"] {
-            let error = list(&folder.path().join(path), "x/", Path::new("/none"));
+            let error = list(&folder.path().join(path), "x/", |_| false);
             assert_eq!(error.expect_err("a link").kind(), io::ErrorKind::NotADirectory);
         }
     }

@@ -1,6 +1,6 @@
 //! What a scan finds, and what it need not read.
 
-use super::{Place, content, files, in_time, kill, paths, problem, quick};
+use super::{Place, content, eventually, files, in_time, kill, paths, problem, quick, watching};
 use crate::api::types::DaemonEvent;
 use crate::library::{LibraryError, ShareError};
 use lofty::config::WriteOptions;
@@ -280,5 +280,45 @@ async fn the_nodes_own_folder_is_left_out_of_a_share_around_it() {
 
     let paths = paths(&library).await;
     assert_eq!(paths.len(), 1, "{paths:?}");
+    library.close().await;
+}
+
+#[tokio::test]
+async fn what_people_have_sent_is_left_out_of_the_share_around_it() {
+    let place = Place::new();
+    place.write("song", "song");
+    let inbox = place.at("inbox");
+    // It is not there when the library opens, and not named by its real path.
+    let link = place.root().join("link");
+    symlink(place.share(), &link).unwrap();
+    let library = place.open_with(watching().with_private(link.join("inbox"))).await;
+    library.add_share(&place.share()).await.unwrap();
+    place.scan(&library).await;
+
+    place.write("inbox/deep/letter", "letter");
+    place.write("other", "other");
+    eventually(|| library.status().files == 2).await;
+    place.scan(&library).await;
+    assert_eq!(paths(&library).await, ["music/other", "music/song"]);
+    assert_eq!(library.locate(&content("letter")).await.unwrap(), None);
+    for folder in [inbox.clone(), inbox.join("deep")] {
+        let refused = library.add_share(&folder).await.unwrap_err();
+        assert!(matches!(refused, LibraryError::Unshareable(ShareError::Private(_))), "{refused}");
+    }
+    library.close().await;
+}
+
+#[tokio::test]
+async fn what_was_shared_before_people_sent_files_there_is_withdrawn() {
+    let place = Place::new();
+    place.write("song", "song");
+    place.write("inbox/letter", "letter");
+    let library = place.shared().await;
+    assert_eq!(files(&library).await.len(), 2);
+    library.close().await;
+
+    let library = place.open_with(quick().with_private(place.at("inbox"))).await;
+    place.scan(&library).await;
+    assert_eq!(paths(&library).await, ["music/song"]);
     library.close().await;
 }
