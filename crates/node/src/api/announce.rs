@@ -1,5 +1,6 @@
 //! How a client finds the daemon: a small file in the data folder.
 
+use super::token::ApiToken;
 use crate::home::{Home, HomeError, read_small, remove, write_atomic};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -32,8 +33,9 @@ impl Announcement {
 pub(super) struct Announced(Home);
 
 impl Announced {
-    /// Announces this process at `address`.
-    pub(super) fn new(home: &Home, address: SocketAddr) -> Result<Self, HomeError> {
+    /// Announces this process at `address`, with a new token. That comes last: as long as an
+    /// address is another's, there is no token to be shown to it.
+    pub(super) fn new(home: &Home, address: SocketAddr) -> Result<(Self, ApiToken), HomeError> {
         let announcement = Announcement {
             address,
             pid: std::process::id(),
@@ -43,7 +45,9 @@ impl Announced {
         let json = serde_json::to_vec(&announcement)
             .map_err(|error| HomeError::io("write", &path, error.into()))?;
         write_atomic(&path, &json)?;
-        Ok(Self(home.clone()))
+        let announced = Self(home.clone());
+        let token = ApiToken::create(home)?;
+        Ok((announced, token))
     }
 }
 

@@ -122,12 +122,18 @@ impl ApiClient {
         // The lock, not the announcement, says whether a daemon lives: a killed one leaves its
         // announcement behind, and its port may be another program's by now.
         let announcement = match (announcement, home.occupant()?) {
-            (Some(announcement), Some(_)) => announcement,
+            (Some(announcement), Some(occupant)) if occupant.pid == Some(announcement.pid) => {
+                announcement
+            }
+            (_, Some(_)) => return Err(ClientError::Busy { dir }),
             (Some(stale), None) => return Err(ClientError::Died { dir, pid: stale.pid }),
-            (None, Some(_)) => return Err(ClientError::Busy { dir }),
             (None, None) => return Err(ClientError::NotRunning { dir }),
         };
-        let token = ApiToken::load(home)?.ok_or(ClientError::Busy { dir })?;
+        let Some(token) = ApiToken::load(home)? else { return Err(ClientError::Busy { dir }) };
+        // The token may be that of a daemon which has started since; the address is not.
+        if Announcement::read(home)?.as_ref() != Some(&announcement) {
+            return Err(ClientError::Busy { dir });
+        }
         Self::new(announcement.address, token)
     }
 

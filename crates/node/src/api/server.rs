@@ -5,7 +5,6 @@ use super::backend::Backend;
 use super::error::Failure;
 use super::guard::Guard;
 use super::routes;
-use super::token::ApiToken;
 use super::types::ApiError;
 use crate::home::{Home, HomeError};
 use crate::metrics::ApiMetrics;
@@ -98,7 +97,6 @@ pub enum ServeError {
 pub struct ApiServer {
     listener: TcpListener,
     address: SocketAddr,
-    token: ApiToken,
     home: Home,
 }
 
@@ -114,8 +112,7 @@ impl ApiServer {
         let failed = |source| ServeError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let token = ApiToken::create(home)?;
-        Ok(Self { listener, address, token, home: home.clone() })
+        Ok(Self { listener, address, home: home.clone() })
     }
 
     /// The address, with the port that the system has chosen.
@@ -123,7 +120,7 @@ impl ApiServer {
         self.address
     }
 
-    /// Announces the API in the data folder, at once: whoever is told from now on that the daemon
+    /// Announces the API in the data folder, with a new token, at once: whoever is told from now on that the daemon
     /// is ready finds it. The future serves it until `ended`; then all streams end, calls that
     /// run are given some seconds, and the announcement is taken back.
     ///
@@ -137,8 +134,8 @@ impl ApiServer {
     ) -> impl Future<Output = Result<(), ServeError>> + Send {
         let announced = Announced::new(&self.home, self.address);
         async move {
-            let _announced = announced?;
-            let guard = Arc::new(Guard::new(self.token, self.address));
+            let (_announced, token) = announced?;
+            let guard = Arc::new(Guard::new(token, self.address));
             let delayed = metrics.connections_delayed.clone();
             let streams = Arc::new(Semaphore::new(MAX_STREAMS));
             let pipes = Arc::new(Semaphore::new(MAX_PIPES));

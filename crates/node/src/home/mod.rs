@@ -219,12 +219,15 @@ impl Home {
     }
 
     /// Takes the folder for this process, until the lock is dropped or the process ends, however
-    /// it ends.
+    /// it ends. What a daemon that was killed has announced is removed: its address may be another
+    /// program's by now.
     ///
     /// # Errors
     /// [`HomeError::Locked`] while another daemon has it; [`HomeError::Io`].
     pub fn lock(&self) -> Result<InstanceLock, HomeError> {
         let lock = InstanceLock::acquire(self)?;
+        remove(&self.api_file())?;
+        remove(&self.api_token_file())?;
         files::remove_leftovers(&self.dir);
         Ok(lock)
     }
@@ -280,5 +283,19 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let error = Home::open(file.join("home")).unwrap_err().to_string();
         assert!(error.contains(&*file.to_string_lossy()), "{error}");
+    }
+
+    #[test]
+    fn whoever_takes_the_folder_removes_what_a_killed_daemon_has_announced() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::open(temp.path()).unwrap();
+        for path in [home.api_file(), home.api_token_file()] {
+            std::fs::write(path, "left behind").unwrap();
+        }
+        let _lock = home.lock().unwrap();
+        assert!(!home.api_file().exists() && !home.api_token_file().exists());
+        std::fs::write(home.api_file(), "announced").unwrap();
+        home.lock().unwrap_err();
+        assert!(home.api_file().exists(), "it is that of a daemon that runs");
     }
 }

@@ -47,10 +47,12 @@ impl Daemon {
         let (fake, drops) = Fake::new();
         let (fake, metrics, ended) =
             (Arc::new(fake), ApiMetrics::default(), CancellationToken::new());
-        let token = ApiToken::load(&home).unwrap().unwrap();
-        let client = ApiClient::new(server.address(), token.clone()).unwrap();
+        let address = server.address();
+        assert!(ApiToken::load(&home).unwrap().is_none(), "no address, no token");
         let running = server.run(fake.clone(), metrics.clone(), ended.clone());
         assert!(home.api_file().exists(), "it is announced before it is served");
+        let token = ApiToken::load(&home).unwrap().unwrap();
+        let client = ApiClient::new(address, token.clone()).unwrap();
         let serving = tokio::spawn(running);
         // The first call waits in the listener's queue until the server accepts it.
         client.status().await.unwrap();
@@ -382,6 +384,17 @@ async fn a_client_finds_the_daemon_of_its_folder() {
     let daemon = Daemon::start().await;
     let client = ApiClient::from_home(&daemon.home).unwrap();
     assert_eq!(client.status().await.unwrap(), fake::status());
+}
+
+#[tokio::test]
+async fn a_client_shows_the_token_of_a_daemon_to_no_address_of_another_one() {
+    let daemon = Daemon::start().await;
+    let mut announcement = Announcement::read(&daemon.home).unwrap().unwrap();
+    announcement.pid += 1;
+    let stale = serde_json::to_vec(&announcement).unwrap();
+    std::fs::write(daemon.home.api_file(), stale).unwrap();
+    let refused = ApiClient::from_home(&daemon.home).err().unwrap();
+    assert!(matches!(refused, ClientError::Busy { .. }), "{refused}");
 }
 
 #[tokio::test]
