@@ -195,6 +195,25 @@ impl Book {
         Ok(())
     }
 
+    /// See [`super::Inbox::keep_nothing_more`].
+    #[cfg(test)]
+    pub async fn keep_nothing_more(&self) {
+        for statement in [
+            "CREATE TABLE tries (number INTEGER)",
+            "CREATE TRIGGER fails BEFORE INSERT ON file_offers WHEN NEW.state <> '\"hashing\"' \
+             BEGIN INSERT INTO tries VALUES (1); SELECT RAISE(FAIL, 'the disk is full'); END",
+        ] {
+            sqlx::query(statement).execute(self.store.pool()).await.expect("it is sound");
+        }
+    }
+
+    /// See [`super::Inbox::failed_to_keep`].
+    #[cfg(test)]
+    pub async fn failed_to_keep(&self) -> i64 {
+        let count = sqlx::query_scalar("SELECT count(*) FROM tries");
+        count.fetch_one(self.store.pool()).await.expect("there is such a table")
+    }
+
     /// Whose files are accepted without a question.
     pub async fn always(&self) -> Result<Vec<Username>, StoreError> {
         let rows = sqlx::query("SELECT user FROM inbox_always ORDER BY user");

@@ -322,14 +322,16 @@ impl Inbox {
             tokio::select! {
                 () = ended.cancelled() => return,
                 Some(id) = changed.recv() => {
-                    self.fail(id, "the file has changed").await;
+                    // Should it not be kept, whoever fetches it next finds it changed again.
+                    let _ = self.fail(id, "the file has changed").await;
                     self.tend(id);
                 }
                 () = tokio::time::sleep(SWEEP) => {
                     let now = unix_now();
                     for offer in self.inner.book.all().await {
                         if offer.may_expire() && offer.expires <= now {
-                            self.expire(offer.id).await;
+                            // It stays due until it is kept.
+                            let _ = self.expire(offer.id).await;
                             self.tend(offer.id);
                         }
                     }
@@ -338,18 +340,19 @@ impl Inbox {
         }
     }
 
-    async fn expire(&self, id: u64) {
+    async fn expire(&self, id: u64) -> Result<(), NotKept> {
         self.set(id, |offer| {
             // The sender knows when it expires; what was being fetched is another matter.
             offer.told = offer.outgoing || offer.stage != OfferStage::Accepted;
             offer.stage = OfferStage::Expired;
             true
         })
-        .await;
+        .await
+        .map(drop)
     }
 
     /// It does not work, for a reason on this side.
-    async fn fail(&self, id: u64, reason: &str) {
+    async fn fail(&self, id: u64, reason: &str) -> Result<(), NotKept> {
         self.set(id, |offer| {
             let fails = !offer.stage.is_final();
             if fails {
@@ -359,24 +362,39 @@ impl Inbox {
             }
             fails
         })
-        .await;
+        .await
+        .map(drop)
     }
 
-    /// Changes an offer. What cannot be kept is not changed.
+    /// Changes an offer, and answers how it is then, if there is one. What cannot be kept is not
+    /// changed, and said in the log.
     async fn set(
         &self,
         id: u64,
         change: impl FnOnce(&mut offer::Offer) -> bool,
-    ) -> Option<offer::Offer> {
-        match self.inner.book.change(id, change).await {
-            Ok(offer) => offer,
-            Err(error) => {
-                tracing::error!(%error, "the state of an offer cannot be kept");
-                None
-            }
-        }
+    ) -> Result<Option<offer::Offer>, NotKept> {
+        self.inner.book.change(id, change).await.map_err(|error| {
+            tracing::error!(%error, "the state of an offer cannot be kept");
+            NotKept
+        })
+    }
+
+    /// Lets no offer come any further on disk than that its file is to be read.
+    #[cfg(test)]
+    pub(crate) async fn keep_nothing_more(&self) {
+        self.inner.book.keep_nothing_more().await;
+    }
+
+    /// How often something could not be kept since then.
+    #[cfg(test)]
+    pub(crate) async fn failed_to_keep(&self) -> i64 {
+        self.inner.book.failed_to_keep().await
     }
 }
+
+/// The state of an offer could not be written to disk (local); it stays what it was.
+#[derive(Clone, Copy, Debug)]
+struct NotKept;
 
 async fn reply(mut stream: Stream, news: OfferNews) {
     // A peer that does not hear it says it again.

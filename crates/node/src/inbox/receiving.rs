@@ -34,7 +34,8 @@ impl Inbox {
         let (counts, Teller { name: peer, node, .. }) = (&self.inner.counts, teller);
         if let Some(known) = self.inner.book.find(false, peer, offered.offer).await {
             if !known.stage.is_final() && known.node != Some(node) && self.may_write(teller) {
-                self.set(known.id, |offer| offer.node.replace(node) != Some(node)).await;
+                // What is not kept is said again by the sender.
+                let _ = self.set(known.id, |offer| offer.node.replace(node) != Some(node)).await;
             }
             return known.news();
         }
@@ -157,6 +158,8 @@ impl Inbox {
             open
         })
         .await
+        .ok()
+        .flatten()
     }
 
     /// Accepts a file, or tries again to fetch one.
@@ -222,7 +225,8 @@ impl Inbox {
         Ok(refused.shown())
     }
 
-    /// Fetches an accepted file, and tells the sender how it goes. Answers whether that is over.
+    /// Fetches an accepted file, and tells the sender how it goes. Answers whether that is over,
+    /// and kept.
     pub(super) async fn fetch(&self, offer: &Offer, nudge: &Notify) -> bool {
         let (id, transfers) = (offer.id, &self.inner.transfers);
         let (Some(content), Some(node)) = (offer.content, offer.node) else { return false };
@@ -234,10 +238,7 @@ impl Inbox {
         let started = transfers.start_private(content, &offer.name, vec![source], folder).await;
         let claim = match started {
             Ok(claim) => claim,
-            Err(error) => {
-                self.fail(id, &error.to_string()).await;
-                return true;
-            }
+            Err(error) => return self.fail(id, &error.to_string()).await.is_ok(),
         };
         let Some(view) = transfers.watch(claim.id()) else { return false };
         let ended = self.follow(offer, view, nudge).await;
@@ -253,18 +254,23 @@ impl Inbox {
                     }
                     is_so
                 });
-                if done.await.is_some_and(|offer| offer.stage == OfferStage::Done) {
+                let Ok(done) = done.await else { return false };
+                if done.is_some_and(|offer| offer.stage == OfferStage::Done) {
                     add(&self.inner.counts.received);
                 }
+                true
             }
             Some(Err(reason)) => {
                 transfers.give_up(claim).await;
-                self.fail(id, &reason).await;
+                self.fail(id, &reason).await.is_ok()
             }
-            // Somebody has decided otherwise meanwhile.
-            None => transfers.give_up(claim).await,
+            // Somebody has decided otherwise meanwhile, if that could be kept.
+            None => {
+                transfers.give_up(claim).await;
+                let now = self.inner.book.get(id).await;
+                now.is_none_or(|now| now.stage != OfferStage::Accepted)
+            }
         }
-        true
     }
 
     /// Watches a download to its end: the file, or why there is none. `None` if the offer is not
@@ -309,7 +315,8 @@ impl Inbox {
                             return None;
                         }
                         Some(_) => {
-                            self.set(offer.id, |offer| offer.renew(unix_now())).await;
+                            // Without it the offer ends sooner, at the worst.
+                            let _ = self.set(offer.id, |offer| offer.renew(unix_now())).await;
                             told = Some(shown.verified);
                             tell_at = Instant::now() + TELL_TIME;
                         }
@@ -320,20 +327,20 @@ impl Inbox {
         }
     }
 
-    /// Tells the sender how an offer ended. Answers whether it knows now.
+    /// Tells the sender how an offer ended. Answers whether it knows now, and that is kept.
     pub(super) async fn tell(&self, offer: &Offer) -> bool {
         let expired = offer.expires <= unix_now();
         let heard = if expired { None } else { self.say(offer, offer.news(), true).await };
         let told = expired || heard.is_some_and(|state| state != OfferState::Held);
-        if told {
-            let stage = offer.stage.clone();
-            self.set(offer.id, |offer| {
-                // Only what was told is known.
-                offer.stage == stage && !std::mem::replace(&mut offer.told, true)
-            })
-            .await;
+        if !told {
+            return false;
         }
-        told
+        let stage = offer.stage.clone();
+        let kept = self.set(offer.id, |offer| {
+            // Only what was told is known.
+            offer.stage == stage && !std::mem::replace(&mut offer.told, true)
+        });
+        kept.await.is_ok()
     }
 
     /// Says how an offer stands; a session is opened for it only if `opens`.

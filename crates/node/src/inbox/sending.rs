@@ -130,7 +130,7 @@ impl Inbox {
         }
     }
 
-    /// Reads the file.
+    /// Reads the file. Answers whether that is over, and kept.
     pub(super) async fn read_file(&self, offer: &Offer, nudge: &Notify) -> bool {
         let Some(path) = offer.path.clone() else { return false };
         let progress = Arc::new(AtomicU64::new(0));
@@ -156,9 +156,9 @@ impl Inbox {
                 }
             }
         };
-        match hashed.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+        let kept = match hashed.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             Ok(hashed) => {
-                self.set(offer.id, |offer| {
+                let kept = self.set(offer.id, |offer| {
                     let wanted = offer.stage == OfferStage::Hashing;
                     if wanted {
                         offer.content = Some(hashed.content);
@@ -166,23 +166,22 @@ impl Inbox {
                         (offer.stage, offer.bytes) = (OfferStage::Queued, 0);
                     }
                     wanted
-                })
-                .await;
+                });
+                kept.await.map(drop)
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
             Err(error) => self.fail(offer.id, &format!("cannot read the file: {error}")).await,
-        }
-        true
+        };
+        kept.is_ok()
     }
 
-    /// Offers it. Answers whether the receiver has it now.
+    /// Offers it. Answers whether the receiver has answered, and that is kept.
     pub(super) async fn deliver(&self, offer: &Offer) -> bool {
         let Some(content) = offer.content else { return false };
         let session = match self.call(offer).await {
             Ok(session) => session,
             Err(error @ SessionError::Own) => {
-                self.fail(offer.id, &error.to_string()).await;
-                return true;
+                return self.fail(offer.id, &error.to_string()).await.is_ok();
             }
             Err(error) => return self.wait(offer.id, error.to_string()).await,
         };
@@ -202,7 +201,10 @@ impl Inbox {
             return self.wait(offer.id, why).await;
         }
         // From now on it may be there, whatever comes back.
-        self.set(offer.id, |offer| offer.node.replace(node) != Some(node)).await;
+        let noted = self.set(offer.id, |offer| offer.node.replace(node) != Some(node)).await;
+        if noted.is_err() {
+            return false;
+        }
         let state = match exchange(&session, offer.offer, message.into()).await {
             Some(OfferState::Full) => {
                 let why = format!("@{} has too many offers to decide on", offer.peer);
@@ -215,13 +217,12 @@ impl Inbox {
             offer.waits = None;
             offer.heard(state, unix_now())
         });
-        let taken = heard.await.is_some_and(|offer| offer.stage != OfferStage::Queued);
-        if taken {
+        let Ok(heard) = heard.await else { return false };
+        if heard.is_some_and(|offer| offer.stage != OfferStage::Queued) {
             add(&self.inner.counts.delivered);
-        } else {
-            self.fail(offer.id, "the receiver does not take it").await;
+            return true;
         }
-        true
+        self.fail(offer.id, "the receiver does not take it").await.is_ok()
     }
 
     /// It goes on later, and this is why.
@@ -230,21 +231,19 @@ impl Inbox {
         false
     }
 
-    /// Tells the receiver that the offer is gone.
+    /// Tells the receiver that the offer is gone. Answers whether it knows, and that is kept.
     pub(super) async fn take_back(&self, offer: &Offer) -> bool {
-        if offer.expires <= unix_now() {
-            self.set(offer.id, |offer| !std::mem::replace(&mut offer.told, true)).await;
-            return true;
+        if offer.expires > unix_now() {
+            let Ok(session) = self.call(offer).await else { return false };
+            let message = Message::from(WithdrawOffer { offer: offer.offer });
+            match exchange(&session, offer.offer, message).await {
+                // A receiver that could not take it down still holds it.
+                None | Some(OfferState::Held) => return false,
+                Some(_) => {}
+            }
         }
-        let Ok(session) = self.call(offer).await else { return false };
-        let message = Message::from(WithdrawOffer { offer: offer.offer });
-        let answer = exchange(&session, offer.offer, message).await;
-        // A receiver that could not take it down still holds it.
-        let told = answer.is_some_and(|state| state != OfferState::Held);
-        if told {
-            self.set(offer.id, |offer| !std::mem::replace(&mut offer.told, true)).await;
-        }
-        told
+        let told = self.set(offer.id, |offer| !std::mem::replace(&mut offer.told, true));
+        told.await.is_ok()
     }
 
     /// A session with the other side of an offer.
@@ -280,7 +279,7 @@ impl Inbox {
             let heard = self.set(id, |offer| offer.heard(news.state, now)).await;
             // Whoever offers it hears of it, too.
             self.tend(id);
-            heard
+            heard.ok().flatten()
         } else {
             Some(offer)
         };

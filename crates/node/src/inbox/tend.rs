@@ -71,6 +71,7 @@ impl Inbox {
                 Due::Fetch => self.fetch(&offer, nudge).await,
                 Due::Tell => self.tell(&offer).await,
             };
+            // What could not be kept is due again at once, and must not be done without a pause.
             if done {
                 wait = RETRY.0;
                 continue;

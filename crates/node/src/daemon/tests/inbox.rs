@@ -357,3 +357,26 @@ async fn whoever_offers_what_the_user_fetches_anyway_cannot_call_that_off() {
     assert!(!view.borrow().state.is_final(), "{:?}", view.borrow());
     scene.end().await;
 }
+
+#[tokio::test]
+async fn what_cannot_be_kept_of_an_offer_is_tried_again_with_pauses() {
+    let scene = Scene::new().await;
+    let inbox = &scene.bob.daemon.parts.inbox;
+    inbox.keep_nothing_more().await;
+    let path = scene.bob.plan.data.path().join("note");
+    std::fs::write(&path, "read again and again").unwrap();
+    let file = SendFile { peer: "@user11".into(), path, note: String::new() };
+    inbox.send(file).await.unwrap();
+    let tried = async {
+        while inbox.failed_to_keep().await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, tried).await.expect("it is tried");
+    // The pauses are of seconds; without them it would be tried hundreds of times.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let tries = inbox.failed_to_keep().await;
+    assert!(tries < 10, "it was tried {tries} times");
+    assert_eq!(offer_of(&scene.bob).await.state, OfferStage::Hashing);
+    scene.end().await;
+}
