@@ -285,6 +285,10 @@ impl Inbox {
         let mut tell_at = Instant::now();
         loop {
             let shown = view.borrow_and_update().clone();
+            // The content id names the bytes, and nothing but them says how many there are.
+            if shown.size.is_some_and(|size| size != offer.size) {
+                return Some(Err("it has not the size that was offered".to_owned()));
+            }
             self.inner.book.progress(offer.id, shown.verified).await;
             match &shown.state {
                 DownloadState::Done => return Some(Ok(shown.path)),
@@ -294,10 +298,6 @@ impl Inbox {
                     self.inner.book.waits(offer.id, reason.clone()).await;
                 }
                 DownloadState::Running => {}
-            }
-            // The content id names the bytes, and nothing but them says how many there are.
-            if shown.size.is_some_and(|size| size != offer.size) {
-                return Some(Err("it has not the size that was offered".to_owned()));
             }
             tokio::select! {
                 changed = view.changed() => changed.ok()?,

@@ -380,3 +380,32 @@ async fn what_cannot_be_kept_of_an_offer_is_tried_again_with_pauses() {
     assert_eq!(offer_of(&scene.bob).await.state, OfferStage::Hashing);
     scene.end().await;
 }
+
+#[tokio::test]
+async fn what_is_here_already_is_not_taken_for_a_file_of_another_size() {
+    let scene = Scene::new().await;
+    let path = scene.eve.plan.data.path().join("letter");
+    std::fs::write(&path, vec![7; 100_000]).unwrap();
+    let file = SendFile { peer: "@user12".into(), path, note: String::new() };
+    scene.eve.daemon.parts.inbox.send(file).await.unwrap();
+    let inbox = &scene.bob.daemon.parts.inbox;
+    let dir = Some(scene.bob.plan.data.path().join("taken"));
+    let offered = until(&scene.bob, |offer| offer.state == OfferStage::Offered).await;
+    inbox.accept(offered.id, AcceptOffer { dir: dir.clone() }).await.unwrap();
+    until(&scene.bob, |offer| offer.state == OfferStage::Done).await;
+
+    let lie = OfferFile {
+        offer: OfferId::from_bytes([1; 16]),
+        name: BoundedString::truncated("film"),
+        size: 1 << 30,
+        content: offered.content.unwrap(),
+        note: BoundedString::truncated(""),
+    };
+    assert_eq!(scene.say(lie).await, OfferState::Held);
+    let lie = until(&scene.bob, |offer| offer.state == OfferStage::Offered).await;
+    inbox.accept(lie.id, AcceptOffer { dir }).await.unwrap();
+    let failed = until(&scene.bob, |offer| offer.id == lie.id && offer.state.is_final()).await;
+    let OfferStage::Failed { reason } = &failed.state else { panic!("{failed:?}") };
+    assert!(reason.contains("size"), "{reason}");
+    scene.end().await;
+}
