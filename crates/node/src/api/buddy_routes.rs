@@ -52,8 +52,13 @@ async fn blocked<B: Backend>(State(api): Shared<B>) -> Answer<Vec<Blocked>> {
 
 async fn block<B: Backend>(State(api): Shared<B>, name: Name) -> Result<StatusCode, Failure> {
     let name = username(name)?;
-    api.backend.people()?.block(&name).await?;
-    api.backend.inbox()?.close_to(&name).await.map_err(ApiError::from)?;
+    let people = api.backend.people()?;
+    let blocked = people.block(&name).await;
+    // They are blocked also when what is queued for them could not be deleted.
+    if people.has_blocked(&name) {
+        api.backend.inbox()?.close_to(&name).await.map_err(ApiError::from)?;
+    }
+    blocked?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -132,6 +132,10 @@ impl People {
 
     /// Takes messages of somebody again.
     pub(crate) async fn unblock(&self, name: &Username) -> Result<(), ApiError> {
+        if self.has_blocked(name) {
+            // What could not be deleted when they were blocked must not be delivered now.
+            self.inner.store.drop_queued(name).await?;
+        }
         let unblocked = self.inner.roster.change(name, |person| {
             let why = || ApiError::not_found(format!("@{name} is not blocked"));
             person.blocked_since.take().ok_or_else(why)?;

@@ -154,6 +154,14 @@ impl Store {
         Ok(rows.fetch_all(self.pool()).await?.iter().filter_map(line).collect())
     }
 
+    /// Whether a message is still queued.
+    pub(super) async fn is_queued(&self, number: u64) -> Result<bool, StoreError> {
+        let queued = "SELECT count(*) FROM messages WHERE number = ?1 AND state = 'queued'";
+        let queued: i64 =
+            sqlx::query_scalar(queued).bind(signed(number)).fetch_one(self.pool()).await?;
+        Ok(queued > 0)
+    }
+
     /// Those for whom something is queued.
     pub(super) async fn awaited(&self) -> Result<Vec<Username>, StoreError> {
         let names: Vec<String> =

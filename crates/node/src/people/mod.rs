@@ -109,8 +109,10 @@ impl People {
     pub(crate) async fn start(parts: Parts) -> Result<(Self, Running), StoreError> {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let (wakes, woken) = mpsc::channel(WAKES_WAITING);
+        let roster = Roster::open(parts.store.clone()).await?;
+        roster.drop_for_blocked().await?;
         let inner = Inner {
-            roster: Roster::open(parts.store.clone()).await?,
+            roster,
             store: parts.store,
             sessions: parts.sessions,
             admission: Mutex::default(),
@@ -219,6 +221,14 @@ impl People {
         // Who watches wants to know more often.
         self.inner.look.notify_one();
         events.map(|event| event.unwrap_or(PeopleEvent::Missed)).boxed()
+    }
+
+    /// Lets no message be deleted any more.
+    #[cfg(test)]
+    pub(crate) async fn delete_nothing_more(&self) {
+        let trigger = "CREATE TRIGGER keeps BEFORE DELETE ON messages \
+                       BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+        sqlx::query(trigger).execute(self.inner.store.pool()).await.expect("it is sound");
     }
 
     /// Waits until the user blocks this peer.

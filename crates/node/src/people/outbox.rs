@@ -103,10 +103,11 @@ impl People {
         }
     }
 
-    /// Delivers all that is queued for a peer.
+    /// Delivers all that is queued for a peer. The user may block them or delete what is queued at
+    /// any moment, and it is the peer who says how fast this goes.
     async fn deliver(&self, peer: &Username) -> Result<(), Undelivered> {
         let mut queued = self.inner.store.queued_for(peer).await?;
-        if queued.is_empty() {
+        if queued.is_empty() || self.has_blocked(peer) {
             return Ok(());
         }
         let session = self.reach(peer).await?;
@@ -116,7 +117,12 @@ impl People {
         let mut stream = opened.map_err(StreamError::from)?;
         while !queued.is_empty() {
             for line in queued {
-                self.deliver_one(&session, &mut stream, line).await?;
+                if self.has_blocked(peer) {
+                    return Ok(());
+                }
+                if self.inner.store.is_queued(line.number).await? {
+                    self.deliver_one(&session, &mut stream, line).await?;
+                }
             }
             queued = self.inner.store.queued_for(peer).await?;
         }

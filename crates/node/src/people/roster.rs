@@ -70,6 +70,15 @@ impl Roster {
         Ok(Self { store, people, turn: tokio::sync::Mutex::default() })
     }
 
+    /// Deletes what is queued for those who are blocked: after a crash, or a full disk, between the
+    /// two.
+    pub(super) async fn drop_for_blocked(&self) -> Result<(), StoreError> {
+        for (name, _) in self.all(|person| person.blocked_since.is_some()) {
+            self.store.drop_queued(&name).await?;
+        }
+        Ok(())
+    }
+
     /// Somebody, if the user deals with them.
     pub(super) fn get(&self, name: &Username) -> Option<Person> {
         self.people().get(name).cloned()

@@ -80,6 +80,28 @@ async fn what_is_queued_comes_out_in_order_until_it_is_settled_also_after_a_rest
 }
 
 #[tokio::test]
+async fn what_was_queued_for_somebody_who_is_blocked_does_not_outlive_a_restart() {
+    let (folder, store) = store().await;
+    let roster = Roster::open(store.clone()).await.unwrap();
+    for peer in ["eve", "bob"] {
+        store.queue_message(&name(peer), &message(1)).await.unwrap().unwrap();
+    }
+    let queued = store.queued_for(&name("eve")).await.unwrap();
+    assert!(store.is_queued(queued[0].number).await.unwrap());
+    let block = |person: &mut Person| {
+        person.blocked_since = Some(NOW);
+        Ok(())
+    };
+    roster.change(&name("eve"), block).await.unwrap();
+    store.close().await;
+
+    let store = Store::open(&Home::open(folder.path()).unwrap()).await.unwrap();
+    Roster::open(store.clone()).await.unwrap().drop_for_blocked().await.unwrap();
+    assert_eq!(store.awaited().await.unwrap(), [name("bob")]);
+    assert!(!store.is_queued(queued[0].number).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_queue_has_an_end() {
     let (_folder, store) = store().await;
     for number in 0..u16::try_from(MAX_QUEUED).unwrap() {

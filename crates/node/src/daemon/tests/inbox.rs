@@ -316,6 +316,28 @@ async fn who_is_blocked_gets_nothing_more() {
 }
 
 #[tokio::test]
+async fn offers_to_who_is_blocked_are_taken_back_also_when_messages_cannot_be_deleted() {
+    let scene = Scene::new().await;
+    // Nobody bears this name, so that nothing is delivered.
+    let away = Username::parse("user19").unwrap();
+    let parts = &scene.bob.daemon.parts;
+    let path = scene.bob.plan.data.path().join("letter");
+    std::fs::write(&path, "letter").unwrap();
+    let file = SendFile { peer: "@user19".into(), path, note: String::new() };
+    parts.inbox.send(file).await.unwrap();
+    parts.people.say(&away, "hello").await.unwrap();
+    parts.people.delete_nothing_more().await;
+
+    let home = Home::open(scene.bob.plan.data.path().join("home")).unwrap();
+    ApiClient::from_home(&home).unwrap().block(&away).await.unwrap_err();
+    assert!(parts.people.has_blocked(&away));
+    assert_eq!(offer_of(&scene.bob).await.state, OfferStage::Withdrawn);
+    parts.people.unblock(&away).await.unwrap_err();
+    assert!(parts.people.has_blocked(&away), "what is queued would be delivered");
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn a_buddys_service_is_not_for_a_key_that_the_buddy_is_not_known_by() {
     let scene = Scene::new().await;
     let eve_name = Username::parse("user11").unwrap();
