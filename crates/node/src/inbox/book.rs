@@ -200,7 +200,7 @@ impl Book {
     pub async fn keep_nothing_more(&self) {
         for statement in [
             "CREATE TABLE tries (number INTEGER)",
-            "CREATE TRIGGER fails BEFORE INSERT ON file_offers WHEN NEW.state <> '\"hashing\"' \
+            "CREATE TRIGGER fails BEFORE INSERT ON file_offers WHEN NEW.content IS NOT NULL \
              BEGIN INSERT INTO tries VALUES (1); SELECT RAISE(FAIL, 'the disk is full'); END",
         ] {
             sqlx::query(statement).execute(self.store.pool()).await.expect("it is sound");

@@ -5,7 +5,7 @@ use super::folder::{Folder, Here, find, is_folder};
 use super::journal::{Record, Stage};
 use super::task::{Command, Task};
 use super::{Claim, Entry, State, TransferError, Transfers, names, recover};
-use crate::api::types::Source;
+use crate::api::types::{DownloadState, Source};
 use skein_proto::ContentId;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -117,6 +117,8 @@ impl Transfers {
             copy_of: None,
             copies: Vec::new(),
             private,
+            seen: None,
+            doubted: None,
         };
         record.set_sources(&sources);
         self.inner.shared.journal.save(&record).map_err(TransferError::Journal)?;
@@ -164,21 +166,18 @@ impl Transfers {
         let Some(shown) = shown else { return Ok(Some(id)) };
         let Ok(mut record) = self.inner.shared.journal.get(&shown.content) else { return Ok(None) };
         match find(&record, dir, asked) {
-            Here::InPlace(path) => {
-                if record.stage != Stage::Done || record.target.as_ref() != Some(&path) {
-                    if let Some(part) = record.part.take() {
-                        // What came of a further copy is of no use any more; should it stay, it
-                        // is only in the way.
-                        let _ = std::fs::remove_file(part);
-                    }
-                    record.complete_at(path);
-                    self.inner.shared.journal.save(&record).map_err(TransferError::Journal)?;
-                    if let Some(entry) = self.lock().entries.get(&id) {
-                        entry.view.send_replace(record.as_shown());
-                    }
+            Here::InPlace(path) if record.doubts(&path) => {
+                self.check_running(&self.lock())?;
+                if let Some(part) = record.part.take() {
+                    // What came of a further copy is of no use any more; should it stay, it is
+                    // only in the way.
+                    let _ = std::fs::remove_file(part);
                 }
+                record.doubted = Some(path);
+                self.spawn(&mut self.lock(), record, sources.to_vec());
                 return Ok(Some(id));
             }
+            Here::InPlace(_) => return Ok(Some(id)),
             Here::Elsewhere(path) => record.copy_from(path),
             Here::Nowhere if record.stage == Stage::Done => return Ok(None),
             Here::Nowhere => record.copy_of = None,
@@ -250,6 +249,9 @@ impl Transfers {
         state.by_content.insert(record.content, id);
         let entry = state.entries.entry(id).or_insert_with(|| Entry::new(&record));
         let mut shown = record.as_shown();
+        if record.doubted.is_some() {
+            (shown.state, shown.verified) = (DownloadState::Running, 0);
+        }
         shown.resumed = shown.verified;
         entry.view.send_replace(shown);
         entry.commands = Some(commands.clone());

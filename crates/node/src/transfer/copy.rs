@@ -36,7 +36,14 @@ impl Progress {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    fn check(&self) -> io::Result<()> {
+    /// So many more bytes are right.
+    pub fn add(&self, bytes: u64) {
+        self.verified.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// # Errors
+    /// [`io::ErrorKind::Interrupted`] if it shall stop.
+    pub fn check(&self) -> io::Result<()> {
         let stop = self.stop.load(Ordering::Relaxed);
         if stop { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
@@ -115,7 +122,7 @@ fn check(
         let run = Run { start: chunks.start.0 / CHUNKS, end: chunks.end.0.div_ceil(CHUNKS) };
         for run in missing.within(run) {
             right.insert(run);
-            progress.verified.fetch_add(bytes_of(run, partial.size).len(), Ordering::Relaxed);
+            progress.add(bytes_of(run, partial.size).len());
         }
     }
     Ok(right)

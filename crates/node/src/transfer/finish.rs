@@ -4,6 +4,7 @@ use super::disk::Disk;
 use super::journal::{Journal, Record, Stage};
 use super::names::{create_part, free_name, rename_new, sync_dir};
 use super::partial::Partial;
+use super::seen::Seen;
 use super::view::human_bytes;
 use skein_swarm::{RunSet, bytes_of};
 use std::io;
@@ -98,7 +99,8 @@ fn finish_with(
     }
     sync(&record.dir)?;
     // Only what is on record is over: until then it is tried again.
-    let done = Record { stage: Stage::Done, ..record.clone() };
+    let seen = record.target.as_deref().and_then(Seen::of);
+    let done = Record { stage: Stage::Done, seen, ..record.clone() };
     journal.save(&done)?;
     *record = done;
     Ok(())
@@ -172,6 +174,8 @@ mod tests {
             copy_of: None,
             copies: Vec::new(),
             private: false,
+            seen: None,
+            doubted: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! In which folder a download ends, and whether its file is there already.
 
 use super::journal::{Record, Stage};
+use super::seen::Seen;
 use skein_swarm::{RunSet, groups_of};
 use std::path::{Path, PathBuf};
 
@@ -72,8 +73,16 @@ impl Record {
         if let Some(size) = self.size {
             self.set_runs(&RunSet::full(groups_of(size)));
         }
+        self.seen = Seen::of(&path);
         self.target = Some(path);
         self.stage = Stage::Done;
+    }
+
+    /// Whether a file of the right length may have been changed since its bytes were known to be
+    /// right.
+    pub fn doubts(&self, path: &Path) -> bool {
+        let is_target = self.stage == Stage::Done && self.target.as_deref() == Some(path);
+        !is_target || self.seen.is_none() || self.seen != Seen::of(path)
     }
 
     /// Its bytes are to come from this complete file first.

@@ -1,5 +1,6 @@
 //! What is kept of a download between runs: one small file for each content.
 
+use super::seen::Seen;
 use crate::api::types::{DownloadState, Source};
 use crate::home::{remove, write_atomic};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,12 @@ pub(super) struct Record {
     /// here, and nobody is served of it.
     #[serde(default)]
     pub private: bool,
+    /// How the complete file looked when its bytes were last known to be right.
+    #[serde(default)]
+    pub seen: Option<Seen>,
+    /// A complete file that looks otherwise by now: it is read before it counts as complete.
+    #[serde(skip)]
+    pub doubted: Option<PathBuf>,
 }
 
 /// How far a download is.
@@ -208,6 +215,8 @@ mod tests {
             copy_of: None,
             copies: Vec::new(),
             private: false,
+            seen: None,
+            doubted: None,
         }
     }
 

@@ -7,7 +7,7 @@
 //!   Reach       the way to a source: dialled, or over a session  reach, via
 //!   Uploader    one stream for each request                      upload, ranges
 //!   Partial     bytes and hash tree of a download on disk        partial, disk, finish, names
-//!   Folder      where a download goes; files that are here       folder, copy, forget
+//!   Folder      where a download goes; files that are here       folder, copy, seen, forget
 //!   Journal     what a restart needs to know                     journal, recover
 //! ```
 //!
@@ -28,6 +28,7 @@ mod partial;
 mod ranges;
 mod reach;
 mod recover;
+mod seen;
 mod stats;
 mod store;
 mod task;

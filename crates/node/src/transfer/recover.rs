@@ -86,6 +86,8 @@ mod tests {
             copy_of: None,
             copies: Vec::new(),
             private: false,
+            seen: None,
+            doubted: None,
         };
         (record, journal, part)
     }

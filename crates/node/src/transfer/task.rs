@@ -1,6 +1,7 @@
 //! One download: drives the swarm's decisions over the network and the disk.
 
 mod asking;
+mod checking;
 mod confirming;
 mod finding;
 mod showing;
@@ -17,7 +18,7 @@ use super::view::{RecentRate, Trouble};
 use crate::api::types::{Download, Source, SourcePath};
 use finding::FIRST_LOOK;
 use skein_proto::{Instant, NodeId};
-use skein_swarm::{Failure, Input, Order, Output, RequestId};
+use skein_swarm::{Failure, Input, Order, Output, RequestId, RunSet};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -141,7 +142,7 @@ impl Task {
         view: watch::Sender<Download>,
     ) -> Self {
         let seed = rand::random();
-        let here = record.runs();
+        let here = record.doubted.as_ref().map_or_else(|| record.runs(), |_| RunSet::new());
         let swarm = match record.size {
             Some(size) if !here.is_empty() => {
                 skein_swarm::Download::resume(shared.order, seed, size, here)
@@ -184,6 +185,11 @@ impl Task {
 
     /// Runs until the download is over or stopped.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        if let Some(doubted) = self.record.doubted.take()
+            && self.check(doubted, &mut commands).await
+        {
+            return;
+        }
         if self.swarm.size().is_some()
             && let Some(size) = self.record.size
         {

@@ -127,3 +127,48 @@ async fn an_interrupted_copy_of_a_file_that_has_changed_ends_with_the_right_byte
     assert_eq!(copy.path, other.join("file.bin"));
     assert!(std::fs::read(&copy.path).unwrap() == bytes);
 }
+
+#[tokio::test]
+async fn a_file_that_was_changed_is_not_called_complete_when_it_is_wanted_again() {
+    let (server, client) = (Node::new(1), Node::new(2));
+    let _serving = server.serve();
+    for size in [1_000, 4 * MIB] {
+        let bytes = content_bytes(size);
+        let content = server.share(&bytes);
+        let id = client.start(content, vec![server.source()]).await;
+        let first = client.done(id).await.path;
+        let mut changed = bytes.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        std::fs::write(&first, &changed).unwrap();
+
+        assert_eq!(client.start(content, vec![server.source()]).await, id);
+        let again = client.done(id).await;
+        assert_ne!(again.path, first, "what the user made of it is left alone");
+        assert_eq!(again.path.parent(), first.parent());
+        assert!(std::fs::read(&again.path).unwrap() == bytes);
+        assert!(std::fs::read(&first).unwrap() == changed);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_only_touched_is_read_once_and_stays() {
+    let (server, client) = (Node::new(1), Node::new(2));
+    let _serving = server.serve();
+    for size in [1_000, MIB] {
+        let content = server.share(&content_bytes(size));
+        let id = client.start(content, vec![server.source()]).await;
+        let first = client.done(id).await.path;
+        let sent = server.transfers().upload_stats().bytes;
+        let before = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        std::fs::File::options().write(true).open(&first).unwrap().set_modified(before).unwrap();
+
+        assert_eq!(client.start(content, vec![server.source()]).await, id);
+        let again = client.done(id).await;
+        assert_eq!((again.path, again.verified), (first.clone(), size));
+        assert_eq!(server.transfers().upload_stats().bytes, sent);
+        // It has been read: now it is what it is known to be.
+        client.start(content, Vec::new()).await;
+        let shown = client.transfers().watch(id).unwrap().borrow().clone();
+        assert_eq!((shown.state, shown.path), (DownloadState::Done, first));
+    }
+}
