@@ -79,6 +79,10 @@ pub(crate) struct Source {
     pub failures: u32,
     /// How long it stays given up when that happens next.
     give_up_for: Duration,
+    /// How often it was given up.
+    given_up: u32,
+    /// Whether it has brought something right.
+    pub proven: bool,
     pub rate: Rate,
     /// Requests that it is working on.
     pub outstanding: u32,
@@ -97,6 +101,8 @@ impl Source {
             probed: now,
             failures: 0,
             give_up_for: GIVEN_UP_FOR.0,
+            given_up: 0,
+            proven: false,
             rate: Rate::default(),
             outstanding: 0,
             next_group: u64::MAX,
@@ -127,13 +133,26 @@ impl Source {
     pub fn delivered(&mut self) {
         self.failures = 0;
         self.give_up_for = GIVEN_UP_FOR.0;
+        self.proven = true;
     }
 
     /// It is of no use at present.
     pub fn give_up(&mut self, now: Instant) {
         self.failures = 0;
+        self.given_up = self.given_up.saturating_add(1);
         self.phase = Phase::GivenUp { until: now + self.give_up_for };
         self.give_up_for = (self.give_up_for * 2).min(GIVEN_UP_FOR.1);
+    }
+
+    /// How little is lost with it, if it may make place for another one: it is banned, or was given
+    /// up so often and has never brought anything.
+    pub fn uselessness(&self) -> Option<u32> {
+        match self.phase {
+            _ if self.outstanding > 0 => None,
+            Phase::Banned => Some(u32::MAX),
+            Phase::GivenUp { .. } if !self.proven => Some(self.given_up),
+            _ => None,
+        }
     }
 
     /// Whether it has nothing to do now and may have more of the file later.

@@ -321,6 +321,69 @@ fn a_liar_about_the_length_is_found_out() {
     }
 }
 
+/// A node of a crowd.
+fn nth(number: u16) -> NodeId {
+    let mut bytes = [0; 32];
+    bytes[..2].copy_from_slice(&number.to_be_bytes());
+    NodeId::from_bytes(bytes)
+}
+
+/// Tells what is to be done by then, and what is forgotten; all probes fail in this way.
+fn fail_all(download: &mut Download, failure: Failure, until: u64) -> Vec<NodeId> {
+    let mut forgotten = Vec::new();
+    for second in 0..until {
+        let now = Instant::START + Duration::from_secs(second);
+        while let Some(output) = download.poll_output(now) {
+            match output {
+                Output::Probe { source } => {
+                    download.handle(Input::ProbeFailed { source, failure }, now);
+                }
+                Output::Forget { source } => forgotten.push(source),
+                _ => {}
+            }
+        }
+    }
+    forgotten
+}
+
+#[test]
+fn a_crowd_of_sources_that_are_no_good_does_not_keep_out_a_good_one() {
+    for failure in [Failure::WrongBytes, Failure::Refused, Failure::Lost] {
+        let mut download = Download::new(Order::RarestFirst, 1);
+        let crowd = 0..1_000;
+        for number in crowd.clone() {
+            download.handle(Input::SourceFound { source: nth(number) }, Instant::START);
+        }
+        assert!(download.totals().sources_refused > 700, "there is a bound");
+        fail_all(&mut download, failure, 600);
+        let now = Instant::START + Duration::from_secs(600);
+        let good = nth(5_000);
+        download.handle(Input::SourceFound { source: good }, now);
+        assert!(download.knows(&good), "{failure:?}");
+        let outputs: Vec<Output> = std::iter::from_fn(|| download.poll_output(now)).collect();
+        assert!(outputs.contains(&Output::Probe { source: good }), "{failure:?}: {outputs:?}");
+        assert!(outputs.iter().any(|output| matches!(output, Output::Forget { .. })));
+        for number in crowd {
+            download.handle(Input::SourceFound { source: nth(number) }, now);
+        }
+        assert!(download.knows(&good), "a good one does not make place: {failure:?}");
+    }
+}
+
+#[test]
+fn a_banned_source_that_made_place_does_not_come_back() {
+    let mut download = Download::new(Order::RarestFirst, 1);
+    for number in 0..256 {
+        download.handle(Input::SourceFound { source: nth(number) }, Instant::START);
+    }
+    fail_all(&mut download, Failure::WrongBytes, 60);
+    let now = Instant::START + Duration::from_secs(60);
+    download.handle(Input::SourceFound { source: nth(1_000) }, now);
+    let Some(Output::Forget { source }) = download.poll_output(now) else { panic!("it is full") };
+    download.handle(Input::SourceFound { source }, now);
+    assert!(!download.knows(&source));
+}
+
 #[test]
 fn a_download_without_sources_asks_for_some_ever_more_rarely() {
     let mut simulation = Simulation::new(MIB, Order::RarestFirst, 3, Vec::new());

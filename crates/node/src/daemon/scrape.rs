@@ -199,6 +199,7 @@ impl Shared {
             ("session", downloads.over_sessions),
             ("session-failed", downloads.sessions_failed),
             ("over-limit", downloads.sessions_over_limit),
+            ("too-many", downloads.sources_refused),
         ] {
             set_total(&transfer.sources.get_or_create(&Reason { reason }), total);
         }

@@ -16,6 +16,8 @@ pub struct DownloadStats {
     pub relayed_bytes: u64,
     /// Sources that a download gave up since they sent wrong bytes.
     pub corrupt_sources: u64,
+    /// Sources that a download did not take in: it knew enough, and none that was of no use.
+    pub sources_refused: u64,
     /// Sessions that downloads use at present.
     pub sessions: u64,
     /// Sources whose addresses answered.
@@ -38,6 +40,7 @@ impl Transfers {
             bytes: get(&counts.bytes),
             relayed_bytes: get(&counts.relayed_bytes),
             corrupt_sources: get(&counts.corrupt_sources),
+            sources_refused: get(&counts.sources_refused),
             sessions: reach.sessions_in_use() as u64,
             dialled: get(&reach.counts.dialled),
             over_sessions: get(&reach.counts.over_sessions),

@@ -59,6 +59,7 @@ pub(super) struct Counts {
     pub bytes: AtomicU64,
     pub relayed_bytes: AtomicU64,
     pub corrupt_sources: AtomicU64,
+    pub sources_refused: AtomicU64,
 }
 
 /// What a download is told from outside.
@@ -277,6 +278,12 @@ impl Task {
                     let name = self.name_of(&source);
                     tracing::warn!(content = %self.record.content.short(), source = %source, "a source sent wrong bytes and is not asked again");
                     self.trouble.note(format!("{name} sent wrong bytes and is not asked again"));
+                }
+                Output::Forget { source } => {
+                    // It may have been found again since.
+                    if !self.swarm.knows(&source) {
+                        self.sources.remove(&source);
+                    }
                 }
                 Output::Starved => self.find_more(),
                 Output::Completed => self.complete = true,

@@ -100,6 +100,11 @@ pub enum Output {
         /// The length under which they are to be verified.
         size: u64,
     },
+    /// A source has made place for another one: nothing need be kept of it.
+    Forget {
+        /// The source.
+        source: NodeId,
+    },
     /// The rest of a request is not wanted any more.
     Cancel {
         /// The request.

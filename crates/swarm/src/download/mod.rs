@@ -25,7 +25,7 @@ use rand::rngs::StdRng;
 use requests::{Request, STALL};
 use skein_proto::{Instant, NodeId};
 use sources::{REFRESH, STARVED_WAIT, may_probe};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// One download.
@@ -37,6 +37,8 @@ pub struct Download {
     order: Order,
     rng: StdRng,
     sources: BTreeMap<NodeId, Source>,
+    /// Banned sources that made place for others.
+    barred: BTreeSet<NodeId>,
     requests: BTreeMap<RequestId, Request>,
     next_request: u64,
     /// Proven length.
@@ -60,6 +62,7 @@ impl Download {
             order,
             rng: StdRng::seed_from_u64(seed),
             sources: BTreeMap::new(),
+            barred: BTreeSet::new(),
             requests: BTreeMap::new(),
             next_request: 0,
             size: None,

@@ -15,9 +15,13 @@ const MAX_ACTIVE: usize = 8;
 /// that can be asked without one.
 const MAX_ACTIVE_IN_ALL: usize = 2 * MAX_ACTIVE;
 
-/// Sources that a download knows at most; who comes later is not taken in. Eight work, the rest
-/// stands by.
+/// Sources that a download knows at most. Eight work, the rest stands by. Who comes later takes the
+/// place of one that is of no use, if there is such a one, and is not taken in otherwise: a crowd
+/// that has nothing must not keep out the one who does.
 const MAX_SOURCES: usize = 256;
+
+/// Banned sources that made place and are still remembered, so that they do not come back.
+const MAX_BARRED: usize = 4_096;
 
 /// How often a partial source without anything of interest is asked for news.
 pub(super) const REFRESH: Duration = Duration::from_secs(15);
@@ -32,11 +36,40 @@ impl Download {
     pub(super) fn on_found(&mut self, id: NodeId, now: Instant) {
         if let Some(source) = self.sources.get_mut(&id) {
             source.revive(now);
-        } else if self.sources.len() < MAX_SOURCES {
+        } else if !self.barred.contains(&id) && self.make_room() {
             self.sources.insert(id, Source::new(now));
         } else {
             self.totals.sources_refused += 1;
         }
+    }
+
+    /// Forgets the source that is of the least use, if there is no room for one more. Answers
+    /// whether there is room then.
+    fn make_room(&mut self) -> bool {
+        if self.sources.len() < MAX_SOURCES {
+            return true;
+        }
+        let may_bar = self.barred.len() < MAX_BARRED;
+        let useless = self.sources.iter().filter_map(|(id, source)| {
+            let may_go = may_bar || source.phase != Phase::Banned;
+            Some((source.uselessness().filter(|_| may_go)?, *id))
+        });
+        let Some((_, id)) = useless.max() else { return false };
+        if self.sources.remove(&id).is_some_and(|source| source.phase == Phase::Banned) {
+            self.barred.insert(id);
+        }
+        self.outputs.push_back(Output::Forget { source: id });
+        true
+    }
+
+    /// Whether a source is known and was not forgotten.
+    pub fn knows(&self, source: &NodeId) -> bool {
+        self.sources.contains_key(source)
+    }
+
+    /// Whether a source has brought something right.
+    pub fn is_proven(&self, source: &NodeId) -> bool {
+        self.sources.get(source).is_some_and(|source| source.proven)
     }
 
     pub(super) fn on_has(&mut self, id: NodeId, size: u64, have: Have, now: Instant) {

@@ -19,7 +19,7 @@ impl Task {
         }
         self.confirming = true;
         self.unconfirmed = 0;
-        self.record.set_sources(self.sources.values());
+        self.note_sources();
         let (journal, mut record) = (self.shared.journal.clone(), self.record.clone());
         let events = self.events.0.clone();
         self.helpers.spawn(async move {
@@ -64,8 +64,8 @@ impl Task {
     pub(super) async fn try_finish(&mut self) -> bool {
         self.settle().await;
         let Some(partial) = self.partial.clone() else { return false };
+        self.note_sources();
         let (journal, mut record) = (self.shared.journal.clone(), self.record.clone());
-        record.set_sources(self.sources.values());
         let finished = tokio::task::spawn_blocking(move || {
             let result = finish(&partial, &journal, &mut record);
             (result, record)
@@ -102,7 +102,7 @@ impl Task {
         self.settle().await;
         self.announce(false);
         *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.record.set_sources(self.sources.values());
+        self.note_sources();
         if self.record.is_named() {
             // The complete file lies under its name: there is nothing left to call off.
             self.record.stage = Stage::Done;

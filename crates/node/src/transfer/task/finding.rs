@@ -9,6 +9,7 @@ use skein_proto::NodeId;
 use skein_swarm::Input;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant as Clock;
 
@@ -20,9 +21,6 @@ const FIND_TIME: Duration = Duration::from_secs(60);
 pub(super) const FIRST_LOOK: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// Sources whose addresses are kept, as many as the swarm takes in.
-const MAX_SOURCES: usize = 256;
-
 impl Task {
     pub(super) fn add_sources(&mut self, sources: Vec<Source>) {
         let own = self.shared.reach.own_id();
@@ -31,12 +29,23 @@ impl Task {
                 continue;
             }
             let node = source.node;
-            if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&node) {
+            let refused = self.swarm.totals().sources_refused;
+            self.tell(Input::SourceFound { source: node });
+            let refused = self.swarm.totals().sources_refused - refused;
+            self.shared.counts.sources_refused.fetch_add(refused, Ordering::Relaxed);
+            // The swarm says how many there may be.
+            if self.swarm.knows(&node) {
                 // A later finding knows the later addresses.
                 self.sources.insert(node, source);
-                self.tell(Input::SourceFound { source: node });
             }
         }
+    }
+
+    /// The sources to begin with next time: those first that have brought something.
+    pub(super) fn note_sources(&mut self) {
+        let mut sources: Vec<&Source> = self.sources.values().collect();
+        sources.sort_by_key(|source| (!self.swarm.is_proven(&source.node), source.node));
+        self.record.set_sources(sources);
     }
 
     pub(super) fn look_when_due(&mut self) {
