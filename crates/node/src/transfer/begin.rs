@@ -9,6 +9,7 @@ use crate::api::types::{DownloadState, Source};
 use skein_proto::ContentId;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use tokio::sync::mpsc;
 
@@ -177,7 +178,12 @@ impl Transfers {
                 self.spawn(&mut self.lock(), record, sources.to_vec());
                 return Ok(Some(id));
             }
-            Here::InPlace(_) => return Ok(Some(id)),
+            Here::InPlace(_) => {
+                if let Some(entry) = self.lock().entries.get(&id) {
+                    entry.gone.store(false, Ordering::Relaxed);
+                }
+                return Ok(Some(id));
+            }
             Here::Elsewhere(path) => record.copy_from(path),
             Here::Nowhere if record.stage == Stage::Done => return Ok(None),
             Here::Nowhere => record.copy_of = None,
@@ -256,6 +262,7 @@ impl Transfers {
         entry.view.send_replace(shown);
         entry.commands = Some(commands.clone());
         entry.private = record.private;
+        entry.gone.store(false, Ordering::Relaxed);
         let task = Task::new(
             Arc::clone(&self.inner.shared),
             record,

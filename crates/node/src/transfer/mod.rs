@@ -5,7 +5,7 @@
 //!   Transfers   the list of downloads; incoming requests         mod, begin, stats
 //!   Task        one download: swarm, network and disk together   task, fetch, view
 //!   Reach       the way to a source: dialled, or over a session  reach, via
-//!   Uploader    one stream for each request                      upload, ranges
+//!   Uploader    one stream for each request                      upload, served, ranges
 //!   Partial     bytes and hash tree of a download on disk        partial, disk, finish, names
 //!   Folder      where a download goes; files that are here       folder, copy, seen, forget
 //!   Journal     what a restart needs to know                     journal, recover
@@ -29,6 +29,7 @@ mod ranges;
 mod reach;
 mod recover;
 mod seen;
+mod served;
 mod stats;
 mod store;
 mod task;
@@ -52,17 +53,19 @@ pub use upload::UploadStats;
 use crate::api::types::{Download, DownloadState, Source};
 use journal::{Journal, Record};
 use reach::Reach;
+use served::{OwnFile, Served};
 use skein_net::{Connection, Endpoint, Stream};
 use skein_proto::ContentId;
 use skein_proto::fetch::{FetchRequest, GROUP_BYTES};
 use skein_swarm::{Order, UploadConfig};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use task::{Command, Counts, PartialSlot, Shared};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use upload::{Served, Uploader};
+use upload::Uploader;
 
 /// Settings of transfers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,6 +136,8 @@ struct Entry {
     private: bool,
     /// See [`Claim`].
     claims: Arc<()>,
+    /// Whether the complete file was found gone or changed since it was last asked for.
+    gone: Arc<AtomicBool>,
 }
 
 impl Entry {
@@ -274,7 +279,8 @@ impl Transfers {
         let shown = entry.view.borrow();
         let size = shown.size.filter(|_| shown.state == DownloadState::Done)?;
         let outboard = (size > GROUP_BYTES).then(|| self.inner.shared.journal.outboard(content));
-        Some(Served::Whole(StoredFile { path: shown.path.clone(), size, outboard }))
+        let file = StoredFile { path: shown.path.clone(), size, outboard };
+        Some(Served::Own(OwnFile { file, gone: Arc::clone(&entry.gone) }))
     }
 }
 
@@ -287,6 +293,7 @@ impl Entry {
             slot: PartialSlot::default(),
             private: record.private,
             claims: Arc::default(),
+            gone: Arc::default(),
         }
     }
 }

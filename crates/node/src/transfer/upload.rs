@@ -1,9 +1,9 @@
 //! Serving others: one stream for each request, nothing that has not been verified while it is
 //! read.
 
-use super::partial::Partial;
 use super::ranges::{announced, chunks_of, requested, tree};
-use super::store::{ContentStore, Granted, Grants, Membership, StoredFile};
+use super::served::{OwnFile, Served};
+use super::store::{ContentStore, Granted, Grants, Membership};
 use bao_tree::blake3;
 use bao_tree::io::EncodeError;
 use bao_tree::io::outboard::PostOrderOutboard;
@@ -13,7 +13,7 @@ use skein_net::{Connection, FrameSender, Stream, StreamError};
 use skein_proto::fetch::{FetchReply, FetchRequest};
 use skein_proto::{BoundedVec, ContentId, Instant, Message, NodeId, Username};
 use skein_swarm::{
-    Admission, Class, Lease, RequestGate, RunSet, UploadConfig, UploadCounters, Uploads, groups_of,
+    Admission, Class, Lease, RequestGate, RunSet, UploadConfig, UploadCounters, Uploads,
 };
 use std::fs::File;
 use std::io::{self, Write};
@@ -22,7 +22,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// How many bytes are handed from the reader of the disk to the sender at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -83,43 +82,6 @@ struct Counts {
 
 fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
-}
-
-/// Something that can be served.
-#[derive(Clone, Debug)]
-pub(super) enum Served {
-    /// A whole file.
-    Whole(StoredFile),
-    /// A whole file that is for this peer.
-    Granted(Granted),
-    /// A download that is under way.
-    Part(Arc<Partial>),
-}
-
-impl Served {
-    fn size(&self) -> u64 {
-        match self {
-            Self::Whole(file) | Self::Granted(Granted { file, .. }) => file.size,
-            Self::Part(partial) => partial.size,
-        }
-    }
-
-    fn have(&self) -> RunSet {
-        match self {
-            Self::Whole(file) | Self::Granted(Granted { file, .. }) => {
-                RunSet::full(groups_of(file.size))
-            }
-            Self::Part(partial) => partial.written(),
-        }
-    }
-
-    /// Cancelled when nothing more of it may be sent.
-    fn gone(&self) -> CancellationToken {
-        match self {
-            Self::Granted(granted) => granted.gone.clone(),
-            Self::Whole(_) | Self::Part(_) => CancellationToken::new(),
-        }
-    }
 }
 
 /// How an upload ended that did not reach its end.
@@ -222,6 +184,10 @@ impl Uploader {
             return last_reply(sender, FetchReply::NotAllowed).await;
         };
         let shared = self.store.locate(&request.content).await.map(Served::Whole);
+        let own = match own {
+            Some(Served::Own(own)) if shared.is_none() && !own.is_there().await => None,
+            own => own,
+        };
         let served = match (shared.or(own), &self.grants, name) {
             (None, Some(grants), Some(name)) => {
                 grants.granted(&request.content, &peer, name).await.map(Served::Granted)
@@ -242,7 +208,7 @@ impl Uploader {
             return last_reply(sender, FetchReply::NotFound).await;
         }
         let have = match &served {
-            Served::Whole(_) | Served::Granted(_) => BoundedVec::default(),
+            Served::Whole(_) | Served::Own(_) | Served::Granted(_) => BoundedVec::default(),
             Served::Part(_) => announced(&have, size),
         };
         let sending = FetchReply::Sending { size, have };
@@ -381,6 +347,7 @@ impl Uploader {
                 tracing::warn!(path = %file.path.display(), %error, "a shared file has changed or cannot be read");
                 self.store.changed(content, file).await;
             }
+            Served::Own(own) => own.give_up(error),
             Served::Granted(granted) => {
                 let path = granted.file.path.display();
                 tracing::warn!(%path, %error, "an offered file has changed or cannot be read");
@@ -430,9 +397,9 @@ struct Opened {
 impl Opened {
     fn open(served: &Served, content: ContentId) -> io::Result<Self> {
         let (path, outboard) = match served {
-            Served::Whole(file) | Served::Granted(Granted { file, .. }) => {
-                (&file.path, file.outboard.as_deref())
-            }
+            Served::Whole(file)
+            | Served::Own(OwnFile { file, .. })
+            | Served::Granted(Granted { file, .. }) => (&file.path, file.outboard.as_deref()),
             Served::Part(partial) => (&partial.path, Some(partial.outboard.as_path())),
         };
         let data = File::open(path)?;

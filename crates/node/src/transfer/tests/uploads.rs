@@ -176,3 +176,35 @@ async fn a_finished_download_is_a_source_even_after_a_restart() {
     let download = second.done(id).await;
     assert!(std::fs::read(&download.path).unwrap() == bytes);
 }
+
+#[tokio::test]
+async fn a_downloaded_file_that_was_moved_is_offered_to_nobody_until_it_is_wanted_again() {
+    let (server, middle, client) = (Node::new(1), Node::new(2), Node::new(3));
+    let (_serving, _passing_on) = (server.serve(), middle.serve());
+    let content = server.share(&content_bytes(100 * KIB));
+    let id = middle.start(content, vec![server.source()]).await;
+    let path = middle.done(id).await.path;
+    let answer = async |ranges: &[(u64, u64)]| {
+        ask(&client, &middle, request(&client, content, ranges)).await.0
+    };
+    let not_found = Message::from(FetchReply::NotFound);
+    assert_ne!(answer(&[]).await, not_found);
+
+    let away = middle.dir.path().join("away");
+    std::fs::rename(&path, &away).unwrap();
+    for ranges in [&[][..], &[(0, 16 * KIB)]] {
+        assert_eq!(answer(ranges).await, not_found);
+    }
+    std::fs::rename(&away, &path).unwrap();
+    assert_eq!(answer(&[]).await, not_found, "it is not looked at again for every request");
+    assert_eq!(middle.store.changed.load(Ordering::SeqCst), 0);
+    middle.start(content, Vec::new()).await;
+    middle.done(id).await;
+    assert_ne!(answer(&[]).await, not_found);
+
+    // One that is damaged under its old length is given up by the first one who asks for bytes.
+    std::fs::write(&path, vec![0; 100 * 1024]).unwrap();
+    let (_, mut stream) = ask(&client, &middle, request(&client, content, &[(0, 16 * KIB)])).await;
+    while stream.receiver.recv_raw(1024).await.is_ok_and(|bytes| bytes.is_some()) {}
+    assert_eq!(answer(&[]).await, not_found);
+}
