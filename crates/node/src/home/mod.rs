@@ -7,11 +7,17 @@
 //! | `credential` | the credential, as it travels | 0600 |
 //! | `supernodes.json` | supernodes to try before the login service | 0600 |
 //! | `evidence` | what others have signed about this name, and proofs of misconduct | 0600 |
-//! | `people.db` | services, conversations and buddies | by SQLite |
-//! | `library.db` | the share library | by SQLite |
+//! | `is-supernode` | there while this node is a supernode | 0600 |
+//! | `relay.json` | what was set of the relay while the node ran | 0600 |
+//! | `wishes.json` | what is wished for, and what came of it | 0600 |
+//! | `people.db` | services, conversations, buddies and offers | 0600 |
+//! | `library.db` | the share library | 0600 |
+//! | `outboards/` | hash trees of what is shared | by the umask |
 //! | `downloads/` | what is not wholly here yet | 0700 |
+//! | `outbox/` | hash trees of what is sent to people | 0700 |
 //! | `api.json` | where the running daemon answers | 0600 |
 //! | `api.token` | what a client must show it | 0600 |
+//! | `skein.log` | what a daemon in the background has logged | 0600 |
 //! | `lock` | held by the running daemon; its process id | 0600 |
 
 pub(crate) mod files;
