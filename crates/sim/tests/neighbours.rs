@@ -87,7 +87,7 @@ fn those_that_are_in_nobodys_view_have_few_places_and_make_room_for_the_next_one
     let victim = supers[0];
     let before = neighbours(&network, victim);
     let key = |number: u8| (number, 900 + u32::from(number));
-    let mut ask = |network: &mut Network, number: u8| {
+    let ask = |network: &mut Network, number: u8| {
         let (number, name) = key(number);
         ask_for_link(network, victim, number, name)
     };
