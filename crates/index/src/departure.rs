@@ -1,50 +1,95 @@
 //! Owners who go with all that they have, in pieces of bounded work.
 //!
 //! What an owner of a hundred thousand records offers takes a tenth of a second to forget, word for
-//! word. So whoever goes is unknown at once, and its records go after it: those of most owners in
-//! the same call, those of a large one with the calls that follow. Until then searches find them.
+//! word. So whoever goes is unknown at once, and found by nobody any more; its records are forgotten
+//! after that: those of most owners in the same call, those of a large one with the calls that
+//! follow. Each of these forgets at least as many as it brings, so that there are never more records
+//! than the limits allow for known owners alone.
 
 use crate::index::Index;
 use crate::register::{Owner, OwnerNo};
-use skein_proto::NodeId;
+use crate::segment::Holder;
+use crate::store::At;
+use skein_proto::{FileMeta, NodeId};
 use std::collections::VecDeque;
 
 /// Records that are forgotten at once, which takes one to two milliseconds.
 const PIECE: usize = 1024;
 
-/// Those that are forgotten along with any other change.
-pub(crate) const SHARE: usize = 128;
+/// Those that are forgotten along with any other change, or as many as it brings.
+const SHARE: usize = 128;
 
 /// As long as it takes to forget so many records of one owner alone, it takes for one that others
 /// have too, since it is written anew.
 const SHARED: usize = 4;
 
+/// Of those who are leaving and have a document that somebody publishes, so many are taken away from
+/// it at once. Few leave at a time with so much that it is not forgotten in the call.
+const MOST_GHOSTS: usize = 8;
+
+/// How much is forgotten at a time.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    piece: usize,
+    share: usize,
+    /// Records that the call at hand has brought so far.
+    pub(crate) brought: usize,
+    /// Those that it has forgotten of owners who are leaving, as their weights tell.
+    forgotten: usize,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self { piece: PIECE, share: SHARE, brought: 0, forgotten: 0 }
+    }
+}
+
 impl Index {
+    /// The same, with other sizes of the pieces in which owners leave: so many records in the call in
+    /// which one goes, and so many along with any other change. For tests, which then see owners of few
+    /// records leave as slowly as those of very many.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn leaving_in_pieces_of(mut self, piece: usize, share: usize) -> Self {
+        self.pieces.piece = piece;
+        self.pieces.share = share;
+        self
+    }
+
     /// Forgets all records of an owner, who stays known. Of one with more than a thousand
-    /// (four hundred, where others have them too) the rest is forgotten as with [`Index::remove_owner`].
+    /// (two hundred, where others have them too) the rest is forgotten as with [`Index::remove_owner`].
     pub fn clear_owner(&mut self, owner: &NodeId) {
         let Some(number) = self.register.number(owner) else { return };
-        if self.weight_of(number) > PIECE as u64 {
+        if self.weight_of(number) > self.pieces.piece as u64 {
             let name = self.register.directory.get(number).map(|(_, name)| name.clone());
             self.remove_owner(owner);
             if let Some(name) = name {
                 self.set_owner(*owner, &name);
             }
         } else {
-            self.forget_some(number, PIECE);
+            self.forget_some(number, self.pieces.piece);
             self.flush();
         }
     }
 
-    /// Makes an owner unknown and forgets its records, and says how many there are. Of one with more
-    /// than a thousand the rest is forgotten piece by piece, with the changes that follow and by
-    /// [`Index::maintain`]: no call takes long, however much an owner has.
+    /// Makes an owner unknown, so that nobody finds its records any more, and says how many there are.
+    /// Of one with more than a thousand the rest is forgotten piece by piece, with the changes that
+    /// follow and by [`Index::maintain`]: no call takes long, however much an owner has.
     pub fn remove_owner(&mut self, owner: &NodeId) -> u64 {
         let Some(number) = self.register.number(owner) else { return 0 };
         let removed = self.records_of(number);
         self.register.retire(owner);
-        self.leaving.push_back(number);
-        self.forget_leaving(PIECE);
+        self.records -= removed;
+        self.leaving_records += removed;
+        let forgotten = self.forget_some(number, self.pieces.piece);
+        if self.records_of(number) == 0 {
+            self.register.free(number);
+        } else {
+            self.leaving.push_back(number);
+        }
+        // Its own come first: those of a large owner who has gone before must not keep them.
+        self.forget_leaving(self.pieces.piece.saturating_sub(forgotten));
+        self.show();
         self.store.flush(&self.register, &self.shared);
         removed
     }
@@ -54,8 +99,8 @@ impl Index {
         !self.leaving.is_empty()
     }
 
-    /// Forgets at most so many records of owners who have gone.
-    pub(crate) fn forget_leaving(&mut self, most: usize) {
+    /// Forgets at most so many records of owners who have gone, and says how many those were.
+    pub(crate) fn forget_leaving(&mut self, most: usize) -> usize {
         let mut left = most;
         let mut has_gone = false;
         while left > 0
@@ -75,6 +120,67 @@ impl Index {
         if has_gone {
             self.show();
         }
+        most - left
+    }
+
+    /// Forgets what is to be forgotten along with the call at hand, which ends.
+    pub(crate) fn forget_share(&mut self) {
+        let due = self.pieces.share.max(self.pieces.brought);
+        self.forget_leaving(due.saturating_sub(self.pieces.forgotten));
+        (self.pieces.brought, self.pieces.forgotten) = (0, 0);
+    }
+
+    /// Where words or memory may not suffice for one more record, those who are leaving are forgotten
+    /// first: one piece in each call.
+    pub(crate) fn make_way(&mut self) {
+        let left = self.pieces.piece.saturating_sub(self.pieces.forgotten);
+        let is_tight = || {
+            self.store.may_lack_words(self.limits.total_words)
+                || self.memory_bytes() >= self.limits.total_bytes
+        };
+        if self.has_leaving() && left > 0 && is_tight() {
+            self.pieces.forgotten += self.forget_leaving(left);
+            self.store.tidy(&self.register, &self.shared);
+        }
+    }
+
+    /// Takes a document from those who are leaving, so that nobody is among its sources who has gone,
+    /// least of all an earlier self of the one who publishes it now. Answers where it is then.
+    pub(crate) fn without_leaving(
+        &mut self,
+        owner: OwnerNo,
+        file: &FileMeta,
+        same: Option<At>,
+    ) -> Option<At> {
+        let mut at = same?;
+        if !self.has_leaving() {
+            return same;
+        }
+        let ghosts: Vec<OwnerNo> = match self.store.holder(at)? {
+            Holder::One(other) => {
+                Some(other).filter(|it| self.register.is_leaving(*it)).into_iter().collect()
+            }
+            Holder::Several(share) => {
+                let owners = share.owners();
+                let ghosts = self.leaving.iter().copied().filter(|it| owners.contains(*it));
+                ghosts.take(MOST_GHOSTS).collect()
+            }
+        };
+        for ghost in ghosts {
+            self.give_up(ghost, at);
+            self.pieces.forgotten += 1;
+            at = self.store.find(owner, file).1?;
+        }
+        Some(at)
+    }
+
+    /// Counts fewer records of an owner.
+    pub(crate) fn uncount(&mut self, owner: OwnerNo, records: u64) {
+        if self.register.is_leaving(owner) {
+            self.leaving_records -= records;
+        } else {
+            self.records -= records;
+        }
     }
 
     /// Forgets at most so many records of an owner, and says how many those were; each that others have
@@ -93,14 +199,14 @@ impl Index {
         self.store.seal(&self.register, &self.shared);
         let left = most.saturating_sub(shares.len() * SHARED);
         let alone = self.store.remove_some_of(owner, left);
-        self.records -= alone as u64;
+        self.uncount(owner, alone as u64);
         self.register.change(owner, |known| {
             known.records -= alone as u64;
             shares.iter().for_each(|share| {
                 known.shares.remove(share);
             });
             if known.records == 0 {
-                *known = Owner::default();
+                *known = Owner { is_leaving: known.is_leaving, ..Owner::default() };
             }
         });
         shares.len() * SHARED + alone

@@ -1,6 +1,6 @@
 //! The index as its owners change it.
 
-use crate::departure::SHARE;
+use crate::departure::Pieces;
 use crate::limits::{Limits, PublishOutcome};
 use crate::register::{OwnerNo, Register};
 use crate::search::{Found, Reader};
@@ -22,9 +22,12 @@ pub struct Index {
     pub(crate) limits: Limits,
     pub(crate) register: Register,
     pub(crate) store: Store,
+    /// Those of known owners.
     pub(crate) records: u64,
     /// Owners who have gone, with records that are still to be forgotten.
     pub(crate) leaving: VecDeque<OwnerNo>,
+    pub(crate) leaving_records: u64,
+    pub(crate) pieces: Pieces,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -39,6 +42,8 @@ impl Index {
             store,
             records: 0,
             leaving: VecDeque::new(),
+            leaving_records: 0,
+            pieces: Pieces::default(),
             shared,
         }
     }
@@ -78,7 +83,7 @@ impl Index {
             };
             for file in files {
                 self.take_in(owner, file, &mut outcome);
-                self.store.flush_if_large(&self.register, &self.shared);
+                self.flush_if_large();
             }
         }
         self.flush();
@@ -94,7 +99,7 @@ impl Index {
                 self.give_up(owner, at);
                 removed += 1;
             }
-            self.store.flush_if_large(&self.register, &self.shared);
+            self.flush_if_large();
         }
         self.flush();
         removed
@@ -113,9 +118,15 @@ impl Index {
         self.store.maintain(documents, &self.register, &self.shared)
     }
 
-    /// Records of all owners together.
+    /// Records of all known owners together.
     pub const fn records(&self) -> u64 {
         self.records
+    }
+
+    /// Records of owners who have gone that are still to be forgotten. Nobody finds them, and they do
+    /// not count against limits of records; but they take memory.
+    pub const fn leaving_records(&self) -> u64 {
+        self.leaving_records
     }
 
     /// Records of one owner.
@@ -234,12 +245,16 @@ impl Index {
         self.reader().find_page(query, skip, limit)
     }
 
+    fn flush_if_large(&mut self) {
+        if self.store.is_large() {
+            self.flush();
+        }
+    }
+
     /// Ends a change.
     pub(crate) fn flush(&mut self) {
         self.store.seal(&self.register, &self.shared);
-        if self.has_leaving() {
-            self.forget_leaving(SHARE);
-        }
+        self.forget_share();
         self.store.flush(&self.register, &self.shared);
     }
 

@@ -12,6 +12,7 @@ use skein_proto::FileMeta;
 impl Index {
     /// Gives an owner this record in place of the one it had, if limits allow it.
     pub(crate) fn take_in(&mut self, owner: OwnerNo, file: FileMeta, outcome: &mut PublishOutcome) {
+        self.make_way();
         let (own, mut same) = self.store.find(owner, &file);
         if own.is_some() && own == same {
             outcome.replaced += 1;
@@ -42,7 +43,9 @@ impl Index {
     }
 
     fn attach(&mut self, owner: OwnerNo, file: FileMeta, words: &RecordWords, same: Option<At>) {
+        let same = self.without_leaving(owner, &file, same);
         self.records += 1;
+        self.pieces.brought += 1;
         self.register.change(owner, |known| {
             known.records += 1;
             known.charged += charge(&file);
@@ -64,7 +67,7 @@ impl Index {
     pub(crate) fn give_up(&mut self, owner: OwnerNo, at: At) {
         let Some(file) = self.store.file(at) else { return };
         let words = self.store.read_words(&file);
-        self.records -= 1;
+        self.uncount(owner, 1);
         let limit = self.limits.owner_words;
         self.register.change(owner, |known| {
             known.records -= 1;

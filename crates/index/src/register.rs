@@ -105,6 +105,8 @@ fn name_hash(name: &Username) -> u32 {
 /// What one owner has, in numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Owner {
+    /// It is unknown by now, and only there until its records are forgotten.
+    pub(crate) is_leaving: bool,
     pub(crate) records: u64,
     /// What its records are charged.
     pub(crate) charged: u64,
@@ -141,12 +143,14 @@ pub(crate) struct Register {
     owners: Slab<Owner>,
     pub(crate) directory: Arc<Directory>,
     heap: u64,
+    /// Owners who are unknown by now, with records that are still to be forgotten.
+    leaving: usize,
 }
 
 impl Register {
     pub(crate) fn new() -> Self {
         let directory = Arc::default();
-        Self { nodes: Table::new(), owners: Slab::new(), directory, heap: 0 }
+        Self { nodes: Table::new(), owners: Slab::new(), directory, heap: 0, leaving: 0 }
     }
 
     pub(crate) fn number(&self, node: &NodeId) -> Option<OwnerNo> {
@@ -191,20 +195,32 @@ impl Register {
         true
     }
 
-    /// Makes an owner unknown, who is still there for searches until its number is given free.
+    /// Makes an owner unknown, of whom the next snapshot shows nothing any more. Nobody else has its
+    /// number until it is given free.
     pub(crate) fn retire(&mut self, node: &NodeId) {
-        self.nodes.remove(node);
+        let Some(owner) = self.nodes.remove(node) else { return };
+        self.change(owner, |known| known.is_leaving = true);
+        Arc::make_mut(&mut self.directory).set(owner, None);
+        self.leaving += 1;
+    }
+
+    /// Whether there are owners who were made unknown and whose numbers are not free yet.
+    pub(crate) const fn has_leaving(&self) -> bool {
+        self.leaving > 0
+    }
+
+    pub(crate) fn is_leaving(&self, owner: OwnerNo) -> bool {
+        self.get(owner).is_some_and(|known| known.is_leaving)
     }
 
     /// Gives the number of a retired owner free, whose records are gone already.
     pub(crate) fn free(&mut self, owner: OwnerNo) {
         if let Some(gone) = self.owners.remove(owner) {
             self.heap -= gone.bytes();
+            self.leaving -= usize::from(gone.is_leaving);
         }
         if self.owners.len() == 0 {
             self.directory = Arc::default();
-        } else {
-            Arc::make_mut(&mut self.directory).set(owner, None);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::search::Candidate;
 use crate::segment::postings::{BATCH, Bitmap, Cursor};
 use crate::segment::strings::ListsAt;
 use crate::segment::{Place, Segment};
+use crate::snapshot::Snapshot;
 use crate::text::{ParsedQuery, RecordWords, Term, TermMatch};
 
 /// The most words that a beginning stands for in one part of the index, where no whole word narrows
@@ -82,6 +83,7 @@ impl<'a> Terms<'a> {
 /// One pass through a segment.
 pub(crate) struct Scanner<'s, 'a> {
     pub(crate) query: &'a ParsedQuery,
+    pub(crate) snapshot: &'a Snapshot,
     pub(crate) terms: &'s Terms<'a>,
     /// Only documents that fit just so are found.
     pub(crate) fit: Fit,
@@ -105,6 +107,7 @@ impl<'a> Scanner<'_, 'a> {
         let Some((first, others)) = lists.split_first_mut() else { return true };
         let end = last.map_or(segment.len(), |class| segment.end_of(class));
         let has_filter = self.query.has_filter();
+        let has_leaving = owners.is_none() && self.snapshot.has_leaving;
         let start = found.len();
         let mut batch = Batch::new();
         let mut places = [0; BATCH];
@@ -142,6 +145,7 @@ impl<'a> Scanner<'_, 'a> {
             for (i, (rank, place)) in (0..).zip(batch.ranks().iter().zip(places)) {
                 if live >> i & 1 == 0
                     || owners.is_some_and(|owners| !segment.is_of(place, owners))
+                    || (has_leaving && self.snapshot.is_left_over(segment, place))
                     || (has_filter && !self.passes(place))
                     || (!checks.is_empty() && !begins(segment, place, &checks))
                 {

@@ -186,6 +186,7 @@ impl<'a> Search<'a> {
                     let last = nth_class(&mut found[before..], still_needed);
                     let mut scanner = Scanner {
                         query: self.query,
+                        snapshot: self.snapshot,
                         terms,
                         fit,
                         prefix_was_cut: &mut self.prefix_was_cut,
@@ -218,7 +219,10 @@ impl<'a> Search<'a> {
 
     /// Whether a document is of an owner whose records count.
     fn counts(&self, segment: &Segment, place: Place) -> bool {
-        self.owners.as_deref().is_none_or(|owners| segment.is_of(place, owners))
+        match self.owners.as_deref() {
+            None => !self.snapshot.is_left_over(segment, place),
+            Some(owners) => segment.is_of(place, owners),
+        }
     }
 
     /// The records of the best contents, each with its sources.
@@ -244,8 +248,6 @@ impl<'a> Search<'a> {
             nodes.clear();
             self.sources(it, |node| nodes.push(node));
             nodes.sort_unstable();
-            // One who has come back is there twice until what was before is forgotten.
-            nodes.dedup();
             let (Some((last, others)), Some(file)) =
                 (nodes.split_last(), it.segment.file_in(it.place, &mut room))
             else {
@@ -297,7 +299,6 @@ impl<'a> Search<'a> {
                 at = next[at];
             }
             sources.sort_unstable();
-            sources.dedup();
             sources.truncate(MAX_SOURCES_PER_CONTENT);
             // Records of one document stand together unless their owners are mixed with others'.
             for group in sources.chunk_by(|a, b| a.2 == b.2) {
@@ -335,22 +336,18 @@ impl<'a> Search<'a> {
         owners
     }
 
-    /// Sees the first owners of a candidate whose records count.
-    fn sources(&self, it: &Candidate<'a>, mut see: impl FnMut(NodeId)) {
-        let directory = &self.snapshot.directory;
-        let mut add = |owner: OwnerNo| {
-            if let Some((node, _)) = directory.get(owner) {
-                see(*node);
-            }
-        };
+    /// Sees the first owners of a candidate whose records count: nobody who has gone.
+    fn sources(&self, it: &Candidate<'a>, see: impl FnMut(NodeId)) {
+        let known = |owner| self.snapshot.directory.get(owner).map(|(node, _)| *node);
         let counts = |owner: &OwnerNo| {
             self.owners.as_ref().is_none_or(|owners| owners.binary_search(owner).is_ok())
         };
         match it.segment.share(it.place) {
-            None => add(it.segment.owner(it.place)),
+            None => known(it.segment.owner(it.place)).into_iter().for_each(see),
             Some(share) => {
                 let owners = share.owners();
-                owners.iter().filter(counts).take(MAX_SOURCES_PER_CONTENT).for_each(add);
+                let known = owners.iter().filter(counts).filter_map(known);
+                known.take(MAX_SOURCES_PER_CONTENT).for_each(see);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::snapshot::{Shared, Snapshot};
 use crate::sources::{OwnerSet, Share};
 use crate::tally::Tally;
 use crate::tending::Away;
-use crate::text::RecordWords;
+use crate::text::{MAX_RECORD_WORDS, RecordWords};
 use crate::vocabulary::Pending;
 use crate::waste::Waste;
 use skein_proto::{ContentId, FileMeta};
@@ -130,6 +130,11 @@ impl Store {
         if self.spare.len() < 4 {
             self.spare.push(words);
         }
+    }
+
+    /// Whether there may be more different words than so many with those of one more record.
+    pub(crate) fn may_lack_words(&self, limit: u64) -> bool {
+        (self.tally.len() + self.draft.strings() + MAX_RECORD_WORDS) as u64 > limit
     }
 
     /// Whether there would be at most so many different words with these.
@@ -279,7 +284,7 @@ impl Store {
         }
     }
 
-    fn holder(&self, at: At) -> Option<Holder> {
+    pub(crate) fn holder(&self, at: At) -> Option<Holder> {
         match at {
             At::Drafted(number) => self.draft.holder(number),
             At::Stored(segment, place) => Some(self.segments.get(segment)?.holder(place)),
@@ -438,8 +443,13 @@ impl Store {
         self.shares.get(number).copied()
     }
 
+    /// Whether the draft is to become a segment before more comes.
+    pub(crate) fn is_large(&self) -> bool {
+        self.draft.len() >= MAX_DRAFT || self.draft.string_bytes() >= MAX_DRAFT_STRINGS
+    }
+
     pub(crate) fn flush_if_large(&mut self, register: &Register, shared: &Shared) {
-        if self.draft.len() >= MAX_DRAFT || self.draft.string_bytes() >= MAX_DRAFT_STRINGS {
+        if self.is_large() {
             self.flush(register, shared);
         }
     }
@@ -476,8 +486,11 @@ impl Store {
 
     /// Lets readers see what there is now.
     pub(crate) fn show(&self, register: &Register, shared: &Shared) {
-        let snapshot =
-            Snapshot { segments: self.segments.clone(), directory: register.directory.clone() };
+        let snapshot = Snapshot {
+            segments: self.segments.clone(),
+            directory: register.directory.clone(),
+            has_leaving: register.has_leaving(),
+        };
         shared.snapshot.store(Arc::new(snapshot));
     }
 }

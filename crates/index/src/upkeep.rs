@@ -107,13 +107,19 @@ impl Store {
         documents - left
     }
 
-    /// Shows readers what has become of the segments, and gives back what nobody needs.
+    /// Ends a call: [`Store::tidy`].
     pub(super) fn conclude(&mut self, register: &Register, shared: &Shared) {
+        self.tidy(register, shared);
+        self.work_before = self.work();
+    }
+
+    /// Shows readers what has become of the segments, and gives back what nobody needs.
+    pub(crate) fn tidy(&mut self, register: &Register, shared: &Shared) {
+        self.drop_empty();
         if std::mem::take(&mut self.has_moved) {
             self.show(register, shared);
         }
         self.work += self.waste.give_back(GIVEN_BACK) / FREED;
-        self.work_before = self.work();
         self.settle();
     }
 

@@ -77,6 +77,8 @@ pub struct OverlayMetrics {
     pub supernode: Gauge,
     /// Records in the index.
     pub records: Gauge,
+    /// Records of those who have gone that the index is still to forget.
+    pub leaving_records: Gauge,
     /// Bytes that the index reckons to hold.
     pub index_bytes: Gauge,
     /// Parts of which the index is made at the moment.
@@ -283,6 +285,8 @@ impl OverlayMetrics {
         to.register("offences_proven", "Offences proven", self.offences_proven.clone());
         to.register("supernode", "1 for a supernode, else 0", self.supernode.clone());
         to.register("records", "Records in the index", self.records.clone());
+        let help = "Records of those who have gone that the index is still to forget";
+        to.register("leaving_records", help, self.leaving_records.clone());
         to.register("index_bytes", "Bytes that the index holds", self.index_bytes.clone());
         let help = "Parts of which the index is made; they are merged when it is calm";
         to.register("index_segments", help, self.index_segments.clone());

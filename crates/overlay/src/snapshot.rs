@@ -70,6 +70,9 @@ pub struct SupernodeSnapshot {
     pub neighbours: u32,
     /// Records in the index.
     pub records: u64,
+    /// Records of those who have gone that are still to be forgotten: nobody finds them, but they take
+    /// memory.
+    pub leaving_records: u64,
     /// Bytes that the index takes.
     pub index_bytes: u64,
     /// Parts of which the index is made: the fewer, the faster it is searched.
@@ -181,6 +184,7 @@ impl Overlay {
             capacity: self.core.config.max_children,
             neighbours: u32::try_from(self.neighbours.count()).unwrap_or(u32::MAX),
             records: self.children.index.records(),
+            leaving_records: self.children.index.leaving_records(),
             index_bytes: self.children.index.memory_bytes(),
             index_segments: self.children.index.segments() as u64,
             table_bits: self.tables.own_fill().1,

@@ -34,6 +34,7 @@ impl Shared {
         set_level(&metrics.standbys, supernode.standbys);
         set_level(&metrics.neighbours, supernode.neighbours);
         set_level(&metrics.records, supernode.records);
+        set_level(&metrics.leaving_records, supernode.leaving_records);
         set_level(&metrics.index_bytes, supernode.index_bytes);
         set_level(&metrics.index_segments, supernode.index_segments);
         set_level(&metrics.table_bits, supernode.table_bits);
