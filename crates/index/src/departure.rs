@@ -9,8 +9,7 @@
 use crate::index::Index;
 use crate::register::{Owner, OwnerNo};
 use crate::segment::Holder;
-use crate::store::At;
-use skein_proto::{FileMeta, NodeId};
+use skein_proto::{ContentId, NodeId};
 use std::collections::VecDeque;
 
 /// Records that are forgotten at once, which takes one to two milliseconds.
@@ -23,8 +22,8 @@ const SHARE: usize = 128;
 /// have too, since it is written anew.
 const SHARED: usize = 4;
 
-/// Of those who are leaving and have a document that somebody publishes, so many are taken away from
-/// it at once. Few leave at a time with so much that it is not forgotten in the call.
+/// Of those who are leaving and have a document that somebody publishes, it is taken from so many at
+/// once. Few leave at a time with so much that it is not forgotten in the call.
 const MOST_GHOSTS: usize = 8;
 
 /// How much is forgotten at a time.
@@ -144,34 +143,24 @@ impl Index {
         }
     }
 
-    /// Takes a document from those who are leaving, so that nobody is among its sources who has gone,
-    /// least of all an earlier self of the one who publishes it now. Answers where it is then.
-    pub(crate) fn without_leaving(
-        &mut self,
-        owner: OwnerNo,
-        file: &FileMeta,
-        same: Option<At>,
-    ) -> Option<At> {
-        let mut at = same?;
-        if !self.has_leaving() {
-            return same;
+    /// Takes a document that an owner publishes from those who are leaving, so that nobody counts among
+    /// its sources who has gone, least of all an earlier self of the owner.
+    pub(crate) fn take_from_leaving(&mut self, owner: OwnerNo, content: &ContentId) {
+        let most = (self.pieces.piece / 2).saturating_sub(self.pieces.forgotten);
+        if !self.has_leaving() || most == 0 {
+            return;
         }
-        let ghosts: Vec<OwnerNo> = match self.store.holder(at)? {
-            Holder::One(other) => {
-                Some(other).filter(|it| self.register.is_leaving(*it)).into_iter().collect()
-            }
-            Holder::Several(share) => {
-                let owners = share.owners();
-                let ghosts = self.leaving.iter().copied().filter(|it| owners.contains(*it));
-                ghosts.take(MOST_GHOSTS).collect()
-            }
-        };
+        let Some(mut at) = self.store.find_own(owner, content) else { return };
+        let Some(Holder::Several(share)) = self.store.holder(at) else { return };
+        let owners = share.owners().clone();
+        let ghosts = self.leaving.iter().filter(|it| owners.contains(**it));
+        let ghosts: Vec<OwnerNo> = ghosts.take(most.min(MOST_GHOSTS)).copied().collect();
         for ghost in ghosts {
             self.give_up(ghost, at);
             self.pieces.forgotten += 1;
-            at = self.store.find(owner, file).1?;
+            let Some(moved) = self.store.find_own(owner, content) else { return };
+            at = moved;
         }
-        Some(at)
     }
 
     /// Counts fewer records of an owner.

@@ -6,7 +6,8 @@ use crate::register::{OwnerNo, Register};
 use crate::search::{Found, Reader};
 use crate::snapshot::Shared;
 use crate::store::Store;
-use crate::text::{self, ParsedQuery};
+use crate::survey::KeyScan;
+use crate::text::ParsedQuery;
 use crate::vocabulary::VocabularyChanges;
 use skein_proto::{ContentId, FileMeta, NodeId, Query, Username};
 use std::collections::VecDeque;
@@ -161,7 +162,7 @@ impl Index {
         self.register.bytes() + self.store.bytes()
     }
 
-    /// Whether any record has exactly this word, which is given as [`text::words`] gives it.
+    /// Whether any record has exactly this word, which is given as [`text::words`](crate::text::words) gives it.
     pub fn has_word(&self, word: &str) -> bool {
         self.store.has_word(word)
     }
@@ -176,36 +177,26 @@ impl Index {
         self.store.for_each_word(see);
     }
 
-    /// Goes through the hashes of all different words and of their beginnings (rules 20 and 21 of
-    /// [`text`]), each once, and, as long as the changes tell of them, of the pairs (rule 22) of each
-    /// document.
-    pub fn for_each_key(&self, mut see: impl FnMut(u64)) {
-        let mut before = String::new();
-        self.for_each_word(|word| {
-            see(text::word_hash(word));
-            // In the order of the words, those with the same beginning stand side by side.
-            for beginning in text::beginnings(word).take_while(|text| !before.starts_with(text)) {
-                see(text::beginning_hash(beginning));
-            }
-            before.clear();
-            before.push_str(word);
-        });
-        if self.store.tells_of_pairs() {
-            self.store.for_each_document(|words| {
-                text::for_each_pair(words.iter().map(|(word, _)| word), &mut see);
-            });
-        }
+    /// Goes through the hashes of all different words and of the beginnings of each (rules 20 and 21
+    /// of [`text`](crate::text)), and, as long as the changes tell of them, of the pairs (rule 22) of
+    /// each document.
+    pub fn for_each_key(&self, see: impl FnMut(u64)) {
+        self.scan_keys().run(self, usize::MAX, |_| 0, see);
     }
 
-    /// What has changed in the set of different words, beginnings and pairs since this was last
-    /// asked. The first time all have appeared; changes are noted from then on, at most as many as
-    /// there are now and were then.
+    /// As [`Index::for_each_key`], in pieces.
+    pub fn scan_keys(&self) -> KeyScan {
+        self.store.scan_keys()
+    }
+
+    /// What has changed in the set of different words and of pairs since this was last asked. Changes
+    /// are noted from the first time on, at most some more than twice as many as do not undo each
+    /// other.
     pub fn take_vocabulary_changes(&mut self) -> VocabularyChanges {
         self.store.take_vocabulary_changes()
     }
 
-    /// Notes no changes of the vocabulary any more, until they are asked for anew: then all words that
-    /// are there have appeared.
+    /// Notes no changes of the vocabulary any more, until they are asked for anew.
     pub fn forget_vocabulary(&mut self) {
         self.store.forget_vocabulary();
     }

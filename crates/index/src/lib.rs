@@ -68,5 +68,6 @@ pub use index::Index;
 pub use limits::{Limits, PublishOutcome};
 pub use scan::MAX_PREFIX_WORDS;
 pub use search::{Found, MAX_SOURCES_PER_CONTENT, Reader};
+pub use survey::KeyScan;
 pub use tending::Upkeep;
 pub use vocabulary::VocabularyChanges;

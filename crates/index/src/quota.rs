@@ -43,7 +43,7 @@ impl Index {
     }
 
     fn attach(&mut self, owner: OwnerNo, file: FileMeta, words: &RecordWords, same: Option<At>) {
-        let same = self.without_leaving(owner, &file, same);
+        let content = file.content;
         self.records += 1;
         self.pieces.brought += 1;
         self.register.change(owner, |known| {
@@ -60,6 +60,9 @@ impl Index {
                 self.note(&change);
             }
             None => self.store.add(file, Holder::One(owner), words),
+        }
+        if same.is_some() {
+            self.take_from_leaving(owner, &content);
         }
     }
 

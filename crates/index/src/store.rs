@@ -169,7 +169,7 @@ impl Store {
         self.draft.count_words(|text, hash, documents| {
             if self.tally.add(hash, documents) {
                 let word = std::str::from_utf8(text).unwrap_or_default();
-                self.pending.word_appeared(word, &self.hasher);
+                self.pending.word_appeared(word);
             }
         });
     }
@@ -187,7 +187,7 @@ impl Store {
     fn forget_words(&mut self, words: &RecordWords) {
         for ((word, _), hash) in words.iter().zip(words.hashes()) {
             if self.tally.remove(hash) {
-                self.pending.word_vanished(word, &self.hasher);
+                self.pending.word_vanished(word);
             }
         }
     }

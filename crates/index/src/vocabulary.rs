@@ -1,102 +1,168 @@
 //! How the set of different words, and of words that stand together, changes: what a query routing
 //! table is kept in step with.
 
-use crate::interner::WordHasher;
 use crate::memory;
-use crate::tally::Tally;
 use crate::text::{beginning_hash, beginnings, count_pairs, for_each_pair, word_hash};
-use std::collections::BTreeMap;
 
 /// Pairs, counted once for each document, up to which an index tells of them: what fits into a
 /// table of a quarter of a mebibyte, or 1,000 to 10,000 documents. With more documents most pairs of
 /// frequent words do stand together somewhere, so that pairs tell less, and take more.
 const MAX_PAIRS: u64 = 150_000;
 
-/// What has changed in the set of different words and their beginnings since the last time that it
-/// was asked for. One that came and went in between is in neither list. They are given by their
-/// hashes ([`word_hash`](crate::text::word_hash), [`beginning_hash`](crate::text::beginning_hash)),
-/// in ascending order. While there are few enough, the pairs of words
-/// ([`pair_hash`](crate::text::pair_hash)) are among them, once for each document that has one.
+/// Changes that are noted before those that undo each other are looked for.
+const FEW_CHANGES: usize = 4096;
+
+/// What has changed in the set of different words since the last time that it was asked for. What
+/// came and went in between is in no list. Words, their beginnings and pairs are given by their
+/// hashes ([`word_hash`](crate::text::word_hash), [`beginning_hash`](crate::text::beginning_hash),
+/// [`pair_hash`](crate::text::pair_hash)), in ascending order.
+///
+/// A beginning is there once for each word that has it, a pair once for each document: whoever keeps
+/// a table of them counts them, and the index need not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VocabularyChanges {
-    /// Those that are new.
+    /// Words that are new, with their beginnings.
     pub appeared: Vec<u64>,
-    /// Those that no record has any more.
+    /// Words that no record has any more, with their beginnings.
     pub vanished: Vec<u64>,
+    /// Pairs of documents that are new. There are none unless the index tells of them.
+    pub pairs_appeared: Vec<u64>,
+    /// Pairs of documents that have gone.
+    pub pairs_vanished: Vec<u64>,
     /// Whether the index tells of pairs.
     pub pairs: bool,
-    /// It has begun to tell of pairs, or ceased to: the lists are not enough, and all keys are to be
-    /// asked for ([`Index::for_each_key`](crate::Index::for_each_key)).
+    /// It has begun to tell of pairs, or ceased to, or was never asked before: the lists are not
+    /// enough, and all keys are to be asked for ([`Index::scan_keys`](crate::Index::scan_keys)).
     pub incomplete: bool,
 }
 
-/// The changes that nobody has asked for yet. There are never more than words and beginnings
-/// now and at the last asking.
+impl VocabularyChanges {
+    /// How many changes these are.
+    pub const fn len(&self) -> usize {
+        self.appeared.len()
+            + self.vanished.len()
+            + self.pairs_appeared.len()
+            + self.pairs_vanished.len()
+    }
+
+    /// Whether nothing has changed.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0 && !self.incomplete
+    }
+}
+
+/// Changes by which there are more or less of something.
+#[derive(Debug, Default)]
+struct Log {
+    changes: Vec<(u64, i32)>,
+    /// How many there were when those that undo each other were last taken out.
+    least: usize,
+}
+
+impl Log {
+    fn note(&mut self, hash: u64, by: i32) {
+        self.changes.push((hash, by));
+        // So there are at most twice as many as do not undo each other, whoever asks for them or not.
+        if self.changes.len() >= (2 * self.least).max(FEW_CHANGES) {
+            self.sum_up();
+        }
+    }
+
+    /// Leaves one change of each hash, in ascending order, and none that comes to nothing.
+    fn sum_up(&mut self) {
+        self.changes.sort_unstable_by_key(|(hash, _)| *hash);
+        self.changes.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            kept.1 += if same { later.1 } else { 0 };
+            same
+        });
+        self.changes.retain(|(_, by)| *by != 0);
+        self.least = self.changes.len();
+    }
+
+    /// What there is more of and less of, each as often as that.
+    fn take(&mut self) -> (Vec<u64>, Vec<u64>) {
+        let mut log = std::mem::take(self);
+        log.sum_up();
+        let (mut more, mut less) = (Vec::new(), Vec::new());
+        for (hash, by) in log.changes {
+            let list = if by > 0 { &mut more } else { &mut less };
+            list.extend(std::iter::repeat_n(hash, by.unsigned_abs() as usize));
+        }
+        (more, less)
+    }
+
+    fn bytes(&self) -> u64 {
+        memory::vector::<(u64, i32)>(self.changes.capacity())
+    }
+}
+
+/// The changes that nobody has asked for yet.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// By how much the number of words or beginnings with this hash has changed; never zero.
-    /// `None` until it is asked for the first time: most indexes have no routing table to keep.
-    changes: Option<BTreeMap<u64, i32>>,
-    /// How many words have each beginning.
-    beginnings: Tally,
+    /// Whether anybody asks for them: most indexes have no routing table to keep.
+    is_wanted: bool,
+    words: Log,
+    pairs: Log,
     /// Pairs in all documents.
-    pairs: u64,
+    count: u64,
     /// There are too many to tell of them.
     crowded: bool,
-    /// Whether that has changed since the changes were asked for.
+    /// Whether that has changed since the changes were asked for, or they never were.
     turned: bool,
 }
 
 impl Pending {
-    /// One that notes changes.
-    pub(crate) fn wanted() -> Self {
-        Self { changes: Some(BTreeMap::new()), ..Self::default() }
+    /// Notes changes from now on, unless it does already.
+    pub(crate) fn want(&mut self) {
+        if !self.is_wanted {
+            (self.is_wanted, self.turned) = (true, true);
+            self.crowded = self.count > MAX_PAIRS;
+        }
+    }
+
+    /// Notes no changes any more.
+    pub(crate) fn forget(&mut self) {
+        *self = Self { count: self.count, ..Self::default() };
     }
 
     /// Notes a word that was not there.
-    pub(crate) fn word_appeared(&mut self, word: &str, hasher: &WordHasher) {
-        if self.changes.is_none() {
-            return;
-        }
-        self.change(word_hash(word), 1);
-        for beginning in beginnings(word) {
-            if self.beginnings.add(hasher.hash(beginning.as_bytes()), 1) {
-                self.change(beginning_hash(beginning), 1);
-            }
-        }
+    pub(crate) fn word_appeared(&mut self, word: &str) {
+        self.change_word(word, 1);
     }
 
     /// Notes a word that is not there any more.
-    pub(crate) fn word_vanished(&mut self, word: &str, hasher: &WordHasher) {
-        if self.changes.is_none() {
-            return;
-        }
-        self.change(word_hash(word), -1);
-        for beginning in beginnings(word) {
-            if self.beginnings.remove(hasher.hash(beginning.as_bytes())) {
-                self.change(beginning_hash(beginning), -1);
-            }
+    pub(crate) fn word_vanished(&mut self, word: &str) {
+        self.change_word(word, -1);
+    }
+
+    fn change_word(&mut self, word: &str, by: i32) {
+        if self.is_wanted {
+            keys_of(word, |hash| self.words.note(hash, by));
         }
     }
 
     /// Notes a document with these words that was not there, or one that is there no more.
     pub(crate) fn document<'a>(&mut self, words: impl Iterator<Item = &'a str>, came: bool) {
-        if self.changes.is_none() {
-            return;
-        }
         let mut count = 0;
-        if self.crowded {
+        if self.crowded || !self.is_wanted {
             // Nobody is told of them: to hash them would cost more than all else.
             count = count_pairs(words);
         } else {
             for_each_pair(words, |hash| {
                 count += 1;
-                self.change(hash, if came { 1 } else { -1 });
+                self.pairs.note(hash, if came { 1 } else { -1 });
             });
         }
-        self.pairs = if came { self.pairs + count } else { self.pairs.saturating_sub(count) };
-        let crowded = self.pairs > if self.crowded { MAX_PAIRS / 2 } else { MAX_PAIRS };
-        self.turned |= std::mem::replace(&mut self.crowded, crowded) != crowded;
+        self.count = if came { self.count + count } else { self.count.saturating_sub(count) };
+        if !self.is_wanted {
+            return;
+        }
+        let crowded = self.count > if self.crowded { MAX_PAIRS / 2 } else { MAX_PAIRS };
+        if std::mem::replace(&mut self.crowded, crowded) != crowded {
+            self.turned = true;
+            self.pairs = Log::default();
+        }
     }
 
     /// Whether pairs are told of.
@@ -104,40 +170,37 @@ impl Pending {
         !self.crowded
     }
 
-    fn change(&mut self, hash: u64, by: i32) {
-        let Some(changes) = &mut self.changes else { return };
-        let change = changes.entry(hash).or_insert(0);
-        *change += by;
-        if *change == 0 {
-            changes.remove(&hash);
-        }
-    }
-
-    /// The changes since the last time; `None` if they were not noted so far.
-    pub(crate) fn take(&mut self) -> Option<VocabularyChanges> {
-        let changes = std::mem::take(self.changes.as_mut()?);
-        let mut taken = VocabularyChanges {
+    /// The changes since the last time.
+    pub(crate) fn take(&mut self) -> VocabularyChanges {
+        let (appeared, vanished) = self.words.take();
+        let (pairs_appeared, pairs_vanished) = self.pairs.take();
+        VocabularyChanges {
+            appeared,
+            vanished,
+            pairs_appeared,
+            pairs_vanished,
             pairs: !self.crowded,
             incomplete: std::mem::take(&mut self.turned),
-            ..VocabularyChanges::default()
-        };
-        for (hash, change) in changes {
-            let list = if change > 0 { &mut taken.appeared } else { &mut taken.vanished };
-            // Two words of one hash count as two, as they do in a filter that counts.
-            list.extend(std::iter::repeat_n(hash, change.unsigned_abs() as usize));
         }
-        Some(taken)
     }
 
     /// Whether all changes so far have been taken.
-    pub(crate) fn is_taken(&self) -> bool {
-        !self.turned && self.changes.as_ref().is_some_and(BTreeMap::is_empty)
+    pub(crate) const fn is_taken(&self) -> bool {
+        self.is_wanted
+            && !self.turned
+            && self.words.changes.is_empty()
+            && self.pairs.changes.is_empty()
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        let changes = self.changes.as_ref().map_or(0, BTreeMap::len);
-        memory::b_tree::<(u64, i32)>(changes) + self.beginnings.bytes()
+        self.words.bytes() + self.pairs.bytes()
     }
+}
+
+/// Calls with the hash of a word and those of its beginnings.
+pub(crate) fn keys_of(word: &str, mut see: impl FnMut(u64)) {
+    see(word_hash(word));
+    beginnings(word).map(beginning_hash).for_each(see);
 }
 
 #[cfg(test)]
@@ -151,27 +214,47 @@ mod tests {
 
     #[test]
     fn an_index_of_too_many_pairs_tells_of_none_until_half_of_them_are_gone() {
-        let mut pending = Pending::wanted();
+        let mut pending = Pending::default();
+        pending.want();
+        assert!(pending.take().incomplete, "it was never asked before");
         let note = |pending: &mut Pending, number: u32, came: bool| {
             pending.document(document(number).iter().map(String::as_str), came);
-            pending.take().unwrap_or_default()
+            pending.take()
         };
         for number in 0..84 {
             let changes = note(&mut pending, number, true);
             assert_eq!(
-                (changes.appeared.len(), changes.pairs, changes.incomplete),
+                (changes.pairs_appeared.len(), changes.pairs, changes.incomplete),
                 (1_770, true, false)
             );
         }
         let changes = note(&mut pending, 84, true);
         assert_eq!((changes.pairs, changes.incomplete), (false, true));
         let changes = note(&mut pending, 85, true);
-        assert_eq!((changes.appeared.len(), changes.pairs, changes.incomplete), (0, false, false));
+        assert_eq!((changes.len(), changes.pairs, changes.incomplete), (0, false, false));
         for number in 43..86 {
             assert!(!note(&mut pending, number, false).pairs);
         }
         let changes = note(&mut pending, 42, false);
         assert_eq!((changes.pairs, changes.incomplete), (true, true));
-        assert_eq!(note(&mut pending, 41, false).vanished.len(), 1_770);
+        assert_eq!(note(&mut pending, 41, false).pairs_vanished.len(), 1_770);
+    }
+
+    #[test]
+    fn words_that_come_and_go_are_not_kept_for_who_never_asks() {
+        let mut pending = Pending::default();
+        pending.want();
+        for round in 0..10_000 {
+            pending.word_appeared(&format!("word{}", round % 10));
+            pending.word_vanished(&format!("word{}", round % 10));
+        }
+        assert!(pending.words.changes.len() <= FEW_CHANGES);
+        pending.word_appeared("melody");
+        let changes = pending.take();
+        let mut expected = Vec::new();
+        keys_of("melody", |hash| expected.push(hash));
+        expected.sort_unstable();
+        assert_eq!((changes.appeared, changes.vanished), (expected, vec![]));
+        assert!(pending.is_taken());
     }
 }

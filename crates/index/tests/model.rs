@@ -343,10 +343,10 @@ fn assert_same_size(index: &Index, model: &Model) {
 fn follow(index: &mut Index, known: &mut BTreeMap<u64, u32>) {
     let changes = index.take_vocabulary_changes();
     assert!(changes.pairs && !changes.incomplete, "there are few pairs");
-    for hash in changes.appeared {
+    for hash in changes.appeared.into_iter().chain(changes.pairs_appeared) {
         *known.entry(hash).or_default() += 1;
     }
-    for hash in changes.vanished {
+    for hash in changes.vanished.into_iter().chain(changes.pairs_vanished) {
         *known.get_mut(&hash).expect("it was there") -= 1;
     }
     known.retain(|_, count| *count > 0);
@@ -379,6 +379,7 @@ proptest! {
         let mut index = Index::new(limits.clone()).leaving_in_pieces_of(pieces.0, pieces.1);
         let mut model = Model { limits, owners: BTreeMap::new() };
         let mut vocabulary = BTreeMap::new();
+        assert!(index.take_vocabulary_changes().incomplete, "it was never asked before");
         let mut away = None;
         for (number, step) in steps.into_iter().enumerate() {
             apply(step, &mut index, &mut model, &mut away);

@@ -324,7 +324,8 @@ impl Overlay {
     /// Brings new neighbours, and all of them, up to date on what this node's index holds.
     fn update_tables(&mut self, now: Now) {
         for peer in self.neighbours.take_new() {
-            self.tables.on_linked(&mut self.core, peer, now.instant);
+            let index = &mut self.children.index;
+            self.tables.on_linked(&mut self.core, index, peer, now.instant);
         }
         let nodes = self.children.actives() + 1;
         let linked = self.neighbours.linked();

@@ -27,6 +27,12 @@ impl LiveBits {
         Self { words, len }
     }
 
+    /// What they are at the moment.
+    pub(crate) fn copy(&self) -> Self {
+        let word = |word: &AtomicU64| AtomicU64::new(word.load(Ordering::Relaxed));
+        Self { words: self.words.iter().map(word).collect(), len: self.len }
+    }
+
     /// Whether it is set. Relaxed order is enough: a bit guards no other memory, and a reader that
     /// sees it a moment late has merely searched a moment earlier.
     #[inline]

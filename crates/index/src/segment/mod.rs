@@ -98,6 +98,11 @@ impl Segment {
         self.len() - self.dead()
     }
 
+    /// Which documents are still there.
+    pub(crate) const fn live_bits(&self) -> &LiveBits {
+        &self.live
+    }
+
     #[inline]
     pub(crate) fn is_live(&self, place: Place) -> bool {
         self.live.get(place)

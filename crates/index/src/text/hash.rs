@@ -23,9 +23,17 @@ pub fn word_hash(word: &str) -> u64 {
 /// The hash of a beginning: as [`word_hash`], of the beginning with an asterisk behind it, which no
 /// word has.
 pub fn beginning_hash(beginning: &str) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(beginning.as_bytes()).update(b"*");
-    hasher.finalize().as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    // In one piece it takes a third of the time, and beginnings are hashed with every new word.
+    let mut bytes = [0; 4 * BEGINNINGS[BEGINNINGS.len() - 1] + 1];
+    let text = match bytes.get_mut(..=beginning.len()) {
+        Some(text) => text,
+        None => return word_hash(&format!("{beginning}*")),
+    };
+    let (head, last) = text.split_at_mut(beginning.len());
+    head.copy_from_slice(beginning.as_bytes());
+    last.fill(b'*');
+    let hash = blake3::hash(text);
+    hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// The beginnings of a word that have a hash of their own, the longest first. The word itself is

@@ -1,7 +1,9 @@
 //! Query routing tables: what neighbours need not be asked.
 
+mod counted;
 mod filter;
 mod own;
+mod remake;
 
 use crate::bucket::TokenBucket;
 use crate::core::Core;
@@ -23,6 +25,10 @@ const UPDATE_PAUSE: Duration = Duration::from_secs(10);
 /// The shortest pause between two updates with words. The first one after a pause goes out at once,
 /// so that what is published then is found as soon as its owner hears that it is.
 const GATHER: Duration = Duration::from_millis(500);
+
+/// Between two pieces of a table that is made anew: 450,000 keys are in it after some seconds, in
+/// which a twentieth of a core is busy with them.
+const REMAKE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Messages about its table that a neighbour may send: the parts of the largest table some times
 /// over, then ten times what an honest one sends.
@@ -134,13 +140,21 @@ impl Tables {
     }
 
     /// A neighbour is linked: it gets the table.
-    pub(crate) fn on_linked(&mut self, core: &mut Core, peer: NodeId, now: Instant) {
+    pub(crate) fn on_linked(
+        &mut self,
+        core: &mut Core,
+        index: &mut Index,
+        peer: NodeId,
+        now: Instant,
+    ) {
         if let Err(at) = self.find(&peer) {
             self.neighbours.insert(at, peer);
             self.held.insert(at, None);
             self.accounts.insert(at, Account::new(now));
         }
-        for update in own(&mut self.own).whole(self.told_nodes) {
+        let own = own(&mut self.own);
+        own.follow(index, now);
+        for update in own.whole(self.told_nodes) {
             core.counters.tables_sent += 1;
             core.send(peer, update);
         }
@@ -203,7 +217,7 @@ impl Tables {
         !matches!(verdict, Verdict::Broken)
     }
 
-    /// Tells the neighbours what has changed in this supernode's own table.
+    /// Brings this supernode's own table up to date, and tells the neighbours what has changed in it.
     pub(crate) fn step(
         &mut self,
         core: &mut Core,
@@ -213,9 +227,30 @@ impl Tables {
         now: Now,
     ) {
         let now = now.instant;
-        if now < self.next_update {
-            return;
+        let table = own(&mut self.own);
+        // At each occasion, so that there is never much of it.
+        if now >= self.next_update || !index.is_vocabulary_told() || table.is_remaking() {
+            table.follow(index, now);
         }
+        let is_remaking = table.is_remaking();
+        if now >= self.next_update {
+            self.tell(core, nodes, neighbours, now);
+        } else if self.wake.is_some_and(|wake| wake <= now) {
+            self.wake = Some(self.next_update);
+        }
+        if is_remaking {
+            let next = now + REMAKE_PAUSE;
+            self.wake = Some(self.wake.map_or(next, |wake| wake.min(next)));
+        }
+    }
+
+    fn tell(
+        &mut self,
+        core: &mut Core,
+        nodes: u32,
+        neighbours: impl Iterator<Item = NodeId>,
+        now: Instant,
+    ) {
         self.wake = None;
         while self.updates < UPDATES_BURST && now.since(self.updates_filled) >= UPDATE_PAUSE {
             self.updates += 1;
@@ -230,7 +265,7 @@ impl Tables {
             return;
         }
         let own = own(&mut self.own);
-        own.follow(index, now);
+        own.settle();
         if !own.has_news() {
             if nodes == self.told_nodes {
                 return;

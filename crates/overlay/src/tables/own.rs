@@ -1,10 +1,12 @@
 //! The table of this supernode's own index, and what its neighbours were told of it.
 
 use super::Keys;
+use super::counted::Counted;
 use super::filter::Filter;
-use skein_index::Index;
+use super::remake::Remake;
+use skein_index::{Index, VocabularyChanges};
 use skein_proto::Instant;
-use skein_proto::routing::{FLIPS_BYTES, SharedBytes, TABLE_LOG2_BITS, TableUpdate, table_bits};
+use skein_proto::routing::{FLIPS_BYTES, SharedBytes, TABLE_LOG2_BITS, TableUpdate};
 use std::time::Duration;
 
 /// Bits for each key below which the table is doubled: with six hashes 0.84 % of the words that are
@@ -20,160 +22,134 @@ const MAX_BITS_PER_KEY: u64 = 40;
 /// cause that often.
 const SHRINK_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// A counter that has come so far stays there until the table is made anew: what it counted is
-/// not known any more. At half of the bits set one in 10¹⁵ comes there by chance.
-const STUCK: u8 = 15;
+/// Keys for each word, at most and as reckoned where nothing else is known yet: the word and its
+/// beginnings, of which it has the shorter ones in common with others.
+const MOST: u64 = 9;
+const USUAL: u64 = 5;
 
 /// The table of this supernode's own index.
 #[derive(Debug)]
 pub(crate) struct OwnTable {
-    keys: u64,
-    /// How many keys set each bit, two counters in a byte (Fan, Cao, Almeida and Broder 2000), so
-    /// that a key can be taken out.
-    counters: Vec<u8>,
+    table: Counted,
     /// What the neighbours have.
     told: Filter,
-    /// Bits that have changed since they were told, each as often as it has.
-    changed: Vec<u32>,
+    /// Whether the table may differ from that.
+    has_changed: bool,
     /// Whether they need the whole of it.
     whole: bool,
     /// Whether pairs of words are in it.
     pairs: bool,
     /// Since when it is larger than it need be.
     large_since: Option<Instant>,
+    /// The one that is to take its place. Until then this one goes on being kept in step.
+    remake: Option<Box<Remake>>,
+    /// Whether all is in it that is in the index: nothing is told before.
+    is_ready: bool,
 }
 
 impl OwnTable {
     pub(crate) fn new() -> Self {
         let told = Filter::empty(*TABLE_LOG2_BITS.start());
         Self {
-            keys: 0,
-            counters: counters(told.log2_bits()),
+            table: Counted::new(told.log2_bits()),
             told,
-            changed: Vec::new(),
+            has_changed: false,
             whole: false,
             pairs: true,
             large_since: None,
+            remake: None,
+            is_ready: false,
         }
     }
 
-    /// Takes in what has changed in the index.
+    /// Takes in what has changed in the index, and goes on by a piece with what is to be made anew.
     pub(crate) fn follow(&mut self, index: &mut Index, now: Instant) {
         let changes = index.take_vocabulary_changes();
-        let appeared = changes.appeared.len() as u64;
-        self.keys = (self.keys + appeared).saturating_sub(changes.vanished.len() as u64);
-        self.pairs = changes.pairs;
-        if changes.incomplete {
-            self.keys = 0;
-            index.for_each_key(|_| self.keys += 1);
+        if !changes.is_empty() {
+            self.take_in(index, &changes);
         }
-        let log2_bits = self.next_size(now);
-        if changes.incomplete || log2_bits != self.told.log2_bits() {
-            self.counters = counters(log2_bits);
-            self.keys = 0;
-            index.for_each_key(|key| {
-                self.add(key, log2_bits);
-                self.keys += 1;
-            });
-            // All of it is news, so none of it needs to be noted.
-            self.changed.clear();
-            self.told = Filter::of_bytes(log2_bits, &self.set_bits());
-            self.whole = true;
-            return;
+        if self.remake.is_none()
+            && let Some(log2_bits) = self.next_size(index, now)
+        {
+            self.begin(index, log2_bits, self.pairs);
         }
-        for key in changes.vanished {
-            self.remove(key);
+        if let Some(remake) = &mut self.remake
+            && remake.go_on(index)
+            && let Some(remake) = self.remake.take()
+        {
+            self.pairs = remake.has_pairs();
+            self.table = remake.into_table();
+            self.told = self.table.filter();
+            (self.has_changed, self.whole, self.is_ready) = (false, true, true);
+            if let Some(log2_bits) = self.next_size(index, now) {
+                self.begin(index, log2_bits, self.pairs);
+            }
         }
-        for key in changes.appeared {
-            self.add(key, log2_bits);
-        }
-        self.sum_up_changes();
     }
 
-    /// The size that it is to have.
-    fn next_size(&mut self, now: Instant) -> u8 {
-        let current = self.told.log2_bits();
-        let fitting = fitting(self.keys, current);
+    fn take_in(&mut self, index: &Index, changes: &VocabularyChanges) {
+        if changes.incomplete {
+            let is_empty = index.words() == 0;
+            if is_empty && !self.is_ready {
+                (self.pairs, self.is_ready) = (changes.pairs, true);
+                return;
+            }
+            // Pairs that are not counted any more, or not from their first document on, tell nothing.
+            self.whole |= self.pairs && self.is_ready;
+            self.pairs = false;
+            let keys = if self.is_ready { self.keys(index) } else { index.words() as u64 * USUAL };
+            self.begin(index, fitting(keys, self.table.log2_bits()), changes.pairs);
+        } else if let Some(remake) = &mut self.remake {
+            remake.note(changes);
+        } else {
+            let new = changes.appeared.chunk_by(|a, b| a == b).count()
+                + changes.pairs_appeared.chunk_by(|a, b| a == b).count();
+            // What would not fit by far need not come in at all.
+            let log2_bits = fitting(self.table.keys() + new as u64, self.table.log2_bits());
+            if log2_bits > self.table.log2_bits() + 1 {
+                self.begin(index, log2_bits, self.pairs);
+            }
+        }
+        let pairs = |list| if self.pairs { list } else { &[][..] };
+        let gone = [&changes.vanished, pairs(&changes.pairs_vanished)];
+        let new = [&changes.appeared, pairs(&changes.pairs_appeared)];
+        for key in gone.into_iter().flatten() {
+            self.has_changed |= self.table.remove(*key);
+        }
+        for key in new.into_iter().flatten() {
+            self.has_changed |= self.table.add(*key);
+        }
+    }
+
+    /// Begins to make it anew.
+    fn begin(&mut self, index: &Index, log2_bits: u8, pairs: bool) {
+        self.remake = Some(Box::new(Remake::new(index, log2_bits, pairs)));
+        self.large_since = None;
+    }
+
+    /// Whether it is being made anew, so that [`OwnTable::follow`] has something to do.
+    pub(crate) const fn is_remaking(&self) -> bool {
+        self.remake.is_some()
+    }
+
+    /// About how many different keys it has: bits that stay when their words have gone do not count,
+    /// where there are so few words left.
+    fn keys(&self, index: &Index) -> u64 {
+        let words = index.words() as u64;
+        let pairs = if self.pairs { words.saturating_mul(words) / 2 } else { 0 };
+        self.table.keys().min((words * MOST).saturating_add(pairs))
+    }
+
+    /// The size that it is to have, if that is another one.
+    fn next_size(&mut self, index: &Index, now: Instant) -> Option<u8> {
+        let current = self.table.log2_bits();
+        let fitting = fitting(self.keys(index), current);
         if fitting >= current {
             self.large_since = None;
-            return fitting;
+            return Some(fitting).filter(|fitting| *fitting > current);
         }
         let since = *self.large_since.get_or_insert(now);
-        if now.since(since) < SHRINK_AFTER {
-            return current;
-        }
-        self.large_since = None;
-        fitting
-    }
-
-    fn add(&mut self, key: u64, log2_bits: u8) {
-        for bit in table_bits(key, log2_bits) {
-            let count = self.count(bit);
-            if count == 0 {
-                self.changed.push(bit);
-            }
-            self.set_count(bit, (count + 1).min(STUCK));
-        }
-    }
-
-    fn remove(&mut self, key: u64) {
-        for bit in table_bits(key, self.told.log2_bits()) {
-            let count = self.count(bit);
-            if count == 0 || count == STUCK {
-                continue;
-            }
-            self.set_count(bit, count - 1);
-            if count == 1 {
-                self.changed.push(bit);
-            }
-        }
-    }
-
-    /// What came and went is as it was: leaves the others, ascending, each once.
-    fn sum_up_changes(&mut self) {
-        self.changed.sort_unstable();
-        let mut kept = 0;
-        let mut at = 0;
-        while let Some(bit) = self.changed.get(at).copied() {
-            let times = self.changed.iter().skip(at).take_while(|other| **other == bit).count();
-            if times % 2 == 1 {
-                // Never behind what is read.
-                if let Some(place) = self.changed.get_mut(kept) {
-                    *place = bit;
-                }
-                kept += 1;
-            }
-            at += times;
-        }
-        self.changed.truncate(kept);
-    }
-
-    /// The bits that some key sets, the lowest of each byte first.
-    fn set_bits(&self) -> Vec<u8> {
-        let (quads, _) = self.counters.as_chunks::<4>();
-        let bit = |count: u8, at: usize| u8::from(count != 0) << at;
-        let byte = |quad: &[u8; 4]| {
-            let pairs = quad.iter().enumerate();
-            pairs.fold(0, |byte, (at, pair)| {
-                byte | bit(pair & 0x0f, 2 * at) | bit(pair >> 4, 2 * at + 1)
-            })
-        };
-        quads.iter().map(byte).collect()
-    }
-
-    fn count(&self, bit: u32) -> u8 {
-        let pair = self.counters.get(bit as usize / 2).copied().unwrap_or(0);
-        if bit.is_multiple_of(2) { pair & 0x0f } else { pair >> 4 }
-    }
-
-    fn set_count(&mut self, bit: u32, count: u8) {
-        if let Some(pair) = self.counters.get_mut(bit as usize / 2) {
-            *pair = if bit.is_multiple_of(2) {
-                (*pair & 0xf0) | count
-            } else {
-                (*pair & 0x0f) | (count << 4)
-            };
-        }
+        (now.since(since) >= SHRINK_AFTER).then_some(fitting)
     }
 
     /// Whether nothing in the index has all of these keys, as far as this table tells. It tells nothing
@@ -187,14 +163,25 @@ impl OwnTable {
         (self.told.ones(), self.told.bits())
     }
 
-    /// Whether there is something to tell.
-    pub(crate) fn has_news(&self) -> bool {
-        self.whole || !self.changed.is_empty()
+    /// Looks whether what has changed is as it was told, by now.
+    pub(crate) fn settle(&mut self) {
+        self.has_changed = self.has_changed && !self.table.differences(&self.told).is_empty();
+    }
+
+    /// Whether there may be something to tell.
+    pub(crate) const fn has_news(&self) -> bool {
+        self.is_ready && (self.whole || self.has_changed)
     }
 
     /// What brings those up to date who have what was told before.
     pub(crate) fn take_news(&mut self, nodes: u32) -> Vec<TableUpdate> {
-        let flips = std::mem::take(&mut self.changed);
+        if !self.is_ready {
+            return Vec::new();
+        }
+        let flips = match std::mem::take(&mut self.has_changed) {
+            true => self.table.differences(&self.told),
+            false => Vec::new(),
+        };
         // A flip takes one to three bytes.
         let many = flips.len() as u64 * 2 > self.told.bits() / 8;
         if std::mem::take(&mut self.whole) || many {
@@ -210,8 +197,14 @@ impl OwnTable {
             .collect()
     }
 
-    /// All that the neighbours were told so far.
-    pub(crate) fn whole(&self, nodes: u32) -> Vec<TableUpdate> {
+    /// All that the neighbours were told so far; nothing, so that they exclude nothing, until all is
+    /// in it.
+    pub(crate) fn whole(&mut self, nodes: u32) -> Vec<TableUpdate> {
+        if !self.is_ready {
+            // Whoever asks is to have it then.
+            self.whole = true;
+            return Vec::new();
+        }
         let (log2_bits, pairs) = (self.told.log2_bits(), self.pairs);
         let parts = self.told.parts().iter().zip(0_u8..);
         parts
@@ -219,10 +212,6 @@ impl OwnTable {
             .map(|(bits, part)| TableUpdate::Whole { log2_bits, part, bits, nodes, pairs })
             .collect()
     }
-}
-
-fn counters(log2_bits: u8) -> Vec<u8> {
-    vec![0; 1 << (log2_bits - 1)]
 }
 
 /// The size for so many keys, where the table has this size now.
@@ -323,6 +312,17 @@ mod tests {
         index
     }
 
+    /// Follows until there is nothing left to do, and answers how many calls that took.
+    fn settle(own: &mut OwnTable, index: &mut Index, now: Instant) -> u32 {
+        let mut calls = 1;
+        own.follow(index, now);
+        while own.is_remaking() {
+            own.follow(index, now);
+            calls += 1;
+        }
+        calls
+    }
+
     /// Keeps a copy in step, as a neighbour does.
     fn copy(held: &mut Filter, news: Vec<TableUpdate>) {
         let mut parts = Vec::new();
@@ -351,6 +351,8 @@ mod tests {
             copy(&mut held, own.take_news(1));
             index.for_each_key(|key| assert!(held.may_have(key)));
         }
+        settle(&mut own, &mut index, Instant::START);
+        copy(&mut held, own.take_news(1));
         assert_eq!(held.log2_bits(), 19, "10,000 words and their beginnings");
         let all: Vec<ContentId> = (0..10_000).map(|number| file(number).content).collect();
         index.withdraw(&OWNER, &all[1..]);
@@ -360,10 +362,11 @@ mod tests {
         for (passed, log2_bits) in
             [(Duration::ZERO, 19), (SHRINK_AFTER - Duration::from_secs(1), 19), (SHRINK_AFTER, 10)]
         {
-            own.follow(&mut index, at(passed));
+            settle(&mut own, &mut index, at(passed));
             copy(&mut held, own.take_news(1));
             assert_eq!(held.log2_bits(), log2_bits, "{passed:?} after the words have gone");
-            assert!(held.ones() <= keys * 6);
+            // Bits of beginnings that very many words had stay until it is made anew.
+            assert!(held.ones() <= keys * 6 || (log2_bits == 19 && held.ones() < 12_000));
         }
         index.withdraw(&OWNER, &all);
         own.follow(&mut index, at(SHRINK_AFTER));
@@ -375,7 +378,7 @@ mod tests {
     fn the_rate_of_false_positives_is_what_theory_says() {
         let (mut index, mut own) = (index(), OwnTable::new());
         index.publish(&OWNER, (0..8_000).map(file));
-        own.follow(&mut index, Instant::START);
+        settle(&mut own, &mut index, Instant::START);
         let mut held = Filter::empty(10);
         copy(&mut held, own.take_news(1));
         #[allow(clippy::cast_precision_loss)]
@@ -407,6 +410,38 @@ mod tests {
         assert!(own.excludes(&index, &absent) && !own.excludes(&index, &present));
         index.publish(&OWNER, [file(2)]);
         assert!(!own.excludes(&index, &absent), "something has changed");
+    }
+
+    #[test]
+    fn a_table_is_made_anew_piece_by_piece_while_the_index_changes() {
+        let (mut index, mut own) = (index(), OwnTable::new());
+        index.publish(&OWNER, (0..6_000).map(file));
+        own.follow(&mut index, Instant::START);
+        assert!(own.take_news(1).is_empty() && own.whole(1).is_empty(), "not all is in it yet");
+        let mut held = None;
+        let mut remade = 0;
+        for round in 0..60 {
+            index.publish(&OWNER, (6_000 + round * 200..6_200 + round * 200).map(file));
+            let gone: Vec<_> = (round * 90..round * 90 + 90).map(|it| file(it).content).collect();
+            index.withdraw(&OWNER, &gone);
+            own.follow(&mut index, Instant::START);
+            remade += u32::from(own.is_remaking());
+            let news = own.take_news(1);
+            if !news.is_empty() {
+                let held = held.get_or_insert_with(|| Filter::empty(10));
+                copy(held, news);
+                index.for_each_key(|key| assert!(held.may_have(key), "round {round}"));
+            }
+        }
+        assert!(held.is_some() && remade > 10, "{remade} of 60 calls were pieces");
+        settle(&mut own, &mut index, Instant::START);
+        own.take_news(1);
+        // One that is made of what is left has the same bits, but for those that stay.
+        index.forget_vocabulary();
+        let mut fresh = OwnTable::new();
+        assert!(settle(&mut fresh, &mut index, Instant::START) > 5);
+        let (ones, fresh) = (own.told.ones(), fresh.told.ones());
+        assert!(ones >= fresh && ones < fresh + fresh / 50, "{ones} instead of {fresh}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Supernode {
         let mut index = Index::new(Limits::default());
         index.set_owner(OWNER, &Username::parse("owner").expect("a name"));
         let mut it = Self { core, index, tables: Tables::new(Instant::START), nodes: 1 };
-        it.tables.on_linked(&mut it.core, NEIGHBOUR, Instant::START);
+        it.tables.on_linked(&mut it.core, &mut it.index, NEIGHBOUR, Instant::START);
         it.core.outputs.clear();
         it
     }
