@@ -1,6 +1,6 @@
 //! A query routing table as somebody holds it.
 
-use super::own::read_flips;
+use super::flips::read_flips;
 use skein_proto::routing::{
     FLIPS_BYTES, SharedBytes, TABLE_LOG2_BITS, TABLE_PART_BYTES, table_bits,
 };

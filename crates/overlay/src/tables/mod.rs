@@ -2,6 +2,7 @@
 
 mod counted;
 mod filter;
+mod flips;
 mod own;
 mod remake;
 
