@@ -4,9 +4,10 @@
 //! have a new one each time. So a parent grants a name a small allowance only, and when that is
 //! half used asks the three supernodes that keep the name's records in the directory what is left
 //! of its budget; and it reports to them what the name uses. None of the three decides alone: the
-//! middle one of their answers counts. They believe a report only of a supernode that one of the
-//! name's own signed records names as its parent. Whoever searches as people do never comes so far
-//! that anybody is asked.
+//! middle one of their answers counts. They believe a report only of a supernode that shows a signed
+//! record in which a node of that name calls it its parent. A node says so as soon as it is attached;
+//! what one that does not say so uses cannot be reported, so it gets next to nothing. Whoever
+//! searches as people do never comes so far that anybody is asked.
 
 use crate::bucket::TokenBucket;
 use skein_proto::{Instant, NodeId, Username};
@@ -18,6 +19,10 @@ const WHOLE: (u64, u64) = (5, 40);
 
 /// Searches that a parent grants a name before it knows what is left of its budget.
 const FIRST: (u64, u64) = (1, 10);
+
+/// What a name has to have left before one of its nodes may search that has not said yet whose child
+/// it is: of the first allowance it gets three at once.
+const UNBOUND_LEAVES: u64 = 7;
 
 /// What is left of the first allowance when the keepers are asked.
 const ASK_BELOW: u64 = 5;
@@ -84,8 +89,9 @@ pub(crate) struct Allowances {
 }
 
 impl Allowances {
-    /// A child of this name wants to search.
-    pub(crate) fn spend(&mut self, name: &Username, now: Instant) -> Spent {
+    /// A child of this name wants to search; `is_bound` says whether it has said that it is one, so
+    /// that the keepers can be told of it.
+    pub(crate) fn spend(&mut self, name: &Username, is_bound: bool, now: Instant) -> Spent {
         if !self.accounts.contains_key(name) && self.accounts.len() >= MAX_NAMES {
             return Spent::default();
         }
@@ -97,14 +103,15 @@ impl Allowances {
         });
         account.last_use = now;
         account.give_up_waiting(now);
-        let granted = account.bucket.take(now);
+        let may = is_bound || account.bucket.level(now) > UNBOUND_LEAVES;
+        let granted = may && account.bucket.take(now);
         let mut spent = Spent { granted, ..Spent::default() };
         if granted {
-            account.unreported += 1;
+            account.unreported = account.unreported.saturating_add(1);
             if let Standing::Asked { used, .. } = &mut account.standing {
                 *used += 1;
             }
-            if account.unreported >= REPORT_AT {
+            if is_bound && account.unreported >= REPORT_AT {
                 spent.report = std::mem::take(&mut account.unreported);
             }
         }
@@ -113,7 +120,7 @@ impl Allowances {
             Standing::Asked { .. } => false,
             Standing::Known(at) => now.since(*at) >= ASK_AGAIN,
         };
-        spent.ask = may_ask && account.bucket.level(now) < ASK_BELOW;
+        spent.ask = is_bound && may_ask && account.bucket.level(now) < ASK_BELOW;
         if spent.ask {
             // They must know of all that was used before they say what is left.
             spent.report += std::mem::take(&mut account.unreported);
@@ -212,7 +219,7 @@ mod tests {
     fn rush(parent: &mut Allowances, keepers: &mut [Allowances], now: Instant) -> u32 {
         let mut granted = 0;
         for _ in 0..100 {
-            let spent = parent.spend(&name(), now);
+            let spent = parent.spend(&name(), true, now);
             granted += u32::from(spent.granted);
             for keeper in keepers.iter_mut().filter(|_| spent.report > 0) {
                 keeper.on_report(&name(), spent.report, now);
@@ -255,12 +262,12 @@ mod tests {
         let now = Instant::START;
         for lie in [0, u16::MAX] {
             let mut parent = Allowances::default();
-            parent.spend(&name(), now);
+            parent.spend(&name(), true, now);
             parent.asked(&name(), 3, now);
             for (number, left) in (0..).zip([lie, 30, 30]) {
                 parent.on_left(&name(), keeper(number), left, now);
             }
-            let granted = (0..100).filter(|_| parent.spend(&name(), now).granted).count();
+            let granted = (0..100).filter(|_| parent.spend(&name(), true, now).granted).count();
             assert_eq!(granted, 30);
         }
     }
@@ -269,13 +276,13 @@ mod tests {
     fn a_keeper_answers_once_and_those_that_do_not_answer_starve_nobody() {
         let now = Instant::START;
         let mut parent = Allowances::default();
-        parent.spend(&name(), now);
+        parent.spend(&name(), true, now);
         parent.asked(&name(), 3, now);
         for _ in 0..5 {
             parent.on_left(&name(), keeper(1), 0, now);
         }
         let later = now + PATIENCE;
-        let granted = (0..100).filter(|_| parent.spend(&name(), later).granted).count();
+        let granted = (0..100).filter(|_| parent.spend(&name(), true, later).granted).count();
         assert_eq!(granted, 40);
     }
 
@@ -294,8 +301,23 @@ mod tests {
         let mut parent = Allowances::default();
         for second in 0..100 {
             let now = Instant::START + Duration::from_secs(second * 3);
-            let spent = parent.spend(&name(), now);
+            let spent = parent.spend(&name(), true, now);
             assert!(spent.granted && !spent.ask);
         }
+    }
+
+    #[test]
+    fn whoever_does_not_say_whose_child_it_is_gains_next_to_nothing_by_moving() {
+        let now = Instant::START;
+        let granted = |parent: &mut Allowances, is_bound| {
+            (0..100).filter(|_| parent.spend(&name(), is_bound, now).granted).count()
+        };
+        let mut parent = Allowances::default();
+        assert_eq!(granted(&mut parent, false), 3);
+        let spent = parent.spend(&name(), false, now);
+        assert!(!spent.ask && spent.report == 0, "there is nothing to show to anybody");
+        // What was used before the node said so is reported with the rest.
+        parent.spend(&name(), true, now);
+        assert_eq!(parent.spend(&name(), true, now).report, REPORT_AT);
     }
 }

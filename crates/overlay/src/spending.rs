@@ -6,7 +6,7 @@ use crate::directory::table::place_of;
 use crate::io::Now;
 use crate::overlay::Overlay;
 use skein_proto::budget::{BudgetLeft, BudgetWanted, SpendReport};
-use skein_proto::directory::DirectoryKey;
+use skein_proto::directory::{DirectoryKey, NodeRecord};
 use skein_proto::{NodeId, Role, Username};
 
 impl Overlay {
@@ -15,14 +15,15 @@ impl Overlay {
         let Some(name) = self.core.peers.get(child).and_then(|peer| peer.name()).cloned() else {
             return false;
         };
-        let spent = self.allowances.spend(&name, now.instant);
-        if spent.report > 0 || spent.ask {
+        let bond = self.directory.bond_of(child, now);
+        let spent = self.allowances.spend(&name, bond.is_some(), now.instant);
+        if let Some(record) = bond.filter(|_| spent.report > 0 || spent.ask) {
             let keepers = self.keepers(&name);
             if spent.ask {
                 self.allowances.asked(&name, keepers.len(), now.instant);
             }
             for keeper in keepers {
-                self.consult(keeper, &name, (spent.report, spent.ask), now);
+                self.consult(keeper, (&name, &record), (spent.report, spent.ask), now);
             }
         }
         self.core.counters.names_over_budget += u64::from(!spent.granted);
@@ -33,7 +34,13 @@ impl Overlay {
         self.core.membership.successors(place_of(&DirectoryKey::Name(name.clone())), COPIES)
     }
 
-    fn consult(&mut self, keeper: NodeId, name: &Username, (spent, ask): (u16, bool), now: Now) {
+    fn consult(
+        &mut self,
+        keeper: NodeId,
+        (name, record): (&Username, &NodeRecord),
+        (spent, ask): (u16, bool),
+        now: Now,
+    ) {
         if keeper == self.core.me {
             if spent > 0 {
                 self.allowances.on_report(name, spent, now.instant);
@@ -45,20 +52,21 @@ impl Overlay {
             return;
         }
         if spent > 0 {
-            self.core.deliver(keeper, SpendReport { name: name.clone(), spent }, now);
+            self.core.deliver(keeper, SpendReport { record: record.clone(), spent }, now);
         }
         if ask {
             self.core.deliver(keeper, BudgetWanted { name: name.clone() }, now);
         }
     }
 
-    /// A supernode reports what a name has used: it is believed if one of the name's own records
-    /// says that it is its parent.
+    /// A supernode reports what a name has used: it is believed if it shows that a node of that
+    /// name calls it its parent.
     pub(crate) fn on_spend_report(&mut self, peer: NodeId, report: &SpendReport, now: Now) {
-        let believed = self.may_consult(&peer, &report.name, now)
-            && self.directory.is_parent_of(&report.name, &peer, now);
+        let name = &report.record.credential.unverified().name;
+        let believed = self.may_consult(&peer, name, now)
+            && self.directory.is_bond(&self.core, &report.record, &peer, now);
         if believed {
-            self.allowances.on_report(&report.name, report.spent, now.instant);
+            self.allowances.on_report(name, report.spent, now.instant);
         } else {
             self.core.counters.spend_reports_refused += 1;
         }

@@ -1,13 +1,15 @@
 //! Budgets of names, which follow them from supernode to supernode.
 
+use crate::directory::NodeRecord;
 use crate::name::Username;
 use serde::{Deserialize, Serialize};
 
 /// A name has searched. By a parent, to those who keep the name's records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpendReport {
-    /// The name.
-    pub name: Username,
+    /// Shows whose child has searched: the node's credential bears the name, and in its presence it
+    /// names the sender as its parent.
+    pub record: NodeRecord,
     /// How many searches since the last report.
     pub spent: u16,
 }

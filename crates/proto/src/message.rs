@@ -169,7 +169,7 @@ messages! {
     /// What was wished for. By a supernode, to the parent of whoever wished, and on to that one.
     WishHit = 26, at most 4 * KIB;
     /// A name has searched. By its parent, to those who keep the name's records.
-    SpendReport = 28, at most 256;
+    SpendReport = 28, at most 4 * KIB;
     /// Asks what is left of a name's budget. As `SpendReport`.
     BudgetWanted = 29, at most 256;
     /// The answer to `BudgetWanted`.

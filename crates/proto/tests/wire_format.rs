@@ -34,7 +34,7 @@ const FRAMES: &[(&str, usize, &str)] = &[
     ("TableUpdate", 32788, "0bfbebc5f6d682c8"),
     ("WishUpdate", 798, "aed67b07edf25898"),
     ("WishHit", 1462, "740bd3e46370ddd6"),
-    ("SpendReport", 108, "81829526bdc57c08"),
+    ("SpendReport", 695, "72cea3239ed0b5fa"),
     ("BudgetWanted", 105, "e79d32a994ed2872"),
     ("BudgetLeft", 108, "e47fe26c4e5b9fc9"),
     ("Announce", 7728, "972e105a259a0e9f"),

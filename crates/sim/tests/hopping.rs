@@ -5,9 +5,10 @@ mod common;
 
 use common::*;
 use skein_proto::budget::{BudgetWanted, SpendReport};
+use skein_proto::directory::NodeRecord;
 use skein_proto::message::{Bond, Search};
 use skein_proto::query::StopReason;
-use skein_proto::{Message, NodeId, QueryId, Username};
+use skein_proto::{Message, NodeId, QueryId};
 use skein_sim::Network;
 use skein_sim::population::settle;
 
@@ -22,7 +23,7 @@ fn rush(network: &mut Network, puppet: NodeId, parent: NodeId, first: u16, most:
         network.say_later(puppet, parent, search);
         network.run_for(std::time::Duration::from_millis(20));
     }
-    network.run_for(seconds(2));
+    network.run_for(std::time::Duration::from_millis(500));
     let heard = network.heard(puppet).into_iter();
     let granted = heard.filter(|(_, message)| {
         matches!(message, Message::SearchDone(done)
@@ -36,10 +37,40 @@ fn a_burst_at_one_supernode_is_granted_as_before() {
     let mut network = network();
     let (supers, ..) = settle(&mut network, 5, 5);
     let puppet = child(&mut network, supers[0], 1, Bond::Active);
+    say_where(&mut network, puppet, supers[0]);
     let granted = rush(&mut network, puppet, supers[0], 0, 40);
     assert!(granted >= 38, "{granted} of 40");
     let reports = network.traffic().get("SpendReport").map_or(0, |(count, _)| *count);
     assert!(reports > 0, "the keepers are told");
+}
+
+/// What a user gets who moves on to the next of ten supernodes as soon as one grants no more.
+fn hop(says_where: bool) -> u16 {
+    let mut network = network();
+    let (supers, ..) = settle(&mut network, 10, 5);
+    let mut granted = 0;
+    for (number, parent) in (1..).zip(supers) {
+        let puppet = child_of_user(&mut network, parent, (number, 900), Bond::Active);
+        if says_where {
+            say_where(&mut network, puppet, parent);
+        }
+        granted += rush(&mut network, puppet, parent, u16::from(number) * 100, 40);
+    }
+    granted
+}
+
+#[test]
+fn whoever_moves_on_takes_what_is_left_of_the_budget_along() {
+    let granted = hop(true);
+    // Forty, five a second for the thirteen seconds that this takes, and the six or so that each
+    // supernode grants before it knows better.
+    assert!((40..=180).contains(&granted), "{granted}, where ten budgets are 400");
+}
+
+#[test]
+fn whoever_hides_where_it_is_gains_nothing_by_moving() {
+    let granted = hop(false);
+    assert!(granted <= 10 * 5, "{granted}, where ten budgets are 400");
 }
 
 #[test]
@@ -56,25 +87,17 @@ fn whoever_searches_like_a_person_costs_no_message_between_supernodes() {
 #[test]
 fn a_supernode_that_is_not_the_parent_cannot_use_up_a_budget() {
     let mut network = network();
-    let (supers, children, _) = settle(&mut network, 3, 6);
-    network.run_for(seconds(30));
-    let name: Username = network
-        .snapshot(supers[0])
-        .unwrap()
-        .peers
-        .iter()
-        .find(|peer| peer.node == children[0])
-        .and_then(|peer| peer.name.clone())
-        .or_else(|| {
-            supers.iter().find_map(|node| {
-                let peers = network.snapshot(*node).unwrap().peers;
-                peers.into_iter().find(|peer| peer.node == children[0]).and_then(|p| p.name)
-            })
-        })
-        .unwrap();
+    let (supers, ..) = settle(&mut network, 3, 6);
+    let puppet = child(&mut network, supers[1], 1, Bond::Active);
+    let record = NodeRecord {
+        credential: network.honest_credential(&key(1), 901).into(),
+        presence: presence(&network, puppet, supers[1]),
+        loss: None,
+    };
+    let name = record.credential.unverified().name.clone();
     let liar = neighbour(&mut network, supers[0], 9);
     for _ in 0..50 {
-        network.say_later(liar, supers[0], SpendReport { name: name.clone(), spent: 40 });
+        network.say_later(liar, supers[0], SpendReport { record: record.clone(), spent: 40 });
     }
     network.run_for(seconds(1));
     network.heard(liar);
@@ -83,6 +106,6 @@ fn a_supernode_that_is_not_the_parent_cannot_use_up_a_budget() {
         Message::BudgetLeft(answer) => Some(answer.left),
         _ => None,
     });
-    assert!(left.is_none_or(|left| left == 40), "{left:?}");
+    assert_eq!(left, Some(40), "all three supernodes keep the name");
     assert!(counters(&network, supers[0]).spend_reports_refused >= 50);
 }

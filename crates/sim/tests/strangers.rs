@@ -128,6 +128,7 @@ fn attaching_again_does_not_refill_the_budget_for_searches() {
     let mut network = network();
     let victim = lone_super(&mut network);
     let puppet = child(&mut network, victim, 1, Bond::Active);
+    say_where(&mut network, puppet, victim);
     network.heard(puppet);
     for number in 0..80_u8 {
         if number % 40 == 0 {
@@ -138,7 +139,7 @@ fn attaching_again_does_not_refill_the_budget_for_searches() {
     }
     network.run_for(seconds(1));
     let refused = counters(&network, victim).searches_over_budget;
-    assert!(refused >= 35, "{refused} of 80 at once were over the budget of 40");
+    assert!((35..=45).contains(&refused), "{refused} of 80 at once, of which 40 are granted");
 }
 
 #[test]

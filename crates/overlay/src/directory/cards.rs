@@ -39,6 +39,13 @@ pub(super) struct Cards {
 }
 
 impl Cards {
+    /// What a child last said of itself.
+    pub(super) fn record(&self, child: &NodeId) -> Option<NodeRecord> {
+        let card = self.cards.get(child)?;
+        let (credential, presence) = (card.credential.clone(), card.presence.clone()?);
+        Some(NodeRecord { credential, presence, loss: None })
+    }
+
     /// The card of a child, made anew or with its newest credential.
     fn hold(&mut self, child: NodeId, credential: &SignedCredential, now: Instant) -> &mut Card {
         let fresh = || Card {

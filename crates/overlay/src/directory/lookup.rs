@@ -9,13 +9,13 @@ use crate::io::Now;
 use crate::membership::Place;
 use rand::RngExt;
 use skein_proto::directory::{DirectoryKey, Find, FindOutcome, Found, NodeRecord, SourceRecords};
-use skein_proto::{BoundedVec, Instant, NodeId, QueryId, SupernodeEntry, Username};
+use skein_proto::{BoundedVec, Instant, NodeId, QueryId, SupernodeEntry};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::answer::{Answer, retain_sound};
 use super::table::{fresher_node, place_of};
-use super::{COPIES, Directory, Holder};
+use super::{COPIES, Holder};
 
 /// How long an answer may take over a link that is there, beyond what the path takes four times.
 const LINKED_PATIENCE: Duration = Duration::from_millis(500);
@@ -90,18 +90,6 @@ impl Lookup {
                 self.sources.push(source);
             }
         }
-    }
-}
-
-impl Directory {
-    /// Whether a record of this name, as it is kept here, says that this supernode is its parent.
-    pub(crate) fn is_parent_of(&self, name: &Username, parent: &NodeId, now: Now) -> bool {
-        let Some(holder) = &self.holder else { return false };
-        let records = holder.table.nodes(place_of(&DirectoryKey::Name(name.clone())), now.unix);
-        records.iter().any(|record| {
-            let contact = record.presence.unverified().parent.as_ref();
-            contact.is_some_and(|contact| contact.node == *parent)
-        })
     }
 }
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `announce` | what a node says of itself, and when |
 //! | `cards` | what a parent passes on of its children |
+//! | `bond` | whose child a node is, by its own word |
 //! | `outbox` | when records travel, and together with which |
 //! | `check` | which records are believed |
 //! | `table` | which records are kept |
@@ -20,6 +21,7 @@
 mod announce;
 mod answer;
 mod arc;
+mod bond;
 mod cards;
 mod check;
 mod dispatch;

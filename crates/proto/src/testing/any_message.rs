@@ -96,8 +96,8 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         | MessageKind::GossipDigest
         | MessageKind::GossipInventory => any_gossip_of(kind),
         MessageKind::TableUpdate => any_table_update().prop_map(Message::from).boxed(),
-        MessageKind::SpendReport => (any_username(), any::<u16>())
-            .prop_map(|(name, spent)| SpendReport { name, spent }.into())
+        MessageKind::SpendReport => (any_node_record(), any::<u16>())
+            .prop_map(|(record, spent)| SpendReport { record, spent }.into())
             .boxed(),
         MessageKind::BudgetWanted => {
             any_username().prop_map(|name| BudgetWanted { name }.into()).boxed()

@@ -111,7 +111,7 @@ fn claim() -> Shared<SourceClaim> {
     Signed::new(claim, &key()).into()
 }
 
-fn record() -> NodeRecord {
+pub(super) fn largest_node_record() -> NodeRecord {
     let loss = Loss { node: node(), at: UnixTime(u64::MAX) };
     NodeRecord {
         credential: credential().into(),
@@ -128,7 +128,7 @@ pub(super) fn largest_announce() -> Announce {
 pub(super) fn largest_put() -> Put {
     let mut packer = PutPacker::default();
     for _ in 0..64 {
-        packer.node(record());
+        packer.node(largest_node_record());
         packer.source(&credential().into(), Some(&presence()), claim());
     }
     packer.finish().swap_remove(0)
@@ -144,7 +144,7 @@ pub(super) fn largest_found() -> Found {
     Found {
         id: id(),
         outcome: FindOutcome::NotAttached,
-        nodes: full(&record()),
+        nodes: full(&largest_node_record()),
         sources: full(&source),
         holders: full(&entry()),
     }

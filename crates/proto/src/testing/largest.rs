@@ -1,6 +1,6 @@
 //! The largest message of each kind: every list full, every text and number as long as it may be.
 
-use super::directory::{largest_announce, largest_found, largest_put};
+use super::directory::{largest_announce, largest_found, largest_node_record, largest_put};
 use super::election;
 use super::gossip::largest_gossip;
 use super::{chat, inbox, service, session};
@@ -86,7 +86,9 @@ pub fn largest_message(kind: MessageKind) -> Message {
             pairs: true,
         }
         .into(),
-        MessageKind::SpendReport => SpendReport { name: name(), spent: u16::MAX }.into(),
+        MessageKind::SpendReport => {
+            SpendReport { record: largest_node_record(), spent: u16::MAX }.into()
+        }
         MessageKind::BudgetWanted => BudgetWanted { name: name() }.into(),
         MessageKind::BudgetLeft => BudgetLeft { name: name(), left: u16::MAX }.into(),
         MessageKind::WishUpdate => WishUpdate { standing: standing() }.into(),

@@ -2,11 +2,12 @@
 #![allow(dead_code, clippy::expect_used, clippy::unwrap_used)] // No story needs all of it.
 
 use skein_overlay::{Counters, Input};
+use skein_proto::directory::{Announce, Contact, Presence, Shared};
 use skein_proto::message::{AttachReply, Bond, Link, LinkReply, ProbeReply, Role, RoleSetting};
 use skein_proto::supernode::Load;
 use skein_proto::{Ask, BoundedString};
 use skein_proto::{
-    BoundedVec, KeyPair, Message, NodeId, Query, SupernodeEntry, UnixTime, query::Filter,
+    BoundedVec, KeyPair, Message, NodeId, Query, Signed, SupernodeEntry, UnixTime, query::Filter,
 };
 use skein_sim::{Network, Settings};
 use std::net::SocketAddr;
@@ -118,11 +119,41 @@ pub fn neighbour(network: &mut Network, victim: NodeId, number: u8) -> NodeId {
 
 /// A puppet with a good credential that is a child of a supernode.
 pub fn child(network: &mut Network, victim: NodeId, number: u8, bond: Bond) -> NodeId {
-    let credential = network.honest_credential(&key(number), 900 + u32::from(number));
+    child_of_user(network, victim, (number, 900 + u32::from(number)), bond)
+}
+
+/// The same of a user who may have several.
+pub fn child_of_user(
+    network: &mut Network,
+    victim: NodeId,
+    (number, user): (u8, u32),
+    bond: Bond,
+) -> NodeId {
+    let credential = network.honest_credential(&key(number), user);
     let hello = Network::greeting(Role::Ordinary, Some(credential));
     let puppet = network.add_greeting_puppet(&key(number), victim, hello);
     network.say(puppet, victim, skein_proto::message::Attach { bond });
     puppet
+}
+
+/// What a puppet signs when it is a child of this supernode.
+pub fn presence(network: &Network, puppet: NodeId, parent: NodeId) -> Shared<Presence> {
+    let now = network.time().unix;
+    let contact = Contact { node: parent, addresses: BoundedVec::default() };
+    let presence = Presence {
+        issued: now,
+        expires: UnixTime(now.0 + 3_600),
+        online: true,
+        addresses: BoundedVec::default(),
+        parent: Some(contact),
+    };
+    Signed::new(presence, &key_of(network, puppet)).into()
+}
+
+/// A puppet says that it is a child of this supernode, as an honest one does at once.
+pub fn say_where(network: &mut Network, puppet: NodeId, parent: NodeId) {
+    let presence = Some(presence(network, puppet, parent));
+    network.say(puppet, parent, Announce { presence, claims: BoundedVec::default() });
 }
 
 /// A supernode that is alone.
