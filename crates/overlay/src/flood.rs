@@ -23,6 +23,7 @@ use crate::io::Now;
 use crate::lookup::{Asker, LookUps};
 use crate::seen::{Seen, Sight};
 use crate::sources::{Sources, Wanted, nothing};
+use crate::tables::MOST_NODES;
 use crate::waves::{Next, Outlook, Waves};
 use rand::seq::SliceRandom;
 use skein_proto::message::{Flood, Hits, SearchDone};
@@ -159,7 +160,10 @@ impl Floods {
             may_answer: &|node| sources.tables.may_answer(node, &branch.looked_for.keys),
             members: &|see| {
                 let all = core.membership.iter();
-                all.for_each(|member| see(&member.node, member.load.children.saturating_add(1)));
+                all.for_each(|member| {
+                    let nodes = member.load.children.saturating_add(1);
+                    see(&member.node, nodes.min(MOST_NODES));
+                });
             },
             missed: &|| core.membership.missed(),
             found: branch.found(),
@@ -247,11 +251,16 @@ impl Floods {
         }
         let believed = branch.believable_tags(asked.hops);
         branch.cover(done.covered.iter().copied().take(believed));
+        let stopped = match done.coverage.stopped {
+            // Only whoever asked can call a search off, or have nobody to ask.
+            StopReason::Cancelled | StopReason::NotAttached => StopReason::OverBudget,
+            reason => reason,
+        };
         let coverage = &mut branch.coverage;
         coverage.supernodes_asked =
             coverage.supernodes_asked.saturating_add(done.coverage.supernodes_asked);
         coverage.nodes_covered = coverage.nodes_covered.saturating_add(done.coverage.nodes_covered);
-        coverage.stopped = coverage.stopped.worse(done.coverage.stopped);
+        coverage.stopped = coverage.stopped.worse(stopped);
         if branch.waiting.is_empty() {
             self.go_on(core, sources, id, now);
         }

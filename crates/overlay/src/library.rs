@@ -60,6 +60,7 @@ impl Overlay {
             self.children.publish_own(&mut self.core, &name, added);
             self.push_matches(self.core.me, found, now);
         }
+        self.tables.touch(now.instant);
     }
 
     pub(crate) fn on_library_reset(&mut self, now: Now) {

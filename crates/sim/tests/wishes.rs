@@ -236,3 +236,79 @@ fn a_word_that_everybodys_files_have_brings_some_of_what_is_there_and_not_all() 
     let hits = heard.filter(|(_, message)| matches!(message, skein_proto::Message::WishHit(_)));
     assert_eq!(hits.count(), 8);
 }
+
+/// A child that wishes for songs, and what it is told when another supernode, which is linked or
+/// not, pushes it so many.
+fn pushed(is_neighbour: bool, count: u32) -> (usize, skein_overlay::Counters) {
+    let mut network = network();
+    let victim = lone_super(&mut network);
+    let puppet = child(&mut network, victim, 1, Bond::Active);
+    let wish = Wish {
+        id: WISH,
+        owner: puppet,
+        query: words("song "),
+        parent: victim,
+        issued: UnixTime(1_800_000_002),
+        withdrawn: false,
+    };
+    let credential = network.honest_credential(&key(1), 901);
+    let standing = StandingQuery { wish: Signed::new(wish, &key(1)), credential };
+    network.say(puppet, victim, WishUpdate { standing });
+    let credential = network.honest_credential(&key(3), 903);
+    let pusher = if is_neighbour {
+        neighbour(&mut network, victim, 3)
+    } else {
+        let hello = Network::greeting(Role::Super, Some(credential.clone()));
+        network.add_greeting_puppet(&key(3), victim, hello)
+    };
+    let addresses = BoundedVec::default();
+    let owner = skein_proto::Owner { node: pusher, credential, addresses, parent: pusher };
+    network.heard(puppet);
+    for number in 0..count {
+        let file = file(&format!("spam/song {number}.ogg"));
+        let hit = WishHit { id: WISH, wisher: puppet, hops_left: 2, owner: owner.clone(), file };
+        network.say_later(pusher, victim, hit);
+    }
+    network.run_for(seconds(1));
+    let heard = network.heard(puppet).into_iter();
+    let hits = heard.filter(|(_, message)| matches!(message, skein_proto::Message::WishHit(_)));
+    (hits.count(), counters(&network, victim))
+}
+
+#[test]
+fn what_others_push_is_bounded_by_the_budget_of_the_wish() {
+    let (told, counters) = pushed(true, 200);
+    assert!((60..=70).contains(&told), "{told}");
+    assert!(counters.wish_hits_over_budget >= 130, "{}", counters.wish_hits_over_budget);
+}
+
+#[test]
+fn whoever_only_says_that_it_is_a_supernode_pushes_nothing() {
+    let (told, counters) = pushed(false, 5);
+    assert_eq!((told, counters.wish_hits_unasked), (0, 5));
+}
+
+#[test]
+fn a_wish_that_stays_the_same_is_not_spread_again_at_once() {
+    let mut network = network();
+    let victim = lone_super(&mut network);
+    let puppet = child(&mut network, victim, 1, Bond::Active);
+    let mut say = |after: u64, withdrawn: bool| {
+        let wish = Wish {
+            id: WISH,
+            owner: puppet,
+            query: words("song "),
+            parent: victim,
+            issued: UnixTime(1_800_000_002 + after),
+            withdrawn,
+        };
+        let credential = network.honest_credential(&key(1), 901);
+        let standing = StandingQuery { wish: Signed::new(wish, &key(1)), credential };
+        network.say(puppet, victim, WishUpdate { standing });
+        let counters = counters(&network, victim);
+        (counters.wishes_taken, counters.wishes_refused)
+    };
+    assert_eq!(say(0, false), (1, 0));
+    assert_eq!(say(20, false), (1, 1), "it is what it was");
+    assert_eq!(say(40, true), (2, 1), "it is withdrawn");
+}

@@ -38,6 +38,10 @@ const MESSAGES: (u64, u64) = (1, 160);
 /// Bytes of all tables held: those of 50 neighbours as large as they may be.
 const MAX_BYTES: usize = 64 << 20;
 
+/// Nodes that one supernode can hold the metadata of, itself among them: as many children as it can
+/// be told to take. What one says beyond that is not believed.
+pub(crate) const MOST_NODES: u32 = 100_001;
+
 /// A table with more than this part of its bits set excludes next to nothing.
 const OVERFULL: (u64, u64) = (3, 4);
 
@@ -376,7 +380,7 @@ impl Account {
 fn take_in(held: &mut Option<Held>, account: &mut Account, update: TableUpdate) -> Verdict {
     match update {
         TableUpdate::Whole { log2_bits, part, bits, nodes, pairs } => {
-            account.nodes = nodes;
+            account.nodes = nodes.min(MOST_NODES);
             if part == 0 {
                 account.coming = Vec::new();
                 account.coming_bits = log2_bits;
@@ -401,7 +405,7 @@ fn take_in(held: &mut Option<Held>, account: &mut Account, update: TableUpdate) 
             if overfull { Verdict::Useless } else { Verdict::Sound }
         }
         TableUpdate::Flips { flips, nodes } => {
-            account.nodes = nodes;
+            account.nodes = nodes.min(MOST_NODES);
             // It was dropped for a reason of this side: there is nothing to keep in step.
             let Some(held) = held else { return Verdict::Sound };
             if held.filter.take_flips(&flips) { Verdict::Sound } else { Verdict::Broken }

@@ -75,7 +75,8 @@ impl Overlay {
             self.core.counters.wishes_refused += 1;
             return true;
         }
-        if update.standing.expires() <= now.unix {
+        let is_idle = self.core.membership.wishes.says_nothing_new(&update.standing);
+        if is_idle || update.standing.expires() <= now.unix {
             self.core.counters.wishes_refused += 1;
             return true;
         }
@@ -158,7 +159,10 @@ impl Overlay {
             return self.own_wishes.on_hit(&mut self.core, hit, now);
         }
         let granted = self.core.budgets.take(&peer, Ask::Flood, now.instant);
-        if !granted || !self.core.is_member_super(&peer, now.unix) {
+        // Whoever only says of itself that it is a supernode has nobody's files.
+        let is_known =
+            self.core.membership.get(&peer).is_some() || self.neighbours.is_linked(&peer);
+        if !granted || !is_known || !self.core.is_member_super(&peer, now.unix) {
             self.core.counters.wish_hits_unasked += 1;
             return true;
         }
@@ -170,8 +174,14 @@ impl Overlay {
         let files = BoundedVec::truncated([hit.file.clone()]);
         let mut groups = vec![HitGroup { owner: hit.owner.clone(), files }];
         let honest = retain_sound(&mut self.core, &parsed, &mut groups, now);
-        if !groups.is_empty() {
+        if groups.is_empty() {
+            return honest;
+        }
+        // What others push counts as what is pushed from here does: the wisher has one attention.
+        if self.core.membership.wishes.may_push(&hit.wisher, &hit.id, now) {
             self.route_wish_hit(WishHit { hops_left: hit.hops_left.min(HOPS), ..hit }, now);
+        } else {
+            self.core.counters.wish_hits_over_budget += 1;
         }
         honest
     }

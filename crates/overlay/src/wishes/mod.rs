@@ -38,6 +38,9 @@ const PUSH_COST: u64 = 10;
 /// supernode of the network send to one.
 const PUSHES_OF_NAME: (u64, u64) = (4, 128);
 
+/// How soon a wish that is the same as before may be signed anew.
+const RENEWAL_SPACING: Duration = Duration::from_secs(10 * 60);
+
 /// Hits of one wish, the newest, that are kept: its owner may move, or its parent have died without
 /// anybody noticing. They are sent once more where the wish comes from a new parent soon.
 const MAX_KEPT: usize = 8;
@@ -118,6 +121,19 @@ impl Wishes {
         let name = &standing.credential.unverified().name;
         self.held.len() < MAX_WISHES
             && self.per_name.get(name).is_none_or(|of| of.wishes < MAX_PER_NAME)
+    }
+
+    /// Whether a wish is what it was a moment ago, under the same parent. Everybody hears of each
+    /// version, and an honest owner signs such a one every six hours.
+    pub(crate) fn says_nothing_new(&self, standing: &StandingQuery) -> bool {
+        let wish = standing.wish.unverified();
+        let before = self.held.get(&Wish::place_of(&wish.owner, &wish.id).short());
+        let Some(known) = before.and_then(|held| held.standing()) else { return false };
+        let before = known.wish.unverified();
+        let same = before.parent == wish.parent
+            && before.withdrawn == wish.withdrawn
+            && known.credential.unverified().expires == standing.credential.unverified().expires;
+        same && wish.issued.since(before.issued) < RENEWAL_SPACING
     }
 
     /// Takes in a wish that was found to be sound, in the place of its earlier version. Answers
