@@ -145,6 +145,13 @@ async fn a_donor_changes_what_it_gives_while_the_relay_runs() {
     let mut pinging = Pinging::start(&alice, "@bob").await;
     let relay = relay_of(&pinging.path).expect("a relay");
     let donor = supernodes.iter().find(|node| node.id() == relay).expect("one of the two");
+    // Without a reserve there is nothing to move to: a session anew is no move.
+    within_patience("no reserve", async {
+        while pinging.path.reserve.is_none() {
+            pinging.next().await;
+        }
+    })
+    .await;
 
     let show: Vec<RelayStatus> = donor.run(&["relay", "show"]).await.worked().json();
     assert!(show[0].active && show[0].slots_used > 0 && show[0].bytes > 0, "{show:?}");
