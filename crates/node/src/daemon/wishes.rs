@@ -309,9 +309,17 @@ mod tests {
         Kept { last, wishes: (1..=last).map(record).collect() }
     }
 
+    async fn replace(book: &WishBook, by: Kept) -> Result<(), ApiError> {
+        let change = |kept: &mut Kept| {
+            *kept = by;
+            Ok(())
+        };
+        book.change(change).await
+    }
+
     fn home() -> (tempfile::TempDir, Home) {
         let temp = tempfile::tempdir().unwrap();
-        let home = Home::open(&temp.path().join("node")).unwrap();
+        let home = Home::open(temp.path().join("node")).unwrap();
         (temp, home)
     }
 
@@ -319,7 +327,7 @@ mod tests {
     async fn as_many_wishes_as_may_be_outlive_a_restart_with_all_that_came_of_them() {
         let (_temp, home) = home();
         let book = WishBook::open(&home).unwrap();
-        book.change(|kept| Ok(*kept = full(200))).await.unwrap();
+        replace(&book, full(200)).await.unwrap();
         let before = book.list().await;
         assert!(std::fs::metadata(&book.file).unwrap().len() > 1024 * 1024);
         let after = WishBook::open(&home).unwrap().list().await;
@@ -331,7 +339,7 @@ mod tests {
     async fn of_more_than_the_file_may_hold_the_oldest_hits_are_forgotten_and_no_wish() {
         let (_temp, home) = home();
         let book = WishBook::open(&home).unwrap();
-        book.change(|kept| Ok(*kept = full(4_000))).await.unwrap();
+        replace(&book, full(4_000)).await.unwrap();
         let after = WishBook::open(&home).unwrap().list().await;
         assert_eq!(after.len(), MAX_WISHES);
         let left = &after[0].hits;
@@ -347,7 +355,7 @@ mod tests {
             let bytes = format!("{{\"last\": {number}");
             std::fs::write(&file, &bytes).unwrap();
             let book = WishBook::open(&home).unwrap();
-            book.change(|kept| Ok(kept.last = 9)).await.unwrap();
+            replace(&book, full(1)).await.unwrap();
             assert_eq!(std::fs::read_to_string(home.dir().join(name)).unwrap(), bytes);
         }
     }
@@ -356,10 +364,10 @@ mod tests {
     async fn what_is_not_on_disk_is_not_changed() {
         let (_temp, home) = home();
         let mut book = WishBook::open(&home).unwrap();
-        book.change(|kept| Ok(*kept = full(1))).await.unwrap();
+        replace(&book, full(1)).await.unwrap();
         let before = book.list().await;
         book.file = home.dir().join("gone").join("wishes.json");
-        book.change(|kept| Ok(kept.wishes.clear())).await.unwrap_err();
+        replace(&book, Kept::default()).await.unwrap_err();
         assert_eq!(book.list().await, before);
     }
 }

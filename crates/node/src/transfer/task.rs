@@ -279,11 +279,9 @@ impl Task {
                     tracing::warn!(content = %self.record.content.short(), source = %source, "a source sent wrong bytes and is not asked again");
                     self.trouble.note(format!("{name} sent wrong bytes and is not asked again"));
                 }
-                Output::Forget { source } => {
-                    // It may have been found again since.
-                    if !self.swarm.knows(&source) {
-                        self.sources.remove(&source);
-                    }
+                // It may have been found again since.
+                Output::Forget { source } if !self.swarm.knows(&source) => {
+                    self.sources.remove(&source);
                 }
                 Output::Starved => self.find_more(),
                 Output::Completed => self.complete = true,
