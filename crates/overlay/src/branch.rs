@@ -350,8 +350,8 @@ pub(crate) fn retain_sound(
     groups.retain_mut(|group| {
         let count = group.files.len();
         let name = &group.owner.credential.unverified().name;
-        let matching: Vec<FileMeta> =
-            group.files.iter().filter(|file| query.matches(file, name)).cloned().collect();
+        let mut matching = std::mem::take(&mut group.files).into_vec();
+        matching.retain(|file| query.matches(file, name));
         core.counters.hits_unasked += (count - matching.len()) as u64;
         if matching.is_empty() {
             return false;

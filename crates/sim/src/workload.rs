@@ -152,10 +152,31 @@ impl Workload {
 
     /// The oracle: all contents that match and that some node has for which `present` holds.
     pub fn available(&self, search: &Search, present: impl Fn(u32) -> bool) -> Vec<Content> {
-        let mut matching = self.catalogue.matching(&search.words);
-        matching
-            .retain(|content| self.holdings.holders(*content).iter().any(|node| present(*node)));
-        matching
+        self.each_available(search, present).collect()
+    }
+
+    /// The same one after the other: whoever needs some of them only need not wait for all.
+    pub fn each_available(
+        &self,
+        search: &Search,
+        present: impl Fn(u32) -> bool,
+    ) -> impl Iterator<Item = Content> {
+        let matching = self.catalogue.matching(&search.words);
+        matching.filter(move |content| self.is_held(*content, &present))
+    }
+
+    /// Whether a content is among them.
+    pub fn is_available(
+        &self,
+        content: Content,
+        search: &Search,
+        present: impl Fn(u32) -> bool,
+    ) -> bool {
+        self.catalogue.matches(content, &search.words) && self.is_held(content, present)
+    }
+
+    fn is_held(&self, content: Content, present: impl Fn(u32) -> bool) -> bool {
+        self.holdings.holders(content).iter().any(|node| present(*node))
     }
 
     /// Bytes that the workload takes in memory.
@@ -198,6 +219,11 @@ mod tests {
         for _ in 0..100 {
             let search = workload.two_word_search(&mut rng);
             assert_eq!(search.words.len(), 2);
+            let available = workload.available(&search, |node| node % 3 == 0);
+            let is_one = |content| workload.is_available(content, &search, |node| node % 3 == 0);
+            let found: Vec<Content> =
+                (0..workload.catalogue.len()).map(Content).filter(|it| is_one(*it)).collect();
+            assert_eq!(available, found);
             assert!(workload.available(&search, |_| true).contains(&search.target));
             assert_eq!(workload.available(&search, |_| false), []);
         }

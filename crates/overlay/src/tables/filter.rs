@@ -102,10 +102,10 @@ impl Filter {
         table_bits(key, self.0.log2_bits).all(|bit| self.0.bit(bit))
     }
 
-    /// Reads something of what [`Filter::may_have`] reads first: what is read of many tables side by
-    /// side waits for memory once.
-    pub(crate) fn touch(&self, key: u64) -> u8 {
-        table_bits(key, self.0.log2_bits).next().map_or(0, |bit| self.0.byte(bit))
+    /// Whether one of the bits of a key is set: [`Filter::may_have`] asks for all of them.
+    pub(crate) fn has_bit_of(&self, key: u64, hash: u32) -> bool {
+        let bit = table_bits(key, self.0.log2_bits).nth(hash as usize);
+        bit.is_some_and(|bit| self.0.bit(bit))
     }
 
     /// Turns bits over, which are given in ascending order and within the table. Only the parts that

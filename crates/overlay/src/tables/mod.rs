@@ -13,7 +13,7 @@ use filter::{Filter, Part, layout};
 use own::OwnTable;
 use skein_index::Index;
 use skein_index::text::ParsedQuery;
-use skein_proto::routing::{TABLE_LOG2_BITS, TableUpdate};
+use skein_proto::routing::{TABLE_HASHES, TABLE_LOG2_BITS, TableUpdate};
 use skein_proto::{Instant, NodeId};
 use std::time::Duration;
 
@@ -105,17 +105,48 @@ impl Keys {
         self.words.is_empty()
     }
 
-    /// The one that is looked for first in a table that has pairs or not.
-    fn first(&self, pairs: bool) -> Option<u64> {
-        self.pairs.first().filter(|_| pairs).or(self.words.first()).copied()
+    /// Those that are looked for in a table that has pairs or not. Pairs are rarer than words: one
+    /// that is missing is found sooner, and each look at a table is one at memory that nobody has
+    /// looked at lately.
+    fn in_table(&self, pairs: bool) -> impl Iterator<Item = u64> {
+        let some: &[u64] = if pairs { &self.pairs } else { &[] };
+        some.iter().chain(&self.words).copied()
     }
 
     /// Whether a table, which has pairs or not, may have all of them.
     fn may_be_in(&self, table: &Filter, pairs: bool) -> bool {
-        let has = |key: &u64| table.may_have(*key);
-        // Pairs are rarer than words: one that is missing is found sooner, and each look at a table is
-        // one at memory that nobody has looked at lately.
-        (!pairs || self.pairs.iter().all(has)) && self.words.iter().all(has)
+        self.in_table(pairs).all(|key| table.may_have(key))
+    }
+
+    /// The same of many tables, bit by bit in all of them that have had all bits so far: looks at
+    /// memory that do not wait for each other are made side by side.
+    fn may_be_in_each(&self, tables: &[Option<&Held>]) -> Vec<bool> {
+        let mut may = vec![true; tables.len()];
+        let known = tables.iter().enumerate().filter_map(|(at, held)| Some((at, (*held)?)));
+        let mut open: Vec<(usize, &Held)> = known.collect();
+        let mut bits = Vec::with_capacity(open.len());
+        for number in 0..self.pairs.len() + self.words.len() {
+            for hash in 0..TABLE_HASHES {
+                bits.clear();
+                // A table without pairs has fewer keys to be looked for than one with them.
+                bits.extend(open.iter().map(|(_, held)| {
+                    let key = self.in_table(held.pairs).nth(number);
+                    key.is_none_or(|key| held.filter.has_bit_of(key, hash))
+                }));
+                let mut bits = bits.iter();
+                open.retain(|(at, _)| {
+                    let has = bits.next().copied().unwrap_or(true);
+                    if let Some(may) = may.get_mut(*at) {
+                        *may = has;
+                    }
+                    has
+                });
+                if open.is_empty() {
+                    return may;
+                }
+            }
+        }
+        may
     }
 }
 
@@ -322,14 +353,7 @@ impl Tables {
                 known.next_if(|(neighbour, _)| *neighbour == peer)?.1.as_ref()
             })
             .collect();
-        let touched = tables.iter().flatten().fold(0, |touched, held| {
-            touched ^ keys.first(held.pairs).map_or(0, |key| held.filter.touch(key))
-        });
-        std::hint::black_box(touched);
-        tables
-            .into_iter()
-            .map(|held| held.is_none_or(|held| keys.may_be_in(&held.filter, held.pairs)))
-            .collect()
+        keys.may_be_in_each(&tables)
     }
 
     /// Whether nothing in this supernode's own index, which is given, has all of these keys. Most of

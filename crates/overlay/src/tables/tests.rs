@@ -87,3 +87,33 @@ fn a_count_of_nodes_waits_for_its_turn_and_is_told_then() {
     assert_eq!(it.told_at(2_000), 0);
     assert_eq!(it.tables.next_wakeup(), None);
 }
+
+#[test]
+fn many_tables_are_looked_at_side_by_side_as_one_by_one() {
+    let mut state = 1_u64;
+    let mut random = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        state ^ (state >> 29)
+    };
+    let mut held = Vec::new();
+    for number in 0..60_u8 {
+        let log2_bits = 10 + number % 3;
+        let mut filter = Filter::empty(log2_bits);
+        // Half of the bits, so that keys are missed at any of theirs.
+        let flips: Vec<u32> = (0..1 << log2_bits).filter(|_| random() % 2 == 0).collect();
+        filter.flip(&flips);
+        held.push((number % 7 != 0).then_some(Held { filter, pairs: number % 2 == 0 }));
+    }
+    for round in 0..200 {
+        let keys = Keys {
+            words: (0..round % 4).map(|_| random()).collect(),
+            pairs: (0..round % 3).map(|_| random()).collect(),
+        };
+        let tables: Vec<Option<&Held>> = held.iter().map(Option::as_ref).collect();
+        let one_by_one: Vec<bool> = tables
+            .iter()
+            .map(|held| held.is_none_or(|held| keys.may_be_in(&held.filter, held.pairs)))
+            .collect();
+        assert_eq!(keys.may_be_in_each(&tables), one_by_one);
+    }
+}

@@ -35,6 +35,7 @@ impl Network {
 
     fn end(&mut self, node: u32) -> Vec<Link> {
         let since = self.now;
+        self.alive.set(node, false);
         let node = &mut self.nodes[node as usize];
         node.alive = false;
         node.life += 1;
@@ -69,6 +70,7 @@ impl Network {
         let entry = &mut self.nodes[node as usize];
         entry.mind = Mind::Overlay(Box::new(overlay));
         entry.alive = true;
+        self.alive.set(node, true);
         entry.life += 1;
         self.feed_to(node, Input::Listening(vec![address]));
         if !known.is_empty() {

@@ -1,5 +1,6 @@
 //! The network: nodes, links between them, a login service, and a queue of what happens when.
 
+mod alive;
 mod credentials;
 mod deeds;
 mod lives;
@@ -15,6 +16,7 @@ use crate::find::Lookup;
 use crate::physics::{self, Line, Physics, Traffic};
 use crate::queue::Queue;
 use crate::search::SearchOutcome;
+pub use alive::Alive;
 pub use deeds::Tally;
 use login::Login;
 use node::Links;
@@ -124,6 +126,7 @@ pub struct Network {
     /// no more than it must.
     ids: Vec<NodeId>,
     pub(crate) nodes: Nodes,
+    alive: Alive,
     queue: Queue<Happening>,
     now: Instant,
     links_made: u32,
@@ -170,6 +173,7 @@ impl Network {
             numbers: FxHashMap::default(),
             ids: Vec::new(),
             nodes: Nodes::default(),
+            alive: Alive::default(),
             queue: Queue::new(),
             now: Instant::START,
             links_made: 0,
@@ -250,6 +254,11 @@ impl Network {
         self.nodes[node as usize].alive
     }
 
+    /// Which nodes run.
+    pub fn alive(&self) -> Alive {
+        self.alive.clone()
+    }
+
     /// Adds a node with a valid credential, which starts at once.
     pub fn add_node(&mut self, role: RoleSetting, files: Vec<FileMeta>) -> NodeId {
         let files = files.into_iter().map(|file| self.catalogue.add(file)).collect();
@@ -272,6 +281,7 @@ impl Network {
         let name = name_of(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         let node =
             self.insert(id, Mind::Off { was_super: false, since: self.now }, role, name, line);
+        self.alive.set(node, false);
         let entry = &mut self.nodes[node as usize];
         entry.seed = seed;
         entry.alive = false;
@@ -312,6 +322,7 @@ impl Network {
         let number = self.physics.add(line);
         self.numbers.insert(id, number);
         self.ids.push(id);
+        self.alive.set(number, true);
         self.nodes.push(SimNode {
             mind,
             seed: [0; 32],

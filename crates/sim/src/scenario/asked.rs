@@ -4,7 +4,8 @@
 //! a supernode has in its index by then is the network's business and not the oracle's.
 
 use super::Sample;
-use crate::workload::{Content, Search};
+use crate::network::Alive;
+use crate::workload::Search;
 use serde::Serialize;
 use skein_proto::QueryId;
 
@@ -17,8 +18,10 @@ pub(super) struct Asked {
     /// Which life of the asker; one that is gone reads no answer.
     pub(super) life: u32,
     pub(super) search: Search,
-    /// All matching contents that somebody else shared at that moment.
-    pub(super) available: Vec<Content>,
+    /// Which nodes ran at that moment.
+    pub(super) there: Alive,
+    /// How many matching contents somebody else shared at that moment, up to as many as were wanted.
+    pub(super) possible: usize,
     /// On how many other nodes the content that was meant could be found at that moment.
     pub(super) copies: u32,
 }

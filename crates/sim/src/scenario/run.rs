@@ -319,21 +319,22 @@ impl Run {
         let rare = self.rng.random_bool(self.scenario.searches.rare);
         let rare = rare.then(|| self.workload.rare_search(&mut self.rng)).flatten();
         let search = rare.unwrap_or_else(|| self.workload.popular_search(&mut self.rng));
-        let network = &self.network;
-        let there = |node: u32| node != asker && network.is_alive(node);
-        let available = self.workload.available(&search, there);
+        let alive = self.network.alive();
+        let there = |node: u32| node != asker && alive.has(node);
+        let wanted = self.scenario.searches.wanted;
+        let possible =
+            self.workload.each_available(&search, there).take(usize::from(wanted)).count();
         let holders = self.workload.holdings.holders(search.target);
         let copies = holders.iter().filter(|node| there(**node)).count() as u32;
-        if available.is_empty() {
+        if possible == 0 {
             // Nothing is there: such a search costs messages, but has no recall.
             self.report.searches_for_nothing += 1;
         }
         let text = self.workload.catalogue.text(&search.words);
-        let wanted = self.scenario.searches.wanted;
         let id = self.network.start_search(self.network.id(asker), &text, wanted);
         let life = self.network.life(asker);
         let at = seconds(self.network.now());
-        let asked = Asked { id, at, asker, life, search, available, copies };
+        let asked = Asked { id, at, asker, life, search, there: alive, possible, copies };
         self.report.searches_begun += 1;
         self.agenda.push(self.network.now() + PATIENCE, Turn::Judge(Box::new(asked)));
     }
@@ -348,11 +349,14 @@ impl Run {
         let mut found: Vec<Content> =
             contents.iter().filter_map(|id| self.workload.content(id)).collect();
         found.sort_unstable();
-        let possible = asked.available.len().min(usize::from(self.scenario.searches.wanted));
+        let possible = asked.possible;
         if possible == 0 {
             return;
         }
-        let right = asked.available.iter().filter(|c| found.binary_search(c).is_ok()).count();
+        let there = |node: u32| node != asked.asker && asked.there.has(node);
+        let is_right =
+            |content: &&Content| self.workload.is_available(**content, &asked.search, there);
+        let right = found.iter().filter(is_right).count();
         self.answered.push(Answered {
             at: asked.at,
             copies: asked.copies,

@@ -96,18 +96,20 @@ impl Catalogue {
     }
 
     /// Contents that have all of these words in their names.
-    pub fn matching(&self, words: &[u32]) -> Vec<Content> {
+    pub fn matching(&self, words: &[u32]) -> impl Iterator<Item = Content> {
         let list = |word: &u32| row(&self.posting_starts, &self.postings, *word);
         let mut lists: Vec<&[Content]> = words.iter().map(list).collect();
         lists.sort_unstable_by_key(|list| list.len());
-        let Some((shortest, others)) = lists.split_first_mut() else { return Vec::new() };
-        let all = |content: &Content| {
+        let mut lists = lists.into_iter();
+        let shortest = lists.next().unwrap_or_default();
+        let mut others: Vec<&[Content]> = lists.collect();
+        let all = move |content: &Content| {
             others.iter_mut().all(|list| {
                 *list = from(list, *content);
                 list.first() == Some(content)
             })
         };
-        shortest.iter().copied().filter(all).collect()
+        shortest.iter().copied().filter(all)
     }
 
     /// Whether a content has all of these words in its name.
@@ -267,10 +269,10 @@ mod tests {
                 .map(Content)
                 .filter(|content| catalogue.matches(*content, &asked))
                 .collect();
-            assert_eq!(catalogue.matching(&asked), read);
+            assert_eq!(catalogue.matching(&asked).collect::<Vec<_>>(), read);
         }
-        assert_eq!(catalogue.matching(&[]), []);
-        assert_eq!(catalogue.matching(&[999_999_999]), []);
+        assert_eq!(catalogue.matching(&[]).next(), None);
+        assert_eq!(catalogue.matching(&[999_999_999]).next(), None);
     }
 
     #[test]

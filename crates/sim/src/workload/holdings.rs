@@ -65,6 +65,8 @@ pub struct Holdings {
     /// Where the holders of each content start in `holders`; one more than contents.
     holder_starts: Vec<u32>,
     holders: Vec<u32>,
+    /// The first of the contents that just one node has; the others lie behind it.
+    first_single: u32,
 }
 
 impl Holdings {
@@ -78,7 +80,12 @@ impl Holdings {
         let copies = settings.copies(&files);
         let (holder_starts, holders) = distribute(&files, &copies, rng);
         let (starts, shared) = invert(&holder_starts, &holders, nodes);
-        Ok(Self { starts, shared, holder_starts, holders })
+        let mut counts = holder_starts.windows(2).rev();
+        let single = counts.position(|ends| ends[1] - ends[0] != 1);
+        let contents = holder_starts.len() - 1;
+        // Contents were counted by a u32.
+        let first_single = single.map_or(0, |behind| contents - behind) as u32;
+        Ok(Self { starts, shared, holder_starts, holders, first_single })
     }
 
     /// How many nodes there are.
@@ -110,10 +117,7 @@ impl Holdings {
 
     /// The numbers of contents that just one node has: the last ones.
     pub fn single_copies(&self) -> Range<u32> {
-        let contents = self.contents();
-        let single = |content: &u32| self.holders(Content(*content)).len() == 1;
-        let tail = (0..contents).rev().take_while(single).count();
-        contents - tail as u32..contents
+        self.first_single..self.contents()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
