@@ -2,6 +2,7 @@
 //! are passed on.
 
 use crate::core::Core;
+use crate::covered::number;
 use crate::io::{Now, Output};
 use crate::sieve::{Moment, Sieve};
 use crate::sources::Wanted;
@@ -198,7 +199,7 @@ impl Branch {
 
     /// Leaves each covered supernode once, and no more than fit into a message.
     fn sum_up_covered(&mut self) {
-        self.covered.sort_unstable();
+        self.covered.sort_unstable_by_key(|tag| number(*tag));
         self.covered.dedup();
         self.covered.truncate(MAX_TAGS);
     }

@@ -17,11 +17,12 @@ pub(crate) struct Covered {
 }
 
 /// A tag as a number, in the same order: numbers are compared in one step.
-fn number([a, b, c]: Tag) -> u32 {
+pub(crate) fn number([a, b, c]: Tag) -> u32 {
     u32::from_be_bytes([0, a, b, c])
 }
 
-fn tag(number: u32) -> Tag {
+/// The tag that is this [`number`].
+pub(crate) fn tag(number: u32) -> Tag {
     let [_, a, b, c] = number.to_be_bytes();
     [a, b, c]
 }
@@ -96,11 +97,16 @@ impl Covered {
         marked.map(|(tag, _)| *tag).chain(self.others.iter().copied()).map(tag)
     }
 
+    /// How many tags there are.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len() - self.missing + self.others.len()
+    }
+
     /// How many there are.
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn supernodes(&self) -> f64 {
         // Far fewer than 2^52.
-        (self.known.len() - self.missing + self.others.len()) as f64
+        self.len() as f64
     }
 }
 

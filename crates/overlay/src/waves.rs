@@ -183,7 +183,9 @@ impl Waves {
     pub(crate) fn settled(&self) -> SharedBytes<6144> {
         let owing = self.owing.iter().copied().filter(|tag| !self.covered.contains(*tag));
         let tags = owing.chain(self.covered.tags()).take(2_048);
-        SharedBytes::new(tags.flatten().collect::<Vec<u8>>()).unwrap_or_default()
+        let mut bytes = Vec::with_capacity(3 * self.covered.len());
+        tags.for_each(|tag| bytes.extend_from_slice(&tag));
+        SharedBytes::new(bytes).unwrap_or_default()
     }
 
     /// Supernodes that were asked or are excluded by their tables, this one included.

@@ -3,6 +3,7 @@
 use super::{Arrival, Floods, HOP_PATIENCE, MAX_BRANCHES, MAX_WANTED};
 use crate::branch::{Branch, Then, finish, retain_sound, tell_end};
 use crate::core::Core;
+use crate::covered::{number, tag};
 use crate::io::Now;
 use crate::lookup::{Asker, LookedUp};
 use crate::seen::Sight;
@@ -20,18 +21,18 @@ struct Done(Vec<Tag>);
 
 impl Done {
     fn new(id: QueryId, neighbours: &[NodeId], besides: &[u8]) -> Self {
-        let mut own: Vec<Tag> = neighbours.iter().map(|node| id.tag(node)).collect();
+        let mut own: Vec<u32> = neighbours.iter().map(|node| number(id.tag(node))).collect();
         own.sort_unstable();
         // Of up to 2,048 tags those of the forty neighbours matter: twelve bits of a tag, which is a
         // hash, tell nearly all of the others apart.
         let mut marks = [0_u64; 64];
         let mark = |[first, second, _]: &Tag| (usize::from(first >> 2), 1_u64 << (second & 63));
-        for (word, bit) in own.iter().map(mark) {
+        for (word, bit) in own.iter().map(|own| mark(&tag(*own))) {
             marks[word] |= bit;
         }
         let is_own = |tag: &&Tag| {
             let (word, bit) = mark(tag);
-            marks[word] & bit != 0 && own.binary_search(tag).is_ok()
+            marks[word] & bit != 0 && own.binary_search(&number(**tag)).is_ok()
         };
         let (tags, _) = besides.as_chunks::<3>();
         Self(tags.iter().filter(is_own).copied().collect())
@@ -61,21 +62,26 @@ impl Floods {
         }
         let linked: Vec<NodeId> =
             sources.neighbours.linked().filter(|node| *node != from).collect();
-        let (next, others) = if hops > 1 {
-            (linked, Vec::new())
-        } else {
-            let done = Done::new(id, &linked, &besides);
-            let (done, open): (Vec<NodeId>, Vec<NodeId>) =
-                linked.into_iter().partition(|node| done.has(id.tag(node)));
-            let may = sources.tables.may_answer_of(&open, &branch.looked_for.keys);
-            let mut may = may.into_iter();
-            let (next, excluded): (Vec<NodeId>, Vec<NodeId>) =
-                open.into_iter().partition(|_| may.next().unwrap_or(true));
-            (next, [done, excluded].concat())
-        };
-        // Those that were done before are named again: how many there are is told from how often
-        // the same ones are.
-        branch.cover(others.iter().map(|node| id.tag(node)));
+        let mut next = linked;
+        if hops == 1 {
+            let done = Done::new(id, &next, &besides);
+            let mut others: Vec<Tag> = Vec::with_capacity(next.len());
+            next.retain(|node| {
+                let tag = id.tag(node);
+                let is_done = done.has(tag);
+                others.extend(is_done.then_some(tag));
+                !is_done
+            });
+            let mut may = sources.tables.may_answer_of(&next, &branch.looked_for.keys).into_iter();
+            next.retain(|node| {
+                let may = may.next().unwrap_or(true);
+                others.extend((!may).then(|| id.tag(node)));
+                may
+            });
+            // Those that were done before are named again: how many there are is told from how often
+            // the same ones are.
+            branch.cover(others);
+        }
         if next.is_empty() {
             finish(core, id, branch);
         } else if self.branches.len() >= MAX_BRANCHES {
