@@ -60,6 +60,8 @@ pub(crate) struct Children {
     sound_until: UnixTime,
     /// Whether some have gone since that was last asked.
     gone: bool,
+    /// The same, for another one who asks.
+    untied: bool,
     departed: Departed,
     pub(crate) index: RareIndex,
 }
@@ -74,6 +76,7 @@ impl Children {
             turn: 0,
             sound_until: UnixTime(0),
             gone: false,
+            untied: false,
             departed: Departed::default(),
             index: RareIndex::new(core.config.index_limits.clone()),
         }
@@ -217,6 +220,7 @@ impl Children {
     pub(crate) fn remove(&mut self, peer: &NodeId) -> bool {
         let Some(child) = self.children.remove(peer) else { return false };
         self.gone = true;
+        self.untied = true;
         if child.bond == Bond::Active {
             self.actives -= 1;
             self.index.remove_owner(peer);
@@ -241,6 +245,7 @@ impl Children {
         };
         self.children.remove(&peer);
         self.gone = true;
+        self.untied = true;
         self.actives -= 1;
         let limit = usize::try_from(core.config.max_children).unwrap_or(usize::MAX);
         if let Some(first) = self.departed.add(owner, limit, now.instant) {
@@ -292,6 +297,11 @@ impl Children {
     /// Whether some have gone since this was last asked.
     pub(crate) fn take_gone(&mut self) -> bool {
         std::mem::take(&mut self.gone)
+    }
+
+    /// Whether the bond with some has ended since this was last asked.
+    pub(crate) fn take_untied(&mut self) -> bool {
+        std::mem::take(&mut self.untied)
     }
 
     /// How many there are, standbys included.

@@ -31,6 +31,7 @@ impl Overlay {
         }
         let entry = Peer { address, rtt, since: now.instant, hello: None };
         self.core.peers.insert(peer, Box::new(entry));
+        self.note_link(peer);
         self.core.greet(peer);
         let load = self.load();
         self.join.on_link_up(&mut self.core, peer, now);
@@ -50,6 +51,7 @@ impl Overlay {
         });
         let Some(known) = self.core.peers.get_mut(&peer) else { return };
         self.children.doubt_credentials();
+        self.neighbours.doubt_credentials();
         let is_super = hello.role == Role::Super;
         let name = credential.as_ref().map(|credential| credential.unverified().name.clone());
         known.hello = Some(Greeting::new(hello, known.address, credential));

@@ -6,6 +6,7 @@
 //! the network was small or little of it was known, stand in each other's neighbourhood, so that who
 //! looks around through them sees the same supernodes again and again: they are given up soon.
 
+mod fit;
 mod places;
 
 use crate::budget::Ask;
@@ -109,6 +110,10 @@ pub(crate) struct Neighbours {
     surplus: bool,
     /// The newcomer that another newcomer takes the place of.
     displaced: Option<NodeId>,
+    /// Whether some that were linked or asked are not any more, since this was last asked.
+    untied: bool,
+    /// Those that are linked are fit until then, as of the last look at all of them.
+    sound_until: UnixTime,
     next_reshuffle: Option<Instant>,
     next_review: Instant,
     next_bootstrap: Instant,
@@ -212,6 +217,7 @@ impl Neighbours {
         });
         for node in late.map(|(node, _)| *node).collect::<Vec<_>>() {
             self.states.remove(&node);
+            self.untied = true;
             self.avoid(core, &node, now);
         }
     }
@@ -310,14 +316,10 @@ impl Neighbours {
         }
     }
 
-    /// Those whose credential does not hold any more, or who say that they are no supernodes.
-    pub(crate) fn unfit(&self, core: &Core, now: UnixTime) -> Vec<NodeId> {
-        self.linked().filter(|node| !core.is_member_super(node, now)).collect()
-    }
-
     /// The link is gone. Answers whether a neighbour is lost.
     pub(crate) fn on_link_lost(&mut self, core: &mut Core, peer: &NodeId, now: Now) -> bool {
         let Some(state) = self.states.remove(peer) else { return false };
+        self.untied = true;
         self.avoid(core, peer, now);
         if !state.is_linked() {
             return false;
@@ -376,6 +378,7 @@ impl Neighbours {
             }
         }
         self.states.remove(&peer);
+        self.untied = true;
         core.hear_of(&reply.others, false, now);
         match reply.outcome {
             Ok(load)
@@ -403,6 +406,7 @@ impl Neighbours {
     fn link(&mut self, core: &mut Core, peer: NodeId, load: Load, now: Now) {
         let state = State::Linked { known: known(core), since: now.instant };
         self.states.insert(peer, state);
+        self.doubt_credentials();
         if let Err(at) = self.linked.binary_search(&peer) {
             self.linked.insert(at, peer);
             core.counters.neighbours_linked += 1;
@@ -464,6 +468,7 @@ impl Neighbours {
     /// Lets go of all of them.
     pub(crate) fn dissolve(&mut self, core: &mut Core, reason: PartingReason) {
         self.linked = Vec::new();
+        self.untied = true;
         for (node, state) in std::mem::take(&mut self.states) {
             match state {
                 State::Linked { .. } => core.part(node, reason),

@@ -20,7 +20,7 @@ use crate::search::Searches;
 use crate::sessions::Sessions;
 use crate::sources::sources;
 use crate::tables::Tables;
-use crate::tidy::TIDY;
+use crate::tidy::{Loose, TIDY};
 use crate::wishes::own::OwnWishes;
 use skein_proto::message::PartingReason;
 use skein_proto::supernode::Load;
@@ -57,6 +57,7 @@ pub struct Overlay {
     /// When anything but the queries that pass through is due, as of the last [`Overlay::step`].
     pub(crate) next_step: Option<Instant>,
     pub(crate) next_tidy: Instant,
+    pub(crate) loose: Option<Box<Loose>>,
     pub(crate) next_beat: Instant,
     /// When the supernodes that it knows were last handed out to be kept.
     pub(crate) remembered: Option<Instant>,
@@ -90,6 +91,7 @@ impl Overlay {
             leaving: false,
             next_step: Some(now.instant),
             next_tidy: now.instant + TIDY,
+            loose: None,
             next_beat: now.instant,
             remembered: None,
             lost_at: None,

@@ -23,7 +23,23 @@ const IDLE_LINK: Duration = Duration::from_secs(20);
 /// others all the time.
 const REMEMBER: Duration = Duration::from_secs(60);
 
+/// A supernode's links that are neither a child's nor a neighbour's, as of the last look at all
+/// links, and those made since. While no tie has ended there are no others to be closed, and a
+/// supernode has some hundred links that are tied.
+#[derive(Debug)]
+pub(crate) struct Loose(Vec<NodeId>);
+
 impl Overlay {
+    /// A link was made, which is tied to nothing yet.
+    pub(crate) fn note_link(&mut self, peer: NodeId) {
+        let links = self.core.peers.len();
+        match &mut self.loose {
+            Some(loose) if loose.0.len() < links => loose.0.push(peer),
+            // Links that come and go all the time: the next look is at all that there are by then.
+            _ => self.loose = None,
+        }
+    }
+
     /// Does what is to be done from time to time.
     pub(crate) fn tidy(&mut self, now: Now) {
         let calm = self.core.role == Role::Ordinary
@@ -68,23 +84,31 @@ impl Overlay {
         {
             return;
         }
-        let mut idle: Vec<NodeId> = self
-            .core
-            .peers
-            .iter()
-            .filter(|(node, peer)| {
-                now.instant.since(peer.since) >= IDLE_LINK
-                    && self.children.bond(node).is_none()
-                    && !self.join.uses(node)
-                    && !self.neighbours.uses(node)
-                    && !self.core.courier.used_lately(node, now.instant)
-            })
-            .map(|(node, _)| *node)
-            .collect();
-        idle.sort_unstable();
-        for node in idle {
-            self.core.counters.links_idle += 1;
-            self.core.hang_up(node, PartingReason::Moved);
+        let untied = self.children.take_untied() | self.neighbours.take_untied();
+        let known = self.loose.take().filter(|_| !untied);
+        let is_loose = |node: &NodeId| {
+            self.core.peers.contains_key(node)
+                && self.children.bond(node).is_none()
+                && !self.neighbours.uses(node)
+        };
+        let mut loose: Vec<NodeId> = match known {
+            Some(loose) => loose.0.into_iter().filter(is_loose).collect(),
+            None => self.core.peers.keys().copied().filter(is_loose).collect(),
+        };
+        loose.sort_unstable();
+        loose.dedup();
+        for node in &loose {
+            let since = self.core.peers.get(node).map(|peer| peer.since);
+            if since.is_some_and(|since| now.instant.since(since) >= IDLE_LINK)
+                && !self.join.uses(node)
+                && !self.core.courier.used_lately(node, now.instant)
+            {
+                self.core.counters.links_idle += 1;
+                self.core.hang_up(*node, PartingReason::Moved);
+            }
+        }
+        if self.core.role == Role::Super {
+            self.loose = Some(Box::new(Loose(loose)));
         }
     }
 
