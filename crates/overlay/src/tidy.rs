@@ -134,3 +134,58 @@ impl Overlay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use crate::config::Config;
+    use crate::peers::Greeting;
+    use skein_proto::message::{Attach, Bond, RoleSetting};
+    use skein_proto::{Credential, Instant, KeyPair, Signed, UnixTime, Username};
+
+    #[test]
+    fn a_link_that_has_lost_its_use_is_closed_and_so_is_one_made_since() {
+        let login = KeyPair::from_seed(&[1; 32]);
+        let at = |secs| Now {
+            instant: Instant::START + Duration::from_secs(secs),
+            unix: UnixTime(1_000 + secs),
+        };
+        let config = Config::new(login.node_id()).role(RoleSetting::Super);
+        let mut overlay = Overlay::new(KeyPair::from_seed(&[2; 32]), config, [3; 32], at(0));
+        let link = |overlay: &mut Overlay, number: u8, secs| {
+            let node = NodeId::from_bytes([number; 32]);
+            let name = Username::parse(&format!("node{number}")).expect("a name");
+            let (issued, expires) = (UnixTime(0), UnixTime(1 << 40));
+            let credential = Credential { name, node, issued, expires, registered: issued };
+            let credential = Some(Signed::new(credential, &login));
+            let (agent, role, listen) = (String::new(), Role::Ordinary, Vec::new());
+            overlay.on_link_up(node, ([192, 0, 2, number], 1).into(), Duration::ZERO, at(secs));
+            let peer = overlay.core.peers.get_mut(&node).expect("it was linked");
+            peer.hello = Some(Greeting { agent, role, credential, listen });
+            node
+        };
+        let hung_up = |overlay: &mut Overlay, secs| {
+            overlay.core.outputs.clear();
+            overlay.close_idle_links(at(secs));
+            let hung_up = overlay.core.outputs.iter().filter_map(|output| match output {
+                Output::HangUp { peer, .. } => Some(*peer),
+                _ => None,
+            });
+            hung_up.collect::<Vec<_>>()
+        };
+        let (child, stranger) = (link(&mut overlay, 4, 0), link(&mut overlay, 5, 0));
+        let attach = Attach { bond: Bond::Active };
+        overlay.children.on_attach(&mut overlay.core, child, attach, at(0));
+        assert_eq!(overlay.children.count(), 1);
+
+        assert_eq!(hung_up(&mut overlay, 10), []);
+        assert_eq!(hung_up(&mut overlay, 21), [stranger]);
+        overlay.on_link_down(stranger, at(22));
+        let late = link(&mut overlay, 6, 23);
+        assert_eq!(hung_up(&mut overlay, 30), []);
+        assert_eq!(hung_up(&mut overlay, 43), [late]);
+        overlay.children.remove(&child);
+        assert_eq!(hung_up(&mut overlay, 44), [child, late]);
+    }
+}

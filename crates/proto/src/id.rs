@@ -210,7 +210,7 @@ mod tests {
 
         #[test]
         fn ids_are_in_the_order_of_their_bytes(
-            mut some in proptest::collection::vec([0_u8..3; 16], 2..40),
+            mut some in proptest::collection::vec(proptest::array::uniform16(0_u8..3), 2..40),
         ) {
             let mut ids: Vec<QueryId> = some.iter().copied().map(QueryId::from_bytes).collect();
             ids.sort_unstable();
