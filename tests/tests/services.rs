@@ -97,7 +97,8 @@ async fn a_forward_holds_its_port_until_the_process_that_started_it_is_gone() {
     let (_goose, _alice, bob) = offered(&network, &["echo", &target]).await;
     let (mut held, address) = forward(&bob, &network, &["0", "@alice:echo"]).await;
     let taken = bob.run(&["forward", &address.to_string(), "@alice:echo"]).await;
-    assert_eq!(taken.code(), Some(2), "{}", taken.refusal());
+    assert_eq!(taken.code(), Some(1), "{}", taken.refusal());
+    assert!(taken.refusal().contains("is in use"), "{}", taken.refusal());
     held.close_stdin();
     assert!(held.ended().await.success());
 }

@@ -16,8 +16,9 @@ First steps:
   skein search some words                  look for something
   skein get 1                              fetch the first hit
 
-Exit codes: 0 it worked; 1 it failed; 2 wrong input; 130 interrupted. Why it failed is one line
-of text on standard error, with --json too.
+Exit codes: 0 it worked; 1 it failed; 2 wrong input; 130 called off by Ctrl-C before it was done.
+What goes on until Ctrl-C (up, login-server, forward, chat, ping, what watches) ends with 0 by it.
+Why it failed is one line of text on standard error, with --json too.
 Environment: SKEIN_DATA_DIR and the other settings (`skein config example`), SKEIN_CONFIG
 (--config), SKEIN_PASSWORD (register, login), NO_COLOR.";
 

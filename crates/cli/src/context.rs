@@ -9,7 +9,7 @@ use skein_node::api::{ApiClient, ClientError};
 use skein_node::config::{Config, ConfigBuilder, ConfigError, Settings};
 use skein_node::home::{Home, HomeError};
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The surroundings of a command.
@@ -26,11 +26,12 @@ pub struct Context {
 impl Context {
     /// Reads the options that all commands share.
     pub fn new(global: &GlobalArgs) -> Self {
+        let data_dir = global.data_dir.as_deref().map(place::typed);
         let ui = Ui::new(global.json, global.quiet, global.verbose > 0, global.color);
         Self {
-            ui,
+            ui: ui.addressing(addressing(data_dir.as_deref())),
             verbose: global.verbose,
-            data_dir: global.data_dir.as_deref().map(place::typed),
+            data_dir,
             config_file: global.config.clone(),
         }
     }
@@ -137,23 +138,14 @@ impl Context {
     /// The words to put behind `skein` in commands that the user is told, so that they reach
     /// the same node.
     pub fn data_dir_words(&self) -> String {
-        match &self.data_dir {
-            Some(dir) => format!(" --data-dir {}", shell_quoted(&dir.to_string_lossy())),
-            None => String::new(),
-        }
+        addressing(self.data_dir.as_deref())
     }
+}
 
-    /// A text with commands that the user is told, as in "run `skein up`": each of them reaches the
-    /// same node, also where the text comes from elsewhere.
-    pub fn addressed(&self, text: &str) -> String {
-        let words = self.data_dir_words();
-        let mut parts = text.split("`skein ");
-        let mut out = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let words = if part.starts_with("--data-dir ") { "" } else { words.as_str() };
-            out.push_str(&format!("`skein{words} {part}"));
-        }
-        out
+fn addressing(data_dir: Option<&Path>) -> String {
+    match data_dir {
+        Some(dir) => format!(" --data-dir {}", shell_quoted(&dir.to_string_lossy())),
+        None => String::new(),
     }
 }
 
@@ -188,7 +180,7 @@ impl Failure {
     }
 }
 
-/// Runs a client command to its end, or until Ctrl-C.
+/// Runs a client command to its end; Ctrl-C calls it off.
 ///
 /// # Errors
 /// Those of the command, or that it was interrupted.
@@ -197,6 +189,21 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, 
         tokio::select! {
             result = work => result,
             _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        }
+    })
+}
+
+/// Runs a client command that goes on until Ctrl-C, which is its end and no failure.
+///
+/// # Errors
+/// Those of the command.
+pub fn block_on_until_interrupted(
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(async {
+        tokio::select! {
+            result = work => result,
+            _ = tokio::signal::ctrl_c() => Ok(()),
         }
     })
 }
@@ -256,9 +263,9 @@ mod tests {
             Context::new(&Cli::try_parse_from(words).unwrap().global)
         };
         let text = "run `skein up`, or `skein --data-dir /b up`";
-        assert_eq!(context(&[]).addressed(text), text);
+        assert_eq!(context(&[]).ui.addressed(text), text);
         assert_eq!(
-            context(&["--data-dir", "/a"]).addressed(text),
+            context(&["--data-dir", "/a"]).ui.addressed(text),
             "run `skein --data-dir /a up`, or `skein --data-dir /b up`"
         );
     }

@@ -127,7 +127,9 @@ pub fn from_clap(error: &clap::Error, words: &[OsString]) -> Failure {
     let what = what.trim().trim_start_matches("error: ");
     let what: Vec<&str> = what.lines().map(str::trim).collect();
     let mut message = what.join(" ");
-    let mut usage = format!("{} --help", command_in(words));
+    let typed: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    let path = [vec!["skein".to_owned()], command_in(&typed)].concat();
+    let mut usage = format!("{} --help", path.join(" "));
     for paragraph in paragraphs {
         let paragraph = paragraph.trim();
         if let Some(call) = paragraph.strip_prefix("Usage: ") {
@@ -146,18 +148,51 @@ pub fn from_clap(error: &clap::Error, words: &[OsString]) -> Failure {
     {
         message.push_str(": a network ticket is given with '--ticket'");
     }
+    if let Some(hint) = value_with_hyphen(error, words) {
+        // What clap advises, to write "--" in front, does not work behind an option.
+        let what = message.split(": to pass ").next().unwrap_or_default();
+        message = format!("{what}: {hint}");
+    }
     Failure::input(format!("{message} (see `{usage}`)"))
 }
 
-/// The words of a command line that name the command.
-fn command_in(words: &[OsString]) -> String {
+/// How to write the value of an option that begins with "-", if that is the mistake: such a value is
+/// taken for an option unless it is joined to its own.
+fn value_with_hyphen(error: &clap::Error, words: &[OsString]) -> Option<String> {
+    if !matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidValue) {
+        return None;
+    }
+    let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    let (root, path) = (Cli::command(), command_in(&words));
+    let command = path.iter().fold(&root, |at, word| at.find_subcommand(word).unwrap_or(at));
+    let unexpected = error.get(ContextKind::InvalidArg).map(ToString::to_string)?;
+    words.windows(2).find_map(|pair| {
+        let (given, value) = (pair[0], pair[1]);
+        let takes_value = |arg: &&clap::Arg| arg.get_action().takes_values();
+        let is_it = |arg: &&clap::Arg| {
+            let long = arg.get_long().is_some_and(|long| given.strip_prefix("--") == Some(long));
+            let short = arg.get_short().map(|short| format!("-{short}"));
+            long || short.as_deref() == Some(given)
+        };
+        let option = command.get_arguments().filter(takes_value).find(is_it)?;
+        // Clap names the word that it did not expect, or the option that has no value; of a word
+        // such as "-xyz", only the first letter.
+        let is_word = value.len() > 1 && value.starts_with('-');
+        let is_meant = value.starts_with(&unexpected) || unexpected.starts_with(given);
+        let long = option.get_long()?;
+        (is_word && is_meant)
+            .then(|| format!("a value that begins with \"-\" is written --{long}={value}"))
+    })
+}
+
+/// The subcommands that a command line names.
+fn command_in(words: &[&str]) -> Vec<String> {
     let root = Cli::command();
-    let mut command = &root;
-    let mut path = "skein".to_owned();
-    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+    let (mut command, mut path) = (&root, Vec::new());
+    for word in words.iter().skip(1) {
         if let Some(found) = command.find_subcommand(word) {
             command = found;
-            path = format!("{path} {}", found.get_name());
+            path.push(found.get_name().to_owned());
         }
     }
     path
@@ -220,6 +255,48 @@ mod tests {
     fn a_ticket_without_its_option_is_recognized() {
         let line = clap_line(&["skein", "register", "alice", "skein1qqqq"]);
         assert!(line.contains("'--ticket'"), "{line}");
+    }
+
+    #[test]
+    fn a_value_that_begins_with_a_hyphen_is_answered_with_how_to_write_it() {
+        for (words, right) in [
+            (&["send", "@bob", "file", "--note", "-x"][..], "--note=-x"),
+            (&["send", "@bob", "file", "--note", "-v"], "--note=-v"),
+            (&["send", "@bob", "file", "--note", "--detachx"], "--note=--detachx"),
+            (&["search", "word", "--min-size", "-5MB"], "--min-size=-5MB"),
+            (&["get", "1", "-o", "-dir"], "--output=-dir"),
+        ] {
+            let line = clap_line(&[&["skein"], words].concat());
+            assert!(line.contains(&format!("written {right}")), "{line}");
+            assert!(!line.contains("'-- -"), "{line}");
+            let joined = [&["skein"], &words[..words.len() - 2], &[right]].concat();
+            if let Err(error) = Cli::try_parse_from(joined) {
+                assert_eq!(error.kind(), ErrorKind::ValueValidation, "{right}: {error}");
+            }
+        }
+        let line = clap_line(&["skein", "send", "@bob", "file", "-x"]);
+        assert!(!line.contains("is written"), "{line}");
+    }
+
+    #[test]
+    fn a_number_under_zero_is_answered_with_the_range() {
+        for words in [
+            &["ping", "@bob", "-c", "-1"][..],
+            &["search", "word", "--limit", "-1"],
+            &["chat", "@bob", "--history", "--last", "-1"],
+            &["relay", "set", "--slots", "-1"],
+            &["up", "--max-children", "-1"],
+        ] {
+            let line = clap_line(&[&["skein"], words].concat());
+            assert!(line.contains("give a whole number"), "{line}");
+            assert!(!line.contains("digit"), "{line}");
+        }
+        for words in
+            [&["search", "word", "--min-size", "-5"][..], &["relay", "set", "--rate", "-5"]]
+        {
+            let line = clap_line(&[&["skein"], words].concat());
+            assert!(line.contains("64KB"), "{line}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! How values are written on the command line: sizes, times, rates, extensions.
 
 use bytesize::ByteSize;
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use skein_node::config::{RELAY_RATE, RELAY_SLOTS, RELAY_SLOTS_PER_NAME, TcpPorts};
 use skein_proto::{BoundedString, ContentId};
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::{Bound, RangeBounds};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -58,15 +60,36 @@ pub fn extension(text: &str) -> Result<BoundedString<16>, String> {
     if is_one { BoundedString::new(bare).map_err(|_| wrong()) } else { Err(wrong()) }
 }
 
+/// Reads a whole number of `range`; what is wrong is answered with the range and an example.
+pub fn whole<T>(
+    range: impl RangeBounds<T> + Clone + Send + Sync + 'static,
+    example: T,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + Display + PartialOrd + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.trim().parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| match (range.start_bound(), range.end_bound()) {
+            (Bound::Included(least), Bound::Included(most)) => {
+                format!("give a whole number from {least} to {most}, such as {example}")
+            }
+            (Bound::Included(least), _) => {
+                format!("give a whole number of at least {least}, such as {example}")
+            }
+            _ => format!("give a whole number, such as {example}"),
+        })
+    }
+}
+
 /// Reads how many sessions a relay carries: what the settings allow.
-pub fn relay_slots() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(i64::from(*RELAY_SLOTS.start())..=i64::from(*RELAY_SLOTS.end()))
+pub fn relay_slots() -> impl TypedValueParser<Value = u32> {
+    whole(RELAY_SLOTS, 100)
 }
 
 /// Reads how many of them one name may have.
-pub fn relay_slots_per_name() -> clap::builder::RangedI64ValueParser<u32> {
-    let range = RELAY_SLOTS_PER_NAME;
-    clap::value_parser!(u32).range(i64::from(*range.start())..=i64::from(*range.end()))
+pub fn relay_slots_per_name() -> impl TypedValueParser<Value = u32> {
+    whole(RELAY_SLOTS_PER_NAME, 8)
 }
 
 /// Reads bytes a second of a relay: `500000`, `500KB`, `2MB`.
@@ -84,9 +107,21 @@ pub fn download_id(text: &str) -> Result<u64, String> {
     text.trim().parse().map_err(wrong)
 }
 
-/// Reads the id of an offer.
+/// Reads the id of an offer of somebody else.
 pub fn offer_id(text: &str) -> Result<u64, String> {
+    let wrong = |_| "the id is the number in the first column of `skein inbox`".to_owned();
+    text.trim().parse().map_err(wrong)
+}
+
+/// Reads the id of an offer of one's own.
+pub fn sent_id(text: &str) -> Result<u64, String> {
     let wrong = |_| "the id is the number in the first column of `skein inbox --sent`".to_owned();
+    text.trim().parse().map_err(wrong)
+}
+
+/// Reads the number of a wish.
+pub fn wish_number(text: &str) -> Result<u64, String> {
+    let wrong = |_| "the number is the one in the first column of `skein wish list`".to_owned();
     text.trim().parse().map_err(wrong)
 }
 
@@ -133,7 +168,7 @@ impl FromStr for Wanted {
 }
 
 /// Where TCP is taken.
-pub fn tcp_ports() -> impl clap::builder::TypedValueParser<Value = TcpPorts> {
+pub fn tcp_ports() -> impl TypedValueParser<Value = TcpPorts> {
     PossibleValuesParser::new(["auto", "same-port", "off"]).try_map(|word| word.parse::<TcpPorts>())
 }
 
@@ -150,6 +185,20 @@ mod tests {
         assert!(listen_address("4701").unwrap_err().contains("0.0.0.0:4701"));
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5_400)));
         assert!(duration("foo").unwrap_err().contains("7days"));
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_answered_with_its_range_and_an_example() {
+        let (pings, hits) = (whole(1_u32.., 5), whole(1..=1_000_u16, 50));
+        assert_eq!((pings("3"), hits(" 1000 ")), (Ok(3), Ok(1_000)));
+        for wrong in ["x", "0", "-1", "", "1.5", "99999999999"] {
+            assert!(pings(wrong).unwrap_err().contains("at least 1, such as 5"), "{wrong:?}");
+            assert!(hits(wrong).unwrap_err().contains("from 1 to 1000, such as 50"), "{wrong:?}");
+        }
+        assert_eq!(whole(.., 7_u32)("x").unwrap_err(), "give a whole number, such as 7");
+        assert!(sent_id("x").unwrap_err().contains("--sent"));
+        assert!(!offer_id("x").unwrap_err().contains("--sent"));
+        assert!(wish_number("x").unwrap_err().contains("skein wish list"));
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn values_that_make_no_sense_are_wrong_input() {
     fails(&["search", "x", "--min-size", "big"], 2, &["10MB"]);
     fails(&["search", "x", "--min-size", "2MB", "--max-size", "1MB"], 2, &["--min-size"]);
     fails(&["search", "x", "--kind", "films"], 2, &["video"]);
-    fails(&["search", "x", "--limit", "0"], 2, &["1..=1000"]);
+    fails(&["search", "x", "--limit", "0"], 2, &["from 1 to 1000"]);
     fails(&["search", "!?"], 2, &["at least one word"]);
     fails(&["get", "seven"], 2, &["skein search", "content id"]);
     fails(&["up", "--listen", "here"], 2, &["--listen"]);

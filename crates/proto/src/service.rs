@@ -18,6 +18,12 @@ pub enum Carry {
         /// The number in front of each packet that is meant for the sender of this.
         flow: u32,
     },
+    /// Nothing: it is only asked whether the service could be had. The program behind it is left
+    /// alone.
+    Nothing {
+        /// Whether it is asked for packets; else for bytes in order.
+        packets: bool,
+    },
 }
 
 /// Asks for a service of the peer's machine.

@@ -85,6 +85,7 @@ pub fn register(context: &Context, args: RegisterArgs) -> Result<(), Failure> {
         replace_network: args.replace_network,
     };
     let at = service_address(&home, account.ticket.as_deref());
+    let has_ticket = home.ticket()?.is_some();
     let (identity, is_up) = ask(context, &at, async {
         match running(&home)? {
             Some(client) => Ok((client.register(&account).await?, true)),
@@ -95,7 +96,8 @@ pub fn register(context: &Context, args: RegisterArgs) -> Result<(), Failure> {
                 Ok((joined?.identity, false))
             }
         }
-    })?;
+    })
+    .map_err(|failure| failure.reworded(|why| with_login(why, &args.name, has_ticket)))?;
     context.ui.done(&identity, |identity, paint| welcome(identity, "is yours", paint))?;
     context.ui.note(next_step(context, is_up));
     Ok(())
@@ -133,6 +135,12 @@ pub fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
         .done(&identity, |identity, paint| welcome(identity, "is the name of this node", paint))?;
     context.ui.note(next_step(context, is_up));
     Ok(())
+}
+
+/// Why a name was not had; the way to log in with it is told as it has to be typed here.
+fn with_login(why: &str, name: &Username, has_ticket: bool) -> String {
+    let ticket = if has_ticket { "" } else { " --ticket TICKET" };
+    why.replace("`skein login`", &format!("`skein login {name}{ticket}`"))
 }
 
 /// Runs `work` under a spinner. It gives who the node is now, and whether its daemon runs.
@@ -231,6 +239,7 @@ mod tests {
     use super::*;
     use crate::args::Cli;
     use clap::Parser as _;
+    use skein_proto::login::LoginRefusal;
 
     #[test]
     fn without_a_ticket_the_user_is_told_how_to_give_one() {
@@ -242,6 +251,16 @@ mod tests {
         assert_eq!(failure.exit_code(), 2);
         assert!(failure.to_string().contains("skein register alice --ticket"), "{failure}");
         assert!(need_ticket(&context, &home, Some("skein1…"), "register", &name).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_answered_with_the_login_that_works_here() {
+        let (taken, name) =
+            (LoginRefusal::NameTaken.to_string(), Username::parse("alice").unwrap());
+        let new = with_login(&taken, &name, false);
+        assert!(new.contains("choose another"), "{new}");
+        assert!(new.contains("`skein login alice --ticket TICKET`"), "{new}");
+        assert!(with_login(&taken, &name, true).contains("`skein login alice`"));
     }
 
     #[test]

@@ -140,6 +140,9 @@ pub fn run(context: &Context, args: BuddiesArgs) -> Result<(), Failure> {
                 if context.ui.json {
                     return blocked.iter().try_for_each(|one| context.ui.value(one));
                 }
+                if blocked.is_empty() {
+                    context.ui.note("Nobody is blocked: `skein buddies block @NAME` does that.");
+                }
                 let now = context::now();
                 blocked.iter().try_for_each(|one| {
                     let ago = format::elapsed(now.saturating_sub(one.since));

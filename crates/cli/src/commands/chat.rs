@@ -58,8 +58,8 @@ pub struct ChatArgs {
     #[arg(long, requires = "name", group = "what")]
     forget: bool,
     /// How many lines of history to show
-    #[arg(long, value_name = "LINES", default_value_t = 20,
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LINES)))]
+    #[arg(long, value_name = "LINES", default_value_t = 20, allow_negative_numbers = true,
+          value_parser = value::whole(1..=MAX_LINES, 100))]
     last: u32,
     /// How long to wait for messages to be delivered, before it ends and leaves that to the daemon
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = value::duration)]

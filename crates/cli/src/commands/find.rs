@@ -15,7 +15,7 @@ use skein_proto::Username;
 #[command(after_help = "\
 Examples:
   skein find @alice                        which nodes alice has, and whether they are online
-  skein find alice --json | jq -r .addresses[0]
+  skein find alice --json | jq -r '.addresses[0]'
 Exit codes: 0 one of the nodes is online; 1 none is, or nobody of that name was lately, or the
 directory cannot be asked now; 2 that is no name.")]
 pub struct FindArgs {
@@ -54,6 +54,15 @@ pub fn run(context: &Context, args: FindArgs) -> Result<(), Failure> {
     }
 }
 
+/// One that is online is seen by its parent all the time; when the directory heard of it the last
+/// time says nothing beside that.
+fn last_seen(node: &NamedNode, now: u64) -> String {
+    match node.online {
+        true => "now".to_owned(),
+        false => format!("{} ago", format::elapsed(now.saturating_sub(node.seen))),
+    }
+}
+
 fn render(nodes: &[NamedNode], now: u64, paint: Paint) -> String {
     let mut table = Table::new(&[
         ("node", Lean::Left),
@@ -67,7 +76,7 @@ fn render(nodes: &[NamedNode], now: u64, paint: Paint) -> String {
         table.row([
             paint.name(node.node.short()),
             if node.online { "online".to_owned() } else { "offline".to_owned() },
-            format!("{} ago", format::elapsed(now.saturating_sub(node.seen))),
+            last_seen(node, now),
             address.unwrap_or_else(|| "-".to_owned()),
             node.parent.map_or_else(|| "none: a supernode".to_owned(), |parent| parent.short()),
         ]);
@@ -92,11 +101,13 @@ mod tests {
             parent_addresses: Vec::new(),
         };
         let text = render(std::slice::from_ref(&node), 1_061, Paint::PLAIN);
-        assert!(text.contains("online") && text.contains("1m 1s ago"), "{text}");
+        assert!(text.contains("online") && text.contains("now"), "{text}");
+        assert!(!text.contains("ago"), "{text}");
         assert!(text.contains("10.0.0.1:4701"), "{text}");
         assert!(text.contains(&NodeId::from_bytes([8; 32]).short()), "{text}");
         (node.online, node.parent) = (false, None);
-        let text = render(&[node], 1_000, Paint::PLAIN);
+        let text = render(&[node], 1_061, Paint::PLAIN);
         assert!(text.contains("offline") && text.contains("supernode"), "{text}");
+        assert!(text.contains("1m 1s ago"), "{text}");
     }
 }

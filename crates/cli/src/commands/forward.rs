@@ -2,10 +2,11 @@
 
 use crate::context::{self, Context};
 use crate::failure::Failure;
-use crate::process::Shutdown;
+use crate::process::{Reason, Shutdown};
 use clap::Args;
 use serde_json::json;
 use skein_node::api::people::OpenPipe;
+use skein_node::api::types::ErrorCode;
 use skein_node::api::{ApiClient, ClientError, PipeEnds};
 use skein_node::services::MAX_PIECE;
 use skein_node::sessions::PeerName;
@@ -43,7 +44,10 @@ Examples:
   skein forward 0 @bob:web --json          any free port, which is printed
   skein forward --udp 5004 @bob:voice      packets, as datagrams of the session
 It runs until Ctrl-C or SIGTERM, and takes any number of connections. Bob offers the service with
-`skein service add web 127.0.0.1:80 --allow alice`.")]
+`skein service add web 127.0.0.1:80 --allow alice`. If he is not online it says so, and reaches him
+when a program connects and he is.
+Exit codes: 0 ended by Ctrl-C or SIGTERM; 1 the port is in use, or it failed; 2 wrong input, or the
+peer offers you no such service.")]
 pub struct ForwardArgs {
     /// Where to listen: a port of 127.0.0.1, or an address with a port; 0 for any free port
     #[arg(value_name = "LOCAL", value_parser = local_address)]
@@ -102,38 +106,108 @@ pub fn run(context: &Context, args: ForwardArgs) -> Result<(), Failure> {
     context::block_on_uninterrupted(async {
         // Nothing is printed before it is certain that Ctrl-C is heard.
         let mut shutdown = Shutdown::listen(args.exit_with_parent, false)?;
-        let ended = shutdown.reason();
         let client = context.client()?;
-        let taken = |error: io::Error| {
-            Failure::input(format!("cannot listen on {}: {error}: choose another port", args.local))
+        let taken = |error: io::Error| cannot_listen(args.local, &error);
+        let socket = match args.udp {
+            true => Socket::Udp(Arc::new(UdpSocket::bind(args.local).await.map_err(taken)?)),
+            false => Socket::Tcp(TcpListener::bind(args.local).await.map_err(taken)?),
         };
-        if args.udp {
-            let socket = Arc::new(UdpSocket::bind(args.local).await.map_err(taken)?);
-            announce(context, socket.local_addr(), &pipe)?;
-            tokio::select! {
-                failed = forward_packets(context, &client, socket, &pipe) => failed,
-                _ = ended => Ok(()),
+        let unreachable = tokio::select! {
+            looked = look(&client, &pipe) => looked?,
+            reason = shutdown.reason() => return match reason {
+                Reason::Interrupt => Err(Failure::interrupted()),
+                _ => Ok(()),
+            },
+        };
+        announce(context, socket.address(), &pipe, unreachable)?;
+        let forwarding = async {
+            match socket {
+                Socket::Udp(socket) => forward_packets(context, &client, socket, &pipe).await,
+                Socket::Tcp(listener) => {
+                    forward_connections(context, &client, listener, &pipe).await;
+                    Ok(())
+                }
             }
-        } else {
-            let listener = TcpListener::bind(args.local).await.map_err(taken)?;
-            announce(context, listener.local_addr(), &pipe)?;
-            tokio::select! {
-                () = forward_connections(context, &client, listener, &pipe) => Ok(()),
-                _ = ended => Ok(()),
-            }
+        };
+        tokio::select! {
+            failed = forwarding => failed,
+            _ = shutdown.reason() => Ok(()),
         }
     })
+}
+
+/// What programs connect or send to.
+enum Socket {
+    Tcp(TcpListener),
+    Udp(Arc<UdpSocket>),
+}
+
+impl Socket {
+    fn address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr(),
+            Self::Udp(socket) => socket.local_addr(),
+        }
+    }
+}
+
+/// Why it cannot listen there. Whether a port is free may change; the rest is wrong input.
+fn cannot_listen(local: SocketAddr, error: &io::Error) -> Failure {
+    let (ip, port) = (local.ip(), local.port());
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::failed(format!(
+            "cannot listen on {local}: port {port} is in use: choose another, or 0 for any free one"
+        )),
+        io::ErrorKind::AddrNotAvailable => Failure::input(format!(
+            "cannot listen on {local}: {ip} is no address of this machine: give a port alone, such \
+             as {port}, or an address that it has"
+        )),
+        io::ErrorKind::PermissionDenied => Failure::input(format!(
+            "cannot listen on {local}: this user may not: choose a port over 1023"
+        )),
+        _ => Failure::failed(format!("cannot listen on {local}: {error}")),
+    }
+}
+
+/// Looks whether the peer offers the service, without connecting to the program behind it. Answers
+/// why that cannot be told now, if it cannot: the peer may come online later.
+///
+/// # Errors
+/// The peer does not offer it to this user, or the daemon does not answer.
+async fn look(client: &ApiClient, pipe: &OpenPipe) -> Result<Option<String>, Failure> {
+    match client.look_at_service(pipe).await {
+        Ok(()) => Ok(None),
+        Err(ClientError::Refused(refusal)) => match refusal.code {
+            ErrorCode::Denied => Err(Failure::input(format!(
+                "{}: {} sees what is offered, and to whom, with `skein service list`",
+                refusal.error, pipe.peer
+            ))),
+            ErrorCode::BadRequest => Err(Failure::input(refusal.error)),
+            _ => Ok(Some(refusal.error)),
+        },
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn announce(
     context: &Context,
     address: io::Result<SocketAddr>,
     pipe: &OpenPipe,
+    unreachable: Option<String>,
 ) -> Result<(), Failure> {
     let address = address.map_err(|error| Failure::failed(error.to_string()))?;
     let OpenPipe { peer, service, datagrams } = pipe;
-    let value =
-        json!({ "event": "listening", "address": address, "peer": peer, "service": service });
+    if let Some(why) = &unreachable {
+        let mark = context.ui.err.warn("!");
+        context.ui.note(format!(
+            "{mark} {peer} cannot be reached now: {why}. That is tried again whenever a program \
+             connects."
+        ));
+    }
+    let value = json!({
+        "event": "listening", "address": address, "peer": peer, "service": service,
+        "unreachable": unreachable,
+    });
     context.ui.result(&value, |_, paint| {
         let what = if *datagrams { "UDP" } else { "TCP" };
         let good = paint.good("✓");
@@ -141,10 +215,8 @@ fn announce(
     })
 }
 
-fn tell(context: &Context, pipe: &OpenPipe, error: &ClientError) {
-    let mark = context.ui.err.warn("!");
-    let (peer, service) = (&pipe.peer, &pipe.service);
-    context.ui.note(format!("{mark} {peer}:{service}: {error}"));
+fn tell(context: &Context, error: &ClientError) {
+    context.ui.note(format!("{} {error}", context.ui.err.warn("!")));
 }
 
 /// Takes connections for ever. Those that run end when this is dropped.
@@ -166,7 +238,7 @@ async fn forward_connections(
             },
             Some(ended) = running.join_next() => {
                 if let Ok(Err(error)) = ended {
-                    tell(context, pipe, &error);
+                    tell(context, &error);
                 }
             }
         }
@@ -273,7 +345,7 @@ async fn forward_packets(
             }
             Some(ended) = running.join_next() => {
                 if let Ok(Err(error)) = ended {
-                    tell(context, pipe, &error);
+                    tell(context, &error);
                 }
             }
         }
@@ -321,6 +393,21 @@ mod tests {
         assert_eq!(local_address("[::1]:53").unwrap().to_string(), "[::1]:53");
         for wrong in ["", "70000", "localhost", "1.2.3.4"] {
             assert!(local_address(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn why_it_cannot_listen_is_said_with_what_would_work() {
+        let local = ([192, 0, 2, 1], 80).into();
+        for (kind, code, advice) in [
+            (io::ErrorKind::AddrInUse, 1, "0 for any free one"),
+            (io::ErrorKind::AddrNotAvailable, 2, "192.0.2.1 is no address of this machine"),
+            (io::ErrorKind::PermissionDenied, 2, "over 1023"),
+        ] {
+            let failure = cannot_listen(local, &kind.into());
+            assert_eq!(failure.exit_code(), code, "{failure}");
+            assert!(failure.to_string().contains(advice), "{failure}");
+            assert!(!failure.to_string().contains("os error"), "{failure}");
         }
     }
 

@@ -224,7 +224,7 @@ fn stopped(context: &Context, download: &Download, dir: Option<&Path>) -> Failur
 fn again(context: &Context, download: &Download, dir: Option<&Path>) -> String {
     let to = dir.map(|dir| format!(" -o {}", shell_quoted(&dir.to_string_lossy())));
     let data_dir = context.data_dir_words();
-    format!("skein get{data_dir} {}{}", download.content, to.unwrap_or_default())
+    format!("skein{data_dir} get {}{}", download.content, to.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ Examples:
   skein inbox withdraw 4                   nothing more of it is sent")]
     Withdraw {
         /// Its id, from `skein inbox --sent`
-        #[arg(value_name = "ID", value_parser = crate::value::offer_id)]
+        #[arg(value_name = "ID", value_parser = crate::value::sent_id)]
         id: u64,
     },
     /// Accept what somebody sends without a question, or list who that is
@@ -95,9 +95,11 @@ fn user(text: &str) -> Result<Username, String> {
 /// # Errors
 /// The daemon does not run or answer, or there is no such offer.
 pub fn run(context: &Context, args: InboxArgs) -> Result<(), Failure> {
+    if args.command.is_none() && args.watch {
+        return context::block_on_until_interrupted(watch(context, args.sent));
+    }
     context::block_on(async {
         match args.command {
-            None if args.watch => watch(context, args.sent).await,
             None => list(context, args.sent).await,
             Some(InboxCommand::Accept { id, output }) => accept(context, id, output).await,
             Some(InboxCommand::Refuse { id }) => {
@@ -139,6 +141,7 @@ async fn list(context: &Context, sent: bool) -> Result<(), Failure> {
 
 async fn watch(context: &Context, sent: bool) -> Result<(), Failure> {
     let mut events = context.client()?.watch_offers().await?;
+    let skein = format!("skein{}", context.data_dir_words());
     while let Some(offer) = events.next().await {
         let offer = offer?;
         if offer.outgoing && !sent {
@@ -147,7 +150,7 @@ async fn watch(context: &Context, sent: bool) -> Result<(), Failure> {
         if context.ui.json {
             context.ui.value(&offer)?;
         } else {
-            context.ui.line(line(&offer, context.ui.out))?;
+            context.ui.line(line(&offer, &skein, context.ui.out))?;
         }
     }
     Err(Failure::failed("the daemon went away"))
@@ -155,10 +158,14 @@ async fn watch(context: &Context, sent: bool) -> Result<(), Failure> {
 
 async fn accept(context: &Context, id: u64, output: Option<PathBuf>) -> Result<(), Failure> {
     let dir = output.as_deref().map(folder).transpose()?;
-    let offer = context.client()?.accept_offer(id, &AcceptOffer { dir }).await?;
+    let client = context.client()?;
+    let is_it = |known: &FileOffer| known.id == id && known.state == OfferStage::Accepted;
+    let already = client.offers().await?.iter().any(is_it);
+    let offer = client.accept_offer(id, &AcceptOffer { dir }).await?;
     context.ui.done(&offer, |offer, paint| {
         let (good, name) = (paint.good("✓"), &offer.name);
-        format!("{good} {name} is being fetched: `skein inbox --watch` shows how it goes.")
+        let already = if already { " already" } else { "" };
+        format!("{good} {name} is being fetched{already}: `skein inbox --watch` shows how it goes.")
     })
 }
 
@@ -213,7 +220,7 @@ fn place(offer: &FileOffer) -> String {
     }
 }
 
-fn line(offer: &FileOffer, paint: Paint) -> String {
+fn line(offer: &FileOffer, skein: &str, paint: Paint) -> String {
     let way = if offer.outgoing { "to" } else { "from" };
     let note =
         if offer.note.is_empty() { String::new() } else { format!("  “{}”", offer.note) };
@@ -223,17 +230,17 @@ fn line(offer: &FileOffer, paint: Paint) -> String {
         paint.name(format!("@{}", offer.peer)),
         paint.strong(&offer.name),
         format::bytes(offer.size),
-        words(offer),
+        words(offer, skein),
         percent(offer)
     )
 }
 
-fn words(offer: &FileOffer) -> String {
+fn words(offer: &FileOffer, skein: &str) -> String {
     if offer.outgoing {
         return send::words(offer);
     }
     let words = match &offer.state {
-        OfferStage::Offered => format!("`skein inbox accept {}` fetches it", offer.id),
+        OfferStage::Offered => format!("`{skein} inbox accept {}` fetches it", offer.id),
         OfferStage::Accepted => "is being fetched".to_owned(),
         OfferStage::Done => match &offer.path {
             Some(path) => format!("is here: {}", path.display()),
@@ -284,9 +291,9 @@ mod tests {
     #[test]
     fn an_offer_shows_from_whom_it_is_and_what_to_do() {
         let offered = offer(false, OfferStage::Offered);
-        let text = line(&offered, Paint::PLAIN);
+        let text = line(&offered, "skein --data-dir b", Paint::PLAIN);
         assert!(text.contains("from @alice") && text.contains("“for you”"), "{text}");
-        assert!(text.contains("`skein inbox accept 7`"), "{text}");
+        assert!(text.contains("`skein --data-dir b inbox accept 7`"), "{text}");
         let table = render(&[offered, offer(true, OfferStage::Accepted)], Paint::PLAIN);
         assert!(table.contains("to @alice") && table.contains("25 %"), "{table}");
         let come = FileOffer {

@@ -83,7 +83,7 @@ struct InviteArgs {
     #[arg(long, value_name = "TIME", default_value = "7days", value_parser = value::duration)]
     valid_for: Duration,
     /// How many codes to make
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_parser = value::whole(1..=1_000_u16, 5))]
     count: u16,
 }
 

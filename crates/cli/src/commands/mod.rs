@@ -44,7 +44,7 @@ use crate::failure::Failure;
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(&cli.global);
     let done = dispatch(&context, cli.command);
-    done.map_err(|failure| failure.reworded(|message| context.addressed(message)))
+    done.map_err(|failure| failure.reworded(|message| context.ui.addressed(message)))
 }
 
 fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {

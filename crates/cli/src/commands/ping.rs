@@ -7,6 +7,7 @@ use crate::ui::paint::Paint;
 use crate::value;
 use clap::Args;
 use futures_util::StreamExt as _;
+use serde_json::json;
 use skein_node::api::types::{PingEvent, SessionPath, StartPing};
 use skein_node::sessions::{PathKind, PeerName};
 use skein_proto::NodeId;
@@ -23,13 +24,14 @@ Examples:
 
 The first line tells the path: over a relay or directly, and the kind of NAT on both ends. Each
 change of it is told, and how soon after the session began its packets went directly.
-Exit codes: 0 the peer has answered; 1 it has not, or cannot be reached; 2 that names no peer.")]
+Exit codes: 0 the peer has answered; 1 it has not, or cannot be reached; 2 that names no peer; 130
+Ctrl-C before the number of pings that was asked for.")]
 pub struct PingArgs {
     /// The peer: @NAME, @NAME/NODE for one of several nodes, or a node id
     #[arg(value_name = "@NAME")]
     peer: PeerName,
     /// How many pings; without it, until Ctrl-C
-    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "COUNT", allow_negative_numbers = true, value_parser = value::whole(1_u32.., 5))]
     count: Option<u32>,
     /// The time between two pings, 10 ms at least
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = value::duration)]
@@ -50,7 +52,7 @@ pub fn run(context: &Context, args: PingArgs) -> Result<(), Failure> {
         count: args.count,
         interval_ms: Some(interval_ms),
     };
-    let mut tally = Tally::default();
+    let (mut tally, mut called_off) = (Tally::default(), false);
     let outcome = context::block_on_uninterrupted(async {
         let client = context.client()?;
         let mut events = tokio::select! {
@@ -60,8 +62,11 @@ pub fn run(context: &Context, args: PingArgs) -> Result<(), Failure> {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                // As with every other ping: this is how it ends.
-                _ = tokio::signal::ctrl_c() => None,
+                _ = tokio::signal::ctrl_c() => {
+                    // Without a number of pings this is how it ends.
+                    called_off = args.count.is_some();
+                    None
+                }
             };
             let Some(event) = event else { return Ok(()) };
             let event = event?;
@@ -74,10 +79,11 @@ pub fn run(context: &Context, args: PingArgs) -> Result<(), Failure> {
         }
     });
     outcome?;
-    if !context.ui.json && tally.sent > 0 {
-        context.ui.line(tally.summary())?;
+    if tally.sent > 0 {
+        context.ui.result(&tally.value(), |_, _| tally.summary())?;
     }
     match tally.answered {
+        _ if called_off => Err(Failure::interrupted()),
         0 => Err(Failure::failed(format!("{} has not answered", args.peer))),
         _ => Ok(()),
     }
@@ -105,6 +111,17 @@ impl Tally {
             PingEvent::Lost { .. } => self.sent += 1,
             _ => {}
         }
+    }
+
+    /// The last event for programs.
+    fn value(&self) -> serde_json::Value {
+        let Self { sent, answered, least, most, sum } = self;
+        let mean = sum.checked_div(*answered);
+        let most = least.map(|_| most);
+        json!({
+            "event": "done", "sent": sent, "answered": answered,
+            "least_us": least, "mean_us": mean, "most_us": most,
+        })
     }
 
     fn summary(&self) -> String {
@@ -213,9 +230,11 @@ mod tests {
         tally.add(&PingEvent::Lost { number: 3 });
         let text = tally.summary();
         assert!(text.starts_with("3 pings, 2 answered"), "{text}");
-        assert_eq!(
-            (tally.least, tally.sum / tally.answered, tally.most),
-            (Some(10_000), 20_000, 30_000)
-        );
+        let value = tally.value();
+        assert_eq!((&value["event"], &value["sent"]), (&json!("done"), &json!(3)));
+        assert_eq!((&value["answered"], &value["least_us"]), (&json!(2), &json!(10_000)));
+        assert_eq!((&value["mean_us"], &value["most_us"]), (&json!(20_000), &json!(30_000)));
+        let none = Tally::default().value();
+        assert!(none["mean_us"].is_null() && none["most_us"].is_null(), "{none}");
     }
 }

@@ -67,13 +67,13 @@ struct SetArgs {
     #[arg(value_parser = value::relay_slots_per_name())]
     slots_per_name: Option<u32>,
     /// Bytes a second that it carries for one session, such as 500KB
-    #[arg(long, value_name = "BYTES", value_parser = value::relay_rate)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = value::relay_rate)]
     slot_rate: Option<u32>,
     /// Bytes a second that it carries for one name
-    #[arg(long, value_name = "BYTES", value_parser = value::relay_rate)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = value::relay_rate)]
     name_rate: Option<u32>,
     /// Bytes a second that it carries for all
-    #[arg(long, value_name = "BYTES", value_parser = value::relay_rate)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = value::relay_rate)]
     rate: Option<u32>,
 }
 
@@ -101,7 +101,7 @@ pub fn run(context: &Context, args: RelayArgs) -> Result<(), Failure> {
             Some(RelayCommand::Reset(_)) => client.reset_relay().await?,
         })
     })?;
-    context.ui.result(&status, render)
+    context.ui.result(&status, |status, paint| context.ui.addressed(&render(status, paint)))
 }
 
 fn render(status: &RelayStatus, paint: Paint) -> String {

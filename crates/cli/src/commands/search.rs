@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use skein_node::account::lost_name;
 use skein_node::api::types::{ContentHit, Identity, SearchEvent, SearchReport, StartSearch};
 use skein_proto::query::{Filter, StopReason};
-use skein_proto::{BoundedString, Kind, Username};
+use skein_proto::{BoundedString, ContentId, Kind, Username};
 use std::collections::BTreeMap;
 
 /// Looks for files by words.
@@ -43,7 +43,7 @@ pub struct SearchArgs {
     #[command(flatten)]
     conditions: Conditions,
     /// Stop after so many different files, 1 to 1000 [default: 100]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = value::whole(1..=1_000_u16, 50))]
     limit: Option<u16>,
 }
 
@@ -57,19 +57,19 @@ pub struct Conditions {
     #[arg(long, value_name = "EXT", value_parser = value::extension)]
     ext: Option<BoundedString<16>>,
     /// At least this large, such as 10MB or 1.5GiB
-    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = value::size)]
     min_size: Option<u64>,
     /// At most this large
-    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = value::size)]
     max_size: Option<u64>,
     /// At least this bitrate in kbit/s
-    #[arg(long, value_name = "KBPS", value_parser = value::bitrate)]
+    #[arg(long, value_name = "KBPS", allow_negative_numbers = true, value_parser = value::bitrate)]
     min_bitrate: Option<u32>,
     /// At least this playing time, such as 90, 3:05 or 3m5s
-    #[arg(long, value_name = "TIME", value_parser = value::seconds)]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = value::seconds)]
     min_duration: Option<u32>,
     /// At most this playing time
-    #[arg(long, value_name = "TIME", value_parser = value::seconds)]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = value::seconds)]
     max_duration: Option<u32>,
     /// Only what this user shares
     #[arg(long, value_name = "NAME")]
@@ -139,6 +139,7 @@ pub fn joined(words: &[String]) -> Result<String, Failure> {
 /// The daemon does not run or answer, or cannot search now.
 pub fn run(context: &Context, args: SearchArgs) -> Result<(), Failure> {
     let request = args.request()?;
+    let asked = Asked::of(&request);
     context::block_on(async {
         let client = context.client()?;
         let identity = client.status().await?.identity;
@@ -154,7 +155,7 @@ pub fn run(context: &Context, args: SearchArgs) -> Result<(), Failure> {
             }
             match event {
                 SearchEvent::Hit(hit) => output.hit(*hit)?,
-                SearchEvent::Done(report) => return output.done(&report),
+                SearchEvent::Done(report) => return output.done(&report, &asked),
                 // An event of a newer daemon; with --json it has been printed as it is.
                 _ => {}
             }
@@ -166,6 +167,52 @@ pub fn run(context: &Context, args: SearchArgs) -> Result<(), Failure> {
             context.data_dir_words()
         )))
     })
+}
+
+/// What was asked for, as far as that decides what to advise when nothing comes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asked {
+    /// Words, perhaps with conditions.
+    Words { filtered: bool },
+    /// Words, of what this user shares.
+    Owner(Username),
+    /// One content.
+    Content,
+    /// More of the last search.
+    More,
+}
+
+impl Asked {
+    fn of(request: &StartSearch) -> Self {
+        let StartSearch { words, filter, more, .. } = request;
+        match &filter.owner {
+            _ if *more => Self::More,
+            _ if words.trim().parse::<ContentId>().is_ok() => Self::Content,
+            Some(owner) => Self::Owner(owner.clone()),
+            None => Self::Words { filtered: *filter != Filter::default() },
+        }
+    }
+
+    /// What to say where everybody was asked and nothing came.
+    fn in_vain(&self, skein: &str) -> String {
+        match self {
+            Self::Words { filtered: false } => {
+                "Nothing found: try fewer or shorter words.".to_owned()
+            }
+            Self::Words { filtered: true } => {
+                "Nothing found: try fewer or shorter words, or without filters.".to_owned()
+            }
+            Self::Owner(owner) => format!(
+                "Nothing found: @{owner} shares nothing like that, or is not there; \
+                 `{skein} find @{owner}` tells whether they are."
+            ),
+            Self::Content => format!(
+                "Nobody who is there now shares this content: `{skein} wish add CONTENT-ID` tells \
+                 you as soon as somebody does."
+            ),
+            Self::More => "There is no more than what was shown.".to_owned(),
+        }
+    }
 }
 
 /// Supernodes answer only to members: there is nothing to wait for.
@@ -227,7 +274,7 @@ impl<'a> Output<'a> {
         list.push(&line)
     }
 
-    fn done(self, report: &SearchReport) -> Result<(), Failure> {
+    fn done(self, report: &SearchReport, asked: &Asked) -> Result<(), Failure> {
         self.spinner.finish_and_clear();
         if report.contents == 0 && report.coverage.stopped == StopReason::NotAttached {
             return Err(not_attached(self.context));
@@ -243,7 +290,7 @@ impl<'a> Output<'a> {
             }
         }
         let skein = format!("skein{}", self.context.data_dir_words());
-        self.context.ui.note(summary(report, &skein, self.context.ui.err));
+        self.context.ui.note(summary(report, asked, &skein, self.context.ui.err));
         Ok(())
     }
 }
@@ -288,17 +335,17 @@ fn hit_details(hit: &ContentHit, paint: Paint) -> String {
 }
 
 /// The last lines: how much was found, how complete that is, and what to do next.
-fn summary(report: &SearchReport, skein: &str, paint: Paint) -> String {
+fn summary(report: &SearchReport, asked: &Asked, skein: &str, paint: Paint) -> String {
     let coverage = &report.coverage;
     let first = report.first_hit_ms.map(|ms| format!(", first after {}", format::millis(ms)));
-    let (asked, known) = (coverage.supernodes_asked, coverage.supernodes_known);
+    let (reached, known) = (coverage.supernodes_asked, coverage.supernodes_known);
     let stopped = match coverage.stopped {
         // Some of those known are gone, or are asked by others.
-        StopReason::Exhausted if asked < known => "everyone within reach was asked",
+        StopReason::Exhausted if reached < known => "everyone within reach was asked",
         _ => report.stopped.as_str(),
     };
     let text = format!(
-        "{} from {} in {}{}; {asked} of {} asked, {} covered; stopped: {stopped}",
+        "{} from {} in {}{}; {reached} of {} asked, {} covered; stopped: {stopped}",
         format::count(report.contents.into(), "file", "files"),
         format::count(report.sources.into(), "source", "sources"),
         format::millis(report.took_ms),
@@ -311,9 +358,7 @@ fn summary(report: &SearchReport, skein: &str, paint: Paint) -> String {
         (_, StopReason::NotAttached) => {
             format!("This node is not attached to a supernode any more: `{skein} status` says why.")
         }
-        (0, StopReason::Exhausted) => {
-            "Nothing found: try fewer or shorter words, or without filters.".to_owned()
-        }
+        (0, StopReason::Exhausted) => asked.in_vain(skein),
         (0, _) => format!("Nothing found so far: try again, `{skein} status` says how it stands."),
         (_, StopReason::Enough) => format!(
             "Fetch one with `{skein} get NUMBER`; `{skein} search --more` shows more of them."
@@ -331,7 +376,7 @@ mod tests {
     use clap::Parser as _;
     use skein_node::api::types::Source;
     use skein_proto::query::Coverage;
-    use skein_proto::{ContentId, MediaTags, NodeId};
+    use skein_proto::{MediaTags, NodeId};
 
     fn request(words: &[&str]) -> Result<StartSearch, Failure> {
         let cli = Cli::try_parse_from(["skein", "search"].iter().chain(words)).unwrap();
@@ -442,12 +487,35 @@ mod tests {
 
     #[test]
     fn a_search_without_hits_ends_with_a_hint() {
-        let text = summary(&report(0, StopReason::Exhausted), "skein", Paint::PLAIN);
+        let words = Asked::Words { filtered: false };
+        let told =
+            |contents, stopped| summary(&report(contents, stopped), &words, "skein", Paint::PLAIN);
+        let text = told(0, StopReason::Exhausted);
         assert!(text.starts_with("0 files from 0 sources in 340 ms; 3 of 3 supernodes"), "{text}");
-        assert!(text.contains("try fewer"), "{text}");
-        let text = summary(&report(0, StopReason::TimedOut), "skein", Paint::PLAIN);
+        assert!(text.contains("try fewer") && !text.contains("filters"), "{text}");
+        let text = told(0, StopReason::TimedOut);
         assert!(text.contains("skein status") && !text.contains("fewer"), "{text}");
-        let text = summary(&report(2, StopReason::Exhausted), "skein", Paint::PLAIN);
+        let text = told(2, StopReason::Exhausted);
         assert!(text.contains("first after 12 ms") && text.contains("skein get"), "{text}");
+    }
+
+    #[test]
+    fn what_to_do_after_a_search_in_vain_depends_on_what_was_asked_for() {
+        let content = ContentId::from_bytes([3; 32]).to_string();
+        for (words, advice) in [
+            (&["tide"][..], "try fewer or shorter words."),
+            (&["tide", "--ext", "ogg"], "without filters"),
+            (&["tide", "--owner", "zoe"], "`skein find @zoe`"),
+            (&[content.as_str()], "`skein wish add CONTENT-ID`"),
+            (&["--more"], "no more than what was shown"),
+        ] {
+            let asked = Asked::of(&request(words).unwrap());
+            let text = summary(&report(0, StopReason::Exhausted), &asked, "skein", Paint::PLAIN);
+            assert!(text.contains(advice), "{words:?}: {text}");
+            assert_eq!(
+                text.contains("fewer"),
+                advice.contains("fewer") || advice.contains("filters")
+            );
+        }
     }
 }

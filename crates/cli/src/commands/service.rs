@@ -82,11 +82,10 @@ pub fn run(context: &Context, command: ServiceCommand) -> Result<(), Failure> {
         match command {
             ServiceCommand::Add(AddArgs { name, target, allow, udp }) => {
                 let service = AddService { name, target, udp, allow };
+                let before = client.services().await?;
                 let service = client.add_service(&service).await?;
-                context.ui.done(&service, |service, paint| {
-                    let (good, who) = (paint.good("✓"), names(&service.allow));
-                    format!("{good} {} ({}) is offered to {who}.", service.name, service.target)
-                })
+                let before = before.iter().find(|known| known.name == service.name);
+                context.ui.done(&service, |service, paint| offered(service, before, paint))
             }
             ServiceCommand::List(_) => {
                 let services = client.services().await?;
@@ -114,6 +113,28 @@ pub fn run(context: &Context, command: ServiceCommand) -> Result<(), Failure> {
     })
 }
 
+/// What is offered now, with what may not have been meant.
+fn offered(service: &OfferedService, before: Option<&OfferedService>, paint: Paint) -> String {
+    let OfferedService { name, target, allow, .. } = service;
+    let mut text = format!("{} {name} ({target}) is offered to {}", paint.good("✓"), names(allow));
+    match before {
+        Some(old) if old != service => {
+            text.push_str(&format!(", in place of {} for {}", old.target, names(&old.allow)));
+        }
+        _ => {}
+    }
+    text.push('.');
+    if !target.ip().is_loopback() {
+        let ip = target.ip();
+        text.push_str(&format!(
+            "\n{} {ip} is not this machine's own address 127.0.0.1: if it is another machine, they \
+             reach that one through this one.",
+            paint.warn("!")
+        ));
+    }
+    text
+}
+
 fn names(allow: &[Username]) -> String {
     let names: Vec<String> = allow.iter().map(|name| format!("@{name}")).collect();
     names.join(", ")
@@ -135,4 +156,38 @@ fn render(services: &[OfferedService], paint: Paint) -> String {
         ]);
     }
     table.render(paint)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn service(target: &str, allow: &[&str]) -> OfferedService {
+        OfferedService {
+            name: "web".to_owned(),
+            target: target.parse().unwrap(),
+            udp: false,
+            allow: allow.iter().map(|name| Username::parse(name).unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_takes_the_place_of_another_service_says_so() {
+        let new = service("127.0.0.1:80", &["bob"]);
+        let text = offered(&new, None, Paint::PLAIN);
+        assert_eq!(text, "✓ web (127.0.0.1:80) is offered to @bob.");
+        assert_eq!(offered(&new, Some(&new), Paint::PLAIN), text, "nothing has changed");
+        let old = service("127.0.0.1:81", &["alice"]);
+        let text = offered(&new, Some(&old), Paint::PLAIN);
+        assert!(text.ends_with("@bob, in place of 127.0.0.1:81 for @alice."), "{text}");
+    }
+
+    #[test]
+    fn a_port_that_may_be_of_another_machine_is_pointed_out() {
+        let text = offered(&service("10.0.0.7:80", &["bob"]), None, Paint::PLAIN);
+        assert!(text.contains("another machine"), "{text}");
+        let text = offered(&service("[::1]:80", &["bob"]), None, Paint::PLAIN);
+        assert!(!text.contains("another machine"), "{text}");
+    }
 }

@@ -24,7 +24,7 @@ pub struct StatusArgs {}
 /// The daemon does not run or answer.
 pub fn run(context: &Context, _args: StatusArgs) -> Result<(), Failure> {
     let status = context::block_on(async { Ok(context.client()?.status().await?) })?;
-    context.ui.result(&status, |status, paint| context.addressed(&render(status, paint)))
+    context.ui.result(&status, |status, paint| context.ui.addressed(&render(status, paint)))
 }
 
 fn render(status: &Status, paint: Paint) -> String {

@@ -41,7 +41,7 @@ pub fn run(context: &Context, _args: WhoamiArgs) -> Result<(), Failure> {
     };
     let lost = account::lost_name(&home, whoami.identity.node)?;
     context.ui.result(&whoami, |whoami, paint| {
-        context.addressed(&render(whoami, lost.as_ref(), context::now(), paint))
+        context.ui.addressed(&render(whoami, lost.as_ref(), context::now(), paint))
     })
 }
 

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::ui::format;
 use crate::ui::paint::Paint;
 use crate::ui::table::{Lean, Table};
+use crate::value;
 use clap::{Args, Subcommand};
 use futures_util::StreamExt as _;
 use skein_node::api::types::{AddWish, ContentHit, DaemonEvent, Wish};
@@ -61,7 +62,7 @@ Examples:
   skein wish rm 2                          the second wish, as `skein wish list` numbers them")]
 pub struct RemoveArgs {
     /// The numbers of the wishes
-    #[arg(required = true, value_name = "NUMBER")]
+    #[arg(required = true, value_name = "NUMBER", value_parser = value::wish_number)]
     numbers: Vec<u64>,
 }
 
@@ -111,7 +112,8 @@ fn list(context: &Context) -> Result<(), Failure> {
             context.ui.note("There is no wish: `skein wish add WORDS` makes one.".to_owned());
             return Ok(());
         }
-        context.ui.result(&wishes, |wishes, paint| render(wishes, paint))
+        let skein = format!("skein{}", context.data_dir_words());
+        context.ui.result(&wishes, |wishes, paint| render(wishes, &skein, paint))
     })
 }
 
@@ -129,32 +131,34 @@ fn remove(context: &Context, numbers: &[u64]) -> Result<(), Failure> {
 }
 
 fn watch(context: &Context) -> Result<(), Failure> {
-    context::block_on(async {
+    context::block_on_until_interrupted(async {
         let mut events = context.client()?.events().await?;
         context.ui.note("Waiting for what was wished for; Ctrl-C ends this.".to_owned());
         while let Some(event) = events.next().await {
             let event = event?;
             if let DaemonEvent::WishHit { wish, words, hit } = &event {
-                context.ui.result(&event, |_, paint| hit_line(*wish, words, hit, paint))?;
+                let skein = format!("skein{}", context.data_dir_words());
+                let line = |_: &_, paint| hit_line((*wish, words), hit, &skein, paint);
+                context.ui.result(&event, line)?;
             }
         }
-        Ok(())
+        Err(Failure::failed("the daemon went away"))
     })
 }
 
-/// What came of a wish, in one line and the command that fetches it.
-pub fn hit_line(wish: u64, words: &str, hit: &ContentHit, paint: Paint) -> String {
+/// What came of a wish, in one line and the command that fetches it. `skein` is how that is called.
+pub fn hit_line((wish, words): (u64, &str), hit: &ContentHit, skein: &str, paint: Paint) -> String {
     let owner = hit.sources.first().map_or("somebody", |source| source.name.as_str());
     format!(
         "{} Wish {wish} ({words}): {}, {}, by {owner}. Fetch it: {}",
         paint.good("✓"),
         hit.name,
         format::bytes(hit.size),
-        paint.key(format!("skein get {}", hit.content)),
+        paint.key(format!("{skein} get {}", hit.content)),
     )
 }
 
-fn render(wishes: &[Wish], paint: Paint) -> String {
+fn render(wishes: &[Wish], skein: &str, paint: Paint) -> String {
     let mut table =
         Table::new(&[("wish", Lean::Right), ("words", Lean::Left), ("came", Lean::Right)]);
     for wish in wishes {
@@ -165,7 +169,7 @@ fn render(wishes: &[Wish], paint: Paint) -> String {
     for wish in wishes {
         for hit in &wish.hits {
             text.push('\n');
-            text.push_str(&hit_line(wish.number, &wish.words, hit, paint));
+            text.push_str(&hit_line((wish.number, &wish.words), hit, skein, paint));
         }
     }
     text
@@ -197,8 +201,8 @@ mod tests {
             since: 0,
             hits: vec![hit],
         };
-        let text = render(&[wish], Paint::PLAIN);
+        let text = render(&[wish], "skein --data-dir a", Paint::PLAIN);
         assert!(text.contains("Wish 4 (rare melody): melody.ogg, 2.0 KiB, by somebody."), "{text}");
-        assert!(text.contains(&format!("skein get {content}")), "{text}");
+        assert!(text.contains(&format!("skein --data-dir a get {content}")), "{text}");
     }
 }

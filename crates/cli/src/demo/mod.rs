@@ -37,7 +37,7 @@ pub struct Options {
 /// # Errors
 /// Anything did not go as promised, or the user called it off.
 pub fn run(context: &Context, options: &Options) -> Result<(), Failure> {
-    let stage = Stage { ui: context.ui };
+    let stage = Stage { ui: context.ui.clone() };
     context::block_on_service(async {
         let mut shutdown = Shutdown::listen(false, false)?;
         let mut network = Network::new()?;

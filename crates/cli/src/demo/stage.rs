@@ -160,7 +160,7 @@ pub struct Gift {
 }
 
 /// Where it is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Stage {
     /// How to print.
     pub ui: Ui,

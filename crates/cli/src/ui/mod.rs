@@ -27,7 +27,7 @@ pub enum ColorChoice {
 
 /// The way out for everything that a command has to say: results on standard output, everything
 /// else on standard error.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Ui {
     /// Print values for programs, one JSON value a line.
     pub json: bool,
@@ -39,6 +39,9 @@ pub struct Ui {
     pub out: Paint,
     /// How to paint standard error.
     pub err: Paint,
+    /// What stands behind `skein` in commands that people are told, so that they reach the same
+    /// node: nothing, or an option with a space in front.
+    addressing: String,
 }
 
 impl Ui {
@@ -50,7 +53,25 @@ impl Ui {
             details,
             out: Paint::decide(color, io::stdout().is_terminal()),
             err: Paint::decide(color, io::stderr().is_terminal()),
+            addressing: String::new(),
         }
+    }
+
+    /// The same, with `addressing` behind `skein` in commands that people are told.
+    pub fn addressing(self, addressing: String) -> Self {
+        Self { addressing, ..self }
+    }
+
+    /// A text with commands that people are told, as in "run `skein up`": each of them reaches the
+    /// same node, also where the text comes from elsewhere.
+    pub fn addressed(&self, text: &str) -> String {
+        let mut parts = text.split("`skein ");
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let words = if part.starts_with("--data-dir ") { "" } else { self.addressing.as_str() };
+            out.push_str(&format!("`skein{words} {part}"));
+        }
+        out
     }
 
     /// Prints a line of the result.
@@ -90,7 +111,7 @@ impl Ui {
     }
 
     /// Says that something was done, where that it worked is all there is to say: as
-    /// [`Ui::result`], but silent for people who want silence.
+    /// [`Ui::result`], but silent for people who want silence, and with commands addressed.
     ///
     /// # Errors
     /// Standard output is closed or full.
@@ -99,12 +120,15 @@ impl Ui {
         value: &T,
         people: impl FnOnce(&T, Paint) -> String,
     ) -> Result<(), Failure> {
-        if self.quiet && !self.json { Ok(()) } else { self.result(value, people) }
+        let addressed = |value: &T, paint| self.addressed(&people(value, paint));
+        if self.quiet && !self.json { Ok(()) } else { self.result(value, addressed) }
     }
 
-    /// Says something to people that is not the result: a hint, or what goes on.
+    /// Says something to people that is not the result: a hint, or what goes on. Commands in it are
+    /// addressed.
     pub fn note(&self, text: impl Display) {
         if !self.quiet && !self.json {
+            let text = self.addressed(&text.to_string());
             // A note that cannot be shown is no reason to fail.
             let _ = writeln!(io::stderr(), "{text}");
         }

@@ -33,6 +33,15 @@ impl ApiClient {
         Ok((PieceReader::new(reader), PieceWriter::new(writer)))
     }
 
+    /// Asks whether a service of a peer could be opened, and leaves the program behind it alone.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refusal where the peer is not there or does not want to.
+    pub async fn look_at_service(&self, pipe: &OpenPipe) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, "/v1/pipes/look").json(pipe);
+        self.call(request).await.map(drop)
+    }
+
     /// What this node offers.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! | call | answers with |
 //! |---|---|
 //! | `POST /v1/pipes` with [`OpenPipe`] and `Upgrade: skein-pipe` | 101; then both directions are pieces, see [`crate::services::PieceReader`] |
+//! | `POST /v1/pipes/look` with [`OpenPipe`] | 204 if the peer would open it; nothing is connected to |
 //! | `GET /v1/services` | a list of [`OfferedService`] |
 //! | `POST /v1/services` with [`AddService`] | [`OfferedService`] |
 //! | `DELETE /v1/services/{name}` | 204 |

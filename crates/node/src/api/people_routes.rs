@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
     Router::new()
         .route("/v1/pipes", post(open_pipe))
+        .route("/v1/pipes/look", post(look_at_service))
         .route("/v1/services", get(services).post(add_service))
         .route("/v1/services/{name}", delete(remove_service))
 }
@@ -59,6 +60,14 @@ async fn open_pipe<B: Backend>(
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static(PIPE_PROTOCOL));
     Ok(response)
+}
+
+async fn look_at_service<B: Backend>(
+    State(api): Shared<B>,
+    Body(OpenPipe { peer: name, service, datagrams }): Body<OpenPipe>,
+) -> Result<StatusCode, Failure> {
+    api.backend.services()?.look_at_service(&peer(&name)?, &service, datagrams).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn services<B: Backend>(State(api): Shared<B>) -> Answer<Vec<OfferedService>> {

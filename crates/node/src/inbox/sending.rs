@@ -301,7 +301,7 @@ impl Inbox {
 }
 
 pub(super) fn no_such(id: u64) -> ApiError {
-    ApiError::not_found(format!("there is no offer number {id}: `skein inbox` lists them"))
+    ApiError::not_found(format!("there is no offer number {id}: `skein inbox --sent` lists all"))
 }
 
 /// The length of a regular file, and when it was changed the last time.

@@ -34,8 +34,12 @@ impl Store {
             let why = format!("at most {MAX_USERS} names can use a service");
             return Err(ApiError::bad_request(why));
         }
-        if service.target.port() == 0 || service.target.ip().is_unspecified() {
-            let why = "a service needs a whole address, such as 127.0.0.1:22";
+        if service.target.port() == 0 {
+            let why = "a service has a port from 1 to 65535, such as 22; nothing listens on port 0";
+            return Err(ApiError::bad_request(why));
+        }
+        if service.target.ip().is_unspecified() {
+            let why = "a service needs an address that can be connected to, such as 127.0.0.1:22";
             return Err(ApiError::bad_request(why));
         }
         let mut change = self.pool().begin().await.map_err(StoreError::from)?;

@@ -126,39 +126,37 @@ impl Services {
             Some((flow, _)) => Carry::Datagrams { flow: *flow },
             None => Carry::Stream { window: place.window },
         };
-        let text = skein_proto::BoundedString::truncated(service);
-        let open = Message::OpenService(OpenService { service: text, carry });
-        let asked = async {
-            let mut stream = connection.open_stream().await?;
-            stream.sender.send(&open).await?;
-            let reply = stream.receiver.recv().await?;
-            Ok::<_, StreamError>((stream, reply))
-        };
-        let silent = || ApiError::unavailable(format!("{peer} did not answer"));
-        let asked = timeout(REPLY_PATIENCE, asked).await.map_err(|_| silent())?;
-        let (stream, reply) = asked.map_err(|error| ApiError::unavailable(error.to_string()))?;
-        let outcome = match reply {
-            Some(Message::ServiceReply(ServiceReply { outcome })) => outcome,
-            _ => return Err(ApiError::unavailable(format!("{peer} does not offer services"))),
-        };
-        let carry = match (outcome, incoming) {
-            (Ok(Carry::Stream { window }), None) => {
+        let (stream, carry) = asked(connection, (peer, service), carry).await?;
+        let carry = match (carry, incoming) {
+            (Carry::Stream { window }, None) => {
                 connection.widen_for_transfer();
                 Opened::Stream { theirs: window }
             }
-            (Ok(Carry::Datagrams { flow }), Some((_, incoming))) => {
+            (Carry::Datagrams { flow }, Some((_, incoming))) => {
                 Opened::Datagrams { theirs: flow, incoming }
             }
-            (Ok(_), _) => return Err(ApiError::unavailable("the peer answered in another way")),
-            (Err(refusal), _) => {
-                let code = match refusal {
-                    ServiceRefusal::NotAllowed => ErrorCode::Denied,
-                    _ => ErrorCode::Unavailable,
-                };
-                return Err(ApiError::new(code, format!("{peer} {service}: {refusal}")));
-            }
+            _ => return Err(answered_otherwise(peer)),
         };
         Ok(Pipe { services: self.clone(), session, stream, place, carry })
+    }
+
+    /// Asks whether a service of a peer could be had, and leaves the program behind it alone.
+    ///
+    /// # Errors
+    /// There is no session, or the peer refuses.
+    pub(crate) async fn look_at_service(
+        &self,
+        peer: &PeerName,
+        service: &str,
+        packets: bool,
+    ) -> Result<(), ApiError> {
+        super::offered::check_name(service)?;
+        let session = self.session(peer).await?;
+        let carry = Carry::Nothing { packets };
+        match asked(session.connection(), (peer, service), carry).await? {
+            (_, Carry::Nothing { .. }) => Ok(()),
+            _ => Err(answered_otherwise(peer)),
+        }
     }
 
     /// Serves a peer that wants to use a service.
@@ -169,6 +167,11 @@ impl Services {
         mut stream: Stream,
     ) {
         let served = match self.admit(&session, &asked).await {
+            Ok(Served::Nothing) => {
+                let reply = Message::ServiceReply(ServiceReply { outcome: Ok(asked.carry) });
+                let _ = stream.request(&reply, REPLY_PATIENCE).await;
+                return;
+            }
             Ok(served) => served,
             Err(refusal) => {
                 let counts = &self.inner.pipes;
@@ -211,9 +214,13 @@ impl Services {
             None
         });
         let Target { address, udp } = found.ok_or(ServiceRefusal::NotAllowed)?;
-        let is_udp = matches!(asked.carry, Carry::Datagrams { .. });
+        let is_udp =
+            matches!(asked.carry, Carry::Datagrams { .. } | Carry::Nothing { packets: true });
         if udp != is_udp {
             return Err(ServiceRefusal::NotAllowed);
+        }
+        if matches!(asked.carry, Carry::Nothing { .. }) {
+            return Ok(Served::Nothing);
         }
         let place = self.inner.places.take(session.connection()).ok_or(ServiceRefusal::Busy)?;
         Ok(match asked.carry {
@@ -228,14 +235,61 @@ impl Services {
                 let socket = udp_to(address).await.map_err(|_| ServiceRefusal::NoAnswer)?;
                 Served::Datagrams { socket, place, theirs: flow }
             }
+            Carry::Nothing { .. } => Served::Nothing,
         })
     }
 }
 
+/// Asks a peer for a service: the stream and what it takes there.
+async fn asked(
+    connection: &Connection,
+    (peer, service): (&PeerName, &str),
+    carry: Carry,
+) -> Result<(Stream, Carry), ApiError> {
+    let text = skein_proto::BoundedString::truncated(service);
+    let open = Message::OpenService(OpenService { service: text, carry });
+    let talk = async {
+        let mut stream = connection.open_stream().await?;
+        stream.sender.send(&open).await?;
+        let reply = stream.receiver.recv().await?;
+        Ok::<_, StreamError>((stream, reply))
+    };
+    let silent = || ApiError::unavailable(format!("{peer} did not answer"));
+    let answered = timeout(REPLY_PATIENCE, talk).await.map_err(|_| silent())?;
+    let (stream, reply) = answered.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    let Some(Message::ServiceReply(ServiceReply { outcome })) = reply else {
+        return Err(ApiError::unavailable(format!("{peer} does not offer services")));
+    };
+    outcome.map(|theirs| (stream, theirs)).map_err(|refusal| match refusal {
+        ServiceRefusal::NotAllowed => {
+            let packets =
+                matches!(carry, Carry::Datagrams { .. } | Carry::Nothing { packets: true });
+            let kind = if packets { "UDP" } else { "TCP" };
+            let why = format!("{peer} offers you no service {service:?} over {kind}");
+            ApiError::new(ErrorCode::Denied, why)
+        }
+        refusal => ApiError::unavailable(format!("{peer}:{service}: {refusal}")),
+    })
+}
+
+fn answered_otherwise(peer: &PeerName) -> ApiError {
+    ApiError::unavailable(format!("{peer} has answered in another way than asked"))
+}
+
 /// A service that a peer is being served.
 enum Served {
-    Stream { tcp: TcpStream, place: Place, theirs: u32 },
-    Datagrams { socket: UdpSocket, place: Place, theirs: u32 },
+    /// It was only asked whether it could be.
+    Nothing,
+    Stream {
+        tcp: TcpStream,
+        place: Place,
+        theirs: u32,
+    },
+    Datagrams {
+        socket: UdpSocket,
+        place: Place,
+        theirs: u32,
+    },
 }
 
 impl Served {
@@ -249,6 +303,7 @@ impl Served {
         let broken = || io::Error::other("the user has blocked the peer");
         tokio::pin!(blocked);
         match self {
+            Self::Nothing => Ok(()),
             Self::Stream { mut tcp, place, theirs } => {
                 session.connection().widen_for_transfer();
                 let carry = Carry::Stream { window: place.window };

@@ -39,6 +39,7 @@ fn any_carry() -> impl Strategy<Value = Carry> {
     prop_oneof![
         any::<u32>().prop_map(|window| Carry::Stream { window }),
         any::<u32>().prop_map(|flow| Carry::Datagrams { flow }),
+        any::<bool>().prop_map(|packets| Carry::Nothing { packets }),
     ]
 }
 

@@ -84,10 +84,10 @@ struct SettingsArgs {
     #[arg(long, value_name = "DIR")]
     download_dir: Option<PathBuf>,
     /// The most children that it takes as a supernode
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = value::whole(.., 150_u32))]
     max_children: Option<u32>,
     /// The most supernodes that it links to as a supernode
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = value::whole(.., 40_u32))]
     max_neighbours: Option<u32>,
     /// How long a supernode must have seen a child before it asks that to be one as well
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
@@ -96,10 +96,10 @@ struct SettingsArgs {
     #[arg(long, value_name = "BYTES", value_parser = uplink)]
     uplink: Option<Uplink>,
     /// The most uploads at a time
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = value::whole(.., 8_u32))]
     upload_slots: Option<u32>,
     /// Threads that read and hash shared files
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = value::whole(.., 2_u32))]
     scan_workers: Option<u32>,
     /// How often all shared folders are scanned
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
@@ -111,19 +111,19 @@ struct SettingsArgs {
     #[arg(long, value_name = "WHOM", value_parser = inbox_accept())]
     inbox_accept: Option<InboxAccept>,
     /// Sessions of others that it carries at a time as a supernode; 0: none
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = value::relay_slots())]
     relay_slots: Option<u32>,
     /// How many of them one name may have
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = value::relay_slots_per_name())]
     relay_slots_per_name: Option<u32>,
     /// Bytes a second that it carries for one session
-    #[arg(long, value_name = "BYTES", value_parser = value::relay_rate)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = value::relay_rate)]
     relay_slot_rate: Option<u32>,
     /// Bytes a second that it carries for one name
-    #[arg(long, value_name = "BYTES", value_parser = value::relay_rate)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = value::relay_rate)]
     relay_name_rate: Option<u32>,
     /// Bytes a second that it carries for all
-    #[arg(long, value_name = "BYTES", value_parser = value::relay_rate)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = value::relay_rate)]
     relay_rate: Option<u32>,
     /// The least important messages to log
     #[arg(long, value_name = "LEVEL", value_parser = log_level())]
@@ -318,6 +318,7 @@ async fn serve(
         // Whoever started this has read the line above and is gone.
         return std::future::pending().await;
     }
+    let skein = format!("skein{}", context.data_dir_words());
     while let Some(event) = events.next().await {
         let event = event?;
         if context.ui.json {
@@ -326,7 +327,7 @@ async fn serve(
                 Err(failure) if failure.is_reader_gone() => break,
                 written => written?,
             }
-        } else if let Some(line) = event_line(&event, context.ui.err) {
+        } else if let Some(line) = event_line(&event, &skein, context.ui.err) {
             context.ui.note(line);
         }
     }
@@ -362,7 +363,7 @@ fn welcome(status: &Status, api: SocketAddr, context: &Context) -> String {
 }
 
 /// What a person wants to know at once; scans go on silently.
-fn event_line(event: &DaemonEvent, paint: Paint) -> Option<String> {
+fn event_line(event: &DaemonEvent, skein: &str, paint: Paint) -> Option<String> {
     Some(match event {
         DaemonEvent::Attached { parent } => {
             format!("{} Attached to supernode {}.", paint.good("✓"), parent.short())
@@ -382,7 +383,7 @@ fn event_line(event: &DaemonEvent, paint: Paint) -> Option<String> {
             format::bytes(share.bytes)
         ),
         DaemonEvent::WishHit { wish, words, hit } => {
-            super::wish::hit_line(*wish, words, hit, paint)
+            super::wish::hit_line((*wish, words), hit, skein, paint)
         }
         _ => return None,
     })
@@ -483,10 +484,10 @@ mod tests {
     #[test]
     fn people_are_told_of_what_concerns_them() {
         let parent = NodeId::from_bytes([7; 32]);
-        let line = event_line(&DaemonEvent::Attached { parent }, Paint::PLAIN).unwrap();
+        let line = event_line(&DaemonEvent::Attached { parent }, "skein", Paint::PLAIN).unwrap();
         assert!(line.contains(&parent.short()), "{line}");
         let reason = "the supernode left".to_owned();
-        let line = event_line(&DaemonEvent::Detached { reason }, Paint::PLAIN).unwrap();
+        let line = event_line(&DaemonEvent::Detached { reason }, "skein", Paint::PLAIN).unwrap();
         assert!(line.contains("the supernode left"), "{line}");
     }
 }
