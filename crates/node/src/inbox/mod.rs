@@ -89,6 +89,8 @@ struct Inner {
     accept: InboxAccept,
     /// The offers that something is done for.
     tended: DashMap<u64, Arc<Notify>>,
+    /// The offers whose files are being fetched, until that is over.
+    fetching: DashMap<u64, CancellationToken>,
     calling: Semaphore,
     admission: Admission,
     counts: Counts,
@@ -152,6 +154,7 @@ impl Inbox {
             dir: parts.dir,
             accept: parts.accept,
             tended: DashMap::new(),
+            fetching: DashMap::new(),
             calling: Semaphore::new(MAX_CALLING),
             admission: Admission::default(),
             counts: Counts::default(),

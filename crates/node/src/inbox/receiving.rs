@@ -8,14 +8,17 @@ use crate::api::types::{ApiError, Download, DownloadState, ErrorCode, Source};
 use crate::config::InboxAccept;
 use crate::daemon::clock::unix_now;
 use crate::transfer::{Folder, clean_name};
+use dashmap::DashMap;
 use skein_proto::Message;
 use skein_proto::id::OfferId;
 use skein_proto::inbox::{OfferFile, OfferNews, OfferState};
 use skein_swarm::MAX_FILE_BYTES;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Undecided offers of one name, and of all. A person decides on some; more are somebody's attempt
 /// to bury them.
@@ -171,6 +174,11 @@ impl Inbox {
             }
             _ => {}
         }
+        let elsewhere = accept.dir.is_some() && accept.dir != offer.path;
+        if offer.stage == OfferStage::Accepted && elsewhere {
+            let why = format!("offer {id} is being fetched into another folder already");
+            return Err(ApiError::new(ErrorCode::Conflict, why));
+        }
         let may = matches!(
             offer.stage,
             OfferStage::Offered | OfferStage::Accepted | OfferStage::Failed { .. }
@@ -183,11 +191,7 @@ impl Inbox {
         Ok(accepted.shown())
     }
 
-    async fn take(
-        &self,
-        id: u64,
-        dir: Option<std::path::PathBuf>,
-    ) -> Result<Option<Offer>, ApiError> {
+    async fn take(&self, id: u64, dir: Option<PathBuf>) -> Result<Option<Offer>, ApiError> {
         let change = |offer: &mut Offer| {
             let new = offer.stage != OfferStage::Accepted;
             if new {
@@ -204,12 +208,12 @@ impl Inbox {
         Ok(taken)
     }
 
-    /// Declines a file, or calls the fetching of it off.
+    /// Declines a file, or calls the fetching of it off: nothing of it stays then. A file that comes
+    /// in first is here, and cannot be refused any more.
     pub(crate) async fn refuse(&self, id: u64) -> Result<FileOffer, ApiError> {
         let offer = self.of_side(id, false).await?;
         if !matches!(offer.stage, OfferStage::Offered | OfferStage::Accepted) {
-            let why = format!("offer {id} cannot be refused: {}", how_it_ended(&offer.stage));
-            return Err(ApiError::new(ErrorCode::Conflict, why));
+            return Err(not_refused(&offer));
         }
         let change = |offer: &mut Offer| {
             let open = !offer.stage.is_final();
@@ -222,7 +226,12 @@ impl Inbox {
         };
         let refused = self.inner.book.change(id, change).await?.ok_or_else(|| no_such(id))?;
         self.tend(id);
-        Ok(refused.shown())
+        // Whoever fetches it knows which of the two was first.
+        let fetching = self.inner.fetching.get(&id).map(|over| over.clone());
+        let Some(over) = fetching else { return Ok(refused.shown()) };
+        over.cancelled().await;
+        let now = self.of_side(id, false).await?;
+        if now.stage == OfferStage::Done { Err(not_refused(&now)) } else { Ok(now.shown()) }
     }
 
     /// Fetches an accepted file, and tells the sender how it goes. Answers whether that is over,
@@ -230,6 +239,12 @@ impl Inbox {
     pub(super) async fn fetch(&self, offer: &Offer, nudge: &Notify) -> bool {
         let (id, transfers) = (offer.id, &self.inner.transfers);
         let (Some(content), Some(node)) = (offer.content, offer.node) else { return false };
+        let _fetching = Fetching::begin(&self.inner.fetching, id);
+        // Whoever refuses it looks for the above after having put that on record, and this is the
+        // other way round: one of the two sees the other.
+        if self.inner.book.get(id).await.is_none_or(|now| now.stage != OfferStage::Accepted) {
+            return true;
+        }
         let source = Source { node, name: offer.peer.clone(), addresses: Vec::new(), parent: node };
         let folder = match &offer.path {
             Some(dir) => Folder::AskedFor(dir),
@@ -243,34 +258,47 @@ impl Inbox {
         let Some(view) = transfers.watch(claim.id()) else { return false };
         let ended = self.follow(offer, view, nudge).await;
         match ended {
-            Some(Ok(path)) => {
-                let size = offer.size;
-                let done = self.set(id, |offer| {
-                    let is_so = offer.stage == OfferStage::Accepted;
-                    if is_so {
-                        offer.stage = OfferStage::Done;
-                        (offer.path, offer.bytes) = (Some(path), size);
-                        (offer.told, offer.waits) = (false, None);
-                    }
-                    is_so
-                });
-                let Ok(done) = done.await else { return false };
-                if done.is_some_and(|offer| offer.stage == OfferStage::Done) {
-                    add(&self.inner.counts.received);
-                }
-                true
-            }
+            Some(Ok(path)) => self.arrived(offer, path).await,
             Some(Err(reason)) => {
                 transfers.give_up(claim).await;
                 self.fail(id, &reason).await.is_ok()
             }
             // Somebody has decided otherwise meanwhile, if that could be kept.
             None => {
-                transfers.give_up(claim).await;
+                let now = self.inner.book.get(id).await.map(|now| now.stage);
+                if matches!(now, Some(OfferStage::Refused | OfferStage::Withdrawn)) {
+                    if let Some(path) = transfers.discard(claim).await {
+                        return self.arrived(offer, path).await;
+                    }
+                } else {
+                    transfers.give_up(claim).await;
+                }
                 let now = self.inner.book.get(id).await;
                 now.is_none_or(|now| now.stage != OfferStage::Accepted)
             }
         }
+    }
+
+    /// The file is here. Answers whether that is kept.
+    async fn arrived(&self, offer: &Offer, path: PathBuf) -> bool {
+        let size = offer.size;
+        let done = self.set(offer.id, |offer| {
+            // A refusal that came too late: nobody has heard of it yet, since it is told when the
+            // fetching is over.
+            let too_late = offer.stage == OfferStage::Refused && !offer.told;
+            let is_so = offer.stage == OfferStage::Accepted || too_late;
+            if is_so {
+                offer.stage = OfferStage::Done;
+                (offer.path, offer.bytes) = (Some(path), size);
+                (offer.told, offer.waits) = (false, None);
+            }
+            is_so
+        });
+        let Ok(done) = done.await else { return false };
+        if done.is_some_and(|offer| offer.stage == OfferStage::Done) {
+            add(&self.inner.counts.received);
+        }
+        true
     }
 
     /// Watches a download to its end: the file, or why there is none. `None` if the offer is not
@@ -280,7 +308,7 @@ impl Inbox {
         offer: &Offer,
         mut view: watch::Receiver<Download>,
         nudge: &Notify,
-    ) -> Option<Result<std::path::PathBuf, String>> {
+    ) -> Option<Result<PathBuf, String>> {
         let mut told = offer.told.then_some(0);
         let mut tell_at = Instant::now();
         loop {
@@ -309,7 +337,15 @@ impl Inbox {
                 }
                 () = tokio::time::sleep_until(tell_at), if told != Some(shown.verified) => {
                     let state = OfferState::Accepted { verified: shown.verified };
-                    match self.say(offer, state, told.is_none()).await {
+                    let said = tokio::select! {
+                        said = self.say(offer, state, told.is_none()) => said,
+                        // A peer that does not answer keeps nobody waiting who decides here.
+                        () = nudge.notified() => {
+                            nudge.notify_one();
+                            continue;
+                        }
+                    };
+                    match said {
                         Some(OfferState::Unknown | OfferState::Withdrawn) => {
                             self.gone(offer.id).await;
                             return None;
@@ -354,6 +390,32 @@ impl Inbox {
         let news = OfferNews { offer: offer.offer, state };
         exchange(&session, offer.offer, Message::from(news)).await
     }
+}
+
+/// A file is being fetched for an offer, for as long as this lives.
+struct Fetching<'a> {
+    all: &'a DashMap<u64, CancellationToken>,
+    id: u64,
+}
+
+impl<'a> Fetching<'a> {
+    fn begin(all: &'a DashMap<u64, CancellationToken>, id: u64) -> Self {
+        all.insert(id, CancellationToken::new());
+        Self { all, id }
+    }
+}
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        if let Some((_, over)) = self.all.remove(&self.id) {
+            over.cancel();
+        }
+    }
+}
+
+fn not_refused(offer: &Offer) -> ApiError {
+    let why = format!("offer {} cannot be refused: {}", offer.id, how_it_ended(&offer.stage));
+    ApiError::new(ErrorCode::Conflict, why)
 }
 
 fn how_it_ended(stage: &OfferStage) -> &'static str {

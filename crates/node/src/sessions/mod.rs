@@ -53,7 +53,7 @@ use skein_proto::message::MessageKind;
 use skein_proto::{BoundedVec, KeyPair, Message, NodeId, SessionId, SignedCredential, Username};
 use slots::{NearSlots, Spare};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use whereabouts::Whereabouts;
@@ -105,6 +105,8 @@ struct Inner {
     parts: Parts,
     control: Control,
     live: DashMap<NodeId, Arc<PeerSession>>,
+    /// Sessions whose place another one with the same node has taken, and that may be used still.
+    displaced: Mutex<Vec<Weak<PeerSession>>>,
     handlers: DashMap<MessageKind, Handler>,
     /// Peers that are being called: whoever else wants them waits.
     opening: opening::Turns,
@@ -145,6 +147,7 @@ impl Sessions {
             parts,
             control,
             live: DashMap::new(),
+            displaced: Mutex::default(),
             handlers: DashMap::new(),
             opening: opening::Turns::default(),
             awaited: DashMap::new(),
@@ -169,6 +172,12 @@ impl Sessions {
     #[cfg(test)]
     pub(crate) fn keep_unused(&self, unused: std::time::Duration) {
         self.inner.unused.set(unused).expect("said once");
+    }
+
+    /// Where this node may be reached, as it was found out last.
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> Vec<SocketAddr> {
+        self.inner.whereabouts.places()
     }
 
     /// Takes what the overlay tells, until it tells nothing more.
@@ -205,12 +214,18 @@ impl Sessions {
 
     /// The ids of the connections that must not be closed for want of traffic.
     pub(crate) fn in_use(&self) -> Vec<usize> {
-        let used = self
-            .inner
-            .live
-            .iter()
-            .filter(|entry| entry.value().is_dialler() || entry.value().is_used(true));
-        used.map(|entry| entry.value().connection().id()).collect()
+        let is_used = |session: &Arc<PeerSession>| session.is_dialler() || session.is_used(true);
+        let live = self.inner.live.iter().filter(|entry| is_used(entry.value()));
+        let mut ids: Vec<usize> = live.map(|entry| entry.value().connection().id()).collect();
+        // Each is held once here, as those that are live are by their table.
+        let displaced: Vec<_> = self.displaced().iter().filter_map(Weak::upgrade).collect();
+        let displaced = displaced.iter().filter(|session| is_used(session));
+        ids.extend(displaced.map(|session| session.connection().id()));
+        ids
+    }
+
+    fn displaced(&self) -> MutexGuard<'_, Vec<Weak<PeerSession>>> {
+        self.inner.displaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The live session with a node, if there is one.
@@ -326,7 +341,11 @@ impl Sessions {
         }
         let session = Arc::new(session);
         self.inner.counts.opened(&session);
-        live.insert(session.node(), Arc::clone(&session));
+        if let Some(before) = live.insert(session.node(), Arc::clone(&session)) {
+            let mut displaced = self.displaced();
+            displaced.retain(|known| known.strong_count() > 0);
+            displaced.push(Arc::downgrade(&before));
+        }
         self.changed(&session, true);
         Ok(session)
     }

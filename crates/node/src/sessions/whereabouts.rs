@@ -3,16 +3,20 @@
 //! It is found out for each call, and anew while sessions last: when this machine has other
 //! addresses, when the router promises another one, and when a direct path dies or what is sent over
 //! a relay has no answer, which may be all that is seen of a router that has begun to map in another
-//! way.
+//! way. In a pause nothing is sent, so somebody is asked now and then whether this node is still seen
+//! where it was.
 
 mod looks;
+mod signs;
 
 use super::direct::told;
 use looks::Looks;
+use signs::Signs;
 use skein_net::paths::{Gathered, Mapping};
 use skein_net::{Endpoint, UdpState};
 use skein_proto::BoundedVec;
 use skein_proto::session::{Candidate, NatKind};
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -89,7 +93,7 @@ impl Whereabouts {
         let mut network = endpoint.watch_network();
         network.mark_unchanged();
         let mut mapping = endpoint.watch_mapping();
-        let mut looks = Looks::default();
+        let (mut looks, mut signs) = (Looks::default(), Signs::new(Instant::now()));
         loop {
             let due = looks.due();
             let its_time = async {
@@ -103,14 +107,29 @@ impl Whereabouts {
                 () = changed(&mut mapping) => self.begin(&mut looks),
                 () = self.doubts.notified() => self.begin(&mut looks),
                 () = its_time => {
-                    // Without sessions nobody is to be told; the next call finds out for itself.
-                    if self.current.receiver_count() > 0 {
+                    if self.is_wanted() {
                         self.found(seen(endpoint).await);
                     }
                     looks.looked(Instant::now());
                 }
+                () = sleep_until(signs.due()) => match self.is_wanted() {
+                    true if signs.ask(endpoint, &self.places()).await => self.begin(&mut looks),
+                    true => {}
+                    false => signs.pass(Instant::now()),
+                },
             }
         }
+    }
+
+    /// Whether there are sessions. Without them nobody is to be told; the next call finds out for
+    /// itself.
+    fn is_wanted(&self) -> bool {
+        self.current.receiver_count() > 0
+    }
+
+    /// Where this node may be reached, as it was found out last.
+    pub(super) fn places(&self) -> Vec<SocketAddr> {
+        self.current.borrow().candidates.iter().map(|candidate| candidate.address).collect()
     }
 
     /// Something has changed.
