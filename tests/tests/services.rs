@@ -103,6 +103,55 @@ async fn a_forward_holds_its_port_until_the_process_that_started_it_is_gone() {
     assert!(held.ended().await.success());
 }
 
+/// The first thing that a forward says.
+async fn announced(node: &Node, network: &Network, remote: &str) -> serde_json::Value {
+    let command = node.command(&["forward", "--exit-with-parent", "0", remote]);
+    let mut forward = Process::spawn("forward", command, &network.folder("logs").join("forward"));
+    let ready = forward.next_json().await.expect("it listens");
+    forward.close_stdin();
+    assert!(forward.ended().await.success());
+    ready
+}
+
+#[tokio::test]
+async fn a_forward_says_at_its_start_whether_the_service_can_be_had() {
+    let network = Network::start().await;
+    let program = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let target = program.local_addr().expect("it listens").to_string();
+    let (_goose, alice, bob) = offered(&network, &["echo", &target]).await;
+    let [carol] = network.nodes(["carol"]).await;
+    let _ = carol.find_until("alice", |_, nodes| nodes.iter().any(|node| node.online)).await;
+
+    for (who, words) in [
+        (&carol, &["forward", "0", "@alice:echo"][..]),
+        (&bob, &["forward", "0", "@alice:nothing"]),
+        (&bob, &["forward", "--udp", "0", "@alice:echo"]),
+    ] {
+        let refused = who.run(words).await;
+        assert_eq!(refused.code(), Some(2), "{refused:?}");
+        assert!(refused.refusal().contains("offers you no service"), "{refused:?}");
+        assert_eq!(refused.stdout(), "", "it listens nowhere");
+    }
+    let ready = announced(&bob, &network, "@alice:echo").await;
+    assert!(ready["unreachable"].is_null(), "{ready}");
+    let mut waiting = std::pin::pin!(program.accept());
+    let knocked = futures_util::FutureExt::now_or_never(waiting.as_mut());
+    assert!(knocked.is_none(), "nobody has connected to the program itself");
+
+    let alice = alice.kill();
+    let away = within_patience("alice counts as online", async {
+        loop {
+            let ready = announced(&bob, &network, "@alice:echo").await;
+            if !ready["unreachable"].is_null() {
+                break ready;
+            }
+        }
+    })
+    .await;
+    assert!(away["unreachable"].as_str().is_some_and(|why| !why.is_empty()), "{away}");
+    drop(alice);
+}
+
 #[tokio::test]
 async fn many_connections_go_through_one_forwarded_port() {
     let network = Network::start().await;

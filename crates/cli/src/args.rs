@@ -227,6 +227,39 @@ mod tests {
         }
     }
 
+    /// The calls of `skein` in a text: the lines of its shell blocks, and what stands between
+    /// backquotes, unless it only names a command in general.
+    fn calls(text: &str) -> Vec<String> {
+        let mut calls = Vec::new();
+        for (nth, block) in text.split("```").enumerate() {
+            if nth % 2 == 1 {
+                let lines = block.lines().filter(|_| block.starts_with("sh\n"));
+                calls.extend(lines.map(str::to_owned));
+            } else {
+                calls.extend(block.split('`').skip(1).step_by(2).map(str::to_owned));
+            }
+        }
+        calls.retain(|call| call.starts_with("skein ") && !call.contains("COMMAND"));
+        calls
+    }
+
+    #[test]
+    fn what_the_readme_tells_to_run_is_understood() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let text = std::fs::read_to_string(root.join("README.md")).expect("it is there");
+        let login_key = skein_proto::NodeId::from_bytes([7; 32]);
+        let ticket = skein_proto::Ticket::new(login_key, ["host:1".to_owned()]);
+        let ticket = ticket.expect("the address is right").to_string();
+        let calls = calls(&text);
+        assert!(calls.len() > 40, "only {} were found", calls.len());
+        for call in calls {
+            let plain = call.split('#').next().unwrap_or_default().replace("skein1…", &ticket);
+            let plain = plain.trim().trim_end_matches(" &");
+            let parsed = Cli::try_parse_from(shell_words(plain));
+            assert!(parsed.is_ok(), "{call:?}: {:?}", parsed.err());
+        }
+    }
+
     /// Splits at spaces outside double quotes: as much of a shell as the examples need.
     fn shell_words(line: &str) -> Vec<String> {
         let mut words = vec![String::new()];

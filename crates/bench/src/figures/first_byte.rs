@@ -181,7 +181,7 @@ impl Network {
                     answered.get_or_insert_with(|| started.elapsed().as_secs_f64());
                     round_trips.push(rtt_us as f64 / 1e6);
                 }
-                PingEvent::Lost { .. } | PingEvent::Path { .. } => {}
+                PingEvent::Lost { .. } | PingEvent::Path { .. } | PingEvent::Done { .. } => {}
                 PingEvent::Ended { reason } => bail!("a session has ended: {reason}"),
             }
         }

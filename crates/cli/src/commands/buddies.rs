@@ -122,9 +122,14 @@ pub fn run(context: &Context, args: BuddiesArgs) -> Result<(), Failure> {
                 context.ui.done(&buddy, added)
             }
             BuddiesCommand::Block(Names { names }) => {
+                let buddies = client.buddies().await?;
                 for name in &names {
                     client.block(name).await?;
-                    done(context, "blocked", name, "is blocked, and is no buddy any more")?;
+                    let what = match buddies.iter().any(|buddy| buddy.name == *name) {
+                        true => "is blocked, and is no buddy any more",
+                        false => "is blocked",
+                    };
+                    done(context, "blocked", name, what)?;
                 }
                 Ok(())
             }

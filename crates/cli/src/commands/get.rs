@@ -10,6 +10,7 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use indicatif::ProgressBar;
 use skein_node::api::types::{Download, DownloadState, DownloadTarget, StartDownload};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -94,14 +95,37 @@ struct View<'a> {
     context: &'a Context,
     bar: ProgressBar,
     troubles: usize,
-    /// What it waited for when that was last said in a line of its own.
-    waits_for: Option<String>,
+    /// What was said in a line of its own that it waits for.
+    waits: Waits,
+}
+
+/// The reasons to wait that were said since bytes came the last time: two that take turns, as while
+/// nobody has the file, are said once.
+#[derive(Debug, Default)]
+struct Waits {
+    said: BTreeSet<String>,
+}
+
+impl Waits {
+    /// What is to be said now.
+    fn line(&mut self, state: &DownloadState) -> Option<String> {
+        let DownloadState::Waiting { reason } = state else {
+            self.said.clear();
+            return None;
+        };
+        let first = self.said.is_empty();
+        if !self.said.insert(reason.clone()) {
+            return None;
+        }
+        let advice = if first { "; Ctrl-C stops it" } else { "" };
+        Some(format!("waiting: {reason}{advice}"))
+    }
 }
 
 impl<'a> View<'a> {
     fn new(context: &'a Context, download: &Download) -> Self {
         let bar = progress::download_bar(&context.ui, download.size);
-        Self { context, bar, troubles: 0, waits_for: None }
+        Self { context, bar, troubles: 0, waits: Waits::default() }
     }
 
     fn show(&mut self, download: &Download) -> Result<(), Failure> {
@@ -113,8 +137,10 @@ impl<'a> View<'a> {
         }
         self.bar.set_position(download.verified);
         self.bar.set_message(message(download));
-        if !self.context.ui.is_animated() {
-            self.say_what_it_waits_for(&download.state);
+        if !self.context.ui.is_animated()
+            && let Some(line) = self.waits.line(&download.state)
+        {
+            self.context.ui.note(format!("{} {line}", self.context.ui.err.warn("!")));
         }
         // The list keeps the last ones only, so a shorter one is a new one.
         let seen = if self.troubles <= download.trouble.len() { self.troubles } else { 0 };
@@ -125,18 +151,6 @@ impl<'a> View<'a> {
         }
         self.troubles = download.trouble.len();
         Ok(())
-    }
-
-    /// Where no bar shows it, the reason to wait is said whenever it changes.
-    fn say_what_it_waits_for(&mut self, state: &DownloadState) {
-        let reason = match state {
-            DownloadState::Waiting { reason } => Some(reason.clone()),
-            _ => None,
-        };
-        if let Some(reason) = reason.as_ref().filter(|_| reason != self.waits_for) {
-            self.context.ui.note(format!("{} waiting: {reason}", self.context.ui.err.warn("!")));
-        }
-        self.waits_for = reason;
     }
 
     fn gone(&self, last: &Download, dir: Option<&Path>) -> Failure {
@@ -241,6 +255,19 @@ mod tests {
         assert_eq!(message(&stalled), "0 B/s, 2 of 3 sources");
         stalled.state = DownloadState::Waiting { reason: "no source answers".to_owned() };
         assert_eq!(message(&stalled), "waiting: no source answers");
+    }
+
+    #[test]
+    fn reasons_to_wait_that_take_turns_are_said_once() {
+        let mut waits = Waits::default();
+        let waiting = |reason: &str| DownloadState::Waiting { reason: reason.to_owned() };
+        let first = waits.line(&waiting("looking for sources"));
+        assert_eq!(first.as_deref(), Some("waiting: looking for sources; Ctrl-C stops it"));
+        let second = waits.line(&waiting("no source is known"));
+        assert_eq!(second.as_deref(), Some("waiting: no source is known"));
+        assert_eq!(waits.line(&waiting("looking for sources")), None);
+        assert_eq!(waits.line(&DownloadState::Running), None);
+        assert!(waits.line(&waiting("no source is known")).is_some(), "it is news again");
     }
 
     #[test]

@@ -105,7 +105,8 @@ pub fn run(context: &Context, args: InboxArgs) -> Result<(), Failure> {
             Some(InboxCommand::Refuse { id }) => {
                 let offer = context.client()?.refuse_offer(id).await?;
                 context.ui.done(&offer, |offer, paint| {
-                    format!("{} {} is refused.", paint.good("✓"), offer.name)
+                    let had = if offer.bytes == 0 { "" } else { " What had come is removed." };
+                    format!("{} {} is refused.{had}", paint.good("✓"), offer.name)
                 })
             }
             Some(InboxCommand::Withdraw { id }) => {

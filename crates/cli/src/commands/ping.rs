@@ -7,7 +7,6 @@ use crate::ui::paint::Paint;
 use crate::value;
 use clap::Args;
 use futures_util::StreamExt as _;
-use serde_json::json;
 use skein_node::api::types::{PingEvent, SessionPath, StartPing};
 use skein_node::sessions::{PathKind, PeerName};
 use skein_proto::NodeId;
@@ -80,7 +79,7 @@ pub fn run(context: &Context, args: PingArgs) -> Result<(), Failure> {
     });
     outcome?;
     if tally.sent > 0 {
-        context.ui.result(&tally.value(), |_, _| tally.summary())?;
+        context.ui.result(&tally.done(), |_, _| tally.summary())?;
     }
     match tally.answered {
         _ if called_off => Err(Failure::interrupted()),
@@ -114,14 +113,10 @@ impl Tally {
     }
 
     /// The last event for programs.
-    fn value(&self) -> serde_json::Value {
-        let Self { sent, answered, least, most, sum } = self;
-        let mean = sum.checked_div(*answered);
-        let most = least.map(|_| most);
-        json!({
-            "event": "done", "sent": sent, "answered": answered,
-            "least_us": least, "mean_us": mean, "most_us": most,
-        })
+    fn done(&self) -> PingEvent {
+        let Self { sent, answered, least: least_us, most, sum } = *self;
+        let (mean_us, most_us) = (sum.checked_div(answered), least_us.map(|_| most));
+        PingEvent::Done { sent, answered, least_us, mean_us, most_us }
     }
 
     fn summary(&self) -> String {
@@ -154,6 +149,8 @@ fn line(event: &PingEvent, paint: Paint) -> String {
         PingEvent::Path { path } => {
             format!("{} {}", paint.warn("path:"), described(path, paint))
         }
+        // Told by the summary.
+        PingEvent::Done { .. } => String::new(),
         PingEvent::Ended { reason } => format!("{} {reason}", paint.bad("the session ended:")),
     }
 }
@@ -230,11 +227,16 @@ mod tests {
         tally.add(&PingEvent::Lost { number: 3 });
         let text = tally.summary();
         assert!(text.starts_with("3 pings, 2 answered"), "{text}");
-        let value = tally.value();
-        assert_eq!((&value["event"], &value["sent"]), (&json!("done"), &json!(3)));
-        assert_eq!((&value["answered"], &value["least_us"]), (&json!(2), &json!(10_000)));
-        assert_eq!((&value["mean_us"], &value["most_us"]), (&json!(20_000), &json!(30_000)));
-        let none = Tally::default().value();
-        assert!(none["mean_us"].is_null() && none["most_us"].is_null(), "{none}");
+        let done = PingEvent::Done {
+            sent: 3,
+            answered: 2,
+            least_us: Some(10_000),
+            mean_us: Some(20_000),
+            most_us: Some(30_000),
+        };
+        assert_eq!(tally.done(), done);
+        let (least_us, mean_us, most_us) = (None, None, None);
+        let none = PingEvent::Done { sent: 0, answered: 0, least_us, mean_us, most_us };
+        assert_eq!(Tally::default().done(), none);
     }
 }

@@ -112,7 +112,7 @@ fn render(status: &RelayStatus, paint: Paint) -> String {
     };
     let dropped = status.dropped_over_rate + status.dropped_queue + status.dropped_unbound;
     let last = status.history.last().map_or(0, |note| note.bytes / NOTE_SECS);
-    let rate = |bytes: u32| format::rate(bytes.into());
+    let rate = |bytes: u32| format::chosen_rate(bytes.into());
     let gives = format!(
         "{}, {} for one name; {} in all, {} for one name, {} for one session",
         sessions(status.slots),
@@ -148,7 +148,7 @@ fn sessions(number: u32) -> String {
 fn set_by_hand(set: &SetRelay) -> String {
     let SetRelay { slots, slots_per_name, slot_rate, name_rate, rate } = *set;
     let count = |number: u32| format::thousands(number.into());
-    let rated = |bytes: u32| format::rate(bytes.into());
+    let rated = |bytes: u32| format::chosen_rate(bytes.into());
     let words: Vec<String> = [
         slots.map(|number| format!("slots {}", count(number))),
         slots_per_name.map(|number| format!("slots-per-name {}", count(number))),
@@ -226,8 +226,10 @@ mod tests {
         assert!(!text.contains("reset") && !text.contains("history"), "{text}");
         status.set.slots = Some(0);
         status.slots = 0;
+        status.set.rate = Some(500_000);
         let text = render(&status, Paint::PLAIN);
-        assert!(text.contains("off:") && text.contains("slots 0; `skein relay reset`"), "{text}");
+        assert!(text.contains("rate 500 kB/s"), "{text}");
+        assert!(text.contains("off:") && text.contains("; `skein relay reset`"), "{text}");
     }
 
     #[test]

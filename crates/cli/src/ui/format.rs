@@ -14,6 +14,24 @@ pub fn rate(bytes_per_second: u64) -> String {
     format!("{}/s", bytes(bytes_per_second))
 }
 
+/// A number of bytes a second that somebody has chosen, in the largest unit of which it is a whole
+/// number: `500 kB/s` and not `488.3 KiB/s`.
+pub fn chosen_rate(bytes_per_second: u64) -> String {
+    let units = [
+        (1 << 30, "GiB"),
+        (1_000_000_000, "GB"),
+        (1 << 20, "MiB"),
+        (1_000_000, "MB"),
+        (1 << 10, "KiB"),
+        (1_000, "kB"),
+    ];
+    let is_whole = |&(unit, _): &(u64, &str)| {
+        bytes_per_second >= unit && bytes_per_second.is_multiple_of(unit)
+    };
+    let (unit, name) = units.into_iter().find(is_whole).unwrap_or((1, "B"));
+    format!("{} {name}/s", thousands(bytes_per_second / unit))
+}
+
 /// A number with its thing in the singular or the plural.
 pub fn count(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { many })
@@ -112,6 +130,24 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(count(1, "file", "files"), "1 file");
         assert_eq!(count(2_000, "file", "files"), "2,000 files");
+    }
+
+    #[test]
+    fn a_rate_that_was_chosen_is_shown_as_it_was_written() {
+        for (bytes, text) in [
+            (500_000, "500 kB/s"),
+            (1_000_000, "1 MB/s"),
+            (1_500_000, "1,500 kB/s"),
+            (2 << 20, "2 MiB/s"),
+            (64 << 10, "64 KiB/s"),
+            (7, "7 B/s"),
+            (1_234, "1,234 B/s"),
+            (12_500_000, "12,500 kB/s"),
+            (1_200, "1,200 B/s"),
+            (4_294_967_295, "4,294,967,295 B/s"),
+        ] {
+            assert_eq!(chosen_rate(bytes), text);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod one_way;
 mod punching;
 mod relay_death;
 mod relay_doubt;
+mod remapped;
 mod sessions;
 mod slots;
 

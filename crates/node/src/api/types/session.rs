@@ -128,6 +128,19 @@ pub enum PingEvent {
         /// Why.
         reason: String,
     },
+    /// No more pings come. Whoever has asked for them sums them up in this; the daemon does not.
+    Done {
+        /// How many there were.
+        sent: u64,
+        /// How many of them were answered.
+        answered: u64,
+        /// The shortest time until an answer came, in microseconds, if one came.
+        least_us: Option<u64>,
+        /// The mean of these times.
+        mean_us: Option<u64>,
+        /// The longest of them.
+        most_us: Option<u64>,
+    },
 }
 
 /// What the relay of this machine gives away; what is not set stays as it is. It holds over

@@ -36,7 +36,12 @@ fn all(node: &Node) -> Vec<Arc<PeerSession>> {
 /// Waits until neither has a session.
 async fn over(scene: &Scene, what: &str) {
     let over = async {
-        while !all(&scene.alice).is_empty() || !all(&scene.bob).is_empty() {
+        let in_use = |node: &Node| !node.daemon.parts.sessions.in_use().is_empty();
+        while !all(&scene.alice).is_empty()
+            || !all(&scene.bob).is_empty()
+            || in_use(&scene.alice)
+            || in_use(&scene.bob)
+        {
             sleep(Duration::from_millis(50)).await;
         }
     };
@@ -60,8 +65,10 @@ async fn two_who_call_each_other_have_one_relayed_session_that_ends_when_nobody_
         }
         // The one that each has called by may be another than the one that its peer has.
         sleep(UNUSED * 3).await;
-        for session in [&ours, &theirs] {
+        for (node, session) in [(&scene.alice, &ours), (&scene.bob, &theirs)] {
             assert!(!session.connection().is_closed(), "after {after:?}: it is used");
+            let in_use = node.daemon.parts.sessions.in_use();
+            assert!(in_use.contains(&session.connection().id()), "after {after:?}: {in_use:?}");
         }
         assert_eq!((all(&scene.alice).len(), all(&scene.bob).len()), (1, 1), "after {after:?}");
         drop((ours, theirs));

@@ -179,6 +179,70 @@ async fn what_a_sender_repeats_is_neither_written_nor_told_again() {
     scene.end().await;
 }
 
+/// Eve accepts what bob has sent, of so many bytes, into a folder of its own.
+async fn accepted(scene: &Scene, bytes: usize, dir: &Path) -> u64 {
+    let size = bytes as u64;
+    let is_it = |offer: &FileOffer| offer.size == size && offer.state == OfferStage::Offered;
+    let offered = until(&scene.eve, is_it).await;
+    std::fs::create_dir(dir).unwrap();
+    let accept = AcceptOffer { dir: Some(dir.to_owned()) };
+    scene.eve.daemon.parts.inbox.accept(offered.id, accept).await.unwrap();
+    offered.id
+}
+
+fn files_in(dir: &Path) -> usize {
+    std::fs::read_dir(dir).unwrap().count()
+}
+
+#[tokio::test]
+async fn a_refusal_holds_or_comes_too_late_and_both_sides_say_the_same() {
+    let scene = Scene::new().await;
+    let inbox = &scene.eve.daemon.parts.inbox;
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..40_u32 {
+        let bytes = 1_000 + usize::try_from(round).unwrap();
+        let (_, sent, _) = sent_bytes_to_eve(&scene, bytes).await;
+        let dir = folder.path().join(round.to_string());
+        let id = accepted(&scene, bytes, &dir).await;
+        // From before the first byte to after the last one, however fast the machine is.
+        tokio::time::sleep(Duration::from_millis(1) * round).await;
+        let (expected, files) = match inbox.refuse(id).await {
+            Ok(_) => (OfferStage::Refused, 0),
+            Err(error) => {
+                assert!(error.error.contains("here already"), "{error}");
+                (OfferStage::Done, 1)
+            }
+        };
+        assert_eq!(files_in(&dir), files, "round {round}: {expected:?}");
+        let is_over = |id| move |offer: &FileOffer| offer.id == id && offer.state.is_final();
+        assert_eq!(until(&scene.eve, is_over(id)).await.state, expected, "round {round}");
+        assert_eq!(until(&scene.bob, is_over(sent.id)).await.state, expected, "round {round}");
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_midway_leaves_nothing() {
+    let scene = Scene::new().await;
+    // Nothing ends before it is refused.
+    let slow = LinkProfile::default().rate(2_000_000);
+    scene._network.set_profile(address(12), slow);
+    let folder = tempfile::tempdir().unwrap();
+    let (bytes, dir) = (20_000_000, folder.path().join("into"));
+    let _ = sent_bytes_to_eve(&scene, bytes).await;
+    let id = accepted(&scene, bytes, &dir).await;
+    until(&scene.eve, |offer| offer.bytes > 0).await;
+    assert_eq!(files_in(&dir), 1, "a part of it");
+    let elsewhere = AcceptOffer { dir: Some(folder.path().to_owned()) };
+    let again = scene.eve.daemon.parts.inbox.accept(id, elsewhere).await;
+    assert!(again.unwrap_err().error.contains("another folder"));
+    let refused = scene.eve.daemon.parts.inbox.refuse(id).await.unwrap();
+    assert_eq!(refused.state, OfferStage::Refused);
+    assert_eq!(files_in(&dir), 0);
+    assert_eq!(scene.eve.daemon.parts.transfers.list(), []);
+    scene.end().await;
+}
+
 #[tokio::test]
 async fn a_receiver_that_changes_its_mind_all_the_time_is_not_listened_to() {
     let scene = Scene::new().await;

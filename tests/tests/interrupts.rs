@@ -1,0 +1,49 @@
+//! How commands end by Ctrl-C: with 0 where that is how they end, with 130 where it calls them off.
+
+#![allow(clippy::expect_used)]
+
+use serde_json::Value;
+use skein_tests::{Network, Node, Process, files};
+
+/// A command that has said something, so that it listens for Ctrl-C.
+async fn running(network: &Network, node: &Node, words: &[&str]) -> Process {
+    let log = network.folder("logs").join("interrupted");
+    let mut process = Process::spawn(words[0], node.command(words), &log);
+    let first: Option<Value> = process.next_json().await;
+    assert!(first.is_some(), "{words:?}: {}", process.log());
+    process
+}
+
+#[tokio::test]
+async fn what_goes_on_until_ctrl_c_ends_well_by_it_and_what_is_called_off_does_not() {
+    let network = Network::start().await;
+    let [_goose] = network.supernodes(["goose"], &[]).await;
+    let [alice, bob] = network.nodes(["alice", "bob"]).await;
+    let _ = alice.find_until("bob", |_, nodes| nodes.iter().any(|node| node.online)).await;
+    let _ = bob.run(&["service", "add", "any", "9", "--allow", "alice"]).await.worked();
+    let _ = alice.run(&["buddies", "add", "@bob"]).await.worked();
+    let _ = alice.run(&["chat", "@bob", "--send", "hello", "--wait", "60s"]).await.worked();
+    let file = network.folder("of alice").join("song");
+    let _ = files::write_noise(&file, "song", 1_000);
+    let path = file.to_str().expect("a plain path");
+    let _ = alice.run(&["send", "@bob", path, "--detach"]).await.worked();
+
+    for (words, code) in [
+        (&["ping", "@bob", "--interval", "50ms"][..], 0),
+        (&["ping", "@bob", "--interval", "50ms", "--count", "1000000"], 130),
+        (&["buddies", "--watch"], 0),
+        (&["inbox", "--watch", "--sent"], 0),
+        (&["chat", "@bob"], 0),
+        (&["forward", "0", "@bob:any"], 0),
+    ] {
+        let mut process = running(&network, &alice, words).await;
+        if words[0] == "ping" {
+            // One that was answered.
+            let pong: Option<Value> = process.next_json().await;
+            assert!(pong.is_some(), "{}", process.log());
+        }
+        process.interrupt();
+        let ended = process.ended().await;
+        assert_eq!(ended.code(), Some(code), "{words:?}: {}", process.log());
+    }
+}
