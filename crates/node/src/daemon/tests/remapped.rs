@@ -30,6 +30,7 @@ async fn a_node_learns_in_a_pause_that_its_router_maps_it_elsewhere() {
         };
         timeout(BAR, moved).await.expect("it looks where it is");
         eprintln!("end {end}: known after {:?}", begun.elapsed());
+        tokio::time::resume();
         assert!(!session.connection().is_closed());
     }
 }
