@@ -179,7 +179,7 @@ async fn look(client: &ApiClient, pipe: &OpenPipe) -> Result<Option<String>, Fai
         Ok(()) => Ok(None),
         Err(ClientError::Refused(refusal)) => match refusal.code {
             ErrorCode::Denied => Err(Failure::input(format!(
-                "{}: {} sees what is offered, and to whom, with `skein service list`",
+                "{}: look at the spelling, or ask {} to allow it",
                 refusal.error, pipe.peer
             ))),
             ErrorCode::BadRequest => Err(Failure::input(refusal.error)),
