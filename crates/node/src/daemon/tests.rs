@@ -14,7 +14,6 @@ mod one_way;
 mod punching;
 mod relay_death;
 mod relay_doubt;
-mod remapped;
 mod sessions;
 mod slots;
 

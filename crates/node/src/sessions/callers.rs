@@ -171,6 +171,8 @@ mod tests {
         assert_eq!(others.len(), MAX_ADDED - 2);
         drop(eves);
         assert!(callers.may_add(&name("bob")).is_some(), "given back");
+        drop(others);
+        assert!(callers.may_add(&name("eve")).is_some(), "to the name as well");
     }
 
     #[test]

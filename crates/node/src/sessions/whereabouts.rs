@@ -184,8 +184,12 @@ fn own(gathered: &Gathered, udp: UdpState) -> Own {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
+    use skein_net::EndpointConfig;
     use skein_net::paths::{Candidate as NetCandidate, CandidateKind};
+    use skein_net::simnet::{LinkProfile, NatKind as RouterKind, Network, Realm};
+    use skein_proto::{KeyPair, NodeId};
 
     fn gathered(ports: [u16; 2], mapping: Mapping) -> Gathered {
         let candidates = ports.map(|port| NetCandidate {
@@ -207,6 +211,43 @@ mod tests {
         };
         futures_util::future::join_all((0..64).map(find)).await;
         assert_eq!(asked.get(), 1);
+    }
+
+    fn endpoint(network: &Network, seed: u8, realm: Realm) -> (NodeId, SocketAddr, Endpoint) {
+        let key = KeyPair::from_seed(&[seed; 32]);
+        let at = SocketAddr::from(([10, 0, 0, seed], 4701));
+        let socket = network.socket_in(realm, at, LinkProfile::default()).expect("free");
+        let endpoint = Endpoint::with_socket(&key, socket, EndpointConfig::default());
+        (key.node_id(), at, endpoint.expect("an endpoint"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_learns_in_a_pause_that_its_router_maps_it_elsewhere() {
+        let network = Network::new(3);
+        let outside = [203, 0, 113, 1].into();
+        let day = Duration::from_secs(86_400);
+        let home = network.nat(RouterKind::FullCone, outside, Realm::INTERNET, day);
+        let (supernode, at, accepting) = endpoint(&network, 1, Realm::INTERNET);
+        let (_, _, node) = endpoint(&network, 2, home);
+        let at = [at];
+        let linked = tokio::join!(node.connect(supernode, &at), accepting.accept());
+        let _linked = (linked.0.expect("connected"), linked.1.expect("connected"));
+
+        let whereabouts = Whereabouts::default();
+        // A session: it sends nothing, and wants to know.
+        let mut moves = whereabouts.watch();
+        let known = whereabouts.find(&node).await;
+        moves.mark_unchanged();
+        assert!(known.candidates.iter().any(|one| one.address.ip() == outside), "{known:?}");
+        network.forget_mappings(home);
+        let moved = tokio::time::timeout(Duration::from_secs(20), moves.changed());
+        tokio::select! {
+            () = whereabouts.keep_up(&node) => unreachable!("it goes on"),
+            moved = moved => moved.expect("it looks by itself").expect("it is there"),
+        }
+        let seen = whereabouts.places().into_iter().filter(|place| place.ip() == outside);
+        let before: Vec<_> = known.candidates.iter().map(|one| one.address).collect();
+        assert!(seen.into_iter().any(|place| !before.contains(&place)));
     }
 
     #[test]
