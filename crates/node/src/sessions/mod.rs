@@ -174,12 +174,6 @@ impl Sessions {
         self.inner.unused.set(unused).expect("said once");
     }
 
-    /// Where this node may be reached, as it was found out last.
-    #[cfg(test)]
-    pub(crate) fn places(&self) -> Vec<SocketAddr> {
-        self.inner.whereabouts.places()
-    }
-
     /// Takes what the overlay tells, until it tells nothing more.
     pub(crate) async fn listen(self, mut events: mpsc::Receiver<SessionEvent>) {
         let take = async {

@@ -128,7 +128,7 @@ impl Whereabouts {
     }
 
     /// Where this node may be reached, as it was found out last.
-    pub(super) fn places(&self) -> Vec<SocketAddr> {
+    fn places(&self) -> Vec<SocketAddr> {
         self.current.borrow().candidates.iter().map(|candidate| candidate.address).collect()
     }
 
