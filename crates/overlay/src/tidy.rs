@@ -160,9 +160,10 @@ mod tests {
             let credential = Credential { name, node, issued, expires, registered: issued };
             let credential = Some(Signed::new(credential, &login));
             let (agent, role, listen) = (String::new(), Role::Ordinary, Vec::new());
+            let owner = None;
             overlay.on_link_up(node, ([192, 0, 2, number], 1).into(), Duration::ZERO, at(secs));
             let peer = overlay.core.peers.get_mut(&node).expect("it was linked");
-            peer.hello = Some(Greeting { agent, role, credential, listen });
+            peer.hello = Some(Greeting { agent, role, credential, owner, listen });
             node
         };
         let hung_up = |overlay: &mut Overlay, secs| {
