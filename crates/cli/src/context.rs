@@ -3,6 +3,7 @@
 use crate::args::GlobalArgs;
 use crate::failure::Failure;
 use crate::place;
+use crate::process::Interrupt;
 use crate::ui::Ui;
 use skein_node::api::types::ErrorCode;
 use skein_node::api::{ApiClient, ClientError};
@@ -186,9 +187,10 @@ impl Failure {
 /// Those of the command, or that it was interrupted.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(async {
+        let mut interrupt = Interrupt::listen()?;
         tokio::select! {
             result = work => result,
-            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+            () = interrupt.pressed() => Err(Failure::interrupted()),
         }
     })
 }
@@ -201,9 +203,10 @@ pub fn block_on_until_interrupted(
     work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
     runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(async {
+        let mut interrupt = Interrupt::listen()?;
         tokio::select! {
             result = work => result,
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            () = interrupt.pressed() => Ok(()),
         }
     })
 }

@@ -17,6 +17,37 @@ pub enum Reason {
     ParentGone,
 }
 
+/// Ctrl-C, noticed from the moment on at which this is made, also while nobody waits for it.
+pub struct Interrupt {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+impl Interrupt {
+    /// Listens for it. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// The system does not let the process listen for signals.
+    pub fn listen() -> Result<Self, Failure> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let failed = |error| Failure::failed(format!("cannot listen for signals: {error}"));
+            Ok(Self { signal: signal(SignalKind::interrupt()).map_err(failed)? })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Waits until it is pressed.
+    pub async fn pressed(&mut self) {
+        #[cfg(unix)]
+        let _ = self.signal.recv().await;
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
 /// Waits for the first reason to end. Made before the service starts, so that a signal during the
 /// start is not lost.
 pub struct Shutdown {

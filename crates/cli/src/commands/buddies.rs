@@ -2,6 +2,7 @@
 
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::process::Interrupt;
 use crate::ui::format;
 use crate::ui::paint::Paint;
 use crate::ui::table::{Lean, Table};
@@ -194,8 +195,7 @@ async fn list(context: &Context, client: &ApiClient) -> Result<(), Failure> {
 
 fn watch(context: &Context) -> Result<(), Failure> {
     context::block_on_uninterrupted(async {
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::pin!(interrupted);
+        let mut interrupt = Interrupt::listen()?;
         let client = context.client()?;
         // Asked for before the list: nothing that happens in between is missed.
         let mut events = client.people_events().await?;
@@ -203,7 +203,7 @@ fn watch(context: &Context) -> Result<(), Failure> {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                _ = &mut interrupted => return Ok(()),
+                () = interrupt.pressed() => return Ok(()),
             };
             match event {
                 Some(Ok(PeopleEvent::Buddy(buddy))) => {

@@ -3,6 +3,7 @@
 use super::downloads;
 use crate::context::{self, Context, shell_quoted};
 use crate::failure::Failure;
+use crate::process::Interrupt;
 use crate::ui::paint::Paint;
 use crate::ui::{format, progress};
 use crate::value::Wanted;
@@ -48,6 +49,7 @@ pub fn run(context: &Context, args: GetArgs) -> Result<(), Failure> {
     // Interrupting means something of its own here, so this waits for Ctrl-C itself.
     context::block_on_uninterrupted(async {
         let client = context.client()?;
+        let mut interrupt = Interrupt::listen()?;
         let request = StartDownload { target, dir: dir.clone() };
         let mut last = client.start_download(&request).await?;
         let mut events = client.watch_download(last.id).await?;
@@ -63,7 +65,7 @@ pub fn run(context: &Context, args: GetArgs) -> Result<(), Failure> {
                     // The connection broke, which says more about the daemon than its error does.
                     Some(Err(_)) | None => return Err(view.gone(&last, dir.as_deref())),
                 },
-                _ = tokio::signal::ctrl_c() => {
+                () = interrupt.pressed() => {
                     view.bar.finish_and_clear();
                     client.cancel_download(last.id).await?;
                     return Err(stopped(context, &last, dir.as_deref()));

@@ -2,6 +2,7 @@
 
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::process::Interrupt;
 use crate::ui::format;
 use crate::ui::paint::Paint;
 use crate::value;
@@ -53,15 +54,16 @@ pub fn run(context: &Context, args: PingArgs) -> Result<(), Failure> {
     };
     let (mut tally, mut called_off) = (Tally::default(), false);
     let outcome = context::block_on_uninterrupted(async {
+        let mut interrupt = Interrupt::listen()?;
         let client = context.client()?;
         let mut events = tokio::select! {
             events = client.ping(&ping) => events.map_err(Failure::of_peer)?,
-            _ = tokio::signal::ctrl_c() => return Err(Failure::interrupted()),
+            () = interrupt.pressed() => return Err(Failure::interrupted()),
         };
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                _ = tokio::signal::ctrl_c() => {
+                () = interrupt.pressed() => {
                     // Without a number of pings this is how it ends.
                     called_off = args.count.is_some();
                     None

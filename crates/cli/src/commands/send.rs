@@ -2,6 +2,7 @@
 
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::process::Interrupt;
 use crate::ui::paint::Paint;
 use crate::ui::{format, progress};
 use clap::Args;
@@ -52,11 +53,10 @@ pub fn run(context: &Context, args: SendArgs) -> Result<(), Failure> {
     let file = SendFile { peer: args.peer.to_string(), path, note: args.note };
     // Interrupting means something of its own here, so this waits for Ctrl-C itself.
     context::block_on_uninterrupted(async {
+        let mut interrupt = Interrupt::listen()?;
         let client = context.client()?;
         // Listening before it begins, so that nothing is missed.
         let mut events = client.watch_offers().await?;
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::pin!(interrupted);
         let (mut last, stopped) = {
             let sending = client.send_file(&file);
             tokio::pin!(sending);
@@ -66,7 +66,7 @@ pub fn run(context: &Context, args: SendArgs) -> Result<(), Failure> {
                     // It listens for Ctrl-C before anything is offered: what the daemon was asked
                     // to do is to be taken back.
                     biased;
-                    _ = &mut interrupted, if !stopped => stopped = true,
+                    () = interrupt.pressed(), if !stopped => stopped = true,
                     sent = &mut sending => break (sent?, stopped),
                 }
             }
@@ -105,7 +105,7 @@ pub fn run(context: &Context, args: SendArgs) -> Result<(), Failure> {
                         ));
                     }
                 },
-                _ = &mut interrupted => {
+                () = interrupt.pressed() => {
                     view.bar.finish_and_clear();
                     return take_back(&client, last.id).await;
                 }

@@ -4,6 +4,7 @@ use super::buddies;
 use super::chat::{settle, spoken};
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::process::Interrupt;
 use crate::ui::dialogue::Dialogue;
 use futures_util::StreamExt as _;
 use skein_node::api::buddies::{Buddy, PresenceState};
@@ -22,9 +23,8 @@ const FIND_PATIENCE: Duration = Duration::from_secs(2);
 /// The daemon does not run or answer, or ends meanwhile.
 pub fn run(context: &Context, peer: &Username, last: u32, wait: Duration) -> Result<(), Failure> {
     context::block_on_uninterrupted(async {
+        let mut interrupt = Interrupt::listen()?;
         let client = context.client()?;
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::pin!(interrupted);
         // Asked for before the history: nothing that happens in between is missed.
         let mut events = client.people_events().await?;
         let history = client.chat_history(peer, last, 0).await?;
@@ -55,13 +55,13 @@ pub fn run(context: &Context, peer: &Username, last: u32, wait: Duration) -> Res
                     Some(event) => talk.hear(event?).await?,
                     None => return Err(Failure::failed("the daemon has ended")),
                 },
-                _ = &mut interrupted => return Ok(()),
+                () = interrupt.pressed() => return Ok(()),
             }
         }
         // What was written last may be on its way.
         tokio::select! {
             settled = settle(&mut events, &mut talk.mine, wait) => drop(settled?),
-            _ = &mut interrupted => {}
+            () = interrupt.pressed() => {}
         }
         talk.outcome()
     })
