@@ -17,10 +17,12 @@
 //! somebody claims: see [`crate::bounded`]. bincode is nobody's charge any more, so this module
 //! is the only one that knows of it.
 
+mod size;
+
 use crate::message::{FIRST_CRITICAL_KIND, Message, MessageKind};
-use bincode::enc::write::SizeWriter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use size::Size;
 use thiserror::Error;
 
 /// Bytes of a frame before its body.
@@ -206,11 +208,11 @@ pub(crate) fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<
 
 /// How many bytes a value takes in a body: what [`crate::pack`] reckons with.
 pub fn encoded_len<T: Serialize>(value: &T) -> usize {
-    let mut size = SizeWriter::default();
+    let mut size = Size::default();
     // A value of this crate cannot fail to encode (see `encode_statement`); were one to, it would
     // count as too large for any message rather than as small enough.
-    match bincode::serde::encode_into_writer(value, &mut size, bincode_config()) {
-        Ok(()) => size.bytes_written,
+    match value.serialize(&mut size) {
+        Ok(()) => size.0,
         Err(_) => usize::MAX,
     }
 }

@@ -7,6 +7,7 @@ use crate::codec;
 use crate::id::NodeId;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use serde::de::DeserializeOwned;
+use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -16,14 +17,15 @@ use zeroize::Zeroizing;
 
 /// A node's secret: an Ed25519 key pair (RFC 8032).
 ///
-/// It is made from 32 random bytes that the caller draws; the bytes are wiped when it is dropped.
+/// It is made from 32 random bytes that the caller draws. All copies are one; the bytes are wiped when
+/// the last of them is dropped.
 #[derive(Clone)]
-pub struct KeyPair(SigningKey);
+pub struct KeyPair(Arc<SigningKey>);
 
 impl KeyPair {
     /// The key pair that belongs to a 32-byte seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
+        Self(Arc::new(SigningKey::from_bytes(seed)))
     }
 
     /// The seed, to be kept where nobody else can read it.
@@ -66,13 +68,22 @@ impl fmt::Debug for Signature {
     }
 }
 
-impl Serialize for Signature {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // serde has no arrays of 64: two halves cost no byte more on the wire.
-        let mut halves = [[0_u8; 32]; 2];
+/// What a signature is called where values are written. Its length is known without a look at it.
+pub(crate) const SIGNATURE: &str = "skein signature";
+
+impl Signature {
+    /// serde has no arrays of 64: two halves cost no byte more on the wire.
+    fn halves(&self) -> [[u8; 32]; 2] {
+        let mut halves = [[0; 32]; 2];
         halves[0].copy_from_slice(&self.0[..32]);
         halves[1].copy_from_slice(&self.0[32..]);
-        halves.serialize(serializer)
+        halves
+    }
+}
+
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(SIGNATURE, &self.halves())
     }
 }
 
@@ -143,16 +154,32 @@ pub trait Statement: Serialize + DeserializeOwned {
 /// The statement comes out by [`Signed::verify`]; [`Signed::unverified`] says in its name what
 /// it is. All copies have it in common, and with it who was found to have signed it: a node shows
 /// one credential to thousands of others, and keeps those of thousands.
+///
+/// The signature is made when somebody reads it first, above all when it is sent: what nobody reads
+/// costs nothing. Whoever made the statement is known to have signed it without that.
 #[derive(Clone)]
 pub struct Signed<T>(Arc<Inner<T>>);
 
-#[derive(Serialize, Deserialize)]
 struct Inner<T> {
     statement: T,
-    signature: Signature,
+    seal: Seal<T>,
     /// Under whose key the signature was found to be right. It never travels.
-    #[serde(skip)]
     signer: OnceLock<NodeId>,
+}
+
+/// A signature that is there, or that is made when it is wanted: by whom, and how.
+enum Seal<T> {
+    Made(Signature),
+    Due(KeyPair, fn(&KeyPair, &T) -> Signature, OnceLock<Signature>),
+}
+
+impl<T> Inner<T> {
+    fn signature(&self) -> &Signature {
+        match &self.seal {
+            Seal::Made(signature) => signature,
+            Seal::Due(key, sign, made) => made.get_or_init(|| sign(key, &self.statement)),
+        }
+    }
 }
 
 impl<T> Signed<T> {
@@ -166,7 +193,7 @@ impl<T: PartialEq> PartialEq for Signed<T> {
     fn eq(&self, other: &Self) -> bool {
         let both = (&*self.0, &*other.0);
         self.is_same(other)
-            || (both.0.statement == both.1.statement && both.0.signature == both.1.signature)
+            || (both.0.statement == both.1.statement && both.0.signature() == both.1.signature())
     }
 }
 
@@ -175,38 +202,73 @@ impl<T: Eq> Eq for Signed<T> {}
 impl<T: Hash> Hash for Signed<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.statement.hash(state);
-        self.0.signature.hash(state);
+        self.0.signature().hash(state);
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Signed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { statement, signature, .. } = &*self.0;
         f.debug_struct("Signed")
-            .field("statement", statement)
-            .field("signature", signature)
+            .field("statement", &self.0.statement)
+            .field("signature", self.0.signature())
             .finish()
+    }
+}
+
+/// The signature of a statement as it is written. What only counts bytes does not look into it.
+struct Late<'a, T>(&'a Inner<T>);
+
+/// What is in it: by now it is wanted.
+struct Halves<'a, T>(&'a Inner<T>);
+
+impl<T> Serialize for Late<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(SIGNATURE, &Halves(self.0))
+    }
+}
+
+impl<T> Serialize for Halves<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.signature().halves().serialize(serializer)
     }
 }
 
 impl<T: Serialize> Serialize for Signed<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        let mut both = serializer.serialize_struct("Signed", 2)?;
+        both.serialize_field("statement", &self.0.statement)?;
+        both.serialize_field("signature", &Late(&self.0))?;
+        both.end()
     }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Signed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Inner::deserialize(deserializer).map(|inner| Self(Arc::new(inner)))
+        #[derive(Deserialize)]
+        #[serde(rename = "Signed")]
+        struct Both<T> {
+            statement: T,
+            signature: Signature,
+        }
+        let Both { statement, signature } = Both::deserialize(deserializer)?;
+        Ok(Self::of(statement, Seal::Made(signature), OnceLock::new()))
+    }
+}
+
+impl<T> Signed<T> {
+    fn of(statement: T, seal: Seal<T>, signer: OnceLock<NodeId>) -> Self {
+        Self(Arc::new(Inner { statement, seal, signer }))
     }
 }
 
 impl<T: Statement> Signed<T> {
     /// Signs a statement.
     pub fn new(statement: T, key: &KeyPair) -> Self {
-        let signature = key.sign(&in_context(T::CONTEXT, &codec::encode_statement(&statement)));
+        let sign = |key: &KeyPair, statement: &T| {
+            key.sign(&in_context(T::CONTEXT, &codec::encode_statement(statement)))
+        };
         let signer = OnceLock::from(key.node_id());
-        Self(Arc::new(Inner { statement, signature, signer }))
+        Self::of(statement, Seal::Due(key.clone(), sign, OnceLock::new()), signer)
     }
 
     /// The statement, if `signer` made it. It is computed once for all copies.
@@ -214,10 +276,10 @@ impl<T: Statement> Signed<T> {
     /// # Errors
     /// [`ForgedError`] if not.
     pub fn verify(&self, signer: &NodeId) -> Result<&T, ForgedError> {
-        let Inner { statement, signature, signer: found } = &*self.0;
+        let Inner { statement, signer: found, .. } = &*self.0;
         if found.get() != Some(signer) {
             let bytes = codec::encode_statement(statement);
-            verify_bytes(signer, T::CONTEXT, &bytes, signature)?;
+            verify_bytes(signer, T::CONTEXT, &bytes, self.0.signature())?;
             found.get_or_init(|| *signer);
         }
         Ok(statement)
@@ -258,9 +320,8 @@ mod tests {
     #[test]
     fn a_changed_statement_is_a_forgery() {
         let alice = KeyPair::from_seed(&[1; 32]);
-        let signature = Signed::new(Claim(5), &alice).0.signature;
-        let signer = OnceLock::new();
-        let changed = Signed(Arc::new(Inner { statement: Claim(6), signature, signer }));
+        let signature = *Signed::new(Claim(5), &alice).0.signature();
+        let changed = Signed::of(Claim(6), Seal::Made(signature), OnceLock::new());
         assert!(changed.verify(&alice.node_id()).is_err());
     }
 
@@ -268,9 +329,26 @@ mod tests {
     fn a_signature_for_one_purpose_is_none_for_another() {
         let alice = KeyPair::from_seed(&[1; 32]);
         let signed = Signed::new(Claim(5), &alice);
-        let signature = signed.0.signature;
-        let signer = OnceLock::new();
-        let moved = Signed(Arc::new(Inner { statement: OtherClaim(5), signature, signer }));
+        let moved = Signed::of(OtherClaim(5), Seal::Made(*signed.0.signature()), OnceLock::new());
         assert!(moved.verify(&alice.node_id()).is_err());
+    }
+
+    #[test]
+    fn a_signature_is_made_when_it_is_read_and_not_when_it_is_counted() {
+        let alice = KeyPair::from_seed(&[1; 32]);
+        let signed = Signed::new(Claim(5), &alice);
+        let is_made = |signed: &Signed<Claim>| match &signed.0.seal {
+            Seal::Made(_) => true,
+            Seal::Due(_, _, made) => made.get().is_some(),
+        };
+        let length = codec::encoded_len(&signed);
+        assert_eq!(signed.verify(&alice.node_id()), Ok(&Claim(5)));
+        assert!(!is_made(&signed));
+        let bytes = codec::encode_statement(&signed);
+        assert!(is_made(&signed));
+        assert_eq!(bytes.len(), length);
+        let read: Signed<Claim> = codec::decode_statement(&bytes).expect("a signed claim");
+        assert_eq!(read, signed);
+        assert_eq!(read.verify(&alice.node_id()), Ok(&Claim(5)));
     }
 }

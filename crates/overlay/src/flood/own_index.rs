@@ -3,7 +3,7 @@
 use super::{Arrival, Floods, HOP_PATIENCE, MAX_BRANCHES, MAX_WANTED};
 use crate::branch::{Branch, Then, finish, retain_sound, tell_end};
 use crate::core::Core;
-use crate::covered::{number, tag};
+use crate::covered::number;
 use crate::io::Now;
 use crate::lookup::{Asker, LookedUp};
 use crate::seen::Sight;
@@ -16,30 +16,42 @@ use skein_proto::{Common, NodeId, QueryId, Tag};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Which neighbours need not be asked any more, of the tags that came with a query.
-struct Done(Vec<Tag>);
+/// Who need not be asked any more, of the tags that came with a query. It is worked out once for all
+/// who got the same copy of them.
+struct Done {
+    /// A bit for each value of the upper half of a tag, which is a hash: of up to 2,048 tags it
+    /// tells most of the others apart.
+    marks: [u64; 64],
+    /// The tags as numbers, ascending.
+    tags: Vec<u32>,
+}
 
 impl Done {
-    fn new(id: QueryId, neighbours: &[NodeId], besides: &[u8]) -> Self {
-        let mut own: Vec<u32> = neighbours.iter().map(|node| number(id.tag(node))).collect();
-        own.sort_unstable();
-        // Of up to 2,048 tags those of the forty neighbours matter: twelve bits of a tag, which is a
-        // hash, tell nearly all of the others apart.
-        let mut marks = [0_u64; 64];
-        let mark = |[first, second, _]: &Tag| (usize::from(first >> 2), 1_u64 << (second & 63));
-        for (word, bit) in own.iter().map(|own| mark(&tag(*own))) {
+    fn of(besides: &SharedBytes<6144>) -> Arc<Self> {
+        if let Some(done) = besides.outcome::<Arc<Self>>() {
+            return done.clone();
+        }
+        let (tags, _) = besides.as_chunks::<3>();
+        let mut tags: Vec<u32> = tags.iter().map(|tag| number(*tag)).collect();
+        // Stable, since that goes by the stretches which are in order as they come.
+        tags.sort();
+        let mut marks = [0; 64];
+        for (word, bit) in tags.iter().map(|tag| Self::mark(*tag)) {
             marks[word] |= bit;
         }
-        let is_own = |tag: &&Tag| {
-            let (word, bit) = mark(tag);
-            marks[word] & bit != 0 && own.binary_search(&number(**tag)).is_ok()
-        };
-        let (tags, _) = besides.as_chunks::<3>();
-        Self(tags.iter().filter(is_own).copied().collect())
+        let done = Arc::new(Self { marks, tags });
+        besides.leave(done.clone());
+        done
+    }
+
+    fn mark(tag: u32) -> (usize, u64) {
+        // Of 24 bits the first six and the six behind them.
+        ((tag >> 18) as usize & 63, 1 << (tag >> 12 & 63))
     }
 
     fn has(&self, tag: Tag) -> bool {
-        self.0.contains(&tag)
+        let (word, bit) = Self::mark(number(tag));
+        self.marks[word] & bit != 0 && self.tags.binary_search(&number(tag)).is_ok()
     }
 }
 
@@ -64,7 +76,7 @@ impl Floods {
             sources.neighbours.linked().filter(|node| *node != from).collect();
         let mut next = linked;
         if hops == 1 {
-            let done = Done::new(id, &next, &besides);
+            let done = Done::of(&besides);
             let mut others: Vec<Tag> = Vec::with_capacity(next.len());
             next.retain(|node| {
                 let tag = id.tag(node);
