@@ -77,7 +77,7 @@ pub const LARGE: Figure = Figure {
 /// One file of very many.
 pub const OWNERS: Figure = Figure {
     name: "index-owners",
-    what: "one file that 100,000 owners offer among 1,000 others each has",
+    what: "one file that 100,000 owners offer, and no other, in the index",
     bar: "publishing and removing an owner <= 2 ms of CPU, a search <= 150 µs",
     measure: |run| many_owners(run).boxed(),
 };
