@@ -81,6 +81,8 @@ pub struct OverlayMetrics {
     pub leaving_records: Gauge,
     /// Bytes that the index reckons to hold.
     pub index_bytes: Gauge,
+    /// Bytes that the index may hold.
+    pub index_bytes_limit: Gauge,
     /// Parts of which the index is made at the moment.
     pub index_segments: Gauge,
     /// Bits of the own query routing table.
@@ -89,9 +91,12 @@ pub struct OverlayMetrics {
     pub table_bits_set: Gauge,
     /// Bytes that the neighbours' query routing tables take.
     pub tables_bytes: Gauge,
+    /// Looks at neighbours' query routing tables that excluded them.
+    pub table_excluded: Counter,
     /// Neighbours asked because their query routing tables did not exclude them.
     pub table_asks: Counter,
-    /// Those of them that had nothing: the tables' false positives.
+    /// Those of them that had nothing. Of these and those excluded together they are the tables' rate
+    /// of false positives.
     pub table_misses: Counter,
     /// Standing queries of everybody.
     pub wishes: Gauge,
@@ -288,6 +293,8 @@ impl OverlayMetrics {
         let help = "Records of those who have gone that the index is still to forget";
         to.register("leaving_records", help, self.leaving_records.clone());
         to.register("index_bytes", "Bytes that the index holds", self.index_bytes.clone());
+        let help = "Bytes that the index may hold; then it refuses records";
+        to.register("index_bytes_limit", help, self.index_bytes_limit.clone());
         let help = "Parts of which the index is made; they are merged when it is calm";
         to.register("index_segments", help, self.index_segments.clone());
         to.register("table_bits", "Bits of the query routing table", self.table_bits.clone());
@@ -295,9 +302,12 @@ impl OverlayMetrics {
         to.register("table_bits_set", help, self.table_bits_set.clone());
         let help = "Bytes that the neighbours' query routing tables take";
         to.register("tables_bytes", help, self.tables_bytes.clone());
+        let help = "Neighbours not asked because their query routing tables excluded them";
+        to.register("table_excluded", help, self.table_excluded.clone());
         let help = "Neighbours asked because their query routing tables did not exclude them";
         to.register("table_asks", help, self.table_asks.clone());
-        let help = "Neighbours so asked that had nothing: false positives of the tables";
+        let help = "Neighbours so asked that had nothing: misses / (misses + excluded) is the rate of \
+                    false positives";
         to.register("table_misses", help, self.table_misses.clone());
         to.register("wishes", "Standing queries of everybody", self.wishes.clone());
         let help = "Nodes kept for the directory";

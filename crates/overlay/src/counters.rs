@@ -50,10 +50,13 @@ counters! {
     /// Neighbours' routing tables dropped: against the rules, too often, without use, or without
     /// room for them.
     tables_refused,
+    /// Looks at a neighbour's table that excluded it, so that it was not asked.
+    table_excluded,
     /// Neighbours that looked in their index since their table did not exclude them.
     table_asks,
     /// Of those, neighbours that had nothing: false positives, and words that are there, but not in
-    /// one record.
+    /// one record. With those that were excluded they are all looks at tables of neighbours that have
+    /// nothing: this share of them is the rate of false positives, or somewhat more.
     table_misses,
     /// Queries that could not be followed since too many were under way.
     branches_over_limit,
@@ -87,6 +90,9 @@ counters! {
     children_taken,
     /// Children refused since there was no room.
     children_refused_full,
+    /// Nodes refused for want of room that do not count as such in what is reckoned of demand, since
+    /// too many others do.
+    children_waiting_over_limit,
     /// Children refused since too many came at once.
     children_refused_busy,
     /// Children refused for want of a valid credential.
@@ -110,7 +116,7 @@ counters! {
     /// Wishes of this node's own user that ask for everything, or are one too many.
     wishes_over_limit,
     /// Wishes that what was here already was not held against, since too many came at once.
-    wishes_not_looked_for,
+    wish_looks_over_limit,
     /// Hits of wishes that the user was told of.
     wish_hits,
     /// Hits of wishes that the user had been told of before.
@@ -125,6 +131,9 @@ counters! {
     neighbours_linked,
     /// Neighbours refused since there was no room.
     neighbours_refused,
+    /// Supernodes that did not answer, or not as a neighbour should, and are tried again too soon since
+    /// too many others are left alone for a while.
+    neighbours_avoided_over_limit,
     /// Neighbours given up for others, so that searches see other parts of the network.
     neighbours_reshuffled,
     /// Neighbours lost, for whatever reason.

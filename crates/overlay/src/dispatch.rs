@@ -46,7 +46,7 @@ impl Overlay {
                 self.children.on_attach(&mut self.core, peer, attach, now);
                 let is_full = self.core.counters.children_refused_full > refused;
                 if let Some(office) = self.election.office.as_mut().filter(|_| is_full) {
-                    office.on_refused(peer, now.instant);
+                    office.on_refused(&mut self.core.counters, peer, now.instant);
                 }
             }
             Message::AttachReply(reply) => {

@@ -30,6 +30,7 @@ use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
 use skein_proto::{BoundedVec, Instant, NodeId, Query, QueryId};
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -155,9 +156,14 @@ impl Floods {
         let mut free: Vec<NodeId> =
             sources.neighbours.linked().filter(|node| !branch.waiting.contains_key(node)).collect();
         free.shuffle(&mut core.rng);
+        let excluded = Cell::new(0);
         let next = waves.next(&Outlook {
             free: &free,
-            may_answer: &|node| sources.tables.may_answer(node, &branch.looked_for.keys),
+            may_answer: &|node| {
+                let may = sources.tables.may_answer(node, &branch.looked_for.keys);
+                excluded.set(excluded.get() + u64::from(!may));
+                may
+            },
             members: &|see| {
                 let all = core.membership.iter();
                 all.for_each(|member| {
@@ -170,6 +176,7 @@ impl Floods {
             wanted: branch.still_wanted(),
             is_waiting: !branch.waiting.is_empty(),
         });
+        core.counters.table_excluded += excluded.get();
         let mut look_again = branch.waiting.values().map(|asked| asked.deadline).min();
         match next {
             Next::Ask(group, hops) if !group.is_empty() => {

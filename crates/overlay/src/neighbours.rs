@@ -281,6 +281,7 @@ impl Neighbours {
     fn avoid(&mut self, core: &mut Core, node: &NodeId, now: Now) {
         core.known.failed(node, now.instant);
         if self.avoided.len() >= MAX_AVOIDED && !self.avoided.contains_key(node) {
+            core.counters.neighbours_avoided_over_limit += 1;
             return;
         }
         let avoided = self.avoided.entry(*node).or_default();

@@ -75,8 +75,12 @@ pub struct SupernodeSnapshot {
     pub leaving_records: u64,
     /// Bytes that the index takes.
     pub index_bytes: u64,
+    /// Bytes that the index may take: then it refuses records.
+    pub index_bytes_limit: u64,
     /// Parts of which the index is made: the fewer, the faster it is searched.
     pub index_segments: u64,
+    /// Searches of the index for a beginning of more words than it looks through.
+    pub prefixes_cut: u64,
     /// Bits of its query routing table.
     pub table_bits: u64,
     /// How many of them are set: the share to the power of six is the rate of false positives.
@@ -186,7 +190,9 @@ impl Overlay {
             records: self.children.index.records(),
             leaving_records: self.children.index.leaving_records(),
             index_bytes: self.children.index.memory_bytes(),
+            index_bytes_limit: self.core.config.index_limits.total_bytes,
             index_segments: self.children.index.segments() as u64,
+            prefixes_cut: self.children.index.prefixes_cut(),
             table_bits: self.tables.own_fill().1,
             table_bits_set: self.tables.own_fill().0,
             tables_bytes: self.tables.bytes(),

@@ -36,10 +36,12 @@ impl Shared {
         set_level(&metrics.records, supernode.records);
         set_level(&metrics.leaving_records, supernode.leaving_records);
         set_level(&metrics.index_bytes, supernode.index_bytes);
+        set_level(&metrics.index_bytes_limit, supernode.index_bytes_limit);
         set_level(&metrics.index_segments, supernode.index_segments);
         set_level(&metrics.table_bits, supernode.table_bits);
         set_level(&metrics.table_bits_set, supernode.table_bits_set);
         set_level(&metrics.tables_bytes, supernode.tables_bytes);
+        set_total(&metrics.table_excluded, counters.table_excluded);
         set_total(&metrics.table_asks, counters.table_asks);
         set_total(&metrics.table_misses, counters.table_misses);
         set_level(&metrics.wishes, supernode.wishes);
@@ -55,6 +57,7 @@ impl Shared {
         set_total(&self.metrics.sessions.offers_passed, counters.session_offers_passed);
         let sessions = self.sessions.counts();
         let own = [
+            ("prefixes_cut", supernode.prefixes_cut),
             ("links_stalled", view.links_stalled),
             ("hits_unread", view.hits_unread),
             ("session_events_dropped", view.session_events_dropped),

@@ -9,6 +9,7 @@ use super::trial::Trial;
 use super::turn::Turn;
 use super::{REVIEW, RoleReason, handover};
 use crate::core::earlier;
+use crate::counters::Counters;
 use crate::io::Now;
 use crate::overlay::Overlay;
 use rand::RngExt;
@@ -151,9 +152,14 @@ impl Office {
     }
 
     /// A node was refused for want of room.
-    pub(crate) fn on_refused(&mut self, node: NodeId, now: Instant) {
-        if self.waiting.len() < MAX_WAITING && matches!(self.stage, Stage::Serving) {
+    pub(crate) fn on_refused(&mut self, counters: &mut Counters, node: NodeId, now: Instant) {
+        if !matches!(self.stage, Stage::Serving) {
+            return;
+        }
+        if self.waiting.len() < MAX_WAITING || self.waiting.contains_key(&node) {
             self.waiting.insert(node, now);
+        } else {
+            counters.children_waiting_over_limit += 1;
         }
     }
 
@@ -274,8 +280,8 @@ impl Overlay {
         office.last_review = now.instant;
         match &office.stage {
             Stage::Warming { until } => {
-                let enough = self.core.membership.len().min(WARM_NEIGHBOURS);
-                if now.instant >= *until || (enough > 0 && self.neighbours.count() >= enough) {
+                let (known, linked) = (self.core.membership.len(), self.neighbours.count());
+                if now.instant >= *until || has_warmed_up(known, linked) {
                     office.stage = Stage::Serving;
                     self.children.set_open(true);
                     self.announce_state(SupernodeState::Serving, now);
@@ -443,4 +449,57 @@ impl Overlay {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Cut to the range.
 pub(crate) fn percent(share: f64) -> u8 {
     (share * 100.0).round().clamp(0.0, 255.0) as u8
+}
+
+/// Whether a new supernode has as many neighbours as are enough, of so many that it knows.
+fn has_warmed_up(known: usize, linked: usize) -> bool {
+    known > 0 && linked >= known.min(WARM_NEIGHBOURS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn office(warm: bool) -> (Office, Instant) {
+        let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+        (Office::new(now, warm, None), now.instant)
+    }
+
+    #[test]
+    fn eight_neighbours_are_enough_to_be_warm_or_all_that_there_are() {
+        for (known, linked, warm) in
+            [(100, 7, false), (100, 8, true), (3, 2, false), (3, 3, true), (0, 0, false)]
+        {
+            assert_eq!(has_warmed_up(known, linked), warm, "{linked} of {known}");
+        }
+    }
+
+    #[test]
+    fn who_finds_no_neighbours_takes_children_after_half_a_minute() {
+        let (begun, now) = office(false);
+        assert!(
+            matches!(begun.stage, Stage::Warming { until } if until == now + Duration::from_secs(30))
+        );
+        let (back, now) = office(true);
+        assert!(matches!(back.stage, Stage::Warming { until } if until == now));
+    }
+
+    #[test]
+    fn so_many_that_wait_for_a_parent_are_counted_and_the_rest_is_told() {
+        let (mut office, now) = office(true);
+        office.stage = Stage::Serving;
+        let mut counters = Counters::default();
+        let node = |number: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            NodeId::from_bytes(id)
+        };
+        for number in 0..MAX_WAITING + 5 {
+            office.on_refused(&mut counters, node(number), now);
+        }
+        office.on_refused(&mut counters, node(0), now + CHECK);
+        assert_eq!(office.waiting.len(), MAX_WAITING);
+        assert_eq!(office.waiting.get(&node(0)), Some(&(now + CHECK)), "it is still waiting");
+        assert_eq!(counters.children_waiting_over_limit, 5);
+    }
 }

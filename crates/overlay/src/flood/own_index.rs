@@ -75,6 +75,7 @@ impl Floods {
         let linked: Vec<NodeId> =
             sources.neighbours.linked().filter(|node| *node != from).collect();
         let mut next = linked;
+        let mut excluded = 0;
         if hops == 1 {
             let done = Done::of(&besides);
             let mut others: Vec<Tag> = Vec::with_capacity(next.len());
@@ -87,6 +88,7 @@ impl Floods {
             let mut may = sources.tables.may_answer_of(&next, &branch.looked_for.keys).into_iter();
             next.retain(|node| {
                 let may = may.next().unwrap_or(true);
+                excluded += u64::from(!may);
                 others.extend((!may).then(|| id.tag(node)));
                 may
             });
@@ -95,6 +97,7 @@ impl Floods {
             branch.cover(others);
         }
         if next.is_empty() {
+            core.counters.table_excluded += excluded;
             finish(core, id, branch);
         } else if self.branches.len() >= MAX_BRANCHES {
             core.counters.branches_over_limit += 1;
@@ -105,6 +108,8 @@ impl Floods {
             branch.coverage.stopped = StopReason::OverBudget;
             finish(core, id, branch);
         } else {
+            // Where nobody is asked, those that are not excluded would be missing in the rate.
+            core.counters.table_excluded += excluded;
             let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 1);
             branch.ask(core, id, &next, (hops - 1, besides), deadline);
             self.insert(id, branch, deadline);

@@ -460,4 +460,61 @@ mod tests {
             .any(|output| matches!(output, Output::HangUp { peer, .. } if *peer == standby));
         assert!(hung_up && join.next_seek < now.instant + REPLY_PATIENCE, "others are tried");
     }
+
+    /// Moments within a time at which so many act: none of them, nor any tenth of the time, is that
+    /// of most.
+    fn are_spread(times: &[Duration], from: Duration, to: Duration) -> bool {
+        let mut tenths = [0; 10];
+        for time in times {
+            assert!((from..to).contains(time), "{time:?}");
+            let at = (*time - from).as_secs_f64() / (to - from).as_secs_f64();
+            tenths[(at * 10.0) as usize] += 1;
+        }
+        tenths.iter().all(|count| (1..=times.len() / 4).contains(count))
+    }
+
+    #[test]
+    fn those_who_lose_the_same_parent_look_for_another_one_at_different_moments() {
+        let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+        let parent = NodeId::from_bytes([2; 32]);
+        let key = KeyPair::from_seed(&[1; 32]);
+        let node = |seed: u8| {
+            let core = Core::new(key.clone(), Config::new(key.node_id()), [seed; 32]);
+            let tie = Tie { node: parent, state: TieState::Agreed, since: now.instant };
+            (core, Join { parent: Some(tie), ..Join::default() })
+        };
+        let mut lost: Vec<Duration> = Vec::new();
+        let mut credentialed: Vec<Duration> = Vec::new();
+        let mut refused: Vec<Duration> = Vec::new();
+        for seed in 0..100 {
+            let (mut core, mut join) = node(seed);
+            join.on_link_lost(&mut core, parent, now);
+            lost.push(join.next_seek.since(now.instant));
+            join.on_credential(&mut core, now);
+            credentialed.push(join.next_seek.since(now.instant));
+            // The login service is away for all of them: they ask it again after 1, 2, 4 s ….
+            join.bootstrap_failures = 3;
+            join.on_bootstrap(&mut core, now, false);
+            refused.push(join.next_bootstrap.since(now.instant));
+        }
+        let millis = Duration::from_millis;
+        assert!(are_spread(&lost, millis(0), millis(500)), "{lost:?}");
+        assert!(are_spread(&credentialed, millis(0), millis(500)), "{credentialed:?}");
+        assert!(are_spread(&refused, millis(4_000), millis(8_000)), "{refused:?}");
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_one_and_are_never_the_same_for_all() {
+        let key = KeyPair::from_seed(&[1; 32]);
+        for (failures, longest) in [(0, 1), (1, 2), (6, 64), (7, 120), (40, 120)] {
+            let pauses: Vec<Duration> = (0..100)
+                .map(|seed| {
+                    let mut core = Core::new(key.clone(), Config::new(key.node_id()), [seed; 32]);
+                    core.back_off(failures, FIRST_BOOTSTRAP_PAUSE, LONGEST_BOOTSTRAP_PAUSE)
+                })
+                .collect();
+            let longest = Duration::from_secs(longest);
+            assert!(are_spread(&pauses, longest / 2, longest), "{failures}: {pauses:?}");
+        }
+    }
 }

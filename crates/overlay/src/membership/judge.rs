@@ -3,7 +3,7 @@
 use super::announcer::MIN_SPACING_SECS;
 use super::epidemic::Pace;
 use super::names::MAX_PER_NAME;
-use super::{MAX_MEMBERS, Member, Membership};
+use super::{Member, Membership};
 use crate::counters::Counters;
 use crate::io::Now;
 use skein_proto::credential::CLOCK_SKEW;
@@ -112,7 +112,7 @@ impl Membership {
         }
         // Neither those that come nor those that change hands may fill the view in one name.
         let name = &announcement.credential.unverified().name;
-        let is_full = before.is_none() && self.stored() >= MAX_MEMBERS;
+        let is_full = before.is_none() && self.stored() >= self.room;
         if is_full || (before != Some(owner) && self.owns_enough(name, owner)) {
             counters.members_over_limit += 1;
             return None;
@@ -178,7 +178,7 @@ impl Membership {
         counters: &mut Counters,
         now: Now,
     ) {
-        counters.wishes_not_looked_for += u64::from(!self.wishes.insert(rumour.clone(), now));
+        counters.wish_looks_over_limit += u64::from(!self.wishes.insert(rumour.clone(), now));
         self.epidemic.insert(rumour, from, pace);
     }
 

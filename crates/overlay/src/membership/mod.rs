@@ -58,6 +58,8 @@ pub(crate) struct Membership {
     deaths: Option<(Instant, usize)>,
     /// The part of the ring that is looked through next for what has expired.
     swept: usize,
+    /// Supernodes kept at most.
+    room: usize,
 }
 
 impl Membership {
@@ -73,6 +75,7 @@ impl Membership {
             present: 0,
             deaths: None,
             swept: 0,
+            room: MAX_MEMBERS,
         }
     }
 
@@ -256,5 +259,30 @@ mod tests {
         assert_eq!(hear(6, "bob", 1_100), Verdict::Taken);
         assert_eq!(hear(1, "mallory", 1_100), Verdict::Taken, "those that there are go on");
         assert_eq!((membership.len(), counters.members_over_limit), (5, 2));
+    }
+
+    #[test]
+    fn a_view_that_is_full_takes_in_nobody_else_and_still_hears_of_those_in_it() {
+        let login = KeyPair::from_seed(&[0; 32]);
+        let mut membership = Membership::new(NodeId::from_bytes([99; 32]));
+        assert_eq!(membership.room, 65_536);
+        membership.room = 3;
+        let mut counters = Counters::default();
+        let mut hear = |number: u8, issued: u64| {
+            let now = Now { instant: Instant::START, unix: UnixTime(1_500) };
+            let name = format!("user{number}");
+            let told = announcement_of(&supernode_key(number), &name, &login, |record| {
+                record.issued = UnixTime(issued);
+            });
+            let rumour = Rumour::new(News::Announcement(told));
+            let from = NodeId::from_bytes([98; 32]);
+            membership.hear(rumour, from, &login.node_id(), &mut counters, now)
+        };
+        for number in 1..4 {
+            assert_eq!(hear(number, 1_000), Verdict::Taken);
+        }
+        assert_eq!(hear(4, 1_000), Verdict::Useless);
+        assert_eq!(hear(2, 1_100), Verdict::Taken, "those that are there go on");
+        assert_eq!((membership.len(), counters.members_over_limit), (3, 1));
     }
 }
