@@ -5,6 +5,7 @@ use crate::config::{Config, Reach};
 use crate::library::LibraryConfig;
 use crate::transfer::TransferConfig;
 use rand::RngExt;
+use skein_index::Limits;
 use skein_net::{BindError, Endpoint, EndpointConfig};
 use skein_overlay::Overlay;
 use skein_proto::message::RoleSetting;
@@ -53,11 +54,13 @@ pub(super) fn endpoint(config: &Config) -> EndpointConfig {
         .relay(config.relay())
 }
 
+/// The overlay; `index_bytes` is what its index may take.
 pub(super) fn overlay(
     key: KeyPair,
     login_key: NodeId,
     config: &Config,
     (was_super, away): (bool, Option<Duration>),
+    index_bytes: u64,
     clock: Clock,
 ) -> Overlay {
     let hidden = config.reach() == Reach::RelayOnly;
@@ -66,7 +69,9 @@ pub(super) fn overlay(
         RoleSetting::Auto if hidden => RoleSetting::Ordinary,
         role => role,
     };
+    let limits = Limits { total_bytes: index_bytes, ..Limits::default() };
     let settings = skein_overlay::Config::new(login_key)
+        .index_limits(limits)
         .role(role)
         .hidden(hidden)
         .was_super(was_super && role != RoleSetting::Ordinary)
@@ -94,4 +99,21 @@ pub(super) fn transfer(config: &Config) -> TransferConfig {
     let mut transfer = TransferConfig::default();
     transfer.upload.slots = usize::try_from(config.upload_slots()).unwrap_or(usize::MAX);
     transfer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ConfigBuilder, Settings};
+
+    #[tokio::test]
+    async fn a_supernode_takes_no_more_memory_for_its_index_than_the_machine_has_to_give() {
+        let key = KeyPair::from_seed(&[1; 32]);
+        let role = Settings { role: Some(RoleSetting::Super), ..Settings::default() };
+        let config = ConfigBuilder::new().no_file().flags(role).build().unwrap();
+        let clock = Clock::start();
+        let overlay = overlay(key.clone(), key.node_id(), &config, (false, None), 123 << 20, clock);
+        let supernode = overlay.snapshot(clock.now()).supernode.unwrap();
+        assert_eq!(supernode.index_bytes_limit, 123 << 20);
+    }
 }

@@ -190,6 +190,7 @@ impl Daemon {
                 ticket.login_key,
                 &config,
                 (was_super, away),
+                capacity::index_bytes(),
                 clock,
             ),
             clock,

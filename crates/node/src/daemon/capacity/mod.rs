@@ -11,6 +11,7 @@ use super::driver::Driver;
 use crate::api::types::CapacityStatus;
 use crate::config::Uplink;
 use machine::Machine;
+use skein_index::Limits;
 use skein_overlay::Input;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,9 @@ const MEMORY_PER_CHILD: u64 = 512 * 1024;
 /// whoever sits at the machine did not start the daemon to lose its memory to strangers.
 const MEMORY_SHARE: u64 = 4;
 
+/// What the index may take in any case: the records of the machine's own user, and of some children.
+const LEAST_INDEX: u64 = 64 << 20;
+
 /// Children for each core. A search takes a supernode less than a millisecond, and a child asks
 /// once in some minutes; a thousand children and the searches of their neighbours are some percent
 /// of a core, and ten times that in the minute after a mass failure.
@@ -54,6 +58,17 @@ const LINE_SHARE: u64 = 2;
 /// What a line is taken for of which nothing is known, in bytes a second: 2 Mbit/s, which is less
 /// than nearly all wired lines send. What has been sent faster counts as soon as it was seen.
 const USUAL_LINE: u64 = 250_000;
+
+/// Bytes that the index of a supernode may take on this machine: as many as it ever may, or the same part of the
+/// memory that is left as its children are reckoned by, if that is less. One that is full refuses
+/// records, and takes no memory from whoever sits at the machine.
+pub(super) fn index_bytes() -> u64 {
+    index_bytes_of(Machine::default().memory(), Limits::default().total_bytes)
+}
+
+fn index_bytes_of(memory: Option<u64>, most: u64) -> u64 {
+    memory.map_or(most, |bytes| (bytes / MEMORY_SHARE).max(LEAST_INDEX).min(most))
+}
 
 /// What was found of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -236,6 +251,15 @@ mod tests {
         assert_eq!(capacity(slow), (78, Limit::Line));
         let few_files = Findings { files: Some(20), ..PLENTY };
         assert_eq!(capacity(few_files), (20, Limit::Files));
+    }
+
+    #[test]
+    fn the_index_takes_a_part_of_the_memory_that_is_left_and_no_more_than_it_ever_may() {
+        const MOST: u64 = 2 << 30;
+        assert_eq!(index_bytes_of(Some(1 << 30), MOST), 256 << 20);
+        assert_eq!(index_bytes_of(Some(64 << 30), MOST), MOST);
+        assert_eq!(index_bytes_of(Some(10 << 20), MOST), LEAST_INDEX, "its user's own files");
+        assert_eq!(index_bytes_of(None, MOST), MOST);
     }
 
     #[test]
