@@ -301,7 +301,11 @@ impl Endpoint {
 
     /// What has been counted so far.
     pub fn stats(&self) -> EndpointStats {
-        self.shared().counters.snapshot()
+        let shared = self.shared();
+        EndpointStats {
+            datagrams_refused: shared.sessions.refused(),
+            ..shared.counters.snapshot()
+        }
     }
 
     pub(crate) fn surroundings(&self) -> &Arc<Surroundings> {

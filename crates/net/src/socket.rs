@@ -14,6 +14,7 @@
 //! QUIC packets always have the fixed bit, since greasing it (RFC 9287) is off.
 
 mod burst;
+mod offload;
 mod system;
 
 use crate::connection::canonical;
@@ -50,7 +51,7 @@ pub trait DatagramSocket: Debug + Send + Sync + 'static {
     /// tells when to try again.
     ///
     /// # Errors
-    /// What the system says. A datagram that got lost is no error.
+    /// What the system says; what it refused is lost. A datagram that got lost later is no error.
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()>;
 
     /// The same with `header` before each datagram, as packets of sessions have it.
@@ -90,6 +91,11 @@ pub trait DatagramSocket: Debug + Send + Sync + 'static {
     /// largest size that passes.
     fn may_fragment(&self) -> bool {
         true
+    }
+
+    /// Datagrams so far that the system refused to send, though it had room.
+    fn refused(&self) -> u64 {
+        0
     }
 }
 
@@ -171,6 +177,11 @@ impl Demultiplexer {
         let length = batch.len.min(buffer.len());
         self.counters.datagrams_in.add(length.div_ceil(stride) as u64);
         meta.len = 0;
+        if batch.addr.port() == 0 {
+            // No socket sends from there, and nothing can be answered to it.
+            self.counters.datagrams_from_nowhere.add(length.div_ceil(stride) as u64);
+            return;
+        }
         let mut at = 0;
         while at < length {
             let rest = &mut buffer[at..length];
@@ -263,13 +274,19 @@ impl AsyncUdpSocket for Demultiplexer {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        match self.sessions.try_send(transmit) {
-            Some(sent) => sent?,
+        let sent = match self.sessions.try_send(transmit) {
+            Some(sent) => sent,
             None if self.is_v4 => {
                 let destination = canonical(transmit.destination);
-                self.socket.try_send(&Transmit { destination, ..*transmit })?;
+                self.socket.try_send(&Transmit { destination, ..*transmit })
             }
-            None => self.socket.try_send(transmit)?,
+            None => self.socket.try_send(transmit),
+        };
+        match sent {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+            // As in a network, it is lost: QUIC would end the connection for any other error.
+            Err(_) => return Ok(()),
         }
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         self.counters.datagrams_out.add(transmit.contents.len().div_ceil(segment) as u64);

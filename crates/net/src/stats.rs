@@ -71,6 +71,10 @@ counters! {
     datagrams_in,
     /// Datagrams sent.
     datagrams_out,
+    /// Datagrams that the system refused to send, such as those that are longer than the line takes.
+    datagrams_refused,
+    /// Datagrams dropped since they came from port 0, where nobody is.
+    datagrams_from_nowhere,
     /// Datagrams dropped since they are of a kind of frame that this version does not know.
     datagrams_unknown,
     /// Datagrams of sessions that had no route.

@@ -110,7 +110,10 @@ fn render(status: &RelayStatus, paint: Paint) -> String {
         (_, true) => paint.good("on"),
         (_, false) => "waiting: this node is no supernode at present".to_owned(),
     };
-    let dropped = status.dropped_over_rate + status.dropped_queue + status.dropped_unbound;
+    let dropped = status.dropped_over_rate
+        + status.dropped_queue
+        + status.dropped_unsendable
+        + status.dropped_unbound;
     let last = status.history.last().map_or(0, |note| note.bytes / NOTE_SECS);
     let rate = |bytes: u32| format::chosen_rate(bytes.into());
     let gives = format!(
@@ -210,6 +213,7 @@ mod tests {
             bytes: 9,
             dropped_over_rate: 10,
             dropped_queue: 11,
+            dropped_unsendable: 13,
             dropped_unbound: 12,
             foreign: 13,
             forged: 14,

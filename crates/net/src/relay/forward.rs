@@ -20,6 +20,15 @@ pub(crate) struct Batch<'a> {
     pub(crate) ecn: Option<EcnCodepoint>,
 }
 
+/// What became of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent<'a> {
+    /// What the system's socket has no room for.
+    pub(super) left: &'a [u8],
+    /// Bytes that the system did not take at all.
+    pub(super) refused: usize,
+}
+
 impl Relay {
     /// Takes up a batch from one address. All of it are frames of ours, and none is for this node itself.
     pub(crate) fn receive(&self, source: SocketAddr, batch: Batch<'_>) {
@@ -77,31 +86,44 @@ impl Relay {
 
     /// Sends a batch, or keeps it until the socket has room.
     pub(super) fn move_on(&self, to: SocketAddr, batch: Batch<'_>) {
-        let run = batch.bytes;
-        add(&self.used.bytes, run.len());
-        if self.is_waiting() || !self.send(to, batch) {
+        let left = match self.is_waiting() {
+            true => batch.bytes,
+            false => self.send_data(to, batch),
+        };
+        if !left.is_empty() {
             let Batch { stride: segment, ecn, .. } = batch;
-            let parcel = Parcel { to, segment, ecn, bytes: run.to_vec() };
+            let parcel = Parcel { to, segment, ecn, bytes: left.to_vec() };
             add(&self.used.queue, self.outbox().push_data(parcel));
             self.waiting.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Sends a batch. Answers false if the system's socket is full.
-    pub(super) fn send(&self, to: SocketAddr, batch: Batch<'_>) -> bool {
+    /// Sends a batch of a session's packets. Answers what of it the system's socket has no room for.
+    fn send_data<'a>(&self, to: SocketAddr, batch: Batch<'a>) -> &'a [u8] {
+        let Sent { left, refused } = self.send(to, batch);
+        add(&self.used.bytes, batch.bytes.len() - left.len() - refused);
+        add(&self.used.unsendable, refused);
+        left
+    }
+
+    /// Sends a batch, in as many calls as the system wants.
+    pub(super) fn send<'a>(&self, to: SocketAddr, batch: Batch<'a>) -> Sent<'a> {
         let Batch { bytes, stride, ecn } = batch;
-        let segment_size = (bytes.len() > stride).then_some(stride);
-        let transmit =
-            Transmit { destination: to, ecn, contents: bytes, segment_size, src_ip: None };
-        match self.socket.try_send(&transmit) {
-            Ok(()) => {
-                self.counters.datagrams_out.add(bytes.len().div_ceil(stride.max(1)) as u64);
-                true
+        let stride = stride.max(1);
+        let at_once = stride * self.socket.max_transmit_segments().max(1);
+        let mut sent = Sent { left: bytes, refused: 0 };
+        for contents in bytes.chunks(at_once) {
+            let segment_size = (contents.len() > stride).then_some(stride);
+            let transmit = Transmit { destination: to, ecn, contents, segment_size, src_ip: None };
+            match self.socket.try_send(&transmit) {
+                Ok(()) => self.counters.datagrams_out.add(contents.len().div_ceil(stride) as u64),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                // As in a network: a datagram that cannot be sent is lost.
+                Err(_) => sent.refused += contents.len(),
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => false,
-            // As in a network: a datagram that cannot be sent is lost.
-            Err(_) => true,
+            sent.left = &sent.left[contents.len()..];
         }
+        sent
     }
 
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -116,12 +138,18 @@ impl Relay {
     /// Sends what waits, as far as there is room.
     pub(crate) fn flush(&self) {
         let mut outbox = self.outbox();
-        while let Some(parcel) = outbox.front() {
+        while let Some((parcel, is_data)) = outbox.front() {
             let Parcel { segment: stride, ecn, .. } = *parcel;
-            if !self.send(parcel.to, Batch { bytes: &parcel.bytes, stride, ecn }) {
+            let batch = Batch { bytes: &parcel.bytes, stride, ecn };
+            let left = match is_data {
+                true => self.send_data(parcel.to, batch),
+                false => self.send(parcel.to, batch).left,
+            };
+            let left = left.len();
+            outbox.keep(left);
+            if left > 0 {
                 return;
             }
-            outbox.pop();
         }
         self.waiting.store(!outbox.is_empty(), Ordering::Relaxed);
     }

@@ -274,7 +274,7 @@ impl Relay {
         let bytes = frame.encode();
         let length = bytes.len();
         let batch = Batch { bytes: &bytes, stride: length, ecn: None };
-        if self.is_waiting() || !self.send(to, batch) {
+        if self.is_waiting() || !self.send(to, batch).left.is_empty() {
             let parcel = Parcel { to, segment: length, ecn: None, bytes };
             let kept = self.outbox().push_control(parcel);
             add(&self.used.queue, if kept { 0 } else { length });

@@ -63,16 +63,29 @@ impl Outbox {
         room
     }
 
-    /// The batch that is next, control first.
-    pub(super) fn front(&self) -> Option<&Parcel> {
-        self.control.front().or_else(|| self.data.front())
+    /// The batch that is next, control first, and whether it is data.
+    pub(super) fn front(&self) -> Option<(&Parcel, bool)> {
+        match self.control.front() {
+            Some(control) => Some((control, false)),
+            None => self.data.front().map(|data| (data, true)),
+        }
     }
 
-    pub(super) fn pop(&mut self) {
-        if self.control.pop_front().is_none()
-            && let Some(sent) = self.data.pop_front()
-        {
-            self.data_bytes -= sent.cost();
+    /// Of the batch that is next, only so many bytes at its end are still to be sent.
+    pub(super) fn keep(&mut self, left: usize) {
+        let (queue, is_data) = match self.control.is_empty() {
+            true => (&mut self.data, true),
+            false => (&mut self.control, false),
+        };
+        let Some(next) = queue.front_mut() else { return };
+        let before = next.cost();
+        next.bytes.drain(..next.bytes.len().saturating_sub(left));
+        let after = next.cost();
+        if next.bytes.is_empty() {
+            queue.pop_front();
+        }
+        if is_data {
+            self.data_bytes -= before - after;
         }
     }
 }
@@ -94,9 +107,14 @@ mod tests {
         assert_eq!(outbox.push_data(parcel(2, MAX_BYTES / 3)), 0);
         assert_eq!(outbox.push_data(parcel(3, MAX_BYTES / 3)), MAX_BYTES / 3, "headers count");
         let mut order = Vec::new();
-        while let Some(next) = outbox.front() {
+        while let Some((next, is_data)) = outbox.front() {
             order.push(next.bytes[0]);
-            outbox.pop();
+            assert_eq!(is_data, next.bytes[0] != 0);
+            // The half of it first.
+            let length = next.bytes.len();
+            outbox.keep(length / 2);
+            assert_eq!(outbox.front().map(|(same, _)| same.bytes.len()), Some(length / 2));
+            outbox.keep(0);
         }
         assert_eq!(order, [0, 2, 3]);
         assert_eq!(outbox.data_bytes, 0);

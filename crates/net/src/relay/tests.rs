@@ -5,6 +5,7 @@ use crate::socket::{RecvMeta, Transmit, WritePoller};
 use frame::HEADER;
 use std::io::{self, IoSliceMut};
 use std::pin::Pin;
+use std::sync::atomic::AtomicU16;
 use std::task::{Context, Poll};
 
 /// What was sent: to whom, in which segments, which bytes.
@@ -13,7 +14,18 @@ type Sent = (SocketAddr, Option<usize>, Vec<u8>);
 #[derive(Debug, Default)]
 struct Wire {
     sent: Mutex<Vec<Sent>>,
-    full: AtomicBool,
+    /// As many calls are taken, if that is limited; then it is full.
+    room: Mutex<Option<usize>>,
+    /// The port that the system refuses to send to.
+    refuses: AtomicU16,
+    /// It takes one datagram at a time.
+    has_no_batches: AtomicBool,
+}
+
+impl Wire {
+    fn has_room_for(&self, calls: Option<usize>) {
+        *self.room.lock().unwrap() = calls;
+    }
 }
 
 impl DatagramSocket for Wire {
@@ -22,8 +34,13 @@ impl DatagramSocket for Wire {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        if self.full.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::WouldBlock.into());
+        let mut room = self.room.lock().unwrap();
+        *room = match *room {
+            Some(0) => return Err(io::ErrorKind::WouldBlock.into()),
+            limit => limit.map(|calls| calls - 1),
+        };
+        if transmit.destination.port() == self.refuses.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
         let sent = (transmit.destination, transmit.segment_size, transmit.contents.to_vec());
         self.sent.lock().unwrap().push(sent);
@@ -41,6 +58,10 @@ impl DatagramSocket for Wire {
         _: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         Poll::Pending
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        if self.has_no_batches.load(Ordering::Relaxed) { 1 } else { 64 }
     }
 }
 
@@ -123,6 +144,41 @@ async fn a_batch_that_came_goes_out_as_it_was() {
     lab.relay.receive(at(2), batched(&bytes[..1_208], 1_208));
     assert_eq!(lab.taken(), [(at(1), None, bytes[..1_208].to_vec())]);
     assert_eq!(lab.relay.usage().bytes, 11 * 1_208);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_system_takes_no_batches_each_packet_goes_by_itself() {
+    let (lab, grant) = Lab::bound();
+    lab.wire.has_no_batches.store(true, Ordering::Relaxed);
+    let bytes = [batch(grant.slot, 3, 1_208), batch(grant.slot, 1, 500)].concat();
+    lab.relay.receive(at(1), batched(&bytes, 1_208));
+    let packets: Vec<Sent> =
+        bytes.chunks(1_208).map(|packet| (at(2), None, packet.to_vec())).collect();
+    assert_eq!(lab.taken(), packets);
+
+    // When there is room for some of them only, the others follow, and none goes twice.
+    lab.wire.has_room_for(Some(2));
+    lab.relay.receive(at(1), batched(&bytes, 1_208));
+    assert_eq!(lab.taken(), packets[..2]);
+    lab.wire.has_room_for(Some(1));
+    lab.relay.flush();
+    assert!(lab.relay.is_waiting());
+    lab.wire.has_room_for(None);
+    lab.relay.flush();
+    assert_eq!(lab.taken(), packets[2..]);
+    assert_eq!(lab.relay.usage().bytes, 2 * bytes.len() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_system_refuses_to_send_counts_as_dropped() {
+    let (lab, grant) = Lab::bound();
+    lab.wire.refuses.store(2, Ordering::Relaxed);
+    let bytes = batch(grant.slot, 10, 1_208);
+    lab.relay.receive(at(1), batched(&bytes, 1_208));
+    lab.relay.receive(at(2), batched(&bytes, 1_208));
+    let usage = lab.relay.usage();
+    assert_eq!((usage.bytes, usage.dropped_unsendable), (12_080, 12_080));
+    assert!(!lab.relay.is_waiting(), "to try again would be in vain");
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,14 +332,16 @@ async fn a_full_socket_delays_and_then_drops_the_oldest() {
         ..RelayLimits::default()
     };
     lab.relay.set_limits(unlimited);
-    lab.wire.full.store(true, Ordering::Relaxed);
+    lab.wire.has_room_for(Some(0));
     let bytes = batch(grant.slot, 60, 1_000);
     (0..100).for_each(|_| lab.relay.receive(at(1), batched(&bytes, 1_000)));
     assert!(lab.relay.is_waiting());
-    lab.wire.full.store(false, Ordering::Relaxed);
+    assert_eq!(lab.relay.usage().bytes, 0, "nothing has been moved yet");
+    lab.wire.has_room_for(None);
     lab.relay.flush();
     let sent: usize = lab.taken().iter().map(|(_, _, bytes)| bytes.len()).sum();
-    assert_eq!(sent as u64 + lab.relay.usage().dropped_queue, 6_000_000);
+    let usage = lab.relay.usage();
+    assert_eq!((sent as u64, usage.bytes + usage.dropped_queue), (usage.bytes, 6_000_000));
     assert!(!lab.relay.is_waiting() && sent > 3_900_000, "{sent}");
 }
 

@@ -15,12 +15,15 @@ pub struct RelayUse {
     pub released: u64,
     /// Slots that somebody gave back who did not have them, or had used them much just then.
     pub unreleased: u64,
-    /// Bytes moved since the start, headers of slots included.
+    /// Bytes that the system has taken since the start, headers of slots included.
     pub bytes: u64,
     /// Bytes dropped since a rate was used up.
     pub dropped_over_rate: u64,
     /// Bytes dropped since the system's socket did not keep up.
     pub dropped_queue: u64,
+    /// Bytes dropped since the system did not take them, such as those for a line that takes no
+    /// datagrams of their length.
+    pub dropped_unsendable: u64,
     /// Bytes dropped since the other end has not bound its address.
     pub dropped_unbound: u64,
     /// Frames dropped since they came from an address that is not bound to the slot, or the slot
@@ -42,6 +45,7 @@ pub(super) struct Used {
     pub(super) bytes: AtomicU64,
     pub(super) over_rate: AtomicU64,
     pub(super) queue: AtomicU64,
+    pub(super) unsendable: AtomicU64,
     pub(super) unbound: AtomicU64,
     pub(super) foreign: AtomicU64,
     pub(super) forged: AtomicU64,
@@ -61,6 +65,7 @@ impl Used {
             bytes: read(&self.bytes),
             dropped_over_rate: read(&self.over_rate),
             dropped_queue: read(&self.queue),
+            dropped_unsendable: read(&self.unsendable),
             dropped_unbound: read(&self.unbound),
             foreign: read(&self.foreign),
             forged: read(&self.forged),

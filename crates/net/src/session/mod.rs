@@ -235,6 +235,11 @@ impl Sessions {
         }
     }
 
+    /// Datagrams that the system refused to send.
+    pub(crate) fn refused(&self) -> u64 {
+        self.socket.refused()
+    }
+
     /// A session without a route.
     pub(crate) fn open(self: &Arc<Self>) -> Session {
         let address = virtual_address();

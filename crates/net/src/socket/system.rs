@@ -1,9 +1,10 @@
 //! The system's UDP socket.
 
 use super::burst::Burst;
+use super::offload::Offload;
 use super::{DatagramSocket, RecvMeta, Transmit, WritePoller};
 use crate::relay::frame::HEADER;
-use quinn::udp::{BATCH_SIZE, UdpSocketState};
+use quinn::udp::BATCH_SIZE;
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ pub struct UdpSocket {
 #[derive(Debug)]
 struct Inner {
     socket: tokio::net::UdpSocket,
-    state: UdpSocketState,
+    offload: Offload,
     burst: Mutex<Burst>,
 }
 
@@ -58,9 +59,9 @@ impl UdpSocket {
         }
         socket.bind(&address.into())?;
         socket.set_nonblocking(true)?;
-        let state = UdpSocketState::new((&socket).into())?;
+        let offload = Offload::new((&socket).into())?;
         let socket = tokio::net::UdpSocket::from_std(socket.into())?;
-        let inner = Arc::new(Inner { socket, state, burst: Mutex::default() });
+        let inner = Arc::new(Inner { socket, offload, burst: Mutex::default() });
         let burst_waits = Arc::<Notify>::default();
         tokio::spawn(flush_bursts(Arc::downgrade(&inner), Arc::clone(&burst_waits)));
         Ok(Self { inner, burst_waits })
@@ -86,7 +87,7 @@ impl Inner {
     }
 
     fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.socket.try_io(Interest::WRITABLE, || self.state.send((&self.socket).into(), transmit))
+        self.offload.send(&self.socket, transmit)
     }
 }
 
@@ -117,7 +118,7 @@ impl Drop for UdpSocket {
         // The last words of a connection may wait. Where there is no room for them, they are lost.
         let burst = self.inner.burst();
         if !burst.is_empty() {
-            let _ = self.inner.state.send((&self.inner.socket).into(), &burst.transmit());
+            let _ = self.inner.send(&burst.transmit());
         }
         drop(burst);
         self.burst_waits.notify_one();
@@ -135,8 +136,12 @@ impl DatagramSocket for UdpSocket {
 
     fn try_send_framed(&self, header: &[u8; HEADER], transmit: &Transmit<'_>) -> io::Result<()> {
         let mut burst = self.inner.burst();
-        if !burst.takes(header, transmit, self.inner.state.max_gso_segments()) {
-            self.inner.flush(&mut burst)?;
+        if !burst.takes(header, transmit, self.inner.offload.max_segments()) {
+            // What of the burst before was refused is lost, and nothing of this one.
+            match self.inner.flush(&mut burst) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
         }
         let first = burst.is_empty();
         burst.add(header, transmit);
@@ -166,13 +171,13 @@ impl DatagramSocket for UdpSocket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let Inner { socket, state, .. } = &*self.inner;
+        let Inner { socket, offload, .. } = &*self.inner;
         let most = buffers.len().min(meta.len()).min(BATCH_SIZE);
         loop {
             ready!(socket.poll_recv_ready(cx))?;
             let mut received = 0;
             let tried = socket.try_io(Interest::READABLE, || {
-                received = state.recv(socket.into(), buffers, meta)?;
+                received = offload.recv(socket, buffers, meta)?;
                 match received < most {
                     // There is no more: tokio need not be told so by another call.
                     true => Err(io::ErrorKind::WouldBlock.into()),
@@ -187,15 +192,19 @@ impl DatagramSocket for UdpSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.inner.state.max_gso_segments()
+        self.inner.offload.max_segments()
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.inner.state.gro_segments()
+        self.inner.offload.gro_segments()
     }
 
     fn may_fragment(&self) -> bool {
-        self.inner.state.may_fragment()
+        self.inner.offload.may_fragment()
+    }
+
+    fn refused(&self) -> u64 {
+        self.inner.offload.refused()
     }
 }
 
@@ -268,8 +277,12 @@ mod tests {
         (Ipv4Addr::LOCALHOST, 0).into()
     }
 
+    fn framed_by(header: &[u8], contents: &[u8], segment: usize) -> Vec<Vec<u8>> {
+        contents.chunks(segment).map(|datagram| [header, datagram].concat()).collect()
+    }
+
     fn framed(contents: &[u8], segment: usize) -> Vec<Vec<u8>> {
-        contents.chunks(segment).map(|datagram| [HEADER_BYTES, datagram].concat()).collect()
+        framed_by(HEADER_BYTES, contents, segment)
     }
 
     #[tokio::test]
@@ -306,6 +319,54 @@ mod tests {
             expected.extend(framed(&contents, 1_200));
         }
         assert_eq!(receive(&to, expected.len()).await, expected);
+    }
+
+    /// Datagrams of 1,000 bytes to a port that somebody listens at, in one call if that is possible.
+    async fn sends_batches(from: &UdpSocket) -> bool {
+        let to = bound(loopback()).await;
+        let contents = vec![7; 4_000];
+        from.try_send(&batch(&contents, to.local_addr().unwrap(), 1_000)).unwrap();
+        assert_eq!(receive(&to, 4).await, framed_by(&[], &contents, 1_000));
+        from.max_transmit_segments() > 1
+    }
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_sent_to_says_nothing_about_the_device() {
+        let socket = bound(loopback()).await;
+        if !sends_batches(&socket).await {
+            return; // There is nothing to lose.
+        }
+        let contents = vec![7; 4_000];
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let elsewhere = SocketAddr::from((Ipv6Addr::LOCALHOST, 4_701));
+        // A source that this machine does not have is what an answer to a broadcast would bear.
+        let from_nobody = Transmit {
+            src_ip: Some(Ipv4Addr::new(192, 0, 2, 255).into()),
+            ..batch(&contents, SocketAddr::from((Ipv4Addr::LOCALHOST, 4_701)), 1_000)
+        };
+        for (refused, transmit) in [
+            (4, batch(&contents, nowhere, 1_000)),
+            (5, batch(&contents[..1_000], nowhere, 1_000)),
+            (9, batch(&contents, elsewhere, 1_000)),
+            (13, from_nobody),
+        ] {
+            assert!(socket.try_send(&transmit).is_err(), "{transmit:?}");
+            assert_eq!(socket.refused(), refused);
+            assert!(sends_batches(&socket).await, "{transmit:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn batches_go_out_one_by_one_where_the_device_takes_none() {
+        let (from, to) = (bound(loopback()).await, bound(loopback()).await);
+        from.inner.offload.go_without();
+        assert_eq!(from.max_transmit_segments(), 1);
+        let contents = vec![9; 3_500];
+        let transmit = batch(&contents, to.local_addr().unwrap(), 1_000);
+        from.try_send(&transmit).unwrap();
+        assert_eq!(receive(&to, 4).await, framed_by(&[], &contents, 1_000));
+        from.try_send_framed(HEADER_BYTES, &transmit).unwrap();
+        assert_eq!(receive(&to, 4).await, framed(&contents, 1_000));
     }
 
     #[tokio::test]

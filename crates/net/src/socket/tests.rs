@@ -61,7 +61,7 @@ proptest! {
         let expected: Vec<u8> =
             bytes.chunks(stride_used).filter(|c| c[0] >= 0x40).flatten().copied().collect();
         let mut buffer = bytes.clone();
-        let mut meta = RecvMeta { len: bytes.len(), stride, ..RecvMeta::default() };
+        let mut meta = RecvMeta { addr: PEER, len: bytes.len(), stride, ..RecvMeta::default() };
         demultiplexer.sort(&mut buffer, &mut meta);
 
         prop_assert_eq!(&buffer[..meta.len], &expected[..]);
@@ -216,4 +216,20 @@ proptest! {
         let unknown = node.demultiplexer.counters.snapshot().datagrams_unknown;
         prop_assert_eq!(unknown, of_kind(Kind::Unknown).count() as u64);
     }
+}
+
+#[test]
+fn what_comes_from_port_0_is_answered_by_nobody() {
+    let node = Node::new();
+    let nowhere = SocketAddr::new(PEER.ip(), 0);
+    for kind in [Kind::Quic, Kind::Session(0), Kind::Probe, Kind::Relayed, Kind::Unknown] {
+        let mut bytes = datagram(&node, kind, 1);
+        let mut meta = RecvMeta { len: LENGTH, stride: LENGTH, ..RecvMeta::default() };
+        meta.addr = nowhere;
+        node.demultiplexer.sort(&mut bytes, &mut meta);
+        assert_eq!(meta.len, 0, "{kind:?}");
+    }
+    assert!(node.wire.sent.lock().expect("nobody panics with it").is_empty());
+    let stats = node.demultiplexer.counters.snapshot();
+    assert_eq!((stats.datagrams_in, stats.datagrams_from_nowhere), (5, 5));
 }

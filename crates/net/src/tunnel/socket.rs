@@ -116,6 +116,9 @@ impl TunnelSocket {
     /// Takes out what is meant for the tunnels of what came over UDP.
     fn notice(&self, buffers: &[IoSliceMut<'_>], meta: &mut [RecvMeta]) {
         for (buffer, meta) in buffers.iter().zip(meta) {
+            if meta.addr.port() == 0 {
+                continue;
+            }
             // Whoever sends a probe sends nothing else over UDP meanwhile, so it comes alone.
             match UdpProbe::decode(&buffer[..meta.len.min(buffer.len())]) {
                 Some(probe) => {
@@ -246,5 +249,9 @@ impl DatagramSocket for TunnelSocket {
 
     fn may_fragment(&self) -> bool {
         self.tunnels.base.may_fragment()
+    }
+
+    fn refused(&self) -> u64 {
+        self.tunnels.base.refused()
     }
 }

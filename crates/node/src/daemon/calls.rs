@@ -66,6 +66,7 @@ impl Shared {
             bytes: usage.bytes,
             dropped_over_rate: usage.dropped_over_rate,
             dropped_queue: usage.dropped_queue,
+            dropped_unsendable: usage.dropped_unsendable,
             dropped_unbound: usage.dropped_unbound,
             foreign: usage.foreign,
             forged: usage.forged,

@@ -99,6 +99,7 @@ impl Shared {
         for (reason, total) in [
             ("over-rate", usage.dropped_over_rate),
             ("queue", usage.dropped_queue),
+            ("unsendable", usage.dropped_unsendable),
             ("unbound", usage.dropped_unbound),
         ] {
             set_total(&relay.dropped.get_or_create(&Reason { reason }), total);

@@ -207,6 +207,7 @@ pub(super) fn relay() -> RelayStatus {
         bytes: 9,
         dropped_over_rate: 10,
         dropped_queue: 11,
+        dropped_unsendable: 13,
         dropped_unbound: 12,
         foreign: 13,
         forged: 14,

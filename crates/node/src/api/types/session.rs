@@ -228,6 +228,8 @@ pub struct RelayStatus {
     pub dropped_over_rate: u64,
     /// Bytes dropped since the socket did not keep up.
     pub dropped_queue: u64,
+    /// Bytes dropped since the system did not take them.
+    pub dropped_unsendable: u64,
     /// Bytes dropped since the other end was not bound.
     pub dropped_unbound: u64,
     /// Frames from addresses that are bound to no slot.
