@@ -76,3 +76,8 @@ fn relay_frames() {
 fn probes() {
     replay("probe", targets::probe);
 }
+
+#[test]
+fn first_packets() {
+    replay("first_packet", targets::first_packet);
+}

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const SLOT: SlotNumber = SlotNumber::new(77);
+const COOKIE: [u8; 16] = [1; 16];
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the relay makes of the packets that it is to pass on.
@@ -71,16 +72,16 @@ impl Liar {
 
     fn take(&mut self, from: SocketAddr, datagram: Vec<u8>) {
         match Frame::decode(&datagram) {
-            Some(Frame::Bind { cookie, .. }) if cookie == [0; 16] => {
-                self.send(from, &Frame::Challenge { slot: SLOT, cookie: [1; 16] }.encode());
+            Some(Frame::Bind { proof, .. }) if proof == [0; 16] => {
+                self.send(from, &Frame::Challenge { slot: SLOT, cookie: COOKIE }.encode());
             }
-            Some(Frame::Bind { cookie, proof, .. }) => {
-                let is_of = |end: &usize| self.keys[*end].bind_proof(SLOT, &cookie) == proof;
+            Some(Frame::Bind { proof, .. }) => {
+                let is_of = |end: &usize| self.keys[*end].bind_proof(SLOT, &COOKIE) == proof;
                 let Some(end) = (0..2).find(is_of) else { return };
                 self.ends[end] = Some(from);
                 let proof = match self.lie {
                     Lie::IsNone => [7; 16],
-                    _ => self.keys[end].bound_proof(SLOT, &cookie),
+                    _ => self.keys[end].bound_proof(SLOT, &COOKIE),
                 };
                 self.send(from, &Frame::Bound { slot: SLOT, proof }.encode());
             }

@@ -9,6 +9,7 @@ use skein_index::text::{ParsedQuery, fold, record_words, words};
 use skein_index::{Index, Limits};
 use skein_net::paths::frame::{LENGTH, ProbeFrame, ProbeKey, Side, Window};
 use skein_net::relay::frame::{Frame, data_slot, run_length};
+use skein_net::session::{FirstPacket, MAX_FIRST, MIN_FIRST};
 use skein_net::tunnel::probe::UdpProbe;
 use skein_net::tunnel::wire;
 use skein_proto::codec::{decode, decode_statement, encode, encode_statement};
@@ -146,6 +147,21 @@ pub fn relay(data: &[u8]) {
         if let Some(slot) = data_slot(data) {
             assert!(run_length(data, stride, slot) <= data.len());
         }
+    }
+}
+
+/// The first packet of a handshake, which comes with an offer and is given to QUIC as if it had come
+/// along a path.
+pub fn first_packet(data: &[u8]) {
+    if let Ok(first) = FirstPacket::new(data.to_vec()) {
+        assert_eq!(first.as_bytes(), data, "as it came");
+        assert!((MIN_FIRST..=MAX_FIRST).contains(&data.len()));
+        assert_eq!(data[..5], [data[0], 0, 0, 0, 1], "the version that is spoken");
+        assert_eq!(data[0] >> 4, 0b1100, "a long header, and the type of a first packet");
+        // Nothing may stand behind it, and nothing may be missing: QUIC would take what stands
+        // there for another packet.
+        let longer = [data, &[0]].concat();
+        assert!(FirstPacket::new(longer).is_err() && FirstPacket::new(data[1..].to_vec()).is_err());
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   Data       01 | slot 7 |  QUIC packet, untouched
-//!   Bind       02 | slot 7 |  cookie 16 | proof 16            40 bytes
+//!   Bind       02 | slot 7 |  proof 16                        24 bytes
 //!   Challenge  03 | slot 7 |  cookie 16                       24 bytes
 //!   Bound      04 | slot 7 |  proof 16                        24 bytes
 //!   Early      07 | slot 7 |  proof 16  |  QUIC packet        25 to 1,232 bytes
@@ -14,8 +14,9 @@
 //!
 //! An end that sends from an address which the relay does not know is challenged: the cookie is a
 //! keyed hash of that address, so that only who receives there can answer. The answer proves with
-//! the key of the slot that it comes from an end of it. No answer of a relay is longer than what
-//! it answers, and it answers a frame with one frame at most, so nothing is amplified.
+//! the key of the slot that it comes from an end of it; the cookie need not be in it, since the relay
+//! makes it anew from the address. No answer of a relay, nor of an end, is longer than what it
+//! answers, and either answers a frame with one frame at most, so nothing is amplified.
 //!
 //! An end that has packets to send before that is done sends the first few as Early frames, each
 //! with a proof of its own: see [`MAX_EARLY`].
@@ -79,13 +80,12 @@ pub enum Frame<'a> {
         /// The QUIC packet.
         packet: &'a [u8],
     },
-    /// "This address is that of an end." With an empty cookie it asks for one.
+    /// "This address is that of an end." With an empty proof it asks for a cookie.
     Bind {
         /// The slot.
         slot: SlotNumber,
-        /// The cookie that the relay gave for this address; zeros at first.
-        cookie: Cookie,
-        /// Made of the cookie with the key of the end; zeros at first.
+        /// Made with the key of the end of the cookie that the relay gave for this address; zeros
+        /// at first.
         proof: Proof,
     },
     /// "Prove that you are an end, and that you receive at that address."
@@ -120,10 +120,7 @@ impl<'a> Frame<'a> {
         let slot = SlotNumber::new(u64::from_be_bytes(*header));
         match header[0] {
             DATA if !rest.is_empty() => Some(Self::Data { slot, packet: rest }),
-            BIND => {
-                let (cookie, proof) = rest.split_first_chunk()?;
-                Some(Self::Bind { slot, cookie: *cookie, proof: proof.try_into().ok()? })
-            }
+            BIND => Some(Self::Bind { slot, proof: rest.try_into().ok()? }),
             CHALLENGE => Some(Self::Challenge { slot, cookie: rest.try_into().ok()? }),
             BOUND => Some(Self::Bound { slot, proof: rest.try_into().ok()? }),
             EARLY => {
@@ -139,9 +136,7 @@ impl<'a> Frame<'a> {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Data { slot, packet } => [&data_header(*slot)[..], packet].concat(),
-            Self::Bind { slot, cookie, proof } => {
-                [&header(BIND, *slot)[..], cookie, proof].concat()
-            }
+            Self::Bind { slot, proof } => [&header(BIND, *slot)[..], proof].concat(),
             Self::Challenge { slot, cookie } => [&header(CHALLENGE, *slot)[..], cookie].concat(),
             Self::Bound { slot, proof } => [&header(BOUND, *slot)[..], proof].concat(),
             Self::Early { slot, proof, packet } => {
@@ -225,7 +220,7 @@ mod tests {
         let slot = SlotNumber::new(u64::MAX);
         for frame in [
             Frame::Data { slot, packet: &[0xff] },
-            Frame::Bind { slot, cookie: [0xff; 16], proof: [0xff; 16] },
+            Frame::Bind { slot, proof: [0xff; 16] },
             Frame::Challenge { slot, cookie: [0xff; 16] },
             Frame::Bound { slot, proof: [0xff; 16] },
             Frame::Early { slot, proof: [0xff; 16], packet: &[0xff] },
@@ -247,11 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_of_a_relay_is_longer_than_the_shortest_frame_that_it_answers() {
+    fn no_answer_of_a_relay_or_an_end_is_longer_than_what_it_answers() {
         let slot = SlotNumber::new(1);
-        let bind = Frame::Bind { slot, cookie: [0; 16], proof: [0; 16] }.encode();
+        let bind = Frame::Bind { slot, proof: [0; 16] }.encode();
         let challenge = Frame::Challenge { slot, cookie: [0; 16] }.encode();
         let bound = Frame::Bound { slot, proof: [0; 16] }.encode();
         assert!(challenge.len() <= bind.len() && bound.len() <= bind.len());
+        assert!(bind.len() <= challenge.len(), "an end's answer to a challenge");
     }
 }

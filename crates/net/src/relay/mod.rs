@@ -230,8 +230,8 @@ impl Relay {
     }
 
     fn answer(&self, source: SocketAddr, datagram: &[u8]) {
-        let (slot, cookie, proof) = match Frame::decode(datagram) {
-            Some(Frame::Bind { slot, cookie, proof }) => (slot, cookie, proof),
+        let (slot, proof) = match Frame::decode(datagram) {
+            Some(Frame::Bind { slot, proof }) => (slot, proof),
             Some(Frame::Early { slot, proof, packet }) => {
                 return self.take_early(source, slot, &proof, packet);
             }
@@ -241,20 +241,24 @@ impl Relay {
             add(&self.used.foreign, 1);
             return;
         };
-        if cookie == [0; 16] {
+        if proof == [0; 16] {
             self.challenge(source, slot, datagram.len());
             return;
         }
-        let end = (0..2).find(|end| {
-            let expected = self.end_key(slot, salt, *end).bind_proof(slot, &cookie);
-            constant_time_eq(&expected, &proof)
+        let keys = [0, 1].map(|end| self.end_key(slot, salt, end));
+        // The cookie of this time, and the one before, which may have been on its way.
+        let epoch = self.epoch();
+        let shown = [epoch, epoch.saturating_sub(1)].into_iter().find_map(|epoch| {
+            let cookie = self.cookie(source, epoch);
+            let is_of = |key: &EndKey| constant_time_eq(&key.bind_proof(slot, &cookie), &proof);
+            let (end, key) = (0_u8..).zip(&keys).find(|(_, key)| is_of(key))?;
+            Some((end, key.bound_proof(slot, &cookie)))
         });
-        let Some(end) = end.filter(|_| self.is_fresh(source, &cookie)) else {
+        let Some((end, proof)) = shown else {
             add(&self.used.forged, 1);
             return;
         };
         self.table().bind(slot, end, source, self.nanos());
-        let proof = self.end_key(slot, salt, end).bound_proof(slot, &cookie);
         self.reply(source, &Frame::Bound { slot, proof });
     }
 
@@ -302,14 +306,7 @@ impl Relay {
         first_half(&hasher.finalize())
     }
 
-    fn is_fresh(&self, source: SocketAddr, cookie: &Cookie) -> bool {
-        let epoch = self.epoch();
-        [epoch, epoch.saturating_sub(1)]
-            .iter()
-            .any(|epoch| constant_time_eq(&self.cookie(source, *epoch), cookie))
-    }
-
-    /// Counts from 1, so that no cookie is empty and the first one has no other before it.
+    /// Counts from 1: the first one has no other before it.
     fn epoch(&self) -> u64 {
         1 + self.started.elapsed().as_secs() / COOKIE_LIFE.as_secs()
     }

@@ -99,7 +99,7 @@ impl Lab {
     }
 
     fn cookie_for(&self, slot: SlotNumber, from: SocketAddr) -> Cookie {
-        let ask = Frame::Bind { slot, cookie: [0; 16], proof: [0; 16] }.encode();
+        let ask = Frame::Bind { slot, proof: [0; 16] }.encode();
         self.relay.receive(from, batched(&ask, ask.len()));
         let sent = self.taken();
         assert_eq!((sent.len(), sent[0].0), (1, from));
@@ -113,7 +113,7 @@ impl Lab {
         let slot = grant.slot;
         let cookie = self.cookie_for(slot, from);
         let key = &grant.keys[end];
-        let bind = Frame::Bind { slot, cookie, proof: key.bind_proof(slot, &cookie) }.encode();
+        let bind = Frame::Bind { slot, proof: key.bind_proof(slot, &cookie) }.encode();
         self.relay.receive(from, batched(&bind, bind.len()));
         let sent = self.taken();
         let proof = key.bound_proof(slot, &cookie);
@@ -202,10 +202,10 @@ async fn a_stranger_who_knows_the_number_of_a_slot_gains_nothing() {
     assert!(sent[0].0 == at(66) && sent[0].2.len() < 100);
 
     // He answers the challenge as well as he can.
-    let cookie = lab.cookie_for(grant.slot, at(66));
+    lab.cookie_for(grant.slot, at(66));
     let stolen = grant.keys[0].bind_proof(grant.slot, &lab.cookie_for(grant.slot, at(1)));
     for proof in [[1; 16], stolen] {
-        let bind = Frame::Bind { slot: grant.slot, cookie, proof }.encode();
+        let bind = Frame::Bind { slot: grant.slot, proof }.encode();
         lab.relay.receive(at(66), batched(&bind, bind.len()));
     }
     assert_eq!((lab.taken().len(), lab.relay.usage().forged), (0, 2));
@@ -218,7 +218,7 @@ async fn a_recorded_bind_cannot_be_sent_from_elsewhere_or_later() {
     let (lab, grant) = Lab::bound();
     let cookie = lab.cookie_for(grant.slot, at(1));
     let proof = grant.keys[0].bind_proof(grant.slot, &cookie);
-    let recorded = Frame::Bind { slot: grant.slot, cookie, proof }.encode();
+    let recorded = Frame::Bind { slot: grant.slot, proof }.encode();
     lab.relay.receive(at(66), batched(&recorded, recorded.len()));
     tokio::time::advance(COOKIE_LIFE * 2).await;
     lab.relay.receive(at(1), batched(&recorded, recorded.len()));
@@ -232,8 +232,8 @@ async fn an_end_whose_address_has_changed_is_challenged_and_bound_anew() {
     lab.relay.receive(at(10), batched(&packet, 100));
     let sent = lab.taken();
     let Some(Frame::Challenge { slot, cookie }) = Frame::decode(&sent[0].2) else { panic!() };
-    let bind = Frame::Bind { slot, cookie, proof: grant.keys[0].bind_proof(slot, &cookie) };
-    lab.relay.receive(at(10), batched(&bind.encode(), 40));
+    let bind = Frame::Bind { slot, proof: grant.keys[0].bind_proof(slot, &cookie) };
+    lab.relay.receive(at(10), batched(&bind.encode(), 24));
     lab.taken();
     lab.relay.receive(at(2), batched(&packet, 100));
     assert_eq!(lab.taken()[0].0, at(10));
@@ -248,8 +248,8 @@ async fn nothing_is_answered_with_more_than_it_was() {
         let answered: usize = lab.taken().iter().map(|(_, _, bytes)| bytes.len()).sum();
         assert!(answered <= length);
     }
-    let unknown = Frame::Bind { slot: SlotNumber::new(9), cookie: [0; 16], proof: [0; 16] };
-    lab.relay.receive(at(66), batched(&unknown.encode(), 40));
+    let unknown = Frame::Bind { slot: SlotNumber::new(9), proof: [0; 16] };
+    lab.relay.receive(at(66), batched(&unknown.encode(), 24));
     assert!(lab.taken().is_empty(), "a slot that is not there is not answered for");
 }
 

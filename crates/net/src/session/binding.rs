@@ -5,6 +5,7 @@ use super::{Route, Sessions};
 use crate::paths::candidate::{Candidate, CandidateKind};
 use crate::relay::EndKey;
 use crate::relay::frame::{Cookie, Frame, Proof, SlotNumber};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
@@ -18,6 +19,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// After how long the same challenge is answered again: the answer may have been lost.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// Challenges that are answered in that time, whatever is in them: each packet that was under way
+/// when the address changed is challenged, all with one cookie, or two where the relay's time to
+/// change it has come. More are forged, by somebody who knows the number of the slot.
+const ANSWERS: usize = 4;
+
+/// Cookies that are kept for what the relay says to them: whoever forges challenges does not make
+/// this end forget the relay's own within a round trip.
+const KEPT: usize = 32;
+
 /// The relay does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the relay at {} does not answer for this slot", relay.to)]
@@ -30,24 +40,26 @@ pub struct BindError {
 #[derive(Debug)]
 pub(super) struct State {
     key: EndKey,
-    /// The last challenge that was answered, and when.
-    answered: Mutex<(Cookie, Option<Instant>)>,
+    /// The last challenges that were answered, and when, the latest at the end.
+    answered: Mutex<VecDeque<(Cookie, Instant)>>,
     /// How often the relay has bound this end.
     bound: watch::Sender<u64>,
 }
 
 impl State {
-    /// The answer to a challenge, unless it was given just now: each packet that was under way when
-    /// the address changed is challenged.
+    /// The answer to a challenge, unless it was given just now, or too many others were.
     pub(super) fn on_challenge(&self, slot: SlotNumber, cookie: Cookie) -> Option<Frame<'static>> {
         let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let lately = answered.1.is_some_and(|at| now.duration_since(at) < AGAIN);
-        if answered.0 == cookie && lately {
+        let lately = answered.iter().filter(|(_, at)| now.duration_since(*at) < AGAIN);
+        if lately.clone().any(|(known, _)| *known == cookie) || lately.count() >= ANSWERS {
             return None;
         }
-        *answered = (cookie, Some(now));
-        Some(Frame::Bind { slot, cookie, proof: self.key.bind_proof(slot, &cookie) })
+        if answered.len() >= KEPT {
+            answered.pop_front();
+        }
+        answered.push_back((cookie, now));
+        Some(Frame::Bind { slot, proof: self.key.bind_proof(slot, &cookie) })
     }
 
     pub(super) fn is_bound(&self) -> bool {
@@ -60,8 +72,10 @@ impl State {
     }
 
     pub(super) fn on_bound(&self, slot: SlotNumber, proof: &Proof) {
-        let cookie = self.answered.lock().unwrap_or_else(PoisonError::into_inner).0;
-        if *proof == self.key.bound_proof(slot, &cookie) {
+        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_of = |(cookie, _): &(Cookie, Instant)| *proof == self.key.bound_proof(slot, cookie);
+        // The latest first, which it is but where somebody else has forged some.
+        if answered.iter().rev().any(is_of) {
             self.bound.send_modify(|times| *times += 1);
         }
     }
@@ -115,7 +129,7 @@ impl Binding {
             let mut pause = FIRST_PAUSE;
             loop {
                 let slot = self.route.number;
-                let frame = Frame::Bind { slot, cookie: [0; 16], proof: [0; 16] };
+                let frame = Frame::Bind { slot, proof: [0; 16] };
                 self.table.send_frame(self.route.to, &frame);
                 tokio::select! {
                     _ = bound.changed() => return,
@@ -141,5 +155,38 @@ impl Binding {
 impl Drop for Binding {
     fn drop(&mut self) {
         self.table.bindings.remove_if(&self.route, |_, known| Arc::ptr_eq(known, &self.state));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SLOT: SlotNumber = SlotNumber::new(7);
+
+    #[tokio::test(start_paused = true)]
+    async fn forged_challenges_are_answered_seldom_and_do_not_hide_the_relays_own() {
+        let key = EndKey::from_bytes([3; 32]);
+        let state = State {
+            key: key.clone(),
+            answered: Mutex::default(),
+            bound: watch::Sender::new(0),
+        };
+        let genuine = [9; 16];
+        assert!(state.on_challenge(SLOT, genuine).is_some());
+        assert!(state.on_challenge(SLOT, genuine).is_none(), "that was answered just now");
+        let mut answers = 0;
+        for forged in 0..100_u8 {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            answers += usize::from(state.on_challenge(SLOT, [forged.wrapping_add(10); 16]).is_some());
+        }
+        assert!((15..=25).contains(&answers), "{answers} in a second");
+        state.on_bound(SLOT, &key.bound_proof(SLOT, &[200; 16]));
+        assert!(!state.is_bound(), "nobody has asked with that");
+        state.on_bound(SLOT, &key.bound_proof(SLOT, &genuine));
+        assert!(state.is_bound());
+        tokio::time::advance(AGAIN).await;
+        assert!(state.on_challenge(SLOT, genuine).is_some(), "the answer may have been lost");
     }
 }

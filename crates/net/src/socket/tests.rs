@@ -112,15 +112,15 @@ impl Node {
         let grant = demultiplexer.relay.grant(&name).expect("a free slot");
         let slot = grant.slot;
         for (source, key) in [PEER, SIDE].into_iter().zip(&grant.keys) {
-            let ask = Frame::Bind { slot, cookie: [0; 16], proof: [0; 16] }.encode();
-            demultiplexer.relay.receive(source, Batch { bytes: &ask, stride: 40, ecn: None });
+            let ask = Frame::Bind { slot, proof: [0; 16] }.encode();
+            demultiplexer.relay.receive(source, Batch { bytes: &ask, stride: 24, ecn: None });
             let challenge = wire.sent.lock().expect("sound").pop().expect("a challenge");
             let Some(Frame::Challenge { cookie, .. }) = Frame::decode(&challenge) else {
                 panic!("no challenge: {challenge:?}");
             };
             let proof = key.bind_proof(slot, &cookie);
-            let bind = Frame::Bind { slot, cookie, proof }.encode();
-            demultiplexer.relay.receive(source, Batch { bytes: &bind, stride: 40, ecn: None });
+            let bind = Frame::Bind { slot, proof }.encode();
+            demultiplexer.relay.receive(source, Batch { bytes: &bind, stride: 24, ecn: None });
         }
         wire.sent.lock().expect("sound").clear();
         Self { demultiplexer, wire, slot, sessions, _probing: probing, _binding: binding }

@@ -70,7 +70,7 @@ impl Socket {
 
     /// Binds a slot, as an end of a session does.
     async fn bind(&self, to: SocketAddr, slot: SlotNumber, key: &EndKey) -> Result<()> {
-        let ask = Frame::Bind { slot, cookie: [0; 16], proof: [0; 16] }.encode();
+        let ask = Frame::Bind { slot, proof: [0; 16] }.encode();
         let mut bytes = [0; 2_048];
         for _ in 0..TRIES {
             self.socket.send_to(&ask, to).await?;
@@ -80,7 +80,7 @@ impl Socket {
                 match Frame::decode(&bytes[..received?.0]) {
                     Some(Frame::Challenge { slot: of, cookie }) if of == slot => {
                         let proof = key.bind_proof(slot, &cookie);
-                        let bind = Frame::Bind { slot, cookie, proof };
+                        let bind = Frame::Bind { slot, proof };
                         self.socket.send_to(&bind.encode(), to).await?;
                     }
                     Some(Frame::Bound { slot: of, .. }) if of == slot => return Ok(()),
