@@ -76,7 +76,7 @@ fn listen_at_https(bound: SocketAddr, settings: TunnelSettings) -> Option<TcpLis
     match listen(SocketAddr::new(bound.ip(), HTTPS)) {
         Ok(listener) => Some(listener),
         Err(error) => {
-            tracing::debug!(%error, "TCP port 443 cannot be had");
+            tracing::info!(%error, "TCP port 443, which the strictest networks pass, cannot be had");
             None
         }
     }
