@@ -302,10 +302,7 @@ impl Endpoint {
     /// What has been counted so far.
     pub fn stats(&self) -> EndpointStats {
         let shared = self.shared();
-        EndpointStats {
-            datagrams_refused: shared.sessions.refused(),
-            ..shared.counters.snapshot()
-        }
+        EndpointStats { datagrams_refused: shared.sessions.refused(), ..shared.counters.snapshot() }
     }
 
     pub(crate) fn surroundings(&self) -> &Arc<Surroundings> {

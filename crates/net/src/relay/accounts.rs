@@ -50,6 +50,12 @@ impl Accounts {
         self.by_name.get(name).map_or(0, |account| account.slots)
     }
 
+    /// The name with most slots, and how many they are.
+    pub(super) fn heaviest(&self) -> Option<(&Username, u32)> {
+        let all = self.by_name.iter().map(|(name, account)| (name, account.slots));
+        all.max_by_key(|(_, slots)| *slots)
+    }
+
     /// A name gets the slot with this index.
     pub(super) fn add(&mut self, name: &Username, slot: u32) -> Added {
         let Some(account) = self.by_name.get_mut(name) else {

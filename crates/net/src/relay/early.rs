@@ -7,7 +7,8 @@
 //! where the last of them came from, which may be anybody's address: no more than a QUIC server
 //! sends to an address that it does not know (RFC 9000, section 8.1). All of that was sent by the
 //! other end, byte for byte, so nothing is amplified, and to have it sent to a stranger takes both
-//! ends of a slot.
+//! ends of a slot. How much that can be in a minute is counted by the name that asked for the slot,
+//! so that new slots gain nothing.
 
 use super::forward::Batch;
 use super::frame::{HEADER, Proof, SlotNumber, data_header};
@@ -17,6 +18,7 @@ use super::usage::add;
 use super::{Relay, constant_time_eq};
 use crate::connection::Connection;
 use crate::socket::mapped;
+use skein_proto::Username;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -26,6 +28,17 @@ const MAX_TAKEN: usize = 8 * 1_024;
 
 /// For each byte that came from an address that is not proven, so many may go there.
 const BACK: usize = 3;
+
+/// Bytes that go to addresses that are not proven, for each name in each [`SPAN`]: a session needs
+/// 4 KiB or so, and a dozen of them may begin.
+const BACK_TO_NAME: usize = 48 * 1_024;
+
+/// A minute, in nanoseconds.
+const SPAN: u64 = 60_000_000_000;
+
+/// Names that are counted at a time, about 80 bytes each. More than this many at once within a
+/// minute are too many to be real, and what comes for others waits until an address is proven.
+const MAX_NAMES: usize = 4_096;
 
 /// What has been moved for one end.
 #[derive(Debug)]
@@ -42,6 +55,8 @@ struct Ahead {
 #[derive(Debug, Default)]
 pub(super) struct Early {
     ends: HashMap<SlotNumber, Ahead>,
+    /// Since when how many bytes went to addresses that were not proven, by name.
+    names: HashMap<Username, (u64, usize)>,
 }
 
 impl Early {
@@ -62,10 +77,42 @@ impl Early {
     }
 
     /// Where so many bytes for an end may go; if they may, they are accounted for.
-    fn give(&mut self, slot: SlotNumber, end: u8, bytes: usize) -> Option<SocketAddr> {
+    fn give(
+        &mut self,
+        slot: SlotNumber,
+        end: u8,
+        name: &Username,
+        (bytes, now): (usize, u64),
+    ) -> Option<SocketAddr> {
         let ahead = self.ends.get_mut(&slot).filter(|ahead| ahead.end == end)?;
-        ahead.back = ahead.back.checked_sub(bytes)?;
+        let back = ahead.back.checked_sub(bytes)?;
+        let is_over = |since: u64| now.saturating_sub(since) >= SPAN;
+        if !self.names.contains_key(name) && self.names.len() >= MAX_NAMES {
+            self.names.retain(|_, (since, _)| !is_over(*since));
+            if self.names.len() >= MAX_NAMES {
+                return None;
+            }
+        }
+        let (since, spent) = self.names.entry(name.clone()).or_insert((now, 0));
+        if is_over(*since) {
+            (*since, *spent) = (now, 0);
+        }
+        if *spent + bytes > BACK_TO_NAME {
+            return None;
+        }
+        *spent += bytes;
+        ahead.back = back;
         Some(ahead.from)
+    }
+
+    /// What was to be given has not been sent.
+    fn take_back(&mut self, slot: SlotNumber, name: &Username, bytes: usize) {
+        if let Some(ahead) = self.ends.get_mut(&slot) {
+            ahead.back += bytes;
+        }
+        if let Some((_, spent)) = self.names.get_mut(name) {
+            *spent = spent.saturating_sub(bytes);
+        }
     }
 
     /// An end is bound: from now on it sends as others do.
@@ -131,9 +178,13 @@ impl Table {
     ) -> Option<SocketAddr> {
         let ends = self.ends(number)?;
         let end = if ends[0] == Some(source) { 1 } else { 0 };
-        let to = self.early.give(number, end, batch.bytes.len())?;
-        let cost = on_the_line(batch.bytes.len(), batch.stride);
-        self.charge(number, cost, now).then_some(to)
+        let (bytes, name) = (batch.bytes.len(), self.name_of(number)?);
+        let to = self.early.give(number, end, &name, (bytes, now))?;
+        if !self.charge(number, on_the_line(bytes, batch.stride), now) {
+            self.early.take_back(number, &name, bytes);
+            return None;
+        }
+        Some(to)
     }
 }
 

@@ -28,14 +28,15 @@ pub struct RelayLimits {
 }
 
 impl Default for RelayLimits {
-    /// 1,000 slots; a slot carries a video call (4 Mbit/s), or a download at night; all of them
-    /// together a tenth of a home line of 100 Mbit/s up.
+    /// 1,000 slots; all of them together a tenth of a home line of 100 Mbit/s up; a slot, and all of
+    /// one name, the half of that, which carries a video call (4 Mbit/s): whoever sends as much as he
+    /// can leaves the others as much.
     fn default() -> Self {
         Self {
             slots: 1_000,
             slots_per_name: 16,
-            slot_rate: 1_250_000,
-            name_rate: 1_250_000,
+            slot_rate: 625_000,
+            name_rate: 625_000,
             total_rate: 1_250_000,
             idle: Duration::from_secs(120),
         }

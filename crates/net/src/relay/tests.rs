@@ -281,6 +281,46 @@ async fn limits_hold_and_can_be_changed_while_packets_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_name_and_what_all_may_move_can_be_changed_while_packets_pass() {
+    let most = RelayLimits {
+        slot_rate: u32::MAX,
+        name_rate: u32::MAX,
+        total_rate: u32::MAX,
+        ..RelayLimits::default()
+    };
+    let lab = Lab::new(most);
+    let slots = [("anna", 1), ("anna", 3), ("bert", 5)].map(|(who, port)| {
+        let grant = lab.relay.grant(&name(who)).unwrap();
+        (0..2).for_each(|end| lab.bind(&grant, end, at(port + end as u16)));
+        (grant.slot, port)
+    });
+    // Batches of 52 kB, through each slot in turn; how many of them pass.
+    let pass = || {
+        let mut passed = [0; 3];
+        for _ in 0..10 {
+            for ((slot, port), passed) in slots.iter().zip(&mut passed) {
+                lab.relay.receive(at(*port), batched(&batch(*slot, 50, 1_000), 1_000));
+                *passed += lab.taken().len();
+            }
+        }
+        passed
+    };
+    assert_eq!(pass(), [10, 10, 10]);
+    lab.relay.set_limits(RelayLimits { name_rate: 400_000, ..most });
+    assert_eq!(pass(), [1, 1, 2], "128 KiB for each name");
+    lab.relay.set_limits(RelayLimits { total_rate: 400_000, ..most });
+    assert_eq!(pass(), [1, 1, 0], "128 KiB for all");
+    lab.relay.set_limits(most);
+    assert_eq!(pass(), [10, 10, 10]);
+
+    let another = || lab.relay.grant(&name("anna")).err();
+    lab.relay.set_limits(RelayLimits { slots_per_name: 2, ..most });
+    assert_eq!(another(), Some(GrantRefused::TooMany));
+    lab.relay.set_limits(RelayLimits { slots_per_name: 3, ..most });
+    assert_eq!((another(), another()), (None, Some(GrantRefused::TooMany)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn slots_are_bounded_by_name_and_in_all_and_given_back() {
     let lab = Lab::new(RelayLimits { slots: 3, slots_per_name: 2, ..RelayLimits::default() });
     let grant = |who: &str| lab.relay.grant(&name(who));
@@ -288,13 +328,32 @@ async fn slots_are_bounded_by_name_and_in_all_and_given_back() {
     assert_eq!(grant("anna").err(), None);
     assert_eq!(grant("anna").err(), Some(GrantRefused::TooMany));
     assert_eq!(grant("bert").err(), None);
-    assert_eq!(grant("cora").err(), Some(GrantRefused::Full));
+    assert_eq!(grant("bert").err(), Some(GrantRefused::Full), "nobody has many more");
     lab.relay.release(first.slot);
-    assert_eq!(grant("cora").err(), None);
+    assert_eq!(grant("bert").err(), None);
     tokio::time::advance(RelayLimits::default().idle).await;
     assert_eq!(lab.relay.expire(), 3);
     assert_eq!(lab.relay.usage().slots, 0);
     assert!(lab.relay.table().is_forgotten(), "nobody is remembered who has no slot");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_slots_are_taken_who_has_most_makes_room_for_who_has_none() {
+    let lab = Lab::new(RelayLimits { slots: 4, ..RelayLimits::default() });
+    let grants: Vec<_> = (0..4).map(|_| lab.relay.grant(&name("anna")).unwrap()).collect();
+    for (grant, end) in [(0, 0), (0, 1), (2, 0), (3, 0)] {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        lab.bind(&grants[grant], end, at(1));
+    }
+    let is_there = |grant: &Grant| lab.relay.table().salt(grant.slot).is_some();
+    let berts = lab.relay.grant(&name("bert")).unwrap();
+    assert_eq!(grants.iter().map(is_there).collect::<Vec<_>>(), [true, false, true, true]);
+    lab.relay.grant(&name("cora")).unwrap();
+    assert_eq!(grants.iter().map(is_there).collect::<Vec<_>>(), [false, false, true, true]);
+    assert_eq!(lab.relay.grant(&name("bert")).err(), Some(GrantRefused::Full));
+    lab.relay.grant(&name("dora")).unwrap();
+    assert_eq!(lab.relay.grant(&name("emil")).err(), Some(GrantRefused::Full), "one each");
+    assert!(is_there(&berts) && lab.relay.usage().slots == 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -427,4 +486,28 @@ async fn an_end_may_not_send_early_to_one_that_is_not_there() {
     let sent = lab.moved(2, &early(&grant, 1, 1_200));
     assert!(matches!(&sent[..], [(2, challenge)] if challenge.len() < 30), "{sent:?}");
     assert!(lab.moved(1, &early(&grant, 0, 1_200)).iter().all(|(to, _)| *to == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_name_sends_to_addresses_that_nobody_has_proven_is_little_whatever_its_slots() {
+    let lab = Lab::new(RelayLimits::default());
+    let sent_in_a_minute = || {
+        let mut sent = 0;
+        for _ in 0..40 {
+            // Both ends of a slot, of which one seems to be at a victim's address.
+            let grant = lab.relay.grant(&name("anna")).unwrap();
+            lab.bind(&grant, 0, at(1));
+            lab.moved(2, &early(&grant, 1, 1_200));
+            lab.moved(2, &early(&grant, 1, 1_200));
+            let back = batch(grant.slot, 1, 1_208);
+            (0..6).for_each(|_| sent += lab.moved(1, &back).len() * back.len());
+            lab.relay.release(grant.slot);
+        }
+        sent
+    };
+    let first = sent_in_a_minute();
+    assert!((40_000..=48 * 1_024).contains(&first), "{first}");
+    assert_eq!(sent_in_a_minute(), 0);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(sent_in_a_minute(), first, "the next minute");
 }

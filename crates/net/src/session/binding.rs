@@ -168,18 +168,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn forged_challenges_are_answered_seldom_and_do_not_hide_the_relays_own() {
         let key = EndKey::from_bytes([3; 32]);
-        let state = State {
-            key: key.clone(),
-            answered: Mutex::default(),
-            bound: watch::Sender::new(0),
-        };
+        let state =
+            State { key: key.clone(), answered: Mutex::default(), bound: watch::Sender::new(0) };
         let genuine = [9; 16];
         assert!(state.on_challenge(SLOT, genuine).is_some());
         assert!(state.on_challenge(SLOT, genuine).is_none(), "that was answered just now");
         let mut answers = 0;
         for forged in 0..100_u8 {
             tokio::time::advance(Duration::from_millis(10)).await;
-            answers += usize::from(state.on_challenge(SLOT, [forged.wrapping_add(10); 16]).is_some());
+            answers +=
+                usize::from(state.on_challenge(SLOT, [forged.wrapping_add(10); 16]).is_some());
         }
         assert!((15..=25).contains(&answers), "{answers} in a second");
         state.on_bound(SLOT, &key.bound_proof(SLOT, &[200; 16]));

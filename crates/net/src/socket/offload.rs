@@ -139,8 +139,7 @@ impl Offload {
 
     fn send_at_once(&self, socket: &UdpSocket, transmit: &Transmit<'_>) -> io::Result<()> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let sent =
-            socket.try_io(Interest::WRITABLE, || state.try_send(socket.into(), transmit));
+        let sent = socket.try_io(Interest::WRITABLE, || state.try_send(socket.into(), transmit));
         drop(state);
         if sent.as_ref().is_err_and(may_be_about_offload) {
             self.start_anew(socket);
