@@ -11,7 +11,7 @@
 
 use crate::bucket::TokenBucket;
 use skein_proto::{Instant, NodeId, Username};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// Searches that a name may start in all: at once, and for each second. As a node's own budget.
@@ -20,9 +20,10 @@ const WHOLE: (u64, u64) = (5, 40);
 /// Searches that a parent grants a name before it knows what is left of its budget.
 const FIRST: (u64, u64) = (1, 10);
 
-/// What a name has to have left before one of its nodes may search that has not said yet whose child
-/// it is: of the first allowance it gets three at once.
-const UNBOUND_LEAVES: u64 = 7;
+/// Searches that a name has with its nodes that have not said yet whose children they are, each ten
+/// minutes: what they use can be reported to nobody, and such a node may be with every supernode at
+/// once. An honest one has said so before its user has typed three.
+const UNBOUND: u16 = 3;
 
 /// What is left of the first allowance when the keepers are asked.
 const ASK_BELOW: u64 = 5;
@@ -36,12 +37,20 @@ const REPORT_AT: u16 = 5;
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long it is until the keepers are asked again about a name that has used up most of what they
-/// said was left. In between it gains what an unknown one does: one name may be the child of
-/// several supernodes at once, by several nodes.
+/// said was left. In between it gains nothing: one name may be the child of several supernodes at
+/// once, by several nodes, and would gain it with each of them.
 const ASK_AGAIN: Duration = Duration::from_secs(8);
 
 /// After which idle time a name is forgotten: by then any budget is full again.
 const GOOD_FOR: Duration = Duration::from_secs(60);
+
+/// The same for one that had used up what the keepers said was left, or what it has without saying
+/// whose child it is: whoever goes around among many supernodes must not find each of them
+/// forgetful. It gets one search, and the keepers are asked anew.
+const WARY_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// Former parents of its nodes that are kept in mind of a name; an honest node moves now and then.
+const MAX_FORMER: usize = 64;
 
 /// Names that are kept in mind, as their parent and as their keeper. Each takes some 200 bytes.
 const MAX_NAMES: usize = 16_384;
@@ -51,7 +60,7 @@ enum Standing {
     /// Nobody was asked yet.
     First,
     /// The keepers were asked; what they said, and what was used since.
-    Asked { at: Instant, keepers: usize, answers: Vec<(NodeId, u16)>, used: u64 },
+    Asked { at: Instant, keepers: usize, answers: Vec<(NodeId, u16)>, used: u64, bound: bool },
     /// They have answered, then.
     Known(Instant),
 }
@@ -61,12 +70,16 @@ struct Account {
     bucket: TokenBucket,
     standing: Standing,
     unreported: u16,
+    /// Searches of nodes that had not said whose children they are.
+    unbound: u16,
     last_use: Instant,
 }
 
 #[derive(Debug)]
 struct Kept {
     bucket: TokenBucket,
+    /// Supernodes that still report of a node that has named another parent since, the newest last.
+    former: VecDeque<NodeId>,
     last_use: Instant,
 }
 
@@ -99,15 +112,20 @@ impl Allowances {
             bucket: TokenBucket::new(FIRST.0, FIRST.1, now),
             standing: Standing::First,
             unreported: 0,
+            unbound: 0,
             last_use: now,
         });
-        account.last_use = now;
         account.give_up_waiting(now);
-        let may = is_bound || account.bucket.level(now) > UNBOUND_LEAVES;
+        if account.is_spent(now) && now.since(account.last_use) >= GOOD_FOR {
+            account.bucket = TokenBucket::new(0, 1, now);
+        }
+        account.last_use = now;
+        let may = is_bound || account.unbound < UNBOUND;
         let granted = may && account.bucket.take(now);
         let mut spent = Spent { granted, ..Spent::default() };
         if granted {
             account.unreported = account.unreported.saturating_add(1);
+            account.unbound += u16::from(!is_bound);
             if let Standing::Asked { used, .. } = &mut account.standing {
                 *used += 1;
             }
@@ -120,26 +138,27 @@ impl Allowances {
             Standing::Asked { .. } => false,
             Standing::Known(at) => now.since(*at) >= ASK_AGAIN,
         };
-        spent.ask = is_bound && may_ask && account.bucket.level(now) < ASK_BELOW;
-        if spent.ask {
+        spent.ask =
+            may_ask && if is_bound { account.bucket.level(now) < ASK_BELOW } else { spent.granted };
+        if spent.ask && is_bound {
             // They must know of all that was used before they say what is left.
             spent.report += std::mem::take(&mut account.unreported);
         }
         spent
     }
 
-    /// So many keepers were asked.
-    pub(crate) fn asked(&mut self, name: &Username, keepers: usize, now: Instant) {
+    /// So many keepers were asked, for a node that has said whose child it is or for another one.
+    pub(crate) fn asked(&mut self, name: &Username, (keepers, bound): (usize, bool), now: Instant) {
         if let Some(account) = self.accounts.get_mut(name) {
             let answers = Vec::new();
-            account.standing = Standing::Asked { at: now, keepers, answers, used: 0 };
+            account.standing = Standing::Asked { at: now, keepers, answers, used: 0, bound };
         }
     }
 
     /// A keeper says what is left of a name's budget.
     pub(crate) fn on_left(&mut self, name: &Username, keeper: NodeId, left: u16, now: Instant) {
         let Some(account) = self.accounts.get_mut(name) else { return };
-        let Standing::Asked { keepers, answers, used, .. } = &mut account.standing else { return };
+        let Standing::Asked { keepers, answers, .. } = &mut account.standing else { return };
         if answers.iter().any(|(known, _)| *known == keeper) {
             return;
         }
@@ -147,49 +166,94 @@ impl Allowances {
         if answers.len() < *keepers {
             return;
         }
-        let (left, used) = (verdict(answers), *used);
-        account.settle(left.saturating_sub(used), now);
+        let left = verdict(answers);
+        account.settle(left, now);
     }
 
     /// A parent of this name reports what it has used.
-    pub(crate) fn on_report(&mut self, name: &Username, spent: u16, now: Instant) {
-        if !self.kept.contains_key(name) && self.kept.len() >= MAX_NAMES {
-            return;
-        }
-        let kept = self.kept.entry(name.clone()).or_insert_with(|| Kept {
-            bucket: TokenBucket::new(WHOLE.0, WHOLE.1, now),
-            last_use: now,
-        });
-        kept.last_use = now;
+    pub(crate) fn on_report(
+        &mut self,
+        name: &Username,
+        (parent, spent): (NodeId, u16),
+        now: Instant,
+    ) {
+        let Some(kept) = self.kept(name, now) else { return };
+        kept.former.retain(|known| *known != parent);
         let taken = kept.bucket.level(now).min(u64::from(spent.min(REPORT_AT)));
         kept.bucket.take_many(taken, now);
     }
 
-    /// What is left of the budget of a name that is kept here.
-    pub(crate) fn left(&mut self, name: &Username, now: Instant) -> u16 {
-        let left = self.kept.get_mut(name).map_or(WHOLE.1, |kept| kept.bucket.level(now));
-        u16::try_from(left).unwrap_or(u16::MAX)
+    /// A supernode reports of a node of this name that has named another parent since: it may be
+    /// with many, and speak the truth to one of them only.
+    pub(crate) fn on_former(&mut self, name: &Username, parent: NodeId, now: Instant) {
+        let Some(kept) = self.kept(name, now) else { return };
+        kept.former.retain(|known| *known != parent);
+        if kept.former.len() >= MAX_FORMER {
+            kept.former.pop_front();
+        }
+        kept.former.push_back(parent);
+    }
+
+    fn kept(&mut self, name: &Username, now: Instant) -> Option<&mut Kept> {
+        if !self.kept.contains_key(name) && self.kept.len() >= MAX_NAMES {
+            return None;
+        }
+        let kept = self.kept.entry(name.clone()).or_insert_with(|| Kept {
+            bucket: TokenBucket::new(WHOLE.0, WHOLE.1, now),
+            former: VecDeque::new(),
+            last_use: now,
+        });
+        kept.last_use = now;
+        Some(kept)
+    }
+
+    /// What is left for a supernode that asks of the budget of a name that is kept here: nothing for
+    /// one that its node has left.
+    pub(crate) fn left(&mut self, name: &Username, asker: &NodeId, now: Instant) -> u16 {
+        let Some(kept) = self.kept.get_mut(name) else {
+            return u16::try_from(WHOLE.1).unwrap_or(u16::MAX);
+        };
+        if kept.former.contains(asker) {
+            return 0;
+        }
+        u16::try_from(kept.bucket.level(now)).unwrap_or(u16::MAX)
     }
 
     /// Forgets the names that have not searched for so long that their budget is full again.
     pub(crate) fn tidy(&mut self, now: Instant) {
-        self.accounts.retain(|_, account| now.since(account.last_use) < GOOD_FOR);
+        self.accounts.retain(|_, account| {
+            let is_wary = account.unbound > 0 || account.is_spent(now);
+            let good_for = if is_wary { WARY_FOR } else { GOOD_FOR };
+            now.since(account.last_use) < good_for
+        });
         self.kept.retain(|_, kept| now.since(kept.last_use) < GOOD_FOR);
     }
 }
 
 impl Account {
+    /// The keepers have said what was left when they were asked.
     fn settle(&mut self, left: u64, now: Instant) {
-        self.bucket = TokenBucket::new(FIRST.0, WHOLE.1, now);
-        self.bucket.take_many(WHOLE.1.saturating_sub(left), now);
-        self.standing = Standing::Known(now);
+        let Standing::Asked { used, bound, .. } = self.standing else { return };
+        let left = left.min(WHOLE.1).saturating_sub(used);
+        if bound || left == 0 {
+            self.bucket = TokenBucket::new(0, left, now);
+            self.standing = Standing::Known(now);
+        } else {
+            // What it uses is reported to nobody, so it gains nothing by what is left.
+            self.standing = Standing::First;
+        }
+    }
+
+    /// Whether next to nothing is left of what the keepers have granted.
+    fn is_spent(&mut self, now: Instant) -> bool {
+        matches!(self.standing, Standing::Known(_)) && self.bucket.level(now) == 0
     }
 
     fn give_up_waiting(&mut self, now: Instant) {
-        let Standing::Asked { at, answers, used, .. } = &self.standing else { return };
+        let Standing::Asked { at, answers, .. } = &self.standing else { return };
         if now.since(*at) >= PATIENCE {
             let left = if answers.len() < 2 { WHOLE.1 } else { verdict(answers) };
-            self.settle(left.saturating_sub(*used), now);
+            self.settle(left, now);
         }
     }
 }
@@ -222,12 +286,12 @@ mod tests {
             let spent = parent.spend(&name(), true, now);
             granted += u32::from(spent.granted);
             for keeper in keepers.iter_mut().filter(|_| spent.report > 0) {
-                keeper.on_report(&name(), spent.report, now);
+                keeper.on_report(&name(), (self::keeper(98), spent.report), now);
             }
             if spent.ask {
-                parent.asked(&name(), keepers.len(), now);
+                parent.asked(&name(), (keepers.len(), true), now);
                 for (number, kept) in (0..).zip(keepers.iter_mut()) {
-                    let left = kept.left(&name(), now);
+                    let left = kept.left(&name(), &keeper(99), now);
                     parent.on_left(&name(), keeper(number), left, now);
                 }
             }
@@ -254,7 +318,40 @@ mod tests {
             let now = Instant::START + Duration::from_secs(second);
             granted += parents.iter_mut().map(|p| rush(p, &mut keepers, now)).sum::<u32>();
         }
-        assert!(granted < 2_500, "{granted} at ten parents, where ten budgets are 6,400");
+        // Forty, five a second for two minutes, six that each parent grants before it asks, and what
+        // several use of the same that is left.
+        assert!(granted < 1_000, "{granted} at ten parents, where ten budgets are 6,400");
+    }
+
+    #[test]
+    fn whoever_has_used_up_a_budget_finds_no_parent_that_has_forgotten_it() {
+        let mut keepers = [Allowances::default(), Allowances::default(), Allowances::default()];
+        let mut parent = Allowances::default();
+        let mut now = Instant::START;
+        let mut granted = 0;
+        for _ in 0..9 {
+            for keeper in &mut keepers {
+                (0..8).for_each(|_| keeper.on_report(&name(), (self::keeper(98), REPORT_AT), now));
+            }
+            granted = rush(&mut parent, &mut keepers, now);
+            now = now + GOOD_FOR;
+            parent.tidy(now);
+        }
+        assert_eq!(granted, 1);
+    }
+
+    #[test]
+    fn a_supernode_that_its_child_has_left_has_nothing_to_grant() {
+        let now = Instant::START;
+        let mut kept = Allowances::default();
+        for number in 0..=MAX_FORMER {
+            let number = u8::try_from(number).expect("few");
+            kept.on_former(&name(), keeper(number), now);
+        }
+        let left = |kept: &mut Allowances, number| kept.left(&name(), &keeper(number), now);
+        assert_eq!([0, 1, 64, 99].map(|number| left(&mut kept, number)), [40, 0, 0, 40]);
+        kept.on_report(&name(), (keeper(64), 1), now);
+        assert_eq!(left(&mut kept, 64), 39, "it has come back");
     }
 
     #[test]
@@ -263,7 +360,7 @@ mod tests {
         for lie in [0, u16::MAX] {
             let mut parent = Allowances::default();
             parent.spend(&name(), true, now);
-            parent.asked(&name(), 3, now);
+            parent.asked(&name(), (3, true), now);
             for (number, left) in (0..).zip([lie, 30, 30]) {
                 parent.on_left(&name(), keeper(number), left, now);
             }
@@ -277,7 +374,7 @@ mod tests {
         let now = Instant::START;
         let mut parent = Allowances::default();
         parent.spend(&name(), true, now);
-        parent.asked(&name(), 3, now);
+        parent.asked(&name(), (3, true), now);
         for _ in 0..5 {
             parent.on_left(&name(), keeper(1), 0, now);
         }
@@ -290,8 +387,8 @@ mod tests {
     fn a_report_takes_no_more_than_one_report_can_and_names_are_forgotten() {
         let now = Instant::START;
         let mut keeper = Allowances::default();
-        keeper.on_report(&name(), u16::MAX, now);
-        assert_eq!(keeper.left(&name(), now), 35);
+        keeper.on_report(&name(), (self::keeper(98), u16::MAX), now);
+        assert_eq!(keeper.left(&name(), &self::keeper(99), now), 35);
         keeper.tidy(now + GOOD_FOR);
         assert!(keeper.kept.is_empty());
     }
@@ -307,15 +404,21 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_say_whose_child_it_is_gains_next_to_nothing_by_moving() {
-        let now = Instant::START;
-        let granted = |parent: &mut Allowances, is_bound| {
-            (0..100).filter(|_| parent.spend(&name(), is_bound, now).granted).count()
-        };
+    fn whoever_does_not_say_whose_child_it_is_gains_next_to_nothing_at_any_time() {
         let mut parent = Allowances::default();
-        assert_eq!(granted(&mut parent, false), 3);
-        let spent = parent.spend(&name(), false, now);
-        assert!(!spent.ask && spent.report == 0, "there is nothing to show to anybody");
+        let mut granted = 0;
+        let mut now = Instant::START;
+        let first = parent.spend(&name(), false, now);
+        assert!(first.granted && first.ask, "the name may have used up its budget elsewhere");
+        // As one that would wait for each of its budgets to be full again, which is tidied meanwhile.
+        for pause in [0, 0, 0, 1, 2, 10, 61, 5, 90, 1, 200] {
+            now = now + Duration::from_secs(pause);
+            parent.tidy(now);
+            let spent = parent.spend(&name(), false, now);
+            granted += u16::from(spent.granted);
+            assert_eq!(spent.report, 0, "there is nothing to show to anybody");
+        }
+        assert_eq!(granted, UNBOUND - 1);
         // What was used before the node said so is reported with the rest.
         parent.spend(&name(), true, now);
         assert_eq!(parent.spend(&name(), true, now).report, REPORT_AT);

@@ -17,13 +17,14 @@ impl Overlay {
         };
         let bond = self.directory.bond_of(child, now);
         let spent = self.allowances.spend(&name, bond.is_some(), now.instant);
-        if let Some(record) = bond.filter(|_| spent.report > 0 || spent.ask) {
+        if spent.report > 0 || spent.ask {
             let keepers = self.keepers(&name);
             if spent.ask {
-                self.allowances.asked(&name, keepers.len(), now.instant);
+                let asked = (keepers.len(), bond.is_some());
+                self.allowances.asked(&name, asked, now.instant);
             }
             for keeper in keepers {
-                self.consult(keeper, (&name, &record), (spent.report, spent.ask), now);
+                self.consult(keeper, (&name, bond.as_ref()), (spent.report, spent.ask), now);
             }
         }
         self.core.counters.names_over_budget += u64::from(!spent.granted);
@@ -37,21 +38,21 @@ impl Overlay {
     fn consult(
         &mut self,
         keeper: NodeId,
-        (name, record): (&Username, &NodeRecord),
+        (name, record): (&Username, Option<&NodeRecord>),
         (spent, ask): (u16, bool),
         now: Now,
     ) {
         if keeper == self.core.me {
-            if spent > 0 {
-                self.allowances.on_report(name, spent, now.instant);
+            if let Some(record) = record.filter(|_| spent > 0) {
+                self.account_for(record, (keeper, spent), now);
             }
             if ask {
-                let left = self.allowances.left(name, now.instant);
+                let left = self.allowances.left(name, &keeper, now.instant);
                 self.allowances.on_left(name, keeper, left, now.instant);
             }
             return;
         }
-        if spent > 0 {
+        if let Some(record) = record.filter(|_| spent > 0) {
             self.core.deliver(keeper, SpendReport { record: record.clone(), spent }, now);
         }
         if ask {
@@ -63,19 +64,30 @@ impl Overlay {
     /// name calls it its parent.
     pub(crate) fn on_spend_report(&mut self, peer: NodeId, report: &SpendReport, now: Now) {
         let name = &report.record.credential.unverified().name;
-        let believed = self.may_consult(&peer, name, now)
+        let is_bond = self.may_consult(&peer, name, now)
             && self.directory.is_bond(&self.core, &report.record, &peer, now);
-        if believed {
-            self.allowances.on_report(name, report.spent, now.instant);
+        if is_bond {
+            self.account_for(&report.record, (peer, report.spent), now);
         } else {
             self.core.counters.spend_reports_refused += 1;
+        }
+    }
+
+    /// A parent says what a node of its has used, and shows that the node calls it so.
+    fn account_for(&mut self, record: &NodeRecord, (parent, spent): (NodeId, u16), now: Now) {
+        let name = &record.credential.unverified().name;
+        if self.directory.has_moved(record, &parent, now) {
+            self.allowances.on_former(name, parent, now.instant);
+            self.core.counters.spend_reports_refused += 1;
+        } else {
+            self.allowances.on_report(name, (parent, spent), now.instant);
         }
     }
 
     /// A supernode asks what is left of a name's budget.
     pub(crate) fn on_budget_wanted(&mut self, peer: NodeId, wanted: BudgetWanted, now: Now) {
         if self.may_consult(&peer, &wanted.name, now) {
-            let left = self.allowances.left(&wanted.name, now.instant);
+            let left = self.allowances.left(&wanted.name, &peer, now.instant);
             self.core.send(peer, BudgetLeft { name: wanted.name, left });
         }
     }

@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use skein_proto::budget::{BudgetWanted, SpendReport};
 use skein_proto::directory::NodeRecord;
-use skein_proto::message::{Bond, Search};
+use skein_proto::message::{Attach, Bond, Role, Search};
 use skein_proto::query::StopReason;
 use skein_proto::{Message, NodeId, QueryId};
 use skein_sim::Network;
@@ -70,7 +70,44 @@ fn whoever_moves_on_takes_what_is_left_of_the_budget_along() {
 #[test]
 fn whoever_hides_where_it_is_gains_nothing_by_moving() {
     let granted = hop(false);
-    assert!(granted <= 10 * 5, "{granted}, where ten budgets are 400");
+    assert!(granted <= 10 * 3, "{granted}, where ten budgets are 400");
+}
+
+/// What a single node gets that is the child of ten supernodes at the same time, in half a minute.
+fn everywhere_at_once(says_where: bool) -> u16 {
+    let mut network = network();
+    let (supers, ..) = settle(&mut network, 10, 5);
+    let puppet = network.add_puppet(&key(1));
+    for parent in &supers {
+        let credential = network.honest_credential(&key(1), 900);
+        network.dial_as(puppet, *parent);
+        network.run_for(seconds(1));
+        network.say(puppet, *parent, Network::greeting(Role::Ordinary, Some(credential)));
+        network.say(puppet, *parent, Attach { bond: Bond::Active });
+        if says_where {
+            // The later word is about the next parent.
+            network.run_for(seconds(1));
+            say_where(&mut network, puppet, *parent);
+        }
+    }
+    network.run_for(seconds(3));
+    let mut granted = 0;
+    for round in 0..3 {
+        for (number, parent) in (0..).zip(&supers) {
+            let first = 1_000 * round + 100 * number;
+            granted += rush(&mut network, puppet, *parent, first, 15);
+        }
+        network.run_for(seconds(2));
+    }
+    granted
+}
+
+#[test]
+fn whoever_is_with_all_supernodes_at_once_gets_little_more_than_with_one() {
+    let granted = everywhere_at_once(true);
+    assert!(granted <= 10 * 10 + 40, "{granted} of 450");
+    let granted = everywhere_at_once(false);
+    assert!(granted <= 10 * 3, "{granted} of 450");
 }
 
 #[test]

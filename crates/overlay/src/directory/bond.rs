@@ -18,8 +18,7 @@ impl Directory {
         is_good.then_some(record)
     }
 
-    /// Whether a node says in this record that `parent` is its parent, and has not named another
-    /// one since, as far as is kept here.
+    /// Whether a node says in this record that `parent` is its parent.
     pub(crate) fn is_bond(
         &self,
         core: &Core,
@@ -31,10 +30,14 @@ impl Directory {
         let names = |contact: &skein_proto::directory::Contact| contact.node == *parent;
         said.parent.as_ref().is_some_and(names)
             && now.unix < said.expires
-            && !self.holder.as_ref().is_some_and(|holder| holder.has_moved(record, parent, now))
             && owner.node != *parent
             && check::credential(core, &record.credential, now).is_ok()
             && check::presence(&record.credential, &record.presence, now).is_ok()
+    }
+
+    /// Whether the node of this record has named another parent since, as far as is kept here.
+    pub(crate) fn has_moved(&self, record: &NodeRecord, parent: &NodeId, now: Now) -> bool {
+        self.holder.as_ref().is_some_and(|holder| holder.has_moved(record, parent, now))
     }
 }
 
