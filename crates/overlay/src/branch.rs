@@ -4,6 +4,7 @@
 use crate::core::Core;
 use crate::covered::number;
 use crate::io::{Now, Output};
+use crate::relayed::{HITS_PER_WANTED, Relayed};
 use crate::sieve::{Moment, Sieve};
 use crate::sources::Wanted;
 use crate::waves::Waves;
@@ -12,10 +13,10 @@ use skein_proto::message::{CancelSearch, Flood, SearchDone};
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::routing::SharedBytes;
 use skein_proto::{
-    BoundedVec, Common, ContentId, CredentialError, FileMeta, HitGroup, Instant, NodeId, Query,
-    QueryId, Tag, pack,
+    BoundedVec, Common, ContentId, CredentialError, FileMeta, HitGroup, Instant, NodeId, Owner,
+    Query, QueryId, Tag, pack,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Tags of covered supernodes in one `SearchDone`: those of the neighbours of forty neighbours.
@@ -24,9 +25,6 @@ const MAX_TAGS: usize = BoundedVec::<Tag, 2048>::LIMIT;
 /// Neighbours of one supernode: more than are ever chosen. Whoever was asked what its neighbours'
 /// tables say has no more tags to tell.
 const MAX_DEGREE: usize = 64;
-
-/// Sources of one content that are worth passing on: a download uses fewer at once.
-const SOURCES_PER_CONTENT: u8 = 16;
 
 /// Groups of hits that are kept for whoever asks the same; an answer that large is not popular.
 const MAX_ANSWER_GROUPS: usize = 1_024;
@@ -51,6 +49,8 @@ pub(crate) struct Asked {
     pub(crate) hops: u8,
     /// Whether it has sent hits.
     pub(crate) brought: bool,
+    /// Hits that are still taken from it.
+    pub(crate) hits_left: usize,
 }
 
 /// What becomes of a query once this supernode's own index was searched for it.
@@ -69,8 +69,10 @@ pub(crate) struct Branch {
     pub(crate) query: Common<Query>,
     pub(crate) looked_for: Arc<Wanted>,
     wanted: usize,
-    /// The contents passed on, each with how many of its sources.
-    contents: HashMap<ContentId, u8>,
+    /// The contents passed on, where it began here.
+    contents: HashSet<ContentId>,
+    /// What was passed on, where it is somebody else's query.
+    relayed: Relayed,
     /// Neighbours that have not said the end yet.
     pub(crate) waiting: BTreeMap<NodeId, Asked>,
     pub(crate) coverage: Coverage,
@@ -102,12 +104,14 @@ impl Branch {
             nodes_covered: 0,
             stopped: StopReason::Exhausted,
         };
+        let relayed = Relayed::new(wanted, query.filter.owner.is_some());
         Self {
             reply_to,
             query,
             looked_for,
             wanted,
-            contents: HashMap::new(),
+            contents: HashSet::new(),
+            relayed,
             waiting: BTreeMap::new(),
             coverage,
             covered: Vec::new(),
@@ -126,13 +130,17 @@ impl Branch {
         looked_for: Arc<Wanted>,
         wanted: usize,
     ) -> Self {
-        Self { sieve: Some(Box::default()), ..Self::new(reply_to, query, looked_for, wanted) }
+        let sieve = Box::new(Sieve::new(wanted, query.filter.owner.is_some()));
+        Self { sieve: Some(sieve), ..Self::new(reply_to, query, looked_for, wanted) }
     }
 
-    /// Contents passed on so far, or, where it began here, names found: the made-up contents of one
-    /// name must not be taken for enough.
+    /// Names found so far: the made-up contents of one name must not be taken for enough. Where it
+    /// began here, contents that were passed on count as well, since decoys are not.
     pub(crate) fn found(&self) -> usize {
-        self.sieve.as_ref().map_or(self.contents.len(), |sieve| sieve.names())
+        match &self.sieve {
+            Some(sieve) => sieve.names().max(self.contents.len()),
+            None => self.relayed.names(),
+        }
     }
 
     /// How many are wanted in all.
@@ -154,6 +162,7 @@ impl Branch {
         (hops, besides): (u8, SharedBytes<6144>),
         deadline: Instant,
     ) {
+        let hits_left = self.still_wanted().saturating_mul(HITS_PER_WANTED);
         let flood = Flood {
             id,
             query: self.query.clone(),
@@ -164,7 +173,7 @@ impl Branch {
         for node in group {
             core.counters.floods_forwarded += 1;
             core.send(*node, flood.clone());
-            self.waiting.insert(*node, Asked { deadline, hops, brought: false });
+            self.waiting.insert(*node, Asked { deadline, hops, brought: false, hits_left });
         }
     }
 
@@ -240,14 +249,29 @@ impl Branch {
         }
     }
 
-    /// Takes in hits, and passes on as many of them as are still wanted.
-    pub(crate) fn pass_on(&mut self, core: &mut Core, id: QueryId, groups: Vec<HitGroup>) {
+    /// Takes in hits that came by a neighbour or are in the own index, and passes on as many of them
+    /// as are still wanted.
+    pub(crate) fn pass_on(
+        &mut self,
+        core: &mut Core,
+        id: QueryId,
+        mut groups: Vec<HitGroup>,
+        link: Option<NodeId>,
+    ) {
         let groups = match &mut self.sieve {
-            None => groups,
+            None => {
+                let relayed = &mut self.relayed;
+                core.counters.hits_over_wanted += retain(&mut groups, |owner, file| {
+                    relayed.admit(file, owner.credential.unverified().name.as_str(), link)
+                });
+                groups
+            }
             Some(sieve) => {
-                let reputations = &core.reputations;
-                sieve.take_in(groups, |name| 1 + u32::from(reputations.of(name)) / STANDING);
-                sieve.release(Moment::Arrival)
+                let standing = |name: &_| 1 + u32::from(core.reputations.of(name)) / STANDING;
+                sieve.take_in(groups, link, standing);
+                let mut groups = sieve.release(Moment::Arrival);
+                self.admit(core, &mut groups);
+                groups
             }
         };
         self.send_on(core, id, groups);
@@ -256,7 +280,8 @@ impl Branch {
     /// A wave is over: passes on what nobody contests.
     pub(crate) fn pass_on_wave(&mut self, core: &mut Core, id: QueryId) {
         if let Some(sieve) = &mut self.sieve {
-            let groups = sieve.release(Moment::Wave);
+            let mut groups = sieve.release(Moment::Wave);
+            self.admit(core, &mut groups);
             self.send_on(core, id, groups);
         }
     }
@@ -264,27 +289,31 @@ impl Branch {
     /// Passes on what was held back, but for decoys.
     pub(crate) fn pass_on_rest(&mut self, core: &mut Core, id: QueryId) {
         let Some(sieve) = &mut self.sieve else { return };
-        let groups = sieve.release(Moment::End);
+        let mut groups = sieve.release(Moment::End);
         core.counters.hits_decoys += sieve.left_out();
         core.counters.hits_over_wanted += sieve.overflown;
+        sieve.close();
+        self.admit(core, &mut groups);
         self.send_on(core, id, groups);
     }
 
-    fn send_on(&mut self, core: &mut Core, id: QueryId, groups: Vec<HitGroup>) {
-        let mut kept = Vec::new();
-        for group in groups {
-            let before = group.files.len();
-            let files: Vec<FileMeta> =
-                group.files.into_iter().filter(|file| self.admit(file.content)).collect();
-            core.counters.hits_over_wanted += (before - files.len()) as u64;
-            core.counters.hits_passed += files.len() as u64;
-            if !files.is_empty() {
-                kept.push(HitGroup { owner: group.owner, files: BoundedVec::truncated(files) });
+    /// Leaves as many contents as are wanted, where the query began here.
+    fn admit(&mut self, core: &mut Core, groups: &mut Vec<HitGroup>) {
+        let (contents, wanted) = (&mut self.contents, self.wanted);
+        core.counters.hits_over_wanted += retain(groups, |_, file| {
+            let has_room = contents.len() < wanted || contents.contains(&file.content);
+            if has_room {
+                contents.insert(file.content);
             }
-        }
+            has_room
+        });
+    }
+
+    fn send_on(&mut self, core: &mut Core, id: QueryId, kept: Vec<HitGroup>) {
         if kept.is_empty() {
             return;
         }
+        core.counters.hits_passed += kept.iter().map(|group| group.files.len() as u64).sum::<u64>();
         if self.waves.is_some() && self.answer.len() < MAX_ANSWER_GROUPS {
             self.answer.extend(kept.iter().filter(|group| group.owner.parent != core.me).cloned());
         }
@@ -297,18 +326,33 @@ impl Branch {
             }
         }
     }
+}
 
-    fn admit(&mut self, content: ContentId) -> bool {
-        if self.contents.len() >= self.wanted && !self.contents.contains_key(&content) {
-            return false;
-        }
-        let sources = self.contents.entry(content).or_default();
-        if *sources >= SOURCES_PER_CONTENT {
-            return false;
-        }
-        *sources += 1;
-        true
-    }
+/// Leaves the hits that are let through, and answers how many others there were.
+fn retain(
+    groups: &mut Vec<HitGroup>,
+    mut let_through: impl FnMut(&Owner, &FileMeta) -> bool,
+) -> u64 {
+    let mut dropped = 0;
+    groups.retain_mut(|group| {
+        let count = group.files.len();
+        let mut files = std::mem::take(&mut group.files).into_vec();
+        files.retain(|file| let_through(&group.owner, file));
+        dropped += (count - files.len()) as u64;
+        group.files = BoundedVec::truncated(files);
+        !group.files.is_empty()
+    });
+    dropped
+}
+
+/// Leaves as many hits as are still taken from whoever sent them, and answers how many others there
+/// were.
+pub(crate) fn take_up_to(groups: &mut Vec<HitGroup>, left: &mut usize) -> u64 {
+    retain(groups, |_, _| {
+        let has_room = *left > 0;
+        *left = left.saturating_sub(1);
+        has_room
+    })
 }
 
 /// Tells whoever asked that a query is over.

@@ -1,11 +1,11 @@
 //! What the other supernodes answered to popular searches a moment ago.
 //!
-//! Only searches that found enough are kept: one that found little may find more the next time. The
-//! own index is not in it, since asking that costs nothing, so that what changes there shows at
-//! once.
+//! Only searches that found enough are kept, or asked everybody and have come to as many copies as
+//! are wanted, of however few things: one that found little may find more the next time. The own
+//! index is not in it, since asking that costs nothing, so that what changes there shows at once.
 
 use skein_index::text::ParsedQuery;
-use skein_proto::query::Coverage;
+use skein_proto::query::{Coverage, StopReason};
 use skein_proto::{HitGroup, Instant};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -47,9 +47,14 @@ impl Cache {
         coverage: Coverage,
         now: Instant,
     ) {
-        let files = groups.iter().map(|group| group.files.len()).sum();
+        let files: usize = groups.iter().map(|group| group.files.len()).sum();
         self.expire(now);
-        if files == 0 || files > MAX_FILES_OF_ONE || self.answers.contains_key(query) {
+        let is_all = match coverage.stopped {
+            StopReason::Enough => true,
+            StopReason::Exhausted => files >= wanted,
+            _ => false,
+        };
+        if !is_all || files == 0 || files > MAX_FILES_OF_ONE || self.answers.contains_key(query) {
             return;
         }
         while self.answers.len() >= MAX_ANSWERS || self.files + files > MAX_FILES {
@@ -90,7 +95,7 @@ impl Cache {
 mod tests {
     #![allow(clippy::expect_used)]
     use super::*;
-    use skein_proto::query::{Filter, StopReason};
+    use skein_proto::query::Filter;
     use skein_proto::testing::{largest_file, largest_owner};
     use skein_proto::{Ask, BoundedString, BoundedVec, Query};
 
@@ -127,6 +132,17 @@ mod tests {
         assert!(cache.get(&parsed("some song"), 5, later).is_none(), "an open word is another");
         assert!(cache.get(&parsed("some song "), 5, now + FRESH).is_none());
         assert_eq!(cache.files, 0);
+    }
+
+    #[test]
+    fn what_many_hold_is_kept_also_if_it_is_a_single_thing() {
+        let (mut cache, now) = (Cache::default(), Instant::START);
+        let ended = |stopped| Coverage { stopped, ..COVERAGE };
+        cache.put(&parsed("few "), 5, groups(4), ended(StopReason::Exhausted), now);
+        cache.put(&parsed("cut "), 5, groups(5), ended(StopReason::Unreached), now);
+        cache.put(&parsed("many "), 5, groups(5), ended(StopReason::Exhausted), now);
+        let kept = ["few ", "cut ", "many "].map(|words| cache.get(&parsed(words), 5, now));
+        assert_eq!(kept.map(|kept| kept.is_some()), [false, false, true]);
     }
 
     #[test]

@@ -64,6 +64,8 @@ counters! {
     branches_timed_out,
     /// Queries refused since too many searches of the index were under way.
     look_ups_over_limit,
+    /// Queries whose asker was gone that were left to their deadlines, since too many were called off.
+    calls_off_over_limit,
     /// Searches of the index that took too long to be waited for.
     look_ups_timed_out,
     /// Answers of the index that nobody waited for any more.
@@ -113,13 +115,15 @@ counters! {
     wishes_taken,
     /// Wishes of children that were against the rules, too many or too fast.
     wishes_refused,
+    /// Wishes of children that were known already: each is said again, in case it was refused.
+    wishes_repeated,
     /// Wishes of this node's own user that ask for everything, or are one too many.
     wishes_over_limit,
     /// Wishes that what was here already was not held against, since too many came at once.
     wish_looks_over_limit,
     /// Hits of wishes that the user was told of.
     wish_hits,
-    /// Hits of wishes that the user had been told of before.
+    /// Hits of wishes that were pushed a moment ago, or that the user had been told of before.
     wish_hits_repeated,
     /// Hits of wishes that nobody has, or from somebody who has no business to send them.
     wish_hits_unasked,
@@ -127,6 +131,8 @@ counters! {
     wish_hits_over_budget,
     /// Hits whose wisher could not be found.
     wish_hits_undelivered,
+    /// Supernodes that may be tried again too soon, since too many are left alone for a while.
+    avoided_over_limit,
     /// Neighbours linked.
     neighbours_linked,
     /// Neighbours refused since there was no room.
@@ -257,6 +263,11 @@ counters! {
     dial_backs_made,
     /// Dial-backs that were asked of this node and refused: over a limit, or not allowed.
     dial_backs_refused,
+    /// Neighbours that were not looked for though they asked for it, since they or all together ask
+    /// too often.
+    own_checks_over_limit,
+    /// Nodes refused for want of room that do not count as waiting, since too many do.
+    waiting_over_limit,
     /// Children asked to become supernodes.
     invitations_sent,
     /// Children that declined.

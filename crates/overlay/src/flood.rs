@@ -15,7 +15,7 @@
 
 mod own_index;
 
-use crate::branch::{Branch, ReplyTo, Then, finish, retain_sound};
+use crate::branch::{Branch, ReplyTo, Then, finish, retain_sound, take_up_to};
 use crate::budget::Ask;
 use crate::cache::Cache;
 use crate::core::Core;
@@ -220,9 +220,10 @@ impl Floods {
         let mut groups = hits.groups.into_vec();
         let honest = retain_sound(core, &branch.looked_for.parsed, &mut groups, now);
         if let Some(asked) = branch.waiting.get_mut(&peer) {
+            core.counters.hits_over_wanted += take_up_to(&mut groups, &mut asked.hits_left);
             asked.brought |= !groups.is_empty();
         }
-        branch.pass_on(core, id, groups);
+        branch.pass_on(core, id, groups, Some(peer));
         if branch.is_full() {
             branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::Enough);
             self.call_off(core, sources, id, now);
@@ -315,6 +316,8 @@ impl Floods {
                 if called_off < MAX_CALLED_OFF {
                     called_off += 1;
                     branch.cancel_waiting(core, id);
+                } else {
+                    core.counters.calls_off_over_limit += 1;
                 }
                 self.remove(id);
                 continue;
@@ -424,8 +427,8 @@ impl Floods {
             coverage.supernodes_asked = waves.supernodes();
             coverage.supernodes_known = own.supernodes_known.max(waves.size());
         }
-        if branch.waves.is_some() && branch.coverage.stopped == StopReason::Enough {
-            branch.pass_on_rest(core, id);
+        branch.pass_on_rest(core, id);
+        if branch.waves.is_some() {
             let answer = branch.take_answer();
             self.cache.put(
                 &branch.looked_for.parsed,

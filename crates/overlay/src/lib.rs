@@ -22,6 +22,8 @@
 //! | `flood` | how a query goes through the supernodes and its hits come back |
 //! | `waves` | how the supernode where a search begins widens it |
 //! | `sieve` | which hits are decoys |
+//! | `shares` | how much one neighbour or holder brings of what is wanted |
+//! | `relayed` | what is passed back of a query that began elsewhere |
 //! | `lookup` | searches of the own index, which the driver carries out |
 //! | `cache` | what others answered to popular searches a moment ago |
 //! | `wishes` | who is told of what is published |
@@ -70,11 +72,13 @@ mod packed;
 mod peers;
 mod publish;
 mod rare;
+mod relayed;
 pub mod reputation;
 mod role;
 mod search;
 mod seen;
 mod sessions;
+mod shares;
 mod sieve;
 mod snapshot;
 mod sources;

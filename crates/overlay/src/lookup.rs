@@ -4,9 +4,11 @@
 
 use crate::core::Core;
 use crate::io::Output;
+use crate::shares::of_holder;
 use crate::sources::Wanted;
 use skein_index::{Found, Index, Reader};
-use skein_proto::QueryId;
+use skein_proto::{NodeId, QueryId};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Look-ups under way at the same time. The worst take some milliseconds, so that the last of them
@@ -16,6 +18,10 @@ const MAX_LOOK_UPS: usize = 256;
 /// Those of them that neighbours' queries may take, so that there is room for those of children
 /// and of this node's own user.
 const MAX_FOR_NEIGHBOURS: usize = 192;
+
+/// Pages of matches that are looked at where single owners fill them. Each costs as much as the
+/// first look at most.
+const MAX_PAGES: usize = 4;
 
 /// A search of a supernode's index, which may be carried out on any thread.
 #[derive(Clone, Debug)]
@@ -31,7 +37,43 @@ impl LookUp {
     /// Carries it out. It takes from some microseconds to some milliseconds, and waits for nobody.
     #[must_use]
     pub fn run(&self) -> LookedUp {
-        LookedUp { found: self.reader.find(&self.query.parsed, self.wanted), ..self.nothing() }
+        let query = &self.query.parsed;
+        let found = match query.filter().owner {
+            Some(_) => self.reader.find(query, self.wanted),
+            None => self.find_of_many(),
+        };
+        LookedUp { found, ..self.nothing() }
+    }
+
+    /// The best matches, where no owner takes the room of the others: beyond its share it gets what
+    /// they leave.
+    fn find_of_many(&self) -> Vec<Found> {
+        let share = of_holder(self.wanted);
+        let mut shares: HashMap<NodeId, usize> = HashMap::new();
+        let (mut chosen, mut beyond) = (Vec::new(), Vec::new());
+        let mut left = self.wanted;
+        for page in 0..MAX_PAGES {
+            let skip = page * self.wanted;
+            let found = self.reader.find_page(&self.query.parsed, skip, self.wanted);
+            let mut contents = 0;
+            for records in found.chunk_by(|a, b| a.file.content == b.file.content) {
+                contents += 1;
+                let of = |owner: &NodeId| shares.get(owner).copied().unwrap_or(0);
+                let owner = records.iter().map(|record| record.owner).min_by_key(of);
+                let Some(owner) = owner.filter(|owner| left > 0 && of(owner) < share) else {
+                    beyond.push(records.to_vec());
+                    continue;
+                };
+                *shares.entry(owner).or_default() += 1;
+                left -= 1;
+                chosen.extend_from_slice(records);
+            }
+            if left == 0 || contents < self.wanted {
+                break;
+            }
+        }
+        chosen.extend(beyond.into_iter().take(left).flatten());
+        chosen
     }
 
     /// The answer of whoever could not carry it out.
@@ -101,4 +143,51 @@ pub(crate) enum Asker {
     Neighbour,
     /// A child, or this node's own user.
     Own,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use skein_proto::query::Filter;
+    use skein_proto::{
+        Ask, BoundedString, Common, ContentId, FileMeta, FilePath, Kind, Query, Username,
+    };
+
+    fn publish(index: &mut Index, owner: u8, contents: std::ops::Range<u8>, path: &str) {
+        let node = NodeId::from_bytes([owner; 32]);
+        index.set_owner(node, &Username::parse(&format!("user{owner}")).expect("a name"));
+        let file = |content| FileMeta {
+            content: ContentId::from_bytes([content; 32]),
+            size: 1,
+            kind: Kind::Audio,
+            path: FilePath::new(path).expect("a path"),
+            tags: None,
+        };
+        index.publish(&node, contents.map(file));
+    }
+
+    #[test]
+    fn one_owner_gets_what_the_others_leave() {
+        let mut index = Index::new(skein_index::Limits::default());
+        // Short names stand before long ones.
+        publish(&mut index, 1, 0..100, "love.mp3");
+        publish(&mut index, 2, 100..104, "love of many words more than that.mp3");
+        publish(&mut index, 3, 104..108, "love of many words more than that.mp3");
+        let ask = Ask::Words(BoundedString::truncated("love"));
+        let query = Common::from(Query { ask, filter: Filter::default() });
+        let query = Wanted::of(&query).expect("a query");
+        let look_up = LookUp {
+            number: 1,
+            id: QueryId::from_bytes([0; 16]),
+            reader: index.reader(),
+            query,
+            wanted: 32,
+        };
+        let found = look_up.run().found;
+        let of = |owner: u8| {
+            found.iter().filter(|found| found.owner == NodeId::from_bytes([owner; 32])).count()
+        };
+        assert_eq!([of(1), of(2), of(3)], [24, 4, 4]);
+    }
 }

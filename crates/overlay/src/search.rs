@@ -2,9 +2,10 @@
 //! the parent is lost in the middle, the next one is asked; whoever shows the hits drops those
 //! that come twice.
 
-use crate::branch::retain_sound;
+use crate::branch::{retain_sound, take_up_to};
 use crate::core::{Core, earlier};
 use crate::io::{Now, Output};
+use crate::relayed::HITS_PER_WANTED;
 use rand::RngExt;
 use skein_index::text::ParsedQuery;
 use skein_proto::message::{CancelSearch, Hits, Search, SearchDone};
@@ -26,16 +27,13 @@ const TOTAL_PATIENCE: Duration = Duration::from_secs(60);
 /// Searches at the same time.
 const MAX_SEARCHES: usize = 64;
 
-/// Hits that a parent may send for each that is wanted; it counts sources, the user contents.
-const HITS_PER_WANTED: u32 = 16;
-
 #[derive(Debug)]
 struct UserSearch {
     query: Query,
     parsed: ParsedQuery,
     wanted: u16,
     /// What the present parent may still send.
-    hits_left: u32,
+    hits_left: usize,
     /// The parent that was asked, and under which id: a new one for each parent, since the old
     /// one is known to the others as asked already.
     asked: Option<(NodeId, QueryId)>,
@@ -105,7 +103,7 @@ impl Searches {
                 if search.asked_before { QueryId::from_bytes(core.rng.random()) } else { *id };
             search.asked = Some((parent, wire_id));
             search.asked_before = true;
-            search.hits_left = u32::from(search.wanted) * HITS_PER_WANTED;
+            search.hits_left = usize::from(search.wanted) * HITS_PER_WANTED;
             search.wait(now.instant, PATIENCE);
             let message =
                 Search { id: wire_id, query: search.query.clone(), wanted: search.wanted };
@@ -133,18 +131,13 @@ impl Searches {
     /// Hits from the parent. Answers whether they were by the rules.
     #[must_use]
     pub(crate) fn on_hits(&mut self, core: &mut Core, peer: NodeId, hits: Hits, now: Now) -> bool {
-        let count = hits.groups.iter().map(|group| group.files.len()).sum::<usize>();
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let Some((id, search)) = self.find(peer, hits.id) else {
-            core.counters.hits_unasked += u64::from(count);
-            return true;
-        };
-        let Some(left) = search.hits_left.checked_sub(count) else {
-            core.counters.hits_over_wanted += u64::from(count);
-            return true;
-        };
-        search.hits_left = left;
         let mut groups = hits.groups.into_vec();
+        let Some((id, search)) = self.find(peer, hits.id) else {
+            core.counters.hits_unasked +=
+                groups.iter().map(|group| group.files.len() as u64).sum::<u64>();
+            return true;
+        };
+        core.counters.hits_over_wanted += take_up_to(&mut groups, &mut search.hits_left);
         let honest = retain_sound(core, &search.parsed, &mut groups, now);
         if !groups.is_empty() {
             core.outputs.push_back(Output::Hits { id, groups });

@@ -202,7 +202,7 @@ impl Floods {
         };
         let Some(mut branch) = self.remove(id) else { return };
         let groups = sources.children.grouped(core, found, now);
-        branch.pass_on(core, id, groups);
+        branch.pass_on(core, id, groups, None);
         match then {
             Then::Relay { .. } if branch.is_full() => {
                 branch.coverage.stopped = StopReason::Enough;
@@ -223,10 +223,10 @@ impl Floods {
         (id, mut branch): (QueryId, Branch),
         now: Now,
     ) {
-        if !branch.is_full() {
-            self.look_in_cache(core, id, &mut branch, now);
-        }
-        if branch.is_full() {
+        let is_answered = !branch.is_full() && self.look_in_cache(core, id, &mut branch, now);
+        if is_answered {
+            finish(core, id, branch);
+        } else if branch.is_full() {
             branch.coverage.stopped = StopReason::Enough;
             finish(core, id, branch);
         } else if self.branches.len() >= MAX_BRANCHES {
@@ -239,19 +239,27 @@ impl Floods {
         }
     }
 
-    /// Answers from what others said to the same a moment ago.
-    fn look_in_cache(&mut self, core: &mut Core, id: QueryId, branch: &mut Branch, now: Now) {
+    /// Answers from what others said to the same a moment ago, if that was all there is.
+    fn look_in_cache(
+        &mut self,
+        core: &mut Core,
+        id: QueryId,
+        branch: &mut Branch,
+        now: Now,
+    ) -> bool {
         let cached = self.cache.get(&branch.looked_for.parsed, branch.wanted(), now.instant);
         let Some((mut groups, coverage)) = cached else {
             core.counters.cache_misses += 1;
-            return;
+            return false;
         };
         core.counters.cache_hits += 1;
         // They were checked when they came, but credentials run out.
         let _ = retain_sound(core, &branch.looked_for.parsed, &mut groups, now);
-        branch.pass_on(core, id, groups);
-        if branch.is_full() {
+        branch.pass_on(core, id, groups, None);
+        let is_answered = branch.is_full() || coverage.stopped == StopReason::Exhausted;
+        if is_answered {
             branch.coverage = coverage;
         }
+        is_answered
     }
 }
