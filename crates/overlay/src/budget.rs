@@ -11,6 +11,10 @@ use std::collections::HashMap;
 /// at once.
 const SEARCHES: (u64, u64) = (5, 40);
 
+/// Wishes that a child may make known, say again and withdraw: all of them with each new parent, which
+/// comes at the same time as its searches.
+const WISHES: (u64, u64) = (1, 128);
+
 /// Queries that a neighbour may pass on: what 150 children of its own and of the supernodes
 /// behind it ask in a busy minute.
 const FLOODS: (u64, u64) = (400, 1_600);
@@ -21,7 +25,12 @@ const FLOODS: (u64, u64) = (400, 1_600);
 /// brings three a second.
 const RELAYS: (u64, u64) = (100, 1_200);
 
-/// Queries of all neighbours together that this node passes on: some 20 neighbours at their share.
+/// Those of them that are passed on whatever the others ask for: 50 neighbours have half of what all
+/// of them together have.
+const SURE_RELAYS: (u64, u64) = (20, 240);
+
+/// Queries of all neighbours together that this node passes on beyond those: some 20 neighbours at
+/// their share.
 const ALL_RELAYS: (u64, u64) = (2_000, 8_000);
 
 /// Probes, wishes for a bond or a slot, and lists of supernodes. Each costs a signature check or a
@@ -56,6 +65,7 @@ const MAX_BUDGETS: usize = 65_536;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     Search,
+    Wish,
     Flood,
     Request,
     Greeting,
@@ -66,12 +76,14 @@ pub(crate) enum Ask {
 #[derive(Debug)]
 struct Budget {
     searches: TokenBucket,
+    wishes: TokenBucket,
     floods: TokenBucket,
     requests: TokenBucket,
     greetings: TokenBucket,
     /// Slots that were granted to the peer, and not given back yet.
     granted: u32,
     relays: TokenBucket,
+    sure_relays: TokenBucket,
     gossip: TokenBucket,
     useless: TokenBucket,
     records: TokenBucket,
@@ -91,6 +103,7 @@ impl Budgets {
         let Some(budget) = self.of(peer, now) else { return false };
         match ask {
             Ask::Search => budget.searches.take(now),
+            Ask::Wish => budget.wishes.take(now),
             Ask::Flood => budget.floods.take(now),
             Ask::Request => budget.requests.take(now),
             Ask::Greeting => budget.greetings.take(now),
@@ -123,12 +136,18 @@ impl Budgets {
     pub(crate) fn take_relays(&mut self, peer: &NodeId, count: usize, now: Instant) -> bool {
         let count = count as u64;
         let Some(budget) = self.of(peer, now) else { return false };
-        if !budget.relays.take_many(count, now) {
+        if budget.relays.level(now) < count {
             return false;
         }
+        let is_sure = budget.sure_relays.take_many(count, now);
         let (per_second, burst) = ALL_RELAYS;
         let all = self.all_relays.get_or_insert_with(|| TokenBucket::new(per_second, burst, now));
-        all.take_many(count, now)
+        let granted = is_sure || all.take_many(count, now);
+        // What others have used up is not taken off as well.
+        if let Some(budget) = self.of(peer, now).filter(|_| granted) {
+            budget.relays.take_many(count, now);
+        }
+        granted
     }
 
     /// Whether this child may change so many records now; if so, they are accounted for.
@@ -143,6 +162,7 @@ impl Budgets {
         let full = |(per_second, burst)| TokenBucket::new(per_second, burst, now);
         let fresh = || Budget {
             searches: full(SEARCHES),
+            wishes: full(WISHES),
             floods: full(FLOODS),
             requests: full(REQUESTS),
             greetings: full(GREETINGS),
@@ -151,6 +171,7 @@ impl Budgets {
             useless: full(USELESS),
             records: full(RECORDS),
             relays: full(RELAYS),
+            sure_relays: full(SURE_RELAYS),
         };
         Some(self.peers.entry(*peer).or_insert_with(|| Box::new(fresh())))
     }
@@ -160,16 +181,19 @@ impl Budgets {
         self.peers.retain(|_, budget| {
             let Budget {
                 searches,
+                wishes,
                 floods,
                 requests,
                 greetings,
                 relays,
+                sure_relays,
                 gossip,
                 useless,
                 records,
-                ..
+                granted: _,
             } = budget.as_mut();
-            let buckets = [searches, floods, requests, greetings, relays, gossip, useless, records];
+            let asked = [searches, wishes, floods, requests, greetings];
+            let buckets = asked.into_iter().chain([relays, sure_relays, gossip, useless, records]);
             !buckets.into_iter().all(|bucket| bucket.is_full(now))
         });
         if self.peers.is_empty() {
@@ -206,6 +230,21 @@ mod tests {
         let given_back = (0..1_000).filter(|_| budgets.take_release(&peer, now)).count();
         assert_eq!(given_back, granted, "each once, and none beyond them");
         assert!(budgets.take(&peer, Ask::Greeting, now));
+    }
+
+    #[test]
+    fn neighbours_that_take_all_that_is_passed_on_leave_the_others_their_sure_share() {
+        let mut budgets = Budgets::default();
+        let now = Instant::START;
+        let peer = |number: u8| NodeId::from_bytes([number; 32]);
+        for liar in 1..=20 {
+            while budgets.take_relays(&peer(liar), 40, now) {}
+        }
+        let granted = (0..100).filter(|_| budgets.take_relays(&peer(100), 40, now)).count();
+        assert_eq!(granted as u64, SURE_RELAYS.1 / 40);
+        // What was refused for the others' sake was not taken off.
+        let left = budgets.peers.get_mut(&peer(100)).map(|budget| budget.relays.level(now));
+        assert_eq!(left, Some(RELAYS.1 - SURE_RELAYS.1));
     }
 
     #[test]

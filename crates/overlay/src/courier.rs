@@ -13,6 +13,10 @@ const MAX_PEERS: usize = 1_024;
 const MAX_MESSAGES: usize = 64;
 const MAX_ALL: usize = 4_096;
 
+/// Of these limits the part for what anybody can cause a lot of, hits of wishes and questions for
+/// budgets: look-ups and dial-backs find room beside it.
+const COMMON_SHARE: usize = 2;
+
 /// How long a link is kept after its last use: a few look-ups in a row find it open.
 const KEEP: Duration = Duration::from_secs(60);
 
@@ -48,7 +52,12 @@ pub(crate) struct Courier {
 impl Courier {
     /// Keeps a message until its receiver has greeted.
     pub(crate) fn wait(&mut self, peer: NodeId, message: Message, now: Instant) -> Waiting {
-        if self.waiting >= MAX_ALL {
+        let is_common = matches!(
+            message,
+            Message::WishHit(_) | Message::SpendReport(_) | Message::BudgetWanted(_)
+        );
+        let share = if is_common { COMMON_SHARE } else { 1 };
+        if self.waiting >= MAX_ALL / share {
             return Waiting::Refused;
         }
         if let Some(queue) = self.queues.get_mut(&peer) {
@@ -59,7 +68,7 @@ impl Courier {
             queue.messages.push(message);
             return Waiting::Behind;
         }
-        if self.queues.len() >= MAX_PEERS {
+        if self.queues.len() >= MAX_PEERS / share {
             return Waiting::Refused;
         }
         self.waiting += 1;

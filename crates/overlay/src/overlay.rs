@@ -152,7 +152,7 @@ impl Overlay {
             Input::Wish { id, query, seen } => {
                 self.own_wishes.add(&mut self.core, (id, query, seen), now);
             }
-            Input::EndWish { id } => self.own_wishes.end(id),
+            Input::EndWish { id } => self.own_wishes.end(id, now),
             Input::Evidence(record) => self.on_evidence_remembered(*record, now),
             Input::EvidenceShown { peer, shown } => self.on_evidence_shown(peer, shown, now),
             Input::BytesVerified { source, bytes } => {

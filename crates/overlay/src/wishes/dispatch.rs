@@ -5,10 +5,13 @@ use crate::budget::Ask;
 use crate::io::Now;
 use crate::membership::Pace;
 use crate::overlay::Overlay;
+use crate::wishes::Push;
 use skein_proto::message::Bond;
 use skein_proto::rumour::News;
 use skein_proto::wish::{StandingQuery, WishHit, WishUpdate};
-use skein_proto::{BoundedVec, FileMeta, HitGroup, Message, NodeId, QueryId, Role, Rumour};
+use skein_proto::{
+    BoundedVec, FileMeta, HitGroup, Message, NodeId, QueryId, Role, Rumour, Username,
+};
 
 /// How often a hit is sent on to another supernode.
 const HOPS: u8 = 2;
@@ -71,12 +74,15 @@ impl Overlay {
         let wish = update.standing.wish.unverified();
         let is_child = self.children.bond(&peer) == Some(Bond::Active);
         let is_its_own = wish.owner == peer && wish.parent == self.core.me;
-        if !is_child || !is_its_own || !self.core.budgets.take(&peer, Ask::Search, now.instant) {
+        if !is_child || !is_its_own || !self.core.budgets.take(&peer, Ask::Wish, now.instant) {
             self.core.counters.wishes_refused += 1;
             return true;
         }
-        let is_idle = self.core.membership.wishes.says_nothing_new(&update.standing);
-        if is_idle || update.standing.expires() <= now.unix {
+        if self.core.membership.wishes.says_nothing_new(&update.standing) {
+            self.core.counters.wishes_repeated += 1;
+            return true;
+        }
+        if update.standing.expires() <= now.unix {
             self.core.counters.wishes_refused += 1;
             return true;
         }
@@ -99,13 +105,9 @@ impl Overlay {
             if wisher == owner.node {
                 continue;
             }
-            if self.core.membership.wishes.may_push(&wisher, &id, now) {
-                let owner = owner.clone();
-                let hit = WishHit { id, wisher, hops_left: HOPS, owner, file };
-                self.route_wish_hit(hit, now);
-            } else {
-                self.core.counters.wish_hits_over_budget += 1;
-            }
+            let sender = owner.credential.unverified().name.clone();
+            let owner = owner.clone();
+            self.push(WishHit { id, wisher, hops_left: HOPS, owner, file }, &sender, now);
         }
     }
 
@@ -125,6 +127,16 @@ impl Overlay {
         found
             .filter_map(|(file, wisher, id)| Some((files.get(file)?.clone(), wisher, id)))
             .collect()
+    }
+
+    /// Sends a hit on that this sender has, if it may and did not do so a moment ago.
+    fn push(&mut self, hit: WishHit, sender: &Username, now: Now) {
+        let wish = (&hit.wisher, &hit.id);
+        match self.core.membership.wishes.may_push(wish, &hit.file.content, sender, now) {
+            Push::Granted => self.route_wish_hit(hit, now),
+            Push::Repeated => self.core.counters.wish_hits_repeated += 1,
+            Push::OverBudget => self.core.counters.wish_hits_over_budget += 1,
+        }
     }
 
     /// Sends a hit on to where the wisher is.
@@ -178,10 +190,8 @@ impl Overlay {
             return honest;
         }
         // What others push counts as what is pushed from here does: the wisher has one attention.
-        if self.core.membership.wishes.may_push(&hit.wisher, &hit.id, now) {
-            self.route_wish_hit(WishHit { hops_left: hit.hops_left.min(HOPS), ..hit }, now);
-        } else {
-            self.core.counters.wish_hits_over_budget += 1;
+        if let Some(sender) = self.core.peers.get(&peer).and_then(|peer| peer.name()).cloned() {
+            self.push(WishHit { hops_left: hit.hops_left.min(HOPS), ..hit }, &sender, now);
         }
         honest
     }

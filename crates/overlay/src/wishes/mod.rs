@@ -8,9 +8,11 @@
 mod dispatch;
 pub(crate) mod look;
 pub(crate) mod own;
+mod pushes;
 
-use crate::bucket::TokenBucket;
 use crate::io::Now;
+use crate::sieve::fingerprint;
+use pushes::Pushes;
 use skein_index::text::{
     ParsedQuery, TermMatch, beginning_hash, beginnings, record_words, word_hash,
 };
@@ -30,8 +32,6 @@ const MAX_WISHES: usize = 32_768;
 /// Hits of one wish that are pushed from here: a word that everybody's files have must not bury the
 /// one who wished for it. 6 a minute in the long run.
 const PUSHES: (u64, u64) = (1, 64);
-/// How many tokens a push takes, so that a bucket of one a second grants six a minute.
-const PUSH_COST: u64 = 10;
 
 /// Hits of all wishes of one name that are pushed from here: 24 a minute in the long run. A wish
 /// says itself to which supernode its hits go, so a name with many wishes could have every
@@ -46,13 +46,28 @@ const RENEWAL_SPACING: Duration = Duration::from_secs(10 * 60);
 const MAX_KEPT: usize = 8;
 const KEEP: Duration = Duration::from_secs(10 * 60);
 
+/// Contents of a wish that were pushed lately, so that a hit which is repeated neither counts nor takes
+/// the place of those that are kept. What may be pushed at once.
+const MAX_PUSHED: usize = 64;
+
 #[derive(Debug)]
 struct Held {
     rumour: Rumour,
     parsed: ParsedQuery,
     key: u64,
-    pushes: TokenBucket,
+    pushes: Pushes,
+    /// Beginnings of the contents that were pushed in the last ten minutes.
+    pushed: VecDeque<(Instant, u64)>,
     kept: VecDeque<(Instant, WishHit)>,
+}
+
+/// What becomes of a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Push {
+    Granted,
+    /// It was pushed a moment ago.
+    Repeated,
+    OverBudget,
 }
 
 impl Held {
@@ -68,7 +83,7 @@ impl Held {
 #[derive(Debug)]
 struct OfName {
     wishes: u32,
-    pushes: TokenBucket,
+    pushes: Pushes,
 }
 
 /// The wishes of everybody.
@@ -145,21 +160,16 @@ impl Wishes {
         let place = rumour.id().place;
         let name = standing.credential.unverified().name.clone();
         // Before the earlier version goes, so that a renewal does not refill the name's budget.
-        let fresh = || OfName {
-            wishes: 0,
-            pushes: TokenBucket::new(PUSHES_OF_NAME.0, PUSHES_OF_NAME.1 * PUSH_COST, now.instant),
-        };
+        let fresh = || OfName { wishes: 0, pushes: Pushes::new(PUSHES_OF_NAME, now.instant) };
         self.per_name.entry(name).or_insert_with(fresh).wishes += 1;
         let before = self.take_out(place);
         let is_new = before.is_none();
         let parent = |standing: &StandingQuery| standing.wish.unverified().parent;
         let has_moved =
             before.as_ref().and_then(Held::standing).map(parent) != Some(parent(standing));
-        let (pushes, mut kept) = match before {
-            Some(before) => (before.pushes, before.kept),
-            None => {
-                (TokenBucket::new(PUSHES.0, PUSHES.1 * PUSH_COST, now.instant), VecDeque::new())
-            }
+        let (pushes, pushed, mut kept) = match before {
+            Some(before) => (before.pushes, before.pushed, before.kept),
+            None => (Pushes::new(PUSHES, now.instant), VecDeque::new(), VecDeque::new()),
         };
         let mut will_look = true;
         if standing.wish.unverified().withdrawn {
@@ -172,7 +182,7 @@ impl Wishes {
             let fresh = kept.drain(..).filter(|(at, _)| now.instant.since(*at) < KEEP);
             self.ready.extend(fresh.map(|(_, hit)| hit));
         }
-        self.held.insert(place, Held { rumour, parsed, key, pushes, kept });
+        self.held.insert(place, Held { rumour, parsed, key, pushes, pushed, kept });
         will_look
     }
 
@@ -248,17 +258,42 @@ impl Wishes {
         found.into_iter().collect()
     }
 
-    /// Whether one more hit of a wish may be pushed now; if so, it is accounted for.
-    pub(crate) fn may_push(&mut self, wisher: &NodeId, id: &QueryId, now: Now) -> bool {
+    /// Whether one more hit of a wish may be pushed now that this sender has, a supernode or a child
+    /// here; if so, it is accounted for.
+    pub(crate) fn may_push(
+        &mut self,
+        (wisher, id): (&NodeId, &QueryId),
+        content: &ContentId,
+        sender: &Username,
+        now: Now,
+    ) -> Push {
         let Some(held) = self.held.get_mut(&Wish::place_of(wisher, id).short()) else {
-            return false;
+            return Push::OverBudget;
         };
-        if !held.pushes.take_many(PUSH_COST, now.instant) {
-            return false;
+        let now = now.instant;
+        while held.pushed.front().is_some_and(|(at, _)| now.since(*at) >= KEEP) {
+            held.pushed.pop_front();
         }
-        let name = held.standing().map(|standing| &standing.credential.unverified().name);
-        let of = name.and_then(|name| self.per_name.get_mut(name));
-        of.is_some_and(|of| of.pushes.take_many(PUSH_COST, now.instant))
+        let content = content_key(content);
+        if held.pushed.iter().any(|(_, known)| *known == content) {
+            return Push::Repeated;
+        }
+        let sender = fingerprint(sender.as_str());
+        let name = held.standing().map(|standing| standing.credential.unverified().name.clone());
+        let of = name.and_then(|name| self.per_name.get_mut(&name));
+        let Some(of) = of.filter(|_| held.pushes.has_room(sender, now)) else {
+            return Push::OverBudget;
+        };
+        if !of.pushes.has_room(sender, now) {
+            return Push::OverBudget;
+        }
+        held.pushes.take(sender, now);
+        of.pushes.take(sender, now);
+        if held.pushed.len() >= MAX_PUSHED {
+            held.pushed.pop_front();
+        }
+        held.pushed.push_back((now, content));
+        Push::Granted
     }
 
     /// Keeps a hit for the case that the wisher has moved. Answers whether the wish is known.
@@ -379,16 +414,39 @@ mod tests {
         assert!(!add(&mut wishes, other), "it has no word");
     }
 
+    fn push(wishes: &mut Wishes, id: &QueryId, content: u8, sender: &Username) -> Push {
+        let wisher = KeyPair::from_seed(&[1; 32]).node_id();
+        wishes.may_push((&wisher, id), &ContentId::from_bytes([content; 32]), sender, NOW)
+    }
+
+    #[test]
+    fn one_who_makes_hits_up_or_repeats_them_silences_no_wish() {
+        let mut wishes = Wishes::default();
+        assert!(add(&mut wishes, standing(1, 1, "song ", 900)));
+        let id = QueryId::from_bytes([1; 16]);
+        let [liar, honest] = ["liar", "honest"].map(|name| Username::parse(name).expect("a name"));
+        let made_up = (0..200).filter(|n| push(&mut wishes, &id, *n, &liar) == Push::Granted);
+        assert_eq!(made_up.count(), 16);
+        assert_eq!(push(&mut wishes, &id, 200, &honest), Push::Granted);
+        for _ in 0..100 {
+            assert_eq!(push(&mut wishes, &id, 200, &honest), Push::Repeated);
+        }
+        assert_eq!(push(&mut wishes, &id, 201, &honest), Push::Granted);
+    }
+
     #[test]
     fn the_wishes_of_one_name_share_what_is_pushed_and_renewal_does_not_refill_it() {
         let mut wishes = Wishes::default();
         for number in 0..30 {
             assert!(add(&mut wishes, standing(1, number, "song ", 900)));
         }
-        let wisher = KeyPair::from_seed(&[1; 32]).node_id();
         let pushed = |wishes: &mut Wishes| {
             let ids = (0..30).flat_map(|number| [QueryId::from_bytes([number; 16]); 6]);
-            ids.filter(|id| wishes.may_push(&wisher, id, NOW)).count() as u64
+            let granted = (0_u8..).zip(ids).filter(|(number, id)| {
+                let sender = Username::parse(&format!("sender{}", number % 20)).expect("a name");
+                push(wishes, id, *number, &sender) == Push::Granted
+            });
+            granted.count() as u64
         };
         assert_eq!(pushed(&mut wishes), PUSHES_OF_NAME.1, "and not 180");
         for number in 0..30 {

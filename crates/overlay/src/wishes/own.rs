@@ -15,6 +15,10 @@ use std::time::Duration;
 /// How often a wish is renewed: some times before it expires.
 const RENEW: Duration = Duration::from_secs(6 * 60 * 60);
 
+/// How long after a wish was said to a parent for the first and second time it is said again: whoever
+/// has refused it, since it had too many, does not say so, and whoever knows it passes on nothing.
+const AGAIN: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(5 * 60)];
+
 /// Contents of a wish that the user was told of, so that nothing is told twice. The oldest are
 /// forgotten first.
 const MAX_SEEN: usize = 1_024;
@@ -26,8 +30,10 @@ struct OwnWish {
     seen: VecDeque<ContentId>,
     /// The version that was said last.
     issued: UnixTime,
-    /// Which parent knows it.
+    /// Which parent was told.
     told: Option<NodeId>,
+    /// How often.
+    times: usize,
     renew_at: Instant,
 }
 
@@ -36,7 +42,16 @@ struct OwnWish {
 pub(crate) struct OwnWishes {
     wishes: BTreeMap<QueryId, OwnWish>,
     /// Those that were withdrawn while there was nobody to tell, or that are to be withdrawn.
-    withdrawn: Vec<(QueryId, Query, UnixTime)>,
+    withdrawn: VecDeque<Withdrawn>,
+}
+
+#[derive(Debug)]
+struct Withdrawn {
+    id: QueryId,
+    query: Query,
+    issued: UnixTime,
+    times: usize,
+    say_at: Instant,
 }
 
 impl OwnWishes {
@@ -57,16 +72,21 @@ impl OwnWishes {
         let seen = seen.into_iter().skip(skipped).collect();
         let issued = UnixTime(0);
         let renew_at = now.instant;
-        self.wishes.insert(id, OwnWish { query, parsed, seen, issued, told: None, renew_at });
+        self.wishes
+            .insert(id, OwnWish { query, parsed, seen, issued, told: None, times: 0, renew_at });
     }
 
     /// The user wishes for it no longer.
-    pub(crate) fn end(&mut self, id: QueryId) {
+    pub(crate) fn end(&mut self, id: QueryId, now: Now) {
         if let Some(wish) = self.wishes.remove(&id)
             && wish.told.is_some()
         {
-            self.withdrawn.truncate(super::MAX_PER_NAME as usize);
-            self.withdrawn.push((id, wish.query, wish.issued));
+            if self.withdrawn.len() >= super::MAX_PER_NAME as usize {
+                self.withdrawn.pop_front();
+            }
+            let (query, issued) = (wish.query, wish.issued);
+            let say_at = now.instant;
+            self.withdrawn.push_back(Withdrawn { id, query, issued, times: 0, say_at });
         }
     }
 
@@ -83,6 +103,7 @@ impl OwnWishes {
         let Some(parent) = parent else { return Vec::new() };
         let Some(credential) = core.credential.clone().filter(|_| core.has_credential(now.unix))
         else {
+            self.put_off(now);
             return Vec::new();
         };
         let say = |id, query: &Query, last: UnixTime, withdrawn| {
@@ -92,9 +113,21 @@ impl OwnWishes {
             StandingQuery { wish: Signed::new(wish, &core.key), credential: credential.clone() }
         };
         let mut said: Vec<StandingQuery> = Vec::new();
-        for (id, query, last) in std::mem::take(&mut self.withdrawn) {
-            said.push(say(id, &query, last, true));
-        }
+        // The parent may be gone before it has spread the word; the next one hears it as well.
+        self.withdrawn.retain_mut(|gone| {
+            if now.instant < gone.say_at {
+                return true;
+            }
+            let standing = say(gone.id, &gone.query, gone.issued, true);
+            gone.issued = standing.wish.unverified().issued;
+            said.push(standing);
+            let again = AGAIN.get(gone.times);
+            gone.times += 1;
+            again.is_some_and(|pause| {
+                gone.say_at = now.instant + *pause;
+                true
+            })
+        });
         let left = credential.unverified().expires.0.saturating_sub(now.unix.0);
         let pause = RENEW.min(Duration::from_secs(left / 2)).max(Duration::from_secs(60));
         for (id, wish) in &mut self.wishes {
@@ -103,17 +136,32 @@ impl OwnWishes {
             }
             let standing = say(*id, &wish.query, wish.issued, false);
             wish.issued = standing.wish.unverified().issued;
+            wish.times = if wish.told == Some(parent) { wish.times + 1 } else { 0 };
             wish.told = Some(parent);
-            wish.renew_at = now.instant + pause;
+            let again = AGAIN.get(wish.times).copied().unwrap_or(pause);
+            wish.renew_at = now.instant + pause.min(again);
             said.push(standing);
         }
         said
     }
 
+    /// Nothing can be signed at present.
+    fn put_off(&mut self, now: Now) {
+        let later = now.instant + AGAIN[0];
+        for wish in self.wishes.values_mut().filter(|wish| now.instant >= wish.renew_at) {
+            wish.renew_at = later;
+        }
+        for gone in self.withdrawn.iter_mut().filter(|gone| now.instant >= gone.say_at) {
+            gone.say_at = later;
+        }
+    }
+
     pub(crate) fn next_wakeup(&self, parent: Option<NodeId>) -> Option<Instant> {
         parent?;
         let due = self.wishes.values().filter(|wish| wish.told.is_some());
-        due.map(|wish| wish.renew_at).fold(None, |a, b| earlier(a, Some(b)))
+        let due = due.map(|wish| wish.renew_at);
+        let withdrawn = self.withdrawn.iter().map(|gone| gone.say_at);
+        due.chain(withdrawn).fold(None, |a, b| earlier(a, Some(b)))
     }
 
     /// What was wished for is there: the user is told, of each content once. Answers whether the
@@ -143,5 +191,81 @@ impl OwnWishes {
         core.counters.wish_hits += 1;
         core.outputs.push_back(Output::WishHits { id: hit.id, groups });
         honest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use crate::config::Config;
+    use skein_proto::query::Filter;
+    use skein_proto::{Ask, BoundedString, Credential, KeyPair, Username};
+
+    fn core() -> Core {
+        let key = KeyPair::from_seed(&[1; 32]);
+        let mut core = Core::new(key.clone(), Config::new(key.node_id()), [0; 32]);
+        let name = Username::parse("wisher").expect("a name");
+        let (node, issued, expires) = (key.node_id(), UnixTime(0), UnixTime(1 << 30));
+        let credential = Credential { name, node, issued, expires, registered: issued };
+        core.credential = Some(Signed::new(credential, &key));
+        core
+    }
+
+    fn at(secs: u64) -> Now {
+        Now { instant: Instant::START + Duration::from_secs(secs), unix: UnixTime(1_000 + secs) }
+    }
+
+    fn add(own: &mut OwnWishes, core: &mut Core, number: u8) -> QueryId {
+        let ask = Ask::Words(BoundedString::truncated("song "));
+        let id = QueryId::from_bytes([number; 16]);
+        own.add(core, (id, Query { ask, filter: Filter::default() }, Vec::new()), at(0));
+        id
+    }
+
+    const PARENT: Option<NodeId> = Some(NodeId::from_bytes([9; 32]));
+
+    /// Follows its own clock to the end, and says when something was said.
+    fn said(own: &mut OwnWishes, core: &Core, until: u64) -> Vec<(u64, bool)> {
+        let mut said = Vec::new();
+        for secs in 0..until {
+            let due = own.next_wakeup(PARENT).is_none_or(|wake| wake <= at(secs).instant);
+            for standing in due.then(|| own.step(core, PARENT, at(secs))).into_iter().flatten() {
+                said.push((secs, standing.wish.unverified().withdrawn));
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn a_wish_is_said_again_in_case_it_was_refused_and_then_rests() {
+        let (mut core, mut own) = (core(), OwnWishes::default());
+        add(&mut own, &mut core, 1);
+        assert_eq!(said(&mut own, &core, 3_600), [(0, false), (60, false), (360, false)]);
+    }
+
+    #[test]
+    fn the_end_of_a_wish_is_said_until_some_parent_has_spread_it() {
+        let (mut core, mut own) = (core(), OwnWishes::default());
+        let id = add(&mut own, &mut core, 1);
+        own.step(&core, PARENT, at(0));
+        own.end(id, at(0));
+        assert_eq!(said(&mut own, &core, 3_600), [(0, true), (60, true), (360, true)]);
+        assert!(own.withdrawn.is_empty() && own.next_wakeup(PARENT).is_none());
+    }
+
+    #[test]
+    fn of_too_many_that_were_withdrawn_the_newest_are_said() {
+        let (mut core, mut own) = (core(), OwnWishes::default());
+        for number in 0..40 {
+            let id = add(&mut own, &mut core, number);
+            own.step(&core, PARENT, at(0));
+            own.withdrawn.iter_mut().for_each(|gone| gone.say_at = at(100).instant);
+            own.end(id, at(50));
+        }
+        let said = own.step(&core, PARENT, at(100));
+        assert_eq!(said.len(), 32);
+        let last = said.last().map(|standing| standing.wish.unverified().id);
+        assert_eq!(last, Some(QueryId::from_bytes([39; 16])));
     }
 }
