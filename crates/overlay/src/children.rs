@@ -148,7 +148,12 @@ impl Children {
         let before = self.bond(&peer);
         let room = match (bond, before) {
             (Bond::Active, Some(Bond::Active)) => true,
-            (Bond::Active, Some(Bond::Standby)) => self.actives < emergency(core),
+            // Its parent has died, as it says, so there is more room for it; but one that takes nobody
+            // in takes no standbys in either, unless many have died.
+            (Bond::Active, Some(Bond::Standby)) => {
+                let is_open = self.open || core.membership.is_emergency(now.instant);
+                is_open && self.actives < emergency(core)
+            }
             (Bond::Active, None) => {
                 let limit = if core.membership.is_emergency(now.instant) {
                     emergency(core)
@@ -165,7 +170,8 @@ impl Children {
         if !room {
             return Err(Refusal::Full);
         }
-        if bond == Bond::Active && before.is_none() && !self.may_arrive(now.instant) {
+        let arrives = bond == Bond::Active && before != Some(Bond::Active);
+        if arrives && !self.may_arrive(now.instant) {
             return Err(Refusal::TooFast);
         }
         let told = self.load(core, 0).percent();
@@ -462,3 +468,6 @@ fn emergency(core: &Core) -> u32 {
 
 /// Files in one group of hits.
 const GROUP_FILES: usize = BoundedVec::<FileMeta, 64>::LIMIT;
+
+#[cfg(test)]
+mod tests;

@@ -131,8 +131,6 @@ counters! {
     wish_hits_over_budget,
     /// Hits whose wisher could not be found.
     wish_hits_undelivered,
-    /// Supernodes that may be tried again too soon, since too many are left alone for a while.
-    avoided_over_limit,
     /// Neighbours linked.
     neighbours_linked,
     /// Neighbours refused since there was no room.
@@ -266,8 +264,6 @@ counters! {
     /// Neighbours that were not looked for though they asked for it, since they or all together ask
     /// too often.
     own_checks_over_limit,
-    /// Nodes refused for want of room that do not count as waiting, since too many do.
-    waiting_over_limit,
     /// Children asked to become supernodes.
     invitations_sent,
     /// Children that declined.

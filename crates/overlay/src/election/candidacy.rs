@@ -71,9 +71,7 @@ impl Overlay {
     /// Somebody who was told of this node says how it stands.
     pub(crate) fn on_standing(&mut self, peer: NodeId, standing: Standing, now: Now) {
         if self.core.role == Role::Super {
-            if let Some(office) = &mut self.election.office {
-                office.on_own_standing(peer, &standing, now.instant);
-            }
+            self.on_own_standing(peer, &standing, now);
             return;
         }
         if self.join.parent() != Some(peer) || self.election.told.is_none() {

@@ -2,6 +2,7 @@
 
 use crate::io::Now;
 use crate::overlay::Overlay;
+use skein_proto::election::{DialBackOutcome, DialBackReply};
 use skein_proto::{Message, NodeId};
 
 impl Overlay {
@@ -15,8 +16,17 @@ impl Overlay {
             Message::Redirect(redirect) => self.on_redirect(peer, &redirect, now),
             Message::DialBackRequest(request) => {
                 let may = self.core.is_member_super(&peer, now.unix);
-                if let Some(office) = self.election.office.as_mut().filter(|_| may) {
+                // Whoever only says of itself that it is a supernode uses up nobody's dials.
+                let is_known =
+                    self.core.membership.get(&peer).is_some() || self.neighbours.is_linked(&peer);
+                let Some(office) = &mut self.election.office else { return };
+                if may && is_known {
                     office.dial_backs.on_request(&mut self.core, peer, &request, now.instant);
+                } else {
+                    self.core.counters.dial_backs_refused += 1;
+                    let outcome = DialBackOutcome::Refused;
+                    let reply = DialBackReply { number: request.number, outcome };
+                    self.core.send(peer, reply);
                 }
             }
             Message::DialBackReply(reply) => {

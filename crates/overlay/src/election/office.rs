@@ -5,6 +5,7 @@ use super::census::census;
 use super::demand::Demand;
 use super::dialback::DialBacks;
 use super::outlook::Outlook;
+use super::pace::Pace;
 use super::trial::Trial;
 use super::turn::Turn;
 use super::{REVIEW, RoleReason, handover};
@@ -18,7 +19,7 @@ use skein_proto::election::{Candidacy, Invite, InviteReply, Standing, Verdict};
 use skein_proto::membership::SupernodeState;
 use skein_proto::message::RoleSetting;
 use skein_proto::supernode::Load;
-use skein_proto::{Instant, NodeId, UnixTime};
+use skein_proto::{Instant, NodeId, UnixTime, Username};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -63,6 +64,21 @@ const CHECK: Duration = Duration::from_secs(4 * 60 * 60);
 const FIRST_CHECK: Duration = Duration::from_secs(60);
 const SECOND_CHECK: Duration = Duration::from_secs(5 * 60);
 
+/// Verdicts in a row after which a supernode is taken to be out of reach, of neighbours of distinct
+/// names as far as there are so many: neighbours are drawn at random, and where a tenth of them lie
+/// one in a thousand supernodes hears three liars.
+const VERDICTS: usize = 3;
+
+/// Verdicts that are kept in mind.
+const MAX_VERDICTS: usize = 16;
+
+/// Checks made for one neighbour, and for all of them: as many as honest ones ask for, of which each
+/// has itself checked once in hours, and one that failed after five minutes. Who makes dial-backs for
+/// this node makes only so many, and those for its candidates come first.
+const CURIOUS: (u32, Duration) = (1, Duration::from_secs(4 * 60));
+const ALL_CURIOUS: (u32, Duration) = (4, Duration::from_secs(60));
+const MAX_CURIOUS: usize = 256;
+
 /// For how long the machine must have too little left before a supernode steps down.
 const STARVED: Duration = Duration::from_secs(10 * 60);
 
@@ -100,13 +116,16 @@ pub(crate) struct Office {
     protege: Option<NodeId>,
     /// Neighbours that want to know whether they can be reached.
     curious: BTreeSet<NodeId>,
+    curious_pace: Pace<NodeId>,
+    all_curious_pace: Pace<()>,
     next_review: Instant,
     last_review: Instant,
     next_round: Instant,
     next_handover: Instant,
     next_check: Instant,
     check_asked: Option<NodeId>,
-    failed_checks: u8,
+    /// The names of those who found that it cannot be reached, one after the other.
+    unreached_by: Vec<Username>,
     starved_since: Option<Instant>,
 }
 
@@ -126,13 +145,15 @@ impl Office {
             turn: None,
             protege: None,
             curious: BTreeSet::new(),
+            curious_pace: Pace::new(CURIOUS.0, CURIOUS.1, MAX_CURIOUS),
+            all_curious_pace: Pace::new(ALL_CURIOUS.0, ALL_CURIOUS.1, 1),
             next_review: now.instant,
             last_review: now.instant,
             next_round: now.instant,
             next_handover: now.instant,
             next_check: now.instant + FIRST_CHECK,
             check_asked: None,
-            failed_checks: 0,
+            unreached_by: Vec::new(),
             starved_since: None,
         }
     }
@@ -163,22 +184,32 @@ impl Office {
         }
     }
 
-    /// What a neighbour found out about this supernode itself.
-    pub(super) fn on_own_standing(&mut self, peer: NodeId, standing: &Standing, now: Instant) {
+    /// What a neighbour of this name found out about this supernode itself, where so many names are
+    /// among the neighbours.
+    pub(super) fn on_own_standing(
+        &mut self,
+        (peer, name): (NodeId, &Username),
+        standing: &Standing,
+        names: usize,
+        now: Instant,
+    ) -> OwnReach {
         if self.check_asked != Some(peer) {
-            return;
+            return OwnReach::Unknown;
         }
         self.check_asked = None;
-        if let Verdict::Unreachable { failed, tried } = standing.verdict {
-            self.failed_checks += 1;
-            self.next_check = now + SECOND_CHECK;
-            // Two neighbours have to say so: one may lie, or ask liars.
-            if self.failed_checks >= 2 {
-                self.resign(RoleReason::LostReach { failed, tried }, now);
-            }
-        } else {
-            self.failed_checks = 0;
+        let Verdict::Unreachable { failed, tried } = standing.verdict else {
+            self.unreached_by.clear();
+            return OwnReach::Reached;
+        };
+        self.unreached_by.push(name.clone());
+        self.next_check = now + SECOND_CHECK;
+        let distinct: BTreeSet<&Username> = self.unreached_by.iter().collect();
+        // One may lie, or ask liars.
+        if self.unreached_by.len() < VERDICTS || distinct.len() < VERDICTS.min(names) {
+            self.unreached_by.truncate(MAX_VERDICTS);
+            return OwnReach::Unknown;
         }
+        OwnReach::Lost { failed, tried }
     }
 
     pub(super) fn resign(&mut self, why: RoleReason, now: Instant) {
@@ -189,7 +220,47 @@ impl Office {
     }
 }
 
+/// What a supernode knows of its own reachability by the last verdict of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnReach {
+    Unknown,
+    Reached,
+    Lost { failed: u8, tried: u8 },
+}
+
 impl Overlay {
+    /// A neighbour says what it found out about this supernode. Where its user wants it to be one,
+    /// it stays one, and says what is wrong.
+    pub(super) fn on_own_standing(&mut self, peer: NodeId, standing: &Standing, now: Now) {
+        let names: BTreeSet<&Username> = self
+            .neighbours
+            .linked()
+            .filter_map(|node| self.core.peers.get(&node)?.name())
+            .collect();
+        let Some(name) = self.core.peers.get(&peer).and_then(|peer| peer.name()) else { return };
+        let Some(office) = &mut self.election.office else { return };
+        let reach = office.on_own_standing((peer, name), standing, names.len(), now.instant);
+        let is_free = self.core.config.role == RoleSetting::Auto;
+        match reach {
+            OwnReach::Unknown => {}
+            OwnReach::Lost { failed, tried } if is_free => {
+                office.resign(RoleReason::LostReach { failed, tried }, now.instant);
+            }
+            OwnReach::Lost { failed, tried } => {
+                office.unreached_by.clear();
+                office.next_check = now.instant + CHECK;
+                let reason = RoleReason::UserWishUnreached { failed, tried };
+                self.election.set_reason(reason, now.instant);
+            }
+            OwnReach::Reached => {
+                let reason = self.election.reason(now.instant);
+                if matches!(reason, RoleReason::UserWishUnreached { .. }) {
+                    self.election.set_reason(RoleReason::UserWish, now.instant);
+                }
+            }
+        }
+    }
+
     /// A node says what it could do: a child wants to be weighed, a neighbour to know whether it
     /// can be reached.
     pub(crate) fn on_candidacy(&mut self, peer: NodeId, candidacy: Candidacy, now: Now) {
@@ -201,8 +272,13 @@ impl Overlay {
                 office.next_round = now.instant;
             }
             office.candidates.on_candidacy(peer, candidacy);
-        } else if is_neighbour && look_for(&mut self.core, &mut office.dial_backs, peer, now) {
-            office.curious.insert(peer);
+        } else if is_neighbour {
+            let may = office.curious_pace.take(peer, now.instant)
+                && office.all_curious_pace.take((), now.instant);
+            self.core.counters.own_checks_over_limit += u64::from(!may);
+            if may && look_for(&mut self.core, &mut office.dial_backs, peer, now) {
+                office.curious.insert(peer);
+            }
         }
     }
 
@@ -432,8 +508,14 @@ impl Overlay {
         }
         office.next_check = now.instant + self.core.jitter(CHECK);
         let last = office.check_asked;
-        let helper =
-            self.neighbours.linked().filter(|node| Some(*node) != last).choose(&mut self.core.rng);
+        let core = &mut self.core;
+        let others = self.neighbours.linked().filter(|node| Some(*node) != last);
+        // Rather one of a name that has not spoken yet.
+        let (fresh, rest): (Vec<NodeId>, Vec<NodeId>) = others.partition(|node| {
+            let name = core.peers.get(node).and_then(|peer| peer.name());
+            name.is_some_and(|name| !office.unreached_by.contains(name))
+        });
+        let helper = if fresh.is_empty() { rest } else { fresh }.into_iter().choose(&mut core.rng);
         office.check_asked = helper;
         match helper {
             Some(helper) => {
@@ -458,6 +540,7 @@ fn has_warmed_up(known: usize, linked: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     fn office(warm: bool) -> (Office, Instant) {
@@ -501,5 +584,44 @@ mod tests {
         assert_eq!(office.waiting.len(), MAX_WAITING);
         assert_eq!(office.waiting.get(&node(0)), Some(&(now + CHECK)), "it is still waiting");
         assert_eq!(counters.children_waiting_over_limit, 5);
+    }
+
+    const NOW: Now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+
+    /// What a supernode makes of verdicts of these names, one after the other, out of so many.
+    fn verdicts(names: &[&str], of: usize) -> OwnReach {
+        let mut office = Office::new(NOW, true, None);
+        let verdict = Verdict::Unreachable { failed: 2, tried: 2 };
+        let mut reach = OwnReach::Unknown;
+        for name in names {
+            let peer = NodeId::from_bytes([1; 32]);
+            let name = Username::parse(name).expect("a name");
+            office.check_asked = Some(peer);
+            let standing = Standing { fill_percent: 50, verdict };
+            reach = office.on_own_standing((peer, &name), &standing, of, NOW.instant);
+        }
+        reach
+    }
+
+    #[test]
+    fn neither_two_neighbours_nor_one_name_take_a_supernode_for_unreachable() {
+        let lost = OwnReach::Lost { failed: 2, tried: 2 };
+        assert_eq!(verdicts(&["one", "two"], 40), OwnReach::Unknown);
+        assert_eq!(verdicts(&["one", "one", "two", "two"], 40), OwnReach::Unknown);
+        assert_eq!(verdicts(&["one", "two", "three"], 40), lost);
+        assert_eq!(verdicts(&["one", "one", "one"], 1), lost, "there is no other");
+    }
+
+    #[test]
+    fn a_verdict_that_was_not_asked_for_counts_for_nothing() {
+        let mut office = Office::new(NOW, true, None);
+        let name = Username::parse("liar").expect("a name");
+        let verdict = Verdict::Unreachable { failed: 2, tried: 2 };
+        for _ in 0..10 {
+            let peer = NodeId::from_bytes([1; 32]);
+            let standing = Standing { fill_percent: 50, verdict };
+            office.on_own_standing((peer, &name), &standing, 1, NOW.instant);
+        }
+        assert!(office.unreached_by.is_empty());
     }
 }

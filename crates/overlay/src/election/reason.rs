@@ -94,6 +94,13 @@ pub enum RoleReason {
         /// Dial-backs made.
         tried: u8,
     },
+    /// Supernode: its user wants it so, though others could not reach it.
+    UserWishUnreached {
+        /// Dial-backs that failed.
+        failed: u8,
+        /// Dial-backs made.
+        tried: u8,
+    },
     /// Ordinary: it was a supernode, and the machine has too little left for it.
     Starved {
         /// Children that it could still hold.
@@ -121,6 +128,7 @@ impl RoleReason {
             Self::TooMany { .. } => "too-many",
             Self::NotNeeded { .. } => "not-needed",
             Self::LostReach { .. } => "lost-reach",
+            Self::UserWishUnreached { .. } => "user-wish-unreached",
             Self::Starved { .. } => "starved",
         }
     }
@@ -196,6 +204,11 @@ impl fmt::Display for RoleReason {
                 f,
                 "it stepped down, as others could not reach it any more ({failed} of {tried} \
                  dial-backs failed)"
+            ),
+            Self::UserWishUnreached { failed, tried } => write!(
+                f,
+                "its user wants it so, but others could not reach it ({failed} of {tried} \
+                 dial-backs failed): open its UDP port in the firewall or router"
             ),
             Self::Starved { capacity } => write!(
                 f,

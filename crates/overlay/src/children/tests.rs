@@ -1,0 +1,78 @@
+#![allow(clippy::expect_used)]
+use super::*;
+use crate::config::Config;
+use crate::peers::{Greeting, Peer};
+use skein_proto::message::RoleSetting;
+use skein_proto::{Credential, KeyPair, Signed};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const NOW: Now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+
+struct Supernode {
+    core: Core,
+    children: Children,
+}
+
+impl Supernode {
+    fn new(max_children: u32) -> Self {
+        let key = KeyPair::from_seed(&[9; 32]);
+        let mut core = Core::new(key.clone(), Config::new(key.node_id()), [0; 32]);
+        core.config.role = RoleSetting::Super;
+        core.config.max_children = max_children;
+        core.role = Role::Super;
+        let children = Children::new(&core);
+        Self { core, children }
+    }
+
+    /// A linked node with a credential.
+    fn peer(&mut self, number: u16) -> NodeId {
+        let mut id = [0x33; 32];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        let node = NodeId::from_bytes(id);
+        let name = Username::parse(&format!("user{number}")).expect("a name");
+        let (issued, expires) = (UnixTime(0), UnixTime(1 << 30));
+        let credential = Credential { name, node, issued, expires, registered: issued };
+        let hello = Greeting {
+            agent: String::new(),
+            role: Role::Ordinary,
+            credential: Some(Signed::new(credential, &KeyPair::from_seed(&[1; 32]))),
+            owner: None,
+            listen: Vec::new(),
+        };
+        let address = SocketAddr::from(([192, 0, 2, 1], 1));
+        let (rtt, since) = (Duration::ZERO, NOW.instant);
+        self.core.peers.insert(node, Box::new(Peer { address, rtt, since, hello: Some(hello) }));
+        node
+    }
+
+    fn attach(&mut self, node: NodeId, bond: Bond) -> Result<Bond, Refusal> {
+        self.children.take(&self.core, node, bond, NOW)
+    }
+}
+
+#[test]
+fn standbys_become_children_no_faster_than_newcomers_do() {
+    let mut it = Supernode::new(1_000);
+    let standbys: Vec<NodeId> = (0..400).map(|number| it.peer(number)).collect();
+    for node in &standbys {
+        assert_eq!(it.attach(*node, Bond::Standby), Ok(Bond::Standby));
+    }
+    let taken = standbys.iter().filter(|node| it.attach(**node, Bond::Active).is_ok()).count();
+    assert_eq!(taken as u64, ARRIVALS.1);
+    assert_eq!(it.children.standbys(), 200, "the others are standbys as before");
+    let late = standbys.last().copied().expect("some");
+    assert_eq!(it.attach(late, Bond::Active), Err(Refusal::TooFast));
+}
+
+#[test]
+fn whoever_takes_no_new_children_takes_its_standbys_no_more_either() {
+    let mut it = Supernode::new(10);
+    let (standby, child) = (it.peer(1), it.peer(2));
+    assert!(it.attach(standby, Bond::Standby).is_ok() && it.attach(child, Bond::Active).is_ok());
+    it.children.set_open(false);
+    assert_eq!(it.attach(standby, Bond::Active), Err(Refusal::Full));
+    assert_eq!(it.attach(child, Bond::Active), Ok(Bond::Active), "it is one already");
+    it.children.set_open(true);
+    assert_eq!(it.attach(standby, Bond::Active), Ok(Bond::Active));
+}
