@@ -172,7 +172,10 @@ mod tests {
                 let count = &mut model[key as usize];
                 if add {
                     *count += 1;
-                    prop_assert!(table.add(hash(key)) || *count > 0);
+                    let before = table.ones;
+                    let has_turned = table.add(hash(key));
+                    prop_assert_eq!(has_turned, table.ones > before);
+                    prop_assert!(*count == 1 || !has_turned, "its bits are set already");
                 } else if *count > 0 {
                     *count -= 1;
                     table.remove(hash(key));

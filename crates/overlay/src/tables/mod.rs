@@ -59,6 +59,9 @@ struct Account {
     /// The parts of a new table that have come so far.
     coming: Vec<Part>,
     coming_bits: u8,
+    /// Whether a part was dropped for a reason of this side: those that follow are of no use, and no
+    /// fault of the sender's, who does not know.
+    skipping: bool,
     nodes: u32,
     messages: TokenBucket,
 }
@@ -245,6 +248,7 @@ impl Tables {
             {
                 *held = None;
                 account.coming = Vec::new();
+                account.skipping = true;
             }
         } else {
             core.counters.tables_taken += 1;
@@ -395,6 +399,7 @@ impl Account {
         Self {
             coming: Vec::new(),
             coming_bits: 0,
+            skipping: false,
             nodes: 0,
             messages: TokenBucket::new(MESSAGES.0, MESSAGES.1, now),
         }
@@ -408,6 +413,10 @@ fn take_in(held: &mut Option<Held>, account: &mut Account, update: TableUpdate) 
             if part == 0 {
                 account.coming = Vec::new();
                 account.coming_bits = log2_bits;
+                account.skipping = false;
+            }
+            if account.skipping {
+                return Verdict::Useless;
             }
             let (part_bytes, count) = layout(log2_bits);
             if !TABLE_LOG2_BITS.contains(&log2_bits)

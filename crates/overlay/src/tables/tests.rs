@@ -117,3 +117,28 @@ fn many_tables_are_looked_at_side_by_side_as_one_by_one() {
         assert_eq!(keys.may_be_in_each(&tables), one_by_one);
     }
 }
+
+#[test]
+fn a_neighbour_whose_part_was_dropped_for_want_of_room_is_not_to_blame_for_the_next() {
+    let mut it = Supernode::new();
+    let bits = Part::new(vec![0; 1 << 15]).expect("a part");
+    let mut tell = |part, millis| {
+        let whole =
+            TableUpdate::Whole { log2_bits: 23, part, bits: bits.clone(), nodes: 1, pairs: false };
+        let at = Instant::START + Duration::from_millis(millis);
+        let honest = it.tables.on_update(&mut it.core, NEIGHBOUR, whole, at);
+        (honest, it.tables.is_known(&NEIGHBOUR))
+    };
+    // As many as may come at once, and then the parts of one more, some of which are in time.
+    for part in (0..32).cycle().take(160) {
+        assert!(tell(part, 0).0);
+    }
+    for part in 0..32 {
+        assert_eq!(tell(part, 500 * u64::from(part)), (true, false), "part {part}");
+    }
+    // It is known again when all of it has come.
+    for part in 0..32 {
+        assert_eq!(tell(part, 200_000), (true, part == 31), "part {part}");
+    }
+    assert!(!tell(5, 300_000).0, "out of turn for no reason of this side");
+}
