@@ -152,7 +152,7 @@ fn render(downloads: &[Download], paint: Paint) -> String {
         table.row([
             download.id.to_string(),
             state(&download.state, paint),
-            percent(download).map_or_else(|| "?".to_owned(), |percent| format!("{percent} %")),
+            done(download),
             download.size.map_or_else(|| "?".to_owned(), format::bytes),
             if is_running { format::rate(download.rate) } else { String::new() },
             sources(download),
@@ -167,8 +167,22 @@ fn render(downloads: &[Download], paint: Paint) -> String {
         {
             text.push_str(&format!("\n{} {}: {reason}", paint.warn("!"), download.id));
         }
+        if let Some(checking) = checking(&download.state) {
+            text.push_str(&format!("\n{} {}: {checking}", paint.faint("…"), download.id));
+        }
     }
     text
+}
+
+fn done(download: &Download) -> String {
+    percent(download).map_or_else(|| "?".to_owned(), |percent| format!("{percent} %"))
+}
+
+/// How far it is with what it looks at before bytes come.
+pub fn checking(state: &DownloadState) -> Option<String> {
+    let DownloadState::Checking { read, of } = *state else { return None };
+    let percent = u128::from(read) * 100 / u128::from(of.max(1));
+    Some(format!("checking what is there, {percent} %"))
 }
 
 /// A download that is over has no sources any more.
@@ -195,6 +209,7 @@ pub fn via(download: &Download) -> String {
 fn state(state: &DownloadState, paint: Paint) -> String {
     match state {
         DownloadState::Waiting { .. } => paint.warn("waiting"),
+        DownloadState::Checking { .. } => "checking".to_owned(),
         DownloadState::Running => "running".to_owned(),
         DownloadState::Done => paint.good("done"),
         DownloadState::Failed { .. } => paint.bad("failed"),
@@ -229,6 +244,7 @@ pub mod tests {
             size: Some(1_000),
             verified: 250,
             resumed: 0,
+            as_left: false,
             rate: 100,
             sources_active: 2,
             sources_known: 3,
@@ -276,6 +292,17 @@ pub mod tests {
         download.via = ways.map(source).to_vec();
         assert_eq!(via(&download), "direct, relay");
         assert!(render(&[download], Paint::PLAIN).contains("direct, relay"));
+    }
+
+    #[test]
+    fn what_is_looked_at_says_how_far_that_is() {
+        let mut looking = download();
+        looking.state = DownloadState::Checking { read: 345, of: 1_000 };
+        let text = render(&[looking], Paint::PLAIN);
+        assert!(text.contains("checking") && text.contains("25 %"), "{text}");
+        assert!(text.ends_with("… 3: checking what is there, 34 %"), "{text}");
+        let nothing = DownloadState::Checking { read: 0, of: 0 };
+        assert_eq!(checking(&nothing).as_deref(), Some("checking what is there, 0 %"));
     }
 
     #[test]

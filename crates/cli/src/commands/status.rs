@@ -187,7 +187,11 @@ fn library(library: &LibraryStatus) -> String {
 fn transfers(status: &Status) -> String {
     let downloads = format::count(status.downloads_active.into(), "download", "downloads");
     let uploads = format::count(status.uploads_active.into(), "upload", "uploads");
-    format!("{downloads}, {uploads}")
+    let checking = match status.downloads_checking {
+        0 => String::new(),
+        some => format!(" ({} checking what is there)", format::thousands(some.into())),
+    };
+    format!("{downloads}{checking}, {uploads}")
 }
 
 #[cfg(test)]
@@ -226,6 +230,7 @@ mod tests {
             reputation: Default::default(),
             supernodes_known: 1,
             downloads_active: 0,
+            downloads_checking: 0,
             uploads_active: 2,
         }
     }

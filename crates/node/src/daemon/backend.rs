@@ -253,6 +253,7 @@ impl Shared {
             supernode,
             supernodes_known: u32::try_from(snapshot.supernodes_known).unwrap_or(u32::MAX),
             downloads_active: u32::try_from(self.transfers.running()).unwrap_or(u32::MAX),
+            downloads_checking: u32::try_from(self.transfers.checking()).unwrap_or(u32::MAX),
             uploads_active: u32::try_from(self.transfers.upload_stats().active).unwrap_or(u32::MAX),
         })
     }

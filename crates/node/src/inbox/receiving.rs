@@ -325,7 +325,7 @@ impl Inbox {
                 DownloadState::Waiting { reason } => {
                     self.inner.book.waits(offer.id, reason.clone()).await;
                 }
-                DownloadState::Running => {}
+                DownloadState::Running | DownloadState::Checking { .. } => {}
             }
             tokio::select! {
                 changed = view.changed() => changed.ok()?,

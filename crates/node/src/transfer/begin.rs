@@ -4,7 +4,7 @@ use super::finish::{Found, inspect};
 use super::folder::{Folder, Here, find, is_folder};
 use super::journal::{Record, Stage};
 use super::task::{Command, Task};
-use super::{Claim, Entry, State, TransferError, Transfers, names, recover};
+use super::{Claim, Entry, State, TransferError, Transfers, names};
 use crate::api::types::{DownloadState, Source};
 use skein_proto::ContentId;
 use std::io;
@@ -181,6 +181,7 @@ impl Transfers {
             Here::InPlace(_) => {
                 if let Some(entry) = self.lock().entries.get(&id) {
                     entry.gone.store(false, Ordering::Relaxed);
+                    entry.view.send_if_modified(|view| !std::mem::replace(&mut view.as_left, true));
                 }
                 return Ok(Some(id));
             }
@@ -224,18 +225,7 @@ impl Transfers {
             return;
         }
         match inspect(&record, &self.inner.shared.journal) {
-            Found::AsRecorded => {
-                record.stage = Stage::Active;
-                match recover::recover(&mut record, &self.inner.shared.journal) {
-                    Ok(0) => {}
-                    Ok(bytes) => tracing::info!(
-                        bytes,
-                        name = record.name,
-                        "found what a killed download had"
-                    ),
-                    Err(error) => tracing::warn!(%error, "a download cannot be looked through"),
-                }
-            }
+            Found::AsRecorded => record.stage = Stage::Active,
             Found::Complete => {
                 record.stage = Stage::Done;
                 record.part = None;
@@ -255,8 +245,12 @@ impl Transfers {
         state.by_content.insert(record.content, id);
         let entry = state.entries.entry(id).or_insert_with(|| Entry::new(&record));
         let mut shown = record.as_shown();
+        let unconfirmed = record.unconfirmed_bytes();
         if record.doubted.is_some() {
-            (shown.state, shown.verified) = (DownloadState::Running, 0);
+            let of = record.size.unwrap_or(0);
+            (shown.state, shown.verified) = (DownloadState::Checking { read: 0, of }, 0);
+        } else if unconfirmed > 0 {
+            shown.state = DownloadState::Checking { read: 0, of: unconfirmed };
         }
         shown.resumed = shown.verified;
         entry.view.send_replace(shown);

@@ -18,27 +18,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// and where the file system can share them it takes no time.
 const STEP_BYTES: u64 = 64 * 1024 * 1024;
 
-/// How far a copy is, and whether it shall stop.
+/// How far a file is copied or looked through, and whether that shall stop.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    verified: AtomicU64,
+    bytes: AtomicU64,
     stop: AtomicBool,
 }
 
 impl Progress {
-    /// Bytes that are here and have turned out to be right.
-    pub fn verified(&self) -> u64 {
-        self.verified.load(Ordering::Relaxed)
+    /// Bytes that are done with; of a copy, those that are here and have turned out to be right.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Makes the copy end soon, with [`io::ErrorKind::Interrupted`].
+    /// Makes it end soon, with [`io::ErrorKind::Interrupted`].
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// So many more bytes are right.
+    /// So many more bytes are done with.
     pub fn add(&self, bytes: u64) {
-        self.verified.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// # Errors
@@ -64,7 +64,7 @@ pub(super) fn copy(
     }
     let here = partial.written();
     let verified = here.iter().map(|run| bytes_of(run, partial.size).len()).sum();
-    progress.verified.store(verified, Ordering::Relaxed);
+    progress.bytes.store(verified, Ordering::Relaxed);
     let mut missing = RunSet::full(groups_of(partial.size));
     missing.remove_all(&here);
     let mut target = OpenOptions::new().read(true).write(true).open(&partial.path)?;
@@ -169,7 +169,7 @@ mod tests {
         let right = copy(&source, &partial, &content, &progress).unwrap();
         assert_eq!(right, RunSet::full(GROUPS));
         assert_eq!(partial.written(), right);
-        assert_eq!(progress.verified(), SIZE);
+        assert_eq!(progress.bytes(), SIZE);
         assert!(std::fs::read(&partial.path).unwrap() == bytes);
     }
 

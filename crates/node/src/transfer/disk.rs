@@ -15,6 +15,14 @@ pub trait Disk: Send + Sync + 'static {
     /// What the file system says.
     fn open(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn WritableFile>>;
 
+    /// Opens a file of a download that has been begun, to see what is in it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn open_to_read(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+
     /// How many bytes this user can still put into a folder.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use task::{Command, Counts, PartialSlot, Shared};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use upload::Uploader;
 
@@ -147,8 +147,8 @@ impl Entry {
 }
 
 impl Transfers {
-    /// Reads what is on record and goes on with the downloads that were not over. Must be called
-    /// within a tokio runtime.
+    /// Reads what is on record and goes on with the downloads that were not over; what their files
+    /// hold beyond that is looked at meanwhile. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`TransferError::Journal`] if the folder cannot be read or made.
@@ -170,6 +170,7 @@ impl Transfers {
             membership: parts.membership,
             order: parts.config.order,
             counts: Counts::default(),
+            turns: Semaphore::new(task::AT_A_TIME),
         });
         let (beginning, state) = (Mutex::default(), Mutex::default());
         let inner = Inner { shared, uploader, beginning, state };
@@ -233,6 +234,12 @@ impl Transfers {
     /// Downloads that run.
     pub fn running(&self) -> usize {
         self.lock().entries.values().filter(|entry| !entry.is_over()).count()
+    }
+
+    /// Downloads that look what is there, before they go on.
+    pub fn checking(&self) -> usize {
+        let checks = |entry: &&Entry| entry.view.borrow().state.is_checking();
+        self.lock().entries.values().filter(checks).count()
     }
 
     /// Serves a request that came on a stream of a connection, to its end. It runs as long as the

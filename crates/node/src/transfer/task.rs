@@ -24,7 +24,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant as Clock;
 
@@ -51,7 +51,13 @@ pub(super) struct Shared {
     pub membership: Arc<dyn Membership>,
     pub order: Order,
     pub counts: Counts,
+    /// Whose turn it is to look what is there: see [`AT_A_TIME`].
+    pub turns: Semaphore,
 }
+
+/// How many downloads look at the same time what a killed process had left. Many at a time would
+/// make a disk seek, and keep it from all else.
+pub(super) const AT_A_TIME: usize = 2;
 
 /// What all downloads count since the start.
 #[derive(Debug, Default)]
@@ -186,10 +192,12 @@ impl Task {
 
     /// Runs until the download is over or stopped.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        if let Some(doubted) = self.record.doubted.take()
-            && self.check(doubted, &mut commands).await
-        {
-            return;
+        if let Some(doubted) = self.record.doubted.take() {
+            if self.check(doubted, &mut commands).await {
+                return;
+            }
+        } else if let Some(stage) = self.recover(&mut commands).await {
+            return self.end(stage).await;
         }
         if self.swarm.size().is_some()
             && let Some(size) = self.record.size

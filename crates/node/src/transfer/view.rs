@@ -101,6 +101,7 @@ impl Record {
             size: self.size,
             verified,
             resumed: 0,
+            as_left: false,
             rate: 0,
             sources_active: 0,
             sources_known: 0,

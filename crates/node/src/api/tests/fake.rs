@@ -96,6 +96,7 @@ pub(super) fn status() -> Status {
         reputation: Default::default(),
         supernodes_known: 4,
         downloads_active: 5,
+        downloads_checking: 1,
         uploads_active: 6,
     }
 }
@@ -157,6 +158,7 @@ pub(super) fn download(state: DownloadState) -> Download {
         state,
         size: Some(9),
         verified: 9,
+        as_left: false,
         resumed: 0,
         rate: 1,
         sources_active: 1,

@@ -44,6 +44,10 @@ pub struct Download {
     pub verified: u64,
     /// Of these, bytes that were here before this run began.
     pub resumed: u64,
+    /// Whether a complete file was found as it was left, by its length and the time of its last
+    /// change, when it was asked for again: it was not read for that.
+    #[serde(default)]
+    pub as_left: bool,
     /// Bytes a second over the last seconds.
     pub rate: u64,
     /// Sources in use.
@@ -94,6 +98,14 @@ pub enum DownloadState {
         /// What it waits for, in words.
         reason: String,
     },
+    /// Files that are there are read and compared with their hash tree: what a killed process has
+    /// left, or a file that has changed since it was complete. It goes on by itself then.
+    Checking {
+        /// Bytes that were looked at.
+        read: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// Bytes come.
     Running,
     /// All bytes are here and verified.
@@ -111,6 +123,11 @@ impl DownloadState {
     /// Whether nothing more will happen.
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Done | Self::Failed { .. } | Self::Cancelled)
+    }
+
+    /// Whether it is [`Self::Checking`].
+    pub const fn is_checking(&self) -> bool {
+        matches!(self, Self::Checking { .. })
     }
 }
 

@@ -87,6 +87,9 @@ pub struct Status {
     pub supernodes_known: u32,
     /// Downloads that run.
     pub downloads_active: u32,
+    /// Of these, downloads that look what is there already before they go on.
+    #[serde(default)]
+    pub downloads_checking: u32,
     /// Uploads that run.
     pub uploads_active: u32,
 }

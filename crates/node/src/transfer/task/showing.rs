@@ -49,6 +49,7 @@ impl Task {
                 size: self.record.size,
                 verified: self.swarm.verified_bytes(),
                 resumed: self.resumed,
+                as_left: false,
                 rate: if state.is_final() { 0 } else { rate },
                 sources_active: u32::try_from(self.swarm.active_sources()).unwrap_or(u32::MAX),
                 sources_known: u32::try_from(self.swarm.known_sources()).unwrap_or(u32::MAX),

@@ -104,7 +104,7 @@ impl Task {
                     }
                 }
                 () = tokio::time::sleep(SHOW_TIME) => {
-                    self.view.send_modify(|view| view.verified = progress.verified());
+                    self.view.send_modify(|view| view.verified = progress.bytes());
                 }
             }
         };
@@ -124,6 +124,12 @@ impl Task {
     /// Goes on with what is here after the copy.
     fn copied(&mut self, size: u64, runs: RunSet) {
         self.record.copy_of = None;
+        self.go_on_with(size, runs);
+        self.unconfirmed += self.resumed;
+    }
+
+    /// These chunk groups are here; what is missing is fetched.
+    pub(super) fn go_on_with(&mut self, size: u64, runs: RunSet) {
         self.record.set_runs(&runs);
         if !runs.is_empty() {
             let (order, seed) = (self.shared.order, rand::random());
@@ -133,7 +139,6 @@ impl Task {
             }
         }
         self.resumed = self.swarm.verified_bytes();
-        self.unconfirmed += self.resumed;
         self.unshown = true;
     }
 

@@ -56,12 +56,14 @@ async fn what_is_damaged_in_a_finished_file_is_fetched_again_for_its_copy() {
     assert!(sent < 300 * KIB, "{sent} bytes were fetched again");
 }
 
-#[tokio::test]
-async fn a_copy_goes_on_after_a_crash() {
-    let (server, mut client) = (Node::new(1), Node::new(2));
-    let _serving = server.serve();
-    let bytes = content_bytes(MIB);
-    let content = server.share(&bytes);
+/// What a crash leaves while a finished file is copied into another folder, but for what `change`
+/// makes of the record: the number of the download, the finished file, and that folder.
+async fn interrupted_copy(
+    (server, client): (&Node, &mut Node),
+    bytes: &[u8],
+    change: impl FnOnce(&mut Record),
+) -> (u64, PathBuf, PathBuf) {
+    let content = server.share(bytes);
     let id = client.start(content, vec![server.source()]).await;
     let first = client.done(id).await.path;
     client.kill();
@@ -69,11 +71,21 @@ async fn a_copy_goes_on_after_a_crash() {
     std::fs::create_dir(&other).unwrap();
     let journal = Journal::open(client.dir.path().join("downloads")).unwrap();
     let mut record = journal.get(&content).unwrap();
-    record.copy_from(first);
+    record.copy_from(first.clone());
     record.stage = Stage::Active;
     record.dir = other.clone();
     record.sources = Vec::new();
+    change(&mut record);
     journal.save(&record).unwrap();
+    (id, first, other)
+}
+
+#[tokio::test]
+async fn a_copy_goes_on_after_a_crash() {
+    let (server, mut client) = (Node::new(1), Node::new(2));
+    let _serving = server.serve();
+    let bytes = content_bytes(MIB);
+    let (id, _, other) = interrupted_copy((&server, &mut client), &bytes, |_| {}).await;
     client.up();
     let copy = client.done(id).await;
     assert_eq!(copy.path, other.join("file.bin"));
@@ -101,25 +113,16 @@ async fn an_interrupted_copy_of_a_file_that_has_changed_ends_with_the_right_byte
     let (server, mut client) = (Node::new(1), Node::new(2));
     let _serving = server.serve();
     let bytes = content_bytes(4 * MIB);
-    let content = server.share(&bytes);
-    let id = client.start(content, vec![server.source()]).await;
-    let first = client.done(id).await.path;
-    client.kill();
-    let other = client.dir.path().join("other");
-    std::fs::create_dir(&other).unwrap();
-    let journal = Journal::open(client.dir.path().join("downloads")).unwrap();
-    let mut record = journal.get(&content).unwrap();
-    record.copy_from(first.clone());
-    record.stage = Stage::Active;
-    record.dir = other.clone();
-    record.sources = vec![server.source()];
-    let part = other.join("file.bin.skein-part");
-    let mut half = bytes.clone();
-    half[2 * 1024 * 1024..].fill(0);
-    std::fs::write(&part, half).unwrap();
-    record.part = Some(part);
-    record.verified = vec![(0, 2 * MIB / GROUP_BYTES)];
-    journal.save(&record).unwrap();
+    let half = |record: &mut Record| {
+        record.sources = vec![server.source()];
+        let part = record.dir.join("file.bin.skein-part");
+        let mut half = bytes.clone();
+        half[2 * 1024 * 1024..].fill(0);
+        std::fs::write(&part, half).unwrap();
+        record.part = Some(part);
+        record.verified = vec![(0, 2 * MIB / GROUP_BYTES)];
+    };
+    let (id, first, other) = interrupted_copy((&server, &mut client), &bytes, half).await;
     std::fs::write(&first, vec![b'!'; bytes.len()]).unwrap();
 
     client.up();
@@ -164,11 +167,13 @@ async fn a_file_that_was_only_touched_is_read_once_and_stays() {
 
         assert_eq!(client.start(content, vec![server.source()]).await, id);
         let again = client.done(id).await;
-        assert_eq!((again.path, again.verified), (first.clone(), size));
+        assert_eq!((again.path, again.verified, again.resumed), (first.clone(), size, size));
+        assert!(!again.as_left, "it was read");
         assert_eq!(server.transfers().upload_stats().bytes, sent);
         // It has been read: now it is what it is known to be.
         client.start(content, Vec::new()).await;
         let shown = client.transfers().watch(id).unwrap().borrow().clone();
         assert_eq!((shown.state, shown.path), (DownloadState::Done, first));
+        assert!(shown.as_left, "it was not read again");
     }
 }

@@ -334,6 +334,34 @@ impl WritableFile for SmallFile {
     }
 }
 
+/// A disk of which nothing is read until the gate is dropped.
+struct ShutDisk {
+    gate: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl ShutDisk {
+    fn new() -> (std::sync::mpsc::Sender<()>, Arc<Self>) {
+        let (gate, receiver) = std::sync::mpsc::channel();
+        (gate, Arc::new(Self { gate: Mutex::new(receiver) }))
+    }
+}
+
+impl Disk for ShutDisk {
+    fn open(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn WritableFile>> {
+        LocalDisk.open(path, bytes)
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<std::fs::File> {
+        let waited = self.gate.lock().unwrap().recv_timeout(PATIENCE);
+        assert_ne!(waited, Err(std::sync::mpsc::RecvTimeoutError::Timeout), "it stays shut");
+        LocalDisk.open_to_read(path)
+    }
+
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        LocalDisk.free_space(dir)
+    }
+}
+
 /// A disk that is not to be written to, as long as it is said so.
 struct ReadOnlyDisk {
     writable: Arc<AtomicUsize>,

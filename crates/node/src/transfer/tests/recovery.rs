@@ -38,7 +38,7 @@ async fn a_killed_download_goes_on_by_itself_without_fetching_again() {
 
     let _serving = honest.serve();
     client.up();
-    let resumed = client.until(id, |_| true).await.resumed;
+    let resumed = client.until(id, |download| !download.state.is_checking()).await.resumed;
     assert!(resumed >= kept, "{resumed} of {kept}");
     client.transfers().add_sources(&content, vec![honest.source()]);
     let download = client.done(id).await;
@@ -47,6 +47,65 @@ async fn a_killed_download_goes_on_by_itself_without_fetching_again() {
     let sent = honest.transfers().upload_stats().bytes;
     let missing = 8 * MIB - resumed;
     assert!(sent >= missing && sent < missing + missing / 50, "{sent} for {missing}");
+}
+
+/// What a killed download has left that had every byte of a file, and none of them on record.
+fn left_behind(node: &Node, id: u64, bytes: &[u8]) -> ContentId {
+    let (content, dir) = (id_of(bytes), node.inbox());
+    let journal = Journal::open(node.dir.path().join("downloads")).unwrap();
+    std::fs::create_dir_all(&dir).unwrap();
+    let part = dir.join(format!("{id}.skein-part"));
+    std::fs::write(&part, bytes).unwrap();
+    let tree = PostOrderMemOutboard::create(bytes, BLOCK_SIZE).data;
+    std::fs::write(journal.outboard(&content), tree).unwrap();
+    let record = Record {
+        id,
+        content,
+        name: id.to_string(),
+        dir,
+        stage: Stage::Active,
+        size: Some(bytes.len() as u64),
+        part: Some(part),
+        target: None,
+        verified: Vec::new(),
+        sources: Vec::new(),
+        copy_of: None,
+        copies: Vec::new(),
+        private: false,
+        seen: None,
+        doubted: None,
+    };
+    journal.save(&record).unwrap();
+    content
+}
+
+#[tokio::test]
+async fn a_start_does_not_wait_until_what_is_there_was_looked_at() {
+    let (gate, disk) = ShutDisk::new();
+    let mut client = Node::with(3, Setup { disk, ..Setup::default() });
+    client.kill();
+    let files: Vec<Vec<u8>> = (1..=3).map(|number| content_bytes(number * MIB)).collect();
+    for (id, bytes) in (1..).zip(&files) {
+        left_behind(&client, id, bytes);
+    }
+
+    client.up();
+    for download in client.transfers().list() {
+        assert_eq!(download.state, DownloadState::Checking { read: 0, of: download.id * MIB });
+    }
+    assert_eq!((client.transfers().running(), client.transfers().checking()), (3, 3));
+    // Two are looked at; the third one need not wait for its turn to be called off.
+    tokio::time::timeout(PATIENCE / 2, client.transfers().cancel(3)).await.unwrap().unwrap();
+    assert_eq!(client.until(3, |_| true).await.state, DownloadState::Cancelled);
+    drop(gate);
+    for (id, bytes) in (1..).zip(&files[..2]) {
+        let done = client.done(id).await;
+        assert_eq!(done.resumed, done.verified);
+        assert!(std::fs::read(done.path).unwrap() == *bytes);
+    }
+    // What was not looked at the last time is looked at when it goes on.
+    assert_eq!(client.start(id_of(&files[2]), Vec::new()).await, 3);
+    assert!(std::fs::read(client.done(3).await.path).unwrap() == files[2]);
 }
 
 #[tokio::test]
@@ -60,7 +119,7 @@ async fn a_stopped_download_keeps_every_verified_byte() {
     client.transfers().stop().await;
     client.kill();
     client.up();
-    let download = client.until(id, |_| true).await;
+    let download = client.until(id, |download| !download.state.is_checking()).await;
     assert!(download.resumed >= verified, "{} of {verified}", download.resumed);
     assert!(!download.state.is_final());
 }
