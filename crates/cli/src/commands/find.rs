@@ -63,6 +63,13 @@ fn last_seen(node: &NamedNode, now: u64) -> String {
     }
 }
 
+fn parent(node: &NamedNode) -> String {
+    match &node.parent {
+        Some(parent) => format::who(node.parent_name.as_ref(), parent),
+        None => "none: a supernode".to_owned(),
+    }
+}
+
 fn render(nodes: &[NamedNode], now: u64, paint: Paint) -> String {
     let mut table = Table::new(&[
         ("node", Lean::Left),
@@ -78,7 +85,7 @@ fn render(nodes: &[NamedNode], now: u64, paint: Paint) -> String {
             if node.online { "online".to_owned() } else { "offline".to_owned() },
             last_seen(node, now),
             address.unwrap_or_else(|| "-".to_owned()),
-            node.parent.map_or_else(|| "none: a supernode".to_owned(), |parent| parent.short()),
+            parent(node),
         ]);
     }
     table.render(paint)
@@ -98,6 +105,7 @@ mod tests {
             seen: 1_000,
             addresses: vec![([10, 0, 0, 1], 4701).into()],
             parent: Some(NodeId::from_bytes([8; 32])),
+            parent_name: None,
             parent_addresses: Vec::new(),
         };
         let text = render(std::slice::from_ref(&node), 1_061, Paint::PLAIN);
@@ -105,6 +113,9 @@ mod tests {
         assert!(!text.contains("ago"), "{text}");
         assert!(text.contains("10.0.0.1:4701"), "{text}");
         assert!(text.contains(&NodeId::from_bytes([8; 32]).short()), "{text}");
+        node.parent_name = Some(Username::parse("goose").expect("a name"));
+        let text = render(std::slice::from_ref(&node), 1_061, Paint::PLAIN);
+        assert!(text.contains("@goose"), "{text}");
         (node.online, node.parent) = (false, None);
         let text = render(&[node], 1_061, Paint::PLAIN);
         assert!(text.contains("offline") && text.contains("supernode"), "{text}");

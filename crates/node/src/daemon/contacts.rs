@@ -4,8 +4,8 @@ use super::Shared;
 use super::backend::micros;
 use crate::api::types::{ApiError, NamedNode, Peer, Relation};
 use crate::sessions::PathKind;
-use skein_proto::Username;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
+use skein_proto::{NodeId, Username};
 
 impl Shared {
     /// Who is connected.
@@ -72,6 +72,13 @@ impl Shared {
                 return unavailable("none of the supernodes that keep that name answers");
             }
         }
+        // The directory names no parents; this node knows those that it is linked to, and itself.
+        let linked = self.view().await?.snapshot.peers;
+        let own = self.accounts.identity()?;
+        let known = |node: &NodeId| match *node == own.node {
+            true => own.name.clone(),
+            false => linked.iter().find(|peer| peer.node == *node)?.name.clone(),
+        };
         let mut nodes: Vec<NamedNode> = answer
             .nodes
             .into_iter()
@@ -81,6 +88,7 @@ impl Shared {
                 online: found.online,
                 seen: found.seen.0,
                 addresses: found.addresses,
+                parent_name: found.parent.as_ref().and_then(|parent| known(&parent.node)),
                 parent: found.parent.as_ref().map(|parent| parent.node),
                 parent_addresses: found
                     .parent

@@ -188,6 +188,7 @@ pub(super) fn named_node() -> NamedNode {
         seen: 3,
         addresses: vec![([10, 0, 0, 1], 4701).into()],
         parent: Some(node()),
+        parent_name: None,
         parent_addresses: vec![],
     }
 }

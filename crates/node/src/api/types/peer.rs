@@ -19,6 +19,9 @@ pub struct NamedNode {
     pub addresses: Vec<SocketAddr>,
     /// The supernode that it is attached to; a supernode has none.
     pub parent: Option<NodeId>,
+    /// Its name, if this node knows it.
+    #[serde(default)]
+    pub parent_name: Option<Username>,
     /// Where that listens.
     pub parent_addresses: Vec<SocketAddr>,
 }
