@@ -47,3 +47,24 @@ async fn what_goes_on_until_ctrl_c_ends_well_by_it_and_what_is_called_off_does_n
         assert_eq!(ended.code(), Some(code), "{words:?}: {}", process.log());
     }
 }
+
+#[tokio::test]
+async fn a_download_that_is_called_off_says_how_to_go_on() {
+    let network = Network::start().await;
+    let [_goose] = network.supernodes(["goose"], &[]).await;
+    let [alice] = network.nodes(["alice"]).await;
+    let content = "07".repeat(32);
+    for code in [143, 130] {
+        let mut get = running(&network, &alice, &["get", &content]).await;
+        match code {
+            143 => get.terminate(),
+            _ => get.interrupt(),
+        }
+        let ended = get.ended().await;
+        let log = get.log();
+        assert_eq!(ended.code(), Some(code), "{log}");
+        let last = log.lines().last().unwrap_or_default();
+        assert!(last.starts_with("skein: stopped"), "{log}");
+        assert!(last.contains(" get ") && last.contains(&content), "{log}");
+    }
+}

@@ -1,6 +1,7 @@
 //! How a command ends when it does not end well: one line for people and one exit code.
 
 use crate::args::Cli;
+use crate::process::Reason;
 use clap::CommandFactory as _;
 use clap::error::{ContextKind, ErrorKind};
 use std::ffi::OsString;
@@ -17,6 +18,8 @@ pub enum Kind {
     Input,
     /// The user called it off.
     Interrupted,
+    /// Somebody, such as a service manager, asked it to end.
+    Terminated,
     /// Whoever read the output went away, as `head` does. Nothing is wrong and nothing is said.
     ReaderGone,
 }
@@ -47,6 +50,15 @@ impl Failure {
     /// The user pressed Ctrl-C, and should know how things stand now.
     pub fn interrupted_with(message: impl Into<String>) -> Self {
         Self { kind: Kind::Interrupted, message: message.into() }
+    }
+
+    /// It was called off for this reason, and how things stand now.
+    pub fn called_off(by: Reason, message: impl Into<String>) -> Self {
+        let kind = match by {
+            Reason::Interrupt => Kind::Interrupted,
+            Reason::Terminate | Reason::ParentGone => Kind::Terminated,
+        };
+        Self { kind, message: message.into() }
     }
 
     /// A file or folder could not be used: says which, and for what.
@@ -83,6 +95,8 @@ impl Failure {
             Kind::Input => 2,
             // 128 + SIGINT, as a shell reports a command that was interrupted.
             Kind::Interrupted => 130,
+            // 128 + SIGTERM.
+            Kind::Terminated => 143,
             Kind::ReaderGone => 0,
         }
     }

@@ -6,7 +6,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use tokio::sync::oneshot;
 
-/// Why a service ends.
+/// Why a service ends, or a command is called off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Ctrl-C.
@@ -45,6 +45,44 @@ impl Interrupt {
         let _ = self.signal.recv().await;
         #[cfg(not(unix))]
         let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// Ctrl-C or SIGTERM, noticed from the moment on at which this is made.
+pub struct CalledOff {
+    interrupt: Interrupt,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl CalledOff {
+    /// Listens for them. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// The system does not let the process listen for signals.
+    pub fn listen() -> Result<Self, Failure> {
+        #[cfg(unix)]
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: Interrupt::listen()?,
+            #[cfg(unix)]
+            terminate: signal(SignalKind::terminate())
+                .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?,
+        })
+    }
+
+    /// Waits for the first of them.
+    pub async fn by(&mut self) -> Reason {
+        #[cfg(unix)]
+        tokio::select! {
+            () = self.interrupt.pressed() => Reason::Interrupt,
+            _ = self.terminate.recv() => Reason::Terminate,
+        }
+        #[cfg(not(unix))]
+        {
+            self.interrupt.pressed().await;
+            Reason::Interrupt
+        }
     }
 }
 
@@ -151,10 +189,12 @@ fn watch_stdin() -> oneshot::Receiver<()> {
 /// How much of a log is read to find out why its process failed.
 const LOG_TAIL_BYTES: u64 = 4096;
 
-/// The end of what was logged after the first `start` bytes, if it can be read.
+/// The end of what was logged after the first `start` bytes, if it can be read. A log that is
+/// shorter than that was begun anew since.
 pub fn log_tail(log: &Path, start: u64) -> Option<String> {
     let mut file = File::open(log).ok()?;
     let length = file.metadata().ok()?.len();
+    let start = if start > length { 0 } else { start };
     file.seek(SeekFrom::Start(start.max(length.saturating_sub(LOG_TAIL_BYTES)))).ok()?;
     let mut tail = Vec::new();
     file.take(LOG_TAIL_BYTES).read_to_end(&mut tail).ok()?;

@@ -3,7 +3,7 @@
 use super::downloads;
 use crate::context::{self, Context, shell_quoted};
 use crate::failure::Failure;
-use crate::process::Interrupt;
+use crate::process::CalledOff;
 use crate::ui::paint::Paint;
 use crate::ui::{format, progress};
 use crate::value::Wanted;
@@ -23,7 +23,7 @@ Examples:
   skein get 1                              the first hit of the last search
   skein get 3 -o ~/Downloads               into this folder
   skein get e8a611ec08488202310fb869ea2e9bd224e99679c81ef15e1a5154fe864d09f8
-Ctrl-C stops the download, and what has come is kept: `skein get CONTENT-ID`, which is printed
+Ctrl-C, or SIGTERM, stops the download, and what has come is kept: `skein get CONTENT-ID`, which is printed
 then, goes on where it stopped. Numbers are those of the last search since the node was started.")]
 pub struct GetArgs {
     /// The number of a hit of the last search, or a content id
@@ -46,10 +46,10 @@ pub fn run(context: &Context, args: GetArgs) -> Result<(), Failure> {
         Wanted::Number(number) => DownloadTarget::Number(number),
         Wanted::Content(content) => DownloadTarget::Content(content),
     };
-    // Interrupting means something of its own here, so this waits for Ctrl-C itself.
+    // Interrupting means something of its own here, so this waits for signals itself.
     context::block_on_uninterrupted(async {
         let client = context.client()?;
-        let mut interrupt = Interrupt::listen()?;
+        let mut called_off = CalledOff::listen()?;
         let request = StartDownload { target, dir: dir.clone() };
         let mut last = client.start_download(&request).await?;
         let mut events = client.watch_download(last.id).await?;
@@ -65,10 +65,11 @@ pub fn run(context: &Context, args: GetArgs) -> Result<(), Failure> {
                     // The connection broke, which says more about the daemon than its error does.
                     Some(Err(_)) | None => return Err(view.gone(&last, dir.as_deref())),
                 },
-                () = interrupt.pressed() => {
+                reason = called_off.by() => {
                     view.bar.finish_and_clear();
                     client.cancel_download(last.id).await?;
-                    return Err(stopped(context, &last, dir.as_deref()));
+                    let line = stopped(context, &last, dir.as_deref());
+                    return Err(Failure::called_off(reason, line));
                 }
             }
             view.show(&last)?;
@@ -168,6 +169,9 @@ impl<'a> View<'a> {
 
 /// What stands behind the bar: rate, time left, sources, or what it waits for.
 pub fn message(download: &Download) -> String {
+    if let Some(checking) = downloads::checking(&download.state) {
+        return checking;
+    }
     match &download.state {
         DownloadState::Waiting { reason } => format!("waiting: {reason}"),
         _ => {
@@ -195,7 +199,7 @@ fn finish(
 ) -> Result<(), Failure> {
     match &download.state {
         DownloadState::Failed { reason } => Err(Failure::failed(reason.clone())),
-        DownloadState::Cancelled => Err(stopped(context, download, dir)),
+        DownloadState::Cancelled => Err(Failure::interrupted_with(stopped(context, download, dir))),
         _ if context.ui.json => Ok(()),
         _ => {
             let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -206,33 +210,36 @@ fn finish(
 
 fn done_line(download: &Download, ms: u64, paint: Paint) -> String {
     let size = download.size.unwrap_or(download.verified);
+    let (file, bytes) = (paint.strong(download.path.display()), format::bytes(size));
+    let file = format!("{} {file}  {bytes}", paint.good("✓"));
+    if download.as_left {
+        return format!("{file}, here already: not changed since it was verified");
+    }
     let fetched = size.saturating_sub(download.resumed);
-    let rate = fetched.saturating_mul(1_000) / ms.max(1);
-    let resumed = match download.resumed {
-        0 => String::new(),
-        bytes => format!(" ({} were here already)", format::bytes(bytes)),
-    };
-    format!(
-        "{} {}  {}{resumed}, verified, in {} ({})",
-        paint.good("✓"),
-        paint.strong(download.path.display()),
-        format::bytes(size),
-        format::millis(ms),
-        format::rate(rate),
-    )
+    let took = format::millis(ms);
+    match (download.resumed, fetched) {
+        (0, _) => format!("{file}, verified, in {took} ({})", rate(fetched, ms)),
+        (_, 0) => format!("{file}, here already, verified, in {took}"),
+        (here, _) => format!(
+            "{file} ({} were here already), verified, in {took} ({})",
+            format::bytes(here),
+            rate(fetched, ms)
+        ),
+    }
+}
+
+fn rate(bytes: u64, ms: u64) -> String {
+    format::rate(bytes.saturating_mul(1_000) / ms.max(1))
 }
 
 /// The download was called off: nothing is lost, and this is how to go on.
-fn stopped(context: &Context, download: &Download, dir: Option<&Path>) -> Failure {
+fn stopped(context: &Context, download: &Download, dir: Option<&Path>) -> String {
     let so_far = match downloads::percent(download) {
         Some(percent) => format!("{percent} % of "),
         None => String::new(),
     };
-    Failure::interrupted_with(format!(
-        "stopped; {so_far}{} is kept: go on with `{}`",
-        download.name,
-        again(context, download, dir)
-    ))
+    let again = again(context, download, dir);
+    format!("stopped; {so_far}{} is kept: go on with `{again}`", download.name)
 }
 
 /// The command that goes on with a download. It names the content, since numbers change with the
@@ -281,6 +288,22 @@ mod tests {
         assert_eq!(
             done_line(&done, 1_000, Paint::PLAIN),
             "✓ /music/song.flac  1000 B (500 B were here already), verified, in 1.0 s (500 B/s)"
+        );
+        done.resumed = 0;
+        let line = done_line(&done, 1_000, Paint::PLAIN);
+        assert_eq!(line, "✓ /music/song.flac  1000 B, verified, in 1.0 s (1000 B/s)");
+    }
+
+    #[test]
+    fn the_last_line_does_not_say_that_what_was_not_read_was_verified_now() {
+        let mut done = download();
+        (done.state, done.verified, done.resumed) = (DownloadState::Done, 1_000, 1_000);
+        let line = done_line(&done, 1_000, Paint::PLAIN);
+        assert_eq!(line, "✓ /music/song.flac  1000 B, here already, verified, in 1.0 s");
+        done.as_left = true;
+        assert_eq!(
+            done_line(&done, 1_000, Paint::PLAIN),
+            "✓ /music/song.flac  1000 B, here already: not changed since it was verified"
         );
     }
 
