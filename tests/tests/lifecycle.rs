@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used)]
 
 use skein_tests::{Network, within_patience};
+use std::fs::File;
 
 #[tokio::test]
 async fn a_node_ends_in_order_when_it_is_asked_to() {
@@ -49,4 +50,18 @@ async fn a_killed_node_starts_again_as_who_it_was() {
         alice.status().await.identity.name.as_ref().map(|name| name.as_str()),
         Some("alice")
     );
+}
+
+#[tokio::test]
+async fn the_log_of_a_node_in_the_background_is_put_aside_when_it_is_full() {
+    const FULL: u64 = 10 * 1024 * 1024;
+    let network = Network::start().await;
+    let user = network.registered("alice").await;
+    let log = user.data_dir().join("skein.log");
+    File::create(&log).and_then(|log| log.set_len(FULL)).expect("it is ours");
+    let alice = user.up(&["--background", "--log-level", "debug"]).await;
+    let aside = alice.data_dir().join("skein.log.1");
+    assert_eq!(aside.metadata().expect("it was put aside").len(), FULL);
+    let text = std::fs::read_to_string(&log).expect("a new one was begun");
+    assert!(text.contains("DEBUG"), "{text}");
 }

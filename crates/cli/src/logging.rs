@@ -1,8 +1,10 @@
-//! Logs of the two services, on standard error.
+//! Logs of the two services, on standard error or in a file.
 
 use crate::context::Context;
+use crate::log_file::LogFile;
 use crate::ui::Ui;
 use skein_node::config::{LogFormat, LogLevel};
+use std::sync::Mutex;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
@@ -19,8 +21,9 @@ pub fn level(context: &Context, set: LogLevel) -> LogLevel {
     }
 }
 
-/// Begins to log. Called once, by a service; a second call changes nothing.
-pub fn start(ui: &Ui, level: LogLevel, format: LogFormat) {
+/// Begins to log, on standard error if not into a file. Called once, by a service; a second call
+/// changes nothing.
+pub fn start(ui: &Ui, level: LogLevel, format: LogFormat, file: Option<LogFile>) {
     // Libraries say a lot below "info" that is of use only to those who ask for it by name.
     let usual = match level {
         LogLevel::Debug | LogLevel::Trace => format!("info,{}", ours(level.as_str())),
@@ -30,7 +33,10 @@ pub fn start(ui: &Ui, level: LogLevel, format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(ui.err.is_on())
-        .with_writer(BoxMakeWriter::new(std::io::stderr));
+        .with_writer(match file {
+            Some(file) => BoxMakeWriter::new(Mutex::new(file)),
+            None => BoxMakeWriter::new(std::io::stderr),
+        });
     // The only error is that logging has begun already.
     let _ = match format {
         LogFormat::Json => builder.json().try_init(),

@@ -5,6 +5,7 @@ mod commands;
 mod context;
 mod demo;
 mod failure;
+mod log_file;
 mod logging;
 mod password;
 mod place;

@@ -190,7 +190,7 @@ fn serve(context: &Context, args: LoginServerArgs) -> Result<(), Failure> {
         LogFormatChoice::Text => LogFormat::Text,
         LogFormatChoice::Json => LogFormat::Json,
     };
-    logging::start(&context.ui, logging::level(context, LogLevel::Info), format);
+    logging::start(&context.ui, logging::level(context, LogLevel::Info), format, None);
     let data_dir = data_dir(context)?;
     place::folder(&data_dir)?;
     let mut config = config(context, &args.store)?.policy(match args.policy {

@@ -17,7 +17,7 @@
 //! | `outbox/` | hash trees of what is sent to people | 0700 |
 //! | `api.json` | where the running daemon answers | 0600 |
 //! | `api.token` | what a client must show it | 0600 |
-//! | `skein.log` | what a daemon in the background has logged | 0600 |
+//! | `skein.log`, `skein.log.1` … | what a daemon in the background has logged | 0600 |
 //! | `lock` | held by the running daemon; its process id | 0600 |
 
 pub(crate) mod files;

@@ -3,24 +3,21 @@
 use super::Ready;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::process;
+use crate::{log_file, process};
 use skein_node::home::Home;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// Where the node in the background logs to, in its data folder.
-const LOG_NAME: &str = "skein.log";
 
 /// Starts this same command in the background and waits until it is ready or has failed.
 ///
 /// # Errors
 /// It fails to start, in its own words.
 pub fn run(context: &Context, home: &Home) -> Result<(), Failure> {
-    let log = home.dir().join(LOG_NAME);
-    let log_file = open_log(&log).map_err(|error| Failure::file("write the log", &log, &error))?;
+    let log = home.dir().join(log_file::NAME);
+    let log_file =
+        log_file::open(&log).map_err(|error| Failure::file("write the log", &log, &error))?;
     let log_start = log_file.metadata().map_or(0, |metadata| metadata.len());
     let program = std::env::current_exe()
         .map_err(|error| Failure::failed(format!("cannot find this executable: {error}")))?;
@@ -73,15 +70,6 @@ fn words(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
         .collect();
     words.extend(["--background", "--json"].map(OsString::from));
     words
-}
-
-fn open_log(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true).read(true);
-    // Logs say who was connected and what was fetched: nobody else's business.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// The line in which the failed process said why, in what was logged since `start`.

@@ -6,6 +6,7 @@ use super::network;
 use super::share::existing_dir;
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::log_file::{self, LogFile};
 use crate::logging;
 use crate::process::{Reason, Shutdown};
 use crate::ui::format;
@@ -230,7 +231,10 @@ pub fn run(context: &Context, args: UpArgs) -> Result<(), Failure> {
     if let Some(ticket) = &args.ticket {
         keep_ticket(&home, ticket)?;
     }
-    logging::start(&context.ui, logging::level(context, config.log_level()), config.log_format());
+    // Where that fails it stays with standard error, which is the same file to begin with.
+    let log = args.background.then(|| LogFile::of_process(home.dir().join(log_file::NAME)).ok());
+    let level = logging::level(context, config.log_level());
+    logging::start(&context.ui, level, config.log_format(), log.flatten());
     context::block_on_service(async {
         let mut shutdown = Shutdown::listen(args.exit_with_parent, args.background)?;
         let daemon = tokio::select! {
