@@ -26,6 +26,7 @@ pub use network::Network;
 pub use node::{Found, Node, User};
 pub use process::Process;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 /// How long anything may take before the test counts as failed. It is never waited out when all
@@ -41,4 +42,12 @@ pub async fn within_patience<T>(what: &str, event: impl Future<Output = T>) -> T
         Ok(value) => value,
         Err(_) => panic!("waited for {} s, but {what}", PATIENCE.as_secs()),
     }
+}
+
+/// Says that a test was not run here, and why, where the harness hides nothing: a test that could
+/// not fail shall not look as if it had passed.
+pub fn skipped(why: &str) {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Straight to standard error: what the print macros write is shown only of tests that fail.
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED {name}: {why}");
 }

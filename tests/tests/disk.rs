@@ -44,12 +44,7 @@ fn without_privilege(command: Command) -> Command {
     let mut wrapped = Command::new("setpriv");
     wrapped.args(["--bounding-set=-dac_override,-dac_read_search", "--"]);
     wrapped.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => wrapped.env(name, value),
-            None => wrapped.env_remove(name),
-        };
-    }
+    keep_environment(&command, &mut wrapped);
     wrapped
 }
 
@@ -73,8 +68,7 @@ async fn a_full_disk_stops_a_download_and_nothing_else() {
     alice.share(&folder, 2).await;
 
     let Some(disk) = SmallDisk::mount(network.folder("disk"), "24m") else {
-        eprintln!("only the superuser can make a small disk: not tested here");
-        return;
+        return skein_tests::skipped("only the superuser can make a small disk");
     };
     let user = network.registered("bob").await;
     let home = disk.folder().join("bob");
@@ -94,6 +88,53 @@ async fn a_full_disk_stops_a_download_and_nothing_else() {
     assert_eq!(files::content_of(&done.path), content);
     let mut get = bob.start_get(small, &into);
     follow(&mut get, |download| download.state == DownloadState::Done).await;
+}
+
+/// What a user sees where a quota or a limit says how long a file may be, and what any user can try
+/// out: the limit is the daemon's own.
+#[tokio::test]
+async fn a_file_that_may_not_be_that_long_waits_and_nothing_else_does() {
+    let network = Network::start().await;
+    let _supernode = network.supernodes(["goose"], &[]).await;
+    let [alice] = network.nodes(["alice"]).await;
+    let folder = network.folder("large");
+    let content = files::write_noise(&folder.join("large.bin"), "long file", 24 * 1024 * 1024);
+    let small = files::write_noise(&folder.join("small.bin"), "fits", 100_000);
+    alice.share(&folder, 2).await;
+    let user = network.registered("bob").await;
+    let mut bob = user.up_with(&["--role", "ordinary"], with_short_files).await;
+    bob.until("has a parent", |status| status.attachment.parent.is_some()).await;
+
+    let into = network.folder("fetched");
+    let mut get = bob.start_get(content, &into);
+    let is_full = |state: &DownloadState| matches!(state, DownloadState::Waiting { reason } if reason.contains("disk is full"));
+    follow(&mut get, |download| is_full(&download.state)).await;
+    let mut other = bob.start_get(small, &into);
+    follow(&mut other, |download| download.state == DownloadState::Done).await;
+
+    let pid = bob.process().pid().to_string();
+    let lifted = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:"]).status();
+    assert!(lifted.is_ok_and(|status| status.success()), "the limit can be lifted");
+    let done = follow(&mut get, |download| download.state == DownloadState::Done).await;
+    assert_eq!(files::content_of(&done.path), content);
+}
+
+/// Lets a process write no file that is longer than 16 MiB. It is told so, and not killed for it.
+fn with_short_files(command: Command) -> Command {
+    let limited = format!("trap '' XFSZ; exec prlimit --fsize={}: \"$0\" \"$@\"", 16 << 20);
+    let mut wrapped = Command::new("sh");
+    wrapped.args(["-c", &limited]).arg(command.get_program()).args(command.get_args());
+    keep_environment(&command, &mut wrapped);
+    wrapped
+}
+
+fn keep_environment(command: &Command, wrapped: &mut Command) {
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
 }
 
 fn move_folder(from: &Path, to: &Path) {
