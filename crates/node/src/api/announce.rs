@@ -60,3 +60,18 @@ impl Drop for Announced {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn there_is_no_token_before_there_is_an_address_to_show_it_to() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::open(temp.path()).unwrap();
+        std::fs::create_dir(home.api_file()).unwrap();
+        Announced::new(&home, ([127, 0, 0, 1], 1).into()).unwrap_err();
+        assert!(ApiToken::load(&home).unwrap().is_none());
+    }
+}

@@ -138,6 +138,16 @@ impl Sessions {
 
 #[cfg(test)]
 impl Sessions {
+    /// Asks for the slots of an offer that is not made then.
+    pub(crate) async fn call_off_an_offer(&self) {
+        let mut slots = self.near_slots();
+        while slots.bound.len() < SLOTS
+            && let Some(outcome) = slots.coming.recv().await
+        {
+            slots.take(outcome);
+        }
+    }
+
     /// The slots that an offer would name.
     pub(crate) async fn relays_for_an_offer(
         &self,

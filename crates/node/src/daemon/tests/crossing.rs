@@ -53,7 +53,9 @@ async fn over(scene: &Scene, what: &str) {
 async fn two_who_call_each_other_have_one_relayed_session_that_ends_when_nobody_uses_it() {
     let scene = scene().await;
     // A node introduces itself eight times at once, in real time.
-    for after in [0, 50, 100, 200, 300, 400].map(Duration::from_millis) {
+    const ROUNDS: usize = 6;
+    let rounds: [u64; ROUNDS] = [0, 50, 100, 200, 300, 400];
+    for after in rounds.map(Duration::from_millis) {
         let begun = Instant::now();
         let (theirs, ours) = tokio::join!(
             call(&scene.bob, "@user11", Duration::ZERO),
@@ -75,9 +77,14 @@ async fn two_who_call_each_other_have_one_relayed_session_that_ends_when_nobody_
         over(&scene, &format!("after {after:?}")).await;
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
+    let mut begun = 0;
     for node in [&scene.alice, &scene.bob] {
-        assert_eq!(node.daemon.parts.sessions.counts().over_share, 0);
+        let counts = node.daemon.parts.sessions.counts();
+        assert_eq!(counts.over_share, 0);
+        begun += counts.begun_relayed;
     }
+    // Two in each round, unless both calls were made before either had come: then they crossed.
+    assert!(begun > 2 * ROUNDS as u64, "no two calls crossed: {begun} sessions");
 }
 
 #[tokio::test]

@@ -56,3 +56,19 @@ async fn a_session_that_ends_gives_its_slots_back() {
     assert!(ours.counts().slots_given_back > 0);
     assert_eq!((ours.all().len(), theirs.all().len()), (0, 0));
 }
+
+#[tokio::test]
+async fn slots_that_a_call_did_not_need_are_there_for_the_next_one_within_a_minute() {
+    let scene = Scene::new(Reach::RelayOnly).await;
+    tokio::time::pause();
+    let sessions = &scene.alice.daemon.parts.sessions;
+    let before = slots(&scene).0;
+    sessions.call_off_an_offer().await;
+    assert_eq!(slots(&scene), (before + 2, 2));
+    sleep(Duration::from_secs(59)).await;
+    sessions.call_off_an_offer().await;
+    assert_eq!(slots(&scene), (before + 2, 2), "the next one has the same");
+    given_back(&scene, Duration::from_secs(70)).await;
+    sessions.call_off_an_offer().await;
+    assert_eq!(slots(&scene), (before + 4, 2), "after that it has others");
+}
