@@ -178,6 +178,11 @@ fn bars(history: &[RelayNote]) -> Option<String> {
         }
     }
     let peak = highest.iter().copied().max().unwrap_or(0);
+    let minutes = BAR_SECS / 60;
+    let since = format::elapsed(BAR_SECS * count as u64);
+    if peak == 0 {
+        return Some(format!("nothing was moved in the last {since}"));
+    }
     let height = |bytes: u64| match bytes {
         0 => '·',
         // The peak has the highest bar, and what is more than nothing one that can be seen.
@@ -188,7 +193,7 @@ fn bars(history: &[RelayNote]) -> Option<String> {
     };
     let bars: String = highest.into_iter().map(height).collect();
     let peak = format::rate(peak / NOTE_SECS);
-    Some(format!("{bars}  by quarters of an hour, up to now; at most {peak}"))
+    Some(format!("{since} ago {bars} now; {minutes} minutes each, the highest is {peak}"))
 }
 
 #[cfg(test)]
@@ -243,10 +248,11 @@ mod tests {
         let ago = |quarters: u64| now - quarters * BAR_SECS;
         let text = bars(&[note(ago(3), 7_000), note(ago(2), 0), note(ago(1), 1), note(now, 3_500)]);
         let text = text.expect("there is a history");
-        assert!(text.starts_with("█·▁▄  "), "{text}");
-        assert!(text.contains("700 B/s"), "{text}");
+        assert_eq!(text, "1h ago █·▁▄ now; 15 minutes each, the highest is 700 B/s");
+        let idle = bars(&[note(ago(3), 0), note(now, 0)]);
+        assert_eq!(idle.as_deref(), Some("nothing was moved in the last 1h"));
         let long: Vec<RelayNote> = (0..90).rev().map(|quarters| note(ago(quarters), 1)).collect();
         let shown = bars(&long).expect("there is a history");
-        assert_eq!(shown.chars().take_while(|c| *c != ' ').count(), BARS);
+        assert_eq!(shown.matches('█').count(), BARS);
     }
 }
