@@ -77,9 +77,16 @@ impl Outcome {
 /// `skein --json` with these words, on this data folder. None of the settings of whoever runs
 /// the tests hold in it.
 pub fn skein(data_dir: &Path, words: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = for_people(data_dir, words);
+    command.arg("--json");
+    command
+}
+
+/// The same as people use it: it says what it has to say in words.
+pub fn for_people(data_dir: &Path, words: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new(binary::skein());
     isolate(&mut command, data_dir);
-    command.args(words).arg("--json").arg("--data-dir").arg(data_dir);
+    command.args(words).arg("--data-dir").arg(data_dir);
     command
 }
 

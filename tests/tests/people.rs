@@ -4,7 +4,7 @@
 
 use skein_node::api::buddies::{Buddy, PresenceState};
 use skein_node::api::chat::{ChatLine, ChatState, PeopleEvent};
-use skein_tests::{Network, Node, Process, within_patience};
+use skein_tests::{Network, Node, Process, command, within_patience};
 use std::time::Duration;
 
 /// How often a history is looked at that nobody follows.
@@ -272,4 +272,38 @@ async fn what_is_wrong_is_said_in_one_line() {
         let _ = outcome.refusal();
     }
     assert_eq!(history(&goose, "@swan").await, []);
+}
+
+#[tokio::test]
+async fn who_writes_to_a_name_that_nobody_has_is_told_so_at_once() {
+    let network = Network::start().await;
+    let [_goose] = network.supernodes(["goose"], &[]).await;
+    let [alice, bob] = network.nodes(["alice", "bob"]).await;
+    knows(&alice, "bob").await;
+    let command =
+        command::for_people(alice.data_dir(), &["chat", "@swan", "hello", "--wait", "1h"]);
+    let mut said = Process::spawn("chat", command, &alice.data_dir().join("log"));
+    let line = said.next_line().await.expect("it ends before the hour is over");
+    assert!(line.contains("1 message is queued") && line.contains("no node of @swan"), "{line}");
+    assert!(said.ended().await.success());
+
+    // What is written to it line by line is told of at the end.
+    for (peer, begins, end) in [
+        ("@swan", "no node of @swan", "2 messages are queued"),
+        ("@bob", "@bob is online", "delivered to @bob"),
+    ] {
+        let log = alice.data_dir().join(peer);
+        let command = command::for_people(alice.data_dir(), &["chat", peer, "--wait", "60s"]);
+        let mut talk = Process::spawn("chat", command, &log);
+        talk.say("hello");
+        talk.say("are you there?");
+        talk.close_stdin();
+        let mut lines = Vec::new();
+        while let Some(line) = talk.next_line().await {
+            lines.push(line);
+        }
+        assert!(talk.ended().await.success());
+        assert!(talk.log().contains(begins), "{}", talk.log());
+        assert!(lines.last().expect("the end").contains(end), "{lines:?}");
+    }
 }

@@ -177,15 +177,36 @@ async fn send(
     if context.ui.json || context.ui.quiet {
         return Ok(());
     }
+    tell_fate(context, client, peer, queued, reason).await
+}
+
+/// Says what has become of messages: `queued` of them are not delivered yet, and that is why, if
+/// anybody has said so meanwhile.
+pub(super) async fn tell_fate(
+    context: &Context,
+    client: &ApiClient,
+    peer: &Username,
+    queued: u64,
+    why: Option<String>,
+) -> Result<(), Failure> {
     if queued == 0 {
         return context.ui.line(format!("{} delivered to @{peer}", context.ui.out.good("✓")));
     }
-    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let why = match why {
+        Some(why) => Some(why),
+        // It may have been said before these were written.
+        None => {
+            let all = client.chats().await?;
+            all.into_iter().find(|one| one.peer == *peer).and_then(|one| one.waiting)
+        }
+    };
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     let what = format::count(queued, "message is", "messages are");
-    context.ui.line(format!(
-        "{} {what} queued{reason}. The daemon delivers when both of you are online.",
+    context.ui.line(context.ui.addressed(&format!(
+        "{} {what} queued{why}. The daemon delivers when both of you are online; `skein chat \
+         @{peer} --forget` takes back what is queued, with all that was said.",
         context.ui.out.warn("…")
-    ))
+    )))
 }
 
 /// Follows what becomes of messages until none is queued, or the time is over; answers with why
@@ -204,10 +225,14 @@ pub(super) async fn settle(
                     *line = new;
                 }
             }
-            PeopleEvent::Waiting { peer, reason }
+            PeopleEvent::Waiting { peer, reason, unknown }
                 if lines.first().is_some_and(|line| line.peer == peer) =>
             {
                 why = Some(reason);
+                // Whoever misspelt a name shall see it, and need not wait for it.
+                if unknown {
+                    break;
+                }
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! `skein chat @name`: a conversation, line by line.
 
 use super::buddies;
-use super::chat::{settle, spoken};
+use super::chat::{settle, spoken, tell_fate};
 use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::process::Interrupt;
@@ -9,6 +9,7 @@ use crate::ui::dialogue::Dialogue;
 use futures_util::StreamExt as _;
 use skein_node::api::buddies::{Buddy, PresenceState};
 use skein_node::api::chat::{ChatLine, ChatState, MAX_LINES, PeopleEvent, SendChat};
+use skein_node::api::types::ErrorCode;
 use skein_node::api::{ApiClient, ClientError};
 use skein_proto::Username;
 use std::time::Duration;
@@ -37,7 +38,9 @@ pub fn run(context: &Context, peer: &Username, last: u32, wait: Duration) -> Res
             dialogue,
             presence: None,
             shown: 0,
+            said: 0,
             mine: Vec::new(),
+            unknown: false,
             unsaid: None,
         };
         talk.show_all(history).await?;
@@ -59,11 +62,12 @@ pub fn run(context: &Context, peer: &Username, last: u32, wait: Duration) -> Res
             }
         }
         // What was written last may be on its way.
-        tokio::select! {
-            settled = settle(&mut events, &mut talk.mine, wait) => drop(settled?),
-            () = interrupt.pressed() => {}
-        }
-        talk.outcome()
+        let wait = if talk.unknown { Duration::ZERO } else { wait };
+        let why = tokio::select! {
+            settled = settle(&mut events, &mut talk.mine, wait) => settled?,
+            () = interrupt.pressed() => None,
+        };
+        talk.outcome(why).await
     })
 }
 
@@ -76,8 +80,12 @@ struct Talk<'a> {
     presence: Option<PresenceState>,
     /// The number of the last line that was shown.
     shown: u64,
+    /// How many messages the user has written here.
+    said: u64,
     /// What the user has said here, as far as it is not delivered.
     mine: Vec<ChatLine>,
+    /// Whether the directory knows nobody of that name, as was last said.
+    unknown: bool,
     /// Why something of it will never be delivered.
     unsaid: Option<String>,
 }
@@ -89,7 +97,10 @@ impl Talk<'_> {
         }
         let said = SendChat { to: self.peer.clone(), text: text.to_owned() };
         match self.client.say(&said).await {
-            Ok(line) => self.mine.push(line),
+            Ok(line) => {
+                self.said += 1;
+                self.mine.push(line);
+            }
             Err(ClientError::Refused(error)) => {
                 self.note(&format!("{} {error}", self.context.ui.err.bad("!")))?;
                 self.unsaid = Some(error.to_string());
@@ -100,16 +111,25 @@ impl Talk<'_> {
     }
 
     /// What a program that has written to this is told at the end. A person has seen it already.
-    fn outcome(&self) -> Result<(), Failure> {
+    async fn outcome(&self, why: Option<String>) -> Result<(), Failure> {
         if self.dialogue.echoes() {
             return Ok(());
         }
+        if self.context.ui.json {
+            for line in &self.mine {
+                self.context.ui.value(&PeopleEvent::Message(line.clone()))?;
+            }
+        }
         let refused = self.mine.iter().any(|line| line.state == ChatState::Refused);
         let refused = refused.then(|| self.takes_none());
-        match self.unsaid.clone().or(refused) {
-            Some(why) => Err(Failure::failed(why)),
-            None => Ok(()),
+        if let Some(why) = self.unsaid.clone().or(refused) {
+            return Err(Failure::failed(why));
         }
+        if self.said == 0 || self.context.ui.json || self.context.ui.quiet {
+            return Ok(());
+        }
+        let queued = self.mine.iter().filter(|line| line.state == ChatState::Queued).count();
+        tell_fate(self.context, self.client, self.peer, queued as u64, why).await
     }
 
     fn takes_none(&self) -> String {
@@ -119,7 +139,8 @@ impl Talk<'_> {
     async fn hear(&mut self, event: PeopleEvent) -> Result<(), Failure> {
         match event {
             PeopleEvent::Message(line) if line.peer == *self.peer => self.on_line(line).await,
-            PeopleEvent::Waiting { peer, reason } if peer == *self.peer => {
+            PeopleEvent::Waiting { peer, reason, unknown } if peer == *self.peer => {
+                self.unknown = unknown;
                 self.note(&format!("{} queued: {reason}", self.context.ui.err.warn("…")))
             }
             PeopleEvent::Buddy(buddy) if buddy.name == *self.peer => self.on_buddy(&buddy),
@@ -140,9 +161,16 @@ impl Talk<'_> {
         if let Some(buddy) = buddies.iter().find(|buddy| buddy.name == *self.peer) {
             return self.on_buddy(buddy);
         }
-        let Ok(Ok(nodes)) = timeout(FIND_PATIENCE, self.client.find(self.peer)).await else {
+        let nodes = match timeout(FIND_PATIENCE, self.client.find(self.peer)).await {
+            Ok(Ok(nodes)) => nodes,
+            Ok(Err(ClientError::Refused(error))) if error.code == ErrorCode::NotFound => {
+                let mark = self.context.ui.err.warn("!");
+                return self.note(&format!(
+                    "{mark} {error}. What you write waits until somebody of that name is there."
+                ));
+            }
             // What becomes of messages tells it soon enough.
-            return Ok(());
+            _ => return Ok(()),
         };
         let state = match nodes.iter().any(|node| node.online) {
             true => self.context.ui.err.good("online"),

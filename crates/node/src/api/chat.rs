@@ -102,6 +102,9 @@ pub enum PeopleEvent {
         peer: Username,
         /// Why, in words.
         reason: String,
+        /// Whether the directory was asked, and knows nobody of that name.
+        #[serde(default)]
+        unknown: bool,
     },
     /// A buddy has come or gone, a session with it begins or ends, or it shows a new key.
     Buddy(Box<Buddy>),

@@ -72,7 +72,7 @@ struct Inner {
     roster: Roster,
     admission: Mutex<Admission>,
     /// Why what is queued for somebody was not delivered at the last try.
-    waiting: DashMap<Username, String>,
+    waiting: DashMap<Username, Why>,
     /// What was seen of buddies in this run.
     sights: DashMap<Username, Sight>,
     /// There is somebody to be looked up.
@@ -83,6 +83,21 @@ struct Inner {
     events: broadcast::Sender<PeopleEvent>,
     wakes: mpsc::Sender<Wake>,
     ended: CancellationToken,
+}
+
+/// Why what is queued for somebody was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Why {
+    /// In words.
+    reason: String,
+    /// Whether the directory knows nobody of that name.
+    unknown: bool,
+}
+
+impl Why {
+    fn event(self, peer: Username) -> PeopleEvent {
+        PeopleEvent::Waiting { peer, reason: self.reason, unknown: self.unknown }
+    }
 }
 
 /// What has to run for as long as the daemon does.
@@ -173,6 +188,11 @@ impl People {
             return Err(Self::queue_is_full(to));
         };
         self.tell(PeopleEvent::Message(line.clone()));
+        // Whoever failed lately is not tried sooner for another message, so nothing else says it.
+        let why = self.inner.waiting.get(to).map(|why| why.clone());
+        if let Some(why) = why {
+            self.tell(why.event(to.clone()));
+        }
         self.wake(Wake::Queued(to.clone())).await;
         Ok(line)
     }
@@ -192,7 +212,7 @@ impl People {
         let mut all = self.inner.store.conversations().await?;
         for conversation in all.iter_mut().filter(|conversation| conversation.queued > 0) {
             let waiting = self.inner.waiting.get(&conversation.peer);
-            conversation.waiting = waiting.map(|reason| reason.clone());
+            conversation.waiting = waiting.map(|why| why.reason.clone());
         }
         Ok(all)
     }

@@ -1,7 +1,7 @@
 //! Delivers what is queued: whenever there is a sign that the peer is there, and from time to time.
 
-use super::People;
 use super::retry::{Retries, Tried};
+use super::{People, Why};
 use crate::api::chat::{ChatLine, ChatState, PeopleEvent};
 use crate::daemon::clock::unix_now;
 use crate::services::StoreError;
@@ -94,9 +94,11 @@ impl People {
                 self.inner.counts.failed();
                 let reason = error.to_string();
                 tracing::debug!(%peer, reason, "messages are not delivered yet");
-                let last = self.inner.waiting.insert(peer.clone(), reason.clone());
-                if last.as_ref() != Some(&reason) {
-                    self.tell(PeopleEvent::Waiting { peer: peer.clone(), reason });
+                let unknown = matches!(error, Undelivered::Session(SessionError::Unknown(_)));
+                let why = Why { reason, unknown };
+                let last = self.inner.waiting.insert(peer.clone(), why.clone());
+                if last.as_ref() != Some(&why) {
+                    self.tell(why.event(peer.clone()));
                 }
                 (peer, Tried::Failed)
             }
