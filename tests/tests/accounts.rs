@@ -106,3 +106,46 @@ async fn names_outlive_a_kill_of_the_login_service() {
     assert!(taken.refusal().contains("taken"), "{taken:?}");
     let _ = alice.run(&["login", "alice"]).await.worked();
 }
+
+#[tokio::test]
+async fn a_stolen_node_is_cast_out_by_its_owner_and_cannot_come_back() {
+    let network = Network::start().await;
+    let [_goose] = network.supernodes(["goose"], &[]).await;
+    let laptop = network.registered("alice").await;
+    let login = ["login", "alice", "--ticket", network.ticket()];
+    let mut stolen = Vec::new();
+    for name in ["phone", "tablet"] {
+        let other = network.user(name);
+        let known: Vec<Identity> = other.run(&login).await.worked().json();
+        stolen.push((other, known[0].node));
+    }
+    let [(phone, by_id), (tablet, by_short)] = &stolen[..] else { panic!("there are two") };
+
+    let own: Vec<Identity> = laptop.run(&["whoami"]).await.worked().json();
+    let nobody = NodeId::from_bytes([7; 32]).to_string();
+    for (wrong, why) in [
+        (own[0].node.to_string(), "this node itself"),
+        (nobody, "@alice has no node"),
+        (by_short.short(), "give the whole id"),
+    ] {
+        let refused = laptop.run(&["revoke", &wrong]).await;
+        assert!(refused.refusal().contains(why), "{refused:?}");
+    }
+    let mut guess = laptop.command(&["revoke", &by_id.to_string()]);
+    guess.env("SKEIN_PASSWORD", "not the password");
+    let guess = command::run(guess).await;
+    assert!(guess.refusal().contains("wrong name or password"), "{guess:?}");
+    let _ = phone.run(&login).await.worked();
+
+    let _ = laptop.run(&["revoke", &by_id.to_string()]).await.worked();
+    let back = phone.run(&login).await;
+    assert!(back.refusal().contains("revoked by its owner"), "{back:?}");
+
+    // A node that runs asks the directory what a short id means.
+    let laptop = laptop.up(&["--role", "ordinary"]).await;
+    let on = tablet.clone().up(&["--role", "ordinary"]).await;
+    laptop.find_until("alice", |_, nodes| nodes.iter().any(|node| node.node == on.id())).await;
+    let _ = laptop.run(&["revoke", &by_short.short()]).await.worked();
+    let back = on.run(&login).await;
+    assert!(back.refusal().contains("revoked by its owner"), "{back:?}");
+}

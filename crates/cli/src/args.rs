@@ -20,7 +20,7 @@ Exit codes: 0 it worked; 1 it failed; 2 wrong input; 130 called off by Ctrl-C be
 What goes on until Ctrl-C (up, login-server, forward, chat, ping, what watches) ends with 0 by it.
 Why it failed is one line of text on standard error, with --json too.
 Environment: SKEIN_DATA_DIR and the other settings (`skein config example`), SKEIN_CONFIG
-(--config), SKEIN_PASSWORD (register, login), NO_COLOR.";
+(--config), SKEIN_PASSWORD (register, login, revoke), NO_COLOR.";
 
 /// Run a node, search by keyword, reach peers by name.
 #[derive(Debug, Parser)]
@@ -72,6 +72,8 @@ pub enum Command {
     Register(commands::account::RegisterArgs),
     /// Add this node to a name that you have
     Login(commands::account::LoginArgs),
+    /// Cast a lost or stolen node of yours out
+    Revoke(commands::revoke::RevokeArgs),
     /// Show who this node is
     Whoami(commands::whoami::WhoamiArgs),
     /// Explain the reputation of your name

@@ -168,7 +168,7 @@ fn service_address(home: &Home, given: Option<&str>) -> String {
 }
 
 /// A client of the daemon, if one runs on this data folder.
-fn running(home: &Home) -> Result<Option<ApiClient>, Failure> {
+pub(super) fn running(home: &Home) -> Result<Option<ApiClient>, Failure> {
     match ApiClient::from_home(home) {
         Ok(client) => Ok(Some(client)),
         Err(error) if error.is_not_running() => Ok(None),
@@ -207,6 +207,7 @@ impl From<AccountError> for Failure {
             AccountError::NoTicket
             | AccountError::BadTicket(_)
             | AccountError::BadName(_)
+            | AccountError::NoSuchNode { .. }
             | AccountError::OtherNetwork(_) => Self::input(error.to_string()),
             _ => Self::failed(error.to_string()),
         }

@@ -21,6 +21,7 @@ pub mod pipe;
 pub mod public;
 pub mod relay;
 pub mod reputation;
+pub mod revoke;
 pub mod scan;
 pub mod search;
 pub mod send;
@@ -54,6 +55,7 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Status(args) => status::run(context, args),
         Command::Register(args) => account::register(context, args),
         Command::Login(args) => account::login(context, args),
+        Command::Revoke(args) => revoke::run(context, args),
         Command::Whoami(args) => whoami::run(context, args),
         Command::Reputation(args) => reputation::run(context, args),
         Command::Share(command) => share::run(context, command),

@@ -8,7 +8,7 @@ mod renewal;
 pub use renewal::RenewalSchedule;
 
 use crate::api::types::{
-    ApiError, ErrorCode, Identity, LoginAccount, RegisterAccount, ReputationStatus,
+    ApiError, ErrorCode, Identity, LoginAccount, RegisterAccount, ReputationStatus, RevokeNode,
 };
 use crate::home::{Home, HomeError, InstanceLock, TicketChange};
 use crate::metrics::{LoginMetrics, Reason};
@@ -44,6 +44,20 @@ pub enum AccountError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Home(HomeError),
+    /// This node has no name whose nodes it could cast out.
+    #[error("this node has no name: run `skein login NAME` first")]
+    NoName,
+    /// The user wants to cast out the node that asks.
+    #[error("that is this node itself: cast it out from another one of yours")]
+    OwnNode,
+    /// The name has no such node, as far as the login service knows.
+    #[error("@{name} has no node {}", .node.short())]
+    NoSuchNode {
+        /// The name.
+        name: Username,
+        /// The node.
+        node: NodeId,
+    },
     /// There is no UDP socket to be had.
     #[error("cannot open a UDP socket: {0}")]
     Socket(#[from] BindError),
@@ -85,7 +99,10 @@ impl From<AccountError> for ApiError {
             AccountError::NoTicket | AccountError::BadTicket(_) | AccountError::BadName(_) => {
                 ErrorCode::BadRequest
             }
-            AccountError::OtherNetwork(_) => ErrorCode::Conflict,
+            AccountError::OtherNetwork(_) | AccountError::NoName | AccountError::OwnNode => {
+                ErrorCode::Conflict
+            }
+            AccountError::NoSuchNode { .. } => ErrorCode::NotFound,
             AccountError::Login(LoginError::InviteTooLong) => ErrorCode::BadRequest,
             AccountError::Login(error) if !error.is_temporary() => ErrorCode::Refused,
             _ => ErrorCode::Unavailable,
@@ -189,6 +206,28 @@ impl Accounts {
         Ok(credential)
     }
 
+    /// Casts another node of this node's name out: it gets no more credentials.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn revoke(
+        &self,
+        RevokeNode { node, password }: RevokeNode,
+    ) -> Result<(), AccountError> {
+        let _changing = self.changing.lock().await;
+        let own = self.identity()?;
+        let name = own.name.ok_or(AccountError::NoName)?;
+        if node == own.node {
+            return Err(AccountError::OwnNode);
+        }
+        match self.client()?.revoke(name.clone(), password, node).await {
+            Err(LoginError::Refused(LoginRefusal::NotRegistered)) => {
+                Err(AccountError::NoSuchNode { name, node })
+            }
+            done => Ok(done?),
+        }
+    }
+
     /// The network to ask. A name in another one is given up only by somebody who says so.
     fn wanted_ticket(&self, given: Option<&str>, replace: bool) -> Result<Ticket, AccountError> {
         let Some(text) = given else {
@@ -258,6 +297,14 @@ impl Session {
     /// [`AccountError`].
     pub async fn login(&self, account: LoginAccount) -> Result<Joined, AccountError> {
         self.accounts.login(account).await
+    }
+
+    /// As [`Accounts::revoke`].
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn revoke(&self, node: RevokeNode) -> Result<(), AccountError> {
+        self.accounts.revoke(node).await
     }
 
     /// Takes leave of the login service.

@@ -2,7 +2,7 @@
 
 use super::types::{
     AddShare, AddWish, ApiError, DaemonEvent, Download, ForgottenDownload, Identity, LoginAccount,
-    NamedNode, Peer, PingEvent, RegisterAccount, RelayStatus, RemoveShare, RescanShare,
+    NamedNode, Peer, PingEvent, RegisterAccount, RelayStatus, RemoveShare, RescanShare, RevokeNode,
     SearchEvent, SessionInfo, SetRelay, Share, StartDownload, StartPing, StartSearch, Status, Wish,
 };
 use crate::inbox::Inbox;
@@ -124,6 +124,9 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         account: LoginAccount,
     ) -> impl Future<Output = Result<Identity, ApiError>> + Send;
+
+    /// Casts another node of its name out.
+    fn revoke(&self, node: RevokeNode) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// What people do on sessions.
     ///

@@ -5,8 +5,8 @@ use super::token::ApiToken;
 use super::types::{
     AddShare, AddWish, ApiError, DaemonEvent, Download, ErrorCode, ForgottenDownload, Identity,
     LoginAccount, NamedNode, Peer, PingEvent, RegisterAccount, RelayStatus, RemoveShare,
-    RescanShare, SearchEvent, SessionInfo, SetRelay, Share, StartDownload, StartPing, StartSearch,
-    Status, Wish,
+    RescanShare, RevokeNode, SearchEvent, SessionInfo, SetRelay, Share, StartDownload, StartPing,
+    StartSearch, Status, Wish,
 };
 use crate::home::{Home, HomeError};
 use eventsource_stream::Eventsource;
@@ -375,6 +375,15 @@ impl ApiClient {
     /// [`ClientError`].
     pub async fn login(&self, account: &LoginAccount) -> Result<Identity, ClientError> {
         self.send(Method::POST, "/v1/account/login", account).await
+    }
+
+    /// Casts another node of the daemon's name out: it gets no more credentials.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn revoke(&self, node: &RevokeNode) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, "/v1/account/revoke").json(node);
+        self.call(request).await.map(drop)
     }
 
     /// All counters of the daemon, as OpenMetrics text.

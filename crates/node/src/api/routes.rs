@@ -6,8 +6,8 @@ use super::server::{Api, MAX_STREAMS};
 use super::stream;
 use super::types::{
     AddShare, AddWish, ApiError, Download, ErrorCode, ForgottenDownload, Identity, LoginAccount,
-    NamedNode, Peer, RegisterAccount, RelayStatus, RemoveShare, RescanShare, SessionInfo, SetRelay,
-    Share, StartDownload, StartPing, StartSearch, Status, Wish,
+    NamedNode, Peer, RegisterAccount, RelayStatus, RemoveShare, RescanShare, RevokeNode,
+    SessionInfo, SetRelay, Share, StartDownload, StartPing, StartSearch, Status, Wish,
 };
 use crate::metrics;
 use axum::extract::rejection::PathRejection;
@@ -46,6 +46,7 @@ pub(super) fn routes<B: Backend>() -> Router<Arc<Api<B>>> {
         .route("/v1/relay", get(relay).put(set_relay).delete(reset_relay))
         .route("/v1/account/register", post(register))
         .route("/v1/account/login", post(login))
+        .route("/v1/account/revoke", post(revoke))
         .route("/metrics", get(scrape))
         .merge(super::buddy_routes::routes())
         .merge(super::chat_routes::routes())
@@ -223,6 +224,14 @@ async fn login<B: Backend>(
     Body(account): Body<LoginAccount>,
 ) -> Answer<Identity> {
     Ok(Json(api.backend.login(account).await?))
+}
+
+async fn revoke<B: Backend>(
+    State(api): Shared<B>,
+    Body(node): Body<RevokeNode>,
+) -> Result<StatusCode, Failure> {
+    api.backend.revoke(node).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn scrape<B: Backend>(State(api): Shared<B>) -> Response {

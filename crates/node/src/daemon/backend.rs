@@ -8,7 +8,7 @@ use crate::api::backend::{Backend, EventStream};
 use crate::api::types::{
     AddShare, AddWish, ApiError, Attachment, DaemonEvent, Download, DownloadTarget, ErrorCode,
     ForgottenDownload, Identity, LoginAccount, NamedNode, Peer, PingEvent, RegisterAccount,
-    RelayStatus, RemoveShare, RescanShare, SearchEvent, SessionInfo, SetRelay, Share,
+    RelayStatus, RemoveShare, RescanShare, RevokeNode, SearchEvent, SessionInfo, SetRelay, Share,
     StartDownload, StartPing, StartSearch, Status, SupernodeStatus, Udp, Wish,
 };
 use crate::home::HomeError;
@@ -164,6 +164,10 @@ impl Backend for NodeBackend {
         let joined = self.0.accounts.login(account).await?;
         self.0.take_credential(joined.credential).await;
         Ok(joined.identity)
+    }
+
+    async fn revoke(&self, node: RevokeNode) -> Result<(), ApiError> {
+        Ok(self.0.accounts.revoke(node).await?)
     }
 
     fn services(&self) -> Result<&Services, ApiError> {

@@ -341,6 +341,10 @@ impl Backend for Fake {
         self.hear(format!("login {}", account.name), identity())
     }
 
+    async fn revoke(&self, node: RevokeNode) -> Result<(), ApiError> {
+        self.hear(format!("revoke {}", node.node.short()), ())
+    }
+
     async fn metrics(&self) -> String {
         let _ = self.hear("metrics".into(), ());
         "# EOF\n".into()

@@ -101,7 +101,7 @@ fn password() -> Password {
     Password::new("correct horse").unwrap()
 }
 
-const CALLS: [(Method, &str); 26] = [
+const CALLS: [(Method, &str); 27] = [
     (Method::GET, "/v1/status"),
     (Method::POST, "/v1/shutdown"),
     (Method::GET, "/v1/shares"),
@@ -127,6 +127,7 @@ const CALLS: [(Method, &str); 26] = [
     (Method::DELETE, "/v1/relay"),
     (Method::POST, "/v1/account/register"),
     (Method::POST, "/v1/account/login"),
+    (Method::POST, "/v1/account/revoke"),
     (Method::GET, "/metrics"),
 ];
 
@@ -181,6 +182,9 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
         replace_network: false,
     };
     assert_eq!(client.login(&login).await.unwrap(), fake::identity());
+    let stolen = RevokeNode { node: fake::node(), password: password() };
+    client.revoke(&stolen).await.unwrap();
+    let revoked = format!("revoke {}", fake::node().short());
     assert_eq!(client.metrics().await.unwrap(), "# EOF\n");
     client.shutdown().await.unwrap();
     let expected = [
@@ -206,6 +210,7 @@ async fn every_call_reaches_the_daemon_and_its_answer_comes_back() {
         "reset relay",
         "register alice",
         "login bob",
+        &revoked,
         "metrics",
         "shutdown",
     ];

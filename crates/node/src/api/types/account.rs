@@ -1,6 +1,8 @@
-//! What the local API is told about names: taking a new one, and adding this node to one.
+//! What the local API is told about names: taking a new one, adding this node to one, and casting a
+//! node out.
 
 use serde::{Deserialize, Serialize};
+use skein_proto::NodeId;
 use skein_proto::login::Password;
 
 /// Takes a new name.
@@ -33,4 +35,13 @@ pub struct LoginAccount {
     /// Without it, the ticket of another network is refused.
     #[serde(default)]
     pub replace_network: bool,
+}
+
+/// Casts another node of this node's name out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeNode {
+    /// The node.
+    pub node: NodeId,
+    /// The password of the name.
+    pub password: Password,
 }

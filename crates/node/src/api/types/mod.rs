@@ -27,6 +27,7 @@
 //! | `DELETE /v1/relay` | [`RelayStatus`], as the settings say from then on |
 //! | `POST /v1/account/register` with [`RegisterAccount`] | [`Identity`] |
 //! | `POST /v1/account/login` with [`LoginAccount`] | [`Identity`] |
+//! | `POST /v1/account/revoke` with [`RevokeNode`] | 204 |
 //! | `GET /metrics` | OpenMetrics text |
 //!
 //! Every call carries `Authorization: Bearer` with the token of the data folder. Streams
@@ -42,7 +43,7 @@ mod session;
 mod share;
 mod status;
 
-pub use account::{LoginAccount, RegisterAccount};
+pub use account::{LoginAccount, RegisterAccount, RevokeNode};
 pub use download::{
     Download, DownloadState, DownloadTarget, ForgottenDownload, SourcePath, SourceUsed,
     StartDownload,
