@@ -157,8 +157,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join(NAME);
         let mut log = log(path.clone());
-        // A folder that is not empty cannot be replaced by a file.
-        std::fs::create_dir_all(log.aside(1).join("in the way")).unwrap();
+        // A file does not take the place of a folder.
+        std::fs::write(log.aside(KEPT - 1), "").unwrap();
+        std::fs::create_dir(log.aside(KEPT)).unwrap();
         for _ in 0..3 {
             log.write_all("x".repeat(60).as_bytes()).unwrap();
         }

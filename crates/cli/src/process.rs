@@ -74,9 +74,11 @@ impl CalledOff {
     /// Waits for the first of them.
     pub async fn by(&mut self) -> Reason {
         #[cfg(unix)]
-        tokio::select! {
-            () = self.interrupt.pressed() => Reason::Interrupt,
-            _ = self.terminate.recv() => Reason::Terminate,
+        {
+            tokio::select! {
+                () = self.interrupt.pressed() => Reason::Interrupt,
+                _ = self.terminate.recv() => Reason::Terminate,
+            }
         }
         #[cfg(not(unix))]
         {
