@@ -290,8 +290,6 @@ counts_parts! {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::expect_used)]
-    use super::*;
     use crate::codec::{encode_statement, encoded_len};
 
     #[test]
