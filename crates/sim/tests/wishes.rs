@@ -276,10 +276,10 @@ fn pushed(is_neighbour: bool, count: u32) -> (usize, skein_overlay::Counters) {
 }
 
 #[test]
-fn what_others_push_is_bounded_by_the_budget_of_the_wish() {
+fn one_that_pushes_a_lot_uses_up_a_fourth_of_the_budget_of_the_wish() {
     let (told, counters) = pushed(true, 200);
-    assert!((60..=70).contains(&told), "{told}");
-    assert!(counters.wish_hits_over_budget >= 130, "{}", counters.wish_hits_over_budget);
+    assert!((16..=18).contains(&told), "{told}");
+    assert!(counters.wish_hits_over_budget >= 180, "{}", counters.wish_hits_over_budget);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_wish_that_stays_the_same_is_not_spread_again_at_once() {
         let standing = StandingQuery { wish: Signed::new(wish, &key(1)), credential };
         network.say(puppet, victim, WishUpdate { standing });
         let counters = counters(&network, victim);
-        (counters.wishes_taken, counters.wishes_refused)
+        (counters.wishes_taken, counters.wishes_repeated)
     };
     assert_eq!(say(0, false), (1, 0));
     assert_eq!(say(20, false), (1, 1), "it is what it was");
