@@ -16,7 +16,7 @@ use skein_proto::{
     BoundedVec, Common, ContentId, CredentialError, FileMeta, HitGroup, Instant, NodeId, Owner,
     Query, QueryId, Tag, pack,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Tags of covered supernodes in one `SearchDone`: those of the neighbours of forty neighbours.
@@ -34,7 +34,7 @@ const MAX_ANSWER_GROUPS: usize = 1_024;
 const STANDING: u32 = 20;
 
 /// Who waits for the hits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ReplyTo {
     User,
     Peer(NodeId),
@@ -66,6 +66,10 @@ pub(crate) enum Then {
 #[derive(Debug)]
 pub(crate) struct Branch {
     pub(crate) reply_to: ReplyTo,
+    /// Under which id whoever waits has asked.
+    pub(crate) reply_id: QueryId,
+    /// Which search it belongs to.
+    pub(crate) search: QueryId,
     pub(crate) query: Common<Query>,
     pub(crate) looked_for: Arc<Wanted>,
     wanted: usize,
@@ -75,6 +79,8 @@ pub(crate) struct Branch {
     relayed: Relayed,
     /// Neighbours that have not said the end yet.
     pub(crate) waiting: BTreeMap<NodeId, Asked>,
+    /// Neighbours whose index was searched for it.
+    searched: BTreeSet<NodeId>,
     pub(crate) coverage: Coverage,
     /// The supernodes that are covered, where it is somebody else's query; some twice.
     covered: Vec<Tag>,
@@ -84,16 +90,21 @@ pub(crate) struct Branch {
     sieve: Option<Box<Sieve>>,
     /// What was passed on of the hits of others, for whoever asks the same.
     answer: Vec<HitGroup>,
-    /// The look-up in this supernode's own index that is waited for, and what follows it.
-    pub(crate) look_up: Option<(u64, Then)>,
+    /// The look-up in this supernode's own index that is waited for, and what follows it; nothing
+    /// does if the others are being asked meanwhile.
+    pub(crate) look_up: Option<(u64, Option<Then>)>,
+    /// Whether this supernode's own index was asked for, and has not been searched.
+    pub(crate) owes_index: bool,
     /// When it is looked at again.
     pub(crate) deadline: Instant,
+    /// When it is over whatever comes.
+    pub(crate) ends: Instant,
 }
 
 impl Branch {
-    /// A query that has not covered anything yet.
+    /// A query that has not covered anything yet, of a search, and of whoever waits under that id.
     pub(crate) fn new(
-        reply_to: ReplyTo,
+        (reply_to, reply_id, search): (ReplyTo, QueryId, QueryId),
         query: Common<Query>,
         looked_for: Arc<Wanted>,
         wanted: usize,
@@ -107,31 +118,51 @@ impl Branch {
         let relayed = Relayed::new(wanted, query.filter.owner.is_some());
         Self {
             reply_to,
+            reply_id,
+            search,
             query,
             looked_for,
             wanted,
             contents: HashSet::new(),
             relayed,
             waiting: BTreeMap::new(),
+            searched: BTreeSet::new(),
             coverage,
             covered: Vec::new(),
             waves: None,
             sieve: None,
             answer: Vec::new(),
             look_up: None,
+            owes_index: false,
             deadline: Instant::START,
+            ends: Instant::START,
         }
     }
 
     /// A query that begins here.
     pub(crate) fn origin(
-        reply_to: ReplyTo,
+        way: (ReplyTo, QueryId, QueryId),
         query: Common<Query>,
         looked_for: Arc<Wanted>,
         wanted: usize,
     ) -> Self {
         let sieve = Box::new(Sieve::new(wanted, query.filter.owner.is_some()));
-        Self { sieve: Some(sieve), ..Self::new(reply_to, query, looked_for, wanted) }
+        let branch = Self::new(way, query, looked_for, wanted);
+        Self { sieve: Some(sieve), owes_index: true, ..branch }
+    }
+
+    /// By what whoever waits for it knows it, where that is not the id under which others are asked.
+    pub(crate) fn way(&self) -> Option<(ReplyTo, QueryId)> {
+        let is_own = self.sieve.is_some() && self.reply_id == self.search;
+        (!is_own).then_some((self.reply_to, self.reply_id))
+    }
+
+    /// This supernode's own index was searched, or need not be: it covers so much.
+    pub(crate) fn count_own(&mut self, own: Coverage) {
+        self.owes_index = false;
+        let coverage = &mut self.coverage;
+        coverage.supernodes_asked = coverage.supernodes_asked.saturating_add(own.supernodes_asked);
+        coverage.nodes_covered = coverage.nodes_covered.saturating_add(own.nodes_covered);
     }
 
     /// Names found so far: the made-up contents of one name must not be taken for enough. Where it
@@ -153,35 +184,47 @@ impl Branch {
         std::mem::take(&mut self.answer)
     }
 
-    /// Passes the query on to neighbours, who leave those with the tags `besides` alone.
+    /// Passes the query on to neighbours, who leave those with the tags beside them alone.
     pub(crate) fn ask(
         &mut self,
         core: &mut Core,
         id: QueryId,
-        group: &[NodeId],
-        (hops, besides): (u8, SharedBytes<6144>),
+        group: impl IntoIterator<Item = (NodeId, SharedBytes<6144>)>,
+        hops: u8,
         deadline: Instant,
     ) {
         let hits_left = self.still_wanted().saturating_mul(HITS_PER_WANTED);
-        let flood = Flood {
-            id,
-            query: self.query.clone(),
-            wanted: u16::try_from(self.still_wanted()).unwrap_or(u16::MAX),
-            hops_left: hops,
-            besides,
-        };
-        for node in group {
+        let wanted = u16::try_from(self.still_wanted()).unwrap_or(u16::MAX);
+        for (node, besides) in group {
             core.counters.floods_forwarded += 1;
-            core.send(*node, flood.clone());
-            self.waiting.insert(*node, Asked { deadline, hops, brought: false, hits_left });
+            let flood = Flood {
+                id,
+                search: self.search,
+                query: self.query.clone(),
+                wanted,
+                hops_left: hops,
+                index: !self.searched.contains(&node),
+                besides,
+            };
+            core.send(node, flood);
+            self.waiting.insert(node, Asked { deadline, hops, brought: false, hits_left });
         }
     }
 
-    /// A neighbour that was asked has answered.
-    pub(crate) fn answered(&mut self, tag: Tag) {
+    /// A neighbour that was asked has searched its index, or said that its own table excludes it.
+    pub(crate) fn answered(&mut self, node: NodeId) {
+        let tag = self.search.tag(&node);
+        self.searched.insert(node);
         match &mut self.waves {
             Some(waves) => waves.on_answered(tag),
             None => self.cover([tag]),
+        }
+    }
+
+    /// A neighbour that was asked has not searched its index: others may speak for it.
+    pub(crate) fn refused(&mut self, node: &NodeId) {
+        if let Some(waves) = self.waves.as_mut().filter(|_| !self.searched.contains(node)) {
+            waves.on_refused(node);
         }
     }
 
@@ -193,24 +236,36 @@ impl Branch {
         }
     }
 
-    /// Supernodes that were asked, or that their tables exclude.
-    pub(crate) fn cover(&mut self, tags: impl IntoIterator<Item = Tag>) {
+    /// Supernodes that were asked, or that their tables exclude, as a neighbour that was asked says.
+    pub(crate) fn told(&mut self, by: &NodeId, tags: Vec<Tag>) {
         match &mut self.waves {
-            Some(waves) => waves.on_told(tags),
-            None => {
-                self.covered.extend(tags);
-                if self.covered.len() > 2 * MAX_TAGS {
-                    self.sum_up_covered();
-                }
-            }
+            Some(waves) => waves.on_told(by, tags),
+            None => self.cover(tags),
         }
     }
 
-    /// Leaves each covered supernode once, and no more than fit into a message.
+    /// Supernodes that need not be asked any more, where it is somebody else's query.
+    pub(crate) fn cover(&mut self, tags: impl IntoIterator<Item = Tag>) {
+        self.covered.extend(tags);
+        if self.covered.len() > 4 * MAX_TAGS {
+            self.sum_up_covered();
+        }
+    }
+
+    /// Leaves each covered supernode once.
     fn sum_up_covered(&mut self) {
         self.covered.sort_unstable_by_key(|tag| number(*tag));
         self.covered.dedup();
-        self.covered.truncate(MAX_TAGS);
+    }
+
+    /// As many of the covered supernodes as fit into a message: those whose tags follow one's own, so
+    /// that others leave out others.
+    fn told_covered(&mut self, me: &NodeId) -> BoundedVec<Tag, MAX_TAGS> {
+        self.sum_up_covered();
+        let from = number(self.search.tag(me));
+        let first = self.covered.partition_point(|tag| number(*tag) < from);
+        self.covered.rotate_left(first);
+        BoundedVec::truncated(self.covered.drain(..))
     }
 
     /// Tags of others that are believed of one who was asked to pass the query on so many times:
@@ -254,7 +309,6 @@ impl Branch {
     pub(crate) fn pass_on(
         &mut self,
         core: &mut Core,
-        id: QueryId,
         mut groups: Vec<HitGroup>,
         link: Option<NodeId>,
     ) {
@@ -274,27 +328,27 @@ impl Branch {
                 groups
             }
         };
-        self.send_on(core, id, groups);
+        self.send_on(core, groups);
     }
 
     /// A wave is over: passes on what nobody contests.
-    pub(crate) fn pass_on_wave(&mut self, core: &mut Core, id: QueryId) {
+    pub(crate) fn pass_on_wave(&mut self, core: &mut Core) {
         if let Some(sieve) = &mut self.sieve {
             let mut groups = sieve.release(Moment::Wave);
             self.admit(core, &mut groups);
-            self.send_on(core, id, groups);
+            self.send_on(core, groups);
         }
     }
 
     /// Passes on what was held back, but for decoys.
-    pub(crate) fn pass_on_rest(&mut self, core: &mut Core, id: QueryId) {
+    pub(crate) fn pass_on_rest(&mut self, core: &mut Core) {
         let Some(sieve) = &mut self.sieve else { return };
         let mut groups = sieve.release(Moment::End);
         core.counters.hits_decoys += sieve.left_out();
         core.counters.hits_over_wanted += sieve.overflown;
         sieve.close();
         self.admit(core, &mut groups);
-        self.send_on(core, id, groups);
+        self.send_on(core, groups);
     }
 
     /// Leaves as many contents as are wanted, where the query began here.
@@ -309,7 +363,8 @@ impl Branch {
         });
     }
 
-    fn send_on(&mut self, core: &mut Core, id: QueryId, kept: Vec<HitGroup>) {
+    fn send_on(&mut self, core: &mut Core, kept: Vec<HitGroup>) {
+        let id = self.reply_id;
         if kept.is_empty() {
             return;
         }
@@ -356,13 +411,20 @@ pub(crate) fn take_up_to(groups: &mut Vec<HitGroup>, left: &mut usize) -> u64 {
 }
 
 /// Tells whoever asked that a query is over.
-pub(crate) fn finish(core: &mut Core, id: QueryId, mut branch: Branch) {
-    branch.pass_on_rest(core, id);
+pub(crate) fn finish(core: &mut Core, mut branch: Branch) {
+    branch.pass_on_rest(core);
+    let id = branch.reply_id;
+    if branch.owes_index && branch.coverage.stopped != StopReason::Enough {
+        branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::TimedOut);
+    }
     match branch.reply_to {
         // Whoever began the search counts; a child gets the numbers only.
         ReplyTo::Peer(peer) if branch.sieve.is_none() => {
-            branch.sum_up_covered();
-            let covered = BoundedVec::truncated(branch.covered);
+            let covered = branch.told_covered(&core.me);
+            if branch.owes_index {
+                // By this whoever asked knows that nobody has looked here.
+                branch.coverage.supernodes_asked = 0;
+            }
             core.send(peer, SearchDone { id, coverage: branch.coverage, covered });
         }
         reply_to => tell_end(core, reply_to, id, branch.coverage),
@@ -427,7 +489,8 @@ mod tests {
         let query = Query { ask, filter: Filter::default() };
         let query = Common::from(query);
         let looked_for = Wanted::of(&query).expect("a query");
-        let branch = Branch::origin(ReplyTo::User, query, looked_for, 10);
+        let id = QueryId::from_bytes([1; 16]);
+        let branch = Branch::origin((ReplyTo::User, id, id), query, looked_for, 10);
         assert_eq!([0, 1, 2, 9].map(|hops| branch.believable_tags(hops)), [0, 64, 2_048, 2_048]);
     }
 }

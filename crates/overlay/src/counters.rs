@@ -30,14 +30,14 @@ counters! {
     floods_answered,
     /// Those of them that the own routing table excludes, so that the index was not searched.
     floods_excluded,
-    /// Queries that had been seen before.
+    /// Queries that whoever asks has asked as often as it may.
     floods_duplicate,
     /// Queries that had been answered before and were taken further.
     floods_widened,
-    /// Queries under the id of another one.
-    floods_made_up,
     /// Queries of neighbours that were over their budget.
     floods_over_budget,
+    /// Supernodes said to be covered that only one neighbour has heard of, and nobody knows.
+    covered_made_up,
     /// Queries sent on to neighbours.
     floods_forwarded,
     /// Queries of neighbours that were answered but not passed on, so that there is room for those

@@ -1,7 +1,34 @@
 //! Which supernodes a search has covered, told apart by their tags.
 
 use skein_proto::Tag;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+/// By whose word a supernode is covered: the number of a neighbour, from 1 on.
+pub(crate) type Word = u16;
+
+/// By nobody's: it is not covered.
+const NOBODY: Word = 0;
+/// It has answered itself, its own table excludes it, or several have told of it.
+const SURE: Word = Word::MAX;
+/// By one neighbour's, and the others were told to leave it alone: they cannot speak for it any more.
+const LENT: Word = Word::MAX - 1;
+
+/// What one neighbour has told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    tags: u32,
+    /// Supernodes that are known, and of which nobody else has told.
+    alone: u32,
+    /// The same of those that are not known.
+    strange: u32,
+}
+
+impl Tally {
+    /// Whether it tells of more that nobody knows than there are newcomers.
+    fn is_strange(&self) -> bool {
+        self.strange * 10 > self.tags
+    }
+}
 
 /// A set of tags. So few supernodes share a tag that a tag counts for one.
 #[derive(Clone, Debug, Default)]
@@ -9,11 +36,13 @@ pub(crate) struct Covered {
     /// The tags of the supernodes that are known, ascending, each once: nearly all that is taken in
     /// is among them.
     known: Vec<u32>,
-    /// In the same order: the nodes of whom each holds the metadata, and whether it is in the set.
+    /// In the same order: the nodes of whom each holds the metadata, and by whose word it is in the
+    /// set.
     nodes: Vec<u32>,
-    marks: Vec<bool>,
+    words: Vec<Word>,
     missing: usize,
-    others: BTreeSet<u32>,
+    others: BTreeMap<u32, Word>,
+    tallies: Vec<Tally>,
 }
 
 /// A tag as a number, in the same order: numbers are compared in one step.
@@ -28,23 +57,88 @@ pub(crate) fn tag(number: u32) -> Tag {
 }
 
 impl Covered {
-    /// Takes in a tag, and says whether it was new.
+    /// Takes in a tag that is beyond doubt, and says whether it was new.
     pub(crate) fn insert(&mut self, tag: Tag) -> bool {
-        match self.known.binary_search(&number(tag)) {
-            Ok(at) => {
-                let mark = self.marks.get_mut(at);
-                let is_new = mark.is_some_and(|mark| !std::mem::replace(mark, true));
-                self.missing -= usize::from(is_new);
-                is_new
-            }
-            Err(_) => self.others.insert(number(tag)),
+        self.hear(tag, SURE)
+    }
+
+    /// Takes in a tag that a neighbour tells, and says whether it was new.
+    pub(crate) fn tell(&mut self, tag: Tag, by: Word) -> bool {
+        let count = usize::from(by);
+        if self.tallies.len() < count {
+            self.tallies.resize(count, Tally::default());
         }
+        self.hear(tag, by)
+    }
+
+    fn hear(&mut self, tag: Tag, by: Word) -> bool {
+        let number = number(tag);
+        let found = self.known.binary_search(&number);
+        let word = match found {
+            Ok(at) => self.words.get_mut(at),
+            Err(_) => Some(self.others.entry(number).or_insert(NOBODY)),
+        };
+        let Some(word) = word else { return false };
+        let before = *word;
+        *word = match (before, by) {
+            (NOBODY, _) => by,
+            (_, SURE) => SURE,
+            (SURE | LENT, _) => before,
+            _ if before == by => by,
+            _ => SURE,
+        };
+        let is_known = found.is_ok();
+        let is_confirmed = before != NOBODY && *word != before;
+        self.missing -= usize::from(before == NOBODY && is_known);
+        if let Some(tally) = self.tally(by) {
+            tally.tags += 1;
+            tally.alone += u32::from(is_known && before == NOBODY);
+            tally.strange += u32::from(!is_known && before == NOBODY);
+        }
+        if let Some(tally) = self.tally(before).filter(|_| is_confirmed) {
+            let alone = if is_known { &mut tally.alone } else { &mut tally.strange };
+            *alone = alone.saturating_sub(1);
+        }
+        before == NOBODY
+    }
+
+    fn tally(&mut self, by: Word) -> Option<&mut Tally> {
+        self.tallies.get_mut(usize::from(by).checked_sub(1)?)
+    }
+
+    /// Leaves it to one neighbour's word that these are covered, since the others are to be told so.
+    pub(crate) fn lend(&mut self, which: impl Fn(u32) -> bool) {
+        for (at, number) in self.known.iter().enumerate() {
+            let Some(word) = self.words.get_mut(at) else { continue };
+            let tally = usize::from(*word).checked_sub(1).and_then(|by| self.tallies.get_mut(by));
+            if let Some(tally) = tally.filter(|_| which(*number)) {
+                *word = LENT;
+                tally.alone = tally.alone.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Whether something hangs on the word of one neighbour though the others have seen each of so many
+    /// supernodes less than `often` times on average.
+    pub(crate) fn is_doubtful(&self, size: f64, often: f64) -> bool {
+        let tags = self.tallies.iter().map(|tally| f64::from(tally.tags));
+        let largest = tags.clone().fold(0.0, f64::max);
+        tags.sum::<f64>() - largest < often * size
+            && self.tallies.iter().any(|tally| tally.alone > 0)
+    }
+
+    /// Tags of which one neighbour alone has told and that belong to nobody who is known, where the
+    /// others tell of none: they are made up.
+    pub(crate) fn made_up(&self) -> u32 {
+        let strange = self.tallies.iter().filter(|tally| tally.is_strange());
+        let told = self.tallies.iter().filter(|tally| tally.tags > 0).count();
+        if 3 * strange.clone().count() > told { 0 } else { strange.map(|it| it.strange).sum() }
     }
 
     pub(crate) fn contains(&self, tag: Tag) -> bool {
         match self.known.binary_search(&number(tag)) {
-            Ok(at) => self.marks.get(at).copied().unwrap_or(false),
-            Err(_) => self.others.contains(&number(tag)),
+            Ok(at) => self.words.get(at).is_some_and(|word| *word != NOBODY),
+            Err(_) => self.others.contains_key(&number(tag)),
         }
     }
 
@@ -60,10 +154,10 @@ impl Covered {
                 }
                 continue;
             }
-            let is_in = self.others.remove(&tag);
+            let is_in = self.others.remove(&tag).is_some();
             self.known.push(tag);
             self.nodes.push(nodes);
-            self.marks.push(is_in);
+            self.words.push(if is_in { SURE } else { NOBODY });
             self.missing += usize::from(!is_in);
         }
     }
@@ -76,25 +170,26 @@ impl Covered {
     /// Whether this one is among those: known and not in the set.
     pub(crate) fn misses(&self, tag: Tag) -> bool {
         let at = self.known.binary_search(&number(tag));
-        at.is_ok_and(|at| self.marks.get(at) == Some(&false))
+        at.is_ok_and(|at| self.words.get(at) == Some(&NOBODY))
     }
 
     /// The nodes of whom the supernodes in the set hold the metadata.
     pub(crate) fn nodes(&self) -> u64 {
-        let marked = self.marks.iter().zip(&self.nodes).filter(|(mark, _)| **mark);
+        let marked = self.words.iter().zip(&self.nodes).filter(|(word, _)| **word != NOBODY);
         marked.map(|(_, nodes)| u64::from(*nodes)).sum()
     }
 
     /// The same of one, if it is in the set.
     pub(crate) fn nodes_of(&self, tag: Tag) -> Option<u32> {
         let at = self.known.binary_search(&number(tag)).ok()?;
-        self.nodes.get(at).copied().filter(|_| self.marks.get(at) == Some(&true))
+        self.nodes.get(at).copied().filter(|_| self.words.get(at) != Some(&NOBODY))
     }
 
-    /// All tags.
+    /// The tags of those that are beyond doubt, or left to one neighbour's word, and of those that are
+    /// not known.
     pub(crate) fn tags(&self) -> impl Iterator<Item = Tag> {
-        let marked = self.known.iter().zip(&self.marks).filter(|(_, mark)| **mark);
-        marked.map(|(tag, _)| *tag).chain(self.others.iter().copied()).map(tag)
+        let marked = self.known.iter().zip(&self.words).filter(|(_, word)| **word >= LENT);
+        marked.map(|(tag, _)| *tag).chain(self.others.keys().copied()).map(tag)
     }
 
     /// How many tags there are.
@@ -102,11 +197,11 @@ impl Covered {
         self.known.len() - self.missing + self.others.len()
     }
 
-    /// How many there are.
+    /// How many there are that are not made up.
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn supernodes(&self) -> f64 {
         // Far fewer than 2^52.
-        self.len() as f64
+        self.len() as f64 - f64::from(self.made_up())
     }
 }
 
@@ -146,6 +241,50 @@ mod tests {
         let misses = [[0, 0, 1], [0, 0, 3], [9, 9, 8]].map(|tag| covered.misses(tag));
         assert_eq!(misses, [false, true, false]);
         assert_eq!(covered.tags().collect::<Vec<_>>(), [[0, 0, 1], [0, 0, 2], [9, 9, 9]]);
+    }
+
+    fn tags(count: u8) -> Vec<Tag> {
+        (1..=count).map(|last| [0, 0, last]).collect()
+    }
+
+    fn tell(covered: &mut Covered, tags: &[Tag], by: Word) {
+        for tag in tags {
+            covered.tell(*tag, by);
+        }
+    }
+
+    #[test]
+    fn what_one_neighbour_tells_is_doubted_until_others_have_told_it_or_looked_around() {
+        let mut covered = Covered::default();
+        covered.expect(tags(100).into_iter().map(|tag| (tag, 1)).collect());
+        tell(&mut covered, &tags(40), 1);
+        tell(&mut covered, &tags(40), 1);
+        assert!(covered.is_doubtful(100.0, 3.0), "to tell it twice does not help");
+        assert_eq!(covered.tags().count(), 0, "and nobody is told to leave them alone");
+        tell(&mut covered, &tags(40), 2);
+        assert!(!covered.is_doubtful(100.0, 3.0));
+        assert_eq!(covered.tags().count(), 40);
+        tell(&mut covered, &tags(45), 3);
+        assert!(covered.is_doubtful(100.0, 3.0), "the third one's word");
+        assert!(!covered.is_doubtful(20.0, 3.0), "the others have looked around enough");
+        covered.lend(|number| number > 40);
+        assert!(!covered.is_doubtful(100.0, 3.0));
+        assert_eq!(covered.tags().count(), 45);
+        assert_eq!(covered.supernodes(), 45.0);
+    }
+
+    #[test]
+    fn supernodes_that_one_neighbour_alone_tells_of_and_nobody_knows_are_made_up() {
+        let mut covered = Covered::default();
+        covered.expect(tags(100).into_iter().map(|tag| (tag, 1)).collect());
+        let invented: Vec<Tag> = (0..200).map(|last| [9, 9, last]).collect();
+        tell(&mut covered, &invented, 1);
+        assert_eq!(covered.made_up(), 0, "it may be that this node knows hardly anybody");
+        for by in 2..=4 {
+            tell(&mut covered, &tags(40), by);
+            tell(&mut covered, &[[7, 7, 1]], by);
+        }
+        assert_eq!((covered.made_up(), covered.supernodes()), (200, 41.0));
     }
 
     #[test]

@@ -209,6 +209,7 @@ impl Overlay {
             Some(true) => {
                 self.core.counters.searches_answered += 1;
                 let arrival = Arrival {
+                    reply_id: search.id,
                     id: search.id,
                     query: search.query,
                     wanted: search.wanted,

@@ -1,10 +1,11 @@
 //! How a query goes through the supernodes, and how its hits come back.
 //!
 //! The supernode where a query begins looks in its own index and then steers the search by
-//! [`crate::waves`]. Whoever is asked looks in its index, once for each query id, and passes the
-//! query on as far as it was asked to: with one hop left to those neighbours whose tables do not
-//! exclude them, with more to all; never back to where it came from. Hits return along the reverse
-//! path. The end returns the same way: whoever has passed a query on waits for the end of each
+//! [`crate::waves`]. Whoever is asked looks in its index, unless it has done so for the same
+//! neighbour, and passes the query on as far as it was asked to: with one hop left to those
+//! neighbours whose tables do not exclude them, with more to all; never back to where it came from.
+//! Each of those who ask is answered on its own, whatever others who came before were answered (see
+//! [`crate::seen`]). Hits return along the reverse path. The end returns the same way: whoever has passed a query on waits for the end of each
 //! branch (or for its deadline, or for the loss of the neighbour), adds up what was reached, and
 //! then says that its own part is over. So the origin knows when a wave is over, and which part of
 //! the network was covered, without waiting for a fixed time (an "echo" in the sense of Chang,
@@ -25,6 +26,7 @@ use crate::seen::{Seen, Sight};
 use crate::sources::{Sources, Wanted, nothing};
 use crate::tables::MOST_NODES;
 use crate::waves::{Next, Outlook, Waves};
+use rand::RngExt;
 use rand::seq::SliceRandom;
 use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::StopReason;
@@ -34,8 +36,8 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-/// Queries that wait for neighbours at the same time. One takes some kilobytes, and up to 60 KB
-/// when it has found nearly a thousand contents.
+/// Queries that wait for neighbours at the same time. One takes some kilobytes, and up to 200 KB
+/// when it has found nearly a thousand contents of many sources each.
 const MAX_BRANCHES: usize = 4_096;
 
 /// What one more hop adds to the time that the end of a query is waited for: a round trip of the
@@ -61,7 +63,11 @@ const MAX_WANTED: u16 = 1_000;
 #[derive(Debug, Default)]
 pub(crate) struct Floods {
     seen: Seen,
+    /// By the ids under which others are asked: those of the searches that began here, and one drawn
+    /// for each query of a neighbour.
     branches: HashMap<QueryId, Branch>,
+    /// Those that whoever asked does not know, by who did and under which id.
+    ways: HashMap<(ReplyTo, QueryId), QueryId>,
     /// When each branch is to be looked at, so that nobody looks through them with each message.
     deadlines: BTreeSet<(Instant, QueryId)>,
     /// How many queries in a row a neighbour has left without an end.
@@ -72,6 +78,9 @@ pub(crate) struct Floods {
 
 /// A query as it arrived.
 pub(crate) struct Arrival {
+    /// Under which id whoever asks has asked.
+    pub(crate) reply_id: QueryId,
+    /// Under which id others are asked.
     pub(crate) id: QueryId,
     pub(crate) query: Query,
     pub(crate) wanted: u16,
@@ -98,50 +107,51 @@ impl Floods {
             refuse(core, StopReason::OverBudget);
             return;
         }
-        let hops = flood.hops_left.min(core.config.max_hops - 1);
-        let sight = match self.branches.contains_key(&flood.id) {
-            // It is under way, however many ids came since.
-            true => Sight::Known,
-            false => self.seen.note(flood.id, &flood.query, hops, now),
-        };
-        match sight {
-            Sight::New | Sight::Further => {}
-            Sight::Known => {
-                core.counters.floods_duplicate += 1;
-                refuse(core, StopReason::Exhausted);
-                return;
-            }
-            Sight::Other => {
-                core.counters.floods_made_up += 1;
-                refuse(core, StopReason::OverBudget);
-                return;
-            }
-        }
         let Some(looked_for) = Wanted::of(&flood.query) else {
             refuse(core, StopReason::Exhausted);
             return;
         };
-        let wanted = usize::from(flood.wanted.clamp(1, MAX_WANTED));
-        let is_new = sight == Sight::New;
+        let hops = flood.hops_left.min(core.config.max_hops - 1);
+        let search = (flood.search, &*flood.query);
+        let is_under_way = self.ways.contains_key(&(ReplyTo::Peer(peer), flood.id));
+        let sight = match is_under_way {
+            true => Sight::Known,
+            false => self.seen.note(search, &peer, hops, now),
+        };
+        let Sight::New { passes_on } = sight else {
+            core.counters.floods_duplicate += 1;
+            refuse(core, StopReason::Exhausted);
+            return;
+        };
         let index = &sources.children.index;
-        let looks_up = is_new && !sources.tables.own_excludes(index, &looked_for.keys);
+        let looks_up = flood.index && !sources.tables.own_excludes(index, &looked_for.keys);
         if looks_up && !self.look_ups.has_room(core, Asker::Neighbour) {
+            self.seen.forget(search, &peer);
             refuse(core, StopReason::OverBudget);
             return;
         }
-        let mut branch = Branch::new(ReplyTo::Peer(peer), flood.query, looked_for, wanted);
-        if is_new {
+        let hops = if passes_on { hops } else { 0 };
+        let wanted = usize::from(flood.wanted.clamp(1, MAX_WANTED));
+        let way = (ReplyTo::Peer(peer), flood.id, flood.search);
+        let mut branch = Branch::new(way, flood.query, looked_for, wanted);
+        let own = sources.own_coverage(core);
+        branch.coverage.supernodes_known = own.supernodes_known;
+        if flood.index {
             core.counters.floods_answered += 1;
             core.counters.floods_excluded += u64::from(!looks_up);
-            branch.coverage = sources.own_coverage(core);
         } else {
             core.counters.floods_widened += 1;
         }
+        let id = QueryId::from_bytes(core.rng.random());
         if looks_up {
+            branch.owes_index = true;
             let then = Then::Relay { from: peer, hops, besides: flood.besides };
-            self.look_up(core, sources, (flood.id, branch, then), now);
+            self.look_up(core, sources, (id, branch, then), now);
         } else {
-            self.relay(core, sources, branch, (flood.id, peer, hops, flood.besides), now);
+            if flood.index {
+                branch.count_own(own);
+            }
+            self.relay(core, sources, branch, (id, peer, hops, flood.besides), now);
         }
     }
 
@@ -181,8 +191,11 @@ impl Floods {
         match next {
             Next::Ask(group, hops) if !group.is_empty() => {
                 let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 2);
-                let besides = if hops > 0 { waves.settled() } else { SharedBytes::default() };
-                branch.ask(core, id, &group, (hops, besides), deadline);
+                let group: Vec<(NodeId, SharedBytes<6144>)> = match hops {
+                    0 => group.into_iter().map(|node| (node, SharedBytes::default())).collect(),
+                    _ => waves.settled(&group),
+                };
+                branch.ask(core, id, group, hops, deadline);
                 look_again = Some(now.instant + WAVE_PATIENCE * (u32::from(hops) + 1));
             }
             Next::Ask(..) | Next::Covered => {}
@@ -194,9 +207,13 @@ impl Floods {
             branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::Unreached);
         }
         branch.waves = Some(waves);
-        match look_again {
-            Some(at) => self.insert(id, branch, at),
-            None => self.conclude(core, sources, id, branch, now),
+        // When all others have answered, the own index may still do.
+        match look_again.or(branch.look_up.is_some().then_some(branch.ends)) {
+            Some(at) => {
+                let at = at.min(branch.ends);
+                self.insert(id, branch, at);
+            }
+            None => self.conclude(core, sources, branch, now),
         }
     }
 
@@ -223,12 +240,17 @@ impl Floods {
             core.counters.hits_over_wanted += take_up_to(&mut groups, &mut asked.hits_left);
             asked.brought |= !groups.is_empty();
         }
-        branch.pass_on(core, id, groups, Some(peer));
-        if branch.is_full() {
+        branch.pass_on(core, groups, Some(peer));
+        self.end_if_full(core, sources, id, now);
+        honest
+    }
+
+    /// Ends a query for which enough has come.
+    fn end_if_full(&mut self, core: &mut Core, sources: &Sources<'_>, id: QueryId, now: Now) {
+        if let Some(branch) = self.branches.get_mut(&id).filter(|branch| branch.is_full()) {
             branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::Enough);
             self.call_off(core, sources, id, now);
         }
-        honest
     }
 
     /// A branch of a query is over.
@@ -253,12 +275,13 @@ impl Floods {
             core.counters.table_asks += 1;
             core.counters.table_misses += u64::from(!asked.brought);
         }
-        // Whoever was asked before by somebody else says that it has nothing to add.
-        if searched || done.coverage.stopped == StopReason::Exhausted {
-            branch.answered(id.tag(&peer));
+        if searched {
+            branch.answered(peer);
+        } else {
+            branch.refused(&peer);
         }
         let believed = branch.believable_tags(asked.hops);
-        branch.cover(done.covered.iter().copied().take(believed));
+        branch.told(&peer, done.covered.iter().copied().take(believed).collect());
         let stopped = match done.coverage.stopped {
             // Only whoever asked can call a search off, or have nobody to ask.
             StopReason::Cancelled | StopReason::NotAttached => StopReason::OverBudget,
@@ -272,6 +295,22 @@ impl Floods {
         if branch.waiting.is_empty() {
             self.go_on(core, sources, id, now);
         }
+    }
+
+    /// Gives up the searches of this node's user, which go on elsewhere: what each was for.
+    pub(crate) fn give_up_users(&mut self, core: &mut Core) -> Vec<(QueryId, Query, u16)> {
+        let of_user = |(_, branch): &(&QueryId, &Branch)| branch.reply_to == ReplyTo::User;
+        let mut ids: Vec<QueryId> =
+            self.branches.iter().filter(of_user).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        let given_up = ids.into_iter().filter_map(|id| {
+            let mut branch = self.remove(id)?;
+            branch.cancel_waiting(core, id);
+            branch.pass_on_rest(core);
+            let wanted = u16::try_from(branch.wanted()).unwrap_or(MAX_WANTED);
+            Some((branch.reply_id, Query::clone(&branch.query), wanted))
+        });
+        given_up.collect()
     }
 
     /// Forgets what others answered: this node is no supernode any more.
@@ -288,6 +327,7 @@ impl Floods {
         id: QueryId,
         now: Now,
     ) {
+        let id = self.ways.get(&(from, id)).copied().unwrap_or(id);
         if let Some(branch) = self.branches.get_mut(&id).filter(|b| b.reply_to == from) {
             branch.coverage.stopped = StopReason::Cancelled;
             self.call_off(core, sources, id, now);
@@ -368,54 +408,66 @@ impl Floods {
     /// Those who were waited for have answered, or their time is over.
     fn go_on(&mut self, core: &mut Core, sources: &Sources<'_>, id: QueryId, now: Now) {
         let Some(mut branch) = self.remove(id) else { return };
-        if branch.look_up.is_some() {
+        if let Some((number, Some(then))) = branch.look_up.take_if(|(_, then)| then.is_some()) {
+            // The others are asked meanwhile.
             core.counters.look_ups_timed_out += 1;
-            branch.coverage = nothing(StopReason::TimedOut);
-            finish(core, id, branch);
+            branch.look_up = Some((number, None));
+            if let Then::Relay { from, .. } = &then {
+                self.seen.forget((branch.search, &*branch.query), from);
+            }
+            self.follow(core, sources, (id, branch, then), now);
             return;
         }
-        branch.pass_on_wave(core, id);
-        if let Some(waves) = branch.waves.take() {
+        branch.pass_on_wave(core);
+        if branch.waves.is_some() && now.instant >= branch.ends {
+            branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::TimedOut);
+            branch.cancel_waiting(core, id);
+            self.conclude(core, sources, branch, now);
+        } else if let Some(waves) = branch.waves.take() {
             self.widen(core, sources, (id, branch, waves), now);
         } else if let Some(at) = branch.waiting.values().map(|asked| asked.deadline).min() {
             self.insert(id, branch, at);
+        } else if branch.look_up.is_some() && now.instant < branch.ends {
+            let at = branch.ends;
+            self.insert(id, branch, at);
         } else {
-            finish(core, id, branch);
+            finish(core, branch);
         }
     }
 
     fn call_off(&mut self, core: &mut Core, sources: &Sources<'_>, id: QueryId, now: Now) {
         if let Some(mut branch) = self.remove(id) {
             branch.cancel_waiting(core, id);
-            self.conclude(core, sources, id, branch, now);
+            self.conclude(core, sources, branch, now);
         }
     }
 
     fn insert(&mut self, id: QueryId, mut branch: Branch, deadline: Instant) {
         branch.deadline = deadline;
         self.deadlines.insert((deadline, id));
+        if let Some(way) = branch.way() {
+            self.ways.insert(way, id);
+        }
         self.branches.insert(id, branch);
     }
 
     fn remove(&mut self, id: QueryId) -> Option<Branch> {
         let branch = self.branches.remove(&id)?;
         self.deadlines.remove(&(branch.deadline, id));
+        if let Some(way) = branch.way() {
+            self.ways.remove(&way);
+        }
         Some(branch)
     }
 
     /// Says that a query is over, and, if it began here, how much of the network it covered: a
     /// supernode counts whose index was searched, or whose table excludes it.
-    fn conclude(
-        &mut self,
-        core: &mut Core,
-        sources: &Sources<'_>,
-        id: QueryId,
-        mut branch: Branch,
-        now: Now,
-    ) {
+    fn conclude(&mut self, core: &mut Core, sources: &Sources<'_>, mut branch: Branch, now: Now) {
         if let Some(waves) = &branch.waves {
+            core.counters.covered_made_up += u64::from(waves.made_up());
             let own = sources.own_coverage(core);
-            let mut nodes = u64::from(own.nodes_covered) + waves.nodes();
+            let own_nodes = if branch.owes_index { 0 } else { own.nodes_covered };
+            let mut nodes = u64::from(own_nodes) + waves.nodes();
             // Neighbours say it with their tables, and sooner.
             for (node, told) in sources.tables.told_nodes() {
                 if let Some(announced) = waves.nodes_of(&node) {
@@ -424,10 +476,11 @@ impl Floods {
             }
             let coverage = &mut branch.coverage;
             coverage.nodes_covered = u32::try_from(nodes).unwrap_or(u32::MAX);
-            coverage.supernodes_asked = waves.supernodes();
+            let unsearched = u32::from(branch.owes_index);
+            coverage.supernodes_asked = waves.supernodes().saturating_sub(unsearched);
             coverage.supernodes_known = own.supernodes_known.max(waves.size());
         }
-        branch.pass_on_rest(core, id);
+        branch.pass_on_rest(core);
         if branch.waves.is_some() {
             let answer = branch.take_answer();
             self.cache.put(
@@ -438,6 +491,6 @@ impl Floods {
                 now.instant,
             );
         }
-        finish(core, id, branch);
+        finish(core, branch);
     }
 }

@@ -5,7 +5,7 @@ use crate::branch::ReplyTo;
 use crate::budget::Ask;
 use crate::children::Children;
 use crate::config::Config;
-use crate::core::{Core, earlier};
+use crate::core::{Core, INFORMED, earlier};
 use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::election::{Election, Office};
@@ -22,6 +22,7 @@ use crate::sources::sources;
 use crate::tables::Tables;
 use crate::tidy::{Loose, TIDY};
 use crate::wishes::own::OwnWishes;
+use rand::RngExt;
 use skein_proto::message::PartingReason;
 use skein_proto::supernode::Load;
 use skein_proto::{
@@ -297,6 +298,9 @@ impl Overlay {
             }
             Role::Super => {}
         }
+        if self.core.role == Role::Super {
+            self.take_over_searches(now);
+        }
         self.step_floods(now);
         self.searches.step(&mut self.core, now.instant);
         self.step_wishes(now);
@@ -359,12 +363,32 @@ impl Overlay {
         now: Now,
     ) {
         if self.core.role == Role::Super {
-            let arrival = Arrival { id, query, wanted, reply_to: ReplyTo::User };
-            let sources = sources!(self);
-            self.floods.begin(&mut self.core, &sources, arrival, now);
+            self.begin_for_user((id, query, wanted), id, now);
         } else {
             let parent = self.join.parent();
             self.searches.start(&mut self.core, parent, (id, query, wanted), now);
+        }
+    }
+
+    fn begin_for_user(
+        &mut self,
+        (reply_id, query, wanted): (QueryId, skein_proto::Query, u16),
+        id: QueryId,
+        now: Now,
+    ) {
+        let arrival = Arrival { reply_id, id, query, wanted, reply_to: ReplyTo::User };
+        let sources = sources!(self);
+        self.floods.begin(&mut self.core, &sources, arrival, now);
+    }
+
+    /// Goes on itself with what a parent was to search for, now that this node is a supernode.
+    fn take_over_searches(&mut self, now: Now) {
+        let (linked, known) = (self.neighbours.count(), self.core.membership.len());
+        let is_ready = linked > 0 && linked >= known.min(INFORMED);
+        for wish in self.searches.hand_over(is_ready, now.instant) {
+            // The others know the old id from the parent.
+            let id = QueryId::from_bytes(self.core.rng.random());
+            self.begin_for_user(wish, id, now);
         }
     }
 

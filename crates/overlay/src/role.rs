@@ -70,6 +70,9 @@ impl Overlay {
         self.bid_farewell(now);
         self.vouch_for_all(now);
         self.children.dismiss_all(&mut self.core, PartingReason::Demoted);
+        for wish in self.floods.give_up_users(&mut self.core) {
+            self.searches.take_over(&mut self.core, wish, now);
+        }
         self.neighbours.dissolve(&mut self.core, PartingReason::Demoted);
         self.children.index.remove_owner(&self.core.me);
         self.forget_supernodes_work(now);
@@ -79,8 +82,7 @@ impl Overlay {
         self.role_changed(reason, now);
     }
 
-    /// Lets go of what only a supernode needs. Searches of this node's user that are under way go
-    /// on to their ends.
+    /// Lets go of what only a supernode needs.
     fn forget_supernodes_work(&mut self, now: Now) {
         self.tables = Tables::new(now.instant);
         // What is left in the index of those who have gone is none of the next table's past.

@@ -1,6 +1,6 @@
 //! The searches of this node's own user, while it is an ordinary node: the parent runs them. When
-//! the parent is lost in the middle, the next one is asked; whoever shows the hits drops those
-//! that come twice.
+//! the parent is lost in the middle, the next one is asked; and a node that has become a supernode
+//! meanwhile runs them itself. Whoever shows the hits drops those that come twice.
 
 use crate::branch::{retain_sound, take_up_to};
 use crate::core::{Core, earlier};
@@ -18,7 +18,8 @@ use std::time::Duration;
 /// attaches within that time.
 const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a parent may take for all of a search; its own deadlines end it earlier.
+/// How long a parent may take for all of a search. It ends it after 12 s itself, and then passes on
+/// what it has held back.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a search may take in all, over however many parents.
@@ -61,7 +62,36 @@ impl Searches {
         &mut self,
         core: &mut Core,
         parent: Option<NodeId>,
+        wish: (QueryId, Query, u16),
+        now: Now,
+    ) {
+        self.enter(core, wish, false, now);
+        if let Some(parent) = parent {
+            self.on_parent(core, parent, now);
+        }
+    }
+
+    /// Goes on with a search that this node has begun as a supernode: the next parent is asked, under
+    /// a new id.
+    pub(crate) fn take_over(&mut self, core: &mut Core, wish: (QueryId, Query, u16), now: Now) {
+        self.enter(core, wish, true, now);
+    }
+
+    /// Lets go of those that nobody is asked for: this node is a supernode by now, and does it itself
+    /// as soon as it is ready, or they have waited for too long.
+    pub(crate) fn hand_over(&mut self, is_ready: bool, now: Instant) -> Vec<(QueryId, Query, u16)> {
+        let waits = |_: &QueryId, search: &mut UserSearch| {
+            search.asked.is_none() && (is_ready || now >= search.deadline)
+        };
+        let waiting = self.searches.extract_if(.., waits);
+        waiting.map(|(id, search)| (id, search.query, search.wanted)).collect()
+    }
+
+    fn enter(
+        &mut self,
+        core: &mut Core,
         (id, query, wanted): (QueryId, Query, u16),
+        asked_before: bool,
         now: Now,
     ) {
         if self.searches.len() >= MAX_SEARCHES {
@@ -83,14 +113,11 @@ impl Searches {
             wanted: wanted.clamp(1, 1_000),
             hits_left: 0,
             asked: None,
-            asked_before: false,
+            asked_before,
             deadline: now.instant + ATTACH_PATIENCE,
             ends: now.instant + TOTAL_PATIENCE,
         };
         self.searches.insert(id, search);
-        if let Some(parent) = parent {
-            self.on_parent(core, parent, now);
-        }
     }
 
     /// There is a parent: ask it what was not asked yet.

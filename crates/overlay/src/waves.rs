@@ -11,7 +11,7 @@
 //! A search is not widened for those that are missed already, nor for those that it has waited for
 //! in vain; that they were left out is said at its end.
 
-use crate::covered::{Covered, population};
+use crate::covered::{Covered, Word, number, population};
 use skein_proto::routing::SharedBytes;
 use skein_proto::{NodeId, QueryId, Tag};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,19 @@ const OVERLAP: f64 = 0.05;
 /// Where the supernodes that are known are fewer than this part of those that a search has seen,
 /// others were not heard of, and how many there are must be guessed.
 const KNOWN_SHARE: f64 = 0.98;
+
+/// How much more a search may ask since the word of one neighbour is not enough, as a part of all
+/// supernodes: as long as fewer may have an answer, nobody is told to leave one alone of which only
+/// one neighbour has told, and so each of them is asked twice. Where more may have one this holds for
+/// so many of them, drawn by their tags.
+const AUDITED: f64 = 0.02;
+
+/// How often each supernode must have been seen by others on average, until what only one neighbour
+/// has told is not waited for to be confirmed: by then one in twenty is still unseen.
+const CONFIRMED: f64 = 3.0;
+
+/// Tags that fit beside a query.
+const MAX_SETTLED: usize = 2_048;
 
 /// Shows all supernodes that are known, one by one, with the nodes of whom each says that it holds
 /// the metadata.
@@ -91,6 +104,12 @@ pub(crate) struct Waves {
     draws: u32,
     /// Of the present wave: tags, and new ones among them.
     wave: (u32, u32),
+    /// Answers in it.
+    answers: u32,
+    /// The neighbours that have told of others.
+    tellers: Vec<Tag>,
+    /// The part of those of whom one neighbour has told that others look at all the same.
+    audited: Option<f64>,
     /// Tags since the last new one.
     repeated: u32,
     /// How many supernodes there are, as far as is known.
@@ -119,6 +138,9 @@ impl Waves {
             is_short: false,
             draws: 1,
             wave: (0, 0),
+            answers: 0,
+            tellers: Vec::new(),
+            audited: None,
             repeated: 0,
             size: 1.0,
             estimate: 1.0,
@@ -126,23 +148,25 @@ impl Waves {
         }
     }
 
-    /// Those that were asked, or need not be.
-    pub(crate) fn on_covered(&mut self, tags: impl IntoIterator<Item = Tag>) {
-        for tag in tags {
-            let new = self.covered.insert(tag);
-            self.wave.0 += 1;
-            self.wave.1 += u32::from(new);
-            self.repeated = if new { 0 } else { self.repeated.saturating_add(1) };
-            if self.hops <= 1 {
-                self.draws += 1;
-            }
+    /// One that was asked, or need not be.
+    fn on_covered(&mut self, tag: Tag) {
+        let is_new = self.covered.insert(tag);
+        self.count(is_new);
+    }
+
+    fn count(&mut self, is_new: bool) {
+        self.wave.0 += 1;
+        self.wave.1 += u32::from(is_new);
+        self.repeated = if is_new { 0 } else { self.repeated.saturating_add(1) };
+        if self.hops <= 1 {
+            self.draws += 1;
         }
     }
 
     /// One that was asked directly has answered.
     pub(crate) fn on_answered(&mut self, tag: Tag) {
         self.owing.remove(&tag);
-        self.on_covered([tag]);
+        self.on_covered(tag);
     }
 
     /// One that was asked directly has not answered in time, or its link is gone.
@@ -150,18 +174,42 @@ impl Waves {
         self.silent.insert(self.id.tag(node));
     }
 
+    /// One that was asked directly has not looked in its index: what others say of it counts again.
+    pub(crate) fn on_refused(&mut self, node: &NodeId) {
+        self.owing.remove(&self.id.tag(node));
+    }
+
     /// Whether more of all supernodes were left out than may be, as of the last look.
     pub(crate) fn is_short(&self) -> bool {
         self.is_short
     }
 
-    /// Those that were asked, or need not be, as another supernode says.
-    pub(crate) fn on_told(&mut self, tags: impl IntoIterator<Item = Tag>) {
+    /// Those that were asked, or need not be, as a neighbour says; each counts once.
+    pub(crate) fn on_told(&mut self, teller: &NodeId, mut tags: Vec<Tag>) {
+        tags.sort_unstable();
+        tags.dedup();
+        if tags.is_empty() {
+            return;
+        }
+        self.answers += 1;
+        let teller = self.id.tag(teller);
+        let at = self.tellers.iter().position(|known| *known == teller).unwrap_or_else(|| {
+            self.tellers.push(teller);
+            self.tellers.len() - 1
+        });
+        // There are never so many neighbours that the last ones would share a number.
+        let by = Word::try_from(at + 1).unwrap_or(Word::MAX / 2);
         for tag in tags {
             if !self.owing.contains(&tag) {
-                self.on_covered([tag]);
+                let is_new = self.covered.tell(tag, by);
+                self.count(is_new);
             }
         }
+    }
+
+    /// Tags that one neighbour has made up, as it seems.
+    pub(crate) fn made_up(&self) -> u32 {
+        self.covered.made_up()
     }
 
     /// Whether a supernode was asked, or its table excludes it.
@@ -179,13 +227,30 @@ impl Waves {
         self.covered.nodes_of(self.id.tag(node))
     }
 
-    /// The tags of those that nobody need ask any more, as many as fit into a message.
-    pub(crate) fn settled(&self) -> SharedBytes<6144> {
-        let owing = self.owing.iter().copied().filter(|tag| !self.covered.contains(*tag));
-        let tags = owing.chain(self.covered.tags()).take(2_048);
-        let mut bytes = Vec::with_capacity(3 * self.covered.len());
-        tags.for_each(|tag| bytes.extend_from_slice(&tag));
-        SharedBytes::new(bytes).unwrap_or_default()
+    /// What each of these is to be told: the tags of those that nobody need ask any more. Where they
+    /// do not fit into a message, each is told others: those whose tags follow its own.
+    pub(crate) fn settled(&mut self, group: &[NodeId]) -> Vec<(NodeId, SharedBytes<6144>)> {
+        let audited = self.audited.unwrap_or(1.0);
+        self.covered.lend(|number| f64::from(number) >= audited * f64::from(1 << 24));
+        let owing: Vec<Tag> =
+            self.owing.iter().copied().filter(|tag| !self.covered.contains(*tag)).collect();
+        let room = MAX_SETTLED.saturating_sub(owing.len());
+        let told = |from: usize| {
+            let turned = self.covered.tags().skip(from).chain(self.covered.tags().take(from));
+            let mut bytes = Vec::with_capacity(3 * (owing.len() + self.covered.len().min(room)));
+            let tags = owing.iter().copied().take(MAX_SETTLED).chain(turned.take(room));
+            tags.for_each(|tag| bytes.extend_from_slice(&tag));
+            SharedBytes::new(bytes).unwrap_or_default()
+        };
+        if self.covered.tags().count() <= room {
+            let all = told(0);
+            return group.iter().map(|node| (*node, all.clone())).collect();
+        }
+        let after = |node: &NodeId| {
+            let own = number(self.id.tag(node));
+            self.covered.tags().position(|tag| number(tag) >= own).unwrap_or(0)
+        };
+        group.iter().map(|node| (*node, told(after(node)))).collect()
     }
 
     /// Supernodes that were asked or are excluded by their tables, this one included.
@@ -202,7 +267,9 @@ impl Waves {
     pub(crate) fn next(&mut self, outlook: &Outlook<'_>) -> Next {
         loop {
             let left = self.left(outlook);
-            let is_covered = left * REST <= self.size;
+            let seems_covered = left * REST <= self.size;
+            let is_doubtful = self.covered.is_doubtful(self.size, CONFIRMED);
+            let is_covered = seems_covered && !is_doubtful;
             // One is asked what it sees in any case: there may be supernodes not heard of.
             let asked_around = self.asked.values().any(|hops| *hops > 0);
             if asked_around && (is_covered || self.brings_nothing_new()) {
@@ -218,13 +285,22 @@ impl Waves {
                 candidates.retain(|node| {
                     let may = (outlook.may_answer)(node);
                     if !may {
-                        self.on_covered([self.id.tag(node)]);
+                        self.on_covered(self.id.tag(node));
                         self.asked.insert(*node, 0);
                     }
                     may
                 });
             }
-            let group = if self.hops == 1 && is_covered { 1 } else { self.group(outlook, left) };
+            if self.hops > 0 && self.audited.is_none() {
+                let may = outlook.free.iter().filter(|node| (outlook.may_answer)(node)).count();
+                let share = to_f64(may) / to_f64(outlook.free.len().max(1));
+                self.audited = Some((AUDITED / share).min(1.0));
+            }
+            let group = if self.hops == 1 && seems_covered {
+                1 + usize::from(is_doubtful)
+            } else {
+                self.group(outlook, left)
+            };
             candidates.truncate(group);
             if !candidates.is_empty() {
                 for node in &candidates {
@@ -236,14 +312,16 @@ impl Waves {
                     }
                 }
                 self.wave = (0, 0);
+                self.answers = 0;
                 return Next::Ask(candidates, self.hops);
             }
             if outlook.is_waiting && self.hops > 0 {
                 // Who is slow may still bring what is missing, for less than a wider wave costs.
                 return Next::Ask(Vec::new(), self.hops);
             }
-            if self.hops >= self.max_hops {
-                return if is_covered { Next::Covered } else { Next::TooFar };
+            if self.hops >= self.max_hops || self.hops > 0 && seems_covered {
+                // Nobody is left who could confirm it.
+                return if seems_covered { Next::Covered } else { Next::TooFar };
             }
             self.hops += 1;
         }
@@ -255,7 +333,9 @@ impl Waves {
     /// died, and the search for it would otherwise ask everybody.
     fn brings_nothing_new(&self) -> bool {
         let (tags, new) = self.wave;
-        let in_wave = tags >= ENOUGH_TAGS && f64::from(new) * REST <= f64::from(tags);
+        // One answer alone says little: it may be that of a liar.
+        let in_wave =
+            tags >= ENOUGH_TAGS && self.answers > 1 && f64::from(new) * REST <= f64::from(tags);
         in_wave || self.repeated >= ENOUGH_TAGS && f64::from(self.repeated) >= self.size
     }
 

@@ -412,8 +412,11 @@ pub struct Search {
 /// A search on its way among supernodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flood {
-    /// Which query this is.
+    /// What its hits and its end are told by: drawn anew by each supernode that passes it on, so
+    /// that what is asked for one cannot be taken for what is asked for another.
     pub id: QueryId,
+    /// Which search this is, as whoever began it drew it.
+    pub search: QueryId,
     /// What is looked for.
     pub query: Common<Query>,
     /// How many hits are enough, 1 to 1,000.
@@ -421,6 +424,8 @@ pub struct Flood {
     /// How far it goes on from the receiver: 0, not at all; 1, to those of its neighbours whose
     /// table does not exclude them; from 2 on, to all of its neighbours with one less.
     pub hops_left: u8,
+    /// Whether the receiver's own index is asked for: not where it has answered before.
+    pub index: bool,
     /// The tags ([`QueryId::tag`]) of supernodes that were asked before or need not be, three bytes
     /// each: who looks at its neighbours' tables leaves these alone.
     pub besides: SharedBytes<6144>,

@@ -18,7 +18,7 @@ const FRAMES: &[(&str, usize, &str)] = &[
     ("Publish", 65366, "06f647bc4046d885"),
     ("PublishAck", 35, "c68b301644160a88"),
     ("Search", 443, "1c901690cfb16b93"),
-    ("Flood", 6591, "1bee0345badad20b"),
+    ("Flood", 6608, "819edaddfe18ab4b"),
     ("Hits", 65237, "85f3e93fce5a512c"),
     ("SearchDone", 6187, "4afb982fb75302cd"),
     ("CancelSearch", 24, "1d399e6ac9472c26"),

@@ -158,9 +158,11 @@ fn linking_again_does_not_refill_the_budget_for_floods() {
         let id = QueryId::from_bytes(id);
         let flood = Flood {
             id,
+            search: id,
             query: words("song").into(),
             wanted: 1,
             hops_left: 0,
+            index: true,
             besides: Default::default(),
         };
         network.say_later(puppet, victim, flood);
@@ -234,9 +236,11 @@ fn a_neighbours_floods_leave_room_for_the_searches_of_children() {
         let id = QueryId::from_bytes(id);
         let flood = Flood {
             id,
+            search: id,
             query: words("song").into(),
             wanted: 1,
             hops_left: 3,
+            index: true,
             besides: Default::default(),
         };
         network.say_later(loud, victim, flood);

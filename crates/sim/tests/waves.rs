@@ -4,10 +4,10 @@
 mod common;
 
 use common::*;
-use skein_proto::message::{Flood, RoleSetting};
-use skein_proto::query::StopReason;
+use skein_proto::message::{Flood, RoleSetting, SearchDone};
+use skein_proto::query::{Coverage, StopReason};
 use skein_proto::routing::{SharedBytes, TableUpdate};
-use skein_proto::{Message, NodeId, QueryId};
+use skein_proto::{BoundedVec, Message, NodeId, QueryId};
 use skein_sim::population::{file, settle};
 use skein_sim::{Network, Settings};
 
@@ -150,37 +150,123 @@ fn words_that_vanish_are_not_asked_for_any_more() {
     assert!(floods(&network) - before <= 1);
 }
 
-#[test]
-fn a_query_under_the_id_of_another_one_is_refused() {
+/// A supernode with a child that shares a song, and three puppets as its neighbours.
+fn crossing() -> (Network, NodeId, [NodeId; 3]) {
     let mut network = network();
     let victim = lone_super(&mut network);
-    let puppet = neighbour(&mut network, victim, 1);
-    let id = QueryId::from_bytes([9; 16]);
-    for (text, hops_left) in [("song ", 0), ("other ", 1), ("song ", 1)] {
-        network.say(
-            puppet,
-            victim,
-            Flood {
-                id,
-                query: words(text).into(),
-                wanted: 5,
-                hops_left,
-                besides: Default::default(),
-            },
-        );
+    let holder = network.add_node(RoleSetting::Ordinary, vec![file("a/rare song.ogg")]);
+    assert!(network.run_until_all(&[holder], seconds(20)));
+    let puppets = [1, 2, 3].map(|number| neighbour(&mut network, victim, number));
+    network.run_for(seconds(12));
+    puppets.iter().for_each(|puppet| drop(network.heard(*puppet)));
+    (network, victim, puppets)
+}
+
+/// A query of the search that all of these puppets know of.
+fn flood_of(number: u8, text: &str, hops_left: u8) -> Flood {
+    Flood {
+        id: QueryId::from_bytes([number; 16]),
+        search: QueryId::from_bytes([9; 16]),
+        query: words(text).into(),
+        wanted: 5,
+        hops_left,
+        index: true,
+        besides: Default::default(),
     }
-    let ends: Vec<StopReason> = network
-        .heard(puppet)
-        .into_iter()
-        .filter_map(|(_, message)| match message {
-            Message::SearchDone(done) => Some(done.coverage.stopped),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(ends, [StopReason::Exhausted, StopReason::OverBudget, StopReason::Exhausted]);
-    let counters = counters(&network, victim);
-    assert_eq!((counters.floods_answered, counters.floods_widened), (1, 1));
-    assert_eq!(counters.floods_made_up, 1);
+}
+
+/// What a puppet was told: files, and how many supernodes each end speaks of.
+fn answers(network: &mut Network, puppet: NodeId) -> (usize, Vec<u32>) {
+    network.run_for(std::time::Duration::from_millis(300));
+    let (mut files, mut ends) = (0, Vec::new());
+    for (_, message) in network.heard(puppet) {
+        match message {
+            Message::Hits(hits) => files += hits.groups.len(),
+            Message::SearchDone(done) => ends.push(done.coverage.supernodes_asked),
+            _ => {}
+        }
+    }
+    (files, ends)
+}
+
+/// The floods that a puppet was asked with.
+fn heard_floods(network: &mut Network, puppet: NodeId) -> Vec<Flood> {
+    network.run_for(std::time::Duration::from_millis(300));
+    let heard = network.heard(puppet).into_iter();
+    let floods = heard.filter_map(|(_, message)| match message {
+        Message::Flood(flood) => Some(flood),
+        _ => None,
+    });
+    floods.collect()
+}
+
+fn done(id: QueryId, supernodes_asked: u32) -> SearchDone {
+    let coverage = Coverage {
+        supernodes_asked,
+        supernodes_known: 9,
+        nodes_covered: 9,
+        stopped: StopReason::Exhausted,
+    };
+    SearchDone { id, coverage, covered: BoundedVec::default() }
+}
+
+#[test]
+fn whoever_races_ahead_with_a_query_takes_no_hits_away() {
+    let (mut network, victim, [liar, asker, third]) = crossing();
+    network.say(liar, victim, flood_of(1, "rare song ", 2));
+    let [for_liar] = heard_floods(&mut network, third).try_into().expect("it is passed on");
+    network.say(asker, victim, flood_of(2, "rare song ", 2));
+    let [for_asker] = heard_floods(&mut network, third).try_into().expect("and once more");
+    assert_eq!(for_liar.search, for_asker.search);
+    network.say(third, victim, done(for_liar.id, 1));
+    assert_eq!(answers(&mut network, asker), (1, vec![]), "the own hit, and the end is to come");
+    network.say(third, victim, done(for_asker.id, 1));
+    // The liar was asked, too, and says nothing.
+    network.run_for(seconds(6));
+    assert_eq!(answers(&mut network, asker), (0, vec![2]));
+}
+
+#[test]
+fn another_query_under_the_id_of_a_search_is_not_in_its_way() {
+    let (mut network, victim, [liar, asker, third]) = crossing();
+    network.say(liar, victim, flood_of(1, "something else ", 2));
+    assert_eq!(heard_floods(&mut network, third).len(), 1, "it is under way");
+    network.say(asker, victim, flood_of(2, "rare song ", 0));
+    assert_eq!(answers(&mut network, asker), (1, vec![1]));
+}
+
+#[test]
+fn what_is_asked_without_end_is_answered_no_more() {
+    let (mut network, victim, [puppet, _, third]) = crossing();
+    for number in 1..=20 {
+        network.say(puppet, victim, flood_of(number, "rare song ", 1));
+    }
+    let (files, ends) = answers(&mut network, puppet);
+    assert!(files <= 3 && ends.iter().filter(|asked| **asked == 0).count() == 17, "{ends:?}");
+    assert!(heard_floods(&mut network, third).len() <= 3);
+    assert_eq!(counters(&network, victim).floods_duplicate, 17);
+}
+
+#[test]
+fn a_neighbour_that_has_not_looked_is_not_counted_as_covered() {
+    for searched in [0, 1] {
+        let mut network = network();
+        let victim = lone_super(&mut network);
+        let puppet = neighbour(&mut network, victim, 1);
+        let asker = network.add_node(RoleSetting::Ordinary, Vec::new());
+        assert!(network.run_until_all(&[asker], seconds(20)));
+        network.heard(puppet);
+        let search = network.start_search(asker, "rare song", 2);
+        for hops in 0..=1 {
+            network.run_for(seconds(1));
+            for flood in heard_floods(&mut network, puppet) {
+                assert_eq!((flood.hops_left, flood.index), (hops, hops == 0 || searched == 0));
+                network.say(puppet, victim, done(flood.id, searched));
+            }
+        }
+        let coverage = network.finish_search(asker, search).coverage.unwrap();
+        assert_eq!(coverage.supernodes_asked, 1 + searched);
+    }
 }
 
 fn part(log2_bits: u8, part: u8, fill: u8) -> TableUpdate {

@@ -6,7 +6,6 @@ use crate::core::Core;
 use crate::covered::number;
 use crate::io::Now;
 use crate::lookup::{Asker, LookedUp};
-use crate::seen::Sight;
 use crate::sources::{Sources, Wanted, nothing};
 use crate::waves::Waves;
 use skein_index::Index;
@@ -55,8 +54,13 @@ impl Done {
     }
 }
 
-/// How long the own index is waited for: less than whoever asked waits for this node.
+/// How long the own index is waited for before the others are asked without it: less than whoever
+/// asked waits for this node.
 const INDEX_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a search may take in all: several rounds of all waves, each as slow as it may be. A child
+/// waits some seconds longer for its end.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 impl Floods {
     /// Passes a neighbour's query on.
@@ -69,9 +73,10 @@ impl Floods {
         now: Now,
     ) {
         if hops == 0 {
-            finish(core, id, branch);
+            finish(core, branch);
             return;
         }
+        let search = branch.search;
         let linked: Vec<NodeId> =
             sources.neighbours.linked().filter(|node| *node != from).collect();
         let mut next = linked;
@@ -80,7 +85,7 @@ impl Floods {
             let done = Done::of(&besides);
             let mut others: Vec<Tag> = Vec::with_capacity(next.len());
             next.retain(|node| {
-                let tag = id.tag(node);
+                let tag = search.tag(node);
                 let is_done = done.has(tag);
                 others.extend(is_done.then_some(tag));
                 !is_done
@@ -89,7 +94,7 @@ impl Floods {
             next.retain(|node| {
                 let may = may.next().unwrap_or(true);
                 excluded += u64::from(!may);
-                others.extend((!may).then(|| id.tag(node)));
+                others.extend((!may).then(|| search.tag(node)));
                 may
             });
             // Those that were done before are named again: how many there are is told from how often
@@ -98,22 +103,30 @@ impl Floods {
         }
         if next.is_empty() {
             core.counters.table_excluded += excluded;
-            finish(core, id, branch);
-        } else if self.branches.len() >= MAX_BRANCHES {
-            core.counters.branches_over_limit += 1;
-            branch.coverage.stopped = StopReason::OverBudget;
-            finish(core, id, branch);
-        } else if !core.budgets.take_relays(&from, next.len(), now.instant) {
-            core.counters.relays_over_budget += 1;
-            branch.coverage.stopped = StopReason::OverBudget;
-            finish(core, id, branch);
-        } else {
-            // Where nobody is asked, those that are not excluded would be missing in the rate.
-            core.counters.table_excluded += excluded;
-            let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 1);
-            branch.ask(core, id, &next, (hops - 1, besides), deadline);
-            self.insert(id, branch, deadline);
+            finish(core, branch);
+            return;
         }
+        let over = if self.branches.len() >= MAX_BRANCHES {
+            Some(&mut core.counters.branches_over_limit)
+        } else if core.budgets.take_relays(&from, next.len(), now.instant) {
+            None
+        } else {
+            Some(&mut core.counters.relays_over_budget)
+        };
+        if let Some(counter) = over {
+            *counter += 1;
+            branch.coverage.stopped = StopReason::OverBudget;
+            self.seen.forget((search, &*branch.query), &from);
+            finish(core, branch);
+            return;
+        }
+        // Where nobody is asked, those that are not excluded would be missing in the rate.
+        core.counters.table_excluded += excluded;
+        let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 1);
+        let group = next.into_iter().map(|node| (node, besides.clone()));
+        branch.ask(core, id, group, hops - 1, deadline);
+        branch.ends = deadline;
+        self.insert(id, branch, deadline);
     }
 
     /// A query begins here: of a child, or of this node's user.
@@ -124,29 +137,28 @@ impl Floods {
         arrival: Arrival,
         now: Now,
     ) {
-        let Arrival { id, query, wanted, reply_to } = arrival;
+        let Arrival { reply_id, id, query, wanted, reply_to } = arrival;
         let wanted = usize::from(wanted.clamp(1, MAX_WANTED));
-        // Nobody passes it on from here but this search itself.
-        let sight = self.seen.note(id, &query, u8::MAX, now);
-        if sight != Sight::New || self.branches.contains_key(&id) {
+        if self.branches.contains_key(&id) || !self.seen.begin(id, &query, now) {
             // Whoever draws an id that was seen hears nothing but the end.
             core.counters.floods_duplicate += 1;
-            tell_end(core, reply_to, id, nothing(StopReason::OverBudget));
+            tell_end(core, reply_to, reply_id, nothing(StopReason::OverBudget));
             return;
         }
         let coverage = sources.own_coverage(core);
         let query = Common::from(query);
         let Some(looked_for) = Wanted::of(&query) else {
             // Nothing matches it anywhere, so nobody else is troubled with it.
-            tell_end(core, reply_to, id, coverage);
+            tell_end(core, reply_to, reply_id, coverage);
             return;
         };
         if !self.look_ups.has_room(core, Asker::Own) {
-            tell_end(core, reply_to, id, nothing(StopReason::OverBudget));
+            tell_end(core, reply_to, reply_id, nothing(StopReason::OverBudget));
             return;
         }
-        let mut branch = Branch::origin(reply_to, query, looked_for, wanted);
-        branch.coverage = coverage;
+        let mut branch = Branch::origin((reply_to, reply_id, id), query, looked_for, wanted);
+        branch.coverage.supernodes_known = coverage.supernodes_known;
+        branch.ends = now.instant + PATIENCE;
         self.look_up(core, sources, (id, branch, Then::Widen), now);
     }
 
@@ -160,7 +172,7 @@ impl Floods {
     ) {
         let wish = (id, branch.looked_for.clone(), branch.wanted());
         let number = self.look_ups.begin(core, &sources.children.index, wish);
-        branch.look_up = Some((number, then));
+        branch.look_up = Some((number, Some(then)));
         self.insert(id, branch, now.instant + INDEX_PATIENCE);
     }
 
@@ -202,11 +214,34 @@ impl Floods {
         };
         let Some(mut branch) = self.remove(id) else { return };
         let groups = sources.children.grouped(core, found, now);
-        branch.pass_on(core, id, groups, None);
+        branch.pass_on(core, groups, None);
+        branch.count_own(sources.own_coverage(core));
+        match then {
+            Some(then) => self.follow(core, sources, (id, branch, then), now),
+            None => {
+                // The others have been asked meanwhile.
+                let (at, is_over) = (branch.deadline, branch.waiting.is_empty());
+                self.insert(id, branch, at);
+                self.end_if_full(core, sources, id, now);
+                if is_over {
+                    self.go_on(core, sources, id, now);
+                }
+            }
+        }
+    }
+
+    /// The own index has been searched, or has taken too long: goes on with the others.
+    pub(super) fn follow(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        (id, mut branch, then): (QueryId, Branch, Then),
+        now: Now,
+    ) {
         match then {
             Then::Relay { .. } if branch.is_full() => {
                 branch.coverage.stopped = StopReason::Enough;
-                finish(core, id, branch);
+                finish(core, branch);
             }
             Then::Relay { from, hops, besides } => {
                 self.relay(core, sources, branch, (id, from, hops, besides), now);
@@ -223,16 +258,16 @@ impl Floods {
         (id, mut branch): (QueryId, Branch),
         now: Now,
     ) {
-        let is_answered = !branch.is_full() && self.look_in_cache(core, id, &mut branch, now);
+        let is_answered = !branch.is_full() && self.look_in_cache(core, &mut branch, now);
         if is_answered {
-            finish(core, id, branch);
+            finish(core, branch);
         } else if branch.is_full() {
             branch.coverage.stopped = StopReason::Enough;
-            finish(core, id, branch);
+            finish(core, branch);
         } else if self.branches.len() >= MAX_BRANCHES {
             core.counters.branches_over_limit += 1;
             branch.coverage.stopped = StopReason::OverBudget;
-            finish(core, id, branch);
+            finish(core, branch);
         } else {
             let waves = Waves::new(id, &core.me, core.config.max_hops - 1);
             self.widen(core, sources, (id, branch, Box::new(waves)), now);
@@ -240,13 +275,7 @@ impl Floods {
     }
 
     /// Answers from what others said to the same a moment ago, if that was all there is.
-    fn look_in_cache(
-        &mut self,
-        core: &mut Core,
-        id: QueryId,
-        branch: &mut Branch,
-        now: Now,
-    ) -> bool {
+    fn look_in_cache(&mut self, core: &mut Core, branch: &mut Branch, now: Now) -> bool {
         let cached = self.cache.get(&branch.looked_for.parsed, branch.wanted(), now.instant);
         let Some((mut groups, coverage)) = cached else {
             core.counters.cache_misses += 1;
@@ -255,7 +284,7 @@ impl Floods {
         core.counters.cache_hits += 1;
         // They were checked when they came, but credentials run out.
         let _ = retain_sound(core, &branch.looked_for.parsed, &mut groups, now);
-        branch.pass_on(core, id, groups, None);
+        branch.pass_on(core, groups, None);
         let is_answered = branch.is_full() || coverage.stopped == StopReason::Exhausted;
         if is_answered {
             branch.coverage = coverage;

@@ -68,9 +68,13 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         MessageKind::Search => (any_query_id(), any_query(), any::<u16>())
             .prop_map(|(id, query, wanted)| Search { id, query, wanted }.into())
             .boxed(),
-        MessageKind::Flood => (any_query_id(), any_query(), any::<u16>(), any::<u8>(), any_bytes())
-            .prop_map(|(id, query, wanted, hops_left, besides)| {
-                Flood { id, query: query.into(), wanted, hops_left, besides }.into()
+        MessageKind::Flood => (
+            (any_query_id(), any_query_id(), any_query()),
+            (any::<u16>(), any::<u8>(), any::<bool>(), any_bytes()),
+        )
+            .prop_map(|((id, search, query), (wanted, hops_left, index, besides))| {
+                let query = query.into();
+                Flood { id, search, query, wanted, hops_left, index, besides }.into()
             })
             .boxed(),
         MessageKind::Hits => (any_query_id(), few(any_hit_group()))

@@ -61,8 +61,16 @@ pub fn largest_message(kind: MessageKind) -> Message {
         MessageKind::Search => Search { id: id(), query: query(), wanted: u16::MAX }.into(),
         MessageKind::Flood => {
             let besides = SharedBytes::new(vec![0xff; 6144]).expect("as many as fit");
-            Flood { id: id(), query: query().into(), wanted: u16::MAX, hops_left: u8::MAX, besides }
-                .into()
+            Flood {
+                id: id(),
+                search: id(),
+                query: query().into(),
+                wanted: u16::MAX,
+                hops_left: u8::MAX,
+                index: true,
+                besides,
+            }
+            .into()
         }
         MessageKind::Hits => largest_hits().into(),
         MessageKind::SearchDone => {
