@@ -278,7 +278,7 @@ async fn what_is_wrong_is_said_in_one_line() {
 async fn who_writes_to_a_name_that_nobody_has_is_told_so_at_once() {
     let network = Network::start().await;
     let [_goose] = network.supernodes(["goose"], &[]).await;
-    let [alice, bob] = network.nodes(["alice", "bob"]).await;
+    let [alice, _bob] = network.nodes(["alice", "bob"]).await;
     knows(&alice, "bob").await;
     let command =
         command::for_people(alice.data_dir(), &["chat", "@swan", "hello", "--wait", "1h"]);
