@@ -127,13 +127,14 @@ fn a_node_whose_line_was_dead_for_an_hour_joins_again_from_its_own_cache() {
 }
 
 #[test]
-fn a_node_that_becomes_a_supernode_in_mid_search_ends_the_search() {
+fn a_node_that_becomes_a_supernode_in_mid_search_goes_on_with_it() {
     let mut network = network();
     let (_, children, _) = settle(&mut network, 2, 4);
     let search = network.start_search(children[0], "common", 100);
     network.feed(children[0], Input::SetRole(RoleSetting::Super));
     let coverage = network.finish_search(children[0], search).coverage.expect("an end");
-    assert_eq!(coverage.stopped, StopReason::NotAttached);
+    assert_ne!(coverage.stopped, StopReason::NotAttached);
+    assert!(coverage.supernodes_asked > 1, "{coverage:?}");
 }
 
 #[test]

@@ -198,7 +198,9 @@ fn while_the_own_index_takes_long_the_others_are_asked_and_what_it_finds_late_co
     }
     network.run_for(seconds(3));
     let (paths, ends) = told(&mut network, child);
-    assert_eq!((paths, ends), (vec!["late/song one.ogg".to_owned()], vec![StopReason::Exhausted]));
+    assert_eq!(paths, ["late/song one.ogg"]);
+    // The neighbour is not among those that are known, so there may be more; the index was searched.
+    assert_eq!(ends, [StopReason::Unreached]);
     assert_eq!(counters(&network, victim).look_ups_timed_out, 1);
 }
 
