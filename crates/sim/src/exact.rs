@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use skein_proto::directory::DirectoryKey;
+use skein_proto::message::MessageKind;
 use skein_proto::{Instant, NodeId};
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ pub const MEAN_SESSION: Duration = Duration::from_secs(10_440);
 /// How long a node is away.
 const AWAY: Duration = Duration::from_secs(10 * 60);
 
-/// A node counts as found or missed once it has been there for so long; before, its records may
-/// still be on their way, and so may the news that it has gone.
+/// A node asks, and counts as found or missed, once it has been there for so long; before, its records
+/// may still be on their way, and so may the news that it has gone. Look-ups of those who have just
+/// come, and by them, are therefore not in the figure.
 const KNOWN_AFTER: Duration = Duration::from_secs(60);
 
 /// A workload of exact look-ups.
@@ -30,7 +32,8 @@ pub struct Workload {
     pub supernodes: usize,
     /// Ordinary nodes at the start, each with a file of its own.
     pub ordinary: usize,
-    /// Look-ups of names and contents by turns, by anyone.
+    /// Look-ups of names and contents by turns, of ordinary nodes, by any node: supernodes ask as
+    /// often as they are many among all.
     pub lookups: u32,
     /// Time between two look-ups.
     pub pause: Duration,
@@ -43,8 +46,13 @@ pub struct Exact {
     pub asked: u32,
     /// How many of them found whom they looked for.
     pub right: u32,
-    /// How many of them did so with the first supernode that was asked.
+    /// How many of them did so with one question on the ring at most.
     pub first_try: u32,
+    /// Questions on the ring that each took, in ascending order: those of the supernode that asks, or
+    /// of the parent of the node that asks. None, where that one keeps the key itself.
+    pub ring_hops: Vec<u64>,
+    /// All questions that each took, an ordinary node's to its parent included, in ascending order.
+    pub hops: Vec<u64>,
     /// The time that each took, in ascending order.
     pub times: Vec<Duration>,
     /// Nodes that have gone or come.
@@ -88,7 +96,21 @@ pub fn run(workload: &Workload, progress: &mut dyn FnMut(Progress)) -> Exact {
         progress(Progress { at: seconds(network.now()), of: seconds(of), alive });
     }
     exact.times.sort_unstable();
+    exact.ring_hops.sort_unstable();
+    exact.hops.sort_unstable();
     exact
+}
+
+impl Exact {
+    /// The share of look-ups that were right at the first try.
+    pub fn share(&self) -> f64 {
+        f64::from(self.first_try) / f64::from(self.asked.max(1))
+    }
+}
+
+/// The median of sorted values.
+pub fn median<T: Copy + Default>(sorted: &[T]) -> T {
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 /// A session without memory.
@@ -123,7 +145,7 @@ fn come_and_go(
     network.run_to(to);
 }
 
-/// A supernode that is there looks up somebody who is there.
+/// A node that is there looks up an ordinary one that is there.
 fn look_up(
     network: &mut Network,
     lives: &[Life],
@@ -133,25 +155,32 @@ fn look_up(
 ) {
     let now = network.now();
     let known = |life: &&Life| life.up && now.since(life.since) >= KNOWN_AFTER;
-    let askers: Vec<&Life> = lives.iter().filter(known).filter(|life| life.is_super).collect();
+    let askers: Vec<&Life> = lives.iter().filter(known).collect();
     let targets: Vec<&Life> = lives.iter().filter(known).filter(|life| !life.is_super).collect();
     let (Some(asker), Some(target)) = (askers.choose(rng), targets.choose(rng)) else { return };
     let key = match network.name(target.node) {
         Some(name) if by_name => DirectoryKey::Name(name),
         _ => DirectoryKey::Content(file(&format!("common/rare{} song.mp3", target.number)).content),
     };
-    let firsts = |network: &Network| {
-        network.overlay(asker.node).map_or(0, |overlay| overlay.counters().directory_first_try)
-    };
-    let before = firsts(network);
+    let before = questions(network);
     let found = network.find(asker.node, key);
     let right = if by_name {
         found.nodes.iter().any(|node| node.node == target.node && node.online)
     } else {
         found.sources.iter().any(|source| source.node == target.node)
     };
+    // Nobody else looks anything up meanwhile.
+    let hops = questions(network) - before;
+    let ring_hops = hops.saturating_sub(u64::from(!asker.is_super));
     exact.asked += 1;
     exact.right += u32::from(right);
-    exact.first_try += u32::from(right && firsts(network) > before);
+    exact.first_try += u32::from(right && ring_hops <= 1);
+    exact.hops.push(hops);
+    exact.ring_hops.push(ring_hops);
     exact.times.extend(found.took);
+}
+
+/// Questions of the directory that were sent so far.
+fn questions(network: &Network) -> u64 {
+    network.traffic().get(MessageKind::Find.name()).map_or(0, |(messages, _)| *messages)
 }
