@@ -67,8 +67,6 @@ pub struct Line {
     pub up_bps: u64,
     /// Whether nobody can reach the node who was not dialled by it before.
     pub behind_nat: bool,
-    /// Whether its NAT takes another port for each peer, so that holes cannot be punched.
-    pub symmetric_nat: bool,
     /// What the line adds to each way, in and out.
     pub access_delay: Duration,
 }
@@ -76,13 +74,7 @@ pub struct Line {
 impl Default for Line {
     /// No limits, reachable.
     fn default() -> Self {
-        Self {
-            down_bps: 0,
-            up_bps: 0,
-            behind_nat: false,
-            symmetric_nat: false,
-            access_delay: Duration::ZERO,
-        }
+        Self { down_bps: 0, up_bps: 0, behind_nat: false, access_delay: Duration::ZERO }
     }
 }
 

@@ -17,7 +17,7 @@ pub mod sampling;
 pub use catalogue::{Catalogue, Content};
 pub use churn::{Churn, Weibull};
 pub use holdings::Holdings;
-pub use population::{Host, Nat, Population};
+pub use population::{Host, Nat, Population, Way};
 pub use query::{Popularity, Search};
 
 use rand::rngs::StdRng;

@@ -3,6 +3,7 @@
 pub mod plots;
 
 use crate::scenario::{Rates, Recall, Sample};
+use crate::workload::Way;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,6 +47,8 @@ pub struct Report {
     pub all_searches: Recall,
     /// The same by the number of copies that were there.
     pub by_copies: Vec<Recall>,
+    /// The searches that found what was meant, by the best way from its holders to the asker.
+    pub ways: Ways,
     /// What ordinary nodes send and receive.
     pub ordinary: Rates,
     /// What supernodes send and receive.
@@ -54,6 +57,28 @@ pub struct Report {
     pub departures: u64,
     /// The overlay's own counters, of all nodes that run at the end.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// How many of what was found could be fetched in which way, by the NATs of both ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ways {
+    /// Asker and holder can dial each other, in one direction at least.
+    pub dialled: u64,
+    /// They punch a hole.
+    pub punched: u64,
+    /// They need a relay.
+    pub relayed: u64,
+}
+
+impl Ways {
+    /// One more.
+    pub fn count(&mut self, way: Way) {
+        *match way {
+            Way::Dialled => &mut self.dialled,
+            Way::Punched => &mut self.punched,
+            Way::Relayed => &mut self.relayed,
+        } += 1;
+    }
 }
 
 impl Report {
@@ -130,6 +155,10 @@ impl fmt::Display for Report {
             ("ordinary node", bytes_a_second(&self.ordinary)),
             ("supernode", bytes_a_second(&self.supernode)),
             ("messages a search", format!("{:.1}", self.messages_per_search)),
+            ("to be fetched", {
+                let Ways { dialled, punched, relayed } = self.ways;
+                format!("{dialled} by a dial, {punched} through a hole, {relayed} over a relay")
+            }),
             ("searches", {
                 let (nothing, gone) = (self.searches_for_nothing, self.askers_gone);
                 format!("{} ({nothing} for nothing, {gone} askers gone)", self.searches_begun)

@@ -357,10 +357,18 @@ impl Run {
         let is_right =
             |content: &&Content| self.workload.is_available(**content, &asked.search, there);
         let right = found.iter().filter(is_right).count();
+        let is_found = found.binary_search(&asked.search.target).is_ok();
+        if is_found {
+            let nat = |node: u32| self.workload.population.host(node).nat;
+            let holders = self.workload.holdings.holders(asked.search.target).iter();
+            let ways = holders.filter(|node| there(**node));
+            let best = ways.map(|node| nat(asked.asker).way_to(nat(*node))).min();
+            best.into_iter().for_each(|way| self.report.ways.count(way));
+        }
         self.answered.push(Answered {
             at: asked.at,
             copies: asked.copies,
-            found: found.binary_search(&asked.search.target).is_ok(),
+            found: is_found,
             recall: right.min(possible) as f64 / possible as f64,
             first_hit: outcome.first_hit.map(|time| time.as_secs_f64()),
             took: outcome.took.map(|time| time.as_secs_f64()),

@@ -17,6 +17,30 @@ pub enum Nat {
     Symmetric,
 }
 
+/// How bytes get from one node to another, the best way first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// One of them dials the other.
+    Dialled,
+    /// Both punch a hole.
+    Punched,
+    /// Over a relay.
+    Relayed,
+}
+
+impl Nat {
+    /// The way to a node behind another NAT. The port of a symmetric one towards a peer cannot be
+    /// foretold, and most other NATs let nothing in from a port that was not asked: so no hole is
+    /// counted on where one end is symmetric and the other behind a NAT.
+    pub fn way_to(self, other: Self) -> Way {
+        match (self, other) {
+            (Self::Open, _) | (_, Self::Open) => Way::Dialled,
+            (Self::Cone, Self::Cone) => Way::Punched,
+            (Self::Symmetric, _) | (_, Self::Symmetric) => Way::Relayed,
+        }
+    }
+}
+
 /// How a node is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -127,7 +151,6 @@ impl Population {
             down_bps: u64::from(host.down_kbps) * 1_000,
             up_bps: u64::from(host.up_kbps) * 1_000,
             behind_nat: host.nat != Nat::Open,
-            symmetric_nat: host.nat == Nat::Symmetric,
             ..Line::default()
         }
     }
