@@ -98,7 +98,11 @@ fn run_all(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn run(scenario: &Scenario, seed: u64, json: bool) -> Result<Report, Box<dyn Error>> {
-    if !json {
+    // A run that fails is replayed by its seed, so that is said first; standard output is one line
+    // of JSON for programs.
+    if json {
+        eprintln!("seed {seed}");
+    } else {
         println!("seed {seed}");
     }
     let run = Run::new(scenario, seed)?;

@@ -60,7 +60,10 @@ impl MeasureOne {
             eprintln!("skein-sim: there is no figure {name:?}: see `skein-sim list`");
             return ExitCode::from(WRONG_USE);
         };
-        if !*json {
+        // A run that fails is replayed by its seed, so that is said first.
+        if *json {
+            eprintln!("seed {seed}");
+        } else {
             println!("{}: {} (seed {seed})", bar.name, bar.what);
         }
         let outcome = match bar.measure {

@@ -188,7 +188,8 @@ fn scenario_of(text: &str) -> Result<Scenario, crate::scenario::ScenarioError> {
 
 /// A share in percent.
 fn percent(share: f64) -> String {
-    format!("{:.2} %", share * 100.0)
+    // The sum of nothing is -0.0, which is told as 0.
+    format!("{:.2} %", share * 100.0 + 0.0)
 }
 
 #[cfg(test)]
