@@ -2,7 +2,7 @@
 
 use super::{Order, Outcome, percent};
 use crate::report::plots::Plot;
-use crate::report::{cpu_seconds, peak_memory};
+use crate::report::{Report, cpu_seconds, peak_memory};
 
 /// 100,000 nodes for an hour.
 pub const SCENARIO: &str = include_str!("../../scenarios/scale.toml");
@@ -31,10 +31,7 @@ fn completes(text: &str, order: &Order, fits: fn(f64, u64) -> bool) -> Outcome {
         Err(outcome) => return outcome,
     };
     let (seconds, memory) = (began.elapsed().as_secs_f64(), peak_memory());
-    let last = report.samples.last().cloned().unwrap_or_default();
-    let searchable = f64::from(last.searchable) / f64::from(last.alive.max(1));
-    // A network that does nothing is fast: it must be one, and answer.
-    let works = searchable >= 0.95 && report.all_searches.searches > 0;
+    let searchable = searchable(&report);
     Outcome {
         figure: format!(
             "{seconds:.0} s ({:.0} s of processors) and {:.1} GB for {:.0} s of {} nodes ({} can be found, recall {})",
@@ -45,6 +42,18 @@ fn completes(text: &str, order: &Order, fits: fn(f64, u64) -> bool) -> Outcome {
             percent(searchable),
             percent(report.all_searches.recall),
         ),
-        holds: works && fits(seconds, memory),
+        holds: works(&report) && fits(seconds, memory),
     }
+}
+
+/// The share of those there at the end that can be found.
+fn searchable(report: &Report) -> f64 {
+    let last = report.samples.last().cloned().unwrap_or_default();
+    f64::from(last.searchable) / f64::from(last.alive.max(1))
+}
+
+/// Whether there was a network: one that does nothing is fast. Nearly all of it can be found, and it
+/// answers.
+pub fn works(report: &Report) -> bool {
+    searchable(report) >= 0.95 && report.all_searches.searches > 0
 }

@@ -1,9 +1,11 @@
 //! What a keyword search costs, against floods that find as much.
 
 use super::{Order, Outcome, percent};
-use crate::baselines::equal_recall::{self, Asked, Target};
+use crate::baselines::equal_recall::{self, Asked, Cost, Target};
+use crate::report::Report;
 use crate::report::plots::Plot;
-use crate::workload::Workload;
+use crate::scenario::Scenario;
+use crate::workload::{SettingError, Workload};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::sync::Arc;
@@ -14,6 +16,31 @@ pub const SCENARIO: &str = include_str!("../../scenarios/search-cost.toml");
 /// Searches by which the floods are measured: each reaches up to 100,000 nodes.
 const SAMPLE: usize = 40;
 
+/// What a search costs, and what the floods cost that find as much.
+#[derive(Clone, Copy, Debug)]
+pub struct Costs {
+    /// Messages of a search.
+    pub own: f64,
+    /// What it found of what was wanted and there, which the floods are to find as well.
+    pub recall: f64,
+    /// Blind flooding.
+    pub gnutella: Cost,
+    /// Flooding among supernodes.
+    pub fasttrack: Cost,
+}
+
+impl Costs {
+    /// How many times as many messages blind flooding takes.
+    pub fn to_gnutella(&self) -> f64 {
+        self.gnutella.messages / self.own
+    }
+
+    /// How many times as many messages flooding among supernodes takes.
+    pub fn to_fasttrack(&self) -> f64 {
+        self.fasttrack.messages / self.own
+    }
+}
+
 /// Measures it.
 pub fn measure(order: &Order) -> Outcome {
     let (scenario, report) =
@@ -21,14 +48,43 @@ pub fn measure(order: &Order) -> Outcome {
             (Ok(scenario), Ok(report)) => (scenario, report),
             (Err(outcome), _) | (_, Err(outcome)) => return outcome,
         };
-    let seed = order.seed;
+    if report.all_searches.searches == 0 {
+        return Outcome::failed("nobody searched for anything that was there");
+    }
+    match compare(&scenario, &report, SAMPLE) {
+        Ok(costs) => judge(&costs),
+        Err(error) => Outcome::failed(error),
+    }
+}
+
+fn judge(costs: &Costs) -> Outcome {
+    let Costs { own, recall, gnutella, fasttrack } = costs;
+    Outcome {
+        figure: format!(
+            "{own:.0} messages at a recall of {}: 1/{:.0} of blind flooding ({:.0} at {}), \
+             1/{:.1} of flooding among supernodes ({:.0} at {})",
+            percent(*recall),
+            costs.to_gnutella(),
+            gnutella.messages,
+            percent(gnutella.recall),
+            costs.to_fasttrack(),
+            fasttrack.messages,
+            percent(fasttrack.recall),
+        ),
+        holds: costs.to_gnutella() >= 50.0 && costs.to_fasttrack() >= 5.0,
+    }
+}
+
+/// What both floods cost in the workload of a run, by so many searches, to find what it found.
+///
+/// # Errors
+/// [`SettingError`] if the scenario's workload is not sound.
+pub fn compare(scenario: &Scenario, report: &Report, sample: usize) -> Result<Costs, SettingError> {
+    let seed = report.seed;
     // The very same workload.
-    let workload = match Workload::new(&scenario.workload, scenario.nodes, seed) {
-        Ok(workload) => Arc::new(workload),
-        Err(error) => return Outcome::failed(error),
-    };
+    let workload = Arc::new(Workload::new(&scenario.workload, scenario.nodes, seed)?);
     let mut rng = StdRng::seed_from_u64(seed);
-    let searches: Vec<Asked> = (0..SAMPLE)
+    let searches: Vec<Asked> = (0..sample)
         .map(|_| Asked {
             by: rng.random_range(0..scenario.nodes),
             search: workload.popular_search(&mut rng),
@@ -38,19 +94,5 @@ pub fn measure(order: &Order) -> Outcome {
     let target = Target { wanted: usize::from(scenario.searches.wanted), recall };
     let fasttrack = equal_recall::fasttrack(&workload, &searches, target, seed);
     let gnutella = equal_recall::gnutella(&workload, &searches, target, seed);
-    let own = report.messages_per_search;
-    Outcome {
-        figure: format!(
-            "{own:.0} messages at a recall of {}: 1/{:.0} of blind flooding ({:.0} at {}), \
-             1/{:.1} of flooding among supernodes ({:.0} at {})",
-            percent(recall),
-            gnutella.messages / own,
-            gnutella.messages,
-            percent(gnutella.recall),
-            fasttrack.messages / own,
-            fasttrack.messages,
-            percent(fasttrack.recall),
-        ),
-        holds: own > 0.0 && gnutella.messages >= 50.0 * own && fasttrack.messages >= 5.0 * own,
-    }
+    Ok(Costs { own: report.messages_per_search, recall, gnutella, fasttrack })
 }
