@@ -59,9 +59,9 @@ const LINE_SHARE: u64 = 2;
 /// than nearly all wired lines send. What has been sent faster counts as soon as it was seen.
 const USUAL_LINE: u64 = 250_000;
 
-/// Bytes that the index of a supernode may take on this machine: as many as it ever may, or the same part of the
-/// memory that is left as its children are reckoned by, if that is less. One that is full refuses
-/// records, and takes no memory from whoever sits at the machine.
+/// Bytes that the index of a supernode may take on this machine: as many as it ever may, or the same
+/// part of the memory that is left as its children are reckoned by, if that is less. One that is full
+/// refuses records, and takes no memory from whoever sits at the machine.
 pub(super) fn index_bytes() -> u64 {
     index_bytes_of(Machine::default().memory(), Limits::default().total_bytes)
 }
