@@ -60,6 +60,10 @@ impl MeasureOne {
             eprintln!("skein-sim: there is no figure {name:?}: see `skein-sim list`");
             return ExitCode::from(WRONG_USE);
         };
+        if matches!(bar.measure, Measure::Fixed(_)) && (nodes.is_some() || plots.is_some()) {
+            eprintln!("skein-sim: {name} has one size and no plots: leave out --nodes, --plots");
+            return ExitCode::from(WRONG_USE);
+        }
         // A run that fails is replayed by its seed, so that is said first.
         if *json {
             eprintln!("seed {seed}");
@@ -70,13 +74,7 @@ impl MeasureOne {
             Measure::Scenario(measure) => {
                 measure(&Order { seed: *seed, nodes: *nodes, plots: plots.clone() })
             }
-            Measure::Fixed(measure) if nodes.is_none() && plots.is_none() => measure(*seed),
-            Measure::Fixed(_) => {
-                eprintln!(
-                    "skein-sim: {name} has one size and no plots: leave out --nodes, --plots"
-                );
-                return ExitCode::from(WRONG_USE);
-            }
+            Measure::Fixed(measure) => measure(*seed),
         };
         if *json {
             let told = json!({
