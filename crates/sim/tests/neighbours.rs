@@ -13,6 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const WANTED: usize = 8;
 
+/// Neighbours beyond those wanted that are kept, and that are taken when they ask: one that has
+/// more than the first gives them up one by one, one that has as many as the second takes nobody.
+const SPARE: usize = 4;
+const COURTESY_PLACES: usize = 10;
+
 /// The neighbours of each.
 fn links(network: &Network, supers: &[NodeId]) -> BTreeMap<NodeId, BTreeSet<NodeId>> {
     let of = |node: &NodeId| {
@@ -47,19 +52,21 @@ fn a_network_that_grows_becomes_a_random_graph_with_room_for_others() {
         network.run_for(seconds(1));
     }
     network.run_for(seconds(300));
-    let linked = links(&network, &supers);
-    let degrees: Vec<usize> = linked.values().map(BTreeSet::len).collect();
-    // Whoever has just taken one more gives one up within seconds.
-    let crowded = |network: &Network| -> BTreeSet<NodeId> {
-        let links = links(network, &supers).into_iter();
-        links.filter(|(_, linked)| linked.len() > WANTED + 4).map(|(node, _)| node).collect()
-    };
-    let before = crowded(&network);
-    network.run_for(seconds(10));
-    let stayed: Vec<NodeId> = crowded(&network).intersection(&before).copied().collect();
-    assert!(stayed.is_empty(), "{stayed:?} of {degrees:?}");
+    // Links come and go all the time, and one that has just been taken may be one too many: but
+    // nobody has too many for longer than it takes to look.
+    let mut fewest = vec![usize::MAX; COUNT];
+    for _ in 0..30 {
+        network.run_for(seconds(1));
+        for (fewest, linked) in fewest.iter_mut().zip(links(&network, &supers).values()) {
+            assert!(linked.len() <= WANTED + COURTESY_PLACES, "{}", linked.len());
+            *fewest = linked.len().min(*fewest);
+        }
+    }
+    assert!(fewest.iter().all(|fewest| *fewest <= WANTED + SPARE), "{fewest:?}");
+    let links = links(&network, &supers);
+    let degrees: Vec<usize> = links.values().map(BTreeSet::len).collect();
     let random = degrees.iter().sum::<usize>() as f64 / (COUNT * COUNT) as f64;
-    let found = clustering(&linked);
+    let found = clustering(&links);
     assert!(found < 1.1 * random, "{found:.3}, of a random graph {random:.3}; {degrees:?}");
 }
 
