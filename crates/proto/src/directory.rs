@@ -200,6 +200,9 @@ pub enum FindOutcome {
     Unreachable,
     /// The sender is no supernode, or not the asker's parent.
     NotAttached,
+    /// Those who keep the key have come to keep it a moment ago and are still fetching what the
+    /// others have: what is here may not be all.
+    Fetching,
 }
 
 /// The answer to `Find`.

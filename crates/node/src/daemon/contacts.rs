@@ -68,6 +68,12 @@ impl Shared {
                 return unavailable("too many look-ups in a short time: try again in a moment");
             }
             FindOutcome::NotAttached => return unavailable("not attached to a supernode"),
+            FindOutcome::Fetching => {
+                return unavailable(
+                    "the supernodes that keep that name have just come to keep it and are still \
+                     fetching what there is: try again in a minute",
+                );
+            }
             FindOutcome::Unreachable | FindOutcome::Elsewhere => {
                 return unavailable("none of the supernodes that keep that name answers");
             }

@@ -24,6 +24,12 @@ pub enum SessionError {
     /// The directory does not answer (network).
     #[error("none of the supernodes that keep that name answers: try again in a minute")]
     DirectoryUnreachable,
+    /// The supernodes that keep the name are new to it and do not know yet (network).
+    #[error(
+        "the supernodes that keep that name have just come to keep it and are still fetching what \
+         there is: try again in a minute"
+    )]
+    DirectoryFetching,
     /// The directory knows no node of that name.
     #[error(
         "the directory knows no node of @{0}: it was not online lately, or nobody has that name"

@@ -89,6 +89,7 @@ impl Sessions {
             FindOutcome::Answered => Ok(answer.nodes),
             FindOutcome::OverBudget => Err(SessionError::OverBudget),
             FindOutcome::NotAttached => Err(SessionError::NotAttached),
+            FindOutcome::Fetching => Err(SessionError::DirectoryFetching),
             FindOutcome::Unreachable | FindOutcome::Elsewhere => {
                 Err(SessionError::DirectoryUnreachable)
             }

@@ -201,9 +201,12 @@ impl Announcer {
             node: to,
             addresses: BoundedVec::truncated(peer.listen_addresses()),
         });
+        // Nobody believes one that outlives the credential. A fresh one brings a fresh presence.
+        let credential = core.credential.as_ref().map(|credential| credential.unverified());
+        let ends = credential.map_or(issued, |credential| credential.expires);
         let presence = Presence {
             issued,
-            expires: issued.plus(PRESENCE_LIFE),
+            expires: issued.plus(PRESENCE_LIFE).min(ends),
             online,
             addresses: BoundedVec::truncated(core.own_addresses()),
             parent,

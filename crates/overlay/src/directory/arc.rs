@@ -17,9 +17,13 @@ impl Arc {
 
     /// Whether a place lies on it.
     pub(super) fn contains(&self, place: Place) -> bool {
-        // The place itself counts, the one before does not: measured from the place behind `after`.
-        let offset = |place: Place| place.0.wrapping_sub(self.after.0).wrapping_sub(1);
-        offset(place) <= offset(self.to)
+        self.offset(place) <= self.offset(self.to)
+    }
+
+    /// How far a place lies from its beginning. The end belongs to it, the place before does not:
+    /// measured from the place behind `after`.
+    pub(super) fn offset(&self, place: Place) -> u128 {
+        place.0.wrapping_sub(self.after.0).wrapping_sub(1)
     }
 
     /// Whether the two have a place in common.
@@ -42,7 +46,7 @@ impl Arc {
 
     /// What this one has at its beginning that `other`, which has the same end, has not.
     pub(super) fn beyond(&self, other: &Self) -> Option<Self> {
-        let reach = |arc: &Self| arc.to.0.wrapping_sub(arc.after.0).wrapping_sub(1);
+        let reach = |arc: &Self| arc.offset(arc.to);
         (reach(self) > reach(other)).then_some(Self { after: self.after, to: other.after })
     }
 }

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 use super::Holder;
 use super::check;
-use super::outbox::{Hurry, Parcel};
+use super::outbox::Hurry;
+use super::queue::Parcel;
 
 /// Presences of a child that are passed on: one each 10 s in the long run, and a few at once where
 /// it moves to and fro. Each is sent to three holders, and uses up what this supernode may have

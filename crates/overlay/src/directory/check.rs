@@ -56,8 +56,18 @@ pub(super) fn credential(
     }
 }
 
-fn timely(issued: UnixTime, expires: UnixTime, longest: Duration, now: Now) -> Result<(), Fault> {
-    let sound = issued <= now.unix.plus(CLOCK_SKEW) && expires.since(issued) <= longest;
+/// Whether a statement of the owner of a credential is not from the future, does not want to live
+/// for too long, and ends with the credential at the latest: what was said under one that is not
+/// renewed must not outlive it.
+fn timely(
+    owner: &Shared<Credential>,
+    (issued, expires): (UnixTime, UnixTime),
+    longest: Duration,
+    now: Now,
+) -> Result<(), Fault> {
+    let sound = issued <= now.unix.plus(CLOCK_SKEW)
+        && expires.since(issued) <= longest
+        && expires <= owner.unverified().expires;
     if sound { Ok(()) } else { Err(Fault::Untimely) }
 }
 
@@ -69,7 +79,7 @@ pub(super) fn presence(
     now: Now,
 ) -> Result<(), Fault> {
     let said = presence.unverified();
-    timely(said.issued, said.expires, MAX_PRESENCE_LIFE, now)?;
+    timely(owner, (said.issued, said.expires), MAX_PRESENCE_LIFE, now)?;
     presence.verify(&owner.unverified().node).map_err(|_| Fault::Forged)?;
     Ok(())
 }
@@ -100,7 +110,7 @@ pub(super) fn claim(
     now: Now,
 ) -> Result<(), Fault> {
     let said = claim.unverified();
-    timely(said.issued, said.expires, MAX_CLAIM_LIFE, now)?;
+    timely(owner, (said.issued, said.expires), MAX_CLAIM_LIFE, now)?;
     if now.unix >= said.expires {
         return Err(Fault::Untimely);
     }

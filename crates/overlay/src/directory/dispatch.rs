@@ -9,7 +9,8 @@ use skein_proto::message::Bond;
 use skein_proto::{ContentId, FileMeta, Instant, Message, NodeId, QueryId};
 
 use super::lookup::Asker;
-use super::{Directory, Holder};
+use super::pages::PAGE_COST;
+use super::{Cause, Directory, Holder};
 
 /// The work of a look-up: an answer of many records. A peer may ask 25 times a second, and 2,500
 /// times at once.
@@ -47,7 +48,7 @@ impl Overlay {
             Message::Find(find) => self.on_find(peer, find, now),
             Message::Found(found) => self.on_found(peer, found, now),
             Message::ArcWanted(wanted) => self.on_arc_wanted(peer, wanted, now),
-            Message::ArcSent(sent) => self.on_arc_sent(peer, sent),
+            Message::ArcSent(sent) => self.on_arc_sent(peer, sent, now),
             _ => return false,
         }
         true
@@ -60,7 +61,8 @@ impl Overlay {
         if self.children.bond(&peer) != Some(Bond::Active) {
             return true;
         }
-        if !holder.may_cause(core, peer, 1 + announce.claims.len(), now) {
+        let cause = (peer, Cause::Records);
+        if !holder.may_cause(core, cause, 1 + announce.claims.len(), now) {
             return true;
         }
         holder.on_announce(core, peer, announce, now)
@@ -71,7 +73,11 @@ impl Overlay {
         let Some(holder) = self.directory.holder.as_mut() else { return };
         let claims: usize = put.sources.iter().map(|source| 2 + source.claims.len()).sum();
         let work = put.nodes.len() * 2 + claims;
-        if core.is_member_super(&peer, now.unix) && holder.may_cause(core, peer, work, now) {
+        // What was asked for has a grant of its own.
+        if core.is_member_super(&peer, now.unix)
+            && (holder.reach.may_bring(peer, work)
+                || holder.may_cause(core, (peer, Cause::Records), work, now))
+        {
             holder.on_put(core, put, now);
         }
     }
@@ -84,7 +90,7 @@ impl Overlay {
             core.send(peer, Found::nothing(find.id, FindOutcome::NotAttached));
             return;
         };
-        if !holder.may_cause(core, peer, FIND_WORK, now) {
+        if !holder.may_cause(core, (peer, Cause::Questions), FIND_WORK, now) {
             core.send(peer, Found::nothing(find.id, FindOutcome::OverBudget));
         } else if child {
             holder.look_up(core, find.key, Asker::Child(peer, find.id), now);
@@ -103,17 +109,15 @@ impl Overlay {
     fn on_arc_wanted(&mut self, peer: NodeId, wanted: ArcWanted, now: Now) {
         let core = &mut self.core;
         let Some(holder) = self.directory.holder.as_mut() else { return };
-        let (sources, nodes) = holder.table.len();
-        // A question about nothing costs something as well.
-        let work = (sources + nodes).min(2_000) + 8;
-        if core.is_member_super(&peer, now.unix) && holder.may_cause(core, peer, work, now) {
-            holder.on_arc_wanted(core, peer, wanted);
+        let cause = (peer, Cause::Questions);
+        if core.is_member_super(&peer, now.unix) && holder.may_cause(core, cause, PAGE_COST, now) {
+            holder.on_arc_wanted(core, peer, wanted, now);
         }
     }
 
-    fn on_arc_sent(&mut self, peer: NodeId, sent: ArcSent) {
+    fn on_arc_sent(&mut self, peer: NodeId, sent: ArcSent, now: Now) {
         if let Some(holder) = self.directory.holder.as_mut() {
-            holder.reach.on_sent(&mut self.core, peer, sent);
+            holder.reach.on_sent(&mut self.core, peer, sent, now);
         }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! With all supernodes known, one question is enough: the nearest of those who keep the key is
 //! asked. The next one is asked when nothing comes in time, and when it has nothing, or nothing
-//! that shows a node to be there: it may be new, or lie.
+//! that shows a node to be there: it may be new, or lie. What counts is how many holders have
+//! spoken, not how many answers came: a holder speaks once, and whoever is asked only because a
+//! holder has pointed there speaks with that holder's voice.
 
 use crate::core::{Core, earlier};
 use crate::io::Now;
@@ -30,8 +32,8 @@ const MAX_OF_CHILD: u32 = 64;
 /// Who is asked at most: all three holders, and two to whom a holder that is none points.
 const MAX_ASKED: usize = COPIES + 2;
 
-/// Answers that are put together at most.
-const ENOUGH_ANSWERS: u8 = 2;
+/// Holders whose answers are put together at most.
+const ENOUGH_VOICES: usize = 2;
 
 /// Who wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,19 +42,30 @@ pub(super) enum Asker {
     Child(NodeId, QueryId),
 }
 
+/// Somebody who is asked, or may be.
+#[derive(Clone, Copy, Debug)]
+struct Holding {
+    node: NodeId,
+    /// The holder whose voice it has: its own, or that of the one who pointed to it.
+    voice: NodeId,
+    has_answered: bool,
+}
+
 #[derive(Debug)]
 struct Lookup {
     key: DirectoryKey,
     asker: Asker,
     /// Who may be asked, the best last.
-    left: Vec<NodeId>,
-    asked: Vec<NodeId>,
+    left: Vec<Holding>,
+    asked: Vec<Holding>,
+    /// When the last one of those who were asked is late.
     deadline: Instant,
     nodes: Vec<NodeRecord>,
     sources: Vec<SourceRecords>,
-    answers: u8,
-    /// Whether a holder has nothing, but is still fetching what it keeps.
-    unsure: bool,
+    /// Holders that have said what they have.
+    voices: Vec<NodeId>,
+    /// Whether a holder is still fetching what it keeps.
+    fetching: bool,
     redirected: bool,
 }
 
@@ -65,12 +78,30 @@ pub(super) struct Lookups {
     next: Option<Instant>,
 }
 
+impl Holding {
+    fn new(node: NodeId) -> Self {
+        Self { node, voice: node, has_answered: false }
+    }
+}
+
 impl Lookup {
     /// Whether what has come is worth the user's while.
     fn is_satisfied(&self, now: Now) -> bool {
-        self.answers >= ENOUGH_ANSWERS
+        self.voices.len() >= ENOUGH_VOICES
             || !self.sources.is_empty()
             || self.nodes.iter().any(|record| super::answer::is_online(record, now.unix))
+    }
+
+    /// A holder has said what it has.
+    fn hear(&mut self, voice: NodeId) {
+        if !self.voices.contains(&voice) {
+            self.voices.push(voice);
+        }
+    }
+
+    /// Whether somebody was asked who may still answer in time.
+    fn is_open(&self) -> bool {
+        self.asked.last().is_some_and(|last| !last.has_answered)
     }
 
     /// Takes in records that were checked; of two about one node, the later holds.
@@ -112,17 +143,19 @@ impl Holder {
             deadline: now.instant,
             nodes: Vec::new(),
             sources: Vec::new(),
-            answers: 0,
-            unsure: false,
+            voices: Vec::new(),
+            fetching: false,
             redirected: false,
         };
         if holders.contains(&core.me) {
             let (nodes, sources) = self.kept(core, &lookup.key, now);
             lookup.merge(nodes, sources);
             // What is here may not be all while the arc is still being fetched.
-            // Where no other supernode is known, there is nobody to fetch it from.
-            let whole = core.membership.len() == 0 || !self.reach.is_pending(place);
-            lookup.answers += u8::from(whole);
+            let whole = self.is_whole(core, place, now);
+            if whole {
+                lookup.hear(core.me);
+            }
+            lookup.fetching = !whole;
             if lookup.is_satisfied(now) || (whole && lookup.left.is_empty()) {
                 core.counters.directory_first_try += 1;
                 finish(core, lookup, now);
@@ -160,16 +193,17 @@ impl Holder {
         } else {
             None
         };
-        let Some(holder) = next else {
+        let Some(next) = next else {
             self.lookups.ended(&lookup.asker);
             finish(core, lookup, now);
             return;
         };
+        let holder = next.node;
         let patience = match core.peers.get(&holder) {
             Some(peer) if peer.hello.is_some() => LINKED_PATIENCE + peer.rtt * 4,
             _ => DIAL_PATIENCE,
         };
-        lookup.asked.push(holder);
+        lookup.asked.push(next);
         lookup.deadline = now.instant + patience;
         core.deliver(holder, Find { id, key: lookup.key.clone() }, now);
         self.lookups.next = earlier(self.lookups.next, Some(lookup.deadline));
@@ -178,36 +212,49 @@ impl Holder {
 
     /// An answer came.
     pub(super) fn on_found(&mut self, core: &mut Core, peer: NodeId, mut found: Found, now: Now) {
-        let asked = |lookup: &Lookup| lookup.asked.contains(&peer);
-        if !self.lookups.running.get(&found.id).is_some_and(asked) {
+        // Nobody answers twice: a second answer would pass for that of another holder.
+        let asked = self.lookups.running.get_mut(&found.id).and_then(|lookup| {
+            lookup.asked.iter_mut().find(|asked| asked.node == peer && !asked.has_answered)
+        });
+        let Some(asked) = asked else {
             core.counters.directory_answers_unasked += 1;
             return;
-        }
+        };
+        asked.has_answered = true;
+        let voice = asked.voice;
         let Some(mut lookup) = self.lookups.running.remove(&found.id) else { return };
         retain_sound(core, &lookup.key, &mut found, now);
-        let first = lookup.asked.len() == 1 && lookup.answers == 0;
+        let first = lookup.asked.len() == 1 && lookup.voices.is_empty();
         match found.outcome {
             FindOutcome::Answered => {
                 lookup.merge(found.nodes.into_vec(), found.sources.into_vec());
-                lookup.answers += 1;
+                lookup.hear(voice);
                 if first && lookup.is_satisfied(now) {
                     core.counters.directory_first_try += 1;
                 }
             }
             FindOutcome::Elsewhere => {
                 core.counters.directory_redirected += 1;
-                follow(core, &mut lookup, peer, &found.holders, now);
+                follow(core, &mut lookup, (peer, voice), &found.holders, now);
             }
-            FindOutcome::Unreachable => lookup.unsure = true,
-            FindOutcome::OverBudget | FindOutcome::NotAttached => {}
+            FindOutcome::Fetching => {
+                lookup.merge(found.nodes.into_vec(), found.sources.into_vec());
+                lookup.fetching = true;
+            }
+            FindOutcome::Unreachable | FindOutcome::OverBudget | FindOutcome::NotAttached => {}
         }
-        self.go_on(core, found.id, lookup, now);
+        if lookup.is_open() && !lookup.is_satisfied(now) {
+            // This one was late; the next one has been asked already.
+            self.lookups.running.insert(found.id, lookup);
+        } else {
+            self.go_on(core, found.id, lookup, now);
+        }
     }
 
     /// Goes on with those whose answer does not come, and the one whose question was not delivered.
     pub(super) fn on_find_failed(&mut self, core: &mut Core, peer: NodeId, id: QueryId, now: Now) {
         if let Some(lookup) = self.lookups.running.remove(&id) {
-            if lookup.asked.last() == Some(&peer) {
+            if lookup.asked.last().is_some_and(|last| last.node == peer && !last.has_answered) {
                 core.counters.directory_unanswered += 1;
                 self.go_on(core, id, lookup, now);
             } else {
@@ -269,7 +316,7 @@ impl Lookups {
 
 /// The holders in the order in which they are asked, the first one last: those that are linked by
 /// their round trip, then the others by their load.
-fn ranked(core: &mut Core, holders: &[NodeId]) -> Vec<NodeId> {
+fn ranked(core: &mut Core, holders: &[NodeId]) -> Vec<Holding> {
     let mut ranked: Vec<((bool, u128), u32, NodeId)> = Vec::new();
     for holder in holders.iter().filter(|holder| **holder != core.me) {
         let linked = core.peers.get(holder).filter(|peer| peer.hello.is_some());
@@ -284,14 +331,14 @@ fn ranked(core: &mut Core, holders: &[NodeId]) -> Vec<NodeId> {
         ranked.push((cost, core.rng.random(), *holder));
     }
     ranked.sort_unstable();
-    ranked.into_iter().rev().map(|(_, _, holder)| holder).collect()
+    ranked.into_iter().rev().map(|(_, _, holder)| Holding::new(holder)).collect()
 }
 
 /// Takes up whom one points to that is no holder itself, if that brings the look-up nearer.
 fn follow(
     core: &mut Core,
     lookup: &mut Lookup,
-    peer: NodeId,
+    (peer, voice): (NodeId, NodeId),
     holders: &[SupernodeEntry],
     now: Now,
 ) {
@@ -303,23 +350,39 @@ fn follow(
     let nearer: Vec<SupernodeEntry> = holders
         .iter()
         .filter(|entry| entry.node != core.me && distance(&entry.node) < distance(&peer))
-        .filter(|entry| !lookup.asked.contains(&entry.node))
+        .filter(|entry| lookup.asked.iter().all(|asked| asked.node != entry.node))
         .cloned()
         .collect();
     core.hear_of(&nearer, false, now);
     for entry in nearer.iter().rev() {
-        lookup.left.retain(|node| *node != entry.node);
-        lookup.left.push(entry.node);
+        // Whoever this supernode takes for a holder itself speaks for itself.
+        let known = lookup.left.iter().position(|left| left.node == entry.node);
+        let own = known.map(|at| lookup.left.remove(at));
+        lookup.left.push(own.unwrap_or(Holding { voice, ..Holding::new(entry.node) }));
     }
 }
 
 fn finish(core: &mut Core, lookup: Lookup, now: Now) {
     let found_some = !(lookup.nodes.is_empty() && lookup.sources.is_empty());
-    let answered = lookup.answers > 0 || lookup.unsure || found_some;
-    let outcome = if answered { FindOutcome::Answered } else { FindOutcome::Unreachable };
+    let outcome = if !lookup.voices.is_empty() || found_some {
+        FindOutcome::Answered
+    } else if lookup.fetching {
+        FindOutcome::Fetching
+    } else {
+        FindOutcome::Unreachable
+    };
     let Lookup { asker, nodes, sources, .. } = lookup;
     let empty = !nodes.iter().any(|record| super::answer::is_online(record, now.unix))
         && sources.is_empty();
     core.counters.directory_found_nothing += u64::from(empty);
     Answer { outcome, nodes, sources }.give(core, asker, now);
+}
+
+#[cfg(test)]
+impl Holder {
+    /// A look-up under way, and who was asked last.
+    pub(super) fn running_lookup(&self) -> Option<(QueryId, NodeId)> {
+        let (id, lookup) = self.lookups.running.first_key_value()?;
+        Some((*id, lookup.asked.last()?.node))
+    }
 }

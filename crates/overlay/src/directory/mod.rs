@@ -10,10 +10,12 @@
 //! | `announce` | what a node says of itself, and when |
 //! | `cards` | what a parent passes on of its children |
 //! | `bond` | whose child a node is, by its own word |
-//! | `outbox` | when records travel, and together with which |
+//! | `outbox`, `queue` | when records travel, and together with which |
 //! | `check` | which records are believed |
 //! | `table` | which records are kept |
+//! | `lots` | which sources of a popular content are |
 //! | `arc`, `reach` | which arc of the ring is kept, and where its records come from |
+//! | `pages` | how those of an arc go to another one |
 //! | `lookup` | who is asked for a key, and who next |
 //! | `finds` | the look-ups of an ordinary node |
 //! | `answer` | what is told of what was found |
@@ -27,11 +29,16 @@ mod check;
 mod dispatch;
 mod finds;
 mod lookup;
+mod lots;
 mod outbox;
+mod pages;
+mod queue;
 mod reach;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_holders;
 
 pub use answer::{FoundNode, FoundSource};
 pub use dispatch::DirectorySnapshot;
@@ -45,7 +52,8 @@ use arc::Arc;
 use cards::Cards;
 use finds::Finds;
 use lookup::Lookups;
-use outbox::{Hurry, Outbox, Parcel};
+use outbox::{Hurry, Outbox};
+use queue::Parcel;
 use rand::RngExt;
 use reach::Reach;
 use skein_proto::directory::{DirectoryKey, Find, FindOutcome, Found, Put, SourceRecords};
@@ -70,12 +78,13 @@ const SETTLED: [Duration; 3] =
 /// How often what has expired or moved away is dropped.
 const SWEEP: Duration = Duration::from_secs(5 * 60);
 
-/// Work that a peer may cause: a signature check or a record sent costs one, 50 µs at most. The
-/// burst is an arc of 20,000 records, or a second of one core.
+/// Work that a peer may cause with its records, and as much with its questions: a signature check or
+/// a record sent costs one, 50 µs at most. The burst is a second of one core. The two are counted
+/// apart, so that whoever puts its children's libraries can still look something up.
 const WORK: (u64, u64) = (200, 20_000);
 
-/// Peers whose work is remembered: those linked within the 100 s that the budget takes to fill.
-const MAX_METERED: usize = 65_536;
+/// Budgets that are kept in mind: of those linked within the 100 s that one takes to fill.
+const MAX_METERED: usize = 131_072;
 
 /// The directory as this node takes part in it. An ordinary node has the first two parts only.
 #[derive(Debug, Default)]
@@ -83,6 +92,13 @@ pub(crate) struct Directory {
     announcer: Announcer,
     finds: Finds,
     holder: Option<Box<Holder>>,
+}
+
+/// What a peer causes work with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    Records,
+    Questions,
 }
 
 /// What a supernode does for the directory.
@@ -93,7 +109,7 @@ struct Holder {
     reach: Reach,
     lookups: Lookups,
     cards: Cards,
-    meters: BTreeMap<NodeId, TokenBucket>,
+    meters: BTreeMap<(NodeId, Cause), TokenBucket>,
     /// When it is settled, a little more each time; the last one first.
     settled: Vec<Instant>,
     next_sweep: Instant,
@@ -114,12 +130,18 @@ impl Holder {
     }
 
     /// Whether a peer may cause so much work now; if so, it is accounted for.
-    fn may_cause(&mut self, core: &mut Core, peer: NodeId, work: usize, now: Now) -> bool {
-        let known = self.meters.contains_key(&peer);
-        let room = known || self.meters.len() < MAX_METERED;
+    fn may_cause(
+        &mut self,
+        core: &mut Core,
+        (peer, cause): (NodeId, Cause),
+        work: usize,
+        now: Now,
+    ) -> bool {
+        let meter = (peer, cause);
+        let room = self.meters.contains_key(&meter) || self.meters.len() < MAX_METERED;
         let full = || TokenBucket::new(WORK.0, WORK.1, now.instant);
         let granted = room
-            && self.meters.entry(peer).or_insert_with(full).take_many(work as u64, now.instant);
+            && self.meters.entry(meter).or_insert_with(full).take_many(work as u64, now.instant);
         core.counters.directory_over_budget += u64::from(!granted);
         granted
     }
@@ -236,22 +258,32 @@ impl Holder {
         let (nodes, sources) = self.kept(core, &find.key, now);
         let holders = core.membership.successors(place, COPIES);
         let nothing = nodes.is_empty() && sources.is_empty();
-        let found = if nothing && !holders.contains(&core.me) {
+        let is_holder = holders.contains(&core.me);
+        let found = if nothing && !is_holder {
             let entries = holders.iter().filter_map(|node| entry_of(core, node));
             let entries = BoundedVec::truncated(entries);
             Found { holders: entries, ..Found::nothing(find.id, FindOutcome::Elsewhere) }
-        } else if nothing && self.reach.is_pending(place) {
-            // To say that there is nothing would be to speak of what is not here yet.
-            Found::nothing(find.id, FindOutcome::Unreachable)
         } else {
+            // To say that this is all would be to speak of what is not here yet.
+            let outcome = if is_holder && !self.is_whole(core, place, now) {
+                FindOutcome::Fetching
+            } else {
+                FindOutcome::Answered
+            };
             Found {
                 nodes: BoundedVec::truncated(nodes),
                 sources: BoundedVec::truncated(sources),
-                ..Found::nothing(find.id, FindOutcome::Answered)
+                ..Found::nothing(find.id, outcome)
             }
         };
         core.counters.directory_answered += 1;
         core.send(peer, found);
+    }
+
+    /// Whether all that there is of a place that belongs to this supernode is here, as far as it
+    /// can know. Where no other supernode is known, there is nobody to fetch it from.
+    fn is_whole(&self, core: &Core, place: Place, now: Now) -> bool {
+        core.membership.len() == 0 || !self.reach.is_pending(place, now)
     }
 
     /// Sends on what was put here, or elsewhere, while few of the others were known.
@@ -314,11 +346,12 @@ impl Holder {
                 heirs.entry(heir).or_default().extend(parcels);
             }
         }
+        // What children have just said is nowhere else.
+        self.outbox.flush(core, now);
         for (heir, parcels) in heirs {
-            let records = self.outbox.put_arc(core, heir, parcels.into_iter());
+            let records = self.outbox.hand_over(core, heir, parcels, now);
             core.counters.directory_records_moved += u64::from(records);
         }
-        self.outbox.flush(core, now);
     }
 }
 

@@ -2,7 +2,9 @@
 //! is new to it.
 //!
 //! Whoever has come to keep an arc asks for its records; so they move once, whoever left or joined
-//! and however many saw it. Who keeps them is asked in turn until one answers.
+//! and however many saw it. Who keeps them is asked in turn until one answers, page by page
+//! ([`super::pages`]): so the one that asks says how fast they come, and grants them the work that
+//! it would grant nobody who was not asked.
 
 use crate::core::{Core, earlier};
 use crate::io::Now;
@@ -11,15 +13,24 @@ use skein_proto::directory::{ArcSent, ArcWanted};
 use skein_proto::{Instant, NodeId};
 use std::time::Duration;
 
+use super::COPIES;
 use super::arc::Arc;
-use super::{COPIES, Holder};
+use super::pages::PAGE_WORK;
 
 /// How long to wait before asking: several may come or go within some seconds, and a newcomer
 /// hears of the others one by one.
 const SETTLE: Duration = Duration::from_secs(4);
 
-/// How long the records of an arc may take; with ten messages a second this is enough for 20 MB.
+/// How long a page may take: the other one may have as many askers as there are parts of an arc, and
+/// sends ten messages in a second.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long one and the same supernode is asked for page after page: a table that is full takes half
+/// of it. Whoever sends little at a time keeps nobody from asking the next one.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// Pause between two pages: to check one takes 0.15 s of a core.
+const PAGE_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long to wait where nobody who was asked has answered.
 const PAUSE: Duration = Duration::from_secs(20);
@@ -27,16 +38,38 @@ const PAUSE: Duration = Duration::from_secs(20);
 /// Rounds over all who may have an arc; then what is there has to be put anew by its owners.
 const ROUNDS: u8 = 3;
 
+/// How long this supernode says of an arc that it is still fetching it: three that do not answer
+/// take as long. Nobody can keep it from saying what it has for longer, whatever they send.
+const DOUBT: Duration = Duration::from_secs(3 * 60);
+
 /// Arcs asked for at the same time. Beyond it the whole of what is kept is asked for.
 const MAX_PULLS: usize = 24;
 
 #[derive(Debug)]
 struct Pull {
     arc: Arc,
+    /// What has not come yet from the one that is being asked.
+    rest: Arc,
+    /// How many records have come from it, and whether it had all of what it has sent.
+    records: u32,
+    whole: bool,
     due: Instant,
     tried: Vec<NodeId>,
-    asked: Option<NodeId>,
+    /// Who is asked for the next page.
+    source: Option<NodeId>,
+    /// Until when it is asked.
+    source_ends: Instant,
+    /// Whether that one was asked and has not answered.
+    is_asked: bool,
+    /// Work that the page which was asked for may cause.
+    grant: usize,
     rounds: u8,
+    /// Whether somebody did not answer in this round.
+    is_silent: bool,
+    /// Whether all who may have the arc have said what they have.
+    all_heard: bool,
+    /// When it is no excuse any more that it is being fetched.
+    doubt_ends: Instant,
 }
 
 /// Which arc is kept, and which ones are being asked for.
@@ -61,14 +94,31 @@ impl Reach {
         self.before = self.arc;
     }
 
-    /// Whether records of this place are still being asked for.
-    pub(super) fn is_pending(&self, place: Place) -> bool {
-        self.arc.is_none() || self.pulls.iter().any(|pull| pull.arc.contains(place))
+    /// Whether records of this place, which belongs to this supernode, are still to come. It may
+    /// have come to keep them since it last looked.
+    pub(super) fn is_pending(&self, place: Place, now: Now) -> bool {
+        let doubtful =
+            |pull: &Pull| pull.missing().contains(place) && pull.is_doubtful(now.instant);
+        self.arc.is_none_or(|arc| !arc.contains(place)) || self.pulls.iter().any(doubtful)
     }
 
-    /// Whether some of an arc is still being asked for.
-    fn is_fetching(&self, arc: Arc) -> bool {
-        self.arc.is_none() || self.pulls.iter().any(|pull| pull.arc.meets(&arc))
+    /// Whether some of an arc is still being asked for, of those who may have more of it.
+    pub(super) fn is_fetching(&self, arc: Arc, now: Now) -> bool {
+        let doubtful = |pull: &Pull| pull.missing().meets(&arc) && pull.is_doubtful(now.instant);
+        self.arc.is_none() || self.pulls.iter().any(doubtful)
+    }
+
+    /// Whether a peer may cause so much work with records, since it was asked for them; if so, it
+    /// is accounted for.
+    pub(super) fn may_bring(&mut self, peer: NodeId, work: usize) -> bool {
+        let asked =
+            |pull: &&mut Pull| pull.source == Some(peer) && pull.is_asked && pull.grant >= work;
+        let pull = self.pulls.iter_mut().find(asked);
+        if let Some(pull) = pull {
+            pull.grant -= work;
+            return true;
+        }
+        false
     }
 
     /// Looks whether the arc is another one by now.
@@ -101,10 +151,11 @@ impl Reach {
             if now.instant < pull.due {
                 continue;
             }
-            if pull.asked.take().is_some() {
+            if pull.is_asked {
                 core.counters.directory_arcs_unanswered += 1;
+                pull.give_up();
             }
-            if !pull.ask_next(core, now) {
+            if !pull.go_on(core, now) {
                 ended.push(number);
             }
         }
@@ -113,26 +164,40 @@ impl Reach {
         }
     }
 
-    /// All records of an arc have come.
-    pub(super) fn on_sent(&mut self, core: &mut Core, peer: NodeId, sent: ArcSent) {
-        let arc = Arc { after: Place(sent.after), to: Place(sent.to) };
-        let asked = |pull: &Pull| pull.arc == arc && pull.asked == Some(peer);
+    /// All records up to a place have come.
+    pub(super) fn on_sent(&mut self, core: &mut Core, peer: NodeId, sent: ArcSent, now: Now) {
+        let (after, to) = (Place(sent.after), Place(sent.to));
+        let asked = |pull: &Pull| {
+            pull.source == Some(peer)
+                && pull.is_asked
+                && pull.rest.after == after
+                && pull.rest.contains(to)
+        };
         let Some(number) = self.pulls.iter().position(asked) else { return };
+        let pull = &mut self.pulls[number];
+        pull.is_asked = false;
+        pull.records = pull.records.saturating_add(sent.records);
+        pull.whole &= sent.whole;
+        if to != pull.rest.to {
+            pull.rest.after = to;
+            pull.due = now.instant + PAGE_PAUSE;
+            return;
+        }
         core.counters.directory_arcs_taken += 1;
         // One that has nothing may be as new as this one, or lie: the next one is asked as well.
-        let enough = sent.records > 0 || self.pulls[number].tried.len() > 1;
-        if sent.whole && enough {
+        let enough = pull.records > 0 || pull.tried.len() > 1;
+        if pull.whole && enough {
             self.pulls.swap_remove(number);
         } else {
-            self.pulls[number].asked = None;
-            self.pulls[number].due = Instant::START;
+            pull.begin_anew();
         }
     }
 
     /// A question could not be delivered.
     pub(super) fn on_failed(&mut self, peer: NodeId) {
-        for pull in self.pulls.iter_mut().filter(|pull| pull.asked == Some(peer)) {
-            pull.asked = None;
+        let asked = |pull: &&mut Pull| pull.source == Some(peer) && pull.is_asked;
+        for pull in self.pulls.iter_mut().filter(asked) {
+            pull.give_up();
             pull.due = Instant::START;
         }
     }
@@ -144,23 +209,76 @@ impl Reach {
 
 impl Pull {
     fn new(arc: Arc, due: Instant) -> Self {
-        Self { arc, due, tried: Vec::new(), asked: None, rounds: 0 }
+        Self {
+            arc,
+            rest: arc,
+            records: 0,
+            whole: true,
+            due,
+            tried: Vec::new(),
+            source: None,
+            source_ends: due,
+            is_asked: false,
+            grant: 0,
+            rounds: 0,
+            is_silent: false,
+            all_heard: false,
+            doubt_ends: due + DOUBT,
+        }
     }
 
-    /// Asks the next one who may have the arc. Answers whether there is anything left to do.
-    fn ask_next(&mut self, core: &mut Core, now: Now) -> bool {
-        let next = self.candidates(core).into_iter().find(|node| !self.tried.contains(node));
-        let Some(node) = next else {
+    /// What may be missing: not what one has sent that had all of it, as far as it knew, and had
+    /// something.
+    fn missing(&self) -> Arc {
+        if self.whole && self.records > 0 { self.rest } else { self.arc }
+    }
+
+    /// Whether there may be somebody who has what is missing.
+    fn is_doubtful(&self, now: Instant) -> bool {
+        !self.all_heard && now < self.doubt_ends
+    }
+
+    /// The one that is being asked does not answer. The next one goes on where it left off.
+    fn give_up(&mut self) {
+        self.is_silent = true;
+        if self.missing() == self.rest {
+            (self.source, self.is_asked) = (None, false);
+        } else {
+            self.begin_anew();
+        }
+    }
+
+    /// The next one is asked for all of it.
+    fn begin_anew(&mut self) {
+        (self.source, self.is_asked) = (None, false);
+        (self.rest, self.records, self.whole) = (self.arc, 0, true);
+        self.due = Instant::START;
+    }
+
+    /// Asks for the next page, or the next one who may have the arc. Answers whether there is
+    /// anything left to do.
+    fn go_on(&mut self, core: &mut Core, now: Now) -> bool {
+        if self.source.is_some() && now.instant >= self.source_ends {
+            self.give_up();
+        }
+        let next = || self.candidates(core).into_iter().find(|node| !self.tried.contains(node));
+        let Some(node) = self.source.or_else(next) else {
             self.rounds += 1;
             self.tried.clear();
-            self.asked = None;
+            self.all_heard |= !self.is_silent;
+            self.is_silent = false;
             self.due = now.instant + core.jitter(PAUSE);
             return self.rounds < ROUNDS;
         };
-        self.tried.push(node);
-        self.asked = Some(node);
+        if self.source.is_none() {
+            self.tried.push(node);
+            self.source_ends = now.instant + SOURCE_PATIENCE;
+        }
+        self.source = Some(node);
+        self.is_asked = true;
+        self.grant = PAGE_WORK;
         self.due = now.instant + PATIENCE;
-        core.deliver(node, ArcWanted { after: self.arc.after.0, to: self.arc.to.0 }, now);
+        core.deliver(node, ArcWanted { after: self.rest.after.0, to: self.rest.to.0 }, now);
         true
     }
 
@@ -172,23 +290,10 @@ impl Pull {
     }
 }
 
-impl Holder {
-    /// A supernode asks for an arc that has come to belong to it.
-    pub(super) fn on_arc_wanted(&mut self, core: &mut Core, peer: NodeId, wanted: ArcWanted) {
-        let arc = Arc { after: Place(wanted.after), to: Place(wanted.to) };
-        let membership = &core.membership;
-        // Whoever asks may have heard of deaths that this supernode has not heard of.
-        let theirs = |place: Place| membership.is_near(place, &peer, 2 * COPIES);
-        let nodes = self.table.nodes_on(arc).filter(|(place, _)| theirs(*place));
-        let sources = self.table.sources_on(arc).filter(|(place, _)| theirs(*place));
-        let parcels: Vec<_> = nodes
-            .map(|(_, record)| super::outbox::Parcel::Node(record))
-            .chain(sources.flat_map(|(_, source)| super::parcels(source)))
-            .collect();
-        let records = self.outbox.put_arc(core, peer, parcels.into_iter());
-        core.counters.directory_records_moved += u64::from(records);
-        let whole = !self.reach.is_fetching(arc);
-        let sent = ArcSent { after: wanted.after, to: wanted.to, records, whole };
-        self.outbox.end_arc(core, peer, sent);
+#[cfg(test)]
+impl Reach {
+    /// Everything that was asked for has come.
+    pub(super) fn forget_pulls(&mut self) {
+        self.pulls.clear();
     }
 }

@@ -4,16 +4,19 @@
 //! record is a key and an address: some 60 bytes in the tree, and the statement that it points to.
 
 use crate::membership::Place;
-use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use skein_proto::directory::{
     DirectoryKey, Loss, NodeRecord, Presence, Shared, SourceClaim, SourceRecords, SourceState,
 };
 use skein_proto::{BoundedVec, Credential, NodeId, UnixTime};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
+use super::answer::is_online;
 use super::arc::Arc;
+use super::lots::{self, Ticket, Worth};
 
 /// Claims kept in all: about 150 MB. A network of 100,000 nodes with 20 contents each gives each of
 /// its 950 supernodes some 6,000.
@@ -34,9 +37,6 @@ const GREED: usize = 8;
 /// Sources kept of one content: a download takes from fewer at once, and three holders that choose
 /// each by its own lot know up to three times as many.
 pub(super) const MAX_PER_CONTENT: usize = 64;
-
-/// How often the lot by which sources of a popular content are chosen changes.
-const LOT_SECS: u64 = 60 * 60;
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +212,7 @@ impl Table {
             if owned >= MAX_OWNED || of_name >= room / GREED {
                 return Taken::Full;
             }
-            if !self.make_room(place, &node, claim.unverified().state, now) {
+            if !self.make_room(place, (&node, account), claim.unverified().state, now) {
                 return Taken::Crowded;
             }
         }
@@ -232,35 +232,39 @@ impl Table {
 
     /// Whether there is room for one more source of a content; the one that the lot falls upon
     /// makes it, which may be the new one itself.
-    fn make_room(&mut self, place: Place, new: &NodeId, state: SourceState, now: UnixTime) -> bool {
+    fn make_room(
+        &mut self,
+        place: Place,
+        (new, account): (&NodeId, u64),
+        state: SourceState,
+        now: UnixTime,
+    ) -> bool {
         let there = self.sources.range((place, 0)..=(place, u32::MAX));
         if there.clone().take(MAX_PER_CONTENT).count() < MAX_PER_CONTENT {
             return true;
         }
-        let ranked = there.filter_map(|((_, number), claim)| {
-            let node = &self.owner(*number)?.credential.unverified().node;
-            Some((self.rank(claim.unverified().state, node, now), *number))
-        });
-        match ranked.max() {
-            Some((worst, number)) if worst > self.rank(state, new, now) => {
+        let salt = lots::of_the_hour(self.salt, now);
+        let ticket = |state, account, node: &NodeId, number| Ticket {
+            worth: Worth::of(state),
+            name: lots::draw(account, salt),
+            node: lots::draw(lots::of_node(node), salt),
+            number,
+        };
+        let mut tickets: Vec<Ticket<Option<u32>>> = there
+            .filter_map(|((_, number), claim)| {
+                let owner = self.owner(*number)?;
+                let node = &owner.credential.unverified().node;
+                Some(ticket(claim.unverified().state, owner.account, node, Some(*number)))
+            })
+            .collect();
+        tickets.push(ticket(state, account, new, None));
+        match lots::last(tickets) {
+            Some(number) => {
                 self.remove_source(place, number);
                 true
             }
-            _ => false,
+            None => false,
         }
-    }
-
-    /// The lot of a source; the highest goes first. Whoever has all of a content is worth more
-    /// than who has a part.
-    fn rank(&self, state: SourceState, node: &NodeId, now: UnixTime) -> (u8, u64) {
-        let worth = match state {
-            SourceState::Complete => 0,
-            SourceState::Partial => 1,
-            SourceState::Withdrawn => 2,
-        };
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&node.as_bytes()[..8]);
-        (worth, mix(u64::from_le_bytes(bytes) ^ mix(self.salt ^ (now.0 / LOT_SECS))))
     }
 
     /// The number of an owner, entered if it is new; the later credential is kept.
@@ -325,16 +329,23 @@ impl Table {
         }
     }
 
-    /// The nodes kept under a name.
+    /// The nodes kept under a name: those that are there before the others, and the latest word
+    /// first, since an answer does not hold any number of them.
     pub(super) fn nodes(&self, place: Place, now: UnixTime) -> Vec<NodeRecord> {
-        self.nodes
+        let mut nodes: Vec<NodeRecord> = self
+            .nodes
             .range((place, 0)..=(place, u32::MAX))
             .filter_map(|(_, number)| self.record(*number))
             .filter(|record| now < record.credential.unverified().expires)
-            .collect()
+            .collect();
+        nodes.sort_by_key(|record| {
+            (!is_online(record, now), Reverse(record.presence.unverified().issued))
+        });
+        nodes
     }
 
-    /// Sources of a content, at most so many of them, drawn at random.
+    /// Sources of a content, at most so many of them, drawn at random: one of each name, then a
+    /// second one of each, until there are enough.
     pub(super) fn sources(
         &self,
         place: Place,
@@ -348,9 +359,11 @@ impl Table {
             .filter_map(|((_, number), claim)| self.source(*number, claim))
             .filter(|source| is_alive(source, now))
             .collect();
-        while found.len() > count {
-            let at = rng.random_range(0..found.len());
-            found.swap_remove(at);
+        if found.len() > count {
+            found.shuffle(rng);
+            let account = |source: &SourceRecords| account_of(&source.credential);
+            lots::by_turns(&mut found, account);
+            found.truncate(count);
         }
         found
     }
@@ -449,13 +462,4 @@ fn ranges(arc: Arc) -> Vec<Range> {
     } else {
         vec![(after, Bound::Unbounded), (Bound::Unbounded, to)]
     }
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every bit of the input moves every
-/// bit of the output.
-fn mix(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }

@@ -1,9 +1,11 @@
 //! The table of a holder, and what it believes.
 #![allow(clippy::expect_used)]
 
+use super::announce::Announcer;
 use super::arc::Arc;
 use super::check::{self, Fault};
-use super::outbox::{Hurry, Outbox, Parcel};
+use super::outbox::{Hurry, Outbox};
+use super::queue::Parcel;
 use super::table::{MAX_PER_CONTENT, Table, Taken, place_of};
 use crate::config::Config;
 use crate::core::Core;
@@ -12,28 +14,30 @@ use crate::membership::{Place, testing};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skein_proto::directory::{
-    Contact, DirectoryKey, Loss, NodeRecord, Presence, Shared, SourceClaim, SourceState,
+    Contact, DirectoryKey, Loss, NodeRecord, Presence, Shared, SourceClaim, SourceRecords,
+    SourceState,
 };
 use skein_proto::{
     BoundedVec, ContentId, Credential, Instant, KeyPair, NodeId, Signed, UnixTime, Username,
 };
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-const NOW: UnixTime = UnixTime(1_000_000);
+pub(super) const NOW: UnixTime = UnixTime(1_000_000);
 
 fn now() -> Now {
     Now { instant: Instant::START, unix: NOW }
 }
 
-fn login() -> KeyPair {
+pub(super) fn login() -> KeyPair {
     KeyPair::from_seed(&[200; 32])
 }
 
-fn key(number: u8) -> KeyPair {
+pub(super) fn key(number: u8) -> KeyPair {
     KeyPair::from_seed(&[number; 32])
 }
 
-fn credential(owner: &KeyPair) -> Shared<Credential> {
+pub(super) fn credential(owner: &KeyPair) -> Shared<Credential> {
     let credential = Credential {
         name: Username::parse("alice").expect("a name"),
         node: owner.node_id(),
@@ -58,7 +62,7 @@ fn unsigned(number: u16) -> Shared<Credential> {
     Signed::new(credential, &login()).into()
 }
 
-fn presence(owner: &KeyPair, issued: u64, online: bool) -> Shared<Presence> {
+pub(super) fn presence(owner: &KeyPair, issued: u64, online: bool) -> Shared<Presence> {
     let parent = Contact { node: key(99).node_id(), addresses: BoundedVec::default() };
     let presence = Presence {
         issued: UnixTime(issued),
@@ -76,6 +80,19 @@ fn claim(owner: &KeyPair, state: SourceState, issued: u64) -> Shared<SourceClaim
         state,
         issued: UnixTime(issued),
         expires: UnixTime(issued + 3_600),
+    };
+    Signed::new(claim, owner).into()
+}
+
+/// A claim to have the content of this number.
+pub(super) fn claim_of(owner: &KeyPair, number: u32) -> Shared<SourceClaim> {
+    let mut content = [0; 32];
+    content[..4].copy_from_slice(&number.to_be_bytes());
+    let claim = SourceClaim {
+        content: ContentId::from_bytes(content),
+        state: SourceState::Complete,
+        issued: NOW,
+        expires: UnixTime(NOW.0 + 3_600),
     };
     Signed::new(claim, owner).into()
 }
@@ -173,6 +190,79 @@ fn sources_of_one_content_are_bounded_and_the_lot_changes_with_the_hour() {
     let partial = claim(&key(1), SourceState::Partial, NOW.0);
     let taken = table.put_source(song(), &unsigned(999), None, partial, NOW);
     assert_eq!(taken, Taken::Crowded, "who has all of it comes first");
+}
+
+/// A node of this number and name.
+fn named(number: u16, name: &str) -> Shared<Credential> {
+    let mut credential = unsigned(number).unverified().clone();
+    credential.name = Username::parse(name).expect("a name");
+    Signed::new(credential, &login()).into()
+}
+
+#[test]
+fn a_name_with_many_nodes_has_of_a_popular_content_what_the_others_leave() {
+    let names = |found: &[SourceRecords]| {
+        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        for source in found {
+            *names.entry(source.credential.unverified().name.to_string()).or_default() += 1;
+        }
+        names
+    };
+    let mut table = Table::new(1);
+    let claimed = |state| claim(&key(1), state, NOW.0);
+    let put = |table: &mut Table, owner: &Shared<Credential>, state| {
+        table.put_source(song(), owner, None, claimed(state), NOW)
+    };
+    for number in 0..150 {
+        put(&mut table, &named(number, "greedy"), SourceState::Complete);
+    }
+    for number in 0..20 {
+        let owner = named(200 + number, &format!("modest{number}"));
+        assert_eq!(put(&mut table, &owner, SourceState::Partial), Taken::Kept, "{number}");
+    }
+    for number in 300..400 {
+        put(&mut table, &named(number, "greedy"), SourceState::Complete);
+    }
+    let mut rng = StdRng::seed_from_u64(1);
+    let kept = names(&table.sources(song(), 100, NOW, &mut rng));
+    assert_eq!((kept.len(), kept["greedy"]), (21, MAX_PER_CONTENT - 20), "{kept:?}");
+    for _ in 0..20 {
+        let told = names(&table.sources(song(), 32, NOW, &mut rng));
+        assert_eq!((told.len(), told["greedy"]), (21, 12), "{told:?}");
+    }
+}
+
+#[test]
+fn of_the_many_nodes_of_a_name_those_are_told_first_that_are_there() {
+    let mut table = Table::new(1);
+    for number in 0..40_u8 {
+        table.put_node(alice(), record(&key(number), NOW.0 + u64::from(number), number < 20));
+    }
+    let told = table.nodes(alice(), NOW);
+    assert!(told.iter().take(20).all(|node| node.presence.unverified().online));
+    assert_eq!(told[0].credential.unverified().node, key(19).node_id(), "the latest word");
+}
+
+#[test]
+fn no_record_outlives_the_credential_beside_it() {
+    let mut short = credential(&key(1)).unverified().clone();
+    short.expires = UnixTime(NOW.0 + 3_599);
+    let short: Shared<Credential> = Signed::new(short, &login()).into();
+    let claimed = claim(&key(1), SourceState::Complete, NOW.0);
+    assert_eq!(check::claim(&credential(&key(1)), &claimed, now()), Ok(()));
+    assert_eq!(check::claim(&short, &claimed, now()), Err(Fault::Untimely));
+    let there = presence(&key(1), NOW.0, true);
+    assert_eq!(check::presence(&credential(&key(1)), &there, now()), Ok(()));
+    assert_eq!(check::presence(&short, &there, now()), Err(Fault::Untimely));
+
+    let mut core = Core::new(key(1), Config::new(login().node_id()), [0; 32]);
+    core.credential = Some((*short).clone());
+    let mut announcer = Announcer::default();
+    announcer.start(&mut core, key(9).node_id(), now());
+    let (_, said) = announcer.step(&mut core, now()).expect("it says where it is");
+    let said = said.presence.expect("a presence");
+    assert_eq!(said.unverified().expires, short.unverified().expires);
+    assert_eq!(check::presence(&short, &said, now()), Ok(()));
 }
 
 #[test]

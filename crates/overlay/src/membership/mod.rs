@@ -27,6 +27,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) use epidemic::Pace;
+#[cfg(test)]
+pub(crate) use holders::OwnArc;
 pub(crate) use names::MAX_PER_NAME;
 pub(crate) use skein_proto::Place;
 pub(crate) use skein_proto::membership::SupernodeRecord as Member;
@@ -188,7 +190,17 @@ pub(crate) mod testing {
         address: impl Fn(usize) -> SocketAddr,
         since: impl Fn(usize) -> u64,
     ) -> Membership {
-        let mut membership = Membership::new(NodeId::from_bytes([99; 32]));
+        view_of(NodeId::from_bytes([99; 32]), count, address, since)
+    }
+
+    /// The same as this node has it.
+    pub(crate) fn view_of(
+        me: NodeId,
+        count: usize,
+        address: impl Fn(usize) -> SocketAddr,
+        since: impl Fn(usize) -> u64,
+    ) -> Membership {
+        let mut membership = Membership::new(me);
         let login = KeyPair::from_seed(&[0; 32]);
         for number in 0..count {
             let mut seed = [7; 32];

@@ -73,6 +73,7 @@ pub(super) fn any_found() -> impl Strategy<Value = Found> {
         Just(FindOutcome::OverBudget),
         Just(FindOutcome::Unreachable),
         Just(FindOutcome::NotAttached),
+        Just(FindOutcome::Fetching),
     ];
     (
         any_query_id(),
