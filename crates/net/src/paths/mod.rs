@@ -49,6 +49,7 @@ pub mod frame;
 pub(crate) mod gather;
 mod keepalive;
 mod machine;
+mod mapping;
 mod nat;
 pub(crate) mod network;
 mod pace;

@@ -1,20 +1,18 @@
 //! The network that this machine is in: its addresses, each change of them, and what its router
 //! promises.
 
+use super::mapping::{Mapping, TheRouter};
 use crate::endpoint::Endpoint;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the addresses of the interfaces are read: one system call of some microseconds, and
 /// the same on every system. A path that dies by the change is noticed sooner, by its silence.
 const LOOK: Duration = Duration::from_secs(2);
-
-/// How long a router may take to hear that its mapping is not needed any more.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What an endpoint knows of the network around it.
 #[derive(Debug)]
@@ -22,14 +20,17 @@ pub(crate) struct Surroundings {
     bound: SocketAddr,
     addresses: watch::Sender<Vec<IpAddr>>,
     looking: Once,
-    mapper: Mutex<Option<portmapper::Client>>,
+    mapping: Mutex<Option<Arc<Mapping>>>,
+    /// A silence that the routers here survive, as sessions have measured it.
+    keep_alive: Mutex<Option<Duration>>,
 }
 
 impl Surroundings {
     /// Of a socket that is bound to this address.
     pub(crate) fn new(bound: SocketAddr) -> Self {
         let addresses = watch::Sender::new(Vec::new());
-        Self { bound, addresses, looking: Once::new(), mapper: Mutex::default() }
+        let looking = Once::new();
+        Self { bound, addresses, looking, mapping: Mutex::default(), keep_alive: Mutex::default() }
     }
 
     fn watch(self: &Arc<Self>) -> watch::Receiver<Vec<IpAddr>> {
@@ -42,22 +43,26 @@ impl Surroundings {
         self.addresses.subscribe()
     }
 
-    fn mapper(&self) -> Option<portmapper::Client> {
-        self.mapper.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn mapping(&self) -> Option<Arc<Mapping>> {
+        self.mapping.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes the mapping back, as far as the router listens.
     pub(crate) async fn unmap_port(&self) {
-        let mapper = self.mapper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mapper) = mapper else { return };
-        let mut address = mapper.watch_external_address();
-        if address.borrow().is_some() {
-            mapper.deactivate();
-            let gone = timeout(FAREWELL, address.wait_for(Option::is_none)).await;
-            if gone.is_err() {
-                tracing::debug!("the router was not told that its mapping is not needed any more");
-            }
+        let mapping = self.mapping.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mapping) = mapping {
+            mapping.end().await;
         }
+    }
+
+    /// A silence that the routers here survive, if a session has measured it.
+    pub(crate) fn keep_alive(&self) -> Option<Duration> {
+        *self.keep_alive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session has measured it.
+    pub(crate) fn keeps_alive(&self, silence: Duration) {
+        *self.keep_alive.lock().unwrap_or_else(PoisonError::into_inner) = Some(silence);
     }
 }
 
@@ -68,7 +73,7 @@ async fn look(surroundings: Weak<Surroundings>) {
         turns.tick().await;
         let Some(surroundings) = surroundings.upgrade() else { return };
         let addresses = addresses_of(surroundings.bound);
-        surroundings.addresses.send_if_modified(|known| {
+        let changed = surroundings.addresses.send_if_modified(|known| {
             let changed = *known != addresses;
             if changed {
                 tracing::info!(?addresses, "this machine has other addresses than before");
@@ -76,6 +81,9 @@ async fn look(surroundings: Weak<Surroundings>) {
             }
             changed
         });
+        if changed {
+            *surroundings.keep_alive.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 }
 
@@ -114,31 +122,36 @@ impl Endpoint {
         self.surroundings().watch()
     }
 
+    /// A silence after which the routers here are known to remember where to send what comes, as the
+    /// sessions of this endpoint have measured it in the network that it is in. `None` if none has.
+    pub fn keep_alive(&self) -> Option<Duration> {
+        self.surroundings().keep_alive()
+    }
+
     /// Asks the router, by UPnP, NAT-PMP or PCP, to pass on to this node what comes to a port of
-    /// its own; the mapping is renewed until the endpoint is closed. Of a socket that is bound to
-    /// one address, nothing is asked. Must be called within a tokio runtime.
+    /// its own; the mapping is renewed until the endpoint is closed, and asked for again while there
+    /// is none, and of the next router when the node moves. Of a socket that is bound to one address,
+    /// nothing is asked. Must be called within a tokio runtime.
     pub fn map_port(&self) {
         let surroundings = self.surroundings();
         let Some(port) = NonZeroU16::new(surroundings.bound.port()) else { return };
         if !surroundings.bound.ip().is_unspecified() {
             return;
         }
-        let mut mapper = surroundings.mapper.lock().unwrap_or_else(PoisonError::into_inner);
-        let mapper = mapper.get_or_insert_with(portmapper::Client::default);
-        mapper.update_local_port(port);
-        mapper.procure_mapping();
+        let addresses = surroundings.watch();
+        let mut mapping = surroundings.mapping.lock().unwrap_or_else(PoisonError::into_inner);
+        mapping.get_or_insert_with(|| Mapping::keep(addresses, move || TheRouter::new(port)));
     }
 
     /// What the router has promised, once it has, and each change of it; see
     /// [`mapped_address`](Self::mapped_address). `None` if it was not asked.
     pub fn watch_mapping(&self) -> Option<watch::Receiver<Option<SocketAddrV4>>> {
-        self.surroundings().mapper().map(|mapper| mapper.watch_external_address())
+        self.surroundings().mapping().map(|mapping| mapping.watch())
     }
 
     /// What the router has promised, once it has. `None` if it was not asked.
     pub fn mapped_address(&self) -> Option<SocketAddr> {
-        let mapper = self.surroundings().mapper()?;
-        let address = *mapper.watch_external_address().borrow();
+        let address = *self.watch_mapping()?.borrow();
         address.map(SocketAddr::V4)
     }
 }
