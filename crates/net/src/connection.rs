@@ -120,6 +120,16 @@ impl Connection {
         address
     }
 
+    /// Where the peer is seen at present, as this node's own user may be shown it: as
+    /// [`Self::remote_address`], but `[::]:0` over a [session](crate::session), whose own address is a
+    /// secret.
+    pub fn shown_at(&self) -> SocketAddr {
+        match session::is_virtual(&self.route_address()) {
+            true => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            false => self.remote_address(),
+        }
+    }
+
     /// Where its packets go at present, as QUIC has it.
     pub(crate) fn route_address(&self) -> SocketAddr {
         canonical(self.inner.quic.remote_address())

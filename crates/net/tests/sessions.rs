@@ -104,6 +104,7 @@ async fn two_ends_talk_over_a_relay_that_sees_only_ciphertext_of_theirs() {
     assert!(accepted.remote_address() != address(&lab.ends[0]));
     for end in [&dialled, &accepted] {
         assert_eq!(end.seen_at().to_string(), "[::]:0", "the address of a session is a secret");
+        assert_eq!(end.shown_at().to_string(), "[::]:0", "to the user's own programs as well");
     }
 }
 

@@ -36,7 +36,7 @@ impl Shared {
             peers.push(Peer {
                 node,
                 name: session.map(|session| session.name().clone()),
-                address: path.map_or(connection.remote_address(), PathKind::address),
+                address: path.map_or(connection.shown_at(), PathKind::address),
                 relation: Relation::Other,
                 rtt_us: micros(connection.rtt()),
                 connected_secs: connection.established_at().elapsed().as_secs(),

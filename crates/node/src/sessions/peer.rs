@@ -272,7 +272,7 @@ fn kind_of(connection: &Connection, paths: Option<&Paths>) -> PathKind {
     }
     match paths.and_then(Paths::used) {
         Some(near) => PathKind::Relayed { relay: near.relay, address: near.route().to },
-        None => PathKind::Direct { address: connection.remote_address() },
+        None => PathKind::Direct { address: connection.shown_at() },
     }
 }
 
