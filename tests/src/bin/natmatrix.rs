@@ -8,7 +8,7 @@
 #![allow(clippy::expect_used, clippy::print_stdout)]
 
 use skein_tests::PATIENCE;
-use skein_tests::natlab::{DIRECT_BAR, Matrix, Outcome, Table, program_inside};
+use skein_tests::natlab::{DIRECT_BAR, Figures, Matrix, Outcome, Table, program_inside};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         let matrix = Matrix::build().await;
         let outcomes = matrix.sessions(true, at_once, PATIENCE).await;
         println!("{}", Table(&outcomes));
+        println!("{}", Figures(&outcomes));
         let in_time = |outcome: &Outcome| {
             !outcome.can_be_direct() || outcome.direct.is_some_and(|took| took <= DIRECT_BAR)
         };

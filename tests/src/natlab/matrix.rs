@@ -124,15 +124,14 @@ impl Matrix {
 async fn session(from: &Host, to: &Host, patience: Duration) -> Outcome {
     let mut outcome = Outcome::new((from.kind(), to.kind()));
     let name = format!("@{}", to.name());
+    // One call is all there is: a first one that fails is a pair that does not connect.
     let reached = async {
-        loop {
-            let words = ["ping", &name, "--interval", PING_INTERVAL];
-            let mut ping = from.start("ping", &words);
-            while let Some(event) = ping.next_json::<PingEvent>().await {
-                outcome.take(&event);
-                if outcome.is_right() {
-                    return;
-                }
+        let words = ["ping", &name, "--interval", PING_INTERVAL];
+        let mut ping = from.start("ping", &words);
+        while let Some(event) = ping.next_json::<PingEvent>().await {
+            outcome.take(&event);
+            if outcome.is_right() {
+                return;
             }
         }
     };
@@ -144,6 +143,26 @@ async fn session(from: &Host, to: &Host, patience: Duration) -> Outcome {
 /// A table of outcomes, callers down and callees across, as Markdown.
 #[derive(Debug)]
 pub struct Table<'a>(pub &'a [Outcome]);
+
+/// The same in numbers, by name, for programs: lines `figure NAME VALUE`.
+#[derive(Debug)]
+pub struct Figures<'a>(pub &'a [Outcome]);
+
+impl fmt::Display for Figures<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let possible = self.0.iter().filter(|outcome| outcome.can_be_direct());
+        let mut times: Vec<Duration> = possible.clone().filter_map(|it| it.direct).collect();
+        times.sort_unstable();
+        let millis = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
+        let connected = self.0.iter().filter(|it| it.connected.is_some() && it.answered).count();
+        writeln!(f, "figure pairs {}", self.0.len())?;
+        writeln!(f, "figure connected {connected}")?;
+        writeln!(f, "figure possible {}", possible.count())?;
+        writeln!(f, "figure direct {}", times.len())?;
+        writeln!(f, "figure direct_median_ms {}", millis(times.get(times.len() / 2)))?;
+        write!(f, "figure direct_most_ms {}", millis(times.last()))
+    }
+}
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,6 +236,10 @@ mod tests {
             Outcome::new((Kind::UdpBlocked, Kind::Public)),
         ];
         assert_eq!(outcomes.each_ref().map(Outcome::is_right), [true, true, true, false]);
+        let figures = Figures(&outcomes).to_string();
+        let expected = "figure pairs 4\nfigure connected 3\nfigure possible 2\nfigure direct 2\n\
+                        figure direct_median_ms 2100\nfigure direct_most_ms 2100";
+        assert_eq!(figures, expected);
         let text = Table(&outcomes).to_string();
         for expected in [
             "| direct 150 |",

@@ -21,7 +21,7 @@ mod space;
 mod topology;
 
 pub use host::{Host, Running};
-pub use matrix::{DIRECT_BAR, Matrix, Outcome, Table};
+pub use matrix::{DIRECT_BAR, Figures, Matrix, Outcome, Table};
 pub use nat::Kind;
 pub use space::{inside, program_inside};
 pub use topology::Lab;

@@ -5,6 +5,7 @@ pub mod first_byte;
 pub mod handshake;
 pub mod idle_connection;
 pub mod index;
+pub mod paths;
 pub mod relay;
 pub mod scan;
 pub mod search_latency;
@@ -34,4 +35,7 @@ pub const FIGURES: &[Figure] = &[
     relay::GOODPUT,
     relay::DIRECT,
     relay::SLOTS,
+    paths::TO_DIRECT,
+    paths::KILLED,
+    paths::PAIRS,
 ];

@@ -142,6 +142,7 @@ async fn relay_dies(flows: Flows) {
         assert!(moved, "it goes over the reserve");
         for silence in silences {
             eprintln!("{flows:?}, {reach:?}: nothing came for {silence:?}");
+            eprintln!("figure silence_ms {}", silence.as_millis());
             assert!(silence < BAR, "{flows:?}, {reach:?}: nothing came for {silence:?}");
         }
     }
