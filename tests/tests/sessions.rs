@@ -159,6 +159,18 @@ async fn a_donor_changes_what_it_gives_while_the_relay_runs() {
         let wrong = donor.run(&[&["relay", "set"], wrong].concat()).await;
         assert_eq!(wrong.code(), Some(2), "{}", wrong.refusal());
     }
+    within_patience("what it moves goes on no record", async {
+        loop {
+            let show: Vec<RelayStatus> = donor.run(&["relay", "show"]).await.worked().json();
+            if show[0].history.iter().any(|note| note.slots > 0 && note.bytes > 0) {
+                return;
+            }
+            for _ in 0..10 {
+                pinging.next().await;
+            }
+        }
+    })
+    .await;
     let set: Vec<RelayStatus> = donor.run(&["relay", "set", "--slots", "0"]).await.worked().json();
     assert_eq!((set[0].slots_used, set[0].active), (0, false), "all slots end at once");
     pinging.leaves(relay).await;
