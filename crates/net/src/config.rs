@@ -2,6 +2,7 @@
 
 use crate::congestion::Windows;
 use crate::relay::RelayLimits;
+use crate::relay::frame::HEADER;
 use crate::tunnel::{TunnelPorts, TunnelSettings};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -66,6 +67,11 @@ const HANDSHAKES_PER_SECOND: u32 = 64;
 /// Bytes of the socket's buffers in the kernel: 1,400 full packets, 10 ms at 1.6 Gbit/s. The
 /// system may grant less.
 const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
+
+/// The longest packet that QUIC looks for: with a session's header before it, and those of UDP and
+/// IPv6, it fits into Ethernet's 1,500 bytes. So one that passes a relay over IPv4 passes a direct
+/// path over IPv6 as well, where no line is narrower.
+const LONGEST_PACKET: u16 = 1_500 - 40 - 8 - HEADER as u16;
 
 /// Bytes of unreliable datagrams that a connection queues in each direction; allocated only when
 /// they come.
@@ -406,6 +412,8 @@ impl EndpointConfig {
     /// as wide as a transfer's, since it cannot be changed later.
     pub(crate) fn transport(&self) -> Arc<quinn::TransportConfig> {
         let mut transport = quinn::TransportConfig::default();
+        let mut longest = quinn::MtuDiscoveryConfig::default();
+        longest.upper_bound(LONGEST_PACKET);
         let idle = u32::try_from(self.idle_timeout.as_millis()).unwrap_or(u32::MAX);
         transport
             .max_concurrent_bidi_streams(self.max_streams.into())
@@ -416,6 +424,7 @@ impl EndpointConfig {
             .max_idle_timeout(Some(quinn::VarInt::from_u32(idle).into()))
             .keep_alive_interval(Some(self.keep_alive))
             .congestion_controller_factory(Arc::<Windows>::default())
+            .mtu_discovery_config(Some(longest))
             .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
             .datagram_send_buffer_size(DATAGRAM_BUFFER);
         Arc::new(transport)

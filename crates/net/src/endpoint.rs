@@ -345,6 +345,8 @@ impl Shared {
         let counters = Arc::clone(&self.counters);
         let window = self.config.wide_window();
         let tunnels = self.tunnels.clone();
+        let address = quic.remote_address();
+        self.sessions.carries(&address, Some(quic.clone()));
         let observer = gather::observer(&quic, dialler, &self.sessions);
         let connection = Connection::new(quic, peer, dialler, window, counters, tunnels);
         connection.observe_with(observer);
@@ -366,6 +368,7 @@ impl Shared {
             tracing::debug!(peer = %watched.peer().short(), %reason, "connection ended");
             shared.table.remove(&watched);
             watched.observe_with(None);
+            shared.sessions.carries(&address, None);
             shared.live(dialler).decrement();
             drop(place);
         });

@@ -28,9 +28,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The largest datagram that passes: Ethernet's 1,500 bytes without the headers of IPv4 and UDP.
-/// A larger one is lost without a word, as on paths that filter ICMP.
-pub const MAX_DATAGRAM: usize = 1_472;
+/// What a line carries at most, with the headers of IP and UDP: that of Ethernet. A larger packet is
+/// lost without a word, as on paths that filter ICMP.
+pub const MTU: usize = 1_500;
 
 /// What became of the datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct NetworkStats {
     pub unreachable: u64,
     /// Lost since a queue or an inbox was full.
     pub overflowed: u64,
-    /// Lost since they were larger than [`MAX_DATAGRAM`].
+    /// Lost since they were longer than [`MTU`], or than [`Network::narrow`] says.
     pub too_large: u64,
 }
 
@@ -147,6 +147,12 @@ impl Network {
     /// Lets it pass again.
     pub fn unblock(&self, one: SocketAddr, other: SocketAddr) {
         self.lock().blocked.retain(|pair| *pair != (one, other) && *pair != (other, one));
+    }
+
+    /// From now on, what passes from one socket to another, either way, is this long at most, with the
+    /// headers of IP and UDP. Addresses are those of the sockets.
+    pub fn narrow(&self, one: SocketAddr, other: SocketAddr, mtu: usize) {
+        self.lock().narrow.extend([((one, other), mtu), ((other, one), mtu)]);
     }
 
     /// Carries a socket into another realm, where it has another address. The socket itself sees

@@ -7,7 +7,7 @@
 use bytes::BytesMut;
 use skein_index::text::{ParsedQuery, fold, record_words, words};
 use skein_index::{Index, Limits};
-use skein_net::paths::frame::{LENGTH, ProbeFrame, ProbeKey, Side, Window};
+use skein_net::paths::frame::{LENGTH, LONGEST, ProbeFrame, ProbeKey, Side, Window};
 use skein_net::relay::frame::{Frame, data_slot, run_length};
 use skein_net::session::{FirstPacket, MAX_FIRST, MIN_FIRST};
 use skein_net::tunnel::probe::UdpProbe;
@@ -178,6 +178,8 @@ pub fn probe(data: &[u8]) {
             assert_eq!(ProbeFrame::number(&bytes), Some(frame.number));
             assert_eq!(ProbeFrame::open(&bytes, &key, side.other()), None, "sent back");
             assert_eq!(ProbeFrame::open(&frame.seal(&key, side), &key, side), Some(frame));
+            bytes.resize(LONGEST, 0xff);
+            assert_eq!(ProbeFrame::open(&bytes, &key, side), Some(frame), "padded");
             bytes.push(0);
             assert_eq!(ProbeFrame::open(&bytes, &key, side), None, "longer");
         }

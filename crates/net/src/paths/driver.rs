@@ -3,9 +3,10 @@
 use super::candidate::{Candidate, PathClass};
 use super::frame::{Body, ProbeKey, Side};
 use super::machine::{Families, Input, Machine, Output, View};
+use super::network::Surroundings;
 use super::prober::{Arrived, Prober, QUEUE};
 use crate::endpoint::Endpoint;
-use crate::relay::frame::SlotNumber;
+use crate::relay::frame::{HEADER, SlotNumber};
 use crate::session::{Probing, Route, Session};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,24 +21,14 @@ pub struct PathSettings {
     side: Side,
     number: SlotNumber,
     key: ProbeKey,
-    start: Option<Instant>,
     loopback: bool,
-    keep_alive: Duration,
 }
 
 impl PathSettings {
     /// Of this end of a session. `number` is 56 bits that both ends have, and `key` what only they
     /// have; neither may have been used for another session, nor for another [`Paths`].
     pub fn new(side: Side, number: SlotNumber, key: ProbeKey) -> Self {
-        let keep_alive = super::keepalive::SAFE;
-        Self { side, number, key, start: None, loopback: false, keep_alive }
-    }
-
-    /// When to begin, so that both ends do at once; by default when [`Paths::start`] is called.
-    #[must_use]
-    pub fn start_at(mut self, start: Instant) -> Self {
-        self.start = Some(start);
-        self
+        Self { side, number, key, loopback: false }
     }
 
     /// Whether to send probes to this machine itself, where the peer says that it is here. For
@@ -45,14 +36,6 @@ impl PathSettings {
     #[must_use]
     pub fn loopback(mut self, wanted: bool) -> Self {
         self.loopback = wanted;
-        self
-    }
-
-    /// The silence after which a path that is held ready is proven alive, at first (default 15 s);
-    /// [`PathState::keep_alive`] of an earlier session in the same network is a good one.
-    #[must_use]
-    pub fn keep_alive(mut self, silence: Duration) -> Self {
-        self.keep_alive = silence;
         self
     }
 }
@@ -146,23 +129,21 @@ impl Paths {
     pub fn start(endpoint: &Endpoint, session: Arc<Session>, settings: PathSettings) -> Self {
         let now = Instant::now();
         let (queue, arrivals) = mpsc::channel(QUEUE);
-        let PathSettings { side, number, key, start, loopback, keep_alive } = settings;
+        let PathSettings { side, number, key, loopback } = settings;
         let prober = Arc::new(Prober::of_session(number, key, side, queue));
-        let start = start.unwrap_or(now);
-        let machine = Machine::new(
-            start,
-            endpoint.own_addresses(),
-            endpoint.families(),
-            loopback,
-            keep_alive,
-        );
+        let surroundings = Arc::clone(endpoint.surroundings());
+        let keep_alive = surroundings.keep_alive().unwrap_or(super::keepalive::SAFE);
+        let machine =
+            Machine::new(now, endpoint.own_addresses(), endpoint.families(), loopback, keep_alive);
         let orders = Orders::default();
         let heard = orders.heard();
         let (publish, state) = watch::channel(PathState::new(now));
         let end = CancellationToken::new();
         let probing = session.probe_with(Arc::clone(&prober));
         let network = endpoint.watch_network();
-        let driver = Driver { machine, session, prober, probing, relay: None, publish };
+        let relay = None;
+        let driver =
+            Driver { machine, session, prober, probing, relay, publish, keep_alive, surroundings };
         let ended = end.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -210,6 +191,9 @@ struct Driver {
     probing: Probing,
     relay: Option<Route>,
     publish: watch::Sender<PathState>,
+    /// What other sessions of the endpoint have been told.
+    keep_alive: Duration,
+    surroundings: Arc<Surroundings>,
 }
 
 impl Driver {
@@ -255,6 +239,7 @@ impl Driver {
             let traffic = Input::Traffic {
                 sent: self.session.sent(),
                 received: received.map_or(0, |route| self.session.received(route)),
+                width: HEADER + self.session.packet_size(),
             };
             self.machine.handle(traffic, now);
             self.machine.handle_timeout(now);
@@ -264,6 +249,10 @@ impl Driver {
             let view = self.machine.view();
             self.probing.count_refused(view.refused - refused);
             refused = view.refused;
+            if view.keep_alive != self.keep_alive {
+                self.keep_alive = view.keep_alive;
+                self.surroundings.keeps_alive(view.keep_alive);
+            }
             self.publish.send_if_modified(|state| state.update(view, now));
             if self.machine.is_idle() {
                 self.session.tell_when_it_sends();
@@ -272,11 +261,11 @@ impl Driver {
     }
 
     fn on_arrival(&mut self, arrived: Arrived) {
-        let Arrived { from, frame } = arrived;
+        let Arrived { from, frame, length } = arrived;
         let transaction = frame.transaction;
         let input = match frame.body {
-            Body::Probe { in_use } => Input::Probe { from, transaction, in_use },
-            Body::Reply { observed } => Input::Reply { from, transaction, observed },
+            Body::Probe { in_use } => Input::Probe { from, transaction, in_use, length },
+            Body::Reply { observed } => Input::Reply { from, transaction, observed, length },
         };
         self.machine.handle(input, Instant::now());
     }
@@ -290,13 +279,13 @@ impl Driver {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Probe { to, transaction, in_use } => {
+            Output::Probe { to, transaction, in_use, length } => {
                 let bytes = self.prober.seal(transaction, Body::Probe { in_use });
-                self.probing.send(to, &bytes);
+                self.probing.send_padded(to, &bytes, length);
             }
-            Output::Reply { to, transaction } => {
+            Output::Reply { to, transaction, length } => {
                 let bytes = self.prober.seal(transaction, Body::Reply { observed: to });
-                self.probing.send(to, &bytes);
+                self.probing.send_padded(to, &bytes, length);
             }
             Output::Listen(address) => {
                 self.session.listen(self.route(address));

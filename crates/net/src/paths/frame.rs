@@ -3,15 +3,18 @@
 //! All numbers are big-endian; the header is that of a [relay's frames](crate::relay::frame).
 //!
 //! ```text
-//!   Probe       05 | number 7 | transaction 8 | flags 1 | zeros 17     | proof 16    50 bytes
-//!   ProbeReply  06 | number 7 | transaction 8 | address 16, port 2     | proof 16    50 bytes
+//!   Probe       05 | number 7 | transaction 8 | flags 1 | zeros 17     | proof 16 | padding
+//!   ProbeReply  06 | number 7 | transaction 8 | address 16, port 2     | proof 16 | padding
 //! ```
+//!
+//! Without padding either has 50 bytes. A probe is padded, with anything, to see whether a path takes
+//! datagrams of that length.
 //!
 //! The proof is the first half of BLAKE3, keyed with what only the two ends know, over all bytes
 //! before it and the side that made it. So a probe that is sent back to its maker proves nothing. A
-//! reply is exactly as long as the probe, and a probe is answered once, and by one probe to where it
-//! came from if that is new: whoever copies one under a false source, before the original comes,
-//! makes two frames of one, and no more.
+//! reply is exactly as long as the probe, and a probe is answered once, and by one frame: whoever
+//! copies one under a false source, before the original comes, makes one frame of one, and none that
+//! is longer.
 //!
 //! The reply says which address the probe came from. It is written inverted, since there are
 //! routers that translate whatever looks like an address behind them (RFC 8489, section 14.2, masks
@@ -22,8 +25,11 @@ use crate::relay::frame::{Proof, SlotNumber};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Bytes of either frame.
+/// Bytes of either frame, without padding.
 pub const LENGTH: usize = 50;
+
+/// Bytes of either frame at most: more than any packet of a session has.
+pub const LONGEST: usize = 1_500;
 
 const PROVEN: usize = LENGTH - 16;
 const PROBE: u8 = 0x05;
@@ -139,14 +145,14 @@ impl ProbeFrame {
     /// The number of a probe or a reply; `None` if it is anything else.
     pub fn number(datagram: &[u8]) -> Option<SlotNumber> {
         let header = datagram.first_chunk::<8>()?;
-        (datagram.len() == LENGTH && matches!(header[0], PROBE | REPLY))
+        ((LENGTH..=LONGEST).contains(&datagram.len()) && matches!(header[0], PROBE | REPLY))
             .then(|| SlotNumber::new(u64::from_be_bytes(*header)))
     }
 
     /// Reads a frame that `by` has made; `None` if it has not, or it is no such frame.
     pub fn open(datagram: &[u8], key: &ProbeKey, by: Side) -> Option<Self> {
         let number = Self::number(datagram)?;
-        let (proven, proof) = datagram.split_at(PROVEN);
+        let (proven, proof) = datagram.get(..LENGTH)?.split_at(PROVEN);
         let differences = key
             .proof(by, proven)
             .iter()
@@ -233,13 +239,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_changed_byte_and_no_other_length_passes(at in 0_usize..LENGTH, flip in 1_u8..) {
+        fn no_changed_byte_and_no_other_length_but_a_padded_one_passes(at in 0_usize..LENGTH, flip in 1_u8..) {
             for frame in frames() {
                 let mut bytes = frame.seal(&KEY, Side::Callee).to_vec();
                 bytes[at] ^= flip;
                 prop_assert_eq!(ProbeFrame::open(&bytes, &KEY, Side::Callee), None);
                 bytes[at] ^= flip;
                 prop_assert_eq!(ProbeFrame::open(&bytes[..at], &KEY, Side::Callee), None);
+                bytes.resize(LONGEST, flip);
+                prop_assert_eq!(ProbeFrame::open(&bytes, &KEY, Side::Callee), Some(frame));
                 bytes.push(0);
                 prop_assert_eq!(ProbeFrame::open(&bytes, &KEY, Side::Callee), None);
             }

@@ -7,9 +7,11 @@
 //! that the other has proven.
 
 use super::candidate::{Candidate, CandidateKind, MAX_CANDIDATES};
-use super::keepalive::KeepAlive;
+use super::frame::LENGTH;
+use super::keepalive::{KeepAlive, SAFE};
 use super::pace::Pace;
 use super::path::{Path, clearly_faster, preferable};
+use crate::relay::frame::HEADER;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -36,28 +38,33 @@ const WINS: u8 = 3;
 /// Replies of a new path that are measured at short intervals.
 const NEW: u32 = 4;
 
+/// A path takes datagrams of this length, or is none: the least that QUIC wants (RFC 9000, section
+/// 14), behind the header of a session.
+const LEAST_WIDTH: usize = HEADER + 1_200;
+
 /// What the machine is told.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
     /// A probe of the peer, its proof checked.
-    Probe { from: SocketAddr, transaction: u64, in_use: bool },
+    Probe { from: SocketAddr, transaction: u64, in_use: bool, length: usize },
     /// A reply of the peer, its proof checked.
-    Reply { from: SocketAddr, transaction: u64, observed: SocketAddr },
+    Reply { from: SocketAddr, transaction: u64, observed: SocketAddr, length: usize },
     /// Where the peer may be, as it says.
     Candidates(Vec<Candidate>),
     /// This node has other addresses than before.
     Moved(Vec<IpAddr>),
-    /// Batches sent so far, and received so far along the path in use.
-    Traffic { sent: u64, received: u64 },
+    /// Batches sent so far, and received so far along the path in use, and how long the datagrams
+    /// of the session may be at present.
+    Traffic { sent: u64, received: u64, width: usize },
 }
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// Send a probe.
-    Probe { to: SocketAddr, transaction: u64, in_use: bool },
-    /// Answer one.
-    Reply { to: SocketAddr, transaction: u64 },
+    /// Send a probe of this length.
+    Probe { to: SocketAddr, transaction: u64, in_use: bool, length: usize },
+    /// Answer one, with as many bytes.
+    Reply { to: SocketAddr, transaction: u64, length: usize },
     /// Take packets from there.
     Listen(SocketAddr),
     /// Take none from there any more.
@@ -93,6 +100,8 @@ pub(crate) struct Machine {
     keep: KeepAlive,
     sent: u64,
     received: u64,
+    /// How long the datagrams of the session may be.
+    width: usize,
     /// Since when something was sent along the path in use and nothing came.
     quiet_since: Option<Instant>,
     look_at: Option<Instant>,
@@ -119,7 +128,8 @@ impl Families {
 }
 
 impl Machine {
-    /// A machine that begins to probe at `start`.
+    /// A machine that begins to probe at `start`. `keep_alive` is a silence that the routers here are
+    /// known to survive.
     pub(crate) fn new(
         start: Instant,
         ours: Vec<IpAddr>,
@@ -138,6 +148,7 @@ impl Machine {
             keep: KeepAlive::new(keep_alive),
             sent: 0,
             received: 0,
+            width: LEAST_WIDTH,
             quiet_since: None,
             look_at: None,
             outputs: VecDeque::new(),
@@ -148,15 +159,18 @@ impl Machine {
     /// Takes what happened.
     pub(crate) fn handle(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Probe { from, transaction, in_use } => {
-                self.on_probe(from, transaction, in_use, now);
+            Input::Probe { from, transaction, in_use, length } => {
+                self.on_probe(from, transaction, in_use, length, now);
             }
-            Input::Reply { from, transaction, observed } => {
-                self.on_reply(from, transaction, observed, now);
+            Input::Reply { from, transaction, observed, length } => {
+                self.on_reply(from, transaction, observed, length, now);
             }
             Input::Candidates(candidates) => self.on_candidates(candidates, now),
             Input::Moved(ours) => self.on_moved(ours, now),
-            Input::Traffic { sent, received } => self.on_traffic(sent, received, now),
+            Input::Traffic { sent, received, width } => {
+                self.on_width(width.max(LEAST_WIDTH), now);
+                self.on_traffic(sent, received, now);
+            }
         }
     }
 
@@ -173,10 +187,18 @@ impl Machine {
             }
             let paced = !path.is_live();
             let (to, in_use) = (path.address, self.current == Some(path.address));
+            let length = match path.is_too_narrow(self.width) && !in_use {
+                true if path.may_try(self.width) => self.width,
+                true => {
+                    path.next_probe = None;
+                    continue;
+                }
+                false => LENGTH,
+            };
             let transaction = self.next_transaction;
             self.next_transaction += 1;
-            self.paths[at].sent(transaction, now);
-            self.outputs.push_back(Output::Probe { to, transaction, in_use });
+            self.paths[at].sent(transaction, length, now);
+            self.outputs.push_back(Output::Probe { to, transaction, in_use, length });
             if paced {
                 self.pace.spend(now);
             }
@@ -235,17 +257,27 @@ impl Machine {
             .max_by_key(|at| (self.paths[*at].is_live(), self.paths[*at].priority))
     }
 
-    fn on_probe(&mut self, from: SocketAddr, transaction: u64, in_use: bool, now: Instant) {
+    fn on_probe(
+        &mut self,
+        from: SocketAddr,
+        transaction: u64,
+        in_use: bool,
+        length: usize,
+        now: Instant,
+    ) {
         // One that is known goes before all guesses from now on.
         self.enter(Candidate { address: from, kind: CandidateKind::Seen }, now);
         let (keep, used) = (self.keep.interval(), self.current == Some(from));
         let Some(path) = self.path_mut(from) else { return };
         path.peer_uses = in_use;
         path.answers(now);
-        if !path.is_live() {
+        // Of a source that may be forged, nobody there gets two frames for one.
+        let replies = !path.is_answered_by_a_probe();
+        if !replies || path.is_named() && !path.is_live() {
             // The peer's probe has opened its router for what comes from here.
             path.hasten(now);
-        } else if !used && path.next_probe.is_some_and(|due| due > now + COMPARE) {
+        } else if path.is_live() && !used && path.next_probe.is_some_and(|due| due > now + COMPARE)
+        {
             // The peer keeps it; of both ends, the one that asks more often does.
             path.next_probe = Some(now + keep);
         }
@@ -253,7 +285,9 @@ impl Machine {
             path.listening = true;
             self.outputs.push_back(Output::Listen(from));
         }
-        self.outputs.push_back(Output::Reply { to: from, transaction });
+        if replies {
+            self.outputs.push_back(Output::Reply { to: from, transaction, length });
+        }
     }
 
     /// Enters an address of the peer, if one could be there and there is room.
@@ -298,11 +332,18 @@ impl Machine {
         })
     }
 
-    fn on_reply(&mut self, from: SocketAddr, transaction: u64, seen: SocketAddr, now: Instant) {
+    fn on_reply(
+        &mut self,
+        from: SocketAddr,
+        transaction: u64,
+        seen: SocketAddr,
+        length: usize,
+        now: Instant,
+    ) {
         let in_use = self.current == Some(from);
         let Some(path) = self.path_mut(from) else { return };
         let (was_live, silence) = (path.is_live() && !path.in_doubt, path.silence());
-        if path.replied(transaction, now).is_none() {
+        if path.replied(transaction, length, now).is_none() {
             return;
         }
         let same_mapping = path.observed.replace(seen) == Some(seen);
@@ -334,11 +375,14 @@ impl Machine {
     fn on_moved(&mut self, ours: Vec<IpAddr>, now: Instant) {
         self.ours = ours;
         self.pace.start_over(now);
+        // Other routers keep their mappings for another time.
+        self.keep = KeepAlive::new(SAFE);
         let current = self.current;
         if let Some(path) = current.and_then(|current| self.path_mut(current)) {
             path.doubt(now);
         }
         for path in self.paths.iter_mut().filter(|path| Some(path.address) != current) {
+            path.forget_width();
             path.start_over(now);
         }
     }
@@ -348,6 +392,16 @@ impl Machine {
         for path in self.paths.iter_mut().filter(|path| !path.is_live()) {
             path.start_over(now);
         }
+    }
+
+    fn on_width(&mut self, width: usize, now: Instant) {
+        if width < self.width {
+            // Paths that were too narrow may be wide enough now.
+            for path in self.paths.iter_mut().filter(|path| path.is_live()) {
+                path.next_probe.get_or_insert(now);
+            }
+        }
+        self.width = width;
     }
 
     fn on_traffic(&mut self, sent: u64, received: u64, now: Instant) {
@@ -390,6 +444,7 @@ impl Machine {
         let path = &mut self.paths[at];
         let address = path.address;
         path.deaths = path.deaths.saturating_add(1);
+        path.forget_width();
         path.start_over(now);
         if self.current == Some(address) {
             self.current = None;
@@ -424,7 +479,7 @@ impl Machine {
     /// of a better class and not clearly slower, or clearly faster for some samples.
     fn choose(&mut self, now: Instant) {
         let mut best: Option<&Path> = self.current.and_then(|current| self.path(current));
-        for path in self.paths.iter().filter(|path| path.is_usable()) {
+        for path in self.paths.iter().filter(|path| self.is_usable(path)) {
             best = match best {
                 None => Some(path),
                 Some(best) if best.address == path.address => continue,
@@ -451,18 +506,25 @@ impl Machine {
 
     /// When a path that works is probed again.
     fn plan(&mut self, address: SocketAddr, now: Instant) {
-        let keep = self.keep.interval();
+        let (keep, width) = (self.keep.interval(), self.width);
         let in_use = self.current == Some(address);
         let rank = self.rank(address);
         let Some(path) = self.path_mut(address) else { return };
-        path.next_probe =
-            if !path.is_usable() || path.wins > 0 || path.is_changing() || path.replies < NEW {
-                Some(now + COMPARE)
-            } else if in_use || rank < SPARES {
-                Some(now + if in_use { keep.min(MEASURE) } else { keep })
-            } else {
-                None
-            };
+        path.next_probe = if path.is_too_narrow(width) && !in_use {
+            Some(now)
+        } else if !path.is_usable() || path.wins > 0 || path.is_changing() || path.replies < NEW {
+            Some(now + COMPARE)
+        } else if in_use || rank < SPARES {
+            Some(now + if in_use { keep.min(MEASURE) } else { keep })
+        } else {
+            None
+        };
+    }
+
+    /// Whether the session may go along a path: it has answered, and datagrams as long as those of
+    /// the session get through in both directions.
+    fn is_usable(&self, path: &Path) -> bool {
+        path.is_usable() && path.width >= self.width
     }
 
     /// How many paths that work are preferable to this one, the one in use aside.
@@ -470,7 +532,7 @@ impl Machine {
         let Some(this) = self.path(address) else { return 0 };
         self.paths
             .iter()
-            .filter(|path| path.is_usable() && Some(path.address) != self.current)
+            .filter(|path| self.is_usable(path) && Some(path.address) != self.current)
             .filter(|path| path.address != address && preferable(path, this))
             .count()
     }

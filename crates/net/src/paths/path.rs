@@ -1,6 +1,7 @@
 //! What is known of one direct path: whether it works, how fast it is, when it is probed next.
 
 use super::candidate::PathClass;
+use super::frame::LENGTH;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,6 +36,10 @@ const MAX_IN_FLIGHT: usize = 32;
 /// Probes in a row that had their time and brought no reply, after which a path in doubt is given
 /// up: fewer would take ordinary loss for the end.
 const DOUBTS: usize = 3;
+
+/// How often it is tried whether long datagrams get through: fewer would take ordinary loss for a
+/// narrow path.
+pub(super) const TRIES: u8 = 3;
 
 /// Samples that are taken at short intervals when one is far from what was measured before: so many
 /// bring the smoothed value near to the new one.
@@ -77,13 +82,21 @@ pub(super) struct Path {
     /// It may have died: it is probed at short intervals.
     pub(super) in_doubt: bool,
     pub(super) next_probe: Option<Instant>,
+    /// Datagrams of this length got through in both directions.
+    pub(super) width: usize,
+    /// How often longer ones were tried, and of which length.
+    tries: (u8, usize),
     /// All that is known of it is that a proven probe came from there. Whoever sent that may have
     /// forged the address.
     only_seen: bool,
+    /// The next probe that comes from there is answered by one, and the one after by a reply: then
+    /// two ends of which neither knows the other's address still get a reply each.
+    probe_is_next: bool,
     attempts: u8,
     retries: u8,
     unanswered: u32,
-    in_flight: VecDeque<(u64, Instant)>,
+    /// Transaction, time and length.
+    in_flight: VecDeque<(u64, Instant, usize)>,
     rtt: Option<Rtt>,
     last_sent: Option<Instant>,
     closer: u8,
@@ -107,7 +120,10 @@ impl Path {
             wins: 0,
             in_doubt: false,
             next_probe: Some(now),
+            width: 0,
+            tries: (0, 0),
             only_seen: false,
+            probe_is_next: true,
             attempts: 0,
             retries: 0,
             unanswered: 0,
@@ -120,8 +136,8 @@ impl Path {
         }
     }
 
-    /// A path to where a probe came from: it is probed once for each probe that comes (RFC 8445,
-    /// section 7.3.1.4), and in a burst when the peer names it, or it has answered.
+    /// A path to where a probe came from: it is probed when one comes (RFC 8445, section 7.3.1.4),
+    /// and in a burst when the peer names it, or it has answered.
     pub(super) fn seen(address: SocketAddr, priority: u32, now: Instant) -> Self {
         Self { only_seen: true, attempts: AFTER_BURST, ..Self::new(address, priority, now) }
     }
@@ -131,6 +147,37 @@ impl Path {
         if std::mem::replace(&mut self.only_seen, false) && !self.is_live() {
             self.start_over(now);
         }
+    }
+
+    /// Whether a probe that has come from there is answered by a probe alone: nobody has named the
+    /// address or answered from it, so that the source may be forged.
+    pub(super) fn is_answered_by_a_probe(&mut self) -> bool {
+        let probe_is_next = self.probe_is_next;
+        self.probe_is_next = !probe_is_next;
+        self.only_seen && probe_is_next
+    }
+
+    /// Whether more than that is known of the address.
+    pub(super) fn is_named(&self) -> bool {
+        !self.only_seen
+    }
+
+    /// Whether it works, but datagrams of this length have not got through yet.
+    pub(super) fn is_too_narrow(&self, width: usize) -> bool {
+        self.is_live() && !self.in_doubt && self.width < width
+    }
+
+    /// Whether it is to be tried (again) with datagrams of this length.
+    pub(super) fn may_try(&mut self, width: usize) -> bool {
+        if self.tries.1 != width {
+            self.tries = (0, width);
+        }
+        self.tries.0 < TRIES
+    }
+
+    /// What it takes may be another length now.
+    pub(super) fn forget_width(&mut self) {
+        (self.width, self.tries) = (0, (0, 0));
     }
 
     /// Whether it has answered lately, and often enough for one that has died before.
@@ -158,13 +205,20 @@ impl Path {
     }
 
     /// A probe goes out.
-    pub(super) fn sent(&mut self, transaction: u64, now: Instant) {
+    pub(super) fn sent(&mut self, transaction: u64, length: usize, now: Instant) {
         if self.in_flight.len() >= MAX_IN_FLIGHT {
             self.in_flight.pop_front();
         }
-        self.in_flight.push_back((transaction, now));
+        self.in_flight.push_back((transaction, now, length));
         if self.unanswered == 0 && !self.in_doubt {
             self.silence = Some(now.saturating_duration_since(self.last_active));
+        }
+        if length > LENGTH {
+            // That it gets lost says nothing about shorter ones.
+            self.tries.0 = self.tries.0.saturating_add(1);
+            self.last_active = now;
+            self.next_probe = Some(now + self.patience());
+            return;
         }
         self.unanswered += 1;
         self.last_sent = Some(now);
@@ -192,10 +246,19 @@ impl Path {
     }
 
     /// A reply came. Answers the round trip; `None` if it answers nothing that was asked.
-    pub(super) fn replied(&mut self, transaction: u64, now: Instant) -> Option<Duration> {
-        let at = self.in_flight.iter().position(|(sent, _)| *sent == transaction)?;
-        let (_, sent) = self.in_flight[at];
+    pub(super) fn replied(
+        &mut self,
+        transaction: u64,
+        length: usize,
+        now: Instant,
+    ) -> Option<Duration> {
+        let at = self.in_flight.iter().position(|(sent, ..)| *sent == transaction)?;
+        let (_, sent, asked) = self.in_flight[at];
         self.in_flight.drain(..=at);
+        if length >= asked {
+            self.width = self.width.max(asked);
+            self.tries.0 = 0;
+        }
         let sample = now.saturating_duration_since(sent);
         let far = |rtt| is_clearly_less(sample, rtt) || is_clearly_less(rtt, sample);
         self.only_seen = false;
@@ -230,7 +293,9 @@ impl Path {
     /// Whether a path in doubt has had all its chances.
     pub(super) fn is_dead(&self, now: Instant) -> bool {
         let patience = self.patience();
-        let in_vain = |(_, sent): &&(u64, Instant)| now >= *sent + patience;
+        let in_vain = |(_, sent, length): &&(u64, Instant, usize)| {
+            *length == LENGTH && now >= *sent + patience
+        };
         self.in_doubt && self.in_flight.iter().filter(in_vain).count() >= DOUBTS
     }
 

@@ -18,6 +18,8 @@ pub(crate) const QUEUE: usize = 64;
 pub(crate) struct Arrived {
     pub(crate) from: SocketAddr,
     pub(crate) frame: ProbeFrame,
+    /// Of the datagram, padding included.
+    pub(crate) length: usize,
 }
 
 /// Replies over one connection that are waited for at a time: one for each session that begins.
@@ -107,7 +109,7 @@ impl Prober {
         drop(window);
         match (&self.then, frame.body) {
             (Then::Tell(queue), _) => {
-                if queue.try_send(Arrived { from, frame }).is_err() {
+                if queue.try_send(Arrived { from, frame, length: datagram.len() }).is_err() {
                     counters.probes_overflowed.increment();
                 }
                 None

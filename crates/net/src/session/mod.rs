@@ -43,6 +43,9 @@ pub(crate) use probing::Probing;
 /// QUIC by the next receive call. A call fills 32 buffers at most.
 const MAX_PENDING: usize = 256;
 
+/// QUIC's packets before it has looked for longer ones that pass (RFC 9000, section 14).
+const LEAST_PACKET: usize = 1_200;
+
 /// Where the packets of a session go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
@@ -80,6 +83,8 @@ struct Inner {
     /// It may be that nothing gets through along the route.
     doubts: AtomicBool,
     doubt: Mutex<doubt::Doubt>,
+    /// The connection over it, while there is one.
+    quic: Mutex<Option<quinn::Connection>>,
     ended: CancellationToken,
 }
 
@@ -169,6 +174,13 @@ impl Session {
         arrival.map_or(0, |arrival| arrival.received.load(Ordering::Relaxed))
     }
 
+    /// How long the packets of QUIC may be at present. What it has found out along one route, it takes
+    /// for granted along all: it knows of none.
+    pub(crate) fn packet_size(&self) -> usize {
+        let quic = self.inner.quic.lock().unwrap_or_else(PoisonError::into_inner);
+        quic.as_ref().map_or(LEAST_PACKET, |quic| quic.stats().path.current_mtu.into())
+    }
+
     /// Lets [`Self::sends_again`] end with the next batch that is sent.
     pub(crate) fn tell_when_it_sends(&self) {
         self.inner.watched.store(true, Ordering::Relaxed);
@@ -255,10 +267,18 @@ impl Sessions {
             early: AtomicBool::new(false),
             doubts: AtomicBool::new(false),
             doubt: Mutex::default(),
+            quic: Mutex::default(),
             ended: CancellationToken::new(),
         });
         self.by_address.insert(address, Arc::clone(&inner));
         Session { inner, routes: Mutex::default(), table: Arc::clone(self) }
+    }
+
+    /// The connection over the session with this address, if there is one; none once it has ended.
+    pub(crate) fn carries(&self, address: &SocketAddr, quic: Option<quinn::Connection>) {
+        if let Some(inner) = self.by_address.get(address) {
+            *inner.quic.lock().unwrap_or_else(PoisonError::into_inner) = quic;
+        }
     }
 
     /// This side dials the peer of the session with this address, if there is one.

@@ -1,7 +1,7 @@
 //! Probes share the socket with sessions: they are told apart by their numbers.
 
 use super::Sessions;
-use crate::paths::frame::{LENGTH, ProbeFrame};
+use crate::paths::frame::{LENGTH, LONGEST, ProbeFrame};
 use crate::paths::prober::Prober;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +22,13 @@ impl Probing {
     /// Sends a frame of the prober.
     pub(crate) fn send(&self, to: SocketAddr, frame: &[u8; LENGTH]) {
         self.table.send_bytes(to, frame);
+    }
+
+    /// The same, padded to this length.
+    pub(crate) fn send_padded(&self, to: SocketAddr, frame: &[u8; LENGTH], length: usize) {
+        let mut bytes = frame.to_vec();
+        bytes.resize(length.clamp(LENGTH, LONGEST), 0);
+        self.table.send_bytes(to, &bytes);
     }
 
     /// Counts probes that the session did not answer.

@@ -2,7 +2,7 @@
 
 use super::line::{Lane, LinkProfile, Loss};
 use super::nat::Nat;
-use super::{MAX_DATAGRAM, NetworkStats, Realm};
+use super::{MTU, NetworkStats, Realm};
 use crate::socket::EcnCodepoint;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -24,6 +24,7 @@ pub(super) struct State {
     pub(super) nats: BTreeMap<Realm, Nat>,
     pub(super) cut: BTreeSet<SocketAddr>,
     pub(super) blocked: BTreeSet<(SocketAddr, SocketAddr)>,
+    pub(super) narrow: BTreeMap<(SocketAddr, SocketAddr), usize>,
     /// What begins with this byte, from this socket, is lost.
     pub(super) muted: BTreeSet<(SocketAddr, u8)>,
     /// Where sockets are that were carried away from the address that they were opened at.
@@ -68,6 +69,7 @@ impl State {
             nats: BTreeMap::new(),
             cut: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            narrow: BTreeMap::new(),
             muted: BTreeSet::new(),
             moved: BTreeMap::new(),
             sequence: 0,
@@ -99,10 +101,6 @@ impl State {
         ecn: Option<EcnCodepoint>,
         bytes: &[u8],
     ) -> Option<Waker> {
-        if bytes.len() > MAX_DATAGRAM {
-            self.stats.too_large += 1;
-            return None;
-        }
         let source = *self.moved.get(&source).unwrap_or(&source);
         let sender = source;
         let Some((source, destination)) = self.route(source, unmapped(destination)) else {
@@ -112,6 +110,11 @@ impl State {
         let blocked = self.blocked.contains(&(sender, destination));
         if blocked || self.cut.contains(&sender) || self.cut.contains(&destination) {
             self.stats.unreachable += 1;
+            return None;
+        }
+        let mtu = self.narrow.get(&(sender, destination)).copied().unwrap_or(MTU);
+        if bytes.len() + headers(destination) > mtu {
+            self.stats.too_large += 1;
             return None;
         }
         let due = match self.travel(sender, destination, bytes.len()) {
@@ -184,6 +187,11 @@ impl State {
         };
         port.down.pass(&port.profile, &mut self.random, at, bytes).map(Some)
     }
+}
+
+/// Bytes of the headers of IP and UDP.
+fn headers(to: SocketAddr) -> usize {
+    if to.is_ipv4() { 20 + 8 } else { 40 + 8 }
 }
 
 /// A destination as sockets are entered: a socket for both families writes IPv4 as IPv6.

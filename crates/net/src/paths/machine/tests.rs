@@ -15,9 +15,12 @@ struct Bench {
     machine: Machine,
     now: Instant,
     rtts: Vec<(SocketAddr, Duration)>,
-    replies: Vec<(Instant, SocketAddr, u64)>,
+    replies: Vec<(Instant, SocketAddr, u64, usize)>,
+    /// What is longer than this gets lost.
+    narrow: Option<usize>,
     probes: Vec<(Instant, SocketAddr)>,
     used: Vec<Option<SocketAddr>>,
+    replied: usize,
 }
 
 impl Bench {
@@ -30,7 +33,7 @@ impl Bench {
         let candidates = rtts.iter().map(|(address, _)| candidate(*address)).collect();
         machine.handle(Input::Candidates(candidates), now);
         let (replies, probes, used) = (Vec::new(), Vec::new(), Vec::new());
-        Self { machine, now, rtts, replies, probes, used }
+        Self { machine, now, rtts, replies, narrow: None, probes, used, replied: 0 }
     }
 
     fn set(&mut self, address: &str, rtt: Option<u64>) {
@@ -52,9 +55,10 @@ impl Bench {
             let Some(next) = next.filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
             let due: Vec<_> = self.replies.extract_if(.., |reply| reply.0 <= next).collect();
-            for (_, from, transaction) in due {
+            for (_, from, transaction, length) in due {
                 let observed = "203.0.113.1:9".parse().unwrap();
-                self.machine.handle(Input::Reply { from, transaction, observed }, self.now);
+                let reply = Input::Reply { from, transaction, observed, length };
+                self.machine.handle(reply, self.now);
             }
         }
         self.now = end;
@@ -62,13 +66,19 @@ impl Bench {
 
     fn take(&mut self, output: Output) {
         match output {
-            Output::Probe { to, transaction, .. } => {
+            Output::Probe { to, transaction, length, .. } => {
                 self.probes.push((self.now, to));
-                if let Some((_, rtt)) = self.rtts.iter().find(|(address, _)| *address == to) {
-                    self.replies.push((self.now + *rtt, to, transaction));
+                let passes = self.narrow.is_none_or(|most| length <= most);
+                let known = self.rtts.iter().find(|(address, _)| *address == to && passes);
+                if let Some((_, rtt)) = known {
+                    self.replies.push((self.now + *rtt, to, transaction, length));
                 }
             }
             Output::Use(way) => self.used.push(way),
+            Output::Reply { length, .. } => {
+                assert_eq!(length, LENGTH, "as long as the probe");
+                self.replied += 1;
+            }
             _ => {}
         }
     }
@@ -80,7 +90,8 @@ impl Bench {
             let current = self.machine.current;
             sent += 1;
             received += u64::from(self.rtts.iter().any(|(to, _)| Some(*to) == current));
-            self.machine.handle(Input::Traffic { sent, received }, self.now);
+            let width = LEAST_WIDTH;
+            self.machine.handle(Input::Traffic { sent, received, width }, self.now);
             self.run(millis(10));
         }
     }
@@ -192,16 +203,44 @@ fn nothing_but_the_reply_to_a_probe_from_where_it_went_proves_a_path() {
     bench.machine.handle(Input::Candidates(vec![candidate(A.parse().unwrap())]), bench.now);
     bench.run(millis(1));
     let observed = "203.0.113.1:9".parse().unwrap();
-    let reply = |from: &str, transaction| Input::Reply {
+    let reply = |from: &str, transaction, length| Input::Reply {
         from: from.parse().unwrap(),
         transaction,
         observed,
+        length,
     };
-    bench.machine.handle(reply(B, 1), bench.now);
-    bench.machine.handle(reply(A, 7), bench.now);
-    assert_eq!(bench.machine.view().direct, None);
-    bench.machine.handle(reply(A, 1), bench.now);
+    bench.machine.handle(reply(B, 1, LENGTH), bench.now);
+    bench.machine.handle(reply(A, 7, LENGTH), bench.now);
+    bench.run(millis(1));
+    assert_eq!(bench.probes.len(), 1, "nothing has been answered");
+    bench.machine.handle(reply(A, 1, LENGTH), bench.now);
+    bench.run(millis(1));
+    assert_eq!((bench.probes.len(), bench.machine.view().direct), (2, None));
+    bench.machine.handle(reply(A, 2, LEAST_WIDTH - 1), bench.now);
+    bench.run(millis(1));
+    assert_eq!(bench.machine.view().direct, None, "the way back may be narrower");
+    bench.machine.handle(reply(A, 3, LEAST_WIDTH), bench.now);
     assert!(bench.uses(A));
+}
+
+#[test]
+fn a_path_that_is_too_narrow_for_the_session_is_left_alone_until_it_is_not() {
+    let mut bench = Bench::new(&[(A, 20)]);
+    let traffic = |width| Input::Traffic { sent: 0, received: 0, width };
+    bench.machine.handle(traffic(1_452), bench.now);
+    bench.narrow = Some(1_400);
+    bench.run(SECOND * 60);
+    assert_eq!(bench.machine.view().direct, None);
+    let tries = usize::from(super::super::path::TRIES);
+    assert_eq!(bench.probes.len(), 1 + tries, "and nothing is sent there any more");
+
+    // What the network takes now, it says when it has changed; what the session needs, QUIC says.
+    bench.machine.handle(traffic(1_392), bench.now);
+    bench.run(SECOND);
+    assert!(bench.uses(A));
+    bench.machine.handle(traffic(1_452), bench.now);
+    bench.run(SECOND * 60);
+    assert!(bench.uses(A), "that QUIC takes more along it shows that it is wide enough");
 }
 
 #[test]
@@ -210,7 +249,8 @@ fn addresses_that_probes_come_from_are_bounded_and_never_this_machine_itself() {
     bench.run(SECOND);
     for port in 1..=200 {
         let from = SocketAddr::from(([198, 51, 100, 9], port));
-        let probe = Input::Probe { from, transaction: u64::from(port), in_use: false };
+        let transaction = u64::from(port);
+        let probe = Input::Probe { from, transaction, in_use: false, length: LENGTH };
         bench.machine.handle(probe, bench.now);
     }
     assert_eq!(bench.machine.paths.len(), MAX_PATHS);
@@ -219,7 +259,8 @@ fn addresses_that_probes_come_from_are_bounded_and_never_this_machine_itself() {
 
     let mut bench = Bench::new(&[]);
     let from = "127.0.0.1:22".parse().unwrap();
-    bench.machine.handle(Input::Probe { from, transaction: 1, in_use: false }, bench.now);
+    let probe = Input::Probe { from, transaction: 1, in_use: false, length: LENGTH };
+    bench.machine.handle(probe, bench.now);
     assert_eq!(bench.machine.poll_output(), None);
 }
 
@@ -246,19 +287,22 @@ fn keep_alives_of_a_spare_path_settle_below_what_its_router_keeps() {
     assert!(bench.uses(A));
 }
 
-fn probe_from(bench: &mut Bench, from: &str, transaction: u64) {
+/// What a probe from there draws within ten seconds: probes, and replies.
+fn probe_from(bench: &mut Bench, from: &str, transaction: u64) -> (usize, usize) {
     let from = from.parse().unwrap();
-    bench.machine.handle(Input::Probe { from, transaction, in_use: false }, bench.now);
+    let before = (bench.probes.len(), bench.replied);
+    let probe = Input::Probe { from, transaction, in_use: false, length: LENGTH };
+    bench.machine.handle(probe, bench.now);
     bench.run(SECOND * 10);
+    (bench.probes.len() - before.0, bench.replied - before.1)
 }
 
 #[test]
-fn a_probe_from_an_address_that_nobody_has_named_draws_one_probe_and_no_burst() {
+fn a_probe_from_an_address_that_nobody_has_named_draws_one_frame_and_no_burst() {
     let mut bench = Bench::new(&[]);
-    probe_from(&mut bench, "203.0.113.7:4000", 1);
-    assert_eq!(bench.probes.len(), 1);
-    probe_from(&mut bench, "203.0.113.7:4000", 2);
-    assert_eq!(bench.probes.len(), 2);
+    let from = "203.0.113.7:4000";
+    let drawn: Vec<_> = (1..=4).map(|number| probe_from(&mut bench, from, number)).collect();
+    assert_eq!(drawn, [(1, 0), (0, 1), (1, 0), (0, 1)]);
 
     let named = candidate("203.0.113.7:4000".parse().unwrap());
     bench.machine.handle(Input::Candidates(vec![named]), bench.now);
@@ -287,7 +331,8 @@ fn a_guess_that_a_probe_comes_from_is_probed_before_all_others() {
     bench.run(millis(100));
     let right = guess(1).address;
     assert!(!bench.probes.iter().any(|(_, to)| *to == right), "its turn has not come");
-    bench.machine.handle(Input::Probe { from: right, transaction: 1, in_use: false }, bench.now);
+    let probe = Input::Probe { from: right, transaction: 1, in_use: false, length: LENGTH };
+    bench.machine.handle(probe, bench.now);
     let before = bench.probes.len();
     bench.run(PAUSE);
     assert_eq!(bench.probes[before].1, right);

@@ -51,7 +51,9 @@ impl Keeper {
             None => self.trust(paths),
         }
         if now >= self.refresh_due {
-            self.refresh_due = now + REFRESH;
+            // Routers here may be known to forget sooner.
+            let keep = self.sessions.inner.parts.endpoint.keep_alive();
+            self.refresh_due = now + keep.map_or(REFRESH, |keep| keep.min(REFRESH));
             let unused = paths.used().filter(|_| is_direct);
             unused.into_iter().chain(paths.reserve()).for_each(|near| self.refresh(near));
         }
