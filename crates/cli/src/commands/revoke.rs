@@ -18,9 +18,9 @@ const SHORTEST: usize = 10;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  skein find @alice                        which nodes you have, if you are alice
   skein revoke ecojepxx2z                  the stolen one, by what `skein find` shows of it
-  skein revoke NODE-ID                     by its whole id, also while the node here does not run
+  skein find @alice                        which nodes you have, if you are alice
+The whole id of a node does as well, also while the node here does not run.
 It gets no more credentials from the login service and cannot come back. The one that it has is
 good until it runs out: a day after it was renewed, unless whoever runs the network chose another
 time. The password is asked for, or taken from --password-file or SKEIN_PASSWORD; who has stolen a

@@ -52,7 +52,7 @@ impl Shared {
     /// The nodes of a user, those that are there first.
     pub(super) async fn find(&self, name: Username) -> Result<Vec<NamedNode>, ApiError> {
         let key = DirectoryKey::Name(name.clone());
-        let answer = self.driver.find(key).await;
+        let answer = self.driver.find_patiently(key).await;
         let answer = answer.ok_or_else(|| ApiError::unavailable("the daemon is ending"))?;
         let unavailable = |why: &str| Err(ApiError::unavailable(why.to_owned()));
         match answer.outcome {

@@ -80,7 +80,8 @@ impl Sessions {
     /// # Errors
     /// [`SessionError::Unknown`] if it knows none.
     pub(crate) async fn look_up(&self, name: &Username) -> Result<Vec<FoundNode>, SessionError> {
-        let answer = self.inner.control.driver().find(DirectoryKey::Name(name.clone())).await;
+        let key = DirectoryKey::Name(name.clone());
+        let answer = self.inner.control.driver().find_patiently(key).await;
         let answer = answer.ok_or(SessionError::Ending)?;
         match answer.outcome {
             FindOutcome::Answered if answer.nodes.is_empty() => {

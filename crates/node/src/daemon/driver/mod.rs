@@ -29,6 +29,7 @@ use skein_proto::query::Coverage;
 use skein_proto::supernode::Load;
 use skein_proto::{HitGroup, NodeId, Query, QueryId, Username};
 use std::net::SocketAddr;
+use std::time::Duration;
 use task::Task;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,11 @@ const LOCAL_QUEUE: usize = 256;
 
 /// Hits of one search that wait for whoever shows them.
 const HITS_QUEUE: usize = 1_024;
+
+/// How long somebody who looks a name up waits for supernodes that have just come to keep it, and
+/// how often they are asked meanwhile: a newcomer asks for records 3 to 5 s after it has come.
+const FETCHED_WITHIN: Duration = Duration::from_secs(12);
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What comes from peers. It waits for its turn behind all that comes from this machine.
 #[derive(Debug)]
@@ -186,6 +192,20 @@ impl Driver {
         let id = QueryId::from_bytes(rand::random());
         self.order(Order::Find { id, key, answer }).await;
         receiver.await.ok()
+    }
+
+    /// The same for somebody who waits for it: supernodes that have just come to keep a key mostly
+    /// have its records within seconds, and nobody tells when, so they are asked a few times.
+    pub(crate) async fn find_patiently(&self, key: DirectoryKey) -> Option<DirectoryAnswer> {
+        let give_up = tokio::time::Instant::now() + FETCHED_WITHIN;
+        loop {
+            let answer = self.find(key.clone()).await?;
+            let next = tokio::time::Instant::now() + ASK_AGAIN;
+            if answer.outcome != FindOutcome::Fetching || next > give_up {
+                return Some(answer);
+            }
+            tokio::time::sleep_until(next).await;
+        }
     }
 
     /// How the overlay is doing; `None` once the driver has ended.
