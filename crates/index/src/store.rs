@@ -149,7 +149,7 @@ impl Store {
 
     /// Adds a document.
     pub(crate) fn add(&mut self, file: FileMeta, holder: Holder, words: &RecordWords) {
-        self.pending.document(words.iter().map(|(word, _)| word), true);
+        self.pending.document(words, true);
         self.documents += 1;
         self.postings += words.len() as u64;
         self.draft(file, holder, words, false);
@@ -179,7 +179,7 @@ impl Store {
         if self.kill(at) {
             self.forget_words(words);
         }
-        self.pending.document(words.iter().map(|(word, _)| word), false);
+        self.pending.document(words, false);
         self.documents -= 1;
         self.postings -= words.len() as u64;
     }
@@ -411,7 +411,7 @@ impl Store {
                 if let Some(file) = segment.file_in(*place, &mut room) {
                     let words = self.read_words(&file);
                     self.forget_words(&words);
-                    self.pending.document(words.iter().map(|(word, _)| word), false);
+                    self.pending.document(&words, false);
                     self.documents -= 1;
                     self.postings -= words.len() as u64;
                     self.put_back(words);

@@ -2,7 +2,7 @@
 //! table is kept in step with.
 
 use crate::memory;
-use crate::text::{beginning_hash, beginnings, count_pairs, for_each_pair, word_hash};
+use crate::text::{RecordWords, beginning_hash, beginnings, for_each_pair, word_hash};
 
 /// Pairs, counted once for each document, up to which an index tells of them: what fits into a
 /// table of a quarter of a mebibyte, or 1,000 to 10,000 documents. With more documents most pairs of
@@ -143,13 +143,13 @@ impl Pending {
     }
 
     /// Notes a document with these words that was not there, or one that is there no more.
-    pub(crate) fn document<'a>(&mut self, words: impl Iterator<Item = &'a str>, came: bool) {
+    pub(crate) fn document(&mut self, words: &RecordWords, came: bool) {
         let mut count = 0;
         if self.crowded || !self.is_wanted {
             // Nobody is told of them: to hash them would cost more than all else.
-            count = count_pairs(words);
+            count = words.pairs();
         } else {
-            for_each_pair(words, |hash| {
+            for_each_pair(words.iter().map(|(word, _)| word), |hash| {
                 count += 1;
                 self.pairs.note(hash, if came { 1 } else { -1 });
             });
@@ -208,8 +208,11 @@ mod tests {
     use super::*;
 
     /// Sixty words, and so 1,770 pairs.
-    fn document(number: u32) -> Vec<String> {
-        (0..60).map(|word| format!("{:04}of{number}", word * 100 + number % 100)).collect()
+    fn document(number: u32) -> RecordWords {
+        let words = (0..60).map(|word| format!("{:04}of{number}", word * 100 + number % 100));
+        let mut document = RecordWords::default();
+        document.read(&words.collect::<Vec<_>>().join(" "), None);
+        document
     }
 
     #[test]
@@ -218,7 +221,7 @@ mod tests {
         pending.want();
         assert!(pending.take().incomplete, "it was never asked before");
         let note = |pending: &mut Pending, number: u32, came: bool| {
-            pending.document(document(number).iter().map(String::as_str), came);
+            pending.document(&document(number), came);
             pending.take()
         };
         for number in 0..84 {

@@ -73,7 +73,6 @@ mod record;
 mod split;
 
 pub use fold::fold;
-pub(crate) use hash::count_pairs;
 pub use hash::{beginning_hash, beginnings, for_each_pair, pair_half, pair_hash, word_hash};
 pub use query::{ParsedQuery, QueryError, Term, TermMatch};
 pub use record::{RecordWord, record_words};

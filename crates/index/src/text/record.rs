@@ -1,5 +1,6 @@
 //! The words of a record: rule 12.
 
+use super::hash::count_pairs;
 use super::split::is_ascii_apostrophe;
 use super::{MAX_RECORD_WORDS, MAX_WORD_CHARS, words};
 use crate::interner::{WordHasher, head};
@@ -137,6 +138,29 @@ impl RecordWords {
     #[inline]
     pub(crate) fn text_of(&self, word: &Word) -> &str {
         self.text.get(word.start as usize..word.end as usize).unwrap_or_default()
+    }
+
+    /// How many pairs the words have: see [`count_pairs`]. It is asked of every record that comes or
+    /// goes, and four bytes of ASCII are four characters.
+    pub(crate) fn pairs(&self) -> u64 {
+        const ASCII: u32 = 0x8080_8080;
+        let mut heads = [0; MAX_RECORD_WORDS];
+        let mut count = 0;
+        for word in &self.words {
+            let first = (word.head >> 32) as u32;
+            if first & ASCII != 0 {
+                return count_pairs(self.iter().map(|(word, _)| word));
+            }
+            if word.end - word.start >= 4
+                && !heads.get(..count).is_some_and(|seen| seen.contains(&first))
+                && let Some(free) = heads.get_mut(count)
+            {
+                *free = first;
+                count += 1;
+            }
+        }
+        let count = count as u64;
+        count * count.saturating_sub(1) / 2
     }
 
     /// The hashes of the words.
@@ -325,6 +349,13 @@ mod tests {
             }
             let found: Vec<_> = words.iter().map(|(word, _)| word.to_owned()).collect();
             prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn pairs_are_counted_by_the_first_bytes_as_by_characters(text in "([ab]{1,5}[ cß東]){0,12}") {
+            let mut words = RecordWords::default();
+            words.add(&text, true);
+            prop_assert_eq!(words.pairs(), count_pairs(words.iter().map(|(word, _)| word)));
         }
     }
 }
