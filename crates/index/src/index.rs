@@ -14,6 +14,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Records of which it is asked together which segments may have their contents: a bit for each.
+const AT_A_TIME: usize = u64::BITS as usize;
+
 /// A keyword index over the records of many owners.
 ///
 /// A record is one content as one owner describes it; an owner has one record of each content.
@@ -77,14 +80,24 @@ impl Index {
         add: impl IntoIterator<Item = (NodeId, Files)>,
     ) -> PublishOutcome {
         let mut outcome = PublishOutcome::default();
+        let mut some: Vec<FileMeta> = Vec::new();
         for (owner, files) in add {
             let Some(owner) = self.register.number(&owner) else {
                 outcome.over_quota += files.into_iter().count() as u64;
                 continue;
             };
-            for file in files {
-                self.take_in(owner, file, &mut outcome);
-                self.flush_if_large();
+            // Where they may be is asked for many at a time.
+            let mut files = files.into_iter();
+            loop {
+                some.extend(files.by_ref().take(AT_A_TIME));
+                if some.is_empty() {
+                    break;
+                }
+                let admitted = self.store.admitting(some.iter().map(|file| &file.content));
+                for (number, file) in some.drain(..).enumerate() {
+                    self.take_in(owner, file, (&admitted, number), &mut outcome);
+                    self.flush_if_large();
+                }
             }
         }
         self.flush();

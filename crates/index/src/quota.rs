@@ -5,15 +5,22 @@ use crate::index::Index;
 use crate::limits::PublishOutcome;
 use crate::register::{OwnerNo, charge};
 use crate::segment::Holder;
-use crate::store::{At, ShareChange};
+use crate::store::{Admitted, At, ShareChange};
 use crate::text::RecordWords;
 use skein_proto::FileMeta;
 
 impl Index {
-    /// Gives an owner this record in place of the one it had, if limits allow it.
-    pub(crate) fn take_in(&mut self, owner: OwnerNo, file: FileMeta, outcome: &mut PublishOutcome) {
+    /// Gives an owner this record in place of the one it had, if limits allow it. `admitted` is as with
+    /// [`Store::find`](crate::store::Store::find).
+    pub(crate) fn take_in(
+        &mut self,
+        owner: OwnerNo,
+        file: FileMeta,
+        admitted: (&Admitted, usize),
+        outcome: &mut PublishOutcome,
+    ) {
         self.make_way();
-        let (own, mut same) = self.store.find(owner, &file);
+        let (own, mut same) = self.store.find(owner, &file, Some(admitted));
         if own.is_some() && own == same {
             outcome.replaced += 1;
             return;
@@ -23,7 +30,7 @@ impl Index {
         let before = own.and_then(|at| self.store.file(at));
         if let Some(at) = own {
             self.give_up(owner, at);
-            same = self.store.find(owner, &file).1;
+            same = self.store.find(owner, &file, None).1;
         }
         let words = self.store.read_words(&file);
         if self.has_room(owner, &file, &words) {
@@ -34,7 +41,7 @@ impl Index {
             outcome.over_quota += 1;
             if let Some(before) = before {
                 let words = self.store.read_words(&before);
-                let same = self.store.find(owner, &before).1;
+                let same = self.store.find(owner, &before, None).1;
                 self.attach(owner, before, &words, same);
                 self.store.put_back(words);
             }

@@ -44,10 +44,21 @@ pub(crate) struct ShareChange {
     pub(crate) left: Vec<(OwnerNo, u32)>,
 }
 
+/// Which segments may have which of some contents: see [`Store::admitting`].
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// That of the segments, which there are no others by now.
+    version: u64,
+    /// Segments that may have any of them, and a bit for each that they may have.
+    masks: Vec<(usize, u64)>,
+}
+
 /// All documents.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(super) segments: Vec<Arc<Segment>>,
+    /// Another one for each change of the segments.
+    pub(super) version: u64,
     pub(super) merges: Vec<Merge>,
     draft: Draft,
     draft_bytes: u64,
@@ -192,8 +203,28 @@ impl Store {
         }
     }
 
+    /// Which segments may have which of at most 64 contents.
+    pub(crate) fn admitting<'c>(&self, contents: impl Iterator<Item = &'c ContentId>) -> Admitted {
+        let mut probes = [Probe::default(); u64::BITS as usize];
+        let mut count = 0;
+        for (free, content) in probes.iter_mut().zip(contents) {
+            *free = Probe::new(content.as_bytes());
+            count += 1;
+        }
+        let probes = probes.get(..count).unwrap_or_default();
+        let masks = self.segments.iter().map(|segment| segment.admits_of(probes));
+        let masks = (0..).zip(masks).filter(|(_, mask)| *mask != 0).collect();
+        Admitted { version: self.version, masks }
+    }
+
     /// An owner's record of a content as it is now, and the document with exactly this metadata.
-    pub(crate) fn find(&self, owner: OwnerNo, file: &FileMeta) -> (Option<At>, Option<At>) {
+    /// `admitted` may tell where the content, which was of this number among those, may be.
+    pub(crate) fn find(
+        &self,
+        owner: OwnerNo,
+        file: &FileMeta,
+        admitted: Option<(&Admitted, usize)>,
+    ) -> (Option<At>, Option<At>) {
         let content = &file.content;
         let (mut own, mut same) = (None, None);
         for number in self.draft.find(content, &self.hasher) {
@@ -204,11 +235,7 @@ impl Store {
                 same = Some(At::Drafted(number));
             }
         }
-        let probe = Probe::new(content.as_bytes());
-        for (at, segment) in self.segments.iter().enumerate() {
-            if !segment.admits(probe) {
-                continue;
-            }
+        let mut see = |at: usize, segment: &Segment| {
             if own.is_none() {
                 own = self.own_in(at, segment, owner, content);
             }
@@ -221,6 +248,16 @@ impl Store {
             if let Some(place) = alone.chain(shared).find(is_same) {
                 same = Some(At::Stored(at, place));
             }
+        };
+        if let Some((admitted, number)) = admitted.filter(|it| it.0.version == self.version) {
+            let admitting = admitted.masks.iter().filter(|(_, mask)| mask >> number & 1 == 1);
+            for at in admitting.map(|(at, _)| *at) {
+                self.segments.get(at).into_iter().for_each(|segment| see(at, segment));
+            }
+        } else {
+            let probe = Probe::new(content.as_bytes());
+            let segments = self.segments.iter().enumerate();
+            segments.filter(|(_, it)| it.admits(probe)).for_each(|(at, it)| see(at, it));
         }
         (own, same)
     }
@@ -469,6 +506,7 @@ impl Store {
         self.draft_bytes = 0;
         if let Some(segment) = draft.build(self.next_id) {
             self.next_id += 1;
+            self.version += 1;
             self.segments.push(Arc::new(segment));
             self.show(register, shared);
         }

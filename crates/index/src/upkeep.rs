@@ -128,6 +128,7 @@ impl Store {
         self.leave_out(|segment| merge.has(segment.id));
         self.segments.extend(merge.finish(self.next_id, &mut self.waste).map(Arc::new));
         self.next_id += 1;
+        self.version += 1;
         self.has_moved = true;
     }
 
@@ -135,6 +136,7 @@ impl Store {
     fn leave_out(&mut self, is_it: impl Fn(&Segment) -> bool) {
         for segment in self.segments.extract_if(.., |segment| is_it(segment)) {
             self.waste.add_segment(segment);
+            self.version += 1;
             self.has_moved = true;
         }
     }

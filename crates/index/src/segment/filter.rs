@@ -11,7 +11,7 @@ const BITS: usize = 10;
 const SET: u32 = 5;
 
 /// Where a content or a word is looked for in any filter: the same for all segments.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Probe {
     /// Which word, of 2⁶⁴.
     at: u64,
@@ -77,6 +77,17 @@ impl Filter {
         words.get(scaled(at, words.len())).is_some_and(|word| word & mask == mask)
     }
 
+    /// As [`Filter::may_have`], of at most 64: a bit for each. The looks at memory are independent of
+    /// each other, so that it is waited for once.
+    pub(crate) fn may_have_of(&self, probes: &[Probe]) -> u64 {
+        let words = &*self.words;
+        let len = words.len();
+        (0..u64::BITS).zip(probes).fold(0, |found, (i, Probe { at, mask })| {
+            let word = words.get(scaled(*at, len)).copied().unwrap_or_default();
+            found | u64::from(word & mask == *mask) << i
+        })
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.words.bytes()
     }
@@ -95,6 +106,12 @@ mod tests {
         let mut filter = Filter::new(10_000);
         (0..10_000).for_each(|number| filter.add(Probe::new(&content(number))));
         assert!((0..10_000).all(|number| filter.may_have(Probe::new(&content(number)))));
+        let probes: Vec<Probe> =
+            (9_980..10_040).map(|number| Probe::new(&content(number))).collect();
+        let found = filter.may_have_of(&probes);
+        for (i, probe) in (0..).zip(&probes) {
+            assert_eq!(found >> i & 1 == 1, filter.may_have(*probe), "number {i}");
+        }
         let wrong = (10_000..110_000)
             .filter(|number| filter.may_have(Probe::new(&content(*number))))
             .count();

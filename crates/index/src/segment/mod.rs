@@ -257,6 +257,11 @@ impl Segment {
         self.filter.may_have(probe)
     }
 
+    /// As [`Segment::admits`], of at most 64 contents: a bit for each.
+    pub(crate) fn admits_of(&self, probes: &[Probe]) -> u64 {
+        self.filter.may_have_of(probes)
+    }
+
     /// Whether a document with this word may be here.
     #[inline]
     pub(crate) fn may_have_word(&self, probe: Probe) -> bool {
