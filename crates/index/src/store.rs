@@ -83,8 +83,9 @@ pub(crate) struct Store {
     pub(super) settled_bytes: u64,
     documents: usize,
     postings: u64,
-    /// Documents that came or went since the last upkeep.
-    changed: usize,
+    /// Documents that came and that went since the last upkeep.
+    came: usize,
+    gone: usize,
     /// As [`Index::work`](crate::Index::work).
     pub(super) work: u64,
     /// What it was at the end of the last call.
@@ -168,7 +169,7 @@ impl Store {
 
     /// Drafts a document, which may have moved from a segment.
     fn draft(&mut self, file: FileMeta, holder: Holder, words: &RecordWords, is_moved: bool) {
-        self.changed += 1;
+        self.came += 1;
         self.work += 1;
         self.draft_bytes += DRAFT_BYTES + file.path.as_str().len() as u64;
         self.draft.push(file, holder, words, is_moved, &self.hasher);
@@ -424,7 +425,7 @@ impl Store {
 
     /// Takes a document away. Answers whether its words have been counted.
     fn kill(&mut self, at: At) -> bool {
-        self.changed += 1;
+        self.gone += 1;
         self.work += 1;
         match at {
             At::Drafted(number) => self.draft.kill(number),
@@ -457,7 +458,7 @@ impl Store {
             }
             self.note_killed(segment.id, &places);
         }
-        self.changed += removed;
+        self.gone += removed;
         // Nothing is written for them.
         self.work += removed as u64 / 2;
         removed
@@ -494,9 +495,9 @@ impl Store {
     /// Ends a change: [`Store::seal`], and merges go on.
     pub(crate) fn flush(&mut self, register: &Register, shared: &Shared) {
         self.seal(register, shared);
-        let changed = std::mem::take(&mut self.changed);
-        self.earn(changed);
-        self.merge_along(changed, register, shared);
+        let (came, gone) = (std::mem::take(&mut self.came), std::mem::take(&mut self.gone));
+        self.earn(came + gone);
+        self.merge_along(came, gone, register, shared);
     }
 
     /// Makes a segment of what is drafted, shows it to readers, and then takes away what has gone.

@@ -28,11 +28,17 @@ const SMALL: u64 = 32;
 /// The documents of the lowest level.
 const LEAST: u32 = 64;
 
-/// Documents that merges go on by, all together, for each one that came or went, and for each
-/// change. Each document is copied once a level, of which there are three or four beyond the
-/// one where it comes in.
+/// Documents that merges go on by, all together, for each one that came, and for each change. Each
+/// document is copied once a level, of which there are three or four beyond the one where it comes
+/// in.
 const PACE: usize = 3;
 const LEAST_STEP: usize = 64;
+
+/// The same for each one that went while there is a segment to be written anew since much of it is
+/// gone: what is left of it is no more than twice that. Otherwise what goes makes nothing due, and
+/// there is one for so many.
+const GONE_PACE: usize = 2;
+const GONE_SHARE: usize = 2;
 
 /// The work of a change, in documents, up to which merges go on along with it: three and a half times
 /// what comes in a message. What the change itself takes counts too, but so much they may always go
@@ -50,14 +56,22 @@ const GIVEN_BACK: u64 = 16 * 1024 * 1024;
 const FREED: u64 = 32 * 1024;
 
 impl Store {
-    /// Goes on with the merges, along with a change by which so many documents came or went.
-    pub(crate) fn merge_along(&mut self, changed: usize, register: &Register, shared: &Shared) {
+    /// Goes on with the merges, along with a change by which so many documents came and went.
+    pub(crate) fn merge_along(
+        &mut self,
+        came: usize,
+        gone: usize,
+        register: &Register,
+        shared: &Shared,
+    ) {
         self.plan_due();
-        self.owed += changed * PACE + LEAST_STEP;
+        let is_hollow = self.merges.iter().any(Merge::is_of_one);
+        let due_for_gone = if is_hollow { gone * GONE_PACE } else { gone / GONE_SHARE };
+        self.owed += came * PACE + due_for_gone + LEAST_STEP;
         let own = (self.work() - self.work_before) as usize;
         let most = MOST_WORK.saturating_sub(own).max(LEAST_MERGED);
         // Who brings more than any message does has more time too.
-        let most = most + changed.saturating_sub(BULK) * PACE;
+        let most = most + (came + gone).saturating_sub(BULK) * PACE;
         let used = self.step(self.owed.min(most));
         self.owed = if self.merges.is_empty() { 0 } else { self.owed.saturating_sub(used) };
         self.conclude(register, shared);

@@ -154,6 +154,11 @@ impl Merge {
         self.size
     }
 
+    /// Whether it only writes one segment anew.
+    pub(crate) const fn is_of_one(&self) -> bool {
+        self.sources.len() == 1
+    }
+
     /// What is merged.
     pub(crate) fn segments(&self) -> impl Iterator<Item = u64> {
         self.sources.iter().map(|it| it.segment.id)
