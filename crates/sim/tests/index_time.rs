@@ -38,6 +38,23 @@ fn end(message: &Message) -> Option<StopReason> {
     }
 }
 
+/// A query for a content of its own. No table says which contents there are, so the index has to be
+/// asked for each.
+fn of_content(number: u16, branch: u16) -> Flood {
+    let mut content = [0; 32];
+    content[..2].copy_from_slice(&number.to_be_bytes());
+    let ask = Ask::Content(ContentId::from_bytes(content));
+    Flood {
+        id: id(branch),
+        search: id(number),
+        query: Query { ask, filter: Filter::default() }.into(),
+        wanted: 5,
+        hops_left: 0,
+        index: true,
+        besides: Default::default(),
+    }
+}
+
 #[test]
 fn a_slow_index_finds_what_a_quick_one_does() {
     let found = |index_time| {
@@ -62,20 +79,7 @@ fn more_queries_than_an_index_can_take_are_refused_and_those_of_children_are_not
     let child = child(&mut network, victim, 2, Bond::Active);
     network.heard(puppet);
     for number in 0..300_u16 {
-        // No table says which contents there are, so the index has to be asked for each.
-        let mut content = [0; 32];
-        content[..2].copy_from_slice(&number.to_be_bytes());
-        let ask = Ask::Content(ContentId::from_bytes(content));
-        let flood = Flood {
-            id: id(number),
-            search: id(number),
-            query: Query { ask, filter: Filter::default() }.into(),
-            wanted: 5,
-            hops_left: 0,
-            index: true,
-            besides: Default::default(),
-        };
-        network.say_later(puppet, victim, flood);
+        network.say_later(puppet, victim, of_content(number, number));
     }
     network.run_for(Duration::from_millis(300));
     assert_eq!(ends(&mut network, puppet), [StopReason::OverBudget; 300 - 192]);
@@ -232,20 +236,7 @@ fn whoever_was_refused_or_waited_in_vain_is_answered_when_it_asks_again() {
     let mut network = slow(Duration::from_millis(1_500));
     let victim = lone_super(&mut network);
     let [puppet, other] = [1, 2].map(|number| neighbour(&mut network, victim, number));
-    let flood = |number: u16, again: u16| {
-        let mut content = [0; 32];
-        content[..2].copy_from_slice(&number.to_be_bytes());
-        let ask = Ask::Content(ContentId::from_bytes(content));
-        Flood {
-            id: id(number + 1_000 * again),
-            search: id(number),
-            query: Query { ask, filter: Filter::default() }.into(),
-            wanted: 5,
-            hops_left: 0,
-            index: true,
-            besides: Default::default(),
-        }
-    };
+    let flood = |number: u16, again: u16| of_content(number, number + 1_000 * again);
     network.heard(other);
     (0..192).for_each(|number| network.say_later(puppet, victim, flood(number, 0)));
     network.run_for(Duration::from_millis(300));
