@@ -2,7 +2,7 @@
 //! and a complete file that somebody wants again though it is not what it was.
 
 use super::{Command, SHOW_TIME, Task};
-use crate::api::types::DownloadState;
+use crate::api::types::{Download, DownloadState};
 use crate::transfer::copy::Progress;
 use crate::transfer::journal::Stage;
 use crate::transfer::recover::recover;
@@ -34,7 +34,8 @@ impl Task {
             let read = move || recover(&record, &shared.journal, &*shared.disk, &counted);
             blocking(read).await
         };
-        let (read, stage) = self.follow(reading, (&*progress, of), &called_off, commands).await;
+        let (read, stage) =
+            self.follow(reading, (&*progress, checking(of)), &called_off, commands).await;
         match read {
             Ok(runs) if runs.len() > before => {
                 self.go_on_with(size, runs);
@@ -108,15 +109,15 @@ impl Task {
         let (file, tree) = (file.to_owned(), self.shared.journal.outboard(&content));
         let reading = blocking(move || is_whole(&file, &tree, &content, size, &counted));
         let called_off = CancellationToken::new();
-        self.follow(reading, (&*progress, size), &called_off, commands).await.0
+        self.follow(reading, (&*progress, checking(size)), &called_off, commands).await.0
     }
 
     /// Waits until a reading has ended, shows how far it is, and calls it off when the download is.
     /// Answers with how the download ends then.
-    async fn follow<T>(
+    pub(super) async fn follow<T>(
         &mut self,
         reading: impl Future<Output = io::Result<T>>,
-        (progress, of): (&Progress, u64),
+        (progress, show): (&Progress, impl Fn(&mut Download, u64)),
         called_off: &CancellationToken,
         commands: &mut mpsc::Receiver<Command>,
     ) -> (io::Result<T>, Option<Stage>) {
@@ -138,8 +139,7 @@ impl Task {
                     }
                 }
                 () = tokio::time::sleep(SHOW_TIME) => {
-                    let state = DownloadState::Checking { read: progress.bytes(), of };
-                    self.view.send_modify(|view| view.state = state);
+                    self.view.send_modify(|view| show(view, progress.bytes()));
                 }
             }
         };
@@ -156,8 +156,13 @@ impl Task {
     }
 }
 
+/// Shows of a look how far it is.
+fn checking(of: u64) -> impl Fn(&mut Download, u64) {
+    move |view, read| view.state = DownloadState::Checking { read, of }
+}
+
 /// Reads beside the runtime.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let read = tokio::task::spawn_blocking(read).await;

@@ -1,7 +1,8 @@
 //! What a download writes, or copies from a file that is here; and the disk that takes nothing more.
 
-use super::{Command, DISK_RETRY, SHOW_TIME, Task, Worker};
-use crate::api::types::SourcePath;
+use super::checking::blocking;
+use super::{Command, DISK_RETRY, Task, Worker};
+use crate::api::types::{Download, SourcePath};
 use crate::transfer::copy::{self, Progress};
 use crate::transfer::disk::is_full;
 use crate::transfer::finish::{allocate, check_room, missing_bytes};
@@ -13,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use tokio::sync::mpsc;
 use tokio::time::Instant as Clock;
+use tokio_util::sync::CancellationToken;
 
 impl Task {
     /// Writes verified bytes, and only then counts them.
@@ -87,28 +89,11 @@ impl Task {
         let progress = Arc::new(Progress::default());
         let shared = Arc::clone(&progress);
         let copy = move || copy::copy(&from, &partial, &content, &shared);
-        let mut copying = tokio::task::spawn_blocking(copy);
-        let mut stage = None;
-        let copied = loop {
-            tokio::select! {
-                copied = &mut copying => break copied,
-                command = commands.recv(), if stage.is_none() => {
-                    match command {
-                        Some(Command::AddSources(sources)) => self.add_sources(sources),
-                        Some(Command::Publish) => self.publish().await,
-                        Some(Command::Cancel) => stage = Some(Stage::Cancelled),
-                        Some(Command::Stop) | None => stage = Some(Stage::Active),
-                    }
-                    if stage.is_some() {
-                        progress.stop();
-                    }
-                }
-                () = tokio::time::sleep(SHOW_TIME) => {
-                    self.view.send_modify(|view| view.verified = progress.bytes());
-                }
-            }
-        };
-        match copied.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+        let show = |view: &mut Download, bytes| view.verified = bytes;
+        let called_off = CancellationToken::new();
+        let (copied, stage) =
+            self.follow(blocking(copy), (&*progress, show), &called_off, commands).await;
+        match copied {
             Ok(runs) => self.copied(size, runs),
             Err(_) if stage.is_some() => {}
             Err(error) if is_full(&error) => self.pause(&error),
