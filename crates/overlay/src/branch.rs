@@ -9,7 +9,7 @@ use crate::sieve::{Moment, Sieve};
 use crate::sources::Wanted;
 use crate::waves::Waves;
 use skein_index::text::ParsedQuery;
-use skein_proto::message::{CancelSearch, Flood, SearchDone};
+use skein_proto::message::{CancelSearch, Flood};
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::routing::SharedBytes;
 use skein_proto::{
@@ -90,6 +90,8 @@ pub(crate) struct Branch {
     sieve: Option<Box<Sieve>>,
     /// What was passed on of the hits of others, for whoever asks the same.
     answer: Vec<HitGroup>,
+    /// Hits that are passed on together with the end, if that comes at once.
+    unsent: Vec<HitGroup>,
     /// The look-up in this supernode's own index that is waited for, and what follows it; nothing
     /// does if the others are being asked meanwhile.
     pub(crate) look_up: Option<(u64, Option<Then>)>,
@@ -132,6 +134,7 @@ impl Branch {
             waves: None,
             sieve: None,
             answer: Vec::new(),
+            unsent: Vec::new(),
             look_up: None,
             owes_index: false,
             deadline: Instant::START,
@@ -374,11 +377,16 @@ impl Branch {
         }
         match self.reply_to {
             ReplyTo::User => core.outputs.push_back(Output::Hits { id, groups: kept }),
-            ReplyTo::Peer(peer) => {
-                for hits in pack::hits(id, kept) {
-                    core.send(peer, hits);
-                }
-            }
+            ReplyTo::Peer(_) => self.unsent.extend(kept),
+        }
+    }
+
+    /// Sends the hits that are to be passed on to a neighbour or a child: it goes on, so they cannot
+    /// go with the end.
+    pub(crate) fn send_unsent(&mut self, core: &mut Core) {
+        let ReplyTo::Peer(peer) = self.reply_to else { return };
+        for hits in pack::hits(self.reply_id, std::mem::take(&mut self.unsent)) {
+            core.send(peer, hits);
         }
     }
 }
@@ -417,26 +425,37 @@ pub(crate) fn finish(core: &mut Core, mut branch: Branch) {
     if branch.owes_index && branch.coverage.stopped != StopReason::Enough {
         branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::TimedOut);
     }
-    match branch.reply_to {
-        // Whoever began the search counts; a child gets the numbers only.
-        ReplyTo::Peer(peer) if branch.sieve.is_none() => {
-            let covered = branch.told_covered(&core.me);
-            if branch.owes_index {
-                // By this whoever asked knows that nobody has looked here.
-                branch.coverage.supernodes_asked = 0;
-            }
-            core.send(peer, SearchDone { id, coverage: branch.coverage, covered });
+    let mut covered = BoundedVec::default();
+    // Whoever began the search counts; a child gets the numbers only.
+    if branch.sieve.is_none() {
+        covered = branch.told_covered(&core.me);
+        if branch.owes_index {
+            // By this whoever asked knows that nobody has looked here.
+            branch.coverage.supernodes_asked = 0;
         }
-        reply_to => tell_end(core, reply_to, id, branch.coverage),
     }
+    send_end(core, branch.reply_to, (id, branch.coverage, covered), branch.unsent);
 }
 
 /// Tells whoever asked that a query is over, in numbers.
 pub(crate) fn tell_end(core: &mut Core, reply_to: ReplyTo, id: QueryId, coverage: Coverage) {
+    send_end(core, reply_to, (id, coverage, BoundedVec::default()), Vec::new());
+}
+
+fn send_end(
+    core: &mut Core,
+    reply_to: ReplyTo,
+    (id, coverage, covered): (QueryId, Coverage, BoundedVec<Tag, MAX_TAGS>),
+    groups: Vec<HitGroup>,
+) {
     match reply_to {
         ReplyTo::User => core.outputs.push_back(Output::SearchDone { id, coverage }),
         ReplyTo::Peer(peer) => {
-            core.send(peer, SearchDone { id, coverage, covered: BoundedVec::default() });
+            let (before, done) = pack::end(id, groups, coverage, covered);
+            for hits in before {
+                core.send(peer, hits);
+            }
+            core.send(peer, done);
         }
     }
 }

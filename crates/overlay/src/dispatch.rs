@@ -1,14 +1,14 @@
 //! Hands each message to whom it concerns.
 
-use crate::branch::ReplyTo;
+use crate::branch::{ReplyTo, tell_end};
 use crate::budget::Ask;
 use crate::flood::Arrival;
 use crate::io::Now;
 use crate::overlay::Overlay;
 use crate::sources::sources;
-use skein_proto::message::{Bond, PartingReason, ProbeReply, Search, SearchDone};
+use skein_proto::message::{Bond, PartingReason, ProbeReply, Search};
 use skein_proto::query::{Coverage, StopReason};
-use skein_proto::{BoundedVec, Message, NodeId, Role};
+use skein_proto::{Message, NodeId, Role};
 
 impl Overlay {
     pub(crate) fn on_message(&mut self, peer: NodeId, message: Message, now: Now) {
@@ -101,9 +101,12 @@ impl Overlay {
             }
             Message::SearchDone(done) => {
                 let sources = sources!(self);
-                match self.core.role {
+                let honest = match self.core.role {
                     Role::Super => self.floods.on_done(&mut self.core, &sources, peer, done, now),
-                    Role::Ordinary => self.searches.on_done(&mut self.core, peer, done),
+                    Role::Ordinary => self.searches.on_done(&mut self.core, peer, done, now),
+                };
+                if !honest {
+                    self.misbehaved(peer, now);
                 }
             }
             Message::CancelSearch(cancel) => {
@@ -231,8 +234,7 @@ impl Overlay {
                     nodes_covered: 0,
                     stopped,
                 };
-                let covered = BoundedVec::default();
-                self.core.send(peer, SearchDone { id: search.id, coverage, covered });
+                tell_end(&mut self.core, ReplyTo::Peer(peer), search.id, coverage);
             }
         }
     }

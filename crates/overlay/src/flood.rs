@@ -16,7 +16,7 @@
 
 mod own_index;
 
-use crate::branch::{Branch, ReplyTo, Then, finish, retain_sound, take_up_to};
+use crate::branch::{Branch, ReplyTo, Then, finish, retain_sound, take_up_to, tell_end};
 use crate::budget::Ask;
 use crate::cache::Cache;
 use crate::core::Core;
@@ -31,7 +31,7 @@ use rand::seq::SliceRandom;
 use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
-use skein_proto::{BoundedVec, Instant, NodeId, Query, QueryId};
+use skein_proto::{HitGroup, Instant, NodeId, Query, QueryId};
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -98,8 +98,7 @@ impl Floods {
         now: Now,
     ) {
         let refuse = |core: &mut Core, stopped| {
-            let covered = BoundedVec::default();
-            core.send(peer, SearchDone { id: flood.id, coverage: nothing(stopped), covered });
+            tell_end(core, ReplyTo::Peer(peer), flood.id, nothing(stopped));
         };
         let granted = core.budgets.take(&peer, Ask::Flood, now.instant);
         if !sources.neighbours.is_linked(&peer) || !granted {
@@ -211,7 +210,7 @@ impl Floods {
         match look_again.or(branch.look_up.is_some().then_some(branch.ends)) {
             Some(at) => {
                 let at = at.min(branch.ends);
-                self.insert(id, branch, at);
+                self.insert(core, id, branch, at);
             }
             None => self.conclude(core, sources, branch, now),
         }
@@ -228,20 +227,36 @@ impl Floods {
         now: Now,
     ) -> bool {
         let id = hits.id;
+        let honest = self.take_in(core, (peer, id, hits.groups.into_vec()), now);
+        self.end_if_full(core, sources, id, now);
+        if let Some(branch) = self.branches.get_mut(&id) {
+            branch.send_unsent(core);
+        }
+        honest
+    }
+
+    /// Takes in hits of somebody who was asked for them.
+    fn take_in(
+        &mut self,
+        core: &mut Core,
+        (peer, id, mut groups): (NodeId, QueryId, Vec<HitGroup>),
+        now: Now,
+    ) -> bool {
         let branch = self.branches.get_mut(&id);
         let Some(branch) = branch.filter(|branch| branch.waiting.contains_key(&peer)) else {
             core.counters.hits_unasked +=
-                hits.groups.iter().map(|group| group.files.len() as u64).sum::<u64>();
+                groups.iter().map(|group| group.files.len() as u64).sum::<u64>();
             return true;
         };
-        let mut groups = hits.groups.into_vec();
+        if groups.is_empty() {
+            return true;
+        }
         let honest = retain_sound(core, &branch.looked_for.parsed, &mut groups, now);
         if let Some(asked) = branch.waiting.get_mut(&peer) {
             core.counters.hits_over_wanted += take_up_to(&mut groups, &mut asked.hits_left);
             asked.brought |= !groups.is_empty();
         }
         branch.pass_on(core, groups, Some(peer));
-        self.end_if_full(core, sources, id, now);
         honest
     }
 
@@ -253,7 +268,8 @@ impl Floods {
         }
     }
 
-    /// A branch of a query is over.
+    /// A branch of a query is over, and brings its last hits. Answers whether they were by the rules.
+    #[must_use]
     pub(crate) fn on_done(
         &mut self,
         core: &mut Core,
@@ -261,11 +277,12 @@ impl Floods {
         peer: NodeId,
         done: SearchDone,
         now: Now,
-    ) {
-        let Some(branch) = self.branches.get_mut(&done.id) else { return };
-        let Some(asked) = branch.waiting.remove(&peer) else { return };
-        self.unanswered.remove(&peer);
+    ) -> bool {
         let id = done.id;
+        let honest = self.take_in(core, (peer, id, done.groups.into_vec()), now);
+        let Some(branch) = self.branches.get_mut(&id) else { return honest };
+        let Some(asked) = branch.waiting.remove(&peer) else { return honest };
+        self.unanswered.remove(&peer);
         let searched = done.coverage.supernodes_asked > 0;
         if searched
             && asked.hops == 0
@@ -292,9 +309,15 @@ impl Floods {
             coverage.supernodes_asked.saturating_add(done.coverage.supernodes_asked);
         coverage.nodes_covered = coverage.nodes_covered.saturating_add(done.coverage.nodes_covered);
         coverage.stopped = coverage.stopped.worse(stopped);
-        if branch.waiting.is_empty() {
+        let is_last = branch.waiting.is_empty();
+        self.end_if_full(core, sources, id, now);
+        if is_last {
             self.go_on(core, sources, id, now);
         }
+        if let Some(branch) = self.branches.get_mut(&id) {
+            branch.send_unsent(core);
+        }
+        honest
     }
 
     /// Gives up the searches of this node's user, which go on elsewhere: what each was for.
@@ -426,10 +449,10 @@ impl Floods {
         } else if let Some(waves) = branch.waves.take() {
             self.widen(core, sources, (id, branch, waves), now);
         } else if let Some(at) = branch.waiting.values().map(|asked| asked.deadline).min() {
-            self.insert(id, branch, at);
+            self.insert(core, id, branch, at);
         } else if branch.look_up.is_some() && now.instant < branch.ends {
             let at = branch.ends;
-            self.insert(id, branch, at);
+            self.insert(core, id, branch, at);
         } else {
             finish(core, branch);
         }
@@ -442,7 +465,8 @@ impl Floods {
         }
     }
 
-    fn insert(&mut self, id: QueryId, mut branch: Branch, deadline: Instant) {
+    fn insert(&mut self, core: &mut Core, id: QueryId, mut branch: Branch, deadline: Instant) {
+        branch.send_unsent(core);
         branch.deadline = deadline;
         self.deadlines.insert((deadline, id));
         if let Some(way) = branch.way() {

@@ -10,7 +10,7 @@ use rand::RngExt;
 use skein_index::text::ParsedQuery;
 use skein_proto::message::{CancelSearch, Hits, Search, SearchDone};
 use skein_proto::query::{Coverage, StopReason};
-use skein_proto::{Instant, NodeId, Query, QueryId};
+use skein_proto::{HitGroup, Instant, NodeId, Query, QueryId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -158,8 +158,17 @@ impl Searches {
     /// Hits from the parent. Answers whether they were by the rules.
     #[must_use]
     pub(crate) fn on_hits(&mut self, core: &mut Core, peer: NodeId, hits: Hits, now: Now) -> bool {
-        let mut groups = hits.groups.into_vec();
-        let Some((id, search)) = self.find(peer, hits.id) else {
+        self.take_in(core, peer, (hits.id, hits.groups.into_vec()), now)
+    }
+
+    fn take_in(
+        &mut self,
+        core: &mut Core,
+        peer: NodeId,
+        (wire_id, mut groups): (QueryId, Vec<HitGroup>),
+        now: Now,
+    ) -> bool {
+        let Some((id, search)) = self.find(peer, wire_id) else {
             core.counters.hits_unasked +=
                 groups.iter().map(|group| group.files.len() as u64).sum::<u64>();
             return true;
@@ -172,11 +181,21 @@ impl Searches {
         honest
     }
 
-    pub(crate) fn on_done(&mut self, core: &mut Core, peer: NodeId, done: SearchDone) {
+    /// The end from the parent, with the last hits. Answers whether they were by the rules.
+    #[must_use]
+    pub(crate) fn on_done(
+        &mut self,
+        core: &mut Core,
+        peer: NodeId,
+        done: SearchDone,
+        now: Now,
+    ) -> bool {
+        let honest = self.take_in(core, peer, (done.id, done.groups.into_vec()), now);
         if let Some((id, _)) = self.find(peer, done.id) {
             self.searches.remove(&id);
             core.outputs.push_back(Output::SearchDone { id, coverage: done.coverage });
         }
+        honest
     }
 
     pub(crate) fn cancel(&mut self, core: &mut Core, id: QueryId) {

@@ -140,8 +140,9 @@ messages! {
     Flood = 10, at most 7 * KIB;
     /// Hits, on the reverse path of the query.
     Hits = 11, at most 64 * KIB;
-    /// The end of a search, or of the part of it that was forwarded, on the reverse path.
-    SearchDone = 12, at most 7 * KIB;
+    /// The end of a search, or of the part of it that was forwarded, with the last hits, on the
+    /// reverse path.
+    SearchDone = 12, at most 64 * KIB;
     /// The asker wants no more hits. On the path of the query.
     CancelSearch = 13, at most 256;
     /// Let us be neighbours. Between credentialed supernodes.
@@ -450,6 +451,8 @@ pub struct SearchDone {
     /// The [tags](QueryId::tag) of the supernodes besides the sender that were asked, or did not
     /// have to be since their tables exclude them. To supernodes only.
     pub covered: BoundedVec<Tag, 2048>,
+    /// The hits that were not sent before. Most of those asked have few, and say all in one message.
+    pub groups: BoundedVec<HitGroup, 64>,
 }
 
 /// The asker wants no more.

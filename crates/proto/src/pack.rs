@@ -2,14 +2,14 @@
 //!
 //! A list's bound counts elements, a message's limit counts bytes, and elements differ in size: a
 //! record with long names is ten times as large as one with short ones. So the senders of
-//! [`Hits`] and [`Publish`] do not count elements themselves but let this module cut.
+//! [`Hits`], [`SearchDone`] and [`Publish`] do not count elements themselves but let this module cut.
 
 use crate::bounded::BoundedVec;
 use crate::codec::encoded_len;
 use crate::file::FileMeta;
-use crate::id::{ContentId, QueryId};
-use crate::message::{Hits, MessageKind, Publish};
-use crate::query::{HitGroup, Owner};
+use crate::id::{ContentId, QueryId, Tag};
+use crate::message::{Hits, MessageKind, Publish, SearchDone};
+use crate::query::{Coverage, HitGroup, Owner};
 use std::collections::VecDeque;
 
 /// The largest encoded length of a list's element count: bincode takes one byte up to 250 and
@@ -18,6 +18,14 @@ const COUNT_BYTES: usize = 3;
 
 /// The most bytes of [`Hits`] that groups may take: what the query id and the count leave.
 const HITS_ROOM: usize = MessageKind::Hits.limit() - 16 - COUNT_BYTES;
+
+/// The most bytes of [`SearchDone`] that groups may take: what the query id, the coverage (three
+/// 32-bit integers of five bytes at most, and a choice), the tags and both counts leave.
+const END_ROOM: usize = MessageKind::SearchDone.limit()
+    - 16
+    - (3 * 5 + 1)
+    - size_of::<Tag>() * BoundedVec::<Tag, 2048>::LIMIT
+    - 2 * COUNT_BYTES;
 
 /// The most bytes of [`Publish`] that records may take: what the sequence (a 64-bit integer takes
 /// nine bytes at most), the reset flag and both counts leave.
@@ -28,16 +36,26 @@ const PUBLISH_ROOM: usize = MessageKind::Publish.limit() - 9 - 1 - 2 * COUNT_BYT
 /// A group that is too large for one message goes on in the next, its owner said again. Groups
 /// without files say nothing and are left out.
 pub fn hits(id: QueryId, groups: Vec<HitGroup>) -> Vec<Hits> {
-    let mut packer = HitsPacker { id, done: Vec::new(), groups: Vec::new(), bytes: 0 };
-    for group in groups {
-        packer.add(&group.owner, group.files.into_vec());
-    }
-    packer.flush();
-    packer.done
+    HitsPacker::pack(id, groups, HITS_ROOM)
+}
+
+/// The end of a query, with as many of its last hits as fit, and the messages that are to be sent
+/// before it since they hold the others.
+pub fn end(
+    id: QueryId,
+    groups: Vec<HitGroup>,
+    coverage: Coverage,
+    covered: BoundedVec<Tag, 2048>,
+) -> (Vec<Hits>, SearchDone) {
+    let mut before = HitsPacker::pack(id, groups, END_ROOM);
+    let groups = before.pop().map(|last| last.groups).unwrap_or_default();
+    (before, SearchDone { id, coverage, covered, groups })
 }
 
 struct HitsPacker {
     id: QueryId,
+    /// What the groups of one message may take.
+    room: usize,
     done: Vec<Hits>,
     groups: Vec<HitGroup>,
     /// What `groups` take when encoded.
@@ -45,13 +63,22 @@ struct HitsPacker {
 }
 
 impl HitsPacker {
+    fn pack(id: QueryId, groups: Vec<HitGroup>, room: usize) -> Vec<Hits> {
+        let mut packer = Self { id, room, done: Vec::new(), groups: Vec::new(), bytes: 0 };
+        for group in groups {
+            packer.add(&group.owner, group.files.into_vec());
+        }
+        packer.flush();
+        packer.done
+    }
+
     fn add(&mut self, owner: &Owner, files: Vec<FileMeta>) {
         let head = encoded_len(owner) + COUNT_BYTES;
         let mut begun: Vec<FileMeta> = Vec::new();
         for file in files {
             let length = encoded_len(&file);
             let opening = if begun.is_empty() { head } else { 0 };
-            if self.bytes + opening + length > HITS_ROOM {
+            if self.bytes + opening + length > self.room {
                 self.close(owner, &mut begun);
                 self.flush();
             }
@@ -119,6 +146,7 @@ mod tests {
     use crate::codec;
     use crate::file::FilePath;
     use crate::message::Message;
+    use crate::query::StopReason;
     use crate::testing::{any_hit_group, largest_file, largest_owner};
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -206,6 +234,31 @@ mod tests {
     #[test]
     fn nothing_found_is_no_message() {
         assert_eq!(hits(QueryId::from_bytes([1; 16]), Vec::new()), []);
+    }
+
+    #[test]
+    fn an_end_holds_the_last_hits_and_fits_whatever_else_it_says() {
+        let coverage = Coverage {
+            supernodes_asked: u32::MAX,
+            supernodes_known: u32::MAX,
+            nodes_covered: u32::MAX,
+            stopped: StopReason::NotAttached,
+        };
+        let covered = BoundedVec::truncated([[0xff; 3]; 2048]);
+        let files: Vec<FileMeta> = (0..64).map(largest_file).collect();
+        let group = HitGroup { owner: largest_owner(), files: BoundedVec::truncated(files) };
+        for count in [0, 1, 7] {
+            let groups = vec![group.clone(); count];
+            let id = QueryId::from_bytes([1; 16]);
+            let (before, done) = end(id, groups.clone(), coverage, covered.clone());
+            before.iter().for_each(|hits| assert_fits(hits.clone()));
+            assert_fits(done.clone());
+            assert_eq!((done.covered.len(), done.groups.is_empty()), (2048, count == 0));
+            let sent = before.into_iter().flat_map(|hits| hits.groups).chain(done.groups);
+            let sent: Vec<FileMeta> = sent.flat_map(|group| group.files).collect();
+            let meant: Vec<FileMeta> = groups.into_iter().flat_map(|group| group.files).collect();
+            assert_eq!(sent, meant);
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ const FRAMES: &[(&str, usize, &str)] = &[
     ("Search", 443, "1c901690cfb16b93"),
     ("Flood", 6608, "819edaddfe18ab4b"),
     ("Hits", 65237, "85f3e93fce5a512c"),
-    ("SearchDone", 6187, "4afb982fb75302cd"),
+    ("SearchDone", 65194, "9363ecce3c8bc567"),
     ("CancelSearch", 24, "1d399e6ac9472c26"),
     ("Link", 33, "c1c50a1442b76cd7"),
     ("LinkReply", 3971, "6b46e213879d29af"),

@@ -11,6 +11,7 @@ use skein_overlay::known::MAX_KNOWN;
 use skein_proto::message::{
     Attach, AttachReply, Bond, Link, LinkReply, LoadUpdate, ProbeReply, Role, RoleSetting,
 };
+use skein_proto::query::HitGroup;
 use skein_proto::testing::{any_message, any_supernode_entry};
 use skein_proto::{BoundedVec, KeyPair, Message, NodeId, QueryId, SupernodeEntry};
 use skein_sim::population::file;
@@ -171,22 +172,29 @@ impl Stage {
         }
     }
 
+    fn apt_hits(&self, key: &KeyPair, groups: &[HitGroup]) -> BoundedVec<HitGroup, 64> {
+        let mut groups = groups.to_vec();
+        for (number, group) in groups.iter_mut().enumerate() {
+            if number != 1 {
+                group.owner.node = key.node_id();
+                group.owner.credential = self.network.honest_credential(key, 900);
+            }
+            group.files = BoundedVec::truncated([file("their/thing.txt")]);
+        }
+        BoundedVec::truncated(groups)
+    }
+
     fn make_apt(&mut self, key: &KeyPair, message: &mut Message) {
         let id = self.heard.last().copied().unwrap_or(QueryId::from_bytes([7; 16]));
         match message {
             Message::Hits(hits) => {
                 hits.id = id;
-                let mut groups = hits.groups.to_vec();
-                for (number, group) in groups.iter_mut().enumerate() {
-                    if number != 1 {
-                        group.owner.node = key.node_id();
-                        group.owner.credential = self.network.honest_credential(key, 900);
-                    }
-                    group.files = BoundedVec::truncated([file("their/thing.txt")]);
-                }
-                hits.groups = BoundedVec::truncated(groups);
+                hits.groups = self.apt_hits(key, &hits.groups);
             }
-            Message::SearchDone(done) => done.id = id,
+            Message::SearchDone(done) => {
+                done.id = id;
+                done.groups = self.apt_hits(key, &done.groups);
+            }
             Message::CancelSearch(cancel) => cancel.id = id,
             Message::Search(search) => search.query = words("thing"),
             Message::Flood(flood) => flood.query = words("thing").into(),

@@ -40,6 +40,17 @@ fn stage() -> (Network, NodeId, NodeId, NodeId) {
     (network, victim, puppet, asker)
 }
 
+fn end(id: QueryId, groups: Vec<HitGroup>) -> SearchDone {
+    let coverage = Coverage {
+        supernodes_asked: 7,
+        supernodes_known: 7,
+        nodes_covered: 7,
+        stopped: StopReason::Exhausted,
+    };
+    let groups = BoundedVec::truncated(groups);
+    SearchDone { id, coverage, covered: BoundedVec::default(), groups }
+}
+
 #[test]
 fn hits_that_do_not_match_are_not_passed_on() {
     let (mut network, victim, puppet, asker) = stage();
@@ -76,31 +87,55 @@ fn whoever_passes_on_forged_hits_is_cut_off_and_the_search_goes_on() {
 }
 
 #[test]
+fn the_hits_of_an_end_are_checked_and_counted_like_all_others() {
+    let (mut network, victim, puppet, asker) = stage();
+    let search = network.start_search(asker, "rare melody", 2);
+    network.run_for(seconds(1));
+    let flood = floods(&mut network, puppet).remove(0);
+    let credential = network.honest_credential(&key(1), 901);
+    let name = |n: usize| match n {
+        0 => "a/buy this.txt".to_owned(),
+        n => format!("a/rare melody {n}"),
+    };
+    let groups = (0..40).map(|n| group(puppet, credential.clone(), &name(n))).collect();
+    let last = end(flood.id, groups);
+    network.say(puppet, victim, last.clone());
+    network.say(puppet, victim, last);
+    let outcome = network.finish_search(asker, search);
+    assert_eq!(outcome.contents().len(), 2, "as many as were wanted");
+    let counters = counters(&network, victim);
+    // Of the first end one does not match and 32 are sixteen for each wanted; the second is nobody's.
+    assert_eq!(counters.hits_unasked, 1 + 40);
+    assert!(counters.hits_over_wanted >= 39 - 32, "{}", counters.hits_over_wanted);
+}
+
+#[test]
+fn whoever_ends_with_forged_hits_is_cut_off() {
+    let (mut network, victim, puppet, asker) = stage();
+    let search = network.start_search(asker, "thing", 2);
+    network.run_for(seconds(1));
+    let flood = floods(&mut network, puppet).remove(0);
+    let forged = network.credential(&puppet, 1, &KeyPair::from_seed(&[66; 32]));
+    let last = end(flood.id, vec![group(puppet, forged, "x/thing")]);
+    network.say(puppet, victim, last);
+    let outcome = network.finish_search(asker, search);
+    assert_eq!(outcome.contents().len(), 1, "the genuine one");
+    assert_eq!(counters(&network, victim).hits_forged, 1);
+    assert_eq!(neighbours(&network, victim), 0);
+}
+
+#[test]
 fn the_end_that_somebody_else_announces_ends_nothing() {
     let (mut network, victim, puppet, asker) = stage();
     let other = neighbour(&mut network, victim, 2);
     let search = network.start_search(asker, "rare melody", 2);
     network.run_for(seconds(1));
     let flood = floods(&mut network, puppet).remove(0);
-    let coverage = Coverage {
-        supernodes_asked: 7,
-        supernodes_known: 7,
-        nodes_covered: 7,
-        stopped: StopReason::Exhausted,
-    };
     for _ in 0..3 {
-        network.say(
-            other,
-            victim,
-            SearchDone { id: flood.id, coverage, covered: BoundedVec::default() },
-        );
+        network.say(other, victim, end(flood.id, Vec::new()));
     }
     assert_eq!(network.outcome(asker, search).unwrap().coverage, None);
-    network.say(
-        puppet,
-        victim,
-        SearchDone { id: flood.id, coverage, covered: BoundedVec::default() },
-    );
+    network.say(puppet, victim, end(flood.id, Vec::new()));
     let coverage = network.finish_search(asker, search).coverage.unwrap();
     assert_eq!(coverage.supernodes_asked, 3, "each neighbour counts once, whatever it says");
 }

@@ -151,11 +151,8 @@ fn offered(network: &Network, puppet: u8, path: &str, content: u8) -> HitGroup {
 fn told(network: &mut Network, puppet: NodeId) -> (Vec<String>, Vec<StopReason>) {
     let heard = network.heard(puppet);
     let ends = heard.iter().filter_map(|(_, message)| end(message)).collect();
-    let hits = heard.iter().filter_map(|(_, message)| match message {
-        Message::Hits(hits) => Some(hits),
-        _ => None,
-    });
-    let files = hits.flat_map(|hits| &hits.groups[..]).flat_map(|group| &group.files[..]);
+    let hits = heard.iter().flat_map(|(_, message)| hits_in(message));
+    let files = hits.flat_map(|group| &group.files[..]);
     (files.map(|file| file.path.as_str().to_owned()).collect(), ends)
 }
 
@@ -190,7 +187,12 @@ fn while_the_own_index_takes_long_the_others_are_asked_and_what_it_finds_late_co
         nodes_covered: 1,
         stopped: StopReason::Exhausted,
     };
-    let done = |id| SearchDone { id, coverage, covered: BoundedVec::default() };
+    let done = |id| SearchDone {
+        id,
+        coverage,
+        covered: BoundedVec::default(),
+        groups: BoundedVec::default(),
+    };
     network.say(neighbour, victim, done(flood.id));
     network.run_for(Duration::from_millis(300));
     assert_eq!(told(&mut network, child).0, ["other/song two.ogg"]);

@@ -181,10 +181,9 @@ fn answers(network: &mut Network, puppet: NodeId) -> (usize, Vec<u32>) {
     network.run_for(std::time::Duration::from_millis(300));
     let (mut files, mut ends) = (0, Vec::new());
     for (_, message) in network.heard(puppet) {
-        match message {
-            Message::Hits(hits) => files += hits.groups.len(),
-            Message::SearchDone(done) => ends.push(done.coverage.supernodes_asked),
-            _ => {}
+        files += hits_in(&message).len();
+        if let Message::SearchDone(done) = message {
+            ends.push(done.coverage.supernodes_asked);
         }
     }
     (files, ends)
@@ -208,7 +207,7 @@ fn done(id: QueryId, supernodes_asked: u32) -> SearchDone {
         nodes_covered: 9,
         stopped: StopReason::Exhausted,
     };
-    SearchDone { id, coverage, covered: BoundedVec::default() }
+    SearchDone { id, coverage, covered: BoundedVec::default(), groups: BoundedVec::default() }
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl Floods {
         let group = next.into_iter().map(|node| (node, besides.clone()));
         branch.ask(core, id, group, hops - 1, deadline);
         branch.ends = deadline;
-        self.insert(id, branch, deadline);
+        self.insert(core, id, branch, deadline);
     }
 
     /// A query begins here: of a child, or of this node's user.
@@ -173,7 +173,7 @@ impl Floods {
         let wish = (id, branch.looked_for.clone(), branch.wanted());
         let number = self.look_ups.begin(core, &sources.children.index, wish);
         branch.look_up = Some((number, Some(then)));
-        self.insert(id, branch, now.instant + INDEX_PATIENCE);
+        self.insert(core, id, branch, now.instant + INDEX_PATIENCE);
     }
 
     /// Has this supernode's own index searched for something that is no query, unless there is too
@@ -221,7 +221,7 @@ impl Floods {
             None => {
                 // The others have been asked meanwhile.
                 let (at, is_over) = (branch.deadline, branch.waiting.is_empty());
-                self.insert(id, branch, at);
+                self.insert(core, id, branch, at);
                 self.end_if_full(core, sources, id, now);
                 if is_over {
                     self.go_on(core, sources, id, now);

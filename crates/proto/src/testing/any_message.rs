@@ -80,9 +80,13 @@ pub fn any_message_of(kind: MessageKind) -> BoxedStrategy<Message> {
         MessageKind::Hits => (any_query_id(), few(any_hit_group()))
             .prop_map(|(id, groups)| Hits { id, groups }.into())
             .boxed(),
-        MessageKind::SearchDone => (any_query_id(), any_coverage(), few(any::<[u8; 3]>()))
-            .prop_map(|(id, coverage, covered)| SearchDone { id, coverage, covered }.into())
-            .boxed(),
+        MessageKind::SearchDone => {
+            (any_query_id(), any_coverage(), few(any::<[u8; 3]>()), few(any_hit_group()))
+                .prop_map(|(id, coverage, covered, groups)| {
+                    SearchDone { id, coverage, covered, groups }.into()
+                })
+                .boxed()
+        }
         MessageKind::CancelSearch => {
             any_query_id().prop_map(|id| CancelSearch { id }.into()).boxed()
         }

@@ -73,9 +73,7 @@ pub fn largest_message(kind: MessageKind) -> Message {
             .into()
         }
         MessageKind::Hits => largest_hits().into(),
-        MessageKind::SearchDone => {
-            SearchDone { id: id(), coverage: coverage(), covered: full(&[0xff; 3]) }.into()
-        }
+        MessageKind::SearchDone => largest_end().into(),
         MessageKind::CancelSearch => CancelSearch { id: id() }.into(),
         MessageKind::Link => Link { load: load() }.into(),
         MessageKind::LinkReply => LinkReply { outcome: Ok(load()), others: full(&entry()) }.into(),
@@ -225,10 +223,18 @@ fn largest_rumour() -> Rumour {
     Rumour::new(News::Announcement(Announcement { record, credential: credential() }))
 }
 
-fn largest_hits() -> Hits {
+fn many_hits() -> Vec<HitGroup> {
     let files = BoundedVec::truncated((0..64).map(largest_file));
-    let groups = vec![HitGroup { owner: largest_owner(), files }; 2];
-    pack::hits(id(), groups).swap_remove(0)
+    vec![HitGroup { owner: largest_owner(), files }; 2]
+}
+
+fn largest_hits() -> Hits {
+    pack::hits(id(), many_hits()).swap_remove(0)
+}
+
+fn largest_end() -> SearchDone {
+    let (mut before, done) = pack::end(id(), many_hits(), coverage(), full(&[0xff; 3]));
+    SearchDone { groups: before.swap_remove(0).groups, ..done }
 }
 
 fn largest_publish() -> Publish {

@@ -7,7 +7,8 @@ use skein_proto::message::{AttachReply, Bond, Link, LinkReply, ProbeReply, Role,
 use skein_proto::supernode::Load;
 use skein_proto::{Ask, BoundedString};
 use skein_proto::{
-    BoundedVec, KeyPair, Message, NodeId, Query, Signed, SupernodeEntry, UnixTime, query::Filter,
+    BoundedVec, KeyPair, Message, NodeId, Query, Signed, SupernodeEntry, UnixTime,
+    query::{Filter, HitGroup},
 };
 use skein_sim::{Network, Settings};
 use std::net::SocketAddr;
@@ -44,6 +45,15 @@ pub fn roomy() -> Load {
 
 pub fn words(text: &str) -> Query {
     Query { ask: Ask::Words(BoundedString::truncated(text)), filter: Filter::default() }
+}
+
+/// The hits that a message brings.
+pub fn hits_in(message: &Message) -> &[HitGroup] {
+    match message {
+        Message::Hits(hits) => &hits.groups,
+        Message::SearchDone(done) => &done.groups,
+        _ => &[],
+    }
 }
 
 /// So many supernodes that do not exist, made up by number.
