@@ -36,6 +36,8 @@ counters! {
     floods_widened,
     /// Queries of neighbours that were over their budget.
     floods_over_budget,
+    /// Neighbours that were not asked to look around since they see nobody new.
+    looks_spared,
     /// Supernodes said to be covered that only one neighbour has heard of, and nobody knows.
     covered_made_up,
     /// Queries sent on to neighbours.

@@ -25,13 +25,14 @@ use crate::lookup::{Asker, LookUps};
 use crate::seen::{Seen, Sight};
 use crate::sources::{Sources, Wanted, nothing};
 use crate::tables::MOST_NODES;
+use crate::views::Views;
 use crate::waves::{Next, Outlook, Waves};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
-use skein_proto::{HitGroup, Instant, NodeId, Query, QueryId};
+use skein_proto::{HitGroup, Instant, NodeId, Query, QueryId, Tag};
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -74,6 +75,7 @@ pub(crate) struct Floods {
     unanswered: HashMap<NodeId, u32>,
     cache: Cache,
     look_ups: LookUps,
+    views: Views,
 }
 
 /// A query as it arrived.
@@ -298,7 +300,12 @@ impl Floods {
             branch.refused(&peer);
         }
         let believed = branch.believable_tags(asked.hops);
-        branch.told(&peer, done.covered.iter().copied().take(believed).collect());
+        let told: Vec<Tag> = done.covered.iter().copied().take(believed).collect();
+        if asked.hops == 1 && done.coverage.stopped == StopReason::Exhausted {
+            let known = core.membership.iter().map(|member| &member.node);
+            self.views.learn(peer, (branch.search, &told), known, now.instant);
+        }
+        branch.told(&peer, told);
         let stopped = match done.coverage.stopped {
             // Only whoever asked can call a search off, or have nobody to ask.
             StopReason::Cancelled | StopReason::NotAttached => StopReason::OverBudget,
@@ -366,6 +373,7 @@ impl Floods {
         now: Now,
     ) {
         self.unanswered.remove(peer);
+        self.views.forget(peer);
         let mut called_off = 0;
         let touched: BTreeSet<QueryId> = self
             .branches

@@ -87,6 +87,7 @@ mod tables;
 mod tidy;
 mod upkeep;
 mod variety;
+mod views;
 mod waves;
 mod wishes;
 

@@ -11,6 +11,7 @@ use skein_proto::routing::{SharedBytes, TableUpdate};
 use skein_proto::{BoundedVec, Message, NodeId, QueryId};
 use skein_sim::population::{file, settle};
 use skein_sim::{Network, Settings};
+use std::collections::BTreeSet;
 
 /// A network that is too large for everyone to be everyone's neighbour.
 fn wide(supernodes: usize, neighbours: usize, children: usize) -> (Network, Vec<NodeId>) {
@@ -44,6 +45,12 @@ fn single_copies_are_found_at_a_fraction_of_what_flooding_costs() {
     // Every supernode would send it to all of its neighbours but one.
     let flooding = 120 * 11;
     assert!(each * 6 < flooding, "{each} messages, flooding takes {flooding}");
+    let parents: BTreeSet<NodeId> = children
+        .iter()
+        .filter_map(|child| network.snapshot(*child).unwrap().parent.parent)
+        .collect();
+    let spared: u64 = parents.iter().map(|node| counters(&network, *node).looks_spared).sum();
+    assert!(spared > 2 * searches as u64, "{spared} need not look");
 }
 
 #[test]
@@ -347,7 +354,7 @@ fn wrong_asks_are_as_rare_as_the_tables_promise() {
         let asker = children[number % children.len()];
         network.search(asker, &format!("nothing{number} "), 5);
     }
-    let parents: std::collections::BTreeSet<NodeId> = children
+    let parents: BTreeSet<NodeId> = children
         .iter()
         .filter_map(|child| network.snapshot(*child).unwrap().parent.parent)
         .collect();

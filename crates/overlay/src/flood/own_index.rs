@@ -8,6 +8,7 @@ use crate::io::Now;
 use crate::lookup::{Asker, LookedUp};
 use crate::sources::{Sources, Wanted, nothing};
 use crate::waves::Waves;
+use rand::seq::SliceRandom;
 use skein_index::Index;
 use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
@@ -100,6 +101,15 @@ impl Floods {
             // Those that were done before are named again: how many there are is told from how often
             // the same ones are.
             branch.cover(others);
+        }
+        if hops == 2 {
+            let done = Done::of(&besides);
+            next.shuffle(&mut core.rng);
+            let all = next.len();
+            let is_done = |tag| done.has(tag);
+            let told = self.views.choose(search, &core.me, &mut next, is_done, now.instant);
+            core.counters.looks_spared += (all - next.len()) as u64;
+            branch.cover(told);
         }
         if next.is_empty() {
             core.counters.table_excluded += excluded;

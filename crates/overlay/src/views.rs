@@ -1,0 +1,195 @@
+//! Whom the neighbours see: the supernodes that are their neighbours.
+//!
+//! Whoever has looked at its neighbours' tables for a query names all of them, by their tags. Those
+//! who are known are known by their tags, too; so each such answer says who the neighbours of a
+//! neighbour are. One that sees nobody but those who are done with, or whom others are asked about
+//! already, need not look for the same search: at the end of one that covers everybody that holds for
+//! most of them.
+//!
+//! It says whom to ask, and not what is covered. Where it is wrong, somebody is asked in vain, or a
+//! supernode is left to the next one who looks.
+
+use crate::covered::number;
+use skein_proto::{Instant, NodeId, QueryId, Tag};
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+/// How long what a neighbour sees is believed: links last for hours, and new ones are made one by
+/// one.
+const VIEW_FOR: Duration = Duration::from_secs(300);
+
+/// How old it may be before it is worked out anew. That takes a look at all supernodes that are
+/// known, so once a minute and neighbour is next to nothing.
+const RENEWED_AFTER: Duration = Duration::from_secs(60);
+
+/// Neighbours of whom it is known: more than a supernode has. One takes half a kilobyte.
+const MAX_VIEWS: usize = 64;
+
+#[derive(Debug)]
+struct View {
+    at: Instant,
+    /// The supernodes.
+    nodes: Box<[Short]>,
+}
+
+/// The beginning of a node's id, which is what its tags are made from.
+type Short = [u8; 8];
+
+fn short(node: &NodeId) -> Short {
+    let [a, b, c, d, e, f, g, h, ..] = *node.as_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
+fn tag_of(search: QueryId, short: Short) -> Tag {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&short);
+    search.tag(&NodeId::from_bytes(id))
+}
+
+/// What is known of the neighbours' neighbours.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    views: HashMap<NodeId, View>,
+}
+
+impl Views {
+    /// A neighbour has named its neighbours for a search. Each of the supernodes that are known is
+    /// shown once.
+    pub(crate) fn learn<'a>(
+        &mut self,
+        by: NodeId,
+        (search, tags): (QueryId, &[Tag]),
+        known: impl Iterator<Item = &'a NodeId>,
+        now: Instant,
+    ) {
+        let is_fresh = |view: &View| now.since(view.at) < RENEWED_AFTER;
+        if tags.is_empty() || self.views.get(&by).is_some_and(is_fresh) {
+            return;
+        }
+        if self.views.len() >= MAX_VIEWS && !self.views.contains_key(&by) {
+            let oldest = self.views.iter().min_by_key(|(node, view)| (view.at, **node));
+            if let Some(oldest) = oldest.map(|(node, _)| *node) {
+                self.views.remove(&oldest);
+            }
+        }
+        let mut named: Vec<u32> = tags.iter().map(|tag| number(*tag)).collect();
+        named.sort_unstable();
+        let nodes = known
+            .filter(|node| named.binary_search(&number(search.tag(node))).is_ok())
+            .map(short)
+            .collect();
+        self.views.insert(by, View { at: now, nodes });
+    }
+
+    /// The link with a neighbour is gone.
+    pub(crate) fn forget(&mut self, node: &NodeId) {
+        self.views.remove(node);
+    }
+
+    /// Leaves those that may see somebody who is not done with, and whom none of those before them
+    /// sees. Answers the tags of whom the others see, and of themselves: all who are done with among
+    /// them.
+    pub(crate) fn choose(
+        &self,
+        search: QueryId,
+        me: &NodeId,
+        among: &mut Vec<NodeId>,
+        is_done: impl Fn(Tag) -> bool,
+        now: Instant,
+    ) -> Vec<Tag> {
+        let mut seen: BTreeSet<Short> = BTreeSet::from([short(me)]);
+        let mut done = Vec::new();
+        among.retain(|node| {
+            let own = search.tag(node);
+            let view = self.views.get(node).filter(|view| now.since(view.at) < VIEW_FOR);
+            let Some(view) = view else { return true };
+            let (at, mut brings) = (done.len(), !is_done(own));
+            for node in &view.nodes {
+                let tag = tag_of(search, *node);
+                if is_done(tag) {
+                    done.push(tag);
+                } else {
+                    brings |= seen.insert(*node);
+                }
+            }
+            if brings {
+                done.truncate(at);
+            } else {
+                done.push(own);
+            }
+            brings
+        });
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Instant = Instant::START;
+
+    fn node(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    fn search(number: u8) -> QueryId {
+        QueryId::from_bytes([number; 16])
+    }
+
+    fn tags(of: QueryId, nodes: &[u8]) -> Vec<Tag> {
+        nodes.iter().map(|number| of.tag(&node(*number))).collect()
+    }
+
+    /// Neighbours 1 to 3, and whom each of them sees.
+    fn views() -> Views {
+        let (mut views, known) = (Views::default(), (1..40).map(node).collect::<Vec<_>>());
+        for (by, sees) in [(1, vec![11, 12, 13]), (2, vec![12, 13]), (3, vec![13, 14])] {
+            let told = tags(search(1), &sees);
+            views.learn(node(by), (search(1), &told), known.iter(), START);
+        }
+        views
+    }
+
+    /// Who is asked to look, for another search that is done with these, and whom the others see.
+    fn chosen(views: &Views, done: &[u8], now: Instant) -> (Vec<NodeId>, Vec<Tag>) {
+        let done = tags(search(2), done);
+        let mut among: Vec<NodeId> = (1..=4).map(node).collect();
+        let told = views.choose(search(2), &node(9), &mut among, |tag| done.contains(&tag), now);
+        (among, told)
+    }
+
+    #[test]
+    fn those_that_see_nobody_new_need_not_look() {
+        let (asked, told) = chosen(&views(), &[1, 2, 3, 11, 13], START);
+        // Of 2 all were done with, or are seen by 1; of 4 nothing is known.
+        assert_eq!(asked, [1, 3, 4].map(node));
+        assert_eq!(told, tags(search(2), &[13, 2]));
+    }
+
+    #[test]
+    fn one_that_was_not_asked_itself_is_asked_whatever_it_sees() {
+        let (asked, _) = chosen(&views(), &[1, 2, 11, 12, 13, 14], START);
+        assert_eq!(asked, [3, 4].map(node));
+    }
+
+    #[test]
+    fn what_was_seen_long_ago_is_not_believed() {
+        let all = [1, 2, 3, 11, 12, 13, 14];
+        assert_eq!(chosen(&views(), &all, START).0, [node(4)]);
+        assert_eq!(chosen(&views(), &all, START + VIEW_FOR).0, [1, 2, 3, 4].map(node));
+    }
+
+    #[test]
+    fn what_is_known_is_bounded_and_the_oldest_is_forgotten() {
+        let mut views = Views::default();
+        let known = [node(200)];
+        let told = tags(search(1), &[200]);
+        for number in 0..=64 {
+            let now = START + Duration::from_secs(number.into());
+            views.learn(node(number), (search(1), &told), known.iter(), now);
+        }
+        assert_eq!(views.views.len(), MAX_VIEWS);
+        assert!(!views.views.contains_key(&node(0)) && views.views.contains_key(&node(64)));
+    }
+}
