@@ -381,6 +381,16 @@ impl Branch {
         }
     }
 
+    /// Whether hits wait to be sent.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Whether as many wait as fit into a message.
+    pub(crate) fn has_many_unsent(&self) -> bool {
+        self.unsent.len() >= BoundedVec::<HitGroup, 64>::LIMIT
+    }
+
     /// Sends the hits that are to be passed on to a neighbour or a child: it goes on, so they cannot
     /// go with the end.
     pub(crate) fn send_unsent(&mut self, core: &mut Core) {

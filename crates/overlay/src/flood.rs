@@ -49,6 +49,11 @@ const HOP_PATIENCE: Duration = Duration::from_millis(1_500);
 /// have answered: most do within a round trip, and one that is dead must not hold up the others.
 const WAVE_PATIENCE: Duration = Duration::from_millis(600);
 
+/// How long hits wait at those who pass a query on for others to go along with, and for the end: as
+/// long as most of those asked take to answer, who mostly have few hits each. Whoever began the search
+/// waits for its neighbours for longer than that before it asks more.
+const HITS_PATIENCE: Duration = Duration::from_millis(250);
+
 /// After so many queries in a row that it left without an end, a neighbour is let go: whoever asks
 /// would wait for it in vain each time.
 const MAX_UNANSWERED: u32 = 10;
@@ -231,9 +236,7 @@ impl Floods {
         let id = hits.id;
         let honest = self.take_in(core, (peer, id, hits.groups.into_vec()), now);
         self.end_if_full(core, sources, id, now);
-        if let Some(branch) = self.branches.get_mut(&id) {
-            branch.send_unsent(core);
-        }
+        self.send_on_soon(core, id, now);
         honest
     }
 
@@ -260,6 +263,19 @@ impl Floods {
         }
         branch.pass_on(core, groups, Some(peer));
         honest
+    }
+
+    /// Sees to it that hits are passed on before long, if the query is still under way.
+    fn send_on_soon(&mut self, core: &mut Core, id: QueryId, now: Now) {
+        let Some(branch) = self.branches.get_mut(&id) else { return };
+        if branch.waves.is_some() || branch.has_many_unsent() {
+            branch.send_unsent(core);
+        } else if branch.has_unsent() {
+            let at = branch.deadline.min(now.instant + HITS_PATIENCE);
+            self.deadlines.remove(&(branch.deadline, id));
+            self.deadlines.insert((at, id));
+            branch.deadline = at;
+        }
     }
 
     /// Ends a query for which enough has come.
@@ -321,9 +337,7 @@ impl Floods {
         if is_last {
             self.go_on(core, sources, id, now);
         }
-        if let Some(branch) = self.branches.get_mut(&id) {
-            branch.send_unsent(core);
-        }
+        self.send_on_soon(core, id, now);
         honest
     }
 

@@ -5,10 +5,10 @@ mod common;
 
 use common::*;
 use skein_overlay::Counters;
-use skein_proto::message::{Flood, RoleSetting, SearchDone};
-use skein_proto::query::{Coverage, StopReason};
+use skein_proto::message::{Flood, Hits, RoleSetting, SearchDone};
+use skein_proto::query::{Coverage, HitGroup, Owner, StopReason};
 use skein_proto::routing::{SharedBytes, TableUpdate};
-use skein_proto::{BoundedVec, Message, NodeId, QueryId};
+use skein_proto::{BoundedVec, ContentId, Message, NodeId, QueryId};
 use skein_sim::population::{file, settle};
 use skein_sim::{Network, Settings};
 use std::collections::BTreeSet;
@@ -231,6 +231,39 @@ fn whoever_races_ahead_with_a_query_takes_no_hits_away() {
     // The liar was asked, too, and says nothing.
     network.run_for(seconds(6));
     assert_eq!(answers(&mut network, asker), (0, vec![2]));
+}
+
+#[test]
+fn hits_that_pass_through_go_together_and_with_the_end() {
+    let (mut network, victim, [asker, third, fourth]) = crossing();
+    let credential = network.honest_credential(&key(1), 900);
+    let hits = |number: u8| {
+        let owner = Owner {
+            node: asker,
+            credential: credential.clone(),
+            addresses: BoundedVec::default(),
+            parent: asker,
+        };
+        let mut offered = file(&format!("a/melody {number}.ogg"));
+        offered.content = ContentId::from_bytes([number; 32]);
+        BoundedVec::truncated([HitGroup { owner, files: BoundedVec::truncated([offered]) }])
+    };
+    network.say(asker, victim, flood_of(1, "melody ", 1));
+    let [asked] = heard_floods(&mut network, third).try_into().expect("it is passed on");
+    network.say_later(third, victim, Hits { id: asked.id, groups: hits(1) });
+    network.say_later(third, victim, Hits { id: asked.id, groups: hits(2) });
+    network.run_for(std::time::Duration::from_millis(150));
+    assert_eq!(network.heard(asker).len(), 0, "there may be more");
+    network.run_for(std::time::Duration::from_millis(350));
+    let [(_, message)] = network.heard(asker).try_into().expect("one message");
+    assert!(matches!(&message, Message::Hits(hits) if hits.groups.len() == 2), "{message:?}");
+    network.say_later(third, victim, SearchDone { groups: hits(3), ..done(asked.id, 1) });
+    let [asked] = heard_floods(&mut network, fourth).try_into().expect("so is this one");
+    assert_eq!(answers(&mut network, asker), (1, vec![]));
+    network.say_later(fourth, victim, SearchDone { groups: hits(4), ..done(asked.id, 1) });
+    network.run_for(seconds(1));
+    let [(_, message)] = network.heard(asker).try_into().expect("one message");
+    assert!(matches!(&message, Message::SearchDone(done) if done.groups.len() == 1), "{message:?}");
 }
 
 #[test]
