@@ -181,6 +181,7 @@ impl Machine {
             self.bury(dead, now);
         }
         while let Some(at) = self.next_due(now) {
+            let keep = self.keep.interval();
             let path = &mut self.paths[at];
             if path.is_overdue(now) {
                 path.doubt(now);
@@ -190,7 +191,7 @@ impl Machine {
             let length = match path.is_too_narrow(self.width) && !in_use {
                 true if path.may_try(self.width) => self.width,
                 true => {
-                    path.next_probe = None;
+                    path.tried_in_vain(keep, now);
                     continue;
                 }
                 false => LENGTH,
@@ -395,13 +396,13 @@ impl Machine {
     }
 
     fn on_width(&mut self, width: usize, now: Instant) {
-        if width < self.width {
+        let was = std::mem::replace(&mut self.width, width);
+        if width < was {
             // Paths that were too narrow may be wide enough now.
-            for path in self.paths.iter_mut().filter(|path| path.is_live()) {
-                path.next_probe.get_or_insert(now);
+            for path in self.paths.iter_mut().filter(|path| path.is_too_narrow(was)) {
+                path.next_probe = Some(now);
             }
         }
-        self.width = width;
     }
 
     fn on_traffic(&mut self, sent: u64, received: u64, now: Instant) {

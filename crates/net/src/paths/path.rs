@@ -175,6 +175,13 @@ impl Path {
         self.tries.0 < TRIES
     }
 
+    /// Longer ones do not get through now. Loss may have been in their way, and the network's ways
+    /// change: one more is tried after a pause.
+    pub(super) fn tried_in_vain(&mut self, pause: Duration, now: Instant) {
+        self.tries.0 = TRIES - 1;
+        self.next_probe = Some(now + pause);
+    }
+
     /// What it takes may be another length now.
     pub(super) fn forget_width(&mut self) {
         (self.width, self.tries) = (0, (0, 0));

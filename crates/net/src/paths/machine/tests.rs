@@ -229,10 +229,13 @@ fn a_path_that_is_too_narrow_for_the_session_is_left_alone_until_it_is_not() {
     let traffic = |width| Input::Traffic { sent: 0, received: 0, width };
     bench.machine.handle(traffic(1_452), bench.now);
     bench.narrow = Some(1_400);
-    bench.run(SECOND * 60);
+    bench.run(SECOND * 10);
     assert_eq!(bench.machine.view().direct, None);
     let tries = usize::from(super::super::path::TRIES);
-    assert_eq!(bench.probes.len(), 1 + tries, "and nothing is sent there any more");
+    assert_eq!(bench.probes.len(), 1 + tries, "then there is a pause");
+    bench.run(SECOND * 60);
+    assert_eq!(bench.machine.view().direct, None);
+    assert_eq!(bench.probes.len(), 1 + tries + 4, "one for each pause");
 
     // What the network takes now, it says when it has changed; what the session needs, QUIC says.
     bench.machine.handle(traffic(1_392), bench.now);
@@ -241,6 +244,17 @@ fn a_path_that_is_too_narrow_for_the_session_is_left_alone_until_it_is_not() {
     bench.machine.handle(traffic(1_452), bench.now);
     bench.run(SECOND * 60);
     assert!(bench.uses(A), "that QUIC takes more along it shows that it is wide enough");
+}
+
+#[test]
+fn a_path_that_lost_all_long_probes_for_a_moment_is_taken_later() {
+    let mut bench = Bench::new(&[(A, 20)]);
+    bench.machine.handle(Input::Traffic { sent: 0, received: 0, width: 1_452 }, bench.now);
+    bench.narrow = Some(LENGTH);
+    bench.run(SECOND);
+    bench.narrow = None;
+    bench.run(SECOND * 16);
+    assert!(bench.uses(A));
 }
 
 #[test]
