@@ -70,8 +70,8 @@ struct Account {
     bucket: TokenBucket,
     standing: Standing,
     unreported: u16,
-    /// Searches of nodes that had not said whose children they are.
-    unbound: u16,
+    /// Searches of nodes that had not said whose children they are, and since when.
+    unbound: (u16, Instant),
     last_use: Instant,
 }
 
@@ -112,7 +112,7 @@ impl Allowances {
             bucket: TokenBucket::new(FIRST.0, FIRST.1, now),
             standing: Standing::First,
             unreported: 0,
-            unbound: 0,
+            unbound: (0, now),
             last_use: now,
         });
         account.give_up_waiting(now);
@@ -120,12 +120,15 @@ impl Allowances {
             account.bucket = TokenBucket::new(0, 1, now);
         }
         account.last_use = now;
-        let may = is_bound || account.unbound < UNBOUND;
+        if account.unbound.0 == 0 || now.since(account.unbound.1) >= WARY_FOR {
+            account.unbound = (0, now);
+        }
+        let may = is_bound || account.unbound.0 < UNBOUND;
         let granted = may && account.bucket.take(now);
         let mut spent = Spent { granted, ..Spent::default() };
         if granted {
             account.unreported = account.unreported.saturating_add(1);
-            account.unbound += u16::from(!is_bound);
+            account.unbound.0 += u16::from(!is_bound);
             if let Standing::Asked { used, .. } = &mut account.standing {
                 *used += 1;
             }
@@ -222,7 +225,7 @@ impl Allowances {
     /// Forgets the names that have not searched for so long that their budget is full again.
     pub(crate) fn tidy(&mut self, now: Instant) {
         self.accounts.retain(|_, account| {
-            let is_wary = account.unbound > 0 || account.is_spent(now);
+            let is_wary = account.unbound.0 > 0 || account.is_spent(now);
             let good_for = if is_wary { WARY_FOR } else { GOOD_FOR };
             now.since(account.last_use) < good_for
         });
@@ -400,6 +403,19 @@ mod tests {
             let now = Instant::START + Duration::from_secs(second * 3);
             let spent = parent.spend(&name(), true, now);
             assert!(spent.granted && !spent.ask);
+        }
+    }
+
+    #[test]
+    fn whoever_now_and_then_searches_before_it_can_say_whose_child_it_is_is_granted_that() {
+        let mut parent = Allowances::default();
+        for minute in 0..60 {
+            let now = Instant::START + Duration::from_secs(minute * 60);
+            parent.tidy(now);
+            // One that was started anew searches, another one of that name does all the time.
+            for is_bound in [minute % 5 != 4, true] {
+                assert!(parent.spend(&name(), is_bound, now).granted, "{minute}");
+            }
         }
     }
 
