@@ -188,10 +188,16 @@ impl People {
             return Err(Self::queue_is_full(to));
         };
         self.tell(PeopleEvent::Message(line.clone()));
-        // Whoever failed lately is not tried sooner for another message, so nothing else says it.
         let why = self.inner.waiting.get(to).map(|why| why.clone());
-        if let Some(why) = why {
-            self.tell(why.event(to.clone()));
+        match why {
+            // That may have changed since, and whoever waits goes away when told so.
+            Some(why) if why.unknown => {
+                self.inner.waiting.remove(to);
+                self.wake(Wake::Seen(to.clone())).await;
+            }
+            // Whoever failed lately is not tried sooner for another message, so nothing else says it.
+            Some(why) => self.tell(why.event(to.clone())),
+            None => {}
         }
         self.wake(Wake::Queued(to.clone())).await;
         Ok(line)
