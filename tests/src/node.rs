@@ -21,6 +21,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How often a user is looked up whose state shall change.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How soon is searched again for what was not found: no event tells when that is worth it, and a
+/// name has a budget of five searches a second.
+pub const SEARCH_AGAIN: Duration = Duration::from_millis(250);
+
 /// Somebody with a data folder.
 #[derive(Clone, Debug)]
 pub struct User {
@@ -295,6 +299,7 @@ impl Node {
                 if wanted(&found) {
                     return found;
                 }
+                tokio::time::sleep(SEARCH_AGAIN).await;
             }
         })
         .await

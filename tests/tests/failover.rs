@@ -4,6 +4,7 @@
 
 use skein_node::api::types::SearchEvent;
 use skein_proto::query::StopReason;
+use skein_tests::node::SEARCH_AGAIN;
 use skein_tests::{Found, Network, Node, files, within_patience};
 
 /// Neighbours that a supernode has asked because their tables did not exclude them, and those of
@@ -113,6 +114,7 @@ async fn asked_by_table(searcher: &Node, parent: &Node, words: &[&str]) {
             if found.hits.len() == 1 && after > before {
                 return;
             }
+            tokio::time::sleep(SEARCH_AGAIN).await;
         }
     })
     .await;

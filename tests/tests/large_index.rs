@@ -7,6 +7,7 @@ use futures_util::future::{join, join_all};
 use skein_node::api::types::ContentHit;
 use skein_proto::ContentId;
 use skein_proto::query::StopReason;
+use skein_tests::node::SEARCH_AGAIN;
 use skein_tests::{Network, Node, within_patience};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -164,6 +165,8 @@ impl Check<'_> {
         let expected = self.expected(wanted);
         let words = [&[text, "--limit", "1000"], more].concat();
         let found = self.asker.search(&words).await;
+        // Not sooner, or the budget of a name is used up on a fast machine.
+        tokio::time::sleep(SEARCH_AGAIN).await;
         let of_hit = |hit: &ContentHit| -> Vec<Source> {
             hit.sources.iter().map(|it| (hit.content, it.name.as_str().to_owned())).collect()
         };

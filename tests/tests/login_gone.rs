@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used)]
 
-use skein_tests::{Network, files};
+use skein_tests::{Found, Network, files};
 
 #[tokio::test]
 async fn the_network_goes_on_without_its_login_service() {
@@ -16,14 +16,15 @@ async fn the_network_goes_on_without_its_login_service() {
     bob.until("has a standby", |status| status.attachment.standby.is_some()).await;
 
     network.login().kill();
-    assert_eq!(bob.search(&["tide"]).await.only().content, content);
+    let is_there = |found: &Found| found.hits.len() == 1;
+    assert_eq!(bob.search_until(&["tide"], is_there).await.only().content, content);
     let done = bob.get(content, &network.folder("fetched")).await;
     assert_eq!(files::content_of(&done.path), content);
 
     let _ = bob.run(&["down"]).await.worked();
     let bob = bob.kill().up(&["--role", "ordinary"]).await;
     bob.until("has a parent again", |status| status.attachment.parent.is_some()).await;
-    assert_eq!(bob.search(&["tide"]).await.only().content, content);
+    assert_eq!(bob.search_until(&["tide"], is_there).await.only().content, content);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How often is looked at what no event tells of.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Says something, again and again until the other side is known and has it.
+/// Says something to somebody who is there, and waits until they have it.
 async fn say(from: &Running, to: &str, text: &str) -> ChatLine {
     let words = ["chat", to, "--send", text, "--wait", "60s"];
     let said: Vec<ChatLine> = from.run(&words).await.worked().json();
@@ -59,6 +59,7 @@ fn people_behind_nats_that_let_no_punch_through_chat_and_send_files() {
 
         for (from, to) in [(symmetric, port), (port, blocked), (blocked, symmetric)] {
             let (ours, theirs) = (format!("@{}", from.name()), format!("@{}", to.name()));
+            from.until_found(to.name()).await;
             let said = say(from, &theirs, "see you at 8").await;
             assert_eq!(said.state, ChatState::Delivered, "{ours} to {theirs}: {said:?}");
             let unread: Vec<ChatLine> = to.run(&["chat", "--unread"]).await.worked().json();

@@ -288,9 +288,9 @@ async fn who_writes_to_a_name_that_nobody_has_is_told_so_at_once() {
     assert!(said.ended().await.success());
 
     // What is written to it line by line is told of at the end.
-    for (peer, begins, end) in [
-        ("@swan", "no node of @swan", "2 messages are queued"),
-        ("@bob", "@bob is online", "delivered to @bob"),
+    for (peer, ends) in [
+        ("@swan", ["2 messages are queued", "no node of @swan"]),
+        ("@bob", ["delivered to", "@bob"]),
     ] {
         let log = alice.data_dir().join(peer);
         let command = command::for_people(alice.data_dir(), &["chat", peer, "--wait", "60s"]);
@@ -303,7 +303,7 @@ async fn who_writes_to_a_name_that_nobody_has_is_told_so_at_once() {
             lines.push(line);
         }
         assert!(talk.ended().await.success());
-        assert!(talk.log().contains(begins), "{}", talk.log());
-        assert!(lines.last().expect("the end").contains(end), "{lines:?}");
+        let last = lines.last().expect("the end");
+        assert!(ends.iter().all(|end| last.contains(end)), "{lines:?}");
     }
 }

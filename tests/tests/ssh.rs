@@ -47,6 +47,14 @@ fn user() -> String {
     String::from_utf8(output.stdout).expect("a name").trim().to_owned()
 }
 
+/// Whether this user's password is locked, as that of root is on many images of systems; only root
+/// can know.
+fn is_locked() -> bool {
+    let (shadow, user) = (fs::read_to_string("/etc/shadow").unwrap_or_default(), user());
+    let password = |line: &str| line.strip_prefix(&user)?.strip_prefix(':').map(str::to_owned);
+    shadow.lines().find_map(password).is_some_and(|password| password.starts_with('!'))
+}
+
 /// Serves each connection with a server of its own, as inetd does: so the port is the system's
 /// choice.
 async fn server(folder: &Path, key: &Path, log: &Path) -> String {
@@ -55,7 +63,10 @@ async fn server(folder: &Path, key: &Path, log: &Path) -> String {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it listens").to_string();
-    let mut settings = String::from("StrictModes no\nUsePAM no\nPasswordAuthentication no\n");
+    let mut settings = String::from("StrictModes no\nPasswordAuthentication no\n");
+    // Without PAM, nobody may log in whose password is locked; with it, only root can ask.
+    let pam = if is_locked() { "yes" } else { "no" };
+    settings += &format!("UsePAM {pam}\n");
     for (name, path) in [("HostKey", key), ("AuthorizedKeysFile", &folder.join("authorized"))] {
         settings += &format!("{name} {}\n", path.display());
     }
@@ -146,5 +157,7 @@ async fn openssh_logs_in_through_a_pipe() {
     ssh.arg(format!("{}@alice", user())).arg("true").stdin(Stdio::null());
     let refused = tokio::process::Command::from(ssh).kill_on_drop(true).output();
     let refused = within_patience("it does not end", refused).await.expect("it ends");
-    assert_eq!(refused.status.code(), Some(255), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(255), "{said}");
+    assert!(said.contains("Host key verification failed"), "{said}");
 }

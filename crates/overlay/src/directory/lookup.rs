@@ -229,9 +229,6 @@ impl Holder {
             FindOutcome::Answered => {
                 lookup.merge(found.nodes.into_vec(), found.sources.into_vec());
                 lookup.hear(voice);
-                if first && lookup.is_satisfied(now) {
-                    core.counters.directory_first_try += 1;
-                }
             }
             FindOutcome::Elsewhere => {
                 core.counters.directory_redirected += 1;
@@ -242,6 +239,10 @@ impl Holder {
                 lookup.fetching = true;
             }
             FindOutcome::Unreachable | FindOutcome::OverBudget | FindOutcome::NotAttached => {}
+        }
+        // Also of one that has not all of its arc yet: what it was asked for was there.
+        if first && lookup.is_satisfied(now) {
+            core.counters.directory_first_try += 1;
         }
         if lookup.is_open() && !lookup.is_satisfied(now) {
             // This one was late; the next one has been asked already.
