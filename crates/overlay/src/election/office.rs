@@ -253,6 +253,7 @@ impl Overlay {
                 self.election.set_reason(reason, now.instant);
             }
             OwnReach::Reached => {
+                office.next_check = now.instant + self.core.jitter(CHECK);
                 let reason = self.election.reason(now.instant);
                 if matches!(reason, RoleReason::UserWishUnreached { .. }) {
                     self.election.set_reason(RoleReason::UserWish, now.instant);
@@ -506,7 +507,8 @@ impl Overlay {
         if now.instant < office.next_check {
             return;
         }
-        office.next_check = now.instant + self.core.jitter(CHECK);
+        // Whoever has looked for too many lately says nothing; then another one is asked.
+        office.next_check = now.instant + self.core.jitter(SECOND_CHECK);
         let last = office.check_asked;
         let core = &mut self.core;
         let others = self.neighbours.linked().filter(|node| Some(*node) != last);
@@ -517,12 +519,9 @@ impl Overlay {
         });
         let helper = if fresh.is_empty() { rest } else { fresh }.into_iter().choose(&mut core.rng);
         office.check_asked = helper;
-        match helper {
-            Some(helper) => {
-                let capacity = self.core.config.max_children;
-                self.core.send(helper, Candidacy { willing: true, capacity });
-            }
-            None => office.next_check = now.instant + self.core.jitter(SECOND_CHECK),
+        if let Some(helper) = helper {
+            let capacity = self.core.config.max_children;
+            self.core.send(helper, Candidacy { willing: true, capacity });
         }
     }
 }
