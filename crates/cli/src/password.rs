@@ -94,6 +94,8 @@ fn ask(prompt: &str) -> Result<Password, Failure> {
     let typed = rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|error| {
         if error.kind() == io::ErrorKind::Interrupted {
             Failure::interrupted()
+        } else if error.kind() == io::ErrorKind::UnexpectedEof {
+            Failure::input("no password was typed: nothing is done")
         } else {
             Failure::failed(format!("cannot read the password from the terminal: {error}"))
         }
@@ -104,7 +106,7 @@ fn ask(prompt: &str) -> Result<Password, Failure> {
 fn accept(text: &str) -> Result<Password, Failure> {
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
-        return Err(Failure::input("the password is empty"));
+        return Err(Failure::input("the password is empty: type one, or give another file"));
     }
     Password::new(text).map_err(|_| Failure::input("a password has at most 256 bytes"))
 }

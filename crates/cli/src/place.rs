@@ -1,5 +1,6 @@
 //! Where the data folder is, for commands that need nothing else of the settings.
 
+use crate::context::shell_quoted;
 use crate::failure::Failure;
 use skein_node::config::{Config, ConfigBuilder, ConfigError};
 use std::path::{Path, PathBuf};
@@ -55,8 +56,9 @@ pub fn despite_mistakes(chosen_file: Option<&PathBuf>) -> Option<PathBuf> {
 /// What is wrong in the settings, and how all of it can be seen.
 pub fn explained(error: &ConfigError) -> Failure {
     match error {
-        ConfigError::File { .. } => {
-            Failure::input(format!("{error}; `skein config check` shows all that is wrong"))
+        ConfigError::File { path, .. } => {
+            let file = shell_quoted(&path.display().to_string());
+            Failure::input(format!("{error}; `skein config check {file}` shows all that is wrong"))
         }
         _ => Failure::input(error.to_string()),
     }
@@ -84,7 +86,8 @@ mod tests {
     fn a_wrong_file_hides_no_node_at_the_usual_place() {
         let (_temp, path, error) = wrong_file("role = 3\n");
         assert!(despite_mistakes(Some(&path)).is_some());
-        assert!(explained(&error).to_string().contains("config check"));
+        let check = format!("`skein config check {}`", path.display());
+        assert!(explained(&error).to_string().contains(&check));
         let (_temp, path, _) = wrong_file("role = 3\ndata_dir = \"/elsewhere\"\n");
         assert_eq!(despite_mistakes(Some(&path)), None);
     }

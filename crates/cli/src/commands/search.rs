@@ -24,7 +24,7 @@ Examples:
   skein search atlas --ext pdf --max-size 50MB --owner alice
   skein search '\"clair de lune\"' --without live   words in quotes follow each other
   skein search --more                      what comes behind the last search's results
-  skein search linux iso --json | jq -r .name
+  skein search linux iso --json | jq -r 'select(.event == \"hit\").name'
 Fetch a hit by its number with `skein get NUMBER`; -v shows content ids, paths and owners.")]
 pub struct SearchArgs {
     /// What to look for: words, or a content id. The last word may be a beginning, and so is each
