@@ -38,7 +38,10 @@ impl Inbox {
         };
         let (peer, node) = match peer {
             PeerName::User(name) => (name, None),
-            PeerName::NodeOf(name, node) => (name, Some(node)),
+            PeerName::NodeOf(name, mark) => {
+                let node = self.inner.sessions.whole_id(&name, &mark).await?;
+                (name, Some(node))
+            }
             PeerName::Node(_) => return bad("a file is for a person: name @NAME".to_owned()),
         };
         let note = clean_line(&asked.note);
@@ -250,7 +253,7 @@ impl Inbox {
     pub(super) async fn call(&self, offer: &Offer) -> Result<Arc<PeerSession>, SessionError> {
         let name = offer.peer.clone();
         let peer = match offer.node {
-            Some(node) => PeerName::NodeOf(name, node),
+            Some(node) => PeerName::NodeOf(name, node.into()),
             None => PeerName::User(name),
         };
         let _place = self.inner.calling.acquire().await.map_err(|_| SessionError::Ending)?;

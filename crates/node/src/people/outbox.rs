@@ -178,7 +178,9 @@ impl People {
         let there = || found.iter().filter(|node| node.online);
         let best = there().filter(|node| !person.is_new(&node.node)).max_by_key(|node| node.seen);
         match best {
-            Some(node) => Ok(sessions.open(&PeerName::NodeOf(peer.clone(), node.node)).await?),
+            Some(node) => {
+                Ok(sessions.open(&PeerName::NodeOf(peer.clone(), node.node.into())).await?)
+            }
             None if there().next().is_some() => Err(Undelivered::NewKey(peer.clone())),
             None => Err(SessionError::Offline(peer.clone()).into()),
         }

@@ -1,5 +1,6 @@
 //! Why there is no session.
 
+use super::NodeMark;
 use skein_net::{ConnectionError, DialError};
 use skein_proto::session::{OfferRefusal, SlotRefusal};
 use skein_proto::{NodeId, Username};
@@ -36,12 +37,12 @@ pub enum SessionError {
     )]
     Unknown(Username),
     /// The directory knows no such node of that name.
-    #[error("@{name} has no node {}", .node.short())]
+    #[error("@{name} has no node {node}: `skein find @{name}` shows those that it has")]
     NoSuchNode {
         /// The name.
         name: Username,
         /// The node.
-        node: NodeId,
+        node: NodeMark,
     },
     /// None of the name's nodes is there.
     #[error("@{0} is not online")]

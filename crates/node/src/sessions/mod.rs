@@ -32,7 +32,7 @@ mod whereabouts;
 pub(crate) use control::{EVENTS_WAITING, SessionEvent};
 pub use counts::SessionCounts;
 pub use error::SessionError;
-pub use name::{PeerName, PeerNameError};
+pub use name::{NodeMark, PeerName, PeerNameError};
 pub use path::{PathKind, PathState};
 pub use peer::PeerSession;
 

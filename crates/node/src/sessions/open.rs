@@ -3,7 +3,7 @@
 use super::call::Naming;
 use super::opening::Opening;
 use super::slots::NearSlots;
-use super::{PeerName, PeerSession, SessionError, Sessions};
+use super::{NodeMark, PeerName, PeerSession, SessionError, Sessions};
 use skein_net::Connection;
 use skein_overlay::FoundNode;
 use skein_proto::directory::{DirectoryKey, FindOutcome};
@@ -41,7 +41,7 @@ impl Sessions {
         &self,
         found: &FoundNode,
     ) -> Result<Arc<PeerSession>, SessionError> {
-        let peer = PeerName::NodeOf(found.name.clone(), found.node);
+        let peer = PeerName::NodeOf(found.name.clone(), found.node.into());
         let opening = Opening::new(&self.inner.opening, &peer);
         let _turn = opening.turn().await;
         if let Some(session) = self.live(&found.node) {
@@ -97,6 +97,25 @@ impl Sessions {
         }
     }
 
+    /// The one of a user's nodes that is meant.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchNode`], and those of [`Self::look_up`].
+    pub(crate) async fn whole_id(
+        &self,
+        name: &Username,
+        mark: &NodeMark,
+    ) -> Result<NodeId, SessionError> {
+        if let Some(node) = mark.whole() {
+            return Ok(node);
+        }
+        let found = self.look_up(name).await?;
+        let meant = found.iter().filter(|found| mark.is_of(&found.node));
+        let latest = meant.max_by_key(|found| found.seen).map(|found| found.node);
+        let nobody = || SessionError::NoSuchNode { name: name.clone(), node: mark.clone() };
+        latest.ok_or_else(nobody)
+    }
+
     /// The node that is meant: of several that are there, the one that said so last.
     fn choose<'a>(
         &self,
@@ -106,13 +125,13 @@ impl Sessions {
         let me = self.inner.parts.endpoint.node_id();
         let (name, node) = match peer {
             PeerName::User(name) => (name, None),
-            PeerName::NodeOf(name, node) => (name, Some(*node)),
+            PeerName::NodeOf(name, node) => (name, Some(node)),
             PeerName::Node(node) => return Err(SessionError::Nameless(*node)),
         };
-        let meant = |found: &&FoundNode| node.is_none_or(|node| node == found.node);
+        let meant = |found: &&FoundNode| node.is_none_or(|node| node.is_of(&found.node));
         let mut meant: Vec<&FoundNode> = found.iter().filter(meant).collect();
         if let (Some(node), true) = (node, meant.is_empty()) {
-            return Err(SessionError::NoSuchNode { name: name.clone(), node });
+            return Err(SessionError::NoSuchNode { name: name.clone(), node: node.clone() });
         }
         meant.retain(|found| found.node != me);
         if meant.is_empty() {
@@ -165,7 +184,7 @@ impl Sessions {
     fn live_with(&self, peer: &PeerName) -> Option<Arc<PeerSession>> {
         self.all().into_iter().find(|session| match peer {
             PeerName::User(name) => session.name() == name,
-            PeerName::NodeOf(name, node) => session.name() == name && session.node() == *node,
+            PeerName::NodeOf(name, node) => session.name() == name && node.is_of(&session.node()),
             PeerName::Node(node) => session.node() == *node,
         })
     }

@@ -46,7 +46,7 @@ impl SourceSessions for Sessions {
         async move {
             // Of one without an address that is said to be its own parent only the name is known.
             let session = if source.parent == source.node && source.addresses.is_empty() {
-                let peer = PeerName::NodeOf(source.name.clone(), source.node);
+                let peer = PeerName::NodeOf(source.name.clone(), source.node.into());
                 Self::open(self, &peer).await?
             } else {
                 self.open_at(&found(source)).await?
