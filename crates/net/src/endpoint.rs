@@ -104,10 +104,9 @@ impl Endpoint {
     ) -> Result<Self, BindError> {
         let identity = Identity::new(key)?;
         let counters = Arc::<Counters>::default();
-        let gate = Gate::new(config.tunnel_limits());
-        let timing = config.tunnels().timing;
+        let (limits, timing) = (config.tunnel_limits(), config.tunnels().timing);
         let (tunnels, socket) =
-            Tunnels::start(base, &identity, Arc::clone(&counters), gate, timing)?;
+            Tunnels::start(base, &identity, Arc::clone(&counters), limits, timing)?;
         Self::start(key, &identity, Arc::new(socket), Some(tunnels), counters, config)
     }
 

@@ -64,21 +64,23 @@ pub(crate) struct Gate {
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     half: usize,
+    allowances: Allowances,
+}
+
+/// How many handshakes each address may begin.
+#[derive(Debug)]
+pub(crate) struct Allowances {
     swept: Mutex<Instant>,
     rate: RateLimiter<Source, DashMapStateStore<Source>, TokioClock, NoOpMiddleware<Moment>>,
 }
 
 impl Gate {
     pub(crate) fn new(limits: Limits) -> Self {
-        let at_least_one = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(limits.per_second))
-            .allow_burst(at_least_one(limits.burst));
         Self {
             connections: Arc::new(Semaphore::new(limits.incoming)),
             handshakes: Arc::new(Semaphore::new(limits.pending)),
             half: limits.pending / 2,
-            swept: Mutex::new(Instant::now()),
-            rate: RateLimiter::dashmap_with_clock(quota, TokioClock::start()),
+            allowances: Allowances::new(limits),
         }
     }
 
@@ -95,16 +97,33 @@ impl Gate {
         if !proven && self.handshakes.available_permits() < self.half {
             return Verdict::Retry;
         }
-        if self.rate.len() >= MAX_REMEMBERED {
-            self.forget_old();
-            if self.rate.len() >= MAX_REMEMBERED {
-                return or_retry(Full::Rate);
-            }
-        }
-        if self.rate.check_key(&Source::new(address, proven)).is_err() {
+        if !self.allowances.take(address, proven) {
             return or_retry(Full::Rate);
         }
         Verdict::Admit(Admission { handshake, connection })
+    }
+}
+
+impl Allowances {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let at_least_one = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(limits.per_second))
+            .allow_burst(at_least_one(limits.burst));
+        Self {
+            swept: Mutex::new(Instant::now()),
+            rate: RateLimiter::dashmap_with_clock(quota, TokioClock::start()),
+        }
+    }
+
+    /// Whether an address may begin another one; if so, it is accounted for.
+    pub(crate) fn take(&self, address: IpAddr, proven: bool) -> bool {
+        if self.rate.len() >= MAX_REMEMBERED {
+            self.forget_old();
+            if self.rate.len() >= MAX_REMEMBERED {
+                return false;
+            }
+        }
+        self.rate.check_key(&Source { prefix: subscriber(address), proven }).is_ok()
     }
 
     /// Forgets the addresses that have their full allowance again. To look at all of them is work
@@ -119,24 +138,21 @@ impl Gate {
     }
 }
 
-/// Who shares an allowance: an IPv4 address, or the /64 that one IPv6 subscriber has at least
-/// (RFC 6177).
+/// Who shares an allowance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Source {
     prefix: IpAddr,
     proven: bool,
 }
 
-impl Source {
-    fn new(address: IpAddr, proven: bool) -> Self {
-        let prefix = match address.to_canonical() {
-            IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => {
-                let prefix = address.to_bits() & !u128::from(u64::MAX);
-                IpAddr::V6(Ipv6Addr::from_bits(prefix))
-            }
-        };
-        Self { prefix, proven }
+/// Who counts as one: an IPv4 address, or the /64 that one IPv6 subscriber has at least (RFC 6177).
+pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let prefix = address.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from_bits(prefix))
+        }
     }
 }
 
@@ -214,9 +230,9 @@ mod tests {
         }
         assert!(matches!(gate.judge(address(MAX_REMEMBERED), false), Verdict::Retry));
         assert!(matches!(gate.judge(address(0), true), Verdict::Refuse(Full::Rate)));
-        assert_eq!(gate.rate.len(), MAX_REMEMBERED);
+        assert_eq!(gate.allowances.rate.len(), MAX_REMEMBERED);
         tokio::time::advance(Duration::from_secs(5)).await;
         assert!(matches!(gate.judge(address(MAX_REMEMBERED), false), Verdict::Admit(_)));
-        assert_eq!(gate.rate.len(), 1);
+        assert_eq!(gate.allowances.rate.len(), 1);
     }
 }

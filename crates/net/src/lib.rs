@@ -33,6 +33,7 @@ mod clock;
 mod config;
 mod congestion;
 mod connection;
+mod crowd;
 mod dial;
 mod endpoint;
 mod error;

@@ -95,8 +95,11 @@ counters! {
     tunnels_incoming_live,
     /// Live tunnels that this side opened.
     tunnels_outgoing_live,
-    /// Tunnels refused since as many were open as are allowed.
+    /// Tunnels refused since as many were open as are allowed, and no network had clearly more of
+    /// them than the newcomer's.
     tunnels_refused_full,
+    /// Tunnels of others ended, and handshakes for them, to make room for networks with fewer.
+    tunnels_made_room,
     /// Tunnels refused since their address had as many open as one may have.
     tunnels_refused_source,
     /// Tunnels refused since their address, or all of them, began too many in a short time.

@@ -298,8 +298,10 @@ counters! {
     session_offers_unsound,
     /// Offers refused since the name has made too many.
     session_offers_over_budget,
-    /// Offers refused since too many were on their way.
+    /// Offers refused since too many were on their way, and no name had clearly more than theirs.
     session_offers_over_limit,
+    /// Offers on their way that were given up for those of names with fewer.
+    session_offers_displaced,
     /// Answers, refusals and slots that nobody waited for.
     session_messages_unasked,
     /// Supernodes that were not remembered since the cache was full.

@@ -3,10 +3,11 @@
 use super::carry::{End, IDLE, carry, prepare};
 use super::probe::{LABEL, Token};
 use super::{Pipe, Tunnels, virtual_address};
-use crate::gate::{Admission, Full, Verdict};
+use crate::crowd::{Crowded, Place};
+use crate::stats::{Counter, Counters};
 use crate::tls;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,10 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 /// Tunnels that one IPv4 address, or one IPv6 /64, may have at the same time: a school or an
 /// office whose network blocks UDP has many nodes behind one address.
-const MAX_PER_SOURCE: usize = 128;
+pub(super) const MAX_PER_SOURCE: usize = 128;
 
 /// How long the handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(8);
@@ -34,8 +36,8 @@ pub(super) async fn serve(tunnels: Arc<Tunnels>, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(places) = admit(&tunnels, peer) {
-                    tunnels.tasks.spawn(tunnel(Arc::clone(&tunnels), stream, peer, places));
+                if let Some(begun) = admit(&tunnels, peer) {
+                    tunnels.tasks.spawn(tunnel(Arc::clone(&tunnels), stream, peer, begun));
                 }
             }
             Err(error) => {
@@ -46,62 +48,59 @@ pub(super) async fn serve(tunnels: Arc<Tunnels>, listener: TcpListener) {
     }
 }
 
-/// The places that a tunnel takes.
-struct Places {
-    admission: Admission,
-    _source: SourcePlace,
-}
-
-fn admit(tunnels: &Arc<Tunnels>, peer: SocketAddr) -> Option<Places> {
-    let refused = match tunnels.gate.judge(peer.ip(), true) {
-        Verdict::Admit(admission) => {
-            if let Some(source) = SourcePlace::take(tunnels, peer.ip()) {
-                return Some(Places { admission, _source: source });
-            }
-            &tunnels.counters.tunnels_refused_source
-        }
-        Verdict::Refuse(Full::Connections) => &tunnels.counters.tunnels_refused_full,
-        Verdict::Refuse(_) | Verdict::Retry => &tunnels.counters.tunnels_refused_rate,
-    };
-    refused.increment();
-    tracing::debug!(%peer, "a tunnel is refused");
-    None
-}
-
-/// One of the tunnels that a source may have.
-struct SourcePlace {
-    tunnels: Arc<Tunnels>,
-    source: IpAddr,
-}
-
-impl SourcePlace {
-    fn take(tunnels: &Arc<Tunnels>, ip: IpAddr) -> Option<Self> {
-        let source = match ip.to_canonical() {
-            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-            v4 @ IpAddr::V4(_) => v4,
-        };
-        let mut open = tunnels.by_source.entry(source).or_insert(0);
-        if *open >= MAX_PER_SOURCE {
-            return None;
-        }
-        *open += 1;
-        drop(open);
-        Some(Self { tunnels: Arc::clone(tunnels), source })
-    }
-}
-
-impl Drop for SourcePlace {
-    fn drop(&mut self) {
-        if let Some(mut open) = self.tunnels.by_source.get_mut(&self.source) {
-            *open -= 1;
-        }
-        self.tunnels.by_source.remove_if(&self.source, |_, open| *open == 0);
-    }
-}
-
-async fn tunnel(tunnels: Arc<Tunnels>, stream: TcpStream, peer: SocketAddr, places: Places) {
+/// Lets a TCP connection begin its handshake, for which it gets a place.
+fn admit(tunnels: &Arc<Tunnels>, peer: SocketAddr) -> Option<Beginning> {
     let counters = &tunnels.counters;
-    let (stream, pipe) = match timeout(HANDSHAKE, handshake(&tunnels, stream, peer)).await {
+    let begun = if tunnels.allowances.take(peer.ip(), true) {
+        // What would be refused after the handshake is not worth one.
+        tunnels.places.has_room(peer.ip()).map_err(|full| refusals(counters, full)).and_then(|()| {
+            let stop = CancellationToken::new();
+            let place = tunnels.beginnings.enter(peer.ip(), stop.clone());
+            place.map(|place| (place, stop)).map_err(|_| &counters.tunnels_refused_rate)
+        })
+    } else {
+        Err(&counters.tunnels_refused_rate)
+    };
+    match begun {
+        Ok((place, stop)) => {
+            count_room(counters, &place);
+            Some(Beginning { _place: place, stop })
+        }
+        Err(counter) => {
+            counter.increment();
+            tracing::debug!(%peer, "a tunnel is refused");
+            None
+        }
+    }
+}
+
+/// A handshake under way.
+struct Beginning {
+    _place: Place,
+    stop: CancellationToken,
+}
+
+fn refusals(counters: &Counters, full: Crowded) -> &Counter {
+    match full {
+        Crowded::Source => &counters.tunnels_refused_source,
+        Crowded::All => &counters.tunnels_refused_full,
+    }
+}
+
+fn count_room(counters: &Counters, place: &Place) {
+    if place.made_room {
+        counters.tunnels_made_room.increment();
+    }
+}
+
+async fn tunnel(tunnels: Arc<Tunnels>, stream: TcpStream, peer: SocketAddr, begun: Beginning) {
+    let counters = &tunnels.counters;
+    let opened = tokio::select! {
+        opened = timeout(HANDSHAKE, handshake(&tunnels, stream, peer)) => opened,
+        () = begun.stop.cancelled() => return,
+    };
+    drop(begun);
+    let (stream, pipe) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
             counters.tunnels_failed.increment();
@@ -113,9 +112,11 @@ async fn tunnel(tunnels: Arc<Tunnels>, stream: TcpStream, peer: SocketAddr, plac
             return;
         }
     };
-    let Places { admission, _source } = places;
-    let Admission { handshake, connection: _place } = admission;
-    drop(handshake);
+    let place = match tunnels.places.enter(peer.ip(), pipe.stop.clone()) {
+        Ok(place) => place,
+        Err(full) => return refusals(counters, full).increment(),
+    };
+    count_room(counters, &place);
     if !tunnels.enter(&pipe) {
         // Of 2^104 addresses one was drawn twice.
         return;

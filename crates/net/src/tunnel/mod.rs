@@ -32,8 +32,10 @@ pub(crate) use settings::{Timing, TunnelSettings};
 pub(crate) use socket::TunnelSocket;
 pub use way::Way;
 
+use crate::config::Limits;
 use crate::connection::canonical;
-use crate::gate::Gate;
+use crate::crowd::Crowd;
+use crate::gate::Allowances;
 use crate::paths::candidate::is_private;
 use crate::socket::DatagramSocket;
 use crate::stats::Counters;
@@ -133,11 +135,14 @@ pub(crate) struct Tunnels {
     counters: Arc<Counters>,
     client: rustls::ClientConfig,
     server: Arc<rustls::ServerConfig>,
-    gate: Gate,
+    allowances: Allowances,
+    /// Handshakes of others.
+    beginnings: Arc<Crowd>,
+    /// Tunnels of others.
+    places: Arc<Crowd>,
     timing: Timing,
     by_address: DashMap<SocketAddr, Arc<Pipe>>,
     by_token: DashMap<Token, Arc<Pipe>>,
-    by_source: DashMap<std::net::IpAddr, usize>,
     /// Tunnels in `by_address`; where there are none, no datagram looks there.
     live: AtomicUsize,
     inbox: mpsc::Sender<Inbound>,
@@ -161,7 +166,7 @@ impl Tunnels {
         base: Base,
         identity: &Identity,
         counters: Arc<Counters>,
-        gate: Gate,
+        limits: Limits,
         timing: Timing,
     ) -> Result<(Arc<Self>, TunnelSocket), CertificateFailure> {
         let mut client = identity.client()?;
@@ -177,11 +182,12 @@ impl Tunnels {
             counters,
             client,
             server: Arc::new(server),
-            gate,
+            allowances: Allowances::new(limits),
+            beginnings: Crowd::new(limits.pending, limits.pending),
+            places: Crowd::new(limits.incoming, accept::MAX_PER_SOURCE),
             timing,
             by_address: DashMap::new(),
             by_token: DashMap::new(),
-            by_source: DashMap::new(),
             live: AtomicUsize::new(0),
             inbox,
             udp: AtomicU8::new(UNKNOWN),

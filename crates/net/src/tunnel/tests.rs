@@ -12,10 +12,11 @@ use rustls::pki_types::ServerName;
 use skein_proto::message::Probe;
 use skein_proto::{KeyPair, Message};
 use std::io::{self, IoSliceMut};
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -33,11 +34,18 @@ fn bind(seed: u8, config: EndpointConfig) -> Endpoint {
 
 /// A tunnel as somebody opens one who writes his own program.
 async fn open(to: &Endpoint) -> io::Result<TlsStream<TcpStream>> {
+    open_from(Ipv4Addr::LOCALHOST, to).await
+}
+
+/// The same, from one of this machine's addresses.
+async fn open_from(from: Ipv4Addr, to: &Endpoint) -> io::Result<TlsStream<TcpStream>> {
     let identity = Identity::new(&key(66)).unwrap();
     let (mut config, _) = tls::expecting(&identity.client().unwrap(), to.node_id());
     config.alpn_protocols = vec![ALPN.to_vec()];
     let name = ServerName::try_from(SERVER_NAME).unwrap();
-    let tcp = TcpStream::connect(to.local_addr().unwrap()).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let tcp = socket.connect(to.local_addr().unwrap()).await?;
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
@@ -94,11 +102,50 @@ async fn what_is_no_tls_is_no_tunnel() {
 async fn there_are_no_more_tunnels_than_are_allowed() {
     let endpoint = bind(1, EndpointConfig::default().max_tunnels(2));
     let (_one, other) = (open(&endpoint).await.unwrap(), open(&endpoint).await.unwrap());
+    eventually("both are open", || endpoint.stats().tunnels_incoming_live == 2).await;
     assert!(open(&endpoint).await.is_err());
     assert_eq!(endpoint.stats().tunnels_refused_full, 1);
     drop(other);
     eventually("a place is free", || endpoint.stats().tunnels_incoming_live == 1).await;
     open(&endpoint).await.unwrap();
+}
+
+/// Of the addresses of this machine, Linux lets a program use all of 127.0.0.0/8.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_has_taken_all_tunnels_makes_room_for_another_network_and_nobody_else_does() {
+    let endpoint = bind(1, EndpointConfig::default().max_tunnels(2));
+    let live = |what| eventually(what, || endpoint.stats().tunnels_incoming_live == 2);
+    let [one, other, third] = [0, 1, 2].map(|network| Ipv4Addr::new(127, 0, network, 1));
+    let first = open_from(one, &endpoint).await.unwrap();
+    eventually("the first is open", || endpoint.stats().tunnels_incoming_live == 1).await;
+    let second = open_from(one, &endpoint).await.unwrap();
+    live("both are open").await;
+
+    let elsewhere = open_from(other, &endpoint).await.unwrap();
+    ended(second).await;
+    live("the newest has made room").await;
+    assert!(open_from(third, &endpoint).await.is_err(), "each network has one");
+    assert_eq!((endpoint.stats().tunnels_made_room, endpoint.stats().tunnels_refused_full), (1, 1));
+    let mut both = [first, elsewhere];
+    for (n, tunnel) in (1..).zip(&mut both) {
+        let mut bytes = Vec::new();
+        wire::write(&[1; 100], &mut bytes);
+        tunnel.write_all(&bytes).await.unwrap();
+        eventually("it carries", || endpoint.stats().tunnel_datagrams_in == n).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn handshakes_that_nobody_finishes_make_room_for_those_of_others() {
+    let endpoint = bind(1, EndpointConfig::default().max_pending_handshakes(2));
+    let address = endpoint.local_addr().unwrap();
+    let _first = TcpStream::connect(address).await.unwrap();
+    let second = TcpStream::connect(address).await.unwrap();
+    let _opened = open_from(Ipv4Addr::new(127, 0, 1, 1), &endpoint).await.unwrap();
+    ended(second).await;
+    assert_eq!(endpoint.stats().tunnels_made_room, 1);
 }
 
 #[tokio::test]

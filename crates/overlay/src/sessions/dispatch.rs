@@ -4,7 +4,7 @@ use super::passages::{Hop, Stopped};
 use crate::io::{Now, Output};
 use crate::overlay::Overlay;
 use skein_proto::session::{OFFER_LIFE, OfferRefusal, SessionAnswer, SessionOffer, SessionRefused};
-use skein_proto::{Message, NodeId, Role, SessionId};
+use skein_proto::{Message, NodeId, Role, SessionId, Username};
 
 impl Overlay {
     /// A message about sessions came. Answers whether it was by the rules.
@@ -31,7 +31,7 @@ impl Overlay {
                 self.join.parent().map(Hop::Peer).ok_or(OfferRefusal::ParentUnreachable)
             }
         };
-        self.pass(Hop::User, ahead, offer, now);
+        self.pass(Hop::User, ahead.map(|hop| (hop, None)), offer, now);
     }
 
     /// The user answers a caller.
@@ -49,23 +49,23 @@ impl Overlay {
         let back = Hop::Peer(peer);
         let ahead = if self.core.role == Role::Ordinary {
             match self.is_above(&peer) && offer.offer.unverified().to == self.core.me {
-                true => Ok(Hop::User),
+                true => Ok((Hop::User, offer.credential.unverified().name.clone())),
                 false => Err(OfferRefusal::NotHere),
             }
         } else if self.children.bond(&peer).is_some() && caller == peer {
-            self.judge_child(&peer, now).and_then(|()| self.next_hop(&offer))
+            self.judge_child(&peer, now).and_then(|of| Ok((self.next_hop(&offer)?, of)))
         } else if self.core.is_member_super(&peer, now.unix) {
-            self.judge(&offer, now).and_then(|()| match self.next_hop(&offer) {
+            self.judge(&offer, now).and_then(|of| match self.next_hop(&offer)? {
                 // It has come far enough: nobody is sent round in circles.
-                Ok(Hop::Peer(next)) if self.children.bond(&next).is_none() => {
+                Hop::Peer(next) if self.children.bond(&next).is_none() => {
                     Err(OfferRefusal::NotHere)
                 }
-                next => next,
+                next => Ok((next, of)),
             })
         } else {
             Err(OfferRefusal::Unsound)
         };
-        self.pass(back, ahead, offer, now);
+        self.pass(back, ahead.map(|(hop, of)| (hop, Some(of))), offer, now);
     }
 
     /// Where an offer goes from this supernode.
@@ -82,20 +82,21 @@ impl Overlay {
         }
     }
 
-    /// Whether a child may make an offer. Its link has proven who it is.
-    fn judge_child(&mut self, child: &NodeId, now: Now) -> Result<(), OfferRefusal> {
+    /// The name whose offer it is, if a child may make one. Its link has proven who it is.
+    fn judge_child(&mut self, child: &NodeId, now: Now) -> Result<Username, OfferRefusal> {
         let credential = self.core.peers.get(child).and_then(|it| it.valid_credential(now.unix));
         let name = credential.ok_or(OfferRefusal::Unsound)?.unverified().name.clone();
         if self.sessions.may_offer(&name, now.instant) {
-            Ok(())
+            Ok(name)
         } else {
             self.core.counters.session_offers_over_budget += 1;
             Err(OfferRefusal::TooFast)
         }
     }
 
-    /// Whether an offer that a supernode passes on is genuine, and within its name's budget.
-    fn judge(&mut self, offer: &SessionOffer, now: Now) -> Result<(), OfferRefusal> {
+    /// The name whose offer it is, if one that a supernode passes on is genuine, and within its
+    /// name's budget.
+    fn judge(&mut self, offer: &SessionOffer, now: Now) -> Result<Username, OfferRefusal> {
         let core = &mut self.core;
         // What cannot be delivered is not worth a look at its signatures.
         let claimed = offer.offer.unverified();
@@ -115,16 +116,28 @@ impl Overlay {
             core.counters.session_offers_over_budget += 1;
             return Err(OfferRefusal::TooFast);
         }
-        Ok(())
+        Ok(name.clone())
     }
 
-    /// Sends an offer on, or a refusal back.
-    fn pass(&mut self, back: Hop, ahead: Result<Hop, OfferRefusal>, offer: SessionOffer, now: Now) {
+    /// Sends an offer on, or a refusal back; `ahead` says where to, and whose offer it is.
+    fn pass(
+        &mut self,
+        back: Hop,
+        ahead: Result<(Hop, Option<Username>), OfferRefusal>,
+        offer: SessionOffer,
+        now: Now,
+    ) {
         let session = offer.offer.unverified().session;
-        let begun = ahead.and_then(|ahead| {
-            let begun = self.sessions.passages.begin(session, back, ahead, now.instant);
-            match begun {
-                Ok(()) => Ok(ahead),
+        let begun = ahead.and_then(|(ahead, of)| {
+            let hops = (back, ahead);
+            match self.sessions.passages.begin(session, of.as_ref(), hops, now.instant) {
+                Ok(displaced) => {
+                    if let Some((other, back)) = displaced {
+                        self.core.counters.session_offers_displaced += 1;
+                        self.refuse(back, other, OfferRefusal::Busy, now);
+                    }
+                    Ok(ahead)
+                }
                 Err(Stopped::Again) => Err(OfferRefusal::Unsound),
                 Err(Stopped::Full) => {
                     self.core.counters.session_offers_over_limit += 1;
