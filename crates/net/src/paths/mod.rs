@@ -25,10 +25,11 @@
 //! #     number: skein_net::relay::frame::SlotNumber,
 //! #     theirs: Vec<skein_net::paths::Candidate>,
 //! # ) {
-//! use skein_net::paths::{PathSettings, Paths, Side};
+//! use skein_net::paths::{PathSettings, Paths, Side, observers};
 //!
 //! // Goes into the offer or the answer; the other end's candidates come from there.
-//! let mine = endpoint.gather(&endpoint.connections()).await;
+//! let observers = observers(&[], &endpoint.connections());
+//! let mine = endpoint.gather(&observers).await;
 //! let settings = PathSettings::new(Side::Caller, number, key);
 //! let paths = Paths::start(&endpoint, session, settings);
 //! paths.relay_over(Some(relay));
@@ -59,5 +60,5 @@ pub(crate) mod prober;
 pub use candidate::{Candidate, CandidateKind, MAX_CANDIDATES, PathClass};
 pub use driver::{PathSettings, PathState, Paths};
 pub use frame::{ProbeKey, Side};
-pub use gather::Gathered;
+pub use gather::{Gathered, observers};
 pub use nat::Mapping;

@@ -30,25 +30,24 @@ pub enum Mapping {
 }
 
 impl Mapping {
-    /// What follows from where others see the node, in the order in which they were asked.
+    /// What follows from where others see the node over one address family.
     pub(crate) fn of(observed: &[SocketAddr], own: &[IpAddr], port: u16) -> Self {
         let own = |at: &SocketAddr| at.port() == port && own.contains(&at.ip());
         let Some(first) = observed.first() else { return Self::Unknown };
         if observed.iter().all(own) {
             return Self::None;
         }
-        let family = |at: &&SocketAddr| at.is_ipv4() == first.is_ipv4();
-        let same_family: Vec<&SocketAddr> = observed.iter().filter(family).collect();
-        if same_family.len() < 2 {
+        if observed.len() < 2 {
             return Self::Unknown;
         }
-        if same_family.iter().all(|at| *at == first) {
+        if observed.iter().all(|at| at == first) {
             return Self::EndpointIndependent;
         }
-        Self::Dependent { step: step(&same_family) }
+        Self::Dependent { step: step(observed) }
     }
 
-    /// The addresses that the node will probably be seen at by those it sends to next.
+    /// The addresses that the node will probably be seen at by those it sends to next, by where it
+    /// is seen over one address family.
     pub(crate) fn predict(self, observed: &[SocketAddr]) -> Vec<SocketAddr> {
         let Self::Dependent { step: Some(step) } = self else { return Vec::new() };
         let Some(highest) = observed.iter().max_by_key(|at| at.port()) else {
@@ -62,7 +61,7 @@ impl Mapping {
 }
 
 /// The smallest step between ports that lie close together, of one address.
-fn step(observed: &[&SocketAddr]) -> Option<u16> {
+fn step(observed: &[SocketAddr]) -> Option<u16> {
     let mut ports: Vec<u16> = observed.iter().map(|at| at.port()).collect();
     ports.sort_unstable();
     ports.dedup();

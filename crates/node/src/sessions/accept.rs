@@ -32,6 +32,10 @@ const MAX_AWAITED: usize = 1_024;
 /// waits meanwhile; what comes later becomes a reserve in the course of the session.
 const OWN_SLOT_PATIENCE: Duration = Duration::from_millis(700);
 
+/// How long the answer waits for those who say where this node is seen, once the relays are bound,
+/// which takes longer than they do.
+const SEEN_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Sessions that were seen and could be replayed: an offer lives for a minute.
 const MAX_SEEN: usize = 8_192;
 
@@ -148,8 +152,12 @@ impl Sessions {
             near.holds(leave);
             Some(near)
         });
-        let (offered, added, _, ()) = tokio::join!(offered, added, self.whereabouts(), reply_early);
-        // What has become known while the relays were waited for.
+        let sessions = self.clone();
+        let seen = tokio::spawn(async move { sessions.whereabouts().await });
+        let (offered, added, ()) = tokio::join!(offered, added, reply_early);
+        // What is known by then is in the answer, and what becomes known later is told over the
+        // session: nobody who is silent keeps the caller waiting.
+        let _ = timeout(SEEN_PATIENCE, seen).await;
         let whereabouts = self.tellable(paths.tells());
         let added = added.ok().flatten();
         if let Some(early) = early

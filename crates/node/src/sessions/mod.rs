@@ -184,9 +184,10 @@ impl Sessions {
                 }
             }
         };
+        let asks = self.asks();
         tokio::select! {
             () = take => {}
-            () = self.inner.whereabouts.keep_up(&self.inner.parts.endpoint) => {}
+            () = self.inner.whereabouts.keep_up(&asks) => {}
         }
     }
 
@@ -297,7 +298,12 @@ impl Sessions {
     /// Where this node may be reached; nowhere where nobody is to know.
     async fn whereabouts(&self) -> whereabouts::Own {
         // A short while after it was asked for, this is known and comes at once.
-        self.tellable(self.inner.whereabouts.find(&self.inner.parts.endpoint).await)
+        self.tellable(self.inner.whereabouts.find(&self.asks()).await)
+    }
+
+    fn asks(&self) -> whereabouts::Asks<'_, Driver> {
+        let Parts { endpoint, driver, .. } = &self.inner.parts;
+        whereabouts::Asks { endpoint, near: driver }
     }
 
     fn tellable(&self, own: whereabouts::Own) -> whereabouts::Own {

@@ -82,8 +82,9 @@ impl Overlay {
         self.core.known.vouched_addresses(node)
     }
 
-    /// The supernodes that this node is linked with, those first that it would ask first.
-    fn near_supernodes(&self, now: Now) -> Vec<NodeId> {
+    /// The supernodes that this node is linked with, those first that it would ask first: its parent,
+    /// its standby, and neighbours by their round trip.
+    pub fn near_supernodes(&self, now: Now) -> Vec<NodeId> {
         let tied = [self.join.parent(), self.join.standby()];
         let mut near: Vec<NodeId> = tied.into_iter().flatten().collect();
         let mut others: Vec<(Duration, NodeId)> = self

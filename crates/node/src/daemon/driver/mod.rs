@@ -107,6 +107,7 @@ enum Order {
     Reputations(Vec<Username>, oneshot::Sender<Vec<u16>>),
     Evidence(oneshot::Sender<Vec<ShowEvidence>>),
     Supernode(NodeId, oneshot::Sender<Option<Vec<SocketAddr>>>),
+    NearSupernodes(oneshot::Sender<Vec<NodeId>>),
     Release { relay: NodeId, slot: u64, answer: oneshot::Sender<bool> },
 }
 
@@ -242,6 +243,14 @@ impl Driver {
         let (sender, receiver) = oneshot::channel();
         self.order(Order::Supernode(node, sender)).await;
         receiver.await.ok().flatten()
+    }
+
+    /// The supernodes that this node is linked with by its own choice, those first that it would ask
+    /// first; none once the driver has ended.
+    pub(crate) async fn near_supernodes(&self) -> Vec<NodeId> {
+        let (sender, receiver) = oneshot::channel();
+        self.order(Order::NearSupernodes(sender)).await;
+        receiver.await.unwrap_or_default()
     }
 
     /// Gives a slot back to the relay that has granted it. Answers whether the relay was told: only

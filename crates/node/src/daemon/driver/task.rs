@@ -165,6 +165,10 @@ impl Task {
             Order::Supernode(node, answer) => {
                 let _ = answer.send(self.parts.overlay.vouched_supernode(&node));
             }
+            Order::NearSupernodes(answer) => {
+                let now = self.parts.clock.now();
+                let _ = answer.send(self.parts.overlay.near_supernodes(now));
+            }
             Order::Release { relay, slot, answer } => {
                 let is_linked = self.links.contains_key(&relay);
                 if is_linked {

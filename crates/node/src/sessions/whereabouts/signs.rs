@@ -1,6 +1,7 @@
 //! Signs that this node is seen elsewhere, while nothing is sent that would show it by itself.
 
-use skein_net::{Connection, Endpoint};
+use super::allowance::Allowance;
+use skein_net::Connection;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,17 +13,27 @@ use tokio::time::Instant;
 /// 60 bytes.
 const PAUSE: Duration = Duration::from_secs(15);
 
+/// Signs that begin looks: so many at once, and one more after each pause. A router that is started
+/// again gives one; somebody who says something else each time is believed no more often than this.
+const SIGNS_AT_ONCE: u32 = 4;
+const SIGN_EACH: Duration = Duration::from_secs(300);
+
 /// Looks for such signs.
 #[derive(Debug)]
 pub(super) struct Signs {
     due: Instant,
     /// Where the one on this connection saw it the last time.
     seen: Option<(usize, SocketAddr)>,
+    /// Who saw it elsewhere the last time that somebody did. He is asked no more while there are
+    /// others: if it was so, they see it as well.
+    cried: Option<usize>,
+    allowance: Allowance,
 }
 
 impl Signs {
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: now + PAUSE, seen: None }
+        let allowance = Allowance::new(SIGNS_AT_ONCE, SIGN_EACH);
+        Self { due: now + PAUSE, seen: None, cried: None, allowance }
     }
 
     /// When it is to be asked next.
@@ -35,16 +46,12 @@ impl Signs {
         self.due = now + PAUSE;
     }
 
-    /// Asks one, the same as the last time if it is there. Answers whether this node is seen elsewhere
-    /// than then, or, the first time, elsewhere than is `known`.
-    pub(super) async fn ask(&mut self, endpoint: &Endpoint, known: &[SocketAddr]) -> bool {
-        let last = self.seen.map(|(id, _)| id);
-        let connections = endpoint.connections();
-        let sees =
-            |connection: &&Connection| !connection.is_over_tcp() && !connection.is_over_session();
-        let mut all = connections.iter().filter(sees);
-        let same = all.clone().find(|connection| Some(connection.id()) == last);
-        let elsewhere = match same.or_else(|| all.next()) {
+    /// Asks one of these, the same as the last time if it is there. Answers whether this node is seen
+    /// elsewhere than then, or, the first time, elsewhere than is `known`.
+    pub(super) async fn ask(&mut self, observers: &[Connection], known: &[SocketAddr]) -> bool {
+        let ids: Vec<usize> = observers.iter().map(Connection::id).collect();
+        let chosen = self.whom(&ids).and_then(|at| observers.get(at));
+        let elsewhere = match chosen {
             Some(connection) => match connection.observe().await {
                 Some(at) => self.saw(connection.id(), at, known),
                 None => false,
@@ -55,13 +62,30 @@ impl Signs {
         elsewhere
     }
 
+    /// Which of these connections is asked.
+    fn whom(&self, ids: &[usize]) -> Option<usize> {
+        let has_not_cried = |id: &usize| Some(*id) != self.cried;
+        let last = self.seen.map(|(id, _)| id).filter(has_not_cried);
+        let same = last.and_then(|last| ids.iter().position(|id| *id == last));
+        same.or_else(|| ids.iter().position(has_not_cried)).or((!ids.is_empty()).then_some(0))
+    }
+
     fn saw(&mut self, connection: usize, at: SocketAddr, known: &[SocketAddr]) -> bool {
-        match self.seen.replace((connection, at)) {
+        let elsewhere = match self.seen {
             Some((same, before)) if same == connection => before != at,
             // A router may show another port to each: what was not seen by this one says nothing
             // unless it was seen by nobody.
             _ => !known.contains(&at),
+        };
+        if elsewhere {
+            self.cried = Some(connection);
+            if !self.allowance.take(Instant::now()) {
+                // If it is so, it will be seen again.
+                return false;
+            }
         }
+        self.seen = Some((connection, at));
+        elsewhere
     }
 }
 
@@ -88,5 +112,29 @@ mod tests {
         assert!(!signs.saw(1, at(5), &[at(5), at(6)]));
         assert!(!signs.saw(2, at(6), &[at(5), at(6)]), "a port for each");
         assert!(signs.saw(3, at(8), &[at(5), at(6)]));
+    }
+
+    #[test]
+    fn whoever_has_cried_is_asked_no_more_while_there_are_others() {
+        let mut signs = Signs::new(Instant::now());
+        assert_eq!(signs.whom(&[7, 8, 9]), Some(0));
+        assert!(!signs.saw(8, at(5), &[at(5)]));
+        assert_eq!(signs.whom(&[7, 8, 9]), Some(1), "the same as the last time");
+        assert!(signs.saw(8, at(6), &[at(5)]));
+        assert_eq!(signs.whom(&[7, 8, 9]), Some(0));
+        assert_eq!(signs.whom(&[8, 9]), Some(1));
+        assert_eq!(signs.whom(&[8]), Some(0), "there is nobody else");
+        assert_eq!(signs.whom(&[]), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_something_else_each_time_is_believed_a_few_times_an_hour() {
+        let mut signs = Signs::new(Instant::now());
+        let mut believed = 0;
+        for port in 1..=240 {
+            believed += u32::from(signs.saw(1, at(port), &[]));
+            tokio::time::advance(PAUSE).await;
+        }
+        assert_eq!(believed, SIGNS_AT_ONCE + 11, "within an hour");
     }
 }
