@@ -346,4 +346,6 @@ impl AsyncUdpSocket for Demultiplexer {
 }
 
 #[cfg(test)]
+mod marks;
+#[cfg(test)]
 mod tests;

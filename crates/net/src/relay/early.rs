@@ -17,7 +17,7 @@ use super::table::Table;
 use super::usage::add;
 use super::{Relay, constant_time_eq};
 use crate::connection::Connection;
-use crate::socket::mapped;
+use crate::socket::{EcnCodepoint, mapped};
 use skein_proto::Username;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -208,7 +208,7 @@ impl Relay {
         source: SocketAddr,
         slot: SlotNumber,
         proof: &Proof,
-        packet: &[u8],
+        (packet, ecn): (&[u8], Option<EcnCodepoint>),
     ) {
         let Some(salt) = self.table().salt(slot) else {
             return add(&self.used.foreign, 1);
@@ -226,7 +226,7 @@ impl Relay {
             Taken::To(to) => {
                 add(&self.used.early, 1);
                 let bytes = [&data_header(slot)[..], packet].concat();
-                self.move_on(to, Batch { bytes: &bytes, stride: length, ecn: None });
+                self.move_on(to, Batch { bytes: &bytes, stride: length, ecn });
             }
             Taken::Not => add(&self.used.unbound, length),
             Taken::OverRate => add(&self.used.over_rate, length),

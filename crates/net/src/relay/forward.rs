@@ -48,7 +48,7 @@ impl Relay {
                     length
                 }
                 None => {
-                    self.answer(source, first);
+                    self.answer(source, first, ecn);
                     first.len()
                 }
             };

@@ -20,7 +20,7 @@ mod place;
 mod table;
 mod usage;
 
-use crate::socket::DatagramSocket;
+use crate::socket::{DatagramSocket, EcnCodepoint};
 use crate::stats::Counters;
 use frame::{Cookie, Frame, Proof, SlotNumber};
 use outbox::{Outbox, Parcel};
@@ -229,11 +229,11 @@ impl Relay {
         self.used.with_slots(self.table().len())
     }
 
-    fn answer(&self, source: SocketAddr, datagram: &[u8]) {
+    fn answer(&self, source: SocketAddr, datagram: &[u8], ecn: Option<EcnCodepoint>) {
         let (slot, proof) = match Frame::decode(datagram) {
             Some(Frame::Bind { slot, proof }) => (slot, proof),
             Some(Frame::Early { slot, proof, packet }) => {
-                return self.take_early(source, slot, &proof, packet);
+                return self.take_early(source, slot, &proof, (packet, ecn));
             }
             _ => return self.counters.datagrams_unknown.increment(),
         };

@@ -14,6 +14,8 @@ type Sent = (SocketAddr, Option<usize>, Vec<u8>);
 #[derive(Debug, Default)]
 struct Wire {
     sent: Mutex<Vec<Sent>>,
+    /// How each of what was sent was marked.
+    marks: Mutex<Vec<Option<EcnCodepoint>>>,
     /// As many calls are taken, if that is limited; then it is full.
     room: Mutex<Option<usize>>,
     /// The port that the system refuses to send to.
@@ -44,6 +46,7 @@ impl DatagramSocket for Wire {
         }
         let sent = (transmit.destination, transmit.segment_size, transmit.contents.to_vec());
         self.sent.lock().unwrap().push(sent);
+        self.marks.lock().unwrap().push(transmit.ecn);
         Ok(())
     }
 
@@ -444,6 +447,31 @@ async fn an_end_with_its_key_sends_before_it_has_proven_its_address_and_little_c
     let came_back = (0..10).filter(|_| lab.moved(1, &back) == [(2, back.clone())]).count();
     assert_eq!(came_back, 10, "it has proven it");
     assert!(lab.relay.table().early.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn packets_keep_their_marks_of_congestion_and_what_the_relay_says_itself_has_none() {
+    use EcnCodepoint::{Ce, Ect0, Ect1};
+    let (lab, grant) = Lab::half_bound();
+    let marked = |from: u16, bytes: &[u8], ecn| {
+        lab.wire.marks.lock().unwrap().clear();
+        let stride = bytes.len().min(1_000);
+        lab.relay.receive(at(from), Batch { bytes, stride, ecn });
+        lab.wire.marks.lock().unwrap().clone()
+    };
+    let (ahead, back) = (early(&grant, 1, 900), batch(grant.slot, 2, 1_000));
+    assert_eq!(marked(2, &ahead, Some(Ce)), [Some(Ce), None], "an early packet, and a challenge");
+    assert_eq!(marked(1, &back, Some(Ect0)), [Some(Ect0)], "what comes back for it");
+    lab.taken();
+    lab.bind(&grant, 1, at(2));
+    for ecn in [Some(Ect0), Some(Ect1), Some(Ce), None] {
+        assert_eq!(marked(1, &back, ecn), [ecn]);
+        lab.wire.has_room_for(Some(0));
+        assert_eq!(marked(1, &back, ecn), []);
+        lab.wire.has_room_for(None);
+        lab.relay.flush();
+        assert_eq!(*lab.wire.marks.lock().unwrap(), [ecn], "after it has waited");
+    }
 }
 
 #[tokio::test(start_paused = true)]
