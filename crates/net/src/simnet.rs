@@ -155,6 +155,12 @@ impl Network {
         self.lock().narrow.extend([((one, other), mtu), ((other, one), mtu)]);
     }
 
+    /// From now on, what passes from one socket to another, either way, takes so much longer than their
+    /// lines do. Addresses are those of the sockets.
+    pub fn lengthen(&self, one: SocketAddr, other: SocketAddr, by: Duration) {
+        self.lock().longer.extend([((one, other), by), ((other, one), by)]);
+    }
+
     /// Carries a socket into another realm, where it has another address. The socket itself sees
     /// nothing of it, as one that is bound to all addresses of a machine. What is on its way to the
     /// old address is lost.

@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Datagrams that wait at a socket for being received; further ones are lost, as from a full
@@ -25,6 +26,8 @@ pub(super) struct State {
     pub(super) cut: BTreeSet<SocketAddr>,
     pub(super) blocked: BTreeSet<(SocketAddr, SocketAddr)>,
     pub(super) narrow: BTreeMap<(SocketAddr, SocketAddr), usize>,
+    /// By how much the way between two is longer than their lines.
+    pub(super) longer: BTreeMap<(SocketAddr, SocketAddr), Duration>,
     /// What begins with this byte, from this socket, is lost.
     pub(super) muted: BTreeSet<(SocketAddr, u8)>,
     /// Where sockets are that were carried away from the address that they were opened at.
@@ -70,6 +73,7 @@ impl State {
             cut: BTreeSet::new(),
             blocked: BTreeSet::new(),
             narrow: BTreeMap::new(),
+            longer: BTreeMap::new(),
             muted: BTreeSet::new(),
             moved: BTreeMap::new(),
             sequence: 0,
@@ -128,6 +132,7 @@ impl State {
                 return None;
             }
         };
+        let due = due + self.longer.get(&(sender, destination)).copied().unwrap_or_default();
         self.sequence += 1;
         let sequence = self.sequence;
         let port = self.ports.get_mut(&destination)?;

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod choosing;
 mod crossing;
 mod first_byte;
 mod inbox;

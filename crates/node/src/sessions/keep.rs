@@ -8,7 +8,7 @@ mod look;
 use super::answer::{Answered, Asking};
 use super::error::SessionError;
 use super::moving::{Change, Changes, Theirs};
-use super::paths::{MAX_SLOTS, Paths};
+use super::paths::{MAX_SLOTS, Paths, WORTH_BEGINNING, WORTH_MOVING};
 use super::peer::PeerSession;
 use super::pulse::Watch;
 use super::relayed::{BIND_PATIENCE, NearEnd, micros};
@@ -368,7 +368,7 @@ impl Keeper {
                 answered.meet(paths);
                 let later = answered.answer.relays.to_vec();
                 later.into_iter().for_each(|end| self.bind_named(end));
-                self.on_bound(paths).await;
+                self.on_bound(paths, WORTH_BEGINNING).await;
             }
             Done::Named { end, near } => {
                 let (relay, slot) = (end.relay, end.slot);
@@ -380,7 +380,7 @@ impl Keeper {
                     None => SessionNews::Unbound { relay, slot },
                 };
                 self.tell.tell(news).await;
-                self.on_bound(paths).await;
+                self.on_bound(paths, WORTH_MOVING).await;
             }
         }
     }
@@ -405,7 +405,7 @@ impl Keeper {
                 if paths.far_bound(slot, Duration::from_micros(rtt_us.into())) {
                     self.retry = FIRST_RETRY;
                 }
-                self.on_bound(paths).await;
+                self.on_bound(paths, WORTH_MOVING).await;
             }
             SessionNews::Unbound { slot, .. } => {
                 // The peer takes nothing there any more.
@@ -474,10 +474,10 @@ impl Keeper {
         }
     }
 
-    /// Both ends of one more slot are bound: the dialler moves there if it is much better.
-    async fn on_bound(&mut self, paths: &Paths) {
+    /// Both ends of further slots are bound: the dialler moves to the best if it is `worth` that.
+    async fn on_bound(&mut self, paths: &Paths, worth: u32) {
         if self.session.is_dialler()
-            && let Some(slot) = paths.better()
+            && let Some(slot) = paths.better(worth)
             && paths.move_to(slot)
         {
             self.tell.tell(SessionNews::Moved { slot }).await;

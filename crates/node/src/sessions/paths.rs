@@ -15,9 +15,13 @@ use tokio::sync::watch;
 /// Slots that a session has at most: the one in use, the reserve, and two that are coming or going.
 pub(super) const MAX_SLOTS: usize = 4;
 
-/// A relay must cost this much less, in percent of the one in use, before a session moves to it
-/// without need: a move costs QUIC its estimate of the path.
-const WORTH_MOVING: u32 = 70;
+/// What a relay may cost at most, in percent of the one in use, for a session to move to it without
+/// need: a move costs QUIC its estimate of the path.
+pub(super) const WORTH_MOVING: u32 = 70;
+
+/// The same when the offer has just been answered. The handshake went over whichever relay was there
+/// first, and there is no estimate yet; two that are about as good do not take turns.
+pub(super) const WORTH_BEGINNING: u32 = 95;
 
 #[derive(Clone, Debug)]
 struct Slot {
@@ -255,13 +259,13 @@ impl Paths {
         Some(best)
     }
 
-    /// Whether another one is so much better that it is worth to move there.
-    pub(super) fn better(&self) -> Option<u64> {
+    /// The best one, if it costs less than so much, in percent of the one in use.
+    pub(super) fn better(&self, worth: u32) -> Option<u64> {
         let slots = self.slots();
         let used = slots.used()?.cost()?;
         let best = slots.best(|_, slot| !slot.failed)?;
         let found = slots.all.iter().find(|slot| slot.near.slot() == best.slot())?.cost()?;
-        (found * 100 < used * WORTH_MOVING).then_some(best.slot())
+        (found * 100 < used * worth).then_some(best.slot())
     }
 
     /// Sends through the best of these from now on. Answers false if none of them is there.
