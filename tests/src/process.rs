@@ -76,6 +76,11 @@ impl Process {
         }
     }
 
+    /// How many lines it has printed that nobody has taken yet.
+    pub fn told(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Kills it as `kill -9` does, with all that it has started, and waits until it is gone.
     pub fn kill(&mut self) {
         if self.status.is_none() {

@@ -18,10 +18,12 @@ mod host;
 mod matrix;
 mod nat;
 mod space;
+mod talk;
 mod topology;
 
 pub use host::{Host, Running};
 pub use matrix::{DIRECT_BAR, Figures, Matrix, Outcome, Table};
 pub use nat::Kind;
 pub use space::{inside, program_inside};
+pub use talk::{EchoPipe, Watched};
 pub use topology::Lab;

@@ -139,20 +139,21 @@ fn missing() -> Option<String> {
 
 /// Makes the mounts that `ip netns` wants, which nobody outside sees.
 fn prepare() {
-    run("mount -t tmpfs lab /run");
+    let _ = run("mount -t tmpfs lab /run");
 }
 
-/// Runs a shell script as the lab's own root.
+/// Runs a shell script as the lab's own root, and answers with what it printed.
 ///
 /// # Panics
 /// If a line of it fails.
-pub(super) fn run(script: &str) {
+pub(super) fn run(script: &str) -> String {
     let output = Command::new("sh").args(["-ec", script]).output().expect("there is a shell");
     assert!(
         output.status.success(),
         "a script of the lab failed: {}\n{script}",
         String::from_utf8_lossy(&output.stderr)
     );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The command, but run on this machine of the lab.

@@ -3,9 +3,11 @@
 use super::host::{Host, Service};
 use super::nat::Kind;
 use super::space;
+use crate::process::Process;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::Command;
 use tempfile::TempDir;
 
 /// The lab: a login service, and hosts behind what stands between them.
@@ -37,7 +39,7 @@ impl Lab {
         for (name, kind) in &names {
             net.host(name, *kind);
         }
-        space::run(&net.script());
+        let _ = space::run(&net.script());
         let login = Service::start("login", login_at, folder.path()).await;
         let host =
             |(name, kind): (String, Kind)| Host::new(&name, kind, folder.path(), login.ticket());
@@ -63,6 +65,71 @@ impl Lab {
     /// The login service.
     pub fn login(&self) -> &Service {
         &self.login
+    }
+
+    /// Changes the network of a machine: each line is one that `ip -b` reads. The router of a host is
+    /// the host's name with `-r` after it, its devices are `lan` and `wan`; a host has `eth0`.
+    ///
+    /// # Panics
+    /// If a line is refused.
+    pub fn ip(&self, machine: &str, lines: &[&str]) {
+        let _ = space::run(&ip_lines(machine, lines));
+    }
+
+    /// Adds to the packet filter of a machine what `nft -f` reads.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn rules(&self, machine: &str, rules: &str) {
+        let _ = space::run(&rule_lines(machine, rules));
+    }
+
+    /// How many packets one of the named counters in a machine's packet filter has seen.
+    ///
+    /// # Panics
+    /// If there is no such counter.
+    pub fn counted(&self, machine: &str, family_table_and_name: &str) -> u64 {
+        let words = format!("ip netns exec {machine} nft list counter {family_table_and_name}");
+        let said = space::run(&words);
+        let number = said.split_once("packets ").and_then(|(_, rest)| rest.split(' ').next());
+        number.and_then(|number| number.parse().ok()).expect("a counter says its packets")
+    }
+
+    /// A further router, which translates nothing, on a way of its own between two hosts: its ends
+    /// are `left` and `right`, those of the hosts `vpn`, with the addresses `10.7.1.2` and
+    /// `10.7.2.2`. The hosts have no addresses there and do not use it yet; see
+    /// [`Lab::use_shortcut`].
+    pub fn shortcut(&self, name: &str, left: &str, right: &str) {
+        let mut net = Net::default();
+        net.machine(name);
+        for (end, host, number) in [("left", left, 1), ("right", right, 2)] {
+            let _ = writeln!(
+                net.links,
+                "link add {end} netns {name} type veth peer name vpn netns {host}"
+            );
+            net.at(name, &[&format!("addr add 10.7.{number}.1/24 dev {end}")]);
+            net.at(name, &[&format!("link set {end} up")]);
+        }
+        net.router(name, "");
+        let _ = space::run(&net.machines_and_cables());
+    }
+
+    /// Lets the two hosts of a [`Lab::shortcut`] use it.
+    pub fn use_shortcut(&self, left: &str, right: &str) {
+        for (host, own, other) in [(left, 1, 2), (right, 2, 1)] {
+            let address = format!("addr add 10.7.{own}.2/24 dev vpn");
+            let route = format!("route add 10.7.{other}.0/24 via 10.7.{own}.1");
+            self.ip(host, &[&address, "link set vpn up", &route]);
+        }
+    }
+
+    /// Starts one of the lab's own programs on a machine; see the program `machine` of this crate.
+    pub fn program(&self, machine: &str, program: &str, words: &[&str]) -> Process {
+        let mut command = Command::new(program);
+        command.args(words);
+        let name = format!("{} of {machine}", words.first().unwrap_or(&program));
+        let log = self.folder.path().join(format!("{machine}.program.log"));
+        Process::spawn(&name, space::at(machine, &command), &log)
     }
 
     /// A folder in the lab's own, made if it is not there.
@@ -168,21 +235,35 @@ impl Net {
 
     fn rules(&mut self, name: &str, rules: &str) {
         if !rules.is_empty() {
-            let _ = writeln!(self.steps, "ip netns exec {name} nft -f - <<'END'\n{rules}END");
+            self.steps.push_str(&rule_lines(name, rules));
         }
     }
 
     fn at(&mut self, name: &str, lines: &[&str]) {
-        let _ = writeln!(self.steps, "ip -n {name} -b - <<'END'\n{}\nEND", lines.join("\n"));
+        self.steps.push_str(&ip_lines(name, lines));
     }
 
     fn script(&self) -> String {
+        format!(
+            "ip -b - <<'END'\nlink set lo up\nlink add br0 type bridge\nlink set br0 up\nEND\n{}",
+            self.machines_and_cables()
+        )
+    }
+
+    fn machines_and_cables(&self) -> String {
         let machines: String =
             self.machines.iter().map(|name| format!("netns add {name}\n")).collect();
         format!(
-            "ip -b - <<'END'\n{machines}END\n\
-             ip -b - <<'END'\nlink set lo up\nlink add br0 type bridge\nlink set br0 up\n{}END\n{}",
+            "ip -b - <<'END'\n{machines}END\nip -b - <<'END'\n{}END\n{}",
             self.links, self.steps
         )
     }
+}
+
+fn ip_lines(machine: &str, lines: &[&str]) -> String {
+    format!("ip -n {machine} -b - <<'END'\n{}\nEND\n", lines.join("\n"))
+}
+
+fn rule_lines(machine: &str, rules: &str) -> String {
+    format!("ip netns exec {machine} nft -f - <<'END'\n{}\nEND\n", rules.trim_end())
 }

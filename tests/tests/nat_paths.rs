@@ -1,0 +1,114 @@
+//! Ways that are narrow, or change, in the [NAT lab](skein_tests::natlab).
+#![allow(clippy::expect_used)]
+
+use futures_util::future::join_all;
+use skein_node::api::types::DownloadState;
+use skein_tests::natlab::{self, EchoPipe, Kind, Lab, Running, Watched};
+use skein_tests::{files, within_patience};
+use std::time::Duration;
+
+/// This crate's program for machines of the lab.
+const MACHINE: &str = env!("CARGO_BIN_EXE_machine");
+
+/// How often is looked at what no event tells of.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The lab with two supernodes; all nodes are attached to both.
+async fn attached(lab: &Lab) -> (Vec<Running>, Vec<Running>) {
+    let (geese, others) = lab.hosts().split_at(2);
+    let supernodes = join_all(geese.iter().map(|host| host.up(&["--role", "super"]))).await;
+    let nodes = join_all(others.iter().map(|host| host.up(&["--role", "ordinary"]))).await;
+    join_all(nodes.iter().map(|node| async {
+        node.until("has a parent and a standby", |status| {
+            status.attachment.parent.is_some() && status.attachment.standby.is_some()
+        })
+        .await
+    }))
+    .await;
+    (supernodes, nodes)
+}
+
+#[test]
+fn a_session_is_direct_and_whole_where_the_lines_of_both_ends_are_narrow() {
+    natlab::inside(
+        "a_session_is_direct_and_whole_where_the_lines_of_both_ends_are_narrow",
+        async {
+            let lab = Lab::build(2, &[Kind::PortRestricted, Kind::FullCone]).await;
+            // As a tunnel's, and as one that is in a tunnel itself: only the router knows of it.
+            for (router, mtu) in [("port-r", 1_280), ("fullcone-r", 1_400)] {
+                let narrow = ["lan", "wan"].map(|end| format!("link set {end} mtu {mtu}"));
+                lab.ip(router, &narrow.each_ref().map(String::as_str));
+            }
+            let (_supernodes, nodes) = attached(&lab).await;
+            let [near, far] = &nodes[..] else { panic!("two nodes") };
+            near.until_found(far.name()).await;
+
+            let mut pipe = EchoPipe::open(&lab, MACHINE, near, far).await;
+            pipe.carries(1_000).await;
+            let mut session = Watched::start(near, far).await;
+            session.until("goes directly", |session| session.direct().is_some()).await;
+            pipe.carries(1_000).await;
+
+            let content =
+                files::write_noise(&lab.folder("shared").join("w.bin"), "wide", 3_000_001);
+            far.share(&lab.folder("shared"), 1).await;
+            let done = near.get(content, &lab.folder("fetched")).await;
+            assert_eq!(done.state, DownloadState::Done, "{done:?}");
+            assert_eq!(files::content_of(&done.path), content);
+            session.catch_up().await;
+            assert!(session.direct().is_some(), "{:?}", session.path());
+        },
+    );
+}
+
+#[test]
+fn a_session_stays_on_the_relay_while_the_direct_way_is_narrower_than_its_packets() {
+    natlab::inside(
+        "a_session_stays_on_the_relay_while_the_direct_way_is_narrower_than_its_packets",
+        async {
+            let lab = Lab::build(2, &[Kind::Symmetric, Kind::Symmetric]).await;
+            lab.shortcut("vpn", "symmetric", "symmetric2");
+            let is_wide = "meta length > 1280 counter name wide";
+            lab.rules(
+                "vpn",
+                &format!(
+                    "table ip see {{ counter wide {{ }}; chain pre {{ type filter hook \
+                     prerouting priority 0; {is_wide}; }}; }}"
+                ),
+            );
+            let narrow = |mtu: &str| {
+                for (net, end) in [(1, "left"), (2, "right")] {
+                    let way = format!("route replace 10.7.{net}.0/24 dev {end} mtu lock {mtu}");
+                    lab.ip("vpn", &[&way]);
+                }
+            };
+            narrow("1280");
+            let (_supernodes, nodes) = attached(&lab).await;
+            let [near, far] = &nodes[..] else { panic!("two nodes") };
+            near.until_found(far.name()).await;
+
+            // The routers let no punch through, so QUIC gets to know how much fits over the relay.
+            let mut pipe = EchoPipe::open(&lab, MACHINE, near, far).await;
+            pipe.carries(1_000).await;
+            let mut session = Watched::start(near, far).await;
+            assert_eq!(session.direct(), None);
+
+            lab.use_shortcut(near.name(), far.name());
+            within_patience("nobody tries whether full packets get through", async {
+                while lab.counted("vpn", "ip see wide") < 3 {
+                    tokio::time::sleep(LOOK_INTERVAL).await;
+                }
+            })
+            .await;
+            pipe.carries(1_000).await;
+            session.catch_up().await;
+            assert_eq!(session.direct(), None, "full packets do not get through there");
+
+            // Nothing but that was in its way.
+            narrow("1500");
+            lab.ip(near.name(), &["addr add 10.7.1.3/24 dev vpn"]);
+            session.until("goes directly", |session| session.direct().is_some()).await;
+            pipe.carries(1_000).await;
+        },
+    );
+}
