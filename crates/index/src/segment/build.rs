@@ -3,7 +3,7 @@
 use super::codes::Coder;
 use super::documents::{Documents, DocumentsWriter};
 use super::draft::{Columns, Draft, SHARED};
-use super::filter::{Filter, Probe};
+use super::filter::{BITS, Filter, MORE_BITS, Probe};
 use super::postings::Numbers;
 use super::strings::{StringNo, Strings, StringsWriter};
 use super::{Place, Rank, Segment};
@@ -46,7 +46,7 @@ fn sorted(
 
 impl Draft {
     /// The segment of all that are live; `None` if none is.
-    pub(crate) fn build(self, id: u64) -> Option<Segment> {
+    pub(crate) fn build(&self, id: u64) -> Option<Segment> {
         self.columns().build(id)
     }
 }
@@ -204,8 +204,8 @@ impl<'a> ListsView<'a> {
     }
 }
 
-/// The most documents of a segment that has a filter of its words: those of the lower levels, where
-/// most searches find nothing.
+/// The most documents of a segment that has a filter of its words, and a better one of its contents:
+/// those of the lower levels, where most searches find nothing.
 const MOST_FILTERED: usize = 1 << 17;
 
 /// What a segment is put together from, in the order of the places and of the ranks.
@@ -225,7 +225,8 @@ impl Parts {
     pub(crate) fn new(len: usize) -> Self {
         let contents = Array::with_capacity(len);
         let places = PackedWriter::new(len, len);
-        Self { contents, filter: Filter::new(len), places, ..Self::default() }
+        let bits = if len <= MOST_FILTERED { MORE_BITS } else { BITS };
+        Self { contents, filter: Filter::new(len, bits), places, ..Self::default() }
     }
 
     /// Documents so far.
@@ -242,7 +243,7 @@ impl Parts {
     /// is sought is in it.
     pub(crate) fn expect_words(&mut self, words: usize) {
         if self.capacity() <= MOST_FILTERED {
-            self.words = Filter::new(words);
+            self.words = Filter::new(words, BITS);
         }
     }
 

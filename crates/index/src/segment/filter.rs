@@ -5,7 +5,11 @@
 use crate::array::Array;
 
 /// Bits of the filter for each content or word: one or two wrong answers in a hundred.
-const BITS: usize = 10;
+pub(crate) const BITS: usize = 10;
+
+/// The same where there are many filters, all of which are asked for whatever comes: three wrong
+/// answers in a thousand. Each wrong answer costs as much as a hundred filters.
+pub(crate) const MORE_BITS: usize = 16;
 
 /// Bits that each one sets.
 const SET: u32 = 5;
@@ -53,9 +57,9 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// For so many contents or words.
-    pub(crate) fn new(count: usize) -> Self {
-        Self { words: Array::zeroed((count * BITS).div_ceil(64)) }
+    /// For so many contents or words, with so many bits for each.
+    pub(crate) fn new(count: usize, bits: usize) -> Self {
+        Self { words: Array::zeroed((count * bits).div_ceil(64)) }
     }
 
     /// One that says nothing.
@@ -103,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_was_added_may_be_there_and_little_else() {
-        let mut filter = Filter::new(10_000);
+        let mut filter = Filter::new(10_000, BITS);
         (0..10_000).for_each(|number| filter.add(Probe::new(&content(number))));
         assert!((0..10_000).all(|number| filter.may_have(Probe::new(&content(number)))));
         let probes: Vec<Probe> =
@@ -116,6 +120,12 @@ mod tests {
             .filter(|number| filter.may_have(Probe::new(&content(*number))))
             .count();
         assert!(wrong < 2_000, "{wrong} of 100,000");
-        assert!(!Filter::new(0).may_have(Probe::new(&content(1))));
+        let mut filter = Filter::new(10_000, MORE_BITS);
+        (0..10_000).for_each(|number| filter.add(Probe::new(&content(number))));
+        let wrong = (10_000..110_000)
+            .filter(|number| filter.may_have(Probe::new(&content(*number))))
+            .count();
+        assert!(wrong < 400, "{wrong} of 100,000 with more bits");
+        assert!(!Filter::new(0, BITS).may_have(Probe::new(&content(1))));
     }
 }

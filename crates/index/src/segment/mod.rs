@@ -274,7 +274,8 @@ impl Segment {
         range: Range<Place>,
         content: &'a ContentId,
     ) -> impl Iterator<Item = Place> + use<'a> {
-        let found = find(range, content, |place| self.content(place));
+        let contents = &*self.contents;
+        let found = find(range, content, |place| contents.get(place as usize));
         found.filter(|place| self.is_live(*place))
     }
 
@@ -284,7 +285,9 @@ impl Segment {
         class: Class,
         content: &'a ContentId,
     ) -> impl Iterator<Item = Rank> + use<'a> {
-        let found = find(self.ranks_of(class), content, |rank| self.content(self.place(rank)));
+        let contents = &*self.contents;
+        let content_of = |rank: Rank| contents.get(self.place(rank) as usize);
+        let found = find(self.ranks_of(class), content, content_of);
         found.filter(|rank| self.is_live(self.place(*rank)))
     }
 
@@ -318,47 +321,61 @@ impl Segment {
 
 /// The numbers of a content among those of a range, which are in the order of their contents.
 ///
-/// Contents are hashes, so that their bytes tell about where they are: a few guesses by proportion
-/// come first, then halves, which liars who make up their contents cannot slow down.
-fn find<'a, At: Fn(u32) -> Option<ContentId>>(
+/// Contents are hashes, so that their bytes tell about where they are: a few guesses come first, each
+/// as far from the one before as there are numbers for what is between them, then halves, which liars
+/// who make up their contents cannot slow down. Whole contents are only compared where their first
+/// bytes are alike.
+fn find<'a, At: Fn(u32) -> Option<&'a [u8; 32]>>(
     range: Range<u32>,
     content: &'a ContentId,
     at: At,
 ) -> impl Iterator<Item = u32> + use<'a, At> {
     const GUESSES: u32 = 3;
     let key = prefix(content);
+    // How many numbers there are for a part of all contents.
+    let count = u128::from(range.end.saturating_sub(range.start));
+    let numbers = |part: u64| ((u128::from(part) * count) >> u64::BITS) as u32;
     let (mut low, mut high) = (range.start, range.end);
-    let (mut low_key, mut high_key) = (0, u64::MAX);
+    let mut middle = low.saturating_add(numbers(key));
     let mut guesses = 0;
     // After the guesses it is near the end that moved last, and sought there by doubling steps.
     let (mut stride, mut from_low) = (1, true);
     while low < high {
-        let share = if guesses < GUESSES && high - low > 8 && low_key < key && key < high_key {
-            let share = u128::from(key - low_key) * u128::from(high - low);
-            (share / u128::from(high_key - low_key)) as u32
-        } else if high - low > stride * 2 {
-            let share = if from_low { stride } else { high - low - stride };
-            stride *= 2;
-            share
-        } else {
-            (high - low) / 2
-        };
+        if guesses >= GUESSES {
+            let share = if high - low > stride * 2 {
+                let share = if from_low { stride } else { high - low - stride };
+                stride *= 2;
+                share
+            } else {
+                (high - low) / 2
+            };
+            middle = low + share;
+        }
         guesses += 1;
-        let middle = low + share.min(high - low - 1);
-        let Some(found) = at(middle) else { break };
-        from_low = found < *content;
+        middle = middle.clamp(low, high - 1);
+        let Some(bytes) = at(middle) else { break };
+        let found = first_bytes(bytes);
+        from_low = found < key || (found == key && bytes < content.as_bytes());
+        let seen = middle;
         if from_low {
-            (low, low_key) = (middle + 1, prefix(&found));
+            low = seen + 1;
+            middle = low.saturating_add(numbers(key - found));
         } else {
-            (high, high_key) = (middle, prefix(&found));
+            high = seen;
+            middle = high.saturating_sub(numbers(found - key) + 1);
         }
     }
-    (low..range.end).take_while(move |number| at(*number) == Some(*content))
+    (low..range.end).take_while(move |number| at(*number) == Some(content.as_bytes()))
 }
 
 /// The first bytes of a content as a number that sorts as contents do.
 pub(crate) fn prefix(content: &ContentId) -> u64 {
-    content.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    first_bytes(content.as_bytes())
+}
+
+#[inline]
+fn first_bytes(content: &[u8; 32]) -> u64 {
+    content.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -385,7 +402,9 @@ mod tests {
             let mut bytes = [0; 32];
             bytes[if narrow { 20 } else { 0 }] = sought;
             let sought = ContentId::from_bytes(bytes);
-            let found = find(0..contents.len() as u32, &sought, |at| contents.get(at as usize).copied());
+            let found = find(0..contents.len() as u32, &sought, |at| {
+                contents.get(at as usize).map(ContentId::as_bytes)
+            });
             let expected = (0..contents.len() as u32).filter(|at| contents[*at as usize] == sought);
             prop_assert!(found.eq(expected));
         }
