@@ -67,6 +67,9 @@ pub(crate) fn head(text: &[u8]) -> u64 {
     byte(0) | byte(1) | byte(2)
 }
 
+/// A table of which less than one slot in so many is in use is given up rather than cleared.
+const LITTLE: usize = 32;
+
 /// Numbers found by the hashes of what they stand for: a hash table with linear probing, at most
 /// half full.
 #[derive(Debug, Default)]
@@ -77,6 +80,16 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// Takes all out. The room is kept, unless much less would have done.
+    pub(crate) fn clear(&mut self) {
+        if self.len * LITTLE < self.slots.len() {
+            self.slots = Array::default();
+        } else {
+            self.slots.fill(0);
+        }
+        self.len = 0;
+    }
+
     /// The number of something with this hash, of which `is_it` is true.
     #[inline]
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
@@ -182,6 +195,13 @@ pub(crate) struct Interner {
 }
 
 impl Interner {
+    /// Takes all strings out, and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.entries.clear();
+        self.numbers.clear();
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.entries.len()
     }

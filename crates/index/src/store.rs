@@ -62,6 +62,8 @@ pub(crate) struct Store {
     pub(super) merges: Vec<Merge>,
     draft: Draft,
     draft_bytes: u64,
+    /// What the room of earlier drafts takes, which the next one uses again.
+    kept_bytes: u64,
     /// What is to go when the draft has become a segment, so that what moves from one segment to
     /// another is never missed.
     killed: HashSet<(usize, Place)>,
@@ -124,7 +126,7 @@ impl Store {
     pub(crate) fn bytes(&self) -> u64 {
         self.settled_bytes
             + self.waste.bytes()
-            + self.draft_bytes
+            + self.draft_bytes.max(self.kept_bytes)
             + self.tally.bytes()
             + self.pending.bytes()
             + self.shares.bytes()
@@ -178,10 +180,13 @@ impl Store {
     /// Counts the words of what is drafted: once for all documents that have one, where so many
     /// come that most of their words are those of others too.
     fn count_words(&mut self) {
-        self.draft.count_words(|text, hash, documents| {
-            if self.tally.add(hash, documents) {
-                let word = std::str::from_utf8(text).unwrap_or_default();
-                self.pending.word_appeared(word);
+        self.draft.count_words(|words| {
+            self.tally.touch(words.iter().map(|it| it.hash));
+            for it in words {
+                if self.tally.add(it.hash, it.documents) {
+                    let word = std::str::from_utf8(it.text).unwrap_or_default();
+                    self.pending.word_appeared(word);
+                }
             }
         });
     }
@@ -197,6 +202,7 @@ impl Store {
     }
 
     fn forget_words(&mut self, words: &RecordWords) {
+        self.tally.touch(words.hashes());
         for ((word, _), hash) in words.iter().zip(words.hashes()) {
             if self.tally.remove(hash) {
                 self.pending.word_vanished(word);
@@ -503,13 +509,16 @@ impl Store {
     /// Makes a segment of what is drafted, shows it to readers, and then takes away what has gone.
     pub(crate) fn seal(&mut self, register: &Register, shared: &Shared) {
         self.count_words();
-        let draft = std::mem::take(&mut self.draft);
-        self.draft_bytes = 0;
-        if let Some(segment) = draft.build(self.next_id) {
-            self.next_id += 1;
-            self.version += 1;
-            self.segments.push(Arc::new(segment));
-            self.show(register, shared);
+        if self.draft.len() > 0 {
+            let segment = self.draft.build(self.next_id);
+            self.draft.clear();
+            self.kept_bytes = self.kept_bytes.max(std::mem::take(&mut self.draft_bytes));
+            if let Some(segment) = segment {
+                self.next_id += 1;
+                self.version += 1;
+                self.segments.push(Arc::new(segment));
+                self.show(register, shared);
+            }
         }
         let mut killed: Vec<(usize, Place)> =
             std::mem::take(&mut self.killed).into_iter().collect();
@@ -520,6 +529,14 @@ impl Store {
             let places: Vec<Place> = of_one.iter().map(|(_, place)| *place).collect();
             places.iter().for_each(|place| segment.kill(*place));
             self.note_killed(segment.id, &places);
+        }
+    }
+
+    /// Gives up the room of earlier drafts, when it is calm.
+    pub(super) fn give_up_room(&mut self) {
+        if self.draft.len() == 0 {
+            self.draft = Draft::default();
+            self.kept_bytes = 0;
         }
     }
 

@@ -114,6 +114,7 @@ impl Store {
         if self.away.is_some() {
             return None;
         }
+        self.give_up_room();
         self.drop_empty();
         self.plan();
         if self.merges.is_empty() {

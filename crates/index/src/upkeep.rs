@@ -46,14 +46,18 @@ const GONE_SHARE: usize = 2;
 const MOST_WORK: usize = 7 * 256;
 const LEAST_MERGED: usize = 256;
 
+/// Documents that merges go on by at most for eight that went.
+const MERGED_FOR_EIGHT_GONE: usize = 11;
+
 /// Documents from which on a change takes long anyway.
 const BULK: usize = 3 * 512;
 
-/// Bytes of what is no longer needed that are given back to the system with each change.
-const GIVEN_BACK: u64 = 16 * 1024 * 1024;
+/// Bytes of what is no longer needed that are given back to the system with each change: 16 MB take up
+/// to two and a half milliseconds, which is half of what a call may take.
+const GIVEN_BACK: u64 = 8 * 1024 * 1024;
 
 /// Bytes that take as long to give back as a document takes to be merged.
-const FREED: u64 = 32 * 1024;
+const FREED: u64 = 16 * 1024;
 
 impl Store {
     /// Goes on with the merges, along with a change by which so many documents came and went.
@@ -69,7 +73,8 @@ impl Store {
         let due_for_gone = if is_hollow { gone * GONE_PACE } else { gone / GONE_SHARE };
         self.owed += came * PACE + due_for_gone + LEAST_STEP;
         let own = (self.work() - self.work_before) as usize;
-        let most = MOST_WORK.saturating_sub(own).max(LEAST_MERGED);
+        let most = came * PACE + gone * MERGED_FOR_EIGHT_GONE / 8;
+        let most = MOST_WORK.saturating_sub(own).min(most).max(LEAST_MERGED);
         // Who brings more than any message does has more time too.
         let most = most + (came + gone).saturating_sub(BULK) * PACE;
         let used = self.step(self.owed.min(most));
@@ -91,6 +96,7 @@ impl Store {
         }
         self.step(documents);
         self.conclude(register, shared);
+        self.give_up_room();
         self.merges.is_empty()
             && self.away.is_none()
             && !self.waste.is_due()
@@ -134,6 +140,9 @@ impl Store {
             self.show(register, shared);
         }
         self.work += self.waste.give_back(GIVEN_BACK) / FREED;
+        if self.documents() == 0 {
+            self.give_up_room();
+        }
         self.settle();
     }
 
@@ -256,4 +265,61 @@ fn within(segments: Vec<Arc<Segment>>, most: u32) -> Vec<Arc<Segment>> {
 
 fn level(documents: u32) -> usize {
     ((documents / LEAST).max(1).ilog2() / FAN.ilog2()) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use crate::{Index, Limits};
+    use skein_proto::{ContentId, FileMeta, FilePath, Kind, NodeId, Username};
+
+    fn file(number: u32) -> FileMeta {
+        FileMeta {
+            content: ContentId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes()),
+            size: 1,
+            kind: Kind::Other,
+            path: FilePath::new(format!("file {} {number}", number % 97)).expect("a path"),
+            tags: None,
+        }
+    }
+
+    /// Documents that are gone and still take room.
+    fn dead(index: &Index) -> u64 {
+        index.store.segments.iter().map(|it| u64::from(it.dead())).sum()
+    }
+
+    #[test]
+    fn what_is_gone_takes_a_bounded_share_however_long_owners_come_and_go() {
+        const OWNERS: u8 = 20;
+        const STAYING: u8 = 5;
+        const EACH: u32 = 300;
+        let name = Username::parse("alice").expect("a name");
+        let mut index = Index::new(Limits::default());
+        let owner = |number: u8| NodeId::from_bytes([number; 32]);
+        let shelf = |number: u8| (0..EACH).map(move |it| file(u32::from(number) * EACH + it));
+        // One segment, of which a quarter will stay for good.
+        for number in 0..OWNERS {
+            index.set_owner(owner(number), &name);
+            index.publish(&owner(number), shelf(number));
+        }
+        while !index.maintain(4_096) {}
+        assert_eq!((index.segments(), dead(&index)), (1, 0));
+        let mut most = 0;
+        for round in 0..10 {
+            for number in STAYING..OWNERS {
+                index.remove_owner(&owner(number));
+                index.set_owner(owner(number), &name);
+                index.publish(&owner(number), shelf(number));
+                if round > 1 {
+                    most = most.max(dead(&index));
+                }
+            }
+        }
+        let all = index.records();
+        assert_eq!(all, u64::from(OWNERS) * u64::from(EACH));
+        // A small segment is written anew when three quarters of it are gone, any other one of a
+        // third; meanwhile some more goes.
+        assert!(most <= all, "{most} are gone and still there, beside {all}");
+        assert!(index.segments() <= 40, "{} segments", index.segments());
+    }
 }
