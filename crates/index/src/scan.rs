@@ -119,6 +119,8 @@ impl<'a> Scanner<'_, 'a> {
             is_over = last.checked_add(1).is_none_or(|next| next >= end);
             least = last.saturating_add(1);
             batch.len = batch.ranks().partition_point(|rank| *rank < end);
+            #[cfg(test)]
+            looked_at::add(batch.len);
             for list in others.iter_mut() {
                 let (inside, all) = list.mark(batch.ranks());
                 batch.inside &= inside;
@@ -235,4 +237,23 @@ fn begins(segment: &Segment, place: Place, terms: &[&Term]) -> bool {
     let mut words = RecordWords::default();
     words.read(file.path.as_str(), file.tags.as_deref());
     terms.iter().all(|term| words.iter().any(|(word, _)| term.accepts(word)))
+}
+
+/// How many documents of the leading lists this thread has looked at: what tests measure work by.
+#[cfg(test)]
+pub(crate) mod looked_at {
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn add(documents: usize) {
+        COUNT.set(COUNT.get() + documents);
+    }
+
+    /// Those since it was last asked for.
+    pub(crate) fn take() -> usize {
+        COUNT.replace(0)
+    }
 }

@@ -399,3 +399,56 @@ fn distinct(candidates: &[Candidate<'_>]) -> usize {
     let content = |i: &usize| candidates.get(*i).map(|it| &it.standing.content);
     order.chunk_by(|a, b| content(a) == content(b)).count()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use crate::scan::looked_at;
+    use crate::{Index, Limits};
+    use skein_proto::{
+        Ask, BoundedString, ContentId, FileMeta, FilePath, Filter, Kind, NodeId, Query, Username,
+    };
+
+    /// Files of two words that all of them have, in names of different lengths.
+    fn file(number: u32) -> FileMeta {
+        let path = format!("common word {}{number}", "x".repeat(number as usize % 40));
+        FileMeta {
+            content: ContentId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes()),
+            size: 1,
+            kind: Kind::Other,
+            path: FilePath::new(path).expect("a path"),
+            tags: None,
+        }
+    }
+
+    #[test]
+    fn the_best_of_many_are_found_without_a_look_at_all_of_them() {
+        const RECORDS: u32 = 20_000;
+        let owner = NodeId::from_bytes([1; 32]);
+        let mut index = Index::new(Limits::default());
+        index.set_owner(owner, &Username::parse("alice").expect("a name"));
+        index.publish(&owner, (0..RECORDS).map(file));
+        let ask = Ask::Words(BoundedString::truncated("common word "));
+        let query = Query { ask, filter: Filter::default() };
+        let search = |index: &Index, limit| {
+            looked_at::take();
+            (index.search(&query, limit).len(), looked_at::take())
+        };
+        while !index.maintain(4_096) {}
+        assert_eq!(index.segments(), 1);
+        let (found, looked) = search(&index, 100);
+        assert_eq!(found, 100);
+        assert!(looked <= 2 * 64, "{looked} looked at for the best hundred, in batches of 64");
+        assert!(search(&index, usize::MAX).1 >= RECORDS as usize, "all that is asked for");
+
+        // What is found in the large segment bounds what is read of the small ones.
+        for part in 0..10 {
+            let first = RECORDS + part * 100;
+            index.publish(&owner, (first..first + 100).map(file));
+        }
+        assert_eq!(index.segments(), 11);
+        let (found, looked) = search(&index, 100);
+        assert_eq!(found, 100);
+        assert!(looked <= (2 + 10) * 64, "{looked} looked at in eleven segments");
+    }
+}

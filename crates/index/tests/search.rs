@@ -5,7 +5,7 @@ mod common;
 
 use common::{content, contents, file, name, node, words};
 use skein_index::{Index, Limits, MAX_PREFIX_WORDS, MAX_SOURCES_PER_CONTENT};
-use skein_proto::{Ask, FileMeta, Filter, Query};
+use skein_proto::{Ask, FileMeta, Filter, MediaTags, Query};
 
 /// An index in which alice publishes the files.
 fn index_of(files: impl IntoIterator<Item = FileMeta>) -> Index {
@@ -228,4 +228,34 @@ fn fifty_thousand_records_are_searched_and_forgotten() {
         index.maintain(1_000);
     }
     assert_eq!(index.memory_bytes(), Index::new(Limits::default()).memory_bytes());
+}
+
+#[test]
+fn filters_for_duration_and_bitrate_leave_out_what_is_beyond_them_or_has_none() {
+    let of = |number: u64, seconds: Option<u32>, kbps: Option<u32>| {
+        let tags = MediaTags { duration_secs: seconds, bitrate_kbps: kbps, ..MediaTags::default() };
+        FileMeta { tags: Some(Box::new(tags)), ..file(number, "halo.mp3") }
+    };
+    let index = index_of([
+        of(1, Some(180), Some(128)),
+        of(2, Some(240), Some(320)),
+        of(3, Some(600), None),
+        of(4, None, Some(192)),
+        file(5, "halo.mp3"),
+    ]);
+    let found = |change: fn(&mut Filter)| {
+        let mut query = words("halo ");
+        change(&mut query.filter);
+        contents(&index.search(&query, 10))
+    };
+    assert_eq!(found(|_| {}).len(), 5);
+    assert_eq!(found(|it| it.min_duration_secs = Some(240)), [content(2), content(3)]);
+    assert_eq!(found(|it| it.max_duration_secs = Some(240)), [content(1), content(2)]);
+    assert_eq!(found(|it| it.min_bitrate_kbps = Some(192)), [content(2), content(4)]);
+    let both = |it: &mut Filter| {
+        it.min_bitrate_kbps = Some(129);
+        it.min_duration_secs = Some(1);
+    };
+    assert_eq!(found(both), [content(2)]);
+    assert_eq!(found(|it| it.min_duration_secs = Some(601)), []);
 }
