@@ -1,11 +1,13 @@
 //! Our own index.
 
-use super::{Measured, WANTED, Workload, time_searches};
+use super::{Measured, Source, WANTED, Workload, time_searches};
 use crate::statistics::{median, quantile};
 use crate::usage::{self, Stopwatch};
 use anyhow::Result;
 use skein_index::{Index, Limits, Reader};
-use skein_proto::{Ask, BoundedString, FileMeta, Filter, NodeId, Query, Username};
+use skein_proto::{
+    Ask, BoundedString, ContentId, FileMeta, FilePath, Filter, Kind, NodeId, Query, Username,
+};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -27,25 +29,25 @@ fn query((one, other): &Words) -> Result<Query> {
     Ok(Query { ask: Ask::Words(words), filter: Filter::default() })
 }
 
-fn unlimited() -> Index {
-    Index::new(Limits {
+fn unlimited() -> Limits {
+    Limits {
         total_records: u64::MAX,
         total_words: u64::MAX,
         total_bytes: u64::MAX,
         ..Limits::default()
-    })
+    }
 }
 
 /// Two words of a search.
 type Words = (String, String);
 
 /// Builds an index; what is left over of the records is given back.
-fn fill(workload: Workload) -> Result<(Index, Vec<Words>, Measured)> {
+fn fill(workload: Workload, limits: Limits) -> Result<(Index, Vec<Words>, Measured)> {
     let mut batches = workload.batches;
     let mut next = batches.next();
     let first = next.clone();
     let before = usage::memory()?;
-    let mut index = unlimited();
+    let mut index = Index::new(limits);
     // As a supernode does, whose table of words follows the index.
     index.take_vocabulary_changes();
     let mut building = 0.0;
@@ -82,15 +84,15 @@ fn fill(workload: Workload) -> Result<(Index, Vec<Words>, Measured)> {
 
 /// Fills and searches.
 pub fn search(workload: Workload) -> Result<Measured> {
-    let (index, searches, mut measured) = fill(workload)?;
+    let (index, searches, mut measured) = fill(workload, unlimited())?;
     let reader = index.reader();
     measured
         .extend(time_searches(&searches, |pair| Ok(reader.search(&query(pair)?, WANTED).len()))?);
     Ok(measured)
 }
 
-fn shelves(count: u64) -> Vec<(NodeId, Vec<FileMeta>)> {
-    let mut files = crate::corpus::Corpus::new(super::SEED + 2).into_records();
+/// Owners who come and go, with as many records as each has.
+fn shelves(mut files: impl Iterator<Item = FileMeta>, count: u64) -> Vec<(NodeId, Vec<FileMeta>)> {
     let shelf = |number| (node(1_000_000 + number), files.by_ref().take(SHELF).collect());
     (0..count).map(shelf).collect()
 }
@@ -98,10 +100,11 @@ fn shelves(count: u64) -> Vec<(NodeId, Vec<FileMeta>)> {
 /// An owner goes, and comes again, many times. After each call what has changed of the vocabulary is
 /// taken out, as a supernode does, whose table of words follows the index: that is paid for as well.
 pub fn change(workload: Workload) -> Result<Measured> {
-    let (mut index, _, mut measured) = fill(workload)?;
+    let more = workload.more(super::SEED + 2)?;
+    let (mut index, _, mut measured) = fill(workload, unlimited())?;
     let (mut gone, mut back) = (Vec::new(), Vec::new());
     let name = Username::parse("shelf")?;
-    let shelves = shelves(30);
+    let shelves = shelves(more, 30);
     for round in 0..2 {
         for (owner, files) in &shelves {
             let files = files.clone();
@@ -155,11 +158,12 @@ fn search_on_two(reader: &Reader, queries: &[Query], work: impl FnOnce()) -> (f6
 
 /// Searches while owners come and go, and the table of words follows them.
 pub fn churn(workload: Workload) -> Result<Measured> {
-    let (mut index, searches, mut measured) = fill(workload)?;
+    let more = workload.more(super::SEED + 2)?;
+    let (mut index, searches, mut measured) = fill(workload, unlimited())?;
     let queries = searches.iter().map(query).collect::<Result<Vec<_>>>()?;
     let reader = index.reader();
     let name = Username::parse("shelf")?;
-    let shelves = shelves(u64::from(COMING));
+    let shelves = shelves(more, u64::from(COMING));
     for (owner, files) in shelves.clone() {
         index.set_owner(owner, &name);
         index.publish(&owner, files);
@@ -199,13 +203,17 @@ fn longest(times: &[f64]) -> f64 {
 /// How long single calls take: those with which owners of very many records come and go, each of
 /// whom has a tenth in common with the one before.
 pub fn pauses(workload: Workload) -> Result<Measured> {
-    const OWNER: usize = 100_000;
     const MESSAGE: usize = 512;
-    let mut files = crate::corpus::Corpus::new(super::SEED).into_records();
-    let mut index = unlimited();
+    // Of the packages there are no more than a hundred thousand or so.
+    let each = match workload.source {
+        Source::Zipf => 100_000,
+        Source::Packages => 25_000,
+    };
+    let mut files = workload.more(super::SEED)?;
+    let mut index = Index::new(unlimited());
     index.take_vocabulary_changes();
     let name = Username::parse("owner")?;
-    let owners = workload.records / OWNER as u64;
+    let owners = workload.records / each as u64;
     let mut times: [Vec<f64>; 4] = Default::default();
     let [publish, share, remove, forget] = &mut times;
     let timed = |times: &mut Vec<f64>, index: &mut Index, call: &mut dyn FnMut(&mut Index)| {
@@ -224,12 +232,12 @@ pub fn pauses(workload: Workload) -> Result<Measured> {
                 index.publish(&node(owner), message.take().unwrap_or_default());
             });
         }
-        let mut left = OWNER - common.len();
+        let mut left = each - common.len();
         common.clear();
         while left > 0 {
             let message: Vec<FileMeta> = files.by_ref().take(MESSAGE.min(left)).collect();
             left -= message.len();
-            if common.len() < OWNER / 10 {
+            if common.len() < each / 10 {
                 common.extend_from_slice(&message);
             }
             let mut message = Some(message);
@@ -257,7 +265,81 @@ pub fn pauses(workload: Workload) -> Result<Measured> {
         ("remove_ms".to_owned(), remove),
         ("forget_ms".to_owned(), forget),
         ("usual_ms".to_owned(), usual),
+        ("records".to_owned(), (owners * each as u64) as f64),
     ]))
+}
+
+/// Words that nobody has used yet, each of five characters, with beginnings of all kinds.
+fn made_up() -> impl Iterator<Item = String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    const ALL: u32 = 1 << 25;
+    (0..ALL).map(|number| {
+        // An odd factor leaves no two alike.
+        let mixed = number.wrapping_mul(0x9E37_79B1) % ALL;
+        let letter = |at: u32| char::from(LETTERS[(mixed >> (5 * at)) as usize % LETTERS.len()]);
+        (0..5).map(letter).collect()
+    })
+}
+
+/// Owners who do nothing but make up words fill an index with the limits of a supernode, in which others
+/// are searched.
+pub fn vocabulary(workload: Workload) -> Result<Measured> {
+    /// Words of a name of 255 bytes.
+    const WORDS: usize = 40;
+    const MESSAGE: usize = 512;
+    /// Some more than are needed.
+    const OWNERS: u64 = 45;
+    let (mut index, searches, mut measured) = fill(workload, Limits::default())?;
+    let reader = index.reader();
+    let ask = |pair: &Words| Ok(reader.search(&query(pair)?, WANTED).len());
+    let before = time_searches(&searches, ask)?;
+    let (memory, words) = (usage::memory()?, index.words());
+    let name = Username::parse("attacker")?;
+    let limits = Limits::default();
+    let each = limits.owner_words as usize / WORDS;
+    let mut made_up = made_up();
+    let mut numbers = 0_u64..;
+    let (mut taken, mut refused, mut cpu) = (0, 0, Vec::new());
+    for owner in 0..OWNERS {
+        let owner = node(2_000_000 + owner);
+        let mut left = each;
+        index.set_owner(owner, &name);
+        while left > 0 {
+            let count = left.min(MESSAGE);
+            left -= count;
+            let file = |number: u64| {
+                let words: Vec<String> = made_up.by_ref().take(WORDS).collect();
+                Ok(FileMeta {
+                    content: ContentId::from_bytes(*node(3_000_000 + number).as_bytes()),
+                    size: number,
+                    kind: Kind::Other,
+                    path: FilePath::new(words.join(" "))?,
+                    tags: None,
+                })
+            };
+            let files = numbers.by_ref().take(count).map(file).collect::<Result<Vec<_>>>()?;
+            let watch = Stopwatch::start();
+            let outcome = index.publish(&owner, files);
+            drop(index.take_vocabulary_changes());
+            cpu.push(watch.spent().cpu);
+            taken += outcome.accepted;
+            refused += outcome.over_quota;
+        }
+    }
+    while !index.maintain(4096) {}
+    let grown = usage::memory()?.saturating_sub(memory);
+    let after = time_searches(&searches, ask)?;
+    measured.extend([
+        ("made_up".to_owned(), (index.words() - words) as f64),
+        ("taken".to_owned(), taken as f64),
+        ("refused".to_owned(), refused as f64),
+        ("attack_bytes".to_owned(), grown as f64),
+        ("attack_cpu".to_owned(), cpu.iter().sum()),
+        ("longest_ms".to_owned(), longest(&cpu) * 1e3),
+        ("p99_us".to_owned(), after.get("p99_us").copied().unwrap_or(f64::NAN)),
+        ("p99_before_us".to_owned(), before.get("p99_us").copied().unwrap_or(f64::NAN)),
+    ]);
+    Ok(measured)
 }
 
 /// One file of as many owners as the workload has records, and nothing else in the index; the table of
@@ -267,7 +349,7 @@ pub fn many_owners(workload: Workload) -> Result<Measured> {
     let Some(popular) = files.next() else { anyhow::bail!("there are no files") };
     let name = popular.path.as_str().split(' ').next().unwrap_or_default().to_owned();
     let query = query(&(name.clone(), name))?;
-    let mut index = unlimited();
+    let mut index = Index::new(unlimited());
     index.take_vocabulary_changes();
     let (mut publish, mut search, mut remove) = (Vec::new(), Vec::new(), Vec::new());
     let owner_name = Username::parse("owner")?;
