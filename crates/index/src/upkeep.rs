@@ -317,9 +317,9 @@ mod tests {
         }
         let all = index.records();
         assert_eq!(all, u64::from(OWNERS) * u64::from(EACH));
-        // A small segment is written anew when three quarters of it are gone, any other one of a
-        // third; meanwhile some more goes.
-        assert!(most <= all, "{most} are gone and still there, beside {all}");
+        // Of the first segment three quarters go at once, and are no longer there when it has been
+        // written anew; what comes and goes afterwards goes with its own segments.
+        assert!(most <= all / 4, "{most} are gone and still there, beside {all}");
         assert!(index.segments() <= 40, "{} segments", index.segments());
     }
 }
