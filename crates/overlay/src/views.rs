@@ -18,9 +18,9 @@ use std::time::Duration;
 /// one.
 const VIEW_FOR: Duration = Duration::from_secs(300);
 
-/// How old it may be before it is worked out anew. That takes a look at all supernodes that are
-/// known, so once a minute and neighbour is next to nothing.
-const RENEWED_AFTER: Duration = Duration::from_secs(60);
+/// How old it may be before it is worked out anew. That takes a look at all supernodes that are known,
+/// for each neighbour, so it is done no more often than it takes for it to be believed all the time.
+const RENEWED_AFTER: Duration = Duration::from_secs(240);
 
 /// Neighbours of whom it is known: more than a supernode has. One takes half a kilobyte.
 const MAX_VIEWS: usize = 64;
