@@ -5,13 +5,9 @@ use futures_util::future::join_all;
 use skein_node::api::types::DownloadState;
 use skein_tests::natlab::{self, EchoPipe, Kind, Lab, Running, Watched};
 use skein_tests::{files, within_patience};
-use std::time::Duration;
 
 /// This crate's program for machines of the lab.
 const MACHINE: &str = env!("CARGO_BIN_EXE_machine");
-
-/// How often is looked at what no event tells of.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The lab with two supernodes; all nodes are attached to both.
 async fn attached(lab: &Lab) -> (Vec<Running>, Vec<Running>) {
@@ -62,9 +58,9 @@ fn a_session_is_direct_and_whole_where_the_lines_of_both_ends_are_narrow() {
 }
 
 #[test]
-fn a_session_stays_on_the_relay_while_the_direct_way_is_narrower_than_its_packets() {
+fn a_session_loses_nothing_by_a_direct_way_that_is_narrower_than_the_relayed_one() {
     natlab::inside(
-        "a_session_stays_on_the_relay_while_the_direct_way_is_narrower_than_its_packets",
+        "a_session_loses_nothing_by_a_direct_way_that_is_narrower_than_the_relayed_one",
         async {
             let lab = Lab::build(2, &[Kind::Symmetric, Kind::Symmetric]).await;
             lab.shortcut("vpn", "symmetric", "symmetric2");
@@ -94,21 +90,49 @@ fn a_session_stays_on_the_relay_while_the_direct_way_is_narrower_than_its_packet
             assert_eq!(session.direct(), None);
 
             lab.use_shortcut(near.name(), far.name());
+            // Full packets are tried there, in vain; or QUIC has lost so many of them to the limits
+            // of the relay that it sends shorter ones, which fit.
             within_patience("nobody tries whether full packets get through", async {
-                while lab.counted("vpn", "ip see wide") < 3 {
-                    tokio::time::sleep(LOOK_INTERVAL).await;
+                while lab.counted("vpn", "ip see wide") == 0 && session.direct().is_none() {
+                    session.catch_up().await;
                 }
             })
             .await;
             pipe.carries(1_000).await;
             session.catch_up().await;
-            assert_eq!(session.direct(), None, "full packets do not get through there");
 
-            // Nothing but that was in its way.
             narrow("1500");
             lab.ip(near.name(), &["addr add 10.7.1.3/24 dev vpn"]);
             session.until("goes directly", |session| session.direct().is_some()).await;
             pipe.carries(1_000).await;
         },
     );
+}
+
+#[test]
+fn a_pipe_outlives_the_move_of_one_end_to_another_address() {
+    natlab::inside("a_pipe_outlives_the_move_of_one_end_to_another_address", async {
+        let lab = Lab::build(2, &[Kind::PortRestricted, Kind::FullCone]).await;
+        let (_supernodes, nodes) = attached(&lab).await;
+        let [near, far] = &nodes[..] else { panic!("two nodes") };
+        near.until_found(far.name()).await;
+        let mut pipe = EchoPipe::open(&lab, MACHINE, near, far).await;
+        let mut session = Watched::start(near, far).await;
+        session.until("goes directly", |session| session.direct().is_some()).await;
+        pipe.carries(500).await;
+
+        lab.ip(
+            near.name(),
+            &[
+                "addr flush dev eth0",
+                "addr add 192.168.1.9/24 dev eth0",
+                "route add default via 192.168.1.1",
+            ],
+        );
+        // Whoever watches would panic at the end of the session.
+        pipe.carries(500).await;
+        session.catch_up().await;
+        session.until("goes directly again", |session| session.direct().is_some()).await;
+        pipe.carries(500).await;
+    });
 }
