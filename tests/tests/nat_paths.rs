@@ -136,3 +136,28 @@ fn a_pipe_outlives_the_move_of_one_end_to_another_address() {
         pipe.carries(500).await;
     });
 }
+
+#[test]
+fn two_behind_symmetric_routers_meet_where_one_of_those_opens_a_port() {
+    natlab::inside("two_behind_symmetric_routers_meet_where_one_of_those_opens_a_port", async {
+        let lab = Lab::build(2, &[Kind::Symmetric, Kind::Symmetric]).await;
+        let mut router = lab.program("symmetric2-r", MACHINE, &["nat-pmp"]);
+        assert_eq!(router.next_line().await.as_deref(), Some("ready"));
+        let (_supernodes, nodes) = attached(&lab).await;
+        let [near, far] = &nodes[..] else { panic!("two nodes") };
+        let opened = router.next_line().await.expect("a port is asked for");
+        near.until_found(far.name()).await;
+
+        let mut pipe = EchoPipe::open(&lab, MACHINE, near, far).await;
+        let mut session = Watched::start(near, far).await;
+        session.until("goes directly", |session| session.direct().is_some()).await;
+        assert_eq!(session.direct().map(|at| at.to_string()), Some(opened.clone()));
+        pipe.carries(500).await;
+        // The same port is asked for again before its time is over.
+        for _ in 0..2 {
+            assert_eq!(router.next_line().await, Some(opened.clone()));
+        }
+        session.catch_up().await;
+        assert!(session.direct().is_some());
+    });
+}

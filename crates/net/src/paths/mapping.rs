@@ -15,43 +15,94 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// How long a router may take to hear that its mapping is not needed any more.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What a router promises: none yet, or the address that leads to this node.
+type Promise = watch::Receiver<Option<SocketAddrV4>>;
+
 /// Whom a port is asked of: the router of the network that this machine is in at present.
 pub(super) trait Router: Send + Sync + 'static {
-    /// Asks for a port, unless one is promised.
-    fn ask(&self);
+    /// Finds out in which way it may be asked, asks for a port unless one is promised, and answers
+    /// what is promised from then on.
+    fn ask(&mut self) -> impl Future<Output = Promise> + Send;
 
     /// Gives it back.
     fn give_back(&self);
+}
 
-    /// What is promised.
-    fn promised(&self) -> watch::Receiver<Option<SocketAddrV4>>;
+/// The protocol by which a router is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// RFC 6887.
+    Pcp,
+    /// RFC 6886.
+    NatPmp,
+    /// UPnP, whose routers mostly answer nobody who asks whether they know it.
+    Upnp,
+}
+
+impl Way {
+    fn of(found: &portmapper::ProbeOutput) -> Self {
+        match (found.pcp, found.nat_pmp) {
+            (true, _) => Self::Pcp,
+            (false, true) => Self::NatPmp,
+            (false, false) => Self::Upnp,
+        }
+    }
+
+    fn config(self) -> portmapper::Config {
+        portmapper::Config {
+            enable_upnp: self == Self::Upnp,
+            enable_pcp: self == Self::Pcp,
+            enable_nat_pmp: self == Self::NatPmp,
+            protocol: portmapper::Protocol::Udp,
+        }
+    }
 }
 
 /// The router that the system's default route leads to.
+///
+/// A client of `portmapper` that may use several protocols asks and renews by UPnP alone, unless it
+/// has heard of another one within the last ten minutes. So one finds out which it is to be, and
+/// another one knows no other.
 #[derive(Debug)]
 pub(super) struct TheRouter {
-    client: portmapper::Client,
+    scout: portmapper::Client,
+    asking: Option<(Way, portmapper::Client)>,
     port: NonZeroU16,
 }
 
 impl TheRouter {
     pub(super) fn new(port: NonZeroU16) -> Self {
-        Self { client: portmapper::Client::default(), port }
+        Self { scout: portmapper::Client::default(), asking: None, port }
     }
 }
 
 impl Router for TheRouter {
-    fn ask(&self) {
-        self.client.update_local_port(self.port);
-        self.client.procure_mapping();
+    async fn ask(&mut self) -> Promise {
+        let found = self.scout.probe().await.ok().and_then(Result::ok);
+        let way = found.as_ref().map_or(Way::Upnp, Way::of);
+        tracing::debug!(?way, "the router is asked for a port");
+        let lives =
+            |client: &portmapper::Client| client.watch_external_address().has_changed().is_ok();
+        let client = match self.asking.take() {
+            Some((known, client)) if known == way && lives(&client) => {
+                client.procure_mapping();
+                client
+            }
+            _ => {
+                let client = portmapper::Client::new(way.config());
+                client.update_local_port(self.port);
+                client
+            }
+        };
+        let promise = client.watch_external_address();
+        self.asking = Some((way, client));
+        promise
     }
 
     fn give_back(&self) {
-        self.client.deactivate();
-    }
-
-    fn promised(&self) -> watch::Receiver<Option<SocketAddrV4>> {
-        self.client.watch_external_address()
+        if let Some((_, client)) = &self.asking {
+            client.deactivate();
+        }
     }
 }
 
@@ -106,31 +157,18 @@ async fn look_after<R: Router>(
 ) {
     let mut known = of_ipv4(&addresses.borrow_and_update());
     loop {
-        let current = router();
-        let mut promise = current.promised();
-        current.ask();
+        let mut current = router();
         loop {
-            promised.send_if_modified(|shown| {
-                let now = *promise.borrow_and_update();
-                std::mem::replace(shown, now) != now
-            });
-            let has_one = promised.borrow().is_some();
-            tokio::select! {
-                changed = promise.changed() => {
-                    if changed.is_err() {
-                        break;
-                    }
-                }
-                Ok(()) = addresses.changed() => {
-                    // The addresses of IPv6 change without a move; and who has moved is asked for
-                    // nothing more.
-                    let now = of_ipv4(&addresses.borrow_and_update());
-                    if std::mem::replace(&mut known, now) != known {
-                        break;
-                    }
-                }
-                () = sleep(AGAIN), if !has_one => current.ask(),
-                () = ending.cancelled() => {
+            // Nothing is promised yet.
+            let mut promise = tokio::select! {
+                promise = current.ask() => promise,
+                () = ending.cancelled() => return,
+            };
+            let until = pass_on(&mut promise, &promised, &mut addresses, &mut known);
+            match ending.run_until_cancelled(until).await {
+                Some(Until::Forgotten) => {}
+                Some(Until::Moved) => break,
+                None => {
                     give_back(&current, promise).await;
                     return;
                 }
@@ -141,7 +179,44 @@ async fn look_after<R: Router>(
     }
 }
 
-async fn give_back(router: &impl Router, mut promise: watch::Receiver<Option<SocketAddrV4>>) {
+/// How long what was asked for holds.
+enum Until {
+    /// The router has promised nothing for a while.
+    Forgotten,
+    /// The machine is in another network.
+    Moved,
+}
+
+/// Says what is promised as long as that means something.
+async fn pass_on(
+    promise: &mut Promise,
+    promised: &watch::Sender<Option<SocketAddrV4>>,
+    addresses: &mut watch::Receiver<Vec<IpAddr>>,
+    known: &mut Vec<IpAddr>,
+) -> Until {
+    let mut ended = false;
+    loop {
+        promised.send_if_modified(|shown| {
+            let now = promise.borrow_and_update().filter(|_| !ended);
+            std::mem::replace(shown, now) != now
+        });
+        let has_one = promised.borrow().is_some();
+        tokio::select! {
+            changed = promise.changed(), if !ended => ended = changed.is_err(),
+            Ok(()) = addresses.changed() => {
+                // The addresses of IPv6 change without a move; and who has moved is asked for
+                // nothing more.
+                let now = of_ipv4(&addresses.borrow_and_update());
+                if std::mem::replace(known, now) != *known {
+                    return Until::Moved;
+                }
+            }
+            () = sleep(AGAIN), if !has_one => return Until::Forgotten,
+        }
+    }
+}
+
+async fn give_back(router: &impl Router, mut promise: Promise) {
     if promise.borrow().is_none() {
         return;
     }
@@ -170,17 +245,28 @@ mod tests {
     }
 
     impl Router for Fake {
-        fn ask(&self) {
+        async fn ask(&mut self) -> Promise {
             self.said.send((self.which, "ask")).unwrap();
+            self.promise.subscribe()
         }
 
         fn give_back(&self) {
             self.said.send((self.which, "give back")).unwrap();
             self.promise.send_replace(None);
         }
+    }
 
-        fn promised(&self) -> watch::Receiver<Option<SocketAddrV4>> {
-            self.promise.subscribe()
+    #[test]
+    fn a_router_is_asked_in_the_best_way_that_it_knows_and_in_no_other() {
+        let found = |upnp, pcp, nat_pmp| Way::of(&portmapper::ProbeOutput { upnp, pcp, nat_pmp });
+        assert_eq!(found(true, true, true), Way::Pcp);
+        assert_eq!(found(true, false, true), Way::NatPmp);
+        assert_eq!(found(true, false, false), Way::Upnp);
+        assert_eq!(found(false, false, false), Way::Upnp, "it may know it all the same");
+        for way in [Way::Pcp, Way::NatPmp, Way::Upnp] {
+            let config = way.config();
+            let ways = [config.enable_pcp, config.enable_nat_pmp, config.enable_upnp];
+            assert_eq!(ways.into_iter().filter(|enabled| *enabled).count(), 1);
         }
     }
 
