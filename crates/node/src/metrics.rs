@@ -129,6 +129,8 @@ pub struct NetMetrics {
     pub handshakes_refused: Family<Reason, Counter>,
     /// Frames that were no message, by what was wrong.
     pub codec_errors: Family<Reason, Counter>,
+    /// What else was refused or dropped because of a limit or a check, by what it was.
+    pub refused: Family<Reason, Counter>,
 }
 
 /// The share library's numbers.
@@ -335,6 +337,8 @@ impl NetMetrics {
             self.handshakes_refused.clone(),
         );
         to.register("codec_errors", "Frames that were no message", self.codec_errors.clone());
+        let help = "Refused or dropped because of a limit or a check";
+        to.register("refused", help, self.refused.clone());
     }
 }
 

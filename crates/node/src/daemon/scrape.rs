@@ -179,6 +179,9 @@ impl Shared {
         {
             set_total(&metrics.codec_errors.get_or_create(&Reason { reason }), total);
         }
+        for (reason, total) in stats.iter().filter(|(name, _)| is_limit_of_net(name)) {
+            set_total(&metrics.refused.get_or_create(&Reason { reason }), total);
+        }
     }
 
     fn scrape_files(&self) {
@@ -225,7 +228,55 @@ impl Shared {
 
 /// The counters of the overlay that count what a limit or a check has kept out.
 fn is_limit(name: &str) -> bool {
-    ["over_", "refused", "forged", "unasked", "misbehaved", "timed_out", "expired", "duplicate"]
-        .iter()
-        .any(|part| name.contains(part))
+    const PARTS: [&str; 10] = [
+        "over_",
+        "refused",
+        "forged",
+        "unasked",
+        "unsound",
+        "displaced",
+        "misbehaved",
+        "timed_out",
+        "expired",
+        "duplicate",
+    ];
+    PARTS.iter().any(|part| name.contains(part))
+}
+
+/// Those of the endpoint, but for handshakes, which are counted by themselves.
+fn is_limit_of_net(name: &str) -> bool {
+    const PARTS: [&str; 12] = [
+        "over_limit",
+        "refused",
+        "dropped",
+        "overflowed",
+        "unroutable",
+        "unannounced",
+        "superseded",
+        "nowhere",
+        "forged",
+        "repeated",
+        "misused",
+        "made_room",
+    ];
+    !name.starts_with("handshakes_") && PARTS.iter().any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_told_from_what_works() {
+        for limit in ["searches_over_budget", "session_offers_displaced", "hits_forged"] {
+            assert!(is_limit(limit), "{limit}");
+        }
+        for limit in ["tunnels_made_room", "dials_over_limit", "probes_overflowed"] {
+            assert!(is_limit_of_net(limit), "{limit}");
+        }
+        for other in ["handshakes_refused_rate", "datagrams_in", "tunnels_accepted"] {
+            assert!(!is_limit_of_net(other), "{other}");
+        }
+        assert!(!is_limit("searches_answered"));
+    }
 }
