@@ -28,6 +28,7 @@ fn the_dashboard_shows_only_metrics_that_exist() {
         &metrics.overlay.refused,
         &metrics.net.handshakes_refused,
         &metrics.net.codec_errors,
+        &metrics.net.refused,
         &metrics.transfer.uploads_refused,
         &metrics.login.failures,
     ] {
