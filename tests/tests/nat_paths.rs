@@ -1,28 +1,12 @@
 //! Ways that are narrow, or change, in the [NAT lab](skein_tests::natlab).
 #![allow(clippy::expect_used)]
 
-use futures_util::future::join_all;
 use skein_node::api::types::DownloadState;
-use skein_tests::natlab::{self, EchoPipe, Kind, Lab, Running, Watched};
+use skein_tests::natlab::{self, EchoPipe, Kind, Lab, Watched};
 use skein_tests::{files, within_patience};
 
 /// This crate's program for machines of the lab.
 const MACHINE: &str = env!("CARGO_BIN_EXE_machine");
-
-/// The lab with two supernodes; all nodes are attached to both.
-async fn attached(lab: &Lab) -> (Vec<Running>, Vec<Running>) {
-    let (geese, others) = lab.hosts().split_at(2);
-    let supernodes = join_all(geese.iter().map(|host| host.up(&["--role", "super"]))).await;
-    let nodes = join_all(others.iter().map(|host| host.up(&["--role", "ordinary"]))).await;
-    join_all(nodes.iter().map(|node| async {
-        node.until("has a parent and a standby", |status| {
-            status.attachment.parent.is_some() && status.attachment.standby.is_some()
-        })
-        .await
-    }))
-    .await;
-    (supernodes, nodes)
-}
 
 #[test]
 fn a_session_is_direct_and_whole_where_the_lines_of_both_ends_are_narrow() {
@@ -35,7 +19,7 @@ fn a_session_is_direct_and_whole_where_the_lines_of_both_ends_are_narrow() {
                 let narrow = ["lan", "wan"].map(|end| format!("link set {end} mtu {mtu}"));
                 lab.ip(router, &narrow.each_ref().map(String::as_str));
             }
-            let (_supernodes, nodes) = attached(&lab).await;
+            let (_supernodes, nodes) = lab.attached().await;
             let [near, far] = &nodes[..] else { panic!("two nodes") };
             near.until_found(far.name()).await;
 
@@ -79,7 +63,7 @@ fn a_session_loses_nothing_by_a_direct_way_that_is_narrower_than_the_relayed_one
                 }
             };
             narrow("1280");
-            let (_supernodes, nodes) = attached(&lab).await;
+            let (_supernodes, nodes) = lab.attached().await;
             let [near, far] = &nodes[..] else { panic!("two nodes") };
             near.until_found(far.name()).await;
 
@@ -113,7 +97,7 @@ fn a_session_loses_nothing_by_a_direct_way_that_is_narrower_than_the_relayed_one
 fn a_pipe_outlives_the_move_of_one_end_to_another_address() {
     natlab::inside("a_pipe_outlives_the_move_of_one_end_to_another_address", async {
         let lab = Lab::build(2, &[Kind::PortRestricted, Kind::FullCone]).await;
-        let (_supernodes, nodes) = attached(&lab).await;
+        let (_supernodes, nodes) = lab.attached().await;
         let [near, far] = &nodes[..] else { panic!("two nodes") };
         near.until_found(far.name()).await;
         let mut pipe = EchoPipe::open(&lab, MACHINE, near, far).await;
@@ -143,7 +127,7 @@ fn two_behind_symmetric_routers_meet_where_one_of_those_opens_a_port() {
         let lab = Lab::build(2, &[Kind::Symmetric, Kind::Symmetric]).await;
         let mut router = lab.program("symmetric2-r", MACHINE, &["nat-pmp"]);
         assert_eq!(router.next_line().await.as_deref(), Some("ready"));
-        let (_supernodes, nodes) = attached(&lab).await;
+        let (_supernodes, nodes) = lab.attached().await;
         let [near, far] = &nodes[..] else { panic!("two nodes") };
         let opened = router.next_line().await.expect("a port is asked for");
         near.until_found(far.name()).await;

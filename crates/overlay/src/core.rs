@@ -160,24 +160,30 @@ impl Core {
         if self.is_hidden() {
             return Vec::new();
         }
-        let mut addresses = Vec::with_capacity(self.listen.len() + 1);
-        let observed = self.observed.best();
-        for listen in &self.listen {
-            let address = match observed {
-                Some(seen) if listen.ip().is_unspecified() => {
-                    SocketAddr::new(seen.ip(), listen.port())
-                }
-                _ => *listen,
-            };
+        let mut addresses = Vec::with_capacity(self.listen.len() + 2);
+        let mut add = |address: SocketAddr| {
             if !address.ip().is_unspecified() && !addresses.contains(&address) {
                 addresses.push(address);
             }
+        };
+        let (v4, v6) = self.observed.of_both();
+        for listen in &self.listen {
+            if listen.ip().is_unspecified() {
+                // Who listens on all of IPv6 does so on all of IPv4.
+                let v6 = v6.filter(|_| listen.is_ipv6());
+                let seen = [v4, v6].into_iter().flatten();
+                seen.for_each(|seen| add(SocketAddr::new(seen.ip(), listen.port())));
+            } else {
+                add(*listen);
+            }
         }
-        if let Some(seen) = observed
-            && !addresses.contains(&seen)
-        {
-            addresses.push(seen);
-        }
+        // Behind a router, a node is seen at another port than its own. What it has no socket for it
+        // was not seen at.
+        let all = |own: &SocketAddr| own.is_ipv6() && own.ip().is_unspecified();
+        let has = |seen: &SocketAddr| {
+            self.listen.iter().any(|own| own.is_ipv4() == seen.is_ipv4() || all(own))
+        };
+        [v4, v6].into_iter().flatten().filter(has).for_each(add);
         addresses
     }
 

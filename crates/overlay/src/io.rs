@@ -269,6 +269,9 @@ pub enum Output {
     Report {
         /// How full it is.
         load: Load,
+        /// Where it can be reached, as far as it knows: what was handed in as
+        /// [`Input::Listening`], and where others see it.
+        addresses: Vec<SocketAddr>,
     },
     /// Keep these for the next start.
     RememberSupernodes(Vec<SupernodeEntry>),

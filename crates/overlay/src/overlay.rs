@@ -341,7 +341,13 @@ impl Overlay {
     fn beat(&mut self, now: Now) {
         self.next_beat = now.instant + self.core.jitter(BEAT);
         let load = self.load();
-        self.core.outputs.push_back(Output::Report { load });
+        let mut addresses = self.core.listen.clone();
+        for address in self.core.own_addresses() {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        self.core.outputs.push_back(Output::Report { load, addresses });
         self.children.tell(&mut self.core, load);
     }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use skein_node::api::types::{Download, NamedNode, Status};
 use skein_proto::ContentId;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
@@ -29,14 +29,16 @@ pub struct Service {
 }
 
 impl Service {
-    pub(super) async fn start(machine: &str, address: Ipv4Addr, folder: &Path) -> Self {
+    pub(super) async fn start(machine: &str, addresses: &[IpAddr], folder: &Path) -> Self {
         #[derive(Deserialize)]
         struct Ready {
             ticket: String,
         }
-        let public = format!("{address}:4700");
-        let words = ["login-server", "--listen", "0.0.0.0:4700", "--public", &public];
-        let words = [&words[..], &["--exit-with-parent"]].concat();
+        let with_port = |address: &IpAddr| SocketAddr::new(*address, 4700).to_string();
+        let addresses: Vec<String> = addresses.iter().map(with_port).collect();
+        let public = addresses.iter().flat_map(|address| ["--public", address]);
+        let words: Vec<&str> =
+            ["login-server", "--exit-with-parent"].into_iter().chain(public).collect();
         let command = at(machine, &command::skein(&folder.join("login-service"), &words));
         let mut process = Process::spawn(machine, command, &folder.join("login-service.log"));
         let ready: Option<Ready> = process.next_json().await;
@@ -95,7 +97,7 @@ impl Host {
     pub async fn up(&self, words: &[&str]) -> Running {
         let ticket = self.user.ticket();
         let _ = self.run(&["register", self.name(), "--ticket", ticket]).await.worked();
-        let words = [&["up", "--listen", "0.0.0.0:4701", "--exit-with-parent"], words].concat();
+        let words = [&["up", "--exit-with-parent"], words].concat();
         let mut process = self.start("node", &words);
         let ready: Option<serde_json::Value> = process.next_json().await;
         assert!(ready.is_some(), "{} should start: {}", self.name(), process.log());

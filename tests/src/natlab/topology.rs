@@ -1,11 +1,12 @@
 //! Who is where: machines, cables, routers.
 
-use super::host::{Host, Service};
+use super::host::{Host, Running, Service};
 use super::nat::Kind;
 use super::space;
 use crate::process::Process;
+use futures_util::future::join_all;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
@@ -24,8 +25,18 @@ impl Lab {
     /// Builds the machines and starts the login service. There are `supernodes` public ones, and
     /// one host for each of `kinds`, which may repeat.
     pub async fn build(supernodes: usize, kinds: &[Kind]) -> Self {
+        Self::build_in(Net::default(), supernodes, kinds).await
+    }
+
+    /// The same with IPv6 as well: for every machine on the internet, and, without translation, for
+    /// every host behind a single router that lets UDP out. That lets nothing in over IPv6 but what
+    /// belongs to something that went out.
+    pub async fn build_dual(supernodes: usize, kinds: &[Kind]) -> Self {
+        Self::build_in(Net { has_v6: true, ..Net::default() }, supernodes, kinds).await
+    }
+
+    async fn build_in(mut net: Net, supernodes: usize, kinds: &[Kind]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the lab");
-        let mut net = Net::default();
         let login_at = net.public("login");
         let mut names: Vec<(String, Kind)> = Vec::new();
         for number in 0..supernodes {
@@ -40,7 +51,7 @@ impl Lab {
             net.host(name, *kind);
         }
         let _ = space::run(&net.script());
-        let login = Service::start("login", login_at, folder.path()).await;
+        let login = Service::start("login", &login_at, folder.path()).await;
         let host =
             |(name, kind): (String, Kind)| Host::new(&name, kind, folder.path(), login.ticket());
         let hosts = names.into_iter().map(host).collect();
@@ -74,6 +85,33 @@ impl Lab {
     /// If a line is refused.
     pub fn ip(&self, machine: &str, lines: &[&str]) {
         let _ = space::run(&ip_lines(machine, lines));
+    }
+
+    /// Starts the first two hosts as supernodes and the others as ordinary nodes, and waits until
+    /// these are attached to both.
+    ///
+    /// # Panics
+    /// If one is not within [`PATIENCE`](crate::PATIENCE).
+    pub async fn attached(&self) -> (Vec<Running>, Vec<Running>) {
+        let (geese, others) = self.hosts().split_at(2);
+        let supernodes = join_all(geese.iter().map(|host| host.up(&["--role", "super"]))).await;
+        let nodes = join_all(others.iter().map(|host| host.up(&["--role", "ordinary"]))).await;
+        join_all(nodes.iter().map(|node| async {
+            node.until("has a parent and a standby", |status| {
+                status.attachment.parent.is_some() && status.attachment.standby.is_some()
+            })
+            .await
+        }))
+        .await;
+        (supernodes, nodes)
+    }
+
+    /// Takes a host's addresses of one version of IP, 4 or 6, away.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub fn without_ip(&self, version: u8, host: &str) {
+        let _ = space::run(&format!("ip -n {host} -{version} addr flush dev eth0 scope global"));
     }
 
     /// Adds to the packet filter of a machine what `nft -f` reads.
@@ -140,9 +178,14 @@ impl Lab {
     }
 }
 
+/// The router in the middle, for IPv6.
+const INTERNET_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 1);
+
 /// What is to be built.
 #[derive(Debug, Default)]
 struct Net {
+    /// Whether there is IPv6, too.
+    has_v6: bool,
     publics: u16,
     privates: u8,
     machines: Vec<String>,
@@ -150,14 +193,16 @@ struct Net {
     links: String,
     /// What is done on the machines.
     steps: String,
+    /// How what is routed between them finds those behind routers.
+    far: Vec<String>,
 }
 
 impl Net {
     /// A machine on the internet.
-    fn public(&mut self, name: &str) -> Ipv4Addr {
-        let address = self.plug_in(name, "eth0");
-        self.at(name, &["link set eth0 up", "link set lo up"]);
-        address
+    fn public(&mut self, name: &str) -> Vec<IpAddr> {
+        let addresses = self.plug_in(name, "eth0");
+        self.at(name, &["link set lo up"]);
+        addresses
     }
 
     /// A host behind its router.
@@ -167,7 +212,7 @@ impl Net {
             return;
         };
         let outer = format!("{name}-r");
-        self.plug_in(&outer, "wan");
+        let outside = self.plug_in(&outer, "wan");
         self.router(&outer, &rules);
         let inner = match kind {
             Kind::Double => {
@@ -179,12 +224,18 @@ impl Net {
             _ => outer,
         };
         self.wire(name, "eth0", &inner);
+        if let [_, IpAddr::V6(outside)] = outside[..]
+            && kind.has_udp()
+            && kind != Kind::Double
+        {
+            self.route_v6(name, &inner, outside);
+        }
         self.at(name, &["link set lo up"]);
         self.rules(name, kind.host());
     }
 
-    /// Connects a machine to the internet.
-    fn plug_in(&mut self, name: &str, device: &str) -> Ipv4Addr {
+    /// Connects a machine to the internet, and answers with its addresses there.
+    fn plug_in(&mut self, name: &str, device: &str) -> Vec<IpAddr> {
         self.publics += 1;
         let [high, low] = (self.publics + 9).to_be_bytes();
         let address = Ipv4Addr::new(198, 18, high, low);
@@ -196,7 +247,32 @@ impl Net {
             name,
             &[&format!("addr add {address}/16 dev {device}"), &format!("link set {device} up")],
         );
-        address
+        let mut addresses = vec![IpAddr::from(address)];
+        if self.has_v6 {
+            let v6 = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 1, self.publics);
+            self.at(name, &v6_lines(v6, device, INTERNET_V6));
+            addresses.push(v6.into());
+        }
+        addresses
+    }
+
+    /// Gives a host addresses of IPv6, and a router between it and the internet, which is at
+    /// `outside` there.
+    fn route_v6(&mut self, name: &str, router: &str, outside: Ipv6Addr) {
+        let number = self.privates.into();
+        let net = |host| Ipv6Addr::new(0x2001, 2, 0, number, 0, 0, 0, host);
+        let inside = net(1);
+        let lines = v6_lines(net(2), "eth0", inside);
+        self.at(router, &[&format!("addr add {inside}/64 dev lan nodad")]);
+        self.at(name, &lines);
+        self.far.push(format!("route add {}/64 via {outside}", net(0)));
+        self.rules(
+            router,
+            "table ip6 flt { chain forward { type filter hook forward priority 0; \
+             iifname wan ct state new drop; }; }",
+        );
+        let forwarding = "/proc/sys/net/ipv6/conf/all/forwarding";
+        let _ = writeln!(self.steps, "ip netns exec {router} sh -c 'echo 1 > {forwarding}'");
     }
 
     /// Connects a machine to the inner side of a router, which is its way out.
@@ -239,15 +315,25 @@ impl Net {
         }
     }
 
-    fn at(&mut self, name: &str, lines: &[&str]) {
+    fn at(&mut self, name: &str, lines: &[impl AsRef<str>]) {
         self.steps.push_str(&ip_lines(name, lines));
     }
 
     fn script(&self) -> String {
-        format!(
+        let mut script = format!(
             "ip -b - <<'END'\nlink set lo up\nlink add br0 type bridge\nlink set br0 up\nEND\n{}",
             self.machines_and_cables()
-        )
+        );
+        if self.has_v6 {
+            // What is in the middle is a router for IPv6.
+            script.push_str("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding\n");
+            let _ = write!(script, "ip -b - <<'END'\naddr add {INTERNET_V6}/64 dev br0 nodad\n");
+            self.far.iter().for_each(|line| {
+                let _ = writeln!(script, "{line}");
+            });
+            script.push_str("END\n");
+        }
+        script
     }
 
     fn machines_and_cables(&self) -> String {
@@ -260,7 +346,14 @@ impl Net {
     }
 }
 
-fn ip_lines(machine: &str, lines: &[&str]) -> String {
+/// Gives a machine an address of IPv6 and its way out.
+fn v6_lines(address: Ipv6Addr, device: &str, router: Ipv6Addr) -> Vec<String> {
+    let address = format!("addr add {address}/64 dev {device} nodad");
+    vec![address, format!("route add ::/0 via {router} dev {device}")]
+}
+
+fn ip_lines(machine: &str, lines: &[impl AsRef<str>]) -> String {
+    let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
     format!("ip -n {machine} -b - <<'END'\n{}\nEND\n", lines.join("\n"))
 }
 

@@ -108,6 +108,9 @@ pub(super) struct Limits {
     attempts_by_address: Table<IpAddr>,
     attempts_by_name: Table<Username>,
     dial_backs: Table<IpAddr>,
+    /// Those to addresses that nobody was seen at. Who names somebody else's must not use up what
+    /// that one may have.
+    dial_backs_unseen: Table<IpAddr>,
     counters: Arc<Counters>,
 }
 
@@ -128,6 +131,7 @@ impl Limits {
             attempts_by_address: Table::new(limits.attempts_by_address, max_keys, clock),
             attempts_by_name: Table::new(limits.attempts_by_name, max_keys, clock),
             dial_backs: Table::new(limits.dial_backs, max_keys, clock),
+            dial_backs_unseen: Table::new(limits.dial_backs, max_keys, clock),
             counters,
         }
     }
@@ -150,10 +154,19 @@ impl Limits {
         })
     }
 
-    /// A dial-back to an address.
+    /// A dial-back to the address that somebody is seen at.
     pub(super) fn dial_back(&self, to: IpAddr) -> Result<(), LoginRefusal> {
+        self.dial_back_by(&self.dial_backs, to)
+    }
+
+    /// A dial-back to an address that somebody says is his.
+    pub(super) fn dial_back_unseen(&self, to: IpAddr) -> Result<(), LoginRefusal> {
+        self.dial_back_by(&self.dial_backs_unseen, to)
+    }
+
+    fn dial_back_by(&self, table: &Table<IpAddr>, to: IpAddr) -> Result<(), LoginRefusal> {
         let Some(key) = limited(to) else { return Ok(()) };
-        self.dial_backs.take(&key, &self.counters).map_err(|retry_secs| {
+        table.take(&key, &self.counters).map_err(|retry_secs| {
             self.counters.limited_dial_backs.add();
             LoginRefusal::RateLimited { retry_secs }
         })

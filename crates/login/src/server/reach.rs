@@ -1,12 +1,14 @@
 //! Whether a node can be reached from outside: the service dials it back.
 //!
 //! The dial comes from a socket that the node never sent to, so that a NAT which lets in only
-//! answers is noticed. It goes to the node's own observed address and to nothing else, so
-//! that nobody can make the service knock at third parties.
+//! answers is noticed. It goes to the node's own observed address, and to one address of the other
+//! version of IP that the node names, and to nothing else. That one may be somebody else's, so it is
+//! knocked at no more often than if its owner had asked for it.
 
 use super::clock::Clock;
 use super::limits::Limits;
 use super::stats::Counters;
+use skein_net::is_global_unicast;
 use skein_proto::{BoundedVec, NodeId};
 use std::collections::HashMap;
 use std::fmt;
@@ -100,11 +102,11 @@ impl Reach {
     ) -> Reached {
         let own = own_addresses(observed, listen);
         self.counters.foreign_addresses.add_many(listen.len() - own.claimed);
-        let addresses = own.addresses;
-        if addresses.is_empty() {
+        if own.addresses.is_empty() {
             return Reached::At(Addresses::default());
         }
-        let key = (node, addresses.clone());
+        let mut key = (node, own.addresses);
+        key.1.extend(own.other);
         let now = self.clock.steady();
         if let Some(found) = self.results().get(&key).filter(|found| found.is_fresh(now)) {
             return Reached::At(Addresses::truncated(found.addresses.iter().copied()));
@@ -113,12 +115,15 @@ impl Reach {
         if self.limits.dial_back(observed).is_err() {
             return Reached::Busy;
         }
+        if own.other.is_some_and(|other| self.limits.dial_back_unseen(other.ip()).is_err()) {
+            key.1.pop();
+        }
         let Ok(_permit) = self.dials.try_acquire() else {
             self.counters.dial_backs_over_limit.add();
             return Reached::Busy;
         };
         self.counters.dial_backs.add();
-        let mut reached = self.dialer.dial(node, addresses).await;
+        let mut reached = self.dialer.dial(node, key.1.clone()).await;
         // A dialer that answers with anything else than it was asked for is not believed.
         reached.retain(|address| key.1.contains(address));
         if !reached.is_empty() {
@@ -155,17 +160,40 @@ impl fmt::Debug for Reach {
 
 struct Own {
     addresses: Vec<SocketAddr>,
+    /// One of the other version of IP, which nobody has observed.
+    other: Option<SocketAddr>,
     claimed: usize,
 }
 
+/// Whether it is an address of the internet, not of a site or a machine.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => {
+            let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
+            let is_inner = v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared;
+            !(is_inner || v4.octets()[0] == 0 || v4.octets()[0] >= 224)
+        }
+        IpAddr::V6(v6) => is_global_unicast(v6),
+    }
+}
+
 /// Of the addresses that a node says it listens on, those that are its own: the observed IP, or
-/// an unspecified one, which stands for it.
+/// an unspecified one, which stands for it; and one that may be.
 fn own_addresses(observed: IpAddr, listen: &Addresses) -> Own {
     let observed = observed.to_canonical();
-    let mut own = Own { addresses: Vec::new(), claimed: 0 };
+    let mut own = Own { addresses: Vec::new(), other: None, claimed: 0 };
     for address in listen {
         let ip = address.ip().to_canonical();
-        if address.port() == 0 || (!ip.is_unspecified() && ip != observed) {
+        if address.port() == 0 {
+            continue;
+        }
+        if !ip.is_unspecified() && ip != observed {
+            // Somebody on the inside of this network's router may name what is out there.
+            let is_other = ip.is_ipv4() != observed.is_ipv4() && is_public(ip);
+            if is_other && own.other.is_none() {
+                own.other = Some(SocketAddr::new(ip, address.port()));
+                own.claimed += 1;
+            }
             continue;
         }
         own.claimed += 1;
@@ -274,6 +302,45 @@ mod tests {
             assert_eq!(refused, Reached::Busy);
         }
         assert_eq!(reach.counters.snapshot().dial_backs_over_limit, 8);
+    }
+
+    #[tokio::test]
+    async fn one_public_address_of_the_other_version_is_dialled_as_well() {
+        let dialled = Arc::<Mutex<Vec<_>>>::default();
+        let (reach, _) = reach(Everywhere(Arc::clone(&dialled)));
+        let (v4, v6) = ("192.0.2.7", "2001:db8::7");
+        for (observed, listen, expected) in [
+            (
+                v4,
+                ["[::]:1", "[2001:db8::7]:1", "[2001:db8::8]:1"],
+                vec!["192.0.2.7:1", "[2001:db8::7]:1"],
+            ),
+            (v6, ["[::]:2", "10.0.0.1:2", "192.0.2.7:3"], vec!["[2001:db8::7]:2", "192.0.2.7:3"]),
+            (v4, ["[::]:3", "[fd00::1]:3", "[::1]:3"], vec!["192.0.2.7:3"]),
+            (v6, ["[::]:4", "127.0.0.1:22", "100.64.0.1:4"], vec!["[2001:db8::7]:4"]),
+        ] {
+            let observed = observed.parse().expect("an address");
+            let expected = addresses(&expected);
+            let outcome = reach.check(NODE, observed, &addresses(&listen)).await;
+            assert_eq!(outcome, Reached::At(expected.clone()));
+            let last = dialled.lock().expect("whole").pop();
+            assert_eq!(last.map(Addresses::truncated), Some(expected));
+        }
+        // Of those that could not be its own.
+        assert_eq!(reach.counters.snapshot().foreign_addresses, 6);
+    }
+
+    #[tokio::test]
+    async fn nobody_has_an_address_knocked_at_without_end_that_may_be_somebody_elses() {
+        let (reach, _) = reach(Everywhere(Arc::default()));
+        for number in 1..=60 {
+            let observed = IpAddr::from([192, 0, 2, number]);
+            let listen = addresses(&["0.0.0.0:1", "[2001:db8::7]:1"]);
+            let outcome = reach.check(NODE, observed, &listen).await;
+            let Reached::At(reached) = outcome else { panic!("its own address is looked at") };
+            assert_eq!(reached.len(), if number <= 40 { 2 } else { 1 }, "{number}");
+        }
+        assert_eq!(reach.counters.snapshot().limited_dial_backs, 20);
     }
 
     #[tokio::test]

@@ -8,11 +8,12 @@ use super::stats::Stats;
 use super::store::{InviteCode, Store, StoreError};
 use skein_net::{
     BindError, CloseReason, Connection, Endpoint, EndpointConfig, EndpointStats, Stream,
+    bind_everywhere,
 };
 use skein_proto::{Message, NodeId, Ticket, TicketError};
 use std::fs::DirBuilder;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,8 +140,11 @@ impl Server {
         let limit = usize::try_from(config.max_connections).unwrap_or(usize::MAX);
         let settings =
             EndpointConfig::default().max_incoming(limit).max_streams(4).tunnel_ports(config.tcp);
-        let endpoint =
-            bind_at(config.listen, |address| Endpoint::bind(&key, address, settings.clone()))?;
+        let bind = |address| Endpoint::bind(&key, address, settings.clone());
+        let endpoint = match config.listen {
+            Some(address) => bind(address)?,
+            None => bind_everywhere(LoginConfig::DEFAULT_PORT, bind)?,
+        };
         let address = endpoint.local_addr().map_err(StartError::System)?;
         let store = config.open_store().await?;
         let service = Service::new(&config, key, store, Box::new(SocketDialBack))
@@ -223,27 +227,6 @@ impl Drop for Server {
     }
 }
 
-/// Binds the address that was asked for; else the default port of both families, or of IPv4 on a
-/// machine without IPv6.
-fn bind_at<T>(
-    asked: Option<SocketAddr>,
-    bind: impl Fn(SocketAddr) -> Result<T, BindError>,
-) -> Result<T, BindError> {
-    if let Some(address) = asked {
-        return bind(address);
-    }
-    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, LoginConfig::DEFAULT_PORT));
-    match bind(both) {
-        // What a system says when it has no IPv6, or none of its interfaces has.
-        Err(BindError::AddressNotAvailable(_) | BindError::Io { .. }) => {
-            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, LoginConfig::DEFAULT_PORT));
-            tracing::info!(%v4, "this machine has no IPv6; only IPv4 is served");
-            bind(v4)
-        }
-        other => other,
-    }
-}
-
 async fn accept_all(
     endpoint: Endpoint,
     service: Arc<Service>,
@@ -321,37 +304,5 @@ async fn answer(connection: &Connection, mut stream: Stream, service: &Service) 
     match timeout(TRANSFER_TIMEOUT, sent).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(End::Gone),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Binds as a machine without IPv6 does.
-    fn without_ipv6(address: SocketAddr) -> Result<SocketAddr, BindError> {
-        match address {
-            SocketAddr::V4(_) => Ok(address),
-            SocketAddr::V6(_) => Err(BindError::AddressNotAvailable(address)),
-        }
-    }
-
-    #[test]
-    fn without_ipv6_the_default_address_is_that_of_ipv4() {
-        let bound = bind_at(None, without_ipv6).expect("an address");
-        assert_eq!(bound, SocketAddr::from(([0, 0, 0, 0], LoginConfig::DEFAULT_PORT)));
-    }
-
-    #[test]
-    fn an_address_that_was_asked_for_is_had_or_refused() {
-        let asked = SocketAddr::from((Ipv6Addr::LOCALHOST, 1));
-        assert!(bind_at(Some(asked), without_ipv6).is_err());
-        assert!(matches!(bind_at(Some(asked), Ok), Ok(bound) if bound == asked));
-    }
-
-    #[test]
-    fn a_default_port_that_is_taken_is_told() {
-        let taken = |address| Err::<(), _>(BindError::AddressInUse(address));
-        assert!(matches!(bind_at(None, taken), Err(BindError::AddressInUse(_))));
     }
 }

@@ -13,12 +13,11 @@ use crate::api::types::{
 use crate::home::{Home, HomeError, InstanceLock, TicketChange};
 use crate::metrics::{LoginMetrics, Reason};
 use skein_login::{LoginClient, LoginError};
-use skein_net::{BindError, CloseReason, Endpoint, EndpointConfig};
+use skein_net::{BindError, CloseReason, Endpoint, EndpointConfig, bind_everywhere};
 use skein_overlay::reputation::assess_record;
 use skein_overlay::reputation::formula::Assessment;
 use skein_proto::login::LoginRefusal;
 use skein_proto::{NameError, NodeId, SignedCredential, Ticket, TicketError, UnixTime, Username};
-use std::net::{Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
 /// Why an account could not be had or kept.
@@ -276,10 +275,8 @@ impl Session {
         let home = Home::open(home.dir())?;
         let lock = home.lock()?;
         let key = home.node_key()?;
-        // An IPv6 socket reaches both worlds, but not every machine has IPv6.
-        let bind = |ip| Endpoint::bind(&key, (ip, 0).into(), EndpointConfig::dial_only());
-        let endpoint = bind(std::net::IpAddr::from(Ipv6Addr::UNSPECIFIED))
-            .or_else(|_| bind(Ipv4Addr::UNSPECIFIED.into()))?;
+        let bind = |address| Endpoint::bind(&key, address, EndpointConfig::dial_only());
+        let endpoint = bind_everywhere(0, bind)?;
         Ok(Self { accounts: Accounts::new(home, endpoint, LoginMetrics::default()), _lock: lock })
     }
 

@@ -7,6 +7,7 @@ use skein_net::Stream;
 use skein_proto::key::Signed;
 use skein_proto::login::{LoginReply, LoginRequest, Password};
 use skein_proto::{Credential, KeyPair, Message, UnixTime};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 

@@ -50,8 +50,9 @@ fn describe(key: &str, config: &Config) -> (String, Value) {
             path(&config.data_dir),
         ),
         "listen" => (
-            "The UDP address that other nodes reach this one at. When it is not set and the port\n\
-             is taken, a free one is used; when it is set, it must be had."
+            "The UDP address that other nodes reach this one at; [::] takes IPv4 as well. When it\n\
+             is not set and the port is taken, a free one is used, and where there is no IPv6,\n\
+             IPv4 alone; when it is set, it must be had."
                 .into(),
             word(&config.listen),
         ),

@@ -16,7 +16,7 @@ pub use settings::{RELAY_RATE, RELAY_SLOTS, RELAY_SLOTS_PER_NAME, Settings};
 
 use crate::api::types::RoleSetting;
 use skein_net::relay::RelayLimits;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -84,7 +84,7 @@ impl Config {
         let scan_workers = u32::try_from((cores / 2).clamp(1, 8)).unwrap_or(1);
         Self {
             data_dir,
-            listen: (Ipv4Addr::UNSPECIFIED, DEFAULT_PORT).into(),
+            listen: (Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into(),
             listen_was_given: false,
             udp: true,
             tcp: TcpPorts::Auto,
@@ -112,7 +112,8 @@ impl Config {
         &self.data_dir
     }
 
-    /// The UDP address that the node listens on.
+    /// The UDP address that the node listens on. By default the usual port of all addresses, those of
+    /// IPv4 alone where the machine has no IPv6.
     pub fn listen(&self) -> SocketAddr {
         self.listen
     }

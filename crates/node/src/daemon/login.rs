@@ -4,6 +4,7 @@ use super::adapters::Member;
 use super::clock::unix_now;
 use super::driver::{Driver, LoginWish};
 use crate::account::{Accounts, RenewalSchedule};
+use skein_net::listening;
 use skein_overlay::Input;
 use skein_proto::SignedCredential;
 use std::net::SocketAddr;
@@ -79,9 +80,9 @@ pub(super) async fn fulfil(parts: Parts, mut wishes: mpsc::Receiver<LoginWish>) 
     while let Some(Some(wish)) = parts.ended.run_until_cancelled(wishes.recv()).await {
         match wish {
             LoginWish::Bootstrap { willing } => bootstrap(&parts, willing).await,
-            LoginWish::Report { load } => {
+            LoginWish::Report { load, addresses } => {
                 let Ok(client) = parts.accounts.client() else { continue };
-                match client.report(load, &[parts.listen]).await {
+                match client.report(load, &addresses).await {
                     Ok(reachable) => {
                         parts.view.succeeded();
                         let mut known =
@@ -104,7 +105,9 @@ pub(super) async fn fulfil(parts: Parts, mut wishes: mpsc::Receiver<LoginWish>) 
 async fn bootstrap(parts: &Parts, willing: bool) {
     let asked = async {
         let client = parts.accounts.client()?;
-        Ok::<_, crate::account::AccountError>(client.bootstrap(willing, &[parts.listen]).await?)
+        Ok::<_, crate::account::AccountError>(
+            client.bootstrap(willing, &listening(parts.listen)).await?,
+        )
     };
     let input = match asked.await {
         Ok(bootstrap) => {

@@ -6,11 +6,10 @@ use crate::library::LibraryConfig;
 use crate::transfer::TransferConfig;
 use rand::RngExt;
 use skein_index::Limits;
-use skein_net::{BindError, Endpoint, EndpointConfig};
+use skein_net::{BindError, Endpoint, EndpointConfig, bind_everywhere};
 use skein_overlay::Overlay;
 use skein_proto::message::RoleSetting;
 use skein_proto::{KeyPair, NodeId};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,14 +21,20 @@ const VISITORS: usize = 8_192;
 /// many as the overlay allows.
 const STANDBYS_PER_CHILD: usize = 2;
 
-/// Opens the UDP port. When the usual port is taken, and nobody asked for it, any other will do.
+/// Opens the UDP port. When the usual port is taken, and nobody asked for it, any other will do, as
+/// will IPv4 alone where there is nothing else.
 pub(super) fn bind(key: &KeyPair, config: &Config) -> Result<Endpoint, BindError> {
-    let endpoint = match Endpoint::bind(key, config.listen(), endpoint(config)) {
-        Err(BindError::AddressInUse(taken)) if !config.listen_was_given() => {
-            tracing::info!(%taken, "the usual port is taken; another one is chosen");
-            Endpoint::bind(key, SocketAddr::new(taken.ip(), 0), endpoint(config))?
+    let bind = |address| Endpoint::bind(key, address, endpoint(config));
+    let endpoint = if config.listen_was_given() {
+        bind(config.listen())?
+    } else {
+        match bind_everywhere(config.listen().port(), bind) {
+            Err(BindError::AddressInUse(taken)) => {
+                tracing::info!(%taken, "the usual port is taken; another one is chosen");
+                bind_everywhere(0, bind)?
+            }
+            other => other?,
         }
-        other => other?,
     };
     if config.udp() && config.port_mapping() {
         endpoint.map_port();

@@ -22,7 +22,7 @@ use crate::services::{self, Services, StoreError};
 use crate::sessions::{self, Sessions};
 use crate::transfer::{LocalDisk, Membership, TransferError, TransferParts, Transfers};
 use rand::RngExt;
-use skein_net::{BindError, Endpoint};
+use skein_net::{BindError, Endpoint, listening};
 use skein_overlay::Input;
 use skein_proto::evidence::EvidenceRecord;
 use skein_proto::message::RoleSetting;
@@ -290,7 +290,7 @@ impl Daemon {
 impl Shared {
     /// Tells the overlay what the data folder knows.
     async fn begin(&self, (entries, evidence): (Vec<SupernodeEntry>, EvidenceRecord)) {
-        self.driver.input(Input::Listening(vec![self.listen])).await;
+        self.driver.input(Input::Listening(listening(self.listen))).await;
         self.driver.input(Input::Bootstrap { entries, invited: false }).await;
         self.driver.input(Input::Evidence(Box::new(evidence))).await;
         if let Some(credential) = self.member.credential() {
@@ -328,10 +328,20 @@ impl Shared {
             self.sessions.clone(),
         ));
         tasks.spawn(capacity::measure(Arc::clone(self)));
+        tasks.spawn(Arc::clone(self).follow_network());
         let conduct = self.member.conduct();
         tasks.spawn(conduct.tend(self.endpoint.clone(), self.driver.clone(), self.ended.clone()));
         tasks.spawn(sweep::sweep(self.endpoint.clone(), linked, self.ended.clone()));
         tasks.spawn(news.pass_on(self.driver.clone(), self.events.clone()));
         tasks
+    }
+
+    /// Tells the overlay where this node listens whenever the machine has other addresses, until the
+    /// end.
+    async fn follow_network(self: Arc<Self>) {
+        let mut network = self.endpoint.watch_network();
+        while let Some(Ok(())) = self.ended.run_until_cancelled(network.changed()).await {
+            self.driver.input(Input::Listening(listening(self.listen))).await;
+        }
     }
 }

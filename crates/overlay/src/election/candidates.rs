@@ -7,6 +7,7 @@ use crate::io::Now;
 use skein_proto::election::{Candidacy, Standing, Verdict};
 use skein_proto::{Instant, NodeId};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long it is believed that a node can be reached. A router that was changed in the meantime
@@ -253,6 +254,12 @@ pub(crate) fn look_for(
 ) -> bool {
     let Some(peer) = core.peers.get(&node) else { return false };
     let listen = peer.hello.as_ref().map(|hello| hello.listen.clone()).unwrap_or_default();
+    // Supernodes must be able to reach each other, and some have IPv4 alone: where there is IPv4, that
+    // is what has to work.
+    let has_v4 = core.own_addresses().iter().any(SocketAddr::is_ipv4);
+    if has_v4 && !peer.address.ip().to_canonical().is_ipv4() {
+        return false;
+    }
     let addresses = own_addresses(peer.address.ip(), &listen);
     if addresses.is_empty() {
         return false;

@@ -78,7 +78,7 @@ impl Network {
                 let at = self.now + self.settings.max_latency;
                 self.queue.push(at, Happening::AskLogin { at: node, life, willing });
             }
-            Output::Report { load } => {
+            Output::Report { load, .. } => {
                 // It dials back whom it names.
                 if self.login.up && !self.physics.line(node).behind_nat {
                     let (id, address) = (self.id(node), self.nodes[node as usize].address);

@@ -26,7 +26,9 @@ impl Task {
                 Output::WantBootstrap { willing } => {
                     self.wish(LoginWish::Bootstrap { willing });
                 }
-                Output::Report { load } => self.wish(LoginWish::Report { load }),
+                Output::Report { load, addresses } => {
+                    self.wish(LoginWish::Report { load, addresses });
+                }
                 Output::RememberSupernodes(entries) => self.parts.memory.set(entries),
                 Output::RememberEvidence(record) => self.parts.memory.set_evidence(*record),
                 Output::Receipt { peer, receipt } => {
@@ -126,8 +128,8 @@ impl Task {
     }
 
     fn wish(&mut self, wish: LoginWish) {
-        if self.parts.wishes.try_send(wish).is_err() && matches!(wish, LoginWish::Bootstrap { .. })
-        {
+        let is_bootstrap = matches!(wish, LoginWish::Bootstrap { .. });
+        if self.parts.wishes.try_send(wish).is_err() && is_bootstrap {
             let now = self.parts.clock.now();
             self.parts.overlay.handle(Input::BootstrapFailed, now);
         }

@@ -112,10 +112,10 @@ enum Order {
 }
 
 /// What the login service is asked for on the overlay's behalf.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum LoginWish {
     Bootstrap { willing: bool },
-    Report { load: Load },
+    Report { load: Load, addresses: Vec<SocketAddr> },
 }
 
 /// A handle to the driver's task.
