@@ -1,5 +1,4 @@
 //! `skein-sim`: runs scenarios, and measures the figures that the simulator vouches for.
-#![allow(clippy::print_stdout)]
 
 use clap::{Parser, Subcommand};
 use skein_sim::bars::command::{List, MeasureOne};
@@ -86,9 +85,9 @@ fn run_all(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     for scenario in scenarios {
         let report = run(&scenario, arguments.seed.unwrap_or(scenario.seed), arguments.json)?;
         if arguments.json {
-            println!("{}", serde_json::to_string(&report)?);
+            show::print(format_args!("{}\n", serde_json::to_string(&report)?));
         } else {
-            print!("{report}");
+            show::print(format_args!("{report}"));
         }
         if let Some(folder) = &arguments.plots {
             draw(&report, folder)?;
@@ -103,7 +102,7 @@ fn run(scenario: &Scenario, seed: u64, json: bool) -> Result<Report, Box<dyn Err
     if json {
         eprintln!("seed {seed}");
     } else {
-        println!("seed {seed}");
+        show::print(format_args!("seed {seed}\n"));
     }
     let run = Run::new(scenario, seed)?;
     Ok(show::finish(run, &scenario.name))

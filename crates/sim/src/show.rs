@@ -1,9 +1,11 @@
-//! Shows on standard error how far a run has come.
+//! Shows on standard error how far a run has come, and on standard output what came of it.
 
 use crate::report::{Report, cpu_seconds, peak_memory};
 use crate::scenario::{Progress, Run};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, stderr};
+use std::fmt;
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::process::exit;
 use std::time::{Duration, Instant};
 
 /// Seconds of virtual time between two lines where there is no terminal to draw on.
@@ -11,6 +13,19 @@ const LINE_EVERY: f64 = 60.0;
 
 /// The longest time on the clock without a line, as far as samples of the network allow.
 const LINE_WITHIN: Duration = Duration::from_secs(60);
+
+/// Nothing can be written any more; clap uses the same for wrong use.
+const UNWRITTEN: i32 = 2;
+
+/// Prints text as it is. Whoever reads it may stop (`skein-sim list | head`), which is no mistake: the
+/// program goes on, and its end still says what came of it.
+pub fn print(text: fmt::Arguments<'_>) {
+    let written = stdout().write_fmt(text).and_then(|()| stdout().flush());
+    if let Some(error) = written.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
+        eprintln!("skein-sim: nothing can be printed: {error}");
+        exit(UNWRITTEN);
+    }
+}
 
 /// Shows how far something has come: with a bar where standard error is a terminal, and a line for
 /// each minute of virtual time where it is not.

@@ -50,6 +50,17 @@ fn a_bar_that_does_not_hold_ends_with_its_figure_and_1() {
 }
 
 #[test]
+fn whoever_stops_reading_changes_nothing_about_how_it_ends() {
+    for arguments in [&["list"][..], &["bar", "rare-file", "--nodes", "10", "--seed", "3"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skein-sim"));
+        let done = command.args(arguments).stdout(writer).output().expect("it starts");
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+    }
+}
+
+#[test]
 fn wrong_use_ends_with_2_and_says_why() {
     let (_folder, bad) = scenario("nodez = 5\n");
     let bad = bad.to_str().unwrap();

@@ -1,7 +1,7 @@
 //! The commands that name and measure figures.
-#![allow(clippy::print_stdout)]
 
 use super::{BARS, Bar, Measure, Order};
+use crate::show::print;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -23,9 +23,9 @@ impl List {
     pub fn run(&self) {
         for Bar { name, what, bar, .. } in BARS {
             if self.json {
-                println!("{}", json!({ "name": name, "what": what, "bar": bar }));
+                print(format_args!("{}\n", json!({ "name": name, "what": what, "bar": bar })));
             } else {
-                println!("{name:20} {what} (bar: {bar})");
+                print(format_args!("{name:20} {what} (bar: {bar})\n"));
             }
         }
     }
@@ -68,7 +68,7 @@ impl MeasureOne {
         if *json {
             eprintln!("seed {seed}");
         } else {
-            println!("{}: {} (seed {seed})", bar.name, bar.what);
+            print(format_args!("{}: {} (seed {seed})\n", bar.name, bar.what));
         }
         let outcome = match bar.measure {
             Measure::Scenario(measure) => {
@@ -81,12 +81,12 @@ impl MeasureOne {
                 "name": name, "seed": seed, "nodes": nodes, "bar": bar.bar,
                 "figure": outcome.figure, "holds": outcome.holds,
             });
-            println!("{told}");
+            print(format_args!("{told}\n"));
         } else {
             let verdict = if outcome.holds { "holds" } else { "DOES NOT HOLD" };
             let size = nodes.map_or_else(String::new, |nodes| format!(" with {nodes} nodes"));
-            println!("bar {}: {verdict}{size}", bar.bar);
-            println!("{}", outcome.figure);
+            print(format_args!("bar {}: {verdict}{size}\n", bar.bar));
+            print(format_args!("{}\n", outcome.figure));
         }
         if outcome.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

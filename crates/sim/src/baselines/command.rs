@@ -1,8 +1,8 @@
 //! The commands that compare.
-#![allow(clippy::print_stdout)]
 
 use super::compare::{Contender, Figures, Setup, baselines, compare, table, write_plots};
 use super::equal_recall::{self, Asked, Cost, Target};
+use crate::show;
 use crate::workload::{SettingError, Settings, Workload};
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -92,7 +92,7 @@ impl Compare {
     pub fn run(&self, more: Vec<Box<dyn Contender>>) -> Result<(), CompareError> {
         let all = if self.figures.is_empty() { self.measure(more)? } else { self.read()? };
         if self.json {
-            println!("{}", serde_json::to_string(&all)?);
+            show::print(format_args!("{}\n", serde_json::to_string(&all)?));
         }
         if let Some(folder) = &self.plots {
             let files = write_plots(&all, folder)
@@ -144,8 +144,10 @@ impl Compare {
 
     fn print(&self, nodes: u32, figures: &[Figures]) {
         if !self.json {
-            println!("{nodes} nodes; with churn all of them are turned over within an hour\n");
-            println!("{}", table(figures));
+            show::print(format_args!(
+                "{nodes} nodes; with churn all of them are turned over within an hour\n\n"
+            ));
+            show::print(format_args!("{}\n", table(figures)));
         }
     }
 
@@ -208,15 +210,15 @@ impl Floods {
         spinner.finish_and_clear();
         let costs = [("Gnutella 0.4", gnutella), ("FastTrack", fasttrack)];
         if self.json {
-            println!("{}", serde_json::to_string(&costs)?);
+            show::print(format_args!("{}\n", serde_json::to_string(&costs)?));
             return Ok(());
         }
         for (system, Cost { ttl, recall, messages, bytes }) in costs {
             let (recall, kilobytes) = (recall * 100.0, bytes / 1_000.0);
-            println!(
+            show::print(format_args!(
                 "{system:12} TTL {ttl:2}: {recall:.1} % found with {messages:.0} messages and \
-                 {kilobytes:.1} kB a search"
-            );
+                 {kilobytes:.1} kB a search\n"
+            ));
         }
         Ok(())
     }
