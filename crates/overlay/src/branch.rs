@@ -2,7 +2,7 @@
 //! are passed on.
 
 use crate::core::Core;
-use crate::covered::number;
+use crate::covered::{number, tag};
 use crate::io::{Now, Output};
 use crate::relayed::{HITS_PER_WANTED, Relayed};
 use crate::sieve::{Moment, Sieve};
@@ -82,8 +82,9 @@ pub(crate) struct Branch {
     /// Neighbours whose index was searched for it.
     searched: BTreeSet<NodeId>,
     pub(crate) coverage: Coverage,
-    /// The supernodes that are covered, where it is somebody else's query; some twice.
-    covered: Vec<Tag>,
+    /// The tags of the supernodes that are covered, as numbers, where it is somebody else's query; some
+    /// twice.
+    covered: Vec<u32>,
     /// How it is widened, where it began here.
     pub(crate) waves: Option<Box<Waves>>,
     /// What of its hits is held back, where it began here.
@@ -240,24 +241,29 @@ impl Branch {
     }
 
     /// Supernodes that were asked, or that their tables exclude, as a neighbour that was asked says.
-    pub(crate) fn told(&mut self, by: &NodeId, tags: Vec<Tag>) {
+    pub(crate) fn told(&mut self, by: &NodeId, tags: &[Tag]) {
         match &mut self.waves {
             Some(waves) => waves.on_told(by, tags),
-            None => self.cover(tags),
+            None => self.cover(tags.iter().copied()),
         }
     }
 
     /// Supernodes that need not be asked any more, where it is somebody else's query.
     pub(crate) fn cover(&mut self, tags: impl IntoIterator<Item = Tag>) {
-        self.covered.extend(tags);
+        self.covered.extend(tags.into_iter().map(number));
         if self.covered.len() > 4 * MAX_TAGS {
             self.sum_up_covered();
         }
     }
 
+    /// Makes room for so many more of them.
+    pub(crate) fn reserve_covered(&mut self, count: usize) {
+        self.covered.reserve(count);
+    }
+
     /// Leaves each covered supernode once.
     fn sum_up_covered(&mut self) {
-        self.covered.sort_unstable_by_key(|tag| number(*tag));
+        self.covered.sort_unstable();
         self.covered.dedup();
     }
 
@@ -266,9 +272,9 @@ impl Branch {
     fn told_covered(&mut self, me: &NodeId) -> BoundedVec<Tag, MAX_TAGS> {
         self.sum_up_covered();
         let from = number(self.search.tag(me));
-        let first = self.covered.partition_point(|tag| number(*tag) < from);
-        self.covered.rotate_left(first);
-        BoundedVec::truncated(self.covered.drain(..))
+        let covered = std::mem::take(&mut self.covered);
+        let (before, after) = covered.split_at(covered.partition_point(|tag| *tag < from));
+        BoundedVec::truncated(after.iter().chain(before).map(|number| tag(*number)))
     }
 
     /// Tags of others that are believed of one who was asked to pass the query on so many times:

@@ -32,7 +32,7 @@ use rand::seq::SliceRandom;
 use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
-use skein_proto::{HitGroup, Instant, NodeId, Query, QueryId, Tag};
+use skein_proto::{HitGroup, Instant, NodeId, Query, QueryId};
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -316,10 +316,10 @@ impl Floods {
             branch.refused(&peer);
         }
         let believed = branch.believable_tags(asked.hops);
-        let told: Vec<Tag> = done.covered.iter().copied().take(believed).collect();
+        let told = done.covered.get(..believed).unwrap_or(&done.covered);
         if asked.hops == 1 && done.coverage.stopped == StopReason::Exhausted {
             let known = core.membership.iter().map(|member| &member.node);
-            self.views.learn(peer, (branch.search, &told), known, now.instant);
+            self.views.learn(peer, (branch.search, told), known, now.instant);
         }
         branch.told(&peer, told);
         let stopped = match done.coverage.stopped {

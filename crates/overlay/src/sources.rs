@@ -41,6 +41,9 @@ impl Wanted {
     /// What a query that something may match looks for. It is worked out once for all copies.
     pub(crate) fn of(query: &Common<Query>) -> Option<Arc<Self>> {
         if let Some(wanted) = query.outcome::<Option<Arc<Self>>>() {
+            if let Some(wanted) = wanted {
+                wanted.keys.are_shared();
+            }
             return wanted.clone();
         }
         let parsed = ParsedQuery::parse(query).ok().filter(|parsed| !parsed.is_empty());

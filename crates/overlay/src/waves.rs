@@ -11,7 +11,7 @@
 //! A search is not widened for those that are missed already, nor for those that it has waited for
 //! in vain; that they were left out is said at its end.
 
-use crate::covered::{Covered, Word, number, population};
+use crate::covered::{Covered, Word, number, population, tag};
 use skein_proto::routing::SharedBytes;
 use skein_proto::{NodeId, QueryId, Tag};
 use std::collections::{BTreeMap, BTreeSet};
@@ -185,8 +185,9 @@ impl Waves {
     }
 
     /// Those that were asked, or need not be, as a neighbour says; each counts once.
-    pub(crate) fn on_told(&mut self, teller: &NodeId, mut tags: Vec<Tag>) {
-        tags.sort_unstable();
+    pub(crate) fn on_told(&mut self, teller: &NodeId, tags: &[Tag]) {
+        let mut tags: Vec<u32> = tags.iter().copied().map(number).collect();
+        sort_turned(&mut tags);
         tags.dedup();
         if tags.is_empty() {
             return;
@@ -199,9 +200,9 @@ impl Waves {
         });
         // There are never so many neighbours that the last ones would share a number.
         let by = Word::try_from(at + 1).unwrap_or(Word::MAX / 2);
-        for tag in tags {
-            if !self.owing.contains(&tag) {
-                let is_new = self.covered.tell(tag, by);
+        for told in tags {
+            if !self.owing.contains(&tag(told)) {
+                let is_new = self.covered.tell(tag(told), by);
                 self.count(is_new);
             }
         }
@@ -398,6 +399,16 @@ impl Waves {
         let members = to_f64(silent().filter(|tag| self.covered.misses(**tag)).count());
         let strangers = to_f64(silent().count()) - members;
         (missing - members).max(0.0) + (unknown - strangers).max(0.0)
+    }
+}
+
+/// Sorts what mostly is in order but for where it begins.
+fn sort_turned(tags: &mut [u32]) {
+    if let Some(turn) = tags.iter().zip(tags.iter().skip(1)).position(|(tag, next)| tag > next) {
+        tags.rotate_left(turn + 1);
+        if !tags.is_sorted() {
+            tags.sort_unstable();
+        }
     }
 }
 

@@ -78,29 +78,31 @@ impl Floods {
             return;
         }
         let search = branch.search;
-        let linked: Vec<NodeId> =
-            sources.neighbours.linked().filter(|node| *node != from).collect();
-        let mut next = linked;
+        let linked = sources.neighbours.linked().filter(|node| *node != from);
+        let mut next: Vec<NodeId> = Vec::with_capacity(sources.neighbours.count());
         let mut excluded = 0;
         if hops == 1 {
             let done = Done::of(&besides);
-            let mut others: Vec<Tag> = Vec::with_capacity(next.len());
-            next.retain(|node| {
-                let tag = search.tag(node);
-                let is_done = done.has(tag);
-                others.extend(is_done.then_some(tag));
-                !is_done
-            });
+            // Those that were done before are named again: how many there are is told from how often
+            // the same ones are.
+            branch.reserve_covered(sources.neighbours.count());
+            for node in linked {
+                let tag = search.tag(&node);
+                if done.has(tag) {
+                    branch.cover([tag]);
+                } else {
+                    next.push(node);
+                }
+            }
             let mut may = sources.tables.may_answer_of(&next, &branch.looked_for.keys).into_iter();
             next.retain(|node| {
                 let may = may.next().unwrap_or(true);
                 excluded += u64::from(!may);
-                others.extend((!may).then(|| search.tag(node)));
+                branch.cover((!may).then(|| search.tag(node)));
                 may
             });
-            // Those that were done before are named again: how many there are is told from how often
-            // the same ones are.
-            branch.cover(others);
+        } else {
+            next.extend(linked);
         }
         if hops == 2 {
             let done = Done::of(&besides);

@@ -5,6 +5,7 @@ use skein_proto::routing::{
     FLIPS_BYTES, SharedBytes, TABLE_LOG2_BITS, TABLE_PART_BYTES, table_bits,
 };
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// A part of a table, as it travels.
@@ -15,11 +16,15 @@ pub(crate) type Part = SharedBytes<TABLE_PART_BYTES>;
 /// All who were told the same of it share one copy: in the simulator forty neighbours of each
 /// supernode live in one process. What a change makes of a table is left with the message that
 /// tells of it, for the next one who holds the same table and gets the same message.
+///
+/// The number of the copy stands beside it: who knows already what it says of a query need not look.
 #[derive(Clone, Debug)]
-pub(crate) struct Filter(Arc<Bits>);
+pub(crate) struct Filter(Arc<Bits>, u32);
 
 #[derive(Debug)]
 struct Bits {
+    /// Which of all copies in this process it is.
+    number: u32,
     log2_bits: u8,
     parts: Vec<Part>,
     /// How many are set, once somebody has counted them.
@@ -50,7 +55,15 @@ fn locate(bit: u32) -> (usize, usize, u8) {
 
 impl Filter {
     fn new(log2_bits: u8, parts: Vec<Part>) -> Self {
-        Self(Arc::new(Bits { log2_bits, parts, ones: OnceLock::new(), digest: OnceLock::new() }))
+        static COPIES: AtomicU32 = AtomicU32::new(1);
+        let number = COPIES.fetch_add(1, Ordering::Relaxed);
+        let (ones, digest) = (OnceLock::new(), OnceLock::new());
+        Self::of(Arc::new(Bits { number, log2_bits, parts, ones, digest }))
+    }
+
+    fn of(bits: Arc<Bits>) -> Self {
+        let number = bits.number;
+        Self(bits, number)
     }
 
     /// A table without a key.
@@ -81,7 +94,13 @@ impl Filter {
         let same = shared.filter(|bits| {
             bits.log2_bits == log2_bits && bits.parts.iter().zip(&parts).all(|(a, b)| a.is_same(b))
         });
-        Some(same.map_or_else(|| Self::new(log2_bits, parts), Self))
+        Some(same.map_or_else(|| Self::new(log2_bits, parts), Self::of))
+    }
+
+    /// Which copy it is, of all that there are in this process: two with the same number have the same
+    /// bits.
+    pub(crate) fn number(&self) -> u32 {
+        self.1
     }
 
     pub(crate) fn log2_bits(&self) -> u8 {
@@ -138,7 +157,7 @@ impl Filter {
         if let Some(Outcome::Flips { before, after }) = message.outcome()
             && self.0.is_same(before)
         {
-            self.0 = after.clone();
+            *self = Self::of(after.clone());
             return true;
         }
         let Some(flips) = read_flips(message, self.log2_bits()) else { return false };

@@ -5,6 +5,7 @@ mod filter;
 mod flips;
 mod own;
 mod remake;
+mod verdicts;
 
 use crate::bucket::TokenBucket;
 use crate::core::Core;
@@ -16,6 +17,7 @@ use skein_index::text::ParsedQuery;
 use skein_proto::routing::{TABLE_HASHES, TABLE_LOG2_BITS, TableUpdate};
 use skein_proto::{Instant, NodeId};
 use std::time::Duration;
+use verdicts::Verdicts;
 
 /// Updates that go to all neighbours: one each 10 s in the long run, since each is a message for
 /// every neighbour; some at once after a quiet time, since a file whose words are not in the tables
@@ -90,17 +92,25 @@ pub(crate) struct Tables {
 }
 
 /// What every match of a query has, as tables know it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Keys {
     /// The hashes of words and beginnings.
     words: Vec<u64>,
     /// The hashes of pairs of them.
     pairs: Vec<u64>,
+    /// What tables were found to say.
+    verdicts: Verdicts,
 }
 
 impl Keys {
     pub(crate) fn of(query: &ParsedQuery) -> Self {
-        Self { words: query.required_keys().collect(), pairs: query.required_pairs() }
+        let (words, pairs) = (query.required_keys().collect(), query.required_pairs());
+        Self { words, pairs, verdicts: Verdicts::default() }
+    }
+
+    /// Others in this process look for the same: from now on it is kept what tables say.
+    pub(crate) fn are_shared(&self) {
+        self.verdicts.keep();
     }
 
     /// Whether no table excludes anything.
@@ -118,15 +128,38 @@ impl Keys {
 
     /// Whether a table, which has pairs or not, may have all of them.
     fn may_be_in(&self, table: &Filter, pairs: bool) -> bool {
-        self.in_table(pairs).all(|key| table.may_have(key))
+        if let Some(may) = self.verdicts.get(table.number(), pairs) {
+            return may;
+        }
+        let may = self.in_table(pairs).all(|key| table.may_have(key));
+        self.verdicts.note(table.number(), pairs, may);
+        may
     }
 
     /// The same of many tables, bit by bit in all of them that have had all bits so far: looks at
     /// memory that do not wait for each other are made side by side.
     fn may_be_in_each(&self, tables: &[Option<&Held>]) -> Vec<bool> {
         let mut may = vec![true; tables.len()];
-        let known = tables.iter().enumerate().filter_map(|(at, held)| Some((at, (*held)?)));
-        let mut open: Vec<(usize, &Held)> = known.collect();
+        let mut unknown: Vec<(usize, &Held)> = Vec::new();
+        for (at, (held, may)) in tables.iter().zip(&mut may).enumerate() {
+            let Some(held) = held else { continue };
+            match self.verdicts.get(held.filter.number(), held.pairs) {
+                Some(known) => *may = known,
+                None => unknown.push((at, held)),
+            }
+        }
+        if !unknown.is_empty() {
+            self.look_in(unknown.clone(), &mut may);
+        }
+        for (at, held) in unknown {
+            let may = may.get(at).copied().unwrap_or(true);
+            self.verdicts.note(held.filter.number(), held.pairs, may);
+        }
+        may
+    }
+
+    /// Says of tables, each with its number in the list, whether they may have all of the keys.
+    fn look_in(&self, mut open: Vec<(usize, &Held)>, may: &mut [bool]) {
         let mut bits = Vec::with_capacity(open.len());
         for number in 0..self.pairs.len() + self.words.len() {
             for hash in 0..TABLE_HASHES {
@@ -145,11 +178,10 @@ impl Keys {
                     has
                 });
                 if open.is_empty() {
-                    return may;
+                    return;
                 }
             }
         }
-        may
     }
 }
 

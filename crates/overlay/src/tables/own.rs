@@ -365,7 +365,7 @@ mod tests {
         index.publish(&OWNER, (0..6_000).map(file));
         own.follow(&mut index, Instant::START);
         assert!(own.take_news(1).is_empty() && own.whole(1).is_empty(), "not all is in it yet");
-        let keys = Keys { words: vec![word_hash("absent")], pairs: Vec::new() };
+        let keys = Keys { words: vec![word_hash("absent")], ..Keys::default() };
         assert!(!own.excludes(&index, &keys));
         let mut held = None;
         let mut remade = 0;

@@ -108,12 +108,18 @@ fn many_tables_are_looked_at_side_by_side_as_one_by_one() {
         let keys = Keys {
             words: (0..round % 4).map(|_| random()).collect(),
             pairs: (0..round % 3).map(|_| random()).collect(),
+            ..Keys::default()
         };
         let tables: Vec<Option<&Held>> = held.iter().map(Option::as_ref).collect();
         let one_by_one: Vec<bool> = tables
             .iter()
             .map(|held| held.is_none_or(|held| keys.may_be_in(&held.filter, held.pairs)))
             .collect();
+        assert_eq!(keys.may_be_in_each(&tables), one_by_one);
+        keys.are_shared();
+        // What was said before, and then what is said by some that were not asked before.
+        assert_eq!(keys.may_be_in_each(&tables[..30]), one_by_one[..30]);
+        assert_eq!(keys.may_be_in_each(&tables), one_by_one);
         assert_eq!(keys.may_be_in_each(&tables), one_by_one);
     }
 }

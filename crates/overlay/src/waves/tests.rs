@@ -98,7 +98,7 @@ impl Graph {
                     tags.clone_from(lie);
                 }
                 tags.truncate([0, 64, 2_048][usize::from(hops)]);
-                waves.on_told(&node, tags);
+                waves.on_told(&node, &tags);
             }
             if run.found.len() >= wanted {
                 return (run, waves);
@@ -275,7 +275,7 @@ fn nobody_speaks_for_one_who_was_asked_and_has_not_answered() {
         is_waiting: false,
     });
     assert!(matches!(next, Next::Ask(asked, 0) if asked == [silent]));
-    waves.on_told(&other, vec![id.tag(&silent), id.tag(&other)]);
+    waves.on_told(&other, &[id.tag(&silent), id.tag(&other)]);
     assert!(!waves.has_covered(&silent) && waves.has_covered(&other));
     waves.on_answered(id.tag(&silent));
     assert!(waves.has_covered(&silent));
