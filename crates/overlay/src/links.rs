@@ -50,8 +50,13 @@ impl Overlay {
             sound
         });
         let Some(known) = self.core.peers.get_mut(&peer) else { return };
-        self.children.doubt_credentials();
-        self.neighbours.doubt_credentials();
+        // Whoever comes to put a record where it belongs shows a credential, too.
+        if self.children.bond(&peer).is_some() {
+            self.children.doubt_credentials();
+        }
+        if self.neighbours.is_linked(&peer) {
+            self.neighbours.doubt_credentials();
+        }
         let is_super = hello.role == Role::Super;
         let name = credential.as_ref().map(|credential| credential.unverified().name.clone());
         known.hello = Some(Greeting::new(hello, known.address, credential));
