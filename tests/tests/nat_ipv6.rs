@@ -11,35 +11,38 @@ const MACHINE: &str = env!("CARGO_BIN_EXE_machine");
 
 #[test]
 fn a_node_with_ipv6_alone_shares_and_talks_with_one_that_has_ipv4_alone() {
-    natlab::inside("a_node_with_ipv6_alone_shares_and_talks_with_one_that_has_ipv4_alone", async {
-        let lab = Lab::build_dual(2, &[Kind::Public, Kind::PortRestricted]).await;
-        lab.without_ip(4, "public");
-        lab.without_ip(6, "port");
-        let (_supernodes, nodes) = lab.attached().await;
-        let [new, old] = &nodes[..] else { panic!("two nodes") };
+    natlab::inside_with_ipv6(
+        "a_node_with_ipv6_alone_shares_and_talks_with_one_that_has_ipv4_alone",
+        async {
+            let lab = Lab::build_dual(2, &[Kind::Public, Kind::PortRestricted]).await;
+            lab.without_ip(4, "public");
+            lab.without_ip(6, "port");
+            let (_supernodes, nodes) = lab.attached().await;
+            let [new, old] = &nodes[..] else { panic!("two nodes") };
 
-        let content = files::write_noise(&lab.folder("shared").join("w.bin"), "both", 300_001);
-        new.share(&lab.folder("shared"), 1).await;
-        let found = old.find("w").await;
-        assert_eq!(found.hits[0].content, content);
-        let done = old.get(content, &lab.folder("fetched")).await;
-        assert_eq!(done.state, DownloadState::Done, "{done:?}");
-        assert_eq!(files::content_of(&done.path), content);
+            let content = files::write_noise(&lab.folder("shared").join("w.bin"), "both", 300_001);
+            new.share(&lab.folder("shared"), 1).await;
+            let found = old.find("w").await;
+            assert_eq!(found.hits[0].content, content);
+            let done = old.get(content, &lab.folder("fetched")).await;
+            assert_eq!(done.state, DownloadState::Done, "{done:?}");
+            assert_eq!(files::content_of(&done.path), content);
 
-        // The relay is the only thing that both can reach.
-        for (near, far) in [(new, old), (old, new)] {
-            near.until_found(far.name()).await;
-            let mut pipe = EchoPipe::open(&lab, MACHINE, near, far).await;
-            pipe.carries(1_000).await;
-            let session = Watched::start(near, far).await;
-            assert_eq!(session.direct(), None);
-        }
-    });
+            // The relay is the only thing that both can reach.
+            for (near, far) in [(new, old), (old, new)] {
+                near.until_found(far.name()).await;
+                let mut pipe = EchoPipe::open(&lab, MACHINE, near, far).await;
+                pipe.carries(1_000).await;
+                let session = Watched::start(near, far).await;
+                assert_eq!(session.direct(), None);
+            }
+        },
+    );
 }
 
 #[test]
 fn two_behind_symmetric_routers_meet_over_ipv6() {
-    natlab::inside("two_behind_symmetric_routers_meet_over_ipv6", async {
+    natlab::inside_with_ipv6("two_behind_symmetric_routers_meet_over_ipv6", async {
         let lab = Lab::build_dual(2, &[Kind::Symmetric, Kind::Symmetric]).await;
         let (_supernodes, nodes) = lab.attached().await;
         let [near, far] = &nodes[..] else { panic!("two nodes") };

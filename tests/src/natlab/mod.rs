@@ -11,6 +11,10 @@
 //!   host ── NAT ── NAT ───────────────┘
 //! ```
 //!
+//! [`Lab::build_dual`] adds IPv6 (2001:2::/48, RFC 5180): the bridge is a router for it, and so are
+//! those of the hosts, which translate nothing there and let in only what belongs to something that
+//! went out.
+//!
 //! [`inside`] runs a test in there; [`Lab`] is what it finds. A [`Matrix`] is the lab with all kinds
 //! of NATs, and the sessions between them.
 
@@ -24,6 +28,6 @@ mod topology;
 pub use host::{Host, Running};
 pub use matrix::{DIRECT_BAR, Figures, Matrix, Outcome, Table};
 pub use nat::Kind;
-pub use space::{inside, program_inside};
+pub use space::{inside, inside_with_ipv6, program_inside};
 pub use talk::{EchoPipe, Watched};
 pub use topology::Lab;

@@ -2,6 +2,7 @@
 
 use crate::binary;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio, Termination};
 use std::time::{Duration, Instant};
 
@@ -29,14 +30,28 @@ pub fn inside(name: &str, test: impl Future<Output = ()>) {
     if let Some(why) = missing() {
         let required = std::env::var(WANTED).is_ok_and(|wanted| wanted == "required");
         assert!(!required, "the NAT lab is required and not to be had: {why}");
-        let _ = writeln!(
-            std::io::stderr(),
-            "\n!!!! SKIPPED: {name}: this machine has no room for the NAT lab: {why}\n"
-        );
+        skip(name, &format!("this machine has no room for the NAT lab: {why}"));
         return;
     }
     let status = run_inside(&[name, "--exact", "--nocapture"]);
     assert!(status.success(), "{name} failed in the lab: {status}");
+}
+
+/// The same for a test that needs IPv6, which a kernel may be without.
+///
+/// # Panics
+/// As [`inside`].
+pub fn inside_with_ipv6(name: &str, test: impl Future<Output = ()>) {
+    if Path::new("/proc/net/if_inet6").exists() {
+        inside(name, test);
+    } else {
+        skip(name, "this machine's kernel has no IPv6");
+    }
+}
+
+/// Says so past what the test harness keeps to itself.
+fn skip(name: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "\n!!!! SKIPPED: {name}: {why}\n");
 }
 
 /// Runs a whole program in namespaces of its own: starts it again in there, with the same words.
