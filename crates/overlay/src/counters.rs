@@ -152,6 +152,8 @@ counters! {
     parents_lost,
     /// Parents left for others that agreed before.
     parents_moved,
+    /// Parents that were kept since the one that they named was much fuller than they had thought.
+    moves_spared,
     /// Parents left since they took nothing in.
     parents_timed_out,
     /// Links hung up since too many were open.

@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use skein_overlay::Input;
+use skein_proto::election::Redirect;
 use skein_proto::message::{Bond, Detach, PartingReason, Publish, RoleSetting};
 use skein_proto::{BoundedVec, NodeId, Role};
 use skein_sim::population::{file, settle};
@@ -110,6 +111,31 @@ fn children_are_found_all_the_time_while_a_full_supernode_hands_them_over() {
     let moved =
         |child: &&NodeId| network.snapshot(**child).unwrap().parent.parent != Some(supers[0]);
     assert!(children.iter().filter(moved).count() >= 2, "some were handed over");
+}
+
+/// Whether a child moves to the supernode that its parent names, when that one is by so many hundredths
+/// fuller than the parent thinks; and how often it has stayed for that.
+fn follows(points: u8) -> (bool, u64) {
+    let mut network =
+        Network::new(Settings { seed: SEED, max_children: 10, ..Settings::default() });
+    let (supers, ..) = settle(&mut network, 1, 5);
+    network.set_login_up(false);
+    let wanderer = network.add_node(RoleSetting::Ordinary, Vec::new());
+    let puppet = known_puppet(&mut network, wanderer, 1);
+    play_parent(&mut network, puppet, seconds(5));
+    assert_eq!(network.snapshot(wanderer).unwrap().parent.parent, Some(puppet));
+    let mut to = network.entry(supers[0]).unwrap();
+    to.load_percent = 50 - points;
+    network.say(puppet, wanderer, Redirect { to });
+    play_parent(&mut network, puppet, seconds(5));
+    let moved = network.snapshot(wanderer).unwrap().parent.parent == Some(supers[0]);
+    (moved, counters(&network, wanderer).moves_spared)
+}
+
+#[test]
+fn a_child_follows_its_parent_s_word_unless_the_other_is_much_fuller_than_that() {
+    assert_eq!(follows(10), (true, 0));
+    assert_eq!(follows(11), (false, 1));
 }
 
 #[test]

@@ -129,8 +129,7 @@ impl Overlay {
         }
         self.election.redirected = Some(now.instant);
         self.core.hear_of(std::slice::from_ref(&redirect.to), false, now);
-        let addresses = redirect.to.addresses.to_vec();
-        self.join.move_to(&mut self.core, redirect.to.node, addresses, now);
+        self.join.follow(&mut self.core, &redirect.to, now);
     }
 
     /// This node has stepped down.

@@ -3,8 +3,9 @@
 use super::{Join, ParentChange, Tie, TieState};
 use crate::core::Core;
 use crate::io::{Event, Now};
-use skein_proto::message::{Attach, AttachReply, Bond, PartingReason};
-use skein_proto::{Instant, NodeId};
+use skein_proto::message::{Attach, AttachReply, Bond, PartingReason, Probe};
+use skein_proto::supernode::Load;
+use skein_proto::{Instant, NodeId, SupernodeEntry};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,22 +24,38 @@ const FAR: Duration = Duration::from_millis(150);
 /// How many times lower the cost of another parent must be.
 pub(super) const MUCH_BETTER: u64 = 2;
 
+/// Points by which a supernode may be fuller than the parent said that sends a child to it. The parent
+/// knows it by gossip, which is some minutes old where there are many supernodes, and has named one
+/// that seemed emptier than itself by fifteen points: beyond this it is no better, and most likely
+/// others were sent to it as well.
+const FULLER: u8 = 10;
+
 /// A parent that is to take the place of the present one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Move {
     target: NodeId,
+    /// How full it may be, in percent, where that is still to be asked.
+    at_most: Option<u8>,
     asked: bool,
     pub(super) deadline: Instant,
 }
 
 impl Join {
+    /// Leaves the parent for the supernode that it names, which is so full as far as it knows, if
+    /// that one is not much fuller, and takes this node. Answers whether it is tried.
+    pub(crate) fn follow(&mut self, core: &mut Core, to: &SupernodeEntry, now: Now) -> bool {
+        let at_most = to.load_percent.saturating_add(FULLER);
+        self.move_to(core, (to.node, to.addresses.to_vec()), Some(at_most), now)
+    }
+
     /// Leaves the parent for another supernode, once that one has agreed; whoever has no parent
-    /// keeps looking for one. Answers whether it is tried.
-    pub(crate) fn move_to(
+    /// keeps looking for one. `at_most`: how full it may be, where that is to be asked first. Answers
+    /// whether it is tried.
+    pub(super) fn move_to(
         &mut self,
         core: &mut Core,
-        target: NodeId,
-        addresses: Vec<SocketAddr>,
+        (target, addresses): (NodeId, Vec<SocketAddr>),
+        at_most: Option<u8>,
         now: Now,
     ) -> bool {
         let parent = self.parent();
@@ -51,16 +68,17 @@ impl Join {
             // place is not for those who could as well stay.
             return false;
         }
-        let mut moving = Move { target, asked: false, deadline: now.instant + PATIENCE };
-        if core.peers.get(&target).is_some_and(|peer| peer.hello.is_some()) {
-            core.send(target, Attach { bond: Bond::Active });
-            moving.asked = true;
-        } else if addresses.is_empty() {
+        let is_linked = core.peers.get(&target).is_some_and(|peer| peer.hello.is_some());
+        if !is_linked && addresses.is_empty() {
             return false;
+        }
+        let deadline = now.instant + PATIENCE;
+        self.moving = Some(Move { target, at_most, asked: false, deadline });
+        if is_linked {
+            self.on_target_up(core, target);
         } else {
             core.dial(target, addresses);
         }
-        self.moving = Some(moving);
         true
     }
 
@@ -70,9 +88,28 @@ impl Join {
 
     /// The target has been reached.
     pub(super) fn on_target_up(&mut self, core: &mut Core, peer: NodeId) {
-        if let Some(moving) = self.moving.as_mut().filter(|moving| moving.target == peer) {
+        let Some(moving) = self.moving.as_mut().filter(|moving| moving.target == peer) else {
+            return;
+        };
+        if moving.at_most.is_some() {
+            core.send(peer, Probe);
+        } else {
             moving.asked = true;
             core.send(peer, Attach { bond: Bond::Active });
+        }
+    }
+
+    /// The target says how full it is.
+    pub(super) fn on_target_load(&mut self, core: &mut Core, peer: NodeId, load: Load) {
+        let Some(moving) = self.moving.as_mut().filter(|moving| moving.target == peer) else {
+            return;
+        };
+        let Some(at_most) = moving.at_most.take() else { return };
+        if load.percent() <= at_most {
+            self.on_target_up(core, peer);
+        } else {
+            core.counters.moves_spared += 1;
+            self.moving = None;
         }
     }
 

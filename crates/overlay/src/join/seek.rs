@@ -118,6 +118,7 @@ impl Join {
         reply: &ProbeReply,
         now: Now,
     ) {
+        self.on_target_load(core, peer, reply.load);
         let Some(seeking) = &mut self.seeking else { return };
         let Some(candidate) = seeking.candidates.get_mut(&peer) else { return };
         let Candidate::Probed { sent } = *candidate else { return };
@@ -182,7 +183,7 @@ impl Join {
             && other.saturating_mul(MUCH_BETTER) <= *cost
             && core.rng.random::<bool>()
         {
-            self.move_to(core, *node, Vec::new(), now);
+            self.move_to(core, (*node, Vec::new()), None, now);
         }
     }
 }
