@@ -60,6 +60,7 @@ mod table;
 mod tally;
 mod tending;
 pub mod text;
+mod thinned;
 mod upkeep;
 mod vocabulary;
 mod waste;

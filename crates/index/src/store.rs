@@ -13,9 +13,10 @@ use crate::sources::{OwnerSet, Share};
 use crate::tally::Tally;
 use crate::tending::Away;
 use crate::text::{MAX_RECORD_WORDS, RecordWords};
+use crate::thinned::Thinned;
 use crate::vocabulary::Pending;
 use crate::waste::Waste;
-use skein_proto::{ContentId, FileMeta};
+use skein_proto::{ContentId, FileMeta, MediaTags};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -26,6 +27,10 @@ const MAX_DRAFT: usize = 16 * 1024;
 /// Bytes of different strings that are gathered at most: four times what so many documents usually
 /// have.
 const MAX_DRAFT_STRINGS: usize = 4 * 1024 * 1024;
+
+/// Documents of one who goes that are read before their words are forgotten: so many looks at memory
+/// wait for it together.
+const FORGOTTEN_AT_A_TIME: usize = 16;
 
 /// About what a drafted document takes beside its texts.
 const DRAFT_BYTES: u64 = 400;
@@ -57,6 +62,7 @@ pub(crate) struct Admitted {
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) thinned: Thinned,
     /// Another one for each change of the segments.
     pub(super) version: u64,
     pub(super) merges: Vec<Merge>,
@@ -126,6 +132,7 @@ impl Store {
     pub(crate) fn bytes(&self) -> u64 {
         self.settled_bytes
             + self.waste.bytes()
+            + self.thinned.bytes()
             + self.draft_bytes.max(self.kept_bytes)
             + self.tally.bytes()
             + self.pending.bytes()
@@ -135,13 +142,17 @@ impl Store {
 
     /// Reads the words of a record. Give them back with [`Store::put_back`].
     pub(crate) fn read_words(&mut self, file: &FileMeta) -> RecordWords {
+        self.read_words_of(file.path.as_str(), file.tags.as_deref())
+    }
+
+    fn read_words_of(&mut self, path: &str, tags: Option<&MediaTags>) -> RecordWords {
         let mut words = self.spare.pop().unwrap_or_default();
-        words.read_hashed(file.path.as_str(), file.tags.as_deref(), &self.hasher);
+        words.read_hashed(path, tags, &self.hasher);
         words
     }
 
     pub(crate) fn put_back(&mut self, words: RecordWords) {
-        if self.spare.len() < 4 {
+        if self.spare.len() < FORGOTTEN_AT_A_TIME {
             self.spare.push(words);
         }
     }
@@ -194,6 +205,7 @@ impl Store {
     /// Takes a document away with its words.
     fn forget(&mut self, at: At, words: &RecordWords) {
         if self.kill(at) {
+            self.tally.touch(words.hashes());
             self.forget_words(words);
         }
         self.pending.document(words, false);
@@ -202,7 +214,6 @@ impl Store {
     }
 
     fn forget_words(&mut self, words: &RecordWords) {
-        self.tally.touch(words.hashes());
         for ((word, _), hash) in words.iter().zip(words.hashes()) {
             if self.tally.remove(hash) {
                 self.pending.word_vanished(word);
@@ -219,7 +230,10 @@ impl Store {
             count += 1;
         }
         let probes = probes.get(..count).unwrap_or_default();
-        let masks = self.segments.iter().map(|segment| segment.admits_of(probes));
+        let masks = self.segments.iter().map(|segment| match self.thinned.of(segment) {
+            Some(filter) => filter.may_have_of(probes),
+            None => segment.admits_of(probes),
+        });
         let masks = (0..).zip(masks).filter(|(_, mask)| *mask != 0).collect();
         Admitted { version: self.version, masks }
     }
@@ -451,18 +465,25 @@ impl Store {
             let places = segment.live_places_of(owner).take(most - removed);
             let places: Vec<Place> = places.collect();
             removed += places.len();
-            for place in &places {
-                if let Some(file) = segment.file_in(*place, &mut room) {
-                    let words = self.read_words(&file);
+            for some in places.chunks(FORGOTTEN_AT_A_TIME) {
+                let mut all = Vec::with_capacity(some.len());
+                for place in some {
+                    if let Some((path, tags)) = segment.texts_in(*place, &mut room) {
+                        all.push(self.read_words_of(path, tags.as_deref()));
+                    }
+                    segment.kill(*place);
+                }
+                // Where the counts of all their words are is seen at once.
+                self.tally.touch(all.iter().flat_map(RecordWords::hashes));
+                for words in all {
                     self.forget_words(&words);
                     self.pending.document(&words, false);
                     self.documents -= 1;
                     self.postings -= words.len() as u64;
                     self.put_back(words);
                 }
-                segment.kill(*place);
             }
-            self.note_killed(segment.id, &places);
+            self.note_killed(&segment, &places);
         }
         self.gone += removed;
         // Nothing is written for them.
@@ -528,7 +549,7 @@ impl Store {
             let Some(segment) = segment.cloned() else { continue };
             let places: Vec<Place> = of_one.iter().map(|(_, place)| *place).collect();
             places.iter().for_each(|place| segment.kill(*place));
-            self.note_killed(segment.id, &places);
+            self.note_killed(&segment, &places);
         }
     }
 
@@ -537,6 +558,7 @@ impl Store {
         if self.draft.len() == 0 {
             self.draft = Draft::default();
             self.kept_bytes = 0;
+            self.pending.give_up_room();
         }
     }
 

@@ -19,6 +19,10 @@ const EARNED: u64 = 4;
 /// Words of the tally that take as long to move as a document takes to be merged.
 const MOVED: u64 = 64;
 
+/// Hashes of new words, beginnings and pairs that take as long to be made and noted as a document
+/// takes to be merged.
+const KEYS: u64 = 16;
+
 /// Documents for which what was done elsewhere goes on at once when it comes back.
 const GIVEN_BACK: usize = 256;
 
@@ -71,7 +75,7 @@ impl Index {
 
     /// Work that the calls so far have done on the thread of the caller, counted in documents: those
     /// that were read or written, those that a merge went on by, and as many as take equally long as
-    /// tables that grew and memory that was given back. It takes no more than about two
+    /// tables that grew, changes of the vocabulary that were noted and memory that was given back. It takes no more than about two
     /// microseconds for each, and is the same on every machine.
     pub const fn work(&self) -> u64 {
         self.store.work()
@@ -103,7 +107,7 @@ impl Store {
     }
 
     pub(super) const fn work(&self) -> u64 {
-        self.work + self.tally.moved() / MOVED
+        self.work + self.tally.moved() / MOVED + self.pending.noted() / KEYS
     }
 
     const fn changes(&self) -> u64 {

@@ -158,6 +158,7 @@ impl Store {
     /// Leaves out segments.
     fn leave_out(&mut self, is_it: impl Fn(&Segment) -> bool) {
         for segment in self.segments.extract_if(.., |segment| is_it(segment)) {
+            self.thinned.forget(segment.id);
             self.waste.add_segment(segment);
             self.version += 1;
             self.has_moved = true;
@@ -173,11 +174,15 @@ impl Store {
     }
 
     /// Notes that documents of a segment have gone, for what is made of it.
-    pub(super) fn note_killed(&mut self, segment: u64, places: &[Place]) {
-        self.merges.iter_mut().for_each(|merge| merge.killed(segment, places));
-        if let Some(away) = &mut self.away {
-            away.killed(segment, places);
+    pub(super) fn note_killed(&mut self, segment: &Segment, places: &[Place]) {
+        if places.is_empty() {
+            return;
         }
+        self.merges.iter_mut().for_each(|merge| merge.killed(segment.id, places));
+        if let Some(away) = &mut self.away {
+            away.killed(segment.id, places);
+        }
+        self.work += self.thinned.note(segment);
     }
 
     pub(super) fn drop_empty(&mut self) {

@@ -1,6 +1,8 @@
 //! How the set of different words, and of words that stand together, changes: what a query routing
 //! table is kept in step with.
 
+use crate::array::Array;
+use crate::interner::head;
 use crate::memory;
 use crate::text::{RecordWords, beginning_hash, beginnings, for_each_pair, word_hash};
 
@@ -9,8 +11,13 @@ use crate::text::{RecordWords, beginning_hash, beginnings, for_each_pair, word_h
 /// frequent words do stand together somewhere, so that pairs tell less, and take more.
 const MAX_PAIRS: u64 = 150_000;
 
-/// Changes that are noted before those that undo each other are looked for.
-const FEW_CHANGES: usize = 4096;
+/// Changes that are noted before those that undo each other are looked for: half a megabyte. Less
+/// than that many come with a message, and are sorted once.
+const FEW_CHANGES: usize = 32 * 1024;
+
+/// Hashes of short beginnings that are kept: few words have a beginning of one to three letters that
+/// no other one has.
+const KEPT: usize = 4096;
 
 /// What has changed in the set of different words since the last time that it was asked for. What
 /// came and went in between is in no list. Words, their beginnings and pairs are given by their
@@ -57,10 +64,13 @@ struct Log {
     changes: Vec<(u64, i32)>,
     /// How many there were when those that undo each other were last taken out.
     least: usize,
+    /// Changes that were noted so far.
+    noted: u64,
 }
 
 impl Log {
     fn note(&mut self, hash: u64, by: i32) {
+        self.noted += 1;
         self.changes.push((hash, by));
         // So there are at most twice as many as do not undo each other, whoever asks for them or not.
         if self.changes.len() >= (2 * self.least).max(FEW_CHANGES) {
@@ -82,7 +92,8 @@ impl Log {
 
     /// What there is more of and less of, each as often as that.
     fn take(&mut self) -> (Vec<u64>, Vec<u64>) {
-        let mut log = std::mem::take(self);
+        let emptied = self.emptied();
+        let mut log = std::mem::replace(self, emptied);
         log.sum_up();
         let (mut more, mut less) = (Vec::new(), Vec::new());
         for (hash, by) in log.changes {
@@ -92,8 +103,45 @@ impl Log {
         (more, less)
     }
 
+    /// One without changes that has noted as many.
+    fn emptied(&self) -> Self {
+        Self { noted: self.noted, ..Self::default() }
+    }
+
     fn bytes(&self) -> u64 {
         memory::vector::<(u64, i32)>(self.changes.capacity())
+    }
+}
+
+/// Hashes of short beginnings by their bytes, each in the only slot where it may be: whatever comes
+/// there takes the place of what was there before.
+#[derive(Debug, Default)]
+struct Beginnings {
+    /// The bytes ([`head`]) and the hash; zeros where there is nothing.
+    slots: Array<[u64; 2]>,
+}
+
+impl Beginnings {
+    /// As [`beginning_hash`].
+    fn hash(&mut self, beginning: &str) -> u64 {
+        // An odd factor near the golden ratio, by which neighbours come far apart.
+        const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+        if beginning.len() > size_of::<u64>() {
+            return beginning_hash(beginning);
+        }
+        if self.slots.len() == 0 {
+            self.slots = Array::zeroed(KEPT);
+        }
+        // No letter or digit is zero, so that no other beginning has the same.
+        let head = head(beginning.as_bytes());
+        let at = head.wrapping_mul(FACTOR) >> (u64::BITS - KEPT.ilog2());
+        let Some([known, hash]) = self.slots.get_mut(at as usize) else {
+            return beginning_hash(beginning);
+        };
+        if *known != head || head == 0 {
+            (*known, *hash) = (head, beginning_hash(beginning));
+        }
+        *hash
     }
 }
 
@@ -104,6 +152,7 @@ pub(crate) struct Pending {
     is_wanted: bool,
     words: Log,
     pairs: Log,
+    beginnings: Beginnings,
     /// Pairs in all documents.
     count: u64,
     /// There are too many to tell of them.
@@ -123,7 +172,13 @@ impl Pending {
 
     /// Notes no changes any more.
     pub(crate) fn forget(&mut self) {
-        *self = Self { count: self.count, ..Self::default() };
+        let (words, pairs) = (self.words.emptied(), self.pairs.emptied());
+        *self = Self { count: self.count, words, pairs, ..Self::default() };
+    }
+
+    /// Changes that were noted so far.
+    pub(crate) const fn noted(&self) -> u64 {
+        self.words.noted + self.pairs.noted
     }
 
     /// Notes a word that was not there.
@@ -138,7 +193,10 @@ impl Pending {
 
     fn change_word(&mut self, word: &str, by: i32) {
         if self.is_wanted {
-            keys_of(word, |hash| self.words.note(hash, by));
+            self.words.note(word_hash(word), by);
+            for beginning in beginnings(word) {
+                self.words.note(self.beginnings.hash(beginning), by);
+            }
         }
     }
 
@@ -161,7 +219,7 @@ impl Pending {
         let crowded = self.count > if self.crowded { MAX_PAIRS / 2 } else { MAX_PAIRS };
         if std::mem::replace(&mut self.crowded, crowded) != crowded {
             self.turned = true;
-            self.pairs = Log::default();
+            self.pairs = self.pairs.emptied();
         }
     }
 
@@ -192,8 +250,13 @@ impl Pending {
             && self.pairs.changes.is_empty()
     }
 
+    /// Gives up what only makes it faster.
+    pub(crate) fn give_up_room(&mut self) {
+        self.beginnings = Beginnings::default();
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
-        self.words.bytes() + self.pairs.bytes()
+        self.words.bytes() + self.pairs.bytes() + self.beginnings.slots.bytes()
     }
 }
 

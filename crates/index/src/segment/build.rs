@@ -38,10 +38,15 @@ fn sorted(
     let len = slots.iter_mut().zip(keys).map(|(slot, key)| *slot = key).count();
     sorted.truncate(len);
     sorted.sort_unstable();
+    in_order_of(&mut sorted, compare);
+    sorted
+}
+
+/// Brings those whose keys are equal into order.
+fn in_order_of(sorted: &mut [Key], compare: impl Fn(u32, u32) -> Ordering) {
     for equal in sorted.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|it| it.len() > 1) {
         equal.sort_unstable_by(|a, b| compare(*a as u32, *b as u32).then(a.cmp(b)));
     }
-    sorted
 }
 
 impl Draft {
@@ -110,7 +115,33 @@ impl Columns<'_> {
             let document = order.get(place as usize).map(|key| *key as u32 as usize);
             document.and_then(|at| self.contents.get(at))
         };
-        sorted(order.len(), (0..).zip(order).map(key), |a, b| content(a).cmp(&content(b)))
+        // By class at first, without a comparison. Of one owner they are in the order of their
+        // contents already.
+        let class = |key: &Key| (key >> 96) as Class;
+        let mut keys = Array::zeroed(order.len());
+        let slots: &mut [Key] = &mut keys;
+        slots.iter_mut().zip((0..).zip(order).map(key)).for_each(|(slot, key)| *slot = key);
+        let mut starts = [0_u32; Class::MAX as usize + 2];
+        for key in keys.iter() {
+            starts[usize::from(class(key)) + 1] += 1;
+        }
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        let mut ranked = Array::zeroed(keys.len());
+        let slots = &mut *ranked;
+        for key in keys.iter() {
+            let next = &mut starts[usize::from(class(key))];
+            slots[*next as usize] = *key;
+            *next += 1;
+        }
+        for same in ranked.chunk_by_mut(|a, b| class(a) == class(b)) {
+            same.sort_unstable();
+        }
+        in_order_of(&mut ranked, |a, b| content(a).cmp(&content(b)));
+        ranked
     }
 
     /// The first bytes of a content as a number that sorts as contents do.

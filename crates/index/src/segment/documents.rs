@@ -201,12 +201,34 @@ impl Documents {
         strings: &Strings,
         room: &mut Room,
     ) -> Option<Description> {
+        let (kind, size, tags) = self.read(number, strings, room);
+        let path = FilePath::kept(std::str::from_utf8(room.bytes()).ok()?);
+        Some(Description { size, kind, path, tags })
+    }
+
+    /// The path, which is put together in `room`, and the tags.
+    pub(crate) fn texts<'r>(
+        &self,
+        number: u32,
+        strings: &Strings,
+        room: &'r mut Room,
+    ) -> Option<(&'r str, Option<Box<MediaTags>>)> {
+        let (_, _, tags) = self.read(number, strings, room);
+        Some((std::str::from_utf8(room.bytes()).ok()?, tags))
+    }
+
+    /// Puts the path together in `room`, and reads the rest.
+    fn read(
+        &self,
+        number: u32,
+        strings: &Strings,
+        room: &mut Room,
+    ) -> (Kind, u64, Option<Box<MediaTags>>) {
         let mut bytes = self.body(number);
         let (kind, size, has_tags) = take_head(&mut bytes);
         let tags = has_tags.then(|| Box::new(self.tags(&mut bytes, strings, room)));
         self.path(bytes, strings, room);
-        let path = FilePath::kept(std::str::from_utf8(room.bytes()).ok()?);
-        Some(Description { size, kind, path, tags })
+        (kind, size, tags)
     }
 
     fn tags(&self, bytes: &mut &[u8], strings: &Strings, room: &mut Room) -> MediaTags {

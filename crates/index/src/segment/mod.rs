@@ -27,10 +27,10 @@ use crate::register::OwnerNo;
 use crate::sources::Share;
 use crate::waste::Waste;
 use documents::Documents;
-use filter::Filter;
-pub(crate) use filter::Probe;
+use filter::MORE_BITS;
+pub(crate) use filter::{Filter, Probe};
 use room::Room;
-use skein_proto::{ContentId, FileMeta};
+use skein_proto::{ContentId, FileMeta, MediaTags};
 use std::mem::size_of;
 use std::ops::Range;
 use std::sync::Arc;
@@ -140,6 +140,16 @@ impl Segment {
         let content = self.content(place)?;
         let it = self.documents.description(place, &self.strings, room)?;
         Some(FileMeta { content, size: it.size, kind: it.kind, path: it.path, tags: it.tags })
+    }
+
+    /// What the words of a document are made of: its path, which is put together in `room`, and its
+    /// tags.
+    pub(crate) fn texts_in<'r>(
+        &self,
+        place: Place,
+        room: &'r mut Room,
+    ) -> Option<(&'r str, Option<Box<MediaTags>>)> {
+        self.documents.texts(place, &self.strings, room)
     }
 
     pub(crate) fn class(&self, rank: Rank) -> Class {
@@ -260,6 +270,17 @@ impl Segment {
     /// As [`Segment::admits`], of at most 64 contents: a bit for each.
     pub(crate) fn admits_of(&self, probes: &[Probe]) -> u64 {
         self.filter.may_have_of(probes)
+    }
+
+    /// A filter of the contents that are still there.
+    pub(crate) fn filter_of_live(&self) -> Filter {
+        let mut filter = Filter::new(self.live() as usize, MORE_BITS);
+        for (place, content) in (0..).zip(self.contents.iter()) {
+            if self.is_live(place) {
+                filter.add(Probe::new(content));
+            }
+        }
+        filter
     }
 
     /// Whether a document with this word may be here.

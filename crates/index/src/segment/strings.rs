@@ -241,6 +241,21 @@ struct Block<'a> {
     start: usize,
 }
 
+/// How many bytes two texts begin alike with. Of most words the first eight tell.
+#[inline]
+fn common(one: &[u8], other: &[u8]) -> usize {
+    const HEAD: usize = size_of::<u64>();
+    if let (Some(a), Some(b)) = (one.first_chunk::<HEAD>(), other.first_chunk::<HEAD>())
+        && a == b
+    {
+        let later = one.iter().zip(other).skip(HEAD).take_while(|(a, b)| a == b).count();
+        return HEAD + later;
+    }
+    let differing = head(one) ^ head(other);
+    // What is missing counts as zeros, which are in no text.
+    (differing.leading_zeros() as usize / 8).min(one.len()).min(other.len())
+}
+
 fn cursor((form, bytes): (Form, &[u8])) -> Option<Cursor<'_>> {
     (!bytes.is_empty()).then(|| Cursor::new(form, bytes))
 }
@@ -351,7 +366,7 @@ impl StringsWriter {
             self.starts.push([self.bytes.len() as u32, self.lists.len() as u32]);
             0
         } else {
-            self.before.iter().zip(text).take_while(|(a, b)| a == b).count()
+            common(&self.before, text)
         };
         let own = &text[shared..];
         self.lengths.push((shared.min(LONG) << 4 | own.len().min(LONG)) as u8);

@@ -39,7 +39,11 @@ pub fn beginning_hash(beginning: &str) -> u64 {
 /// The beginnings of a word that have a hash of their own, the longest first. The word itself is
 /// among them if it is as long as one of them.
 pub fn beginnings(word: &str) -> impl Iterator<Item = &str> {
+    let is_ascii = word.is_ascii();
     BEGINNINGS.iter().rev().filter_map(move |length| {
+        if is_ascii {
+            return word.get(..*length);
+        }
         let end = word.char_indices().nth(length - 1).map(|(at, c)| at + c.len_utf8());
         end.map(|end| &word[..end])
     })
