@@ -26,10 +26,7 @@ struct Merged<'a> {
 impl<'a> Merged<'a> {
     /// Those behind a string, or all of them.
     fn new(segments: &'a [Arc<Segment>], behind: Option<&str>) -> Self {
-        let scan = |segment: &'a Arc<Segment>| match behind {
-            Some(text) => segment.strings.from(text),
-            None => segment.strings.starting_at(0),
-        };
+        let scan = |segment: &'a Arc<Segment>| segment.strings.from(behind.unwrap_or_default());
         let mut it = Self {
             scans: segments.iter().map(scan).collect(),
             are_words: vec![false; segments.len()],

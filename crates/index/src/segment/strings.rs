@@ -105,7 +105,7 @@ impl Strings {
     pub(crate) fn from(&self, least: &str) -> Scan<'_> {
         let mut scan = self.scan(self.block_of(least.as_bytes()));
         while let Some(found) = scan.next() {
-            if scan.text.as_slice() >= least.as_bytes() {
+            if scan.bytes() >= least.as_bytes() {
                 scan.held = Some(found);
                 break;
             }
@@ -197,17 +197,31 @@ impl Strings {
         }
     }
 
-    /// All strings from a number on.
-    pub(crate) fn starting_at(&self, number: StringNo) -> Scan<'_> {
-        let mut scan = self.scan(number as usize / BLOCK);
+    /// The texts of all strings from a number on.
+    pub(crate) fn texts_from(&self, number: StringNo) -> TextScan<'_> {
+        let mut scan = self.text_scan(number as usize / BLOCK);
+        while scan.next < number && scan.next().is_some() {}
+        scan
+    }
+
+    /// The lists of all strings from a number on.
+    pub(crate) fn lists_from(&self, number: StringNo) -> ListScan<'_> {
+        let mut scan = self.list_scan(number as usize / BLOCK);
         while scan.next < number && scan.next().is_some() {}
         scan
     }
 
     fn scan(&self, block: usize) -> Scan<'_> {
-        let next = (block * BLOCK) as u32;
-        let block = self.block(block);
-        Scan { strings: self, block, next, held: None, text: Vec::new() }
+        Scan { texts: self.text_scan(block), lists: self.list_scan(block), held: None }
+    }
+
+    fn text_scan(&self, block: usize) -> TextScan<'_> {
+        let next = (block * BLOCK) as StringNo;
+        TextScan { strings: self, lengths: &[], texts: &[], next, text: Vec::new() }
+    }
+
+    fn list_scan(&self, block: usize) -> ListScan<'_> {
+        ListScan { strings: self, lists: &[], start: 0, next: (block * BLOCK) as StringNo }
     }
 
     /// What is written of a block; nothing behind the last one.
@@ -289,19 +303,16 @@ fn take_lists(lists: &mut &[u8], start: usize) -> ListsAt {
 /// Strings one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Scan<'a> {
-    strings: &'a Strings,
-    /// What is left of the block at hand.
-    block: Block<'a>,
-    next: StringNo,
+    texts: TextScan<'a>,
+    lists: ListScan<'a>,
     /// One that was looked at already and is the next.
     held: Option<(StringNo, ListsAt)>,
-    text: Vec<u8>,
 }
 
 impl Scan<'_> {
     /// The text of the string that came last.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.text
+        self.texts.bytes()
     }
 
     /// The next string, whose text [`Scan::bytes`] gives from then on.
@@ -309,21 +320,69 @@ impl Scan<'_> {
         if let Some(held) = self.held.take() {
             return Some(held);
         }
+        Some((self.texts.next()?, self.lists.next()?))
+    }
+}
+
+/// The texts of strings one after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct TextScan<'a> {
+    strings: &'a Strings,
+    /// What is left of the block at hand.
+    lengths: &'a [u8],
+    texts: &'a [u8],
+    next: StringNo,
+    text: Vec<u8>,
+}
+
+impl TextScan<'_> {
+    /// The text of the string that came last.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The next string, whose text [`TextScan::bytes`] gives from then on.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<StringNo> {
+        if self.lengths.is_empty() {
+            let block = self.strings.block(self.next as usize / BLOCK);
+            (self.lengths, self.texts) = (block.lengths, block.texts);
+        }
+        let (length, later) = self.lengths.split_first()?;
+        self.lengths = later;
+        let (shared, own) = take_text(*length, &mut self.texts);
+        self.text.truncate(shared);
+        self.text.extend_from_slice(own);
+        self.next += 1;
+        Some(self.next - 1)
+    }
+}
+
+/// Where the lists of strings are, one after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct ListScan<'a> {
+    strings: &'a Strings,
+    /// What is left of the block at hand.
+    lists: &'a [u8],
+    start: usize,
+    next: StringNo,
+}
+
+impl ListScan<'_> {
+    /// The lists of the next string.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<ListsAt> {
         if self.next as usize >= self.strings.len {
             return None;
         }
-        if self.block.lengths.is_empty() {
-            self.block = self.strings.block(self.next as usize / BLOCK);
+        if (self.next as usize).is_multiple_of(BLOCK) {
+            let block = self.strings.block(self.next as usize / BLOCK);
+            (self.lists, self.start) = (block.lists, block.start);
         }
-        let (length, later) = self.block.lengths.split_first()?;
-        self.block.lengths = later;
-        let (shared, own) = take_text(*length, &mut self.block.texts);
-        self.text.truncate(shared);
-        self.text.extend_from_slice(own);
-        let at = take_lists(&mut self.block.lists, self.block.start);
-        self.block.start += at.len();
+        let at = take_lists(&mut self.lists, self.start);
+        self.start += at.len();
         self.next += 1;
-        Some((self.next - 1, at))
+        Some(at)
     }
 }
 

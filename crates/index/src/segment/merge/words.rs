@@ -2,7 +2,8 @@
 
 use super::super::postings::Numbers;
 use super::super::renumber::{List, LongList};
-use super::super::strings::{Scan, StringNo};
+use super::super::room::Room;
+use super::super::strings::{ListScan, StringNo, TextScan};
 use super::{BITS, Merge, POSTINGS, STRING, Segment, WORD};
 use crate::interner::head;
 use std::sync::Arc;
@@ -16,18 +17,18 @@ impl Merge {
     pub(super) fn step_strings(&mut self, budget: usize) -> (usize, bool) {
         let segments: Vec<Arc<Segment>> =
             self.sources.iter().map(|it| it.segment.clone()).collect();
-        let mut scans: Vec<Option<Scan<'_>>> = segments
+        let mut scans: Vec<Option<TextScan<'_>>> = segments
             .iter()
             .zip(&self.sources)
             .map(|(segment, source)| {
-                let mut scan = segment.strings.starting_at(source.at);
+                let mut scan = segment.strings.texts_from(source.at);
                 scan.next().is_some().then_some(scan)
             })
             .collect();
         // The first bytes of each one's next string nearly always tell which comes first. They are in
         // descending order, so that the least is taken from the end.
         let mut heads: Vec<(u64, usize)> = Vec::with_capacity(scans.len());
-        let insert = |heads: &mut Vec<(u64, usize)>, i: usize, scan: &Scan<'_>| {
+        let insert = |heads: &mut Vec<(u64, usize)>, i: usize, scan: &TextScan<'_>| {
             let new = (head(scan.bytes()), i);
             heads.insert(heads.partition_point(|it| *it > new), new);
         };
@@ -41,7 +42,7 @@ impl Merge {
             found.clear();
             found.extend(heads.iter().rev().take_while(|it| it.0 == least).map(|it| it.1));
             if found.len() > 1 {
-                let text = |i: usize| scans.get(i).and_then(Option::as_ref).map(Scan::bytes);
+                let text = |i: usize| scans.get(i).and_then(Option::as_ref).map(TextScan::bytes);
                 let least = found.iter().map(|i| text(*i)).min().flatten();
                 found.retain(|i| text(*i) == least);
             }
@@ -71,8 +72,10 @@ impl Merge {
     /// Writes the strings with their lists.
     pub(super) fn step_lists(&mut self, budget: usize) -> (usize, bool) {
         let universe = self.order.len();
-        let mut scans: Vec<(Scan<'_>, StringNo)> =
-            self.sources.iter().map(|it| (it.segment.strings.starting_at(it.at), it.at)).collect();
+        let mut scans: Vec<ListScan<'_>> =
+            self.sources.iter().map(|it| it.segment.strings.lists_from(it.at)).collect();
+        let mut ends: Vec<StringNo> = self.sources.iter().map(|it| it.at).collect();
+        let mut room = Room::new();
         let (inside, outside, uses) = (&mut self.inside, &mut self.outside, self.coder.uses());
         let mut lists: Vec<[List<'_>; 2]> = Vec::with_capacity(scans.len());
         let mut done = 0;
@@ -80,16 +83,19 @@ impl Merge {
             let text = self.numbers.len();
             let members = &self.members[self.texts[text] as usize..self.texts[text + 1] as usize];
             lists.clear();
-            let mut name = 0;
-            for [source, _] in members {
-                name = *source as usize;
-                let Some((_, found)) = scans[name].0.next() else { continue };
-                let source = &self.sources[name];
+            room.clear();
+            for [source, number] in members {
+                let scan = &mut scans[*source as usize];
+                let source = &self.sources[*source as usize];
+                if room.len() == 0 {
+                    source.segment.strings.text(*number, &mut room);
+                }
+                let Some(found) = scan.next() else { continue };
                 let written = source.segment.strings.written_lists(found);
                 lists.push(written.map(|(form, bytes)| List { form, bytes, new: &source.ranks }));
             }
             let postings = lists.iter().flatten().map(List::estimate).sum::<usize>();
-            let word = scans[name].0.bytes();
+            let word = room.bytes();
             let is_used = if postings < LONG {
                 for (at, gathered) in [&mut *inside, &mut *outside].into_iter().enumerate() {
                     gathered.clear();
@@ -130,9 +136,8 @@ impl Merge {
             } else {
                 self.numbers.push(StringNo::MAX);
             }
-            members.iter().for_each(|[source, _]| scans[*source as usize].1 += 1);
+            members.iter().for_each(|[source, number]| ends[*source as usize] = number + 1);
         }
-        let ends: Vec<StringNo> = scans.into_iter().map(|it| it.1).collect();
         for (source, at) in self.sources.iter_mut().zip(ends) {
             source.at = at;
         }
