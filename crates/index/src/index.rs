@@ -244,11 +244,6 @@ impl Index {
         self.reader().find(query, limit)
     }
 
-    /// As [`Index::find`], without the best `skip` contents: the next page.
-    pub fn find_page(&self, query: &ParsedQuery, skip: usize, limit: usize) -> Vec<Found> {
-        self.reader().find_page(query, skip, limit)
-    }
-
     fn flush_if_large(&mut self) {
         if self.store.is_large() {
             self.flush();

@@ -50,7 +50,7 @@ impl Reader {
         self.find_page(query, 0, limit)
     }
 
-    /// As [`Index::find_page`](crate::Index::find_page).
+    /// As [`Reader::find`], without the best `skip` contents: the next page.
     pub fn find_page(&self, query: &ParsedQuery, skip: usize, limit: usize) -> Vec<Found> {
         let snapshot = self.shared.snapshot.load();
         let mut search = Search::new(&snapshot, query, &self.shared.hasher);

@@ -66,3 +66,52 @@ impl Thinned {
         memory::b_tree::<(u64, Thin)>(self.filters.len()) + self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use crate::segment::Probe;
+    use crate::{Index, Limits};
+    use skein_proto::{ContentId, FileMeta, FilePath, Kind, NodeId, Username};
+
+    fn file(number: u32) -> FileMeta {
+        FileMeta {
+            content: ContentId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes()),
+            size: 1,
+            kind: Kind::Other,
+            path: FilePath::new(format!("some file {number}")).expect("a path"),
+            tags: None,
+        }
+    }
+
+    #[test]
+    fn a_segment_is_not_asked_for_what_has_gone_of_it() {
+        const EACH: u32 = 500;
+        let owner = |number: u8| NodeId::from_bytes([number; 32]);
+        let mut index = Index::new(Limits::default());
+        for number in 0..4_u8 {
+            index.set_owner(owner(number), &Username::parse("alice").expect("a name"));
+            let first = u32::from(number) * EACH;
+            index.publish(&owner(number), (first..first + EACH).map(file));
+        }
+        while !index.maintain(1_000) {}
+        index.remove_owner(&owner(1));
+        let admitted = |index: &Index, number: u8| {
+            let first = u32::from(number) * EACH;
+            let contents = (first..first + EACH).map(|it| file(it).content);
+            let may_have = |content: &ContentId| {
+                let probe = Probe::new(content.as_bytes());
+                let filters = index.store.segments.iter().map(|it| index.store.thinned.of(it));
+                filters.flatten().any(|filter| filter.may_have(probe))
+            };
+            contents.filter(may_have).count() as u32
+        };
+        assert!(admitted(&index, 1) < EACH / 20, "{} of those that went", admitted(&index, 1));
+        assert!([0, 2, 3].iter().all(|number| admitted(&index, *number) == EACH));
+        assert!(index.store.thinned.bytes() > 0);
+        (0..4).for_each(|number| {
+            index.remove_owner(&owner(number));
+        });
+        assert_eq!((index.store.thinned.bytes(), index.memory_bytes()), (0, 0));
+    }
+}

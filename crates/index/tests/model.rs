@@ -286,7 +286,7 @@ fn apply(step: Step, index: &mut Index, model: &mut Model, away: &mut Option<Upk
                 assert_eq!(index.search(&query, limit), expected, "{query:?}");
             }
             if let Ok(query) = ParsedQuery::parse(&query) {
-                assert_eq!(index.find_page(&query, skip, limit), expected, "{query:?}");
+                assert_eq!(index.reader().find_page(&query, skip, limit), expected, "{query:?}");
             }
         }
         Step::Maintain(documents) => {

@@ -73,3 +73,32 @@ fn no_call_does_much_work_however_much_an_owner_has() {
     while !bounded(&mut index, |index| index.maintain(MESSAGE as usize)) {}
     assert_eq!((index.records(), index.entries(), index.memory_bytes()), (0, 0, 0));
 }
+
+#[test]
+fn new_words_are_work_which_leaves_less_for_merging() {
+    const NEW: u64 = 2;
+    let mut index = Index::new(Limits::default());
+    index.take_vocabulary_changes();
+    index.set_owner(node(1), &name("alice"));
+    let mut words = 0..;
+    for message in 0..60 {
+        let path = |_| {
+            let new: Vec<String> = words.by_ref().take(NEW as usize).map(made_up).collect();
+            new.join(" ")
+        };
+        let paths: Vec<String> = (0..MESSAGE).map(path).collect();
+        let files = (message * MESSAGE..).zip(&paths).map(|(number, path)| file(number, path));
+        let before = index.work();
+        bounded(&mut index, |index| index.publish(&node(1), files));
+        // Each has its hash and those of its six beginnings: 16 of them are worth a document.
+        let least = MESSAGE + MESSAGE * NEW * 7 / 16;
+        assert!(index.work() - before >= least, "{} of {least}", index.work() - before);
+        index.take_vocabulary_changes();
+    }
+}
+
+/// A word of six letters.
+fn made_up(number: u64) -> String {
+    let letter = |at: u32| char::from(b'a' + (number / 26_u64.pow(at) % 26) as u8);
+    (0..6).map(letter).collect()
+}

@@ -519,6 +519,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn texts_begin_alike_as_far_as_their_bytes_are_equal(
+            one in "[ab\0]{0,12}|abcdefgh[ab]{0,4}",
+            other in "[ab\0]{0,12}|abcdefgh[ab]{0,4}",
+        ) {
+            let (one, other) = (one.as_bytes(), other.as_bytes());
+            let expected = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+            prop_assert_eq!(common(one, other), expected);
+        }
+
+        #[test]
         fn each_string_is_found_with_its_lists_and_no_other(
             texts in proptest::collection::btree_set("[abñ日]{1,20}|abcdefgh[ab]{0,4}", 0..80),
             others in proptest::collection::vec("[abñ日]{0,3}|abcdefgh[ab]{0,4}", 0..20),
@@ -541,6 +551,11 @@ mod tests {
                 out.push(b"before");
                 strings.text(found, &mut out);
                 prop_assert_eq!(out.bytes(), &[b"before", text.as_bytes()].concat());
+                let mut texts = strings.texts_from(found);
+                prop_assert_eq!((texts.next(), texts.bytes()), (Some(found), text.as_bytes()));
+                let at = strings.lists_from(found).next().unwrap_or_default();
+                let (inside, outside) = strings.lists(at);
+                prop_assert_eq!(&(numbers(inside), numbers(outside)), lists);
             }
             for other in &others {
                 prop_assert_eq!(strings.find(other).is_some(), map.contains_key(other));

@@ -41,19 +41,25 @@ impl Merge {
             let Some((least, _)) = heads.last().copied() else { return (done, true) };
             found.clear();
             found.extend(heads.iter().rev().take_while(|it| it.0 == least).map(|it| it.1));
-            if found.len() > 1 {
+            let alike = found.len();
+            if alike > 1 {
                 let text = |i: usize| scans.get(i).and_then(Option::as_ref).map(TextScan::bytes);
-                let least = found.iter().map(|i| text(*i)).min().flatten();
-                found.retain(|i| text(*i) == least);
+                let len = |i: usize| text(i).map_or(0, <[u8]>::len);
+                let first = len(found[0]);
+                // Of short ones the first bytes are all there are.
+                if first > size_of::<u64>() || found.iter().any(|i| len(*i) != first) {
+                    let least = found.iter().map(|i| text(*i)).min().flatten();
+                    found.retain(|i| text(*i) == least);
+                }
+            }
+            if found.len() == alike {
+                heads.truncate(heads.len() - alike);
+            } else {
+                heads.retain(|it| !found.contains(&it.1));
             }
             let number = self.texts.len() as u32;
             self.texts.push(self.members.len() as u32);
             for i in &found {
-                if heads.last().is_some_and(|it| it.1 == *i) {
-                    heads.pop();
-                } else {
-                    heads.retain(|it| it.1 != *i);
-                }
                 let source = &mut self.sources[*i];
                 source.strings.set(source.at, number);
                 self.members.push([*i as u32, source.at]);
