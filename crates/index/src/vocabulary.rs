@@ -130,7 +130,7 @@ impl Beginnings {
         if beginning.len() > size_of::<u64>() {
             return beginning_hash(beginning);
         }
-        if self.slots.len() == 0 {
+        if self.slots.is_empty() {
             self.slots = Array::zeroed(KEPT);
         }
         // No letter or digit is zero, so that no other beginning has the same.
