@@ -24,10 +24,10 @@ const FAR: Duration = Duration::from_millis(150);
 /// How many times lower the cost of another parent must be.
 pub(super) const MUCH_BETTER: u64 = 2;
 
-/// Points by which a supernode may be fuller than the parent said that sends a child to it. The parent
-/// knows it by gossip, which is some minutes old where there are many supernodes, and has named one
-/// that seemed emptier than itself by fifteen points: beyond this it is no better, and most likely
-/// others were sent to it as well.
+/// Points by which a supernode may be fuller than the parent said that sends a child to it. Where there
+/// are many supernodes the parent may be wrong by 25 points, since none tells smaller changes of its
+/// load at once, and it has named one that seemed emptier than itself by fifteen: beyond this it is
+/// hardly better, and most likely others were sent to it as well.
 const FULLER: u8 = 10;
 
 /// A parent that is to take the place of the present one.
