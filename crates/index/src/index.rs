@@ -52,6 +52,16 @@ impl Index {
         }
     }
 
+    /// Sets what it takes of memory at most, in bytes. What it has stays, even if it is more.
+    pub fn limit_to(&mut self, total_bytes: u64) {
+        self.limits.total_bytes = total_bytes;
+    }
+
+    /// Whether it takes as much memory as it may, so that it refuses further records.
+    pub fn is_full(&self) -> bool {
+        self.memory_bytes() >= self.limits.total_bytes
+    }
+
     /// A view for searches on other threads.
     pub fn reader(&self) -> Reader {
         Reader { shared: self.shared.clone() }

@@ -278,7 +278,9 @@ impl LoginClient {
         Ok((connection, is_reused))
     }
 
-    /// The socket addresses of the ticket, in its order; names are looked up side by side.
+    /// The socket addresses of the ticket, in its order, those of IPv4 first: the service tells others
+    /// to find this node where it sees it, and more of them have IPv4. Names are looked up side by
+    /// side.
     async fn resolve(&self) -> Result<Vec<SocketAddr>, LoginError> {
         let mut lookups = JoinSet::new();
         for (place, address) in self.ticket.addresses.iter().enumerate() {
@@ -302,6 +304,7 @@ impl LoginClient {
                 Err(why) => failure = why,
             }
         }
+        addresses.sort_by_key(SocketAddr::is_ipv6);
         addresses.truncate(MAX_ADDRESSES);
         if addresses.is_empty() { Err(self.unreachable(failure)) } else { Ok(addresses) }
     }

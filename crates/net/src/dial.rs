@@ -269,6 +269,11 @@ async fn attempt(
 ) -> Result<quinn::Connection, DialError> {
     let incompatible = |why: String| DialError::Incompatible { address, why: printable(&why) };
     let unreachable = DialError::Unreachable { node, tried: 1 };
+    // A datagram without a way is lost like any other, and the dial would wait for an answer. Few
+    // machines are without IPv4.
+    if address.is_ipv6() && !shared.has_way_to(address) {
+        return Err(unreachable);
+    }
     let (config, verifier) =
         client_config(shared, node).map_err(|error| incompatible(error.to_string()))?;
     shared.sessions.dials(&address);

@@ -206,6 +206,12 @@ impl Endpoint {
         self.shared().quic.local_addr().map(canonical)
     }
 
+    /// Whether this machine has a way to an address, as far as its routing table says. Over a socket of
+    /// the caller's nothing is known of that.
+    pub fn has_way_to(&self, address: SocketAddr) -> bool {
+        self.shared().has_way_to(address)
+    }
+
     /// A connection to exactly this node: a live one if there is one, else by dialling.
     ///
     /// The first eight addresses are tried in the order given, the next one as soon as the last
@@ -332,6 +338,13 @@ impl Drop for Handle {
 }
 
 impl Shared {
+    /// As [`Endpoint::has_way_to`].
+    pub(crate) fn has_way_to(&self, address: SocketAddr) -> bool {
+        self.tunnels.is_none()
+            || session::is_virtual(&address)
+            || crate::everywhere::source(address.ip()).is_some()
+    }
+
     /// Enters a connection that was just authenticated, and sees to it that it leaves the table
     /// when it ends. The connection counts against its limit until then.
     pub(crate) fn enter(

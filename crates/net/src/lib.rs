@@ -58,7 +58,7 @@ pub use config::{ConfigError, EndpointConfig};
 pub use connection::{Connection, ConnectionStats};
 pub use endpoint::Endpoint;
 pub use error::{BindError, CloseReason, ConnectionError, DialError, Fault, StreamError};
-pub use everywhere::{bind_everywhere, is_global_unicast, listening};
+pub use everywhere::{bind_everywhere, is_public, listening};
 pub use reach::reaches;
 pub use socket::{
     AlwaysWritable, DatagramSocket, EcnCodepoint, RecvMeta, Transmit, UdpSocket, WritePoller,

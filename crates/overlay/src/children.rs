@@ -116,7 +116,10 @@ impl Children {
             capacity,
             neighbours: u32::try_from(neighbours).unwrap_or(u32::MAX),
             records: self.index.records(),
-            accepting: core.role == Role::Super && self.open && self.actives < capacity,
+            accepting: core.role == Role::Super
+                && self.open
+                && self.actives < capacity
+                && !self.index.is_full(),
         }
     }
 

@@ -143,11 +143,19 @@ impl Core {
             credential: self.credential.clone(),
             listen: match self.is_hidden() {
                 true => BoundedVec::default(),
-                false => BoundedVec::truncated(self.listen.iter().copied()),
+                false => BoundedVec::truncated(self.named()),
             },
             observed: address,
         };
         self.send(peer, hello);
+    }
+
+    /// What it says that it listens at: what it was told, and where that is as far as others see it,
+    /// since whoever is greeted may see it over the other version of IP.
+    fn named(&self) -> Vec<SocketAddr> {
+        let mut named = self.listen.clone();
+        named.extend(self.listening_at().iter().filter(|at| !self.listen.contains(at)));
+        named
     }
 
     /// Whether this node tells nobody where it is.
@@ -155,36 +163,38 @@ impl Core {
         self.config.hidden && self.role == Role::Ordinary
     }
 
-    /// Where others can reach this node; nowhere if it does not want to be reached.
+    /// Where others can reach this node, IPv4 first; nowhere if it does not want to be reached.
     pub(crate) fn own_addresses(&self) -> Vec<SocketAddr> {
         if self.is_hidden() {
             return Vec::new();
         }
-        let mut addresses = Vec::with_capacity(self.listen.len() + 2);
-        let mut add = |address: SocketAddr| {
+        let mut addresses = self.listening_at();
+        // Behind a router, it is seen at another port than its own.
+        addresses.extend(self.seen_at().filter(|seen| !addresses.contains(seen)));
+        addresses
+    }
+
+    /// Where this node listens, with what it is seen at in the place of all of its addresses.
+    fn listening_at(&self) -> Vec<SocketAddr> {
+        let mut addresses: Vec<SocketAddr> = Vec::with_capacity(self.listen.len() + 1);
+        for listen in &self.listen {
+            let address = match self.seen_at() {
+                Some(seen) if listen.ip().is_unspecified() => {
+                    SocketAddr::new(seen.ip(), listen.port())
+                }
+                _ => *listen,
+            };
             if !address.ip().is_unspecified() && !addresses.contains(&address) {
                 addresses.push(address);
             }
-        };
-        let (v4, v6) = self.observed.of_both();
-        for listen in &self.listen {
-            if listen.ip().is_unspecified() {
-                // Who listens on all of IPv6 does so on all of IPv4.
-                let v6 = v6.filter(|_| listen.is_ipv6());
-                let seen = [v4, v6].into_iter().flatten();
-                seen.for_each(|seen| add(SocketAddr::new(seen.ip(), listen.port())));
-            } else {
-                add(*listen);
-            }
         }
-        // Behind a router, a node is seen at another port than its own. What it has no socket for it
-        // was not seen at.
-        let all = |own: &SocketAddr| own.is_ipv6() && own.ip().is_unspecified();
-        let has = |seen: &SocketAddr| {
-            self.listen.iter().any(|own| own.is_ipv4() == seen.is_ipv4() || all(own))
-        };
-        [v4, v6].into_iter().flatten().filter(has).for_each(add);
+        addresses.sort_by_key(SocketAddr::is_ipv6);
         addresses
+    }
+
+    /// Where others see it: over IPv4, if any do. Which IPv6 address it has, it knows by itself.
+    fn seen_at(&self) -> Option<SocketAddr> {
+        self.observed.best_v4().or_else(|| self.observed.best())
     }
 
     /// Takes in supernodes that a peer named, or, with `vouched`, the login service.
@@ -216,10 +226,20 @@ impl Core {
         }
     }
 
-    /// Where a linked supernode listens, and whose it is.
+    /// Where a linked supernode listens, and whose it is. What was known of the version of IP that it
+    /// is not seen over holds still.
     fn whereabouts(&self, peer: &NodeId) -> Option<(Vec<SocketAddr>, OwnerNumber)> {
-        let peer = self.peers.get(peer)?;
-        Some((peer.listen_addresses(), peer.owner()?))
+        let linked = self.peers.get(peer)?;
+        let mut addresses = linked.listen_addresses();
+        if let [first, rest @ ..] = &addresses[..]
+            && rest.iter().all(|address| address.is_ipv4() == first.is_ipv4())
+        {
+            let is_v4 = first.is_ipv4();
+            let known = self.known.addresses(peer).unwrap_or_default();
+            addresses.extend(known.into_iter().filter(|address| address.is_ipv4() != is_v4));
+        }
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        Some((addresses, linked.owner()?))
     }
 
     /// Whether this peer may be a parent or a neighbour: it says that it is a supernode, and its
@@ -288,5 +308,47 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    fn texts(addresses: &[SocketAddr]) -> Vec<String> {
+        addresses.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_node_names_where_it_is_seen_over_ipv4_and_what_it_knows_of_ipv6() {
+        let key = KeyPair::from_seed(&[1; 32]);
+        let mut core = Core::new(key.clone(), Config::new(key.node_id()), [0; 32]);
+        core.listen = ["[::]:4701", "[2001:db8::7]:4701"].map(address).to_vec();
+        assert_eq!(texts(&core.own_addresses()), ["[2001:db8::7]:4701"]);
+        let mut seen = |peer: u8, at: &str| {
+            core.observed.add(NodeId::from_bytes([peer; 32]), address(at));
+            (texts(&core.own_addresses()), texts(&core.named()))
+        };
+        let both = ["203.0.113.9:4701", "[2001:db8::7]:4701", "203.0.113.9:50000"];
+        let named = ["[::]:4701", "[2001:db8::7]:4701", "203.0.113.9:4701"];
+        let expected = (both.map(str::to_owned).to_vec(), named.map(str::to_owned).to_vec());
+        assert_eq!(seen(1, "203.0.113.9:50000"), expected);
+        // Nobody else says what its IPv6 address is.
+        assert_eq!(seen(2, "[2001:db8::666]:1"), expected);
+        assert_eq!(seen(3, "[2001:db8::666]:1"), expected);
+    }
+
+    #[test]
+    fn a_node_that_others_see_over_ipv6_alone_is_there() {
+        let key = KeyPair::from_seed(&[1; 32]);
+        let mut core = Core::new(key.clone(), Config::new(key.node_id()), [0; 32]);
+        core.listen = vec![address("[::]:4701")];
+        core.observed.add(NodeId::from_bytes([1; 32]), address("[2001:db8::7]:4701"));
+        assert_eq!(texts(&core.own_addresses()), ["[2001:db8::7]:4701"]);
     }
 }

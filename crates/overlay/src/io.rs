@@ -98,6 +98,8 @@ pub enum Input {
     Capability {
         /// Children that it could hold.
         children: u32,
+        /// Bytes that the index of a supernode may take on it.
+        index_bytes: u64,
         /// Whether it runs on a battery.
         on_battery: bool,
     },

@@ -132,7 +132,9 @@ impl Overlay {
             Input::BootstrapFailed => self.join.on_bootstrap(&mut self.core, now, false),
             Input::Listening(addresses) => self.core.listen = addresses,
             Input::SetRole(role) => self.set_role(role, now),
-            Input::Capability { children, on_battery } => {
+            Input::Capability { children, index_bytes, on_battery } => {
+                self.core.config.index_limits.total_bytes = index_bytes;
+                self.children.index.limit_to(index_bytes);
                 self.on_capability(children, on_battery, now);
             }
             Input::DialledBack { dial, reached } => self.on_dialled_back(dial, reached, now),

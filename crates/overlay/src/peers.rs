@@ -179,33 +179,18 @@ impl Observed {
     }
 
     pub(crate) fn best(&self) -> Option<SocketAddr> {
-        self.best_of(|_| true).map(|(address, _)| address)
+        self.best_of(|_| true)
     }
 
-    /// Its IPv4 and its IPv6 address. One witness is enough only where nobody has seen it over the
-    /// other version.
-    pub(crate) fn of_both(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
-        let (v4, v6) = (self.best_of(SocketAddr::is_ipv4), self.best_of(SocketAddr::is_ipv6));
-        let alone = v4.is_none() || v6.is_none();
-        let known = |best: Option<(SocketAddr, usize)>| {
-            best.filter(|(_, witnesses)| alone || *witnesses > 1).map(|(address, _)| address)
-        };
-        match (known(v4), known(v6)) {
-            (None, None) => self.best().map_or((None, None), |best| match best {
-                SocketAddr::V4(_) => (Some(best), None),
-                SocketAddr::V6(_) => (None, Some(best)),
-            }),
-            known => known,
-        }
+    /// What most have seen of its IPv4 addresses.
+    pub(crate) fn best_v4(&self) -> Option<SocketAddr> {
+        self.best_of(SocketAddr::is_ipv4)
     }
 
-    /// What most have seen of these, and how many have seen it there, be it at another port.
-    fn best_of(&self, counts: impl Fn(&SocketAddr) -> bool) -> Option<(SocketAddr, usize)> {
+    fn best_of(&self, counts: impl Fn(&SocketAddr) -> bool) -> Option<SocketAddr> {
         let all = || self.sightings.iter().map(|(_, address)| *address);
         // The latest wins among equals: addresses change.
-        let best =
-            all().filter(counts).max_by_key(|best| all().filter(|seen| seen == best).count())?;
-        Some((best, all().filter(|seen| seen.ip() == best.ip()).count()))
+        all().filter(counts).max_by_key(|best| all().filter(|seen| seen == best).count())
     }
 }
 
@@ -236,22 +221,5 @@ mod tests {
             observed.add(NodeId::from_bytes([9; 32]), address("198.51.100.1:1"));
         }
         assert_eq!(observed.best(), Some(address("203.0.113.9:4701")));
-    }
-
-    #[test]
-    fn both_versions_of_ip_are_known_when_two_have_seen_each() {
-        let [v4, v6] = ["203.0.113.9:4701", "[2001:db8::9]:4701"].map(address);
-        let seen = |sightings: &[SocketAddr]| {
-            let mut observed = Observed::default();
-            for (peer, address) in (1..).zip(sightings) {
-                observed.add(NodeId::from_bytes([peer; 32]), *address);
-            }
-            observed.of_both()
-        };
-        assert_eq!(seen(&[]), (None, None));
-        assert_eq!(seen(&[v6]), (None, Some(v6)));
-        assert_eq!(seen(&[v4, v6]), (None, Some(v6)), "the latest, until somebody agrees");
-        assert_eq!(seen(&[v4, v6, v4]), (Some(v4), None));
-        assert_eq!(seen(&[v4, v6, v4, v6]), (Some(v4), Some(v6)));
     }
 }

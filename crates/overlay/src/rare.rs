@@ -76,6 +76,19 @@ impl RareIndex {
     pub(crate) fn new(limits: Limits) -> Self {
         Self { limits, index: None }
     }
+
+    /// Sets what it takes of memory at most. What it has stays, even if it is more.
+    pub(crate) fn limit_to(&mut self, total_bytes: u64) {
+        self.limits.total_bytes = total_bytes;
+        if let Some(index) = &mut self.index {
+            index.limit_to(total_bytes);
+        }
+    }
+
+    /// Whether it takes in nobody's records any more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.index.as_ref().is_some_and(|index| index.is_full())
+    }
 }
 
 impl Deref for RareIndex {
@@ -104,6 +117,9 @@ mod tests {
         let name = skein_proto::Username::parse("somebody").expect("a name");
         index.set_owner(skein_proto::NodeId::from_bytes([1; 32]), &name);
         assert_eq!((index.owners(), RareIndex::new(Limits::default()).owners()), (1, 0));
+        assert!(!index.is_full());
+        index.limit_to(1);
+        assert!(index.is_full());
         let mut epidemic: Rare<Epidemic> = Rare::default();
         assert!(epidemic.next_wakeup().is_none() && epidemic.is_unused());
         epidemic.over_limit += 1;

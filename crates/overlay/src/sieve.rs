@@ -16,6 +16,7 @@
 use crate::shares::Shares;
 use skein_proto::{ContentId, FileMeta, HitGroup, NodeId, Owner, Username};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A content is left out where another one of its name has more than so many times its weight.
@@ -39,6 +40,9 @@ const MAX_HELD_OF_NAME: usize = 64;
 /// Names that are kept in mind, and contents of each: 300 bytes for each content.
 const MAX_NAMES: usize = 4_096;
 const MAX_CONTENTS_OF_NAME: usize = 256;
+
+/// Words of holders that are kept in mind for a name, each 100 bytes: what more say adds nothing.
+const MAX_VOTERS_OF_NAME: usize = 4_096;
 
 /// When hits are looked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,8 +158,7 @@ impl Sieve {
         if is_full && !namesakes.contents.contains_key(&content) {
             return false;
         }
-        let said = namesakes.voters.entry((voice.link, voice.holder)).or_insert(content);
-        let speaks_for_it = *said == content;
+        let speaks_for_it = namesakes.vote(voice, content);
         let candidate = namesakes.contents.entry(content).or_default();
         candidate.hear(voice, speaks_for_it);
         if candidate.shown.contains(&owner.node) {
@@ -261,6 +264,21 @@ impl Candidate {
 }
 
 impl Namesakes {
+    /// Whether a holder speaks for this content, as a neighbour says, and not for another one of
+    /// this name. Beyond the first so many it speaks for none.
+    fn vote(&mut self, voice: Voice, content: ContentId) -> bool {
+        let is_full = self.voters.len() >= MAX_VOTERS_OF_NAME;
+        match self.voters.entry((voice.link, voice.holder)) {
+            Entry::Occupied(said) => *said.get() == content,
+            Entry::Vacant(new) => {
+                if !is_full {
+                    new.insert(content);
+                }
+                !is_full
+            }
+        }
+    }
+
     /// Drops a hit of the lightest content that is lighter than this. Answers whether there is one.
     fn drop_lighter(&mut self, weight: u32) -> bool {
         let held = self.contents.values_mut().filter(|c| !c.held.is_empty() && c.weight < weight);

@@ -35,7 +35,8 @@ impl Service {
             ticket: String,
         }
         let with_port = |address: &IpAddr| SocketAddr::new(*address, 4700).to_string();
-        let addresses: Vec<String> = addresses.iter().map(with_port).collect();
+        // IPv6 first, as a host name that has both is looked up.
+        let addresses: Vec<String> = addresses.iter().rev().map(with_port).collect();
         let public = addresses.iter().flat_map(|address| ["--public", address]);
         let words: Vec<&str> =
             ["login-server", "--exit-with-parent"].into_iter().chain(public).collect();

@@ -250,10 +250,17 @@ impl Net {
         let mut addresses = vec![IpAddr::from(address)];
         if self.has_v6 {
             let v6 = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 1, self.publics);
+            self.allow_v6(name);
             self.at(name, &v6_lines(v6, device, INTERNET_V6));
             addresses.push(v6.into());
         }
         addresses
+    }
+
+    /// Where it is switched off for new namespaces, it is switched on in this one.
+    fn allow_v6(&mut self, name: &str) {
+        let switch = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+        let _ = writeln!(self.steps, "ip netns exec {name} sh -c 'echo 0 > {switch}'");
     }
 
     /// Gives a host addresses of IPv6, and a router between it and the internet, which is at
@@ -263,6 +270,7 @@ impl Net {
         let net = |host| Ipv6Addr::new(0x2001, 2, 0, number, 0, 0, 0, host);
         let inside = net(1);
         let lines = v6_lines(net(2), "eth0", inside);
+        self.allow_v6(name);
         self.at(router, &[&format!("addr add {inside}/64 dev lan nodad")]);
         self.at(name, &lines);
         self.far.push(format!("route add {}/64 via {outside}", net(0)));
@@ -326,6 +334,7 @@ impl Net {
         );
         if self.has_v6 {
             // What is in the middle is a router for IPv6.
+            script.push_str("echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6\n");
             script.push_str("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding\n");
             let _ = write!(script, "ip -b - <<'END'\naddr add {INTERNET_V6}/64 dev br0 nodad\n");
             self.far.iter().for_each(|line| {

@@ -5,7 +5,13 @@ use skein_proto::NodeId;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+/// How long the other addresses have when one has answered: most routers let nothing in over IPv6,
+/// and say nothing.
+const REST: Duration = Duration::from_millis(500);
 
 /// Dials each address from a fresh socket with a fresh key, so that the node cannot tell the
 /// check from any other stranger who wants to reach it.
@@ -23,7 +29,14 @@ impl DialBack for SocketDialBack {
             for address in addresses {
                 dials.spawn(async move { dial_one(node, address).await.then_some(address) });
             }
-            let mut reached: Vec<_> = dials.join_all().await.into_iter().flatten().collect();
+            let mut reached = Vec::new();
+            let mut until = Instant::now() + 2 * DIAL_TIMEOUT;
+            while let Ok(Some(dialled)) = timeout_at(until, dials.join_next()).await {
+                if let Ok(Some(address)) = dialled {
+                    until = until.min(Instant::now() + REST);
+                    reached.push(address);
+                }
+            }
             reached.sort_unstable();
             reached
         })
@@ -33,6 +46,10 @@ impl DialBack for SocketDialBack {
 async fn dial_one(node: NodeId, address: SocketAddr) -> bool {
     match skein_net::reaches(node, address, rand::random(), DIAL_TIMEOUT).await {
         Ok(reached) => reached,
+        Err(error) if address.is_ipv6() => {
+            tracing::debug!(%error, "cannot open a socket for a dial-back over IPv6");
+            false
+        }
         Err(error) => {
             // Ours to mend, not the node's: without this line nobody would know why.
             tracing::warn!(%error, "cannot open a socket for a dial-back");

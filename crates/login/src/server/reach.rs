@@ -8,7 +8,7 @@
 use super::clock::Clock;
 use super::limits::Limits;
 use super::stats::Counters;
-use skein_net::is_global_unicast;
+use skein_net::is_public;
 use skein_proto::{BoundedVec, NodeId};
 use std::collections::HashMap;
 use std::fmt;
@@ -105,8 +105,9 @@ impl Reach {
         if own.addresses.is_empty() {
             return Reached::At(Addresses::default());
         }
-        let mut key = (node, own.addresses);
-        key.1.extend(own.other);
+        let mut dialled = own.addresses;
+        dialled.extend(own.other);
+        let key = (node, dialled.clone());
         let now = self.clock.steady();
         if let Some(found) = self.results().get(&key).filter(|found| found.is_fresh(now)) {
             return Reached::At(Addresses::truncated(found.addresses.iter().copied()));
@@ -116,16 +117,16 @@ impl Reach {
             return Reached::Busy;
         }
         if own.other.is_some_and(|other| self.limits.dial_back_unseen(other.ip()).is_err()) {
-            key.1.pop();
+            dialled.pop();
         }
         let Ok(_permit) = self.dials.try_acquire() else {
             self.counters.dial_backs_over_limit.add();
             return Reached::Busy;
         };
         self.counters.dial_backs.add();
-        let mut reached = self.dialer.dial(node, key.1.clone()).await;
+        let mut reached = self.dialer.dial(node, dialled.clone()).await;
         // A dialer that answers with anything else than it was asked for is not believed.
-        reached.retain(|address| key.1.contains(address));
+        reached.retain(|address| dialled.contains(address));
         if !reached.is_empty() {
             self.counters.dial_backs_reached.add();
         }
@@ -163,18 +164,6 @@ struct Own {
     /// One of the other version of IP, which nobody has observed.
     other: Option<SocketAddr>,
     claimed: usize,
-}
-
-/// Whether it is an address of the internet, not of a site or a machine.
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => {
-            let is_shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            let is_inner = v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared;
-            !(is_inner || v4.octets()[0] == 0 || v4.octets()[0] >= 224)
-        }
-        IpAddr::V6(v6) => is_global_unicast(v6),
-    }
 }
 
 /// Of the addresses that a node says it listens on, those that are its own: the observed IP, or

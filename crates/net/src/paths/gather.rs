@@ -85,17 +85,29 @@ fn choose(all: &[Choice]) -> Vec<usize> {
     chosen
 }
 
+/// Addresses of the machine's own that are named, of IPv4 and of IPv6.
+const LOCAL_OF_VERSION: usize = 8;
+
 impl Endpoint {
     /// Where this node may be reached, asked of itself, its router and these [`observers`]. It takes
     /// a round trip to the nearest two of them, and as long again if others are silent; 600 ms if
     /// all are, or all but one.
     pub async fn gather(&self, observers: &[Connection]) -> Gathered {
-        let asked = observers.iter().filter(|connection| sees(connection));
-        let observed = answers(asked.map(Connection::observe)).await;
+        // Apart, so that quick answers over the one version do not cut off slow ones over the other.
+        let asked = |is_v4: bool| {
+            let of_version =
+                move |one: &&Connection| sees(one) && one.remote_address().is_ipv4() == is_v4;
+            answers(observers.iter().filter(of_version).map(Connection::observe))
+        };
+        let (over_v4, over_v6) = tokio::join!(asked(true), asked(false));
+        let observed = [over_v4, over_v6].concat();
         let own = self.own_addresses();
         let port = self.local_addr().map_or(0, |address| address.port());
         let of_kind = |kind| move |address| Candidate { address, kind };
-        let local = own.iter().map(|ip| SocketAddr::new(*ip, port));
+        // A machine may have dozens of IPv6 addresses, which must not take the room of the others.
+        let of_version =
+            |is_v4: bool| own.iter().filter(move |ip| ip.is_ipv4() == is_v4).take(LOCAL_OF_VERSION);
+        let local = of_version(true).chain(of_version(false)).map(|ip| SocketAddr::new(*ip, port));
         let mut candidates: Vec<Candidate> = local.map(of_kind(CandidateKind::Local)).collect();
         candidates.extend(self.mapped_address().map(of_kind(CandidateKind::Mapped)));
         let mut mapping = Mapping::Unknown;

@@ -99,8 +99,10 @@ impl Offload {
         let (first, rest) = transmit.contents.split_at(segment);
         let one = Transmit { contents: first, segment_size: None, ..*transmit };
         if let Err(error) = self.send_at_once(socket, &one) {
-            // It is not the batch that is refused.
-            self.refuse(count);
+            // It is not the batch that is refused. What there is no room for is sent again.
+            if error.kind() != io::ErrorKind::WouldBlock {
+                self.refuse(count);
+            }
             return Err(error);
         }
         if self.most.swap(1, Ordering::Relaxed) > 1 {

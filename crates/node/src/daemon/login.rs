@@ -105,9 +105,9 @@ pub(super) async fn fulfil(parts: Parts, mut wishes: mpsc::Receiver<LoginWish>) 
 async fn bootstrap(parts: &Parts, willing: bool) {
     let asked = async {
         let client = parts.accounts.client()?;
-        Ok::<_, crate::account::AccountError>(
-            client.bootstrap(willing, &listening(parts.listen)).await?,
-        )
+        // It is looked at only to find out whether others could reach this node.
+        let listen = if willing { listening(parts.listen) } else { vec![parts.listen] };
+        Ok::<_, crate::account::AccountError>(client.bootstrap(willing, &listen).await?)
     };
     let input = match asked.await {
         Ok(bootstrap) => {

@@ -29,6 +29,7 @@ use skein_proto::message::RoleSetting;
 use skein_proto::{KeyPair, NodeId, Role, SupernodeEntry};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
@@ -287,6 +288,9 @@ impl Daemon {
     }
 }
 
+/// How often a node finds out what it goes out from, beside each change of the machine's addresses.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
 impl Shared {
     /// Tells the overlay what the data folder knows.
     async fn begin(&self, (entries, evidence): (Vec<SupernodeEntry>, EvidenceRecord)) {
@@ -336,12 +340,26 @@ impl Shared {
         tasks
     }
 
-    /// Tells the overlay where this node listens whenever the machine has other addresses, until the
-    /// end.
+    /// Tells the overlay where this node listens whenever that has changed, until the end. An address
+    /// of IPv6 is used only some seconds after it has come, and its route may come later.
     async fn follow_network(self: Arc<Self>) {
         let mut network = self.endpoint.watch_network();
-        while let Some(Ok(())) = self.ended.run_until_cancelled(network.changed()).await {
-            self.driver.input(Input::Listening(listening(self.listen))).await;
+        let mut known = Vec::new();
+        loop {
+            let addresses = listening(self.listen);
+            if addresses != known {
+                known.clone_from(&addresses);
+                self.driver.input(Input::Listening(addresses)).await;
+            }
+            let look = async {
+                tokio::select! {
+                    changed = network.changed() => changed.is_ok(),
+                    () = tokio::time::sleep(LOOK_AGAIN) => true,
+                }
+            };
+            if self.ended.run_until_cancelled(look).await != Some(true) {
+                return;
+            }
         }
     }
 }

@@ -207,11 +207,11 @@ impl Ends {
         let linked = endpoint.connection(&end.relay).map(|connection| connection.remote_address());
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for address in linked.into_iter().chain(named.iter().copied()) {
-            if !address.ip().is_unspecified() && !addresses.contains(&address) {
+            let is_one = !address.ip().is_unspecified() && !addresses.contains(&address);
+            if is_one && addresses.len() < MAX_ADDRESSES && endpoint.has_way_to(address) {
                 addresses.push(address);
             }
         }
-        addresses.truncate(MAX_ADDRESSES);
         let near = |to| Arc::new(NearEnd::new(endpoint, end, to, lease.clone()));
         Self(addresses.into_iter().map(near).collect())
     }

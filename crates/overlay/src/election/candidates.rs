@@ -1,6 +1,6 @@
 //! The children of a supernode that could become supernodes, and what is known of each.
 
-use super::dialback::{DialBacks, Finding, own_addresses};
+use super::dialback::{DialBacks, Finding, is_public, own_addresses};
 use super::fitness::{Asked, Known, NEW_NAME, weigh};
 use crate::core::Core;
 use crate::io::Now;
@@ -136,9 +136,9 @@ impl Candidates {
                 Reach::Unreached { .. } => continue,
                 Reach::Unknown { until } | Reach::Reached { until } => now.instant >= until,
             };
-            places -= 1;
-            if due && !dial_backs.is_checking(&node) {
-                look_for(core, dial_backs, node, now);
+            // Whoever cannot be looked at must not keep the place of one who can.
+            if !due || dial_backs.is_checking(&node) || look_for(core, dial_backs, node, now) {
+                places -= 1;
             }
         }
         for (node, outcome) in weighed {
@@ -254,15 +254,81 @@ pub(crate) fn look_for(
 ) -> bool {
     let Some(peer) = core.peers.get(&node) else { return false };
     let listen = peer.hello.as_ref().map(|hello| hello.listen.clone()).unwrap_or_default();
+    let mut seen_at = peer.address.ip().to_canonical();
     // Supernodes must be able to reach each other, and some have IPv4 alone: where there is IPv4, that
-    // is what has to work.
+    // is what has to work, be the link over IPv6.
     let has_v4 = core.own_addresses().iter().any(SocketAddr::is_ipv4);
-    if has_v4 && !peer.address.ip().to_canonical().is_ipv4() {
-        return false;
+    if has_v4 && !seen_at.is_ipv4() {
+        let v4 = listen.iter().map(|address| address.ip().to_canonical());
+        let Some(named) = v4.into_iter().find(|ip| ip.is_ipv4() && is_public(*ip)) else {
+            return false;
+        };
+        seen_at = named;
     }
-    let addresses = own_addresses(peer.address.ip(), &listen);
+    let addresses = own_addresses(seen_at, &listen);
     if addresses.is_empty() {
         return false;
     }
     dial_backs.check(core, node, addresses, now)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use crate::config::Config;
+    use crate::io::Output;
+    use crate::peers::{Greeting, Peer};
+    use skein_proto::{KeyPair, Role, UnixTime};
+
+    const NOW: Now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    /// What a supernode at `own` dials of a node that is linked at `at` and names these; nothing if
+    /// it does not look.
+    fn dialled(own: &str, at: &str, named: &[&str]) -> Vec<SocketAddr> {
+        let key = KeyPair::from_seed(&[1; 32]);
+        let mut core = Core::new(key.clone(), Config::new(key.node_id()), [0; 32]);
+        core.listen = vec![address(own)];
+        let node = NodeId::from_bytes([9; 32]);
+        let hello = Greeting {
+            agent: String::new(),
+            role: Role::Ordinary,
+            credential: None,
+            owner: None,
+            listen: named.iter().map(|text| address(text)).collect(),
+        };
+        let (rtt, since) = (Duration::ZERO, NOW.instant);
+        let peer = Peer { address: address(at), rtt, since, hello: Some(hello) };
+        core.peers.insert(node, Box::new(peer));
+        let looks = look_for(&mut core, &mut DialBacks::default(), node, NOW);
+        let asked = core.outputs.pop_front();
+        assert_eq!(looks, asked.is_some());
+        match asked {
+            Some(Output::DialBack { addresses, .. }) => addresses,
+            other => {
+                assert!(other.is_none(), "{other:?}");
+                Vec::new()
+            }
+        }
+    }
+
+    #[test]
+    fn where_there_is_ipv4_it_has_to_work_whatever_the_link_goes_over() {
+        let (v4, v6) = ("198.18.0.9:4701", "[2001:db8::9]:4701");
+        let judge = "198.18.0.1:4701";
+        for (at, named, expected) in [
+            ("198.18.0.9:1", vec![v4, v6], vec![v4]),
+            ("[2001:db8::9]:1", vec![v6, v4], vec![v4]),
+            ("[2001:db8::9]:1", vec![v6], vec![]),
+            ("[2001:db8::9]:1", vec![v6, "10.0.0.9:4701", "127.0.0.1:22"], vec![]),
+        ] {
+            let expected: Vec<SocketAddr> = expected.into_iter().map(address).collect();
+            assert_eq!(dialled(judge, at, &named), expected, "{at} {named:?}");
+        }
+        assert_eq!(dialled("[2001:db8::1]:4701", "[2001:db8::9]:1", &[v6]), [address(v6)]);
+    }
 }

@@ -326,6 +326,11 @@ fn reach_of(ip: IpAddr) -> Reach {
     }
 }
 
+/// Whether it is an address of the internet.
+pub(crate) fn is_public(ip: IpAddr) -> bool {
+    matches!(reach_of(ip), Reach::Public)
+}
+
 /// What one owner usually has: a /24 of IPv4, a /48 of IPv6.
 fn neighbourhood(ip: IpAddr) -> (IpAddr, u8) {
     match ip {

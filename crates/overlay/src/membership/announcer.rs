@@ -146,7 +146,7 @@ impl Announcer {
     pub(crate) fn review(&mut self, load: Load, addresses: &[SocketAddr], members: usize) {
         let Some((at, last)) = self.last.as_deref() else { return };
         // A record has room for four.
-        let told = last.addresses.len().min(addresses.len());
+        let told = addresses.len().min(BoundedVec::<SocketAddr, 4>::LIMIT);
         if last.addresses[..] != addresses[..told] {
             self.due = self.due.min(*at + SPACING);
         }

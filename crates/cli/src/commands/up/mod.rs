@@ -35,7 +35,7 @@ Examples:
   skein up --share ~/Music --share ~/Books
                                            and share these folders from now on
   skein up --detach                        in the background; `skein down` ends it
-  skein up --role super --listen '[::]:4701'
+  skein up --role super --max-children 150
                                            a supernode, for a machine that others can reach
 Every setting can also stand in the settings file, see `skein config example`.")]
 pub struct UpArgs {

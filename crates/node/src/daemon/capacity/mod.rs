@@ -38,6 +38,10 @@ const MEMORY_SHARE: u64 = 4;
 /// What the index may take in any case: the records of the machine's own user, and of some children.
 const LEAST_INDEX: u64 = 64 << 20;
 
+/// What the index may take is said in multiples of this, so that not each allocation of others on the
+/// machine is news.
+const INDEX_STEP: u64 = 16 << 20;
+
 /// Children for each core. A search takes a supernode less than a millisecond, and a child asks
 /// once in some minutes; a thousand children and the searches of their neighbours are some percent
 /// of a core, and ten times that in the minute after a mass failure.
@@ -67,7 +71,8 @@ pub(super) fn index_bytes() -> u64 {
 }
 
 fn index_bytes_of(memory: Option<u64>, most: u64) -> u64 {
-    memory.map_or(most, |bytes| (bytes / MEMORY_SHARE).max(LEAST_INDEX).min(most))
+    let part = |bytes: u64| bytes / MEMORY_SHARE / INDEX_STEP * INDEX_STEP;
+    memory.map_or(most, |bytes| part(bytes).max(LEAST_INDEX).min(most))
 }
 
 /// What was found of the machine.
@@ -108,6 +113,8 @@ impl fmt::Display for Limit {
 pub(super) struct Capacity {
     pub(super) children: u32,
     pub(super) limit: Limit,
+    /// Bytes that its index may take, as [`index_bytes`] has it.
+    pub(super) index_bytes: u64,
     pub(super) on_battery: bool,
 }
 
@@ -141,7 +148,8 @@ impl Findings {
             known.min_by_key(|(children, _)| *children).unwrap_or((0, Limit::Line));
         // A supernode that takes nobody is none.
         let children = u32::try_from(children).unwrap_or(u32::MAX).max(1);
-        Capacity { children, limit, on_battery }
+        let index_bytes = index_bytes_of(self.memory, Limits::default().total_bytes);
+        Capacity { children, limit, index_bytes, on_battery }
     }
 }
 
@@ -221,9 +229,9 @@ async fn tell(driver: &Driver, measured: &Measured, capacity: Capacity) {
         return;
     }
     measured.set(capacity);
-    let Capacity { children, limit, on_battery } = capacity;
-    tracing::debug!(children, %limit, on_battery, "the machine was measured");
-    driver.input(Input::Capability { children, on_battery }).await;
+    let Capacity { children, limit, index_bytes, on_battery } = capacity;
+    tracing::debug!(children, %limit, index_bytes, on_battery, "the machine was measured");
+    driver.input(Input::Capability { children, index_bytes, on_battery }).await;
 }
 
 #[cfg(test)]
@@ -258,6 +266,7 @@ mod tests {
         const MOST: u64 = 2 << 30;
         assert_eq!(index_bytes_of(Some(1 << 30), MOST), 256 << 20);
         assert_eq!(index_bytes_of(Some(64 << 30), MOST), MOST);
+        assert_eq!(index_bytes_of(Some((1 << 30) + (60 << 20)), MOST), 256 << 20, "no news");
         assert_eq!(index_bytes_of(Some(10 << 20), MOST), LEAST_INDEX, "its user's own files");
         assert_eq!(index_bytes_of(None, MOST), MOST);
     }

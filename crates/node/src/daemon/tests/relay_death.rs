@@ -80,7 +80,7 @@ async fn until_they_flow(flows: &mut [Flow], received: &mut [usize]) {
             }
         }
     };
-    timeout(PATIENCE, flowing).await.expect("they flow as they should");
+    timeout(10 * BAR, flowing).await.expect("they flow as they should");
 }
 
 /// Who sends in a trial, and how.
