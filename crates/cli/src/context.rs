@@ -98,6 +98,7 @@ impl Context {
                 .ok_or_else(|| place::explained(&error))?,
         };
         place::folder(&dir)?;
+        Home::at(&dir).is_for_a_node()?;
         Ok(Home::at(dir))
     }
 
@@ -153,7 +154,9 @@ fn addressing(data_dir: Option<&Path>) -> String {
 impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
         match error {
-            HomeError::NoHomeFolder => Self::input(error.to_string()),
+            HomeError::NoHomeFolder | HomeError::LoginService { .. } => {
+                Self::input(error.to_string())
+            }
             _ => Self::failed(error.to_string()),
         }
     }

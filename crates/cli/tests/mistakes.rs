@@ -95,6 +95,25 @@ fn a_folder_for_downloads_that_cannot_be_written_is_named() {
 }
 
 #[test]
+fn the_data_folder_of_a_login_service_is_no_nodes() {
+    let home = tempfile::tempdir().unwrap();
+    let service = home.path().join("service");
+    std::fs::create_dir(&service).unwrap();
+    std::fs::write(service.join("login.key"), "a secret").unwrap();
+    let dir = service.to_str().unwrap();
+    let ticket = ticket();
+    for more in
+        [&["up"][..], &["up", "--ticket", &ticket], &["status"], &["down"], &["search", "x"]]
+    {
+        let words = [&["--data-dir", dir], more].concat();
+        let output = skein(home.path(), &words);
+        let helps = ["is the data folder of a login service", "--data-dir"];
+        assert_failure(&output, &words, 2, &helps);
+    }
+    assert_eq!(std::fs::read_dir(&service).unwrap().count(), 1, "nothing is left there");
+}
+
+#[test]
 fn a_file_is_no_data_folder() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("file");

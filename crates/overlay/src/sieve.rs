@@ -5,7 +5,8 @@
 //! the others are left out where they are held by far fewer (the observation of Walsh and Sirer,
 //! "Experience with an Object Reputation System", NSDI 2006, that genuine copies of what is popular
 //! are held by many independent peers and decoys by few). A holder counts once for each name, however
-//! many contents it offers under it, and the more the better its reputation is. What nobody else
+//! many contents it offers under it, and the more the better its reputation is; but against what it
+//! offers itself it is no witness. What nobody else
 //! uses the name of is not touched, so that rare files are found as before.
 //!
 //! Whoever passes hits on could make up the holders as well, since credentials are public. So what
@@ -15,6 +16,7 @@
 
 use crate::shares::Shares;
 use skein_proto::{ContentId, FileMeta, HitGroup, NodeId, Owner, Username};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -65,11 +67,16 @@ struct Voice {
     standing: u32,
 }
 
+/// By whom somebody is said to hold something, and a fingerprint of the name of who it is.
+type Said = (Option<NodeId>, u64);
+
 #[derive(Debug, Default)]
 struct Candidate {
-    /// Fingerprints of the names of those who count as its holders.
-    holders: Vec<u64>,
+    /// Those who count as its holders.
+    holders: Vec<Said>,
     weight: u32,
+    /// Those who are said to hold it, be it that they speak for another one.
+    offered_by: Vec<Said>,
     /// What each neighbour has added to the weight.
     links: BTreeMap<NodeId, u32>,
     is_here: bool,
@@ -84,7 +91,7 @@ struct Candidate {
 struct Namesakes {
     contents: BTreeMap<ContentId, Candidate>,
     /// Who holds any of them, and which, as each neighbour says.
-    voters: BTreeMap<(Option<NodeId>, u64), ContentId>,
+    voters: BTreeMap<Said, ContentId>,
     /// Hits that are held back.
     held: usize,
     /// Whether it counts as found.
@@ -196,10 +203,10 @@ impl Sieve {
         let mut released = std::mem::take(&mut self.ready);
         let mut uncounted: Vec<(Owner, FileMeta)> = Vec::new();
         for namesakes in self.names.values_mut().filter(|namesakes| namesakes.held > 0) {
-            let best = namesakes.contents.values().map(|c| c.weight).max().unwrap_or(0);
+            let rivals = namesakes.rivals();
             let is_contested = namesakes.contents.len() > 1;
             for candidate in namesakes.contents.values_mut().filter(|c| !c.held.is_empty()) {
-                let is_outweighed = best > candidate.weight.saturating_mul(OUTWEIGHED);
+                let is_outweighed = candidate.is_outweighed_by(&rivals);
                 let may_pass = match moment {
                     Moment::Arrival => candidate.holders.len() > 1 && !is_outweighed,
                     Moment::Wave => !is_contested,
@@ -240,10 +247,14 @@ impl Candidate {
     /// Somebody is said to hold it, and to speak for it.
     fn hear(&mut self, voice: Voice, speaks_for_it: bool) {
         self.is_here |= voice.link.is_none();
+        let word = (voice.link, voice.holder);
+        if self.offered_by.len() < MAX_HOLDERS && !self.offered_by.contains(&word) {
+            self.offered_by.push(word);
+        }
         let said = voice.link.map(|link| self.links.entry(link).or_default());
         if !speaks_for_it
             || self.holders.len() >= MAX_HOLDERS
-            || self.holders.contains(&voice.holder)
+            || self.holders.iter().any(|(_, holder)| *holder == voice.holder)
         {
             return;
         }
@@ -258,12 +269,33 @@ impl Candidate {
         // One that does not count by this neighbour may still count by another one.
         if weight > 0 {
             self.weight += weight;
-            self.holders.push(voice.holder);
+            self.holders.push(word);
         }
     }
 }
 
+impl Candidate {
+    /// Whether far more hold another one of its name. Somebody who offers both, as an album's
+    /// pictures of one name in many folders, is no witness against it, where one and the same tells
+    /// of both.
+    fn is_outweighed_by(&self, rivals: &[(u32, Vec<Said>)]) -> bool {
+        let bar = self.weight.saturating_mul(OUTWEIGHED);
+        let heavier = rivals.iter().take_while(|(weight, _)| *weight > bar);
+        heavier
+            .into_iter()
+            .any(|(_, holders)| holders.iter().any(|holder| !self.offered_by.contains(holder)))
+    }
+}
+
 impl Namesakes {
+    /// The contents that weigh anything, the heaviest first, with their holders.
+    fn rivals(&self) -> Vec<(u32, Vec<Said>)> {
+        let weighing = self.contents.values().filter(|candidate| candidate.weight > 0);
+        let mut rivals: Vec<_> = weighing.map(|c| (c.weight, c.holders.clone())).collect();
+        rivals.sort_unstable_by_key(|(weight, _)| Reverse(*weight));
+        rivals
+    }
+
     /// Whether a holder speaks for this content, as a neighbour says, and not for another one of
     /// this name. Beyond the first so many it speaks for none.
     fn vote(&mut self, voice: Voice, content: ContentId) -> bool {
@@ -370,6 +402,36 @@ mod tests {
         assert_eq!(contents(&sieve.release(Moment::Arrival)), [1]);
         assert_eq!(contents(&sieve.release(Moment::End)), [0; 0]);
         assert_eq!((sieve.names(), sieve.left_out()), (1, 9));
+    }
+
+    #[test]
+    fn what_one_holder_has_of_one_name_in_many_folders_is_all_shown_where_nobody_else_has_it() {
+        let mut sieve = Sieve::new(40, false);
+        let album = (1..=9).map(|n| hit(1, n, &format!("cd{n}/cover.jpg")));
+        sieve.take_in(album.collect(), None, EQUAL);
+        assert_eq!(contents(&sieve.release(Moment::End)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+
+        // By two neighbours, and with somebody else who has one of them, too.
+        let mut sieve = Sieve::new(40, false);
+        for link in 1..=2 {
+            let album = (1..=3).map(|n| hit(1, n, &format!("cd{n}/cover.jpg")));
+            sieve.take_in(album.collect(), Some(NodeId::from_bytes([link; 32])), EQUAL);
+        }
+        sieve.take_in(vec![hit(2, 3, "cover.jpg")], None, EQUAL);
+        assert_eq!(contents(&sieve.release(Moment::End)), [1, 3], "two hold the third");
+    }
+
+    #[test]
+    fn a_name_has_no_more_voters_than_are_kept_in_mind() {
+        let mut namesakes = Namesakes::default();
+        let voice = |holder: usize| Voice { link: None, holder: holder as u64, standing: 1 };
+        let content = ContentId::from_bytes([1; 32]);
+        for holder in 0..MAX_VOTERS_OF_NAME {
+            assert!(namesakes.vote(voice(holder), content));
+        }
+        assert!(!namesakes.vote(voice(MAX_VOTERS_OF_NAME), content));
+        assert!(namesakes.vote(voice(0), content), "who is known is believed still");
+        assert_eq!(namesakes.voters.len(), MAX_VOTERS_OF_NAME);
     }
 
     #[test]

@@ -273,6 +273,7 @@ impl Session {
     /// [`AccountError::Socket`].
     pub fn open(home: &Home) -> Result<Self, AccountError> {
         let home = Home::open(home.dir())?;
+        home.is_for_a_node()?;
         let lock = home.lock()?;
         let key = home.node_key()?;
         let bind = |address| Endpoint::bind(&key, address, EndpointConfig::dial_only());

@@ -118,6 +118,7 @@ impl ApiClient {
     /// [`ClientError::Home`].
     pub fn from_home(home: &Home) -> Result<Self, ClientError> {
         let dir = home.dir().to_owned();
+        home.is_for_a_node()?;
         let announcement = Announcement::read(home)?;
         // The lock, not the announcement, says whether a daemon lives: a killed one leaves its
         // announcement behind, and its port may be another program's by now.

@@ -157,6 +157,7 @@ impl Daemon {
         open: impl FnOnce(&KeyPair, &Config) -> Result<Endpoint, BindError>,
     ) -> Result<Self, StartError> {
         let home = Home::open(config.data_dir())?;
+        home.is_for_a_node()?;
         let lock = home.lock()?;
         let ticket = home.ticket()?.ok_or(StartError::NoTicket)?;
         let key = home.node_key()?;

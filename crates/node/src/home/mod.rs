@@ -72,6 +72,16 @@ pub enum HomeError {
         /// The daemon's process, if it could be read.
         pid: Option<u32>,
     },
+    /// The folder is that of a login service.
+    #[error(
+        "{} is the data folder of a login service, which has no node: choose another folder with \
+         --data-dir",
+        dir.display()
+    )]
+    LoginService {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// The node's key cannot be used.
     #[error(
         "the node key {} is damaged ({why}): restore it from a backup, or move it away and log in \
@@ -236,6 +246,17 @@ impl Home {
         remove(&self.api_token_file())?;
         files::remove_leftovers(&self.dir);
         Ok(lock)
+    }
+
+    /// Nothing, if the folder may be a node's.
+    ///
+    /// # Errors
+    /// [`HomeError::LoginService`] if it holds the key of one, and none of a node.
+    pub fn is_for_a_node(&self) -> Result<(), HomeError> {
+        if self.dir.join("login.key").exists() && !self.key_file().exists() {
+            return Err(HomeError::LoginService { dir: self.dir.clone() });
+        }
+        Ok(())
     }
 
     /// Whether a daemon has the folder at present, and which process it is.

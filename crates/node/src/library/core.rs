@@ -34,11 +34,17 @@ pub(super) struct Core {
 impl Core {
     /// Whether a folder is one that is left out of every share, or lies in one.
     pub(super) fn keeps_out(&self, folder: &Path) -> bool {
-        folder.starts_with(&self.data_dir) || self.is_private(folder)
+        folder.starts_with(&self.data_dir) || self.is_private(folder) || holds_keys(folder)
     }
 
     /// Whether a folder is that of what people have sent to the user, or lies in it.
     pub(super) fn is_private(&self, folder: &Path) -> bool {
         self.private.as_ref().is_some_and(|private| folder.starts_with(private))
     }
+}
+
+/// Whether a folder is the data folder of a node, or of a login service: whoever has the keys in
+/// there is that node, or rules that network.
+pub(super) fn holds_keys(folder: &Path) -> bool {
+    ["node.key", "login.key"].iter().any(|key| folder.join(key).exists())
 }

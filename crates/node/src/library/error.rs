@@ -115,7 +115,7 @@ pub enum ShareError {
     #[error("{} is the whole file system; share a folder in it", .0.display())]
     Root(PathBuf),
     /// It is, or lies in, the node's own data folder.
-    #[error("{} belongs to the node itself and cannot be shared", .0.display())]
+    #[error("{} is the data folder of a node or a login service, with its keys, and cannot be shared", .0.display())]
     DataFolder(PathBuf),
     /// It is, or lies in, the folder of what people have sent to the user.
     #[error("{} is where files go that people send you, which are for you alone; move what you want to share", .0.display())]

@@ -242,7 +242,10 @@ impl Library {
         if path.parent().is_none() {
             return Err(ShareError::Root(path));
         }
-        if path.starts_with(&self.inner.core.data_dir) {
+        let (own, whose) = (self.inner.core.data_dir.clone(), path.clone());
+        let keys = move || whose.starts_with(own) || whose.ancestors().any(core::holds_keys);
+        // What cannot be found out is not shared.
+        if tokio::task::spawn_blocking(keys).await.unwrap_or(true) {
             return Err(ShareError::DataFolder(path));
         }
         if self.inner.core.is_private(&path) {

@@ -37,6 +37,10 @@ const MAX_CHANGES: usize = 4_096;
 /// Downloads that are announced as partial sources.
 const MAX_PARTIAL: usize = 256;
 
+/// How far ahead of the clock the first word of a run is dated. The run before may have said that it
+/// is gone a moment ago, and a little ahead of the clock, too.
+const AHEAD: Duration = Duration::from_secs(2);
+
 /// A presence that says where this node is now may replace one that said it wrong, but not more
 /// often than this: addresses may flap.
 const RELOCATE_PAUSE: Duration = Duration::from_secs(60);
@@ -194,8 +198,10 @@ impl Announcer {
         online: bool,
         now: Now,
     ) -> Shared<Presence> {
-        // A later word is always the later one, also when two fall into one second.
-        let issued = UnixTime(self.signed.0 + 1).max(now.unix);
+        // A later word is always the later one, also when two fall into one second, or the first
+        // one of this run and the last one of the run before.
+        let earliest = if self.presence.is_none() { now.unix.plus(AHEAD) } else { now.unix };
+        let issued = UnixTime(self.signed.0 + 1).max(earliest);
         self.signed = issued;
         let parent = core.peers.get(&to).map(|peer| Contact {
             node: to,

@@ -8,7 +8,7 @@ use crate::io::Now;
 use skein_proto::directory::{Announce, DirectoryKey, Loss, NodeRecord, Presence, Shared};
 use skein_proto::message::Bond;
 use skein_proto::{Credential, Instant, NodeId, SignedCredential};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Holder;
 use super::check;
@@ -37,6 +37,8 @@ struct Card {
 #[derive(Debug, Default)]
 pub(super) struct Cards {
     cards: BTreeMap<NodeId, Card>,
+    /// Children whose presence came sooner than it may be passed on.
+    waiting: BTreeSet<NodeId>,
 }
 
 impl Cards {
@@ -89,17 +91,17 @@ impl Holder {
                     check::Fault::Forged.count(core);
                     return false;
                 }
-                Ok(())
-                    if (own || parent == Some(core.me))
-                        && !card.passed.take_many(PRESENCE_COST, now.instant) =>
-                {
-                    core.counters.directory_over_budget += 1;
-                }
                 Ok(()) if own || parent == Some(core.me) => {
                     card.presence = Some(presence.clone());
-                    let record =
-                        NodeRecord { credential: credential.clone(), presence, loss: None };
-                    self.publish_node(core, record, now);
+                    if card.passed.take_many(PRESENCE_COST, now.instant) {
+                        self.cards.waiting.remove(&child);
+                        let record =
+                            NodeRecord { credential: credential.clone(), presence, loss: None };
+                        self.publish_node(core, record, now);
+                    } else {
+                        core.counters.directory_over_budget += 1;
+                        self.cards.waiting.insert(child);
+                    }
                 }
                 // It may have been signed for the parent before.
                 _ => check::Fault::Untimely.count(core),
@@ -128,6 +130,23 @@ impl Holder {
     fn publish_node(&mut self, core: &mut Core, record: NodeRecord, now: Now) {
         let key = DirectoryKey::Name(record.credential.unverified().name.clone());
         self.publish(core, &key, (Parcel::Node(record), Hurry::Soon), now);
+    }
+
+    /// Passes on what had to wait: of each child its last word.
+    pub(super) fn pass_waiting(&mut self, core: &mut Core, now: Now) {
+        let may = |cards: &mut BTreeMap<NodeId, Card>, child: &NodeId| {
+            let card = cards.get_mut(child);
+            card.is_none_or(|card| card.passed.take_many(PRESENCE_COST, now.instant))
+        };
+        let Cards { cards, waiting } = &mut self.cards;
+        let ready: Vec<NodeId> =
+            waiting.iter().filter(|child| may(cards, child)).copied().collect();
+        for child in ready {
+            self.cards.waiting.remove(&child);
+            if let Some(record) = self.cards.record(&child) {
+                self.publish_node(core, record, now);
+            }
+        }
     }
 
     /// Puts all that children have said of themselves once more.

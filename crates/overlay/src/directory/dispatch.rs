@@ -163,6 +163,7 @@ impl Overlay {
         self.directory.announcer.relocate(&self.core, now);
         if let Some(holder) = self.directory.holder.as_mut() {
             holder.reach.refresh(&mut self.core, now);
+            holder.pass_waiting(&mut self.core, now);
             if self.children.take_gone() {
                 holder.miss_children(&mut self.core, &self.children, now);
             }

@@ -87,9 +87,10 @@ pub(crate) fn place_of(key: &DirectoryKey) -> Place {
     }
 }
 
-/// Of two statements of one node the later holds; a node that is gone wins a tie.
+/// Of two statements of one node the later holds. No two of one run are of the same second: one that
+/// is there has been started again since it was gone.
 fn fresher_presence(new: &Presence, old: &Presence) -> bool {
-    (new.issued, !new.online) > (old.issued, !old.online)
+    (new.issued, new.online) > (old.issued, old.online)
 }
 
 pub(super) fn fresher_claim(new: &SourceClaim, old: &SourceClaim) -> bool {

@@ -140,7 +140,7 @@ fn of_two_claims_the_later_holds_whatever_comes_first() {
 }
 
 #[test]
-fn of_two_presences_the_later_holds_and_a_farewell_wins_a_tie() {
+fn of_two_presences_the_later_holds_and_one_that_is_there_again_wins_a_tie() {
     let mut table = Table::new(1);
     let online = |table: &Table| {
         let nodes = table.nodes(alice(), NOW);
@@ -149,9 +149,11 @@ fn of_two_presences_the_later_holds_and_a_farewell_wins_a_tie() {
     assert_eq!(table.put_node(alice(), record(&key(1), NOW.0, true)), Taken::Kept);
     assert_eq!(table.put_node(alice(), record(&key(1), NOW.0 - 1, false)), Taken::Stale);
     assert_eq!(online(&table), [true]);
-    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0, false)), Taken::Kept);
-    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0, true)), Taken::Stale);
+    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0, false)), Taken::Stale);
+    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0 + 1, false)), Taken::Kept);
     assert_eq!(online(&table), [false]);
+    assert_eq!(table.put_node(alice(), record(&key(1), NOW.0 + 1, true)), Taken::Kept);
+    assert_eq!(online(&table), [true]);
     assert_eq!(table.put_node(alice(), record(&key(2), NOW.0, true)), Taken::Kept);
     assert_eq!(table.nodes(alice(), NOW).len(), 2, "a user may have several nodes");
 }

@@ -225,6 +225,7 @@ pub fn run(context: &Context, args: UpArgs) -> Result<(), Failure> {
     let shares =
         args.share.iter().map(|dir| existing_dir(dir)).collect::<Result<Vec<PathBuf>, _>>()?;
     let home = Home::open(config.data_dir())?;
+    home.is_for_a_node()?;
     if args.detach {
         return detach::run(context, &home);
     }

@@ -322,3 +322,22 @@ async fn what_was_shared_before_people_sent_files_there_is_withdrawn() {
     assert_eq!(paths(&library).await, ["music/song"]);
     library.close().await;
 }
+
+#[tokio::test]
+async fn the_data_folder_of_another_node_or_of_a_login_service_is_left_out() {
+    let place = Place::new();
+    place.write("song", "song");
+    place.write("alice/node.key", "a secret");
+    place.write("alice/people/history", "a letter");
+    place.write("service/login.key", "another one");
+    let library = place.shared().await;
+    assert_eq!(paths(&library).await, ["music/song"]);
+    library.close().await;
+    let library = place.open().await;
+    for folder in ["alice", "alice/people", "service"] {
+        let refused = library.add_share(&place.at(folder)).await.unwrap_err();
+        let why = LibraryError::Unshareable(ShareError::DataFolder(place.at(folder)));
+        assert_eq!(refused.to_string(), why.to_string());
+    }
+    library.close().await;
+}
