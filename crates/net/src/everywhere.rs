@@ -28,7 +28,7 @@ pub fn bind_everywhere<T>(
 pub fn listening(bound: SocketAddr) -> Vec<SocketAddr> {
     let mut addresses = vec![bound];
     if bound.ip().is_unspecified() {
-        let out = PROBED.map(|to| source(to.into())).into_iter().flatten();
+        let out = PROBED.into_iter().filter_map(source);
         let own = out.filter(|ip| is_public(*ip) && (ip.is_ipv4() || bound.is_ipv6()));
         addresses.extend(own.map(|ip| SocketAddr::new(ip, bound.port())));
     }
