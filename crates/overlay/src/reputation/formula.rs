@@ -5,7 +5,7 @@
 //! so that no two machines can round differently. In one line:
 //!
 //! ```text
-//! credit      = min(sum over partners of age * min(1, time + bytes), sum over days of 3)
+//! credit      = min(sum over partners of age³ * min(1, time + bytes), sum over days of 3)
 //! reputation  = 10 + 990 * credit² / (credit² + 100²) - losses
 //! ```
 
@@ -39,8 +39,10 @@ pub const FULL_SECS: u64 = 3_600;
 /// claim any number, so more must not count for more.
 pub const FULL_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The word of a name counts in full when it has been registered for so many days, and evenly less
-/// before: names are made in a minute, a quarter of a year is not.
+/// The word of a name counts in full when it has been registered for so many days, and before by the
+/// cube of its age: names are made in a minute, a quarter of a year is not. The cube, so that what
+/// names of one month sign for each other (a 27th) is next to nothing even where it comes on top of
+/// what their own machines have earned; honest people meet names of all ages.
 pub const MATURE_DAYS: u32 = 90;
 
 /// Evidence counts in full for so many days.
@@ -127,9 +129,10 @@ impl Default for Assessment {
 }
 
 impl<W> Claim<W> {
-    /// What this claim counts by itself today, in thousandths of a partner.
+    /// What this claim counts by itself today, in billionths of a partner: fine enough to tell the
+    /// claims of a new name apart.
     pub fn worth(&self, today: u32) -> u64 {
-        mature(self.credit() * weight(self.day, today) / WHOLE, self.seniority)
+        mature(self.credit() * weight(self.day, today) * WHOLE, self.seniority)
     }
 
     /// What it counted while it was fresh. The square root gives the first minutes and bytes the
@@ -145,7 +148,8 @@ impl<W> Claim<W> {
 
 /// What is left of a credit by the word of a name that has been registered for so many days.
 fn mature(credit: u64, seniority: u32) -> u64 {
-    credit * u64::from(seniority.saturating_add(1).min(MATURE_DAYS)) / u64::from(MATURE_DAYS)
+    let cube = |days: u32| u64::from(days).pow(3);
+    credit * cube(seniority.saturating_add(1).min(MATURE_DAYS)) / cube(MATURE_DAYS)
 }
 
 const WHOLE: u64 = 1_000;
@@ -303,10 +307,18 @@ mod tests {
             let claims = (0..60).map(|n| Claim { seniority, ..time(n, TODAY - n % 30, 3_600) });
             assess(claims, &[], TODAY).credit
         };
-        assert_eq!(of(0), 60 * (PARTNER / 90));
-        assert_eq!(of(29), 60 * (PARTNER / 3));
+        assert_eq!(of(0), 0, "less than a thousandth");
+        assert_eq!(of(29), 60 * (PARTNER / 27));
+        assert_eq!(of(44), 60 * (PARTNER / 8));
         assert_eq!(of(89), 60 * PARTNER);
         assert_eq!(of(u32::MAX), 60 * PARTNER);
+    }
+
+    #[test]
+    fn of_two_claims_of_a_new_name_the_larger_is_worth_more() {
+        let of = |secs| Claim { seniority: 0, ..time(1, TODAY, secs) }.worth(TODAY);
+        assert!(0 < of(60) && of(60) < of(120) && of(120) < of(3_600));
+        assert_eq!(of(3_600), of(86_400));
     }
 
     #[test]

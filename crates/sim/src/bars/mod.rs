@@ -155,8 +155,9 @@ pub const BARS: &[Bar] = &[
     },
     Bar {
         name: "clique",
-        what: "reputation after 30 days: 50 names that sign whatever helps each other, against \
-               20,000 people with measured sessions, most of whom share nothing",
+        what: "reputation after 30 days: 50 names that sign whatever helps each other, with and \
+               without machines that are there day and night, against 20,000 people with measured \
+               sessions, most of whom share nothing",
         bar: "<= the median honest node",
         measure: Measure::Fixed(crate::reputation::bar),
     },
