@@ -9,7 +9,7 @@ use proptest::sample::select;
 use skein_index::text::{ParsedQuery, TermMatch, record_words};
 use skein_index::{Found, Index, Limits, MAX_SOURCES_PER_CONTENT, PublishOutcome, Upkeep};
 use skein_proto::{
-    Ask, BoundedString, ContentId, FileMeta, Filter, MediaTags, NodeId, Query, Username,
+    Ask, BoundedString, ContentId, FileMeta, Filter, Kind, MediaTags, NodeId, Query, Username,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -151,20 +151,30 @@ enum Tending {
 
 const WORDS: [&str; 9] =
     ["song", "songs", "Sóng halo", "halo", "hal", "東京", "京都タワー", "mp3", "don't"];
+const KINDS: [Kind; 3] = [Kind::Audio, Kind::Document, Kind::Other];
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 
 fn any_file() -> impl Strategy<Value = FileMeta> {
     let word = || select(&WORDS[..]);
     let tag = || proptest::option::of(word());
     let path = (word(), word(), select(&["mp3", "txt", "MP3"][..]), any::<bool>());
-    (0_u64..12, path, tag(), proptest::option::of(100_u32..103)).prop_map(
-        |(number, (folder, stem, extension, flat), title, bitrate_kbps)| {
+    let tags =
+        (tag(), proptest::option::weighted(0.2, word()), proptest::option::weighted(0.2, word()))
+            .prop_map(|texts| {
+                let [title, artist, album] =
+                    <[_; 3]>::from(texts).map(|text| text.map(BoundedString::truncated));
+                MediaTags { title, artist, album, ..MediaTags::default() }
+            });
+    let numbers = (proptest::option::of(100_u32..103), proptest::option::of(200_u32..203));
+    (0_u64..12, path, tags, numbers, select(&KINDS[..])).prop_map(
+        |(number, (folder, stem, extension, flat), tags, (bitrate_kbps, duration_secs), kind)| {
             let stem = format!("{stem}.{extension}");
             let path = if flat { stem } else { format!("{folder}/{stem}") };
             let mut file = file(number, &path);
-            if title.is_some() || bitrate_kbps.is_some() {
-                let title = title.map(BoundedString::truncated);
-                file.tags = Some(Box::new(MediaTags { title, bitrate_kbps, ..Default::default() }));
+            file.kind = kind;
+            let tags = MediaTags { bitrate_kbps, duration_secs, ..tags };
+            if tags != MediaTags::default() {
+                file.tags = Some(Box::new(tags));
             }
             file
         },
@@ -183,19 +193,28 @@ fn any_query() -> impl Strategy<Value = Query> {
     let filter = (
         proptest::option::weighted(0.2, select(&["mp3", "TXT"][..])),
         proptest::option::weighted(0.1, 1000_u64..1012),
+        proptest::option::weighted(0.1, 1000_u64..1012),
         proptest::option::weighted(0.1, 100_u32..103),
+        proptest::option::weighted(0.1, 200_u32..203),
+        proptest::option::weighted(0.1, 200_u32..203),
+        proptest::option::weighted(0.1, select(&KINDS[..])),
         proptest::option::weighted(0.3, select(&NAMES[..])),
     );
-    (ask, filter).prop_map(|(ask, (extension, min_size, min_bitrate_kbps, owner))| {
-        let filter = Filter {
-            extension: extension.map(BoundedString::truncated),
-            min_size,
-            min_bitrate_kbps,
-            owner: owner.map(name),
-            ..Filter::default()
-        };
-        Query { ask, filter }
-    })
+    (ask, filter).prop_map(
+        |(ask, (extension, min_size, max_size, bitrate, from, to, kind, owner))| {
+            let filter = Filter {
+                kind,
+                extension: extension.map(BoundedString::truncated),
+                min_size,
+                max_size,
+                min_bitrate_kbps: bitrate,
+                min_duration_secs: from,
+                max_duration_secs: to,
+                owner: owner.map(name),
+            };
+            Query { ask, filter }
+        },
+    )
 }
 
 fn any_step() -> impl Strategy<Value = Step> {

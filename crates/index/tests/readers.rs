@@ -7,6 +7,7 @@ use common::{content, contents, file, name, words};
 use skein_index::{Index, Limits, MAX_SOURCES_PER_CONTENT};
 use skein_proto::{Filter, NodeId};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 fn node(number: u32) -> NodeId {
     let mut bytes = [0; 32];
@@ -50,6 +51,36 @@ fn what_stays_is_found_by_all_readers_while_others_come_and_go() {
         is_over.store(true, Ordering::Relaxed);
     });
     assert_eq!((index.records(), index.owners()), (50, 1));
+}
+
+#[test]
+fn a_search_does_not_wait_for_who_publishes() {
+    let mut index = Index::new(Limits::default());
+    index.set_owner(node(0), &name("alice"));
+    index.publish(&node(0), (0..50).map(|i| file(i, &format!("stays {i}.mp3"))));
+    index.set_owner(node(1), &name("bob"));
+    let reader = index.reader();
+    // While the index takes in files, one at a time, somebody else searches between two of them: with
+    // a lock held meanwhile that would be for ever.
+    let (asks, asked) = std::sync::mpsc::channel();
+    let (tells, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while asked.recv().is_ok() {
+                let found = contents(&reader.search(&words("stays "), 100)).len();
+                tells.send(found).expect("somebody waits");
+            }
+        });
+        let files = (100..700).map(|i| {
+            asks.send(()).expect("somebody searches");
+            let found = told.recv_timeout(Duration::from_secs(60)).expect("it does not wait");
+            assert_eq!(found, 50);
+            file(i, &format!("goes {i}.mp3"))
+        });
+        index.publish(&node(1), files);
+        drop(asks);
+    });
+    assert_eq!(index.records(), 650);
 }
 
 #[test]
