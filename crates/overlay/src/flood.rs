@@ -110,7 +110,8 @@ impl Floods {
         let granted = core.budgets.take(&peer, Ask::Flood, now.instant);
         if !sources.neighbours.is_linked(&peer) || !granted {
             core.counters.floods_over_budget += 1;
-            refuse(core, StopReason::OverBudget);
+            // The link may have ended on this side only so far.
+            refuse(core, if granted { StopReason::Unreached } else { StopReason::OverBudget });
             return;
         }
         let Some(looked_for) = Wanted::of(&flood.query) else {
@@ -323,8 +324,9 @@ impl Floods {
         }
         branch.told(&peer, told);
         let stopped = match done.coverage.stopped {
-            // Only whoever asked can call a search off, or have nobody to ask.
-            StopReason::Cancelled | StopReason::NotAttached => StopReason::OverBudget,
+            // Only whoever asked can call a search off. One that has nobody to ask is no supernode
+            // any more.
+            StopReason::Cancelled | StopReason::NotAttached => StopReason::Unreached,
             reason => reason,
         };
         let coverage = &mut branch.coverage;

@@ -4,9 +4,9 @@ use crate::Node;
 use futures_util::StreamExt as _;
 use skein_node::api::ApiClient;
 use skein_node::api::types::{SearchEvent, StartSearch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -27,6 +27,9 @@ pub struct Tally {
     pub incomplete: BTreeMap<String, u32>,
     /// Milliseconds that each took until the first hit.
     pub first_hit_ms: Vec<u64>,
+    /// Those of somebody who was not struck for what another one shares who was not either, and how
+    /// many of these did not find it.
+    pub spared: (u32, u32),
 }
 
 impl Tally {
@@ -46,6 +49,7 @@ impl Tally {
             }
         }
         self.first_hit_ms.extend(other.first_hit_ms);
+        self.spared = (self.spared.0 + other.spared.0, self.spared.1 + other.spared.1);
     }
 }
 
@@ -75,6 +79,8 @@ impl fmt::Display for Tally {
 #[derive(Debug)]
 pub(super) struct Searching {
     tally: Arc<Mutex<Tally>>,
+    /// The names of those whose parent was killed.
+    struck: Arc<OnceLock<BTreeSet<String>>>,
     users: JoinSet<()>,
 }
 
@@ -82,21 +88,36 @@ impl Searching {
     /// These users look for what each of those nodes shares, in turn.
     pub(super) fn start(users: &[Node], nodes: &[Node]) -> Self {
         let tally = Arc::new(Mutex::new(Tally::default()));
+        let struck = Arc::new(OnceLock::new());
         let names: Vec<String> = nodes.iter().map(|node| node.name().to_owned()).collect();
         let mut running = JoinSet::new();
         for (number, node) in users.iter().enumerate() {
             let (api, tally) = (node.api().clone(), Arc::clone(&tally));
+            let (user, struck) = (node.name().to_owned(), Arc::clone(&struck));
             let mut targets: Vec<String> = names.clone();
             // Everybody begins with somebody else.
             targets.rotate_left(number * names.len() / users.len() + 1);
             running.spawn(async move {
                 for target in targets.iter().cycle() {
-                    search(&api, target, &tally).await;
+                    let found = search(&api, target, &tally).await;
+                    let is_struck = |name| {
+                        struck.get().is_some_and(|struck: &BTreeSet<String>| struck.contains(name))
+                    };
+                    if !is_struck(&user) && !is_struck(target) {
+                        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                        let (all, failed) = tally.spared;
+                        tally.spared = (all + 1, failed + u32::from(!found));
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             });
         }
-        Self { tally, users: running }
+        Self { tally, struck, users: running }
+    }
+
+    /// The parents of these are dead.
+    pub(super) fn strike(&self, names: BTreeSet<String>) {
+        let _ = self.struck.set(names);
     }
 
     /// How it went since this was last asked.
@@ -110,20 +131,22 @@ impl Searching {
     }
 }
 
-async fn search(api: &ApiClient, target: &str, tally: &Mutex<Tally>) {
+/// Searches once, and answers whether it was found.
+async fn search(api: &ApiClient, target: &str, tally: &Mutex<Tally>) -> bool {
     let begun = Instant::now();
     let seen = ask(api, target).await;
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     tally.all += 1;
     let Some(at) = seen.first_hit else {
         *tally.failed.entry(seen.end).or_default() += 1;
-        return;
+        return false;
     };
     if !seen.is_complete {
         *tally.incomplete.entry(seen.end).or_default() += 1;
     }
     let passed = at.saturating_duration_since(begun).as_millis();
     tally.first_hit_ms.push(u64::try_from(passed).unwrap_or(u64::MAX));
+    true
 }
 
 #[derive(Default)]

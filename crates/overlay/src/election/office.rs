@@ -357,7 +357,10 @@ impl Overlay {
         office.last_review = now.instant;
         match &office.stage {
             Stage::Warming { until } => {
-                let (known, linked) = (self.core.membership.len(), self.neighbours.count());
+                // One that does not answer is waited for in vain: after a failure it may be a third.
+                let missed: BTreeSet<NodeId> = self.core.membership.missed().into_iter().collect();
+                let known = self.core.membership.len().saturating_sub(missed.len());
+                let linked = self.neighbours.count();
                 if now.instant >= *until || has_warmed_up(known, linked) {
                     office.stage = Stage::Serving;
                     self.children.set_open(true);
@@ -532,7 +535,8 @@ pub(crate) fn percent(share: f64) -> u8 {
     (share * 100.0).round().clamp(0.0, 255.0) as u8
 }
 
-/// Whether a new supernode has as many neighbours as are enough, of so many that it knows.
+/// Whether a new supernode has as many neighbours as are enough, of so many that it knows and does
+/// not miss.
 fn has_warmed_up(known: usize, linked: usize) -> bool {
     known > 0 && linked >= known.min(WARM_NEIGHBOURS)
 }
