@@ -58,7 +58,7 @@ pub fn measure(order: &Order) -> Outcome {
     match made {
         Ok(lookups) => Outcome {
             figure: format!(
-                "{} of {} right at the first try, median {:.3} s",
+                "{} of {} look-ups right, median {:.3} s",
                 percent(lookups.share()),
                 lookups.all,
                 lookups.median
@@ -69,7 +69,8 @@ pub fn measure(order: &Order) -> Outcome {
     }
 }
 
-/// Looks up contents while a scenario runs. Each is asked for once: nothing is tried again.
+/// Looks up contents while a scenario runs. Each is asked for once; how many holders were asked for it
+/// until one answered is not counted here (see [`exact`](crate::exact)).
 /// `progress` hears how far it has come.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use crate::scenario::Scenario;
 use crate::workload::{SettingError, Workload};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use skein_proto::message::MessageKind;
 use std::sync::Arc;
 
 /// 100,000 nodes that search by keywords.
@@ -21,6 +22,11 @@ const SAMPLE: usize = 40;
 pub struct Costs {
     /// Messages of a search.
     pub own: f64,
+    /// Messages of all routing tables in the same time, for each search: they are sent whether
+    /// anybody searches or not.
+    pub tables: f64,
+    /// Bytes of them, for each search.
+    pub table_bytes: f64,
     /// What it found of what was wanted and there, which the floods are to find as well.
     pub recall: f64,
     /// Blind flooding.
@@ -58,11 +64,12 @@ pub fn measure(order: &Order) -> Outcome {
 }
 
 fn judge(costs: &Costs) -> Outcome {
-    let Costs { own, recall, gnutella, fasttrack } = costs;
+    let Costs { own, tables, table_bytes, recall, gnutella, fasttrack } = costs;
     Outcome {
         figure: format!(
             "{own:.0} messages at a recall of {}: 1/{:.0} of blind flooding ({:.0} at {}), \
-             1/{:.1} of flooding among supernodes ({:.0} at {})",
+             1/{:.1} of flooding among supernodes ({:.0} at {}); beside them {tables:.0} messages \
+             of routing tables for each, {:.0} kB, whoever searches",
             percent(*recall),
             costs.to_gnutella(),
             gnutella.messages,
@@ -70,6 +77,7 @@ fn judge(costs: &Costs) -> Outcome {
             costs.to_fasttrack(),
             fasttrack.messages,
             percent(fasttrack.recall),
+            table_bytes / 1_000.0,
         ),
         holds: costs.to_gnutella() >= 50.0 && costs.to_fasttrack() >= 5.0,
     }
@@ -94,5 +102,15 @@ pub fn compare(scenario: &Scenario, report: &Report, sample: usize) -> Result<Co
     let target = Target { wanted: usize::from(scenario.searches.wanted), recall };
     let fasttrack = equal_recall::fasttrack(&workload, &searches, target, seed);
     let gnutella = equal_recall::gnutella(&workload, &searches, target, seed);
-    Ok(Costs { own: report.messages_per_search, recall, gnutella, fasttrack })
+    let (tables, table_bytes) =
+        report.kinds.get(MessageKind::TableUpdate.name()).copied().unwrap_or_default();
+    let each = |all: u64| all as f64 / (report.searches_begun as f64).max(1.0);
+    Ok(Costs {
+        own: report.messages_per_search,
+        tables: each(tables),
+        table_bytes: each(table_bytes),
+        recall,
+        gnutella,
+        fasttrack,
+    })
 }

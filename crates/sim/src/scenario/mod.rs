@@ -179,7 +179,7 @@ pub enum Deed {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Poisoners {
-    /// How many of them there are, in relation to all nodes, beside the others.
+    /// Their share of all names. They come on top of the scenario's nodes.
     pub share: f64,
     /// How many made-up files each of them shares.
     pub files: u32,
@@ -266,7 +266,8 @@ impl Scenario {
         check(often, "searches.per_node_hour", "0 to 3,600")?;
         check(share(self.searches.rare), "searches.rare", "0 to 1")?;
         check((1..=1_000).contains(&self.searches.wanted), "searches.wanted", "1 to 1,000")?;
-        check(share(self.poisoners.share), "poisoners.share", "0 to 1")?;
+        let few = (0.0..=0.9).contains(&self.poisoners.share);
+        check(few, "poisoners.share", "0 to 0.9")?;
         for event in &self.events {
             check(time(event.at_seconds), "event.at_seconds", "0 to 100,000,000")?;
             if let Deed::KillSupernodes { share: of } | Deed::RestartNodes { share: of, .. } =

@@ -198,7 +198,9 @@ impl Run {
 
     fn poisoners(&mut self) {
         let poison = self.scenario.poisoners.clone();
-        let count = (f64::from(self.scenario.nodes) * poison.share).round() as u32;
+        // A share of all names, theirs included.
+        let others = f64::from(self.scenario.nodes);
+        let count = (others * poison.share / (1.0 - poison.share)).round() as u32;
         let names = poison.names.clamp(1, self.workload.catalogue.len().max(1));
         for _ in 0..count {
             let files: Vec<u32> = (0..poison.files)
