@@ -171,6 +171,7 @@ impl Shared {
             ("full", stats.handshakes_refused_full),
             ("peer", stats.handshakes_failed_peer),
             ("abandoned", stats.handshakes_abandoned),
+            ("reflected", stats.handshakes_reflected),
         ] {
             set_total(&metrics.handshakes_refused.get_or_create(&Reason { reason }), total);
         }
@@ -245,8 +246,9 @@ fn is_limit(name: &str) -> bool {
 
 /// Those of the endpoint, but for handshakes, which are counted by themselves.
 fn is_limit_of_net(name: &str) -> bool {
-    const PARTS: [&str; 12] = [
+    const PARTS: [&str; 13] = [
         "over_limit",
+        "datagrams_unknown",
         "refused",
         "dropped",
         "overflowed",
@@ -271,10 +273,10 @@ mod tests {
         for limit in ["searches_over_budget", "session_offers_displaced", "hits_forged"] {
             assert!(is_limit(limit), "{limit}");
         }
-        for limit in ["tunnels_made_room", "dials_over_limit", "probes_overflowed"] {
+        for limit in ["tunnels_made_room", "dials_over_limit", "datagrams_unknown"] {
             assert!(is_limit_of_net(limit), "{limit}");
         }
-        for other in ["handshakes_refused_rate", "datagrams_in", "tunnels_accepted"] {
+        for other in ["handshakes_refused_rate", "messages_unknown", "tunnels_accepted"] {
             assert!(!is_limit_of_net(other), "{other}");
         }
         assert!(!is_limit("searches_answered"));
