@@ -2,16 +2,22 @@
 
 use crate::args::GlobalArgs;
 use crate::failure::Failure;
+use crate::logging;
+use crate::password;
 use crate::place;
 use crate::process::Interrupt;
 use crate::ui::Ui;
 use skein_node::api::types::ErrorCode;
 use skein_node::api::{ApiClient, ClientError};
-use skein_node::config::{Config, ConfigBuilder, ConfigError, Settings};
+use skein_node::config::{Config, ConfigBuilder, ConfigError, Finding, Settings};
 use skein_node::home::{Home, HomeError};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Variables that have a meaning, but are no settings of the node.
+const NO_SETTINGS: [&str; 4] =
+    ["SKEIN_CONFIG", "SKEIN_LOGIN_DATABASE", logging::VARIABLE, password::VARIABLE];
 
 /// The surroundings of a command.
 #[derive(Clone, Debug)]
@@ -72,6 +78,12 @@ impl Context {
     pub fn check_environment(&self) -> Result<(), Failure> {
         let builder = ConfigBuilder::new().no_file().environment(std::env::vars_os());
         builder.build().map(|_| ()).map_err(|error| Failure::input(error.to_string()))
+    }
+
+    /// Variables of the environment that look like settings and are none.
+    pub fn misspelt_environment() -> Vec<Finding> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        Config::check_variables(names.filter(|name| !NO_SETTINGS.contains(&name.as_str())))
     }
 
     /// The settings file: the one that was chosen, or the one at the platform's place.

@@ -205,6 +205,18 @@ fn what_cannot_be_checked_is_not_called_right() {
 }
 
 #[test]
+fn a_variable_that_is_misspelt_is_told_where_settings_are_checked() {
+    let home = tempfile::tempdir().unwrap();
+    let mut check = command(home.path(), &["config", "check"]);
+    check.env("SKEIN_MAX_CHILDRN", "3").env("SKEIN_LOG", "info");
+    let output = check.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("SKEIN_MAX_CHILDREN?") && said.contains("defaults hold"), "{said}");
+    assert!(!said.contains("SKEIN_LOG"), "{said}");
+}
+
+#[test]
 fn a_login_service_that_cannot_be_leaves_nothing_behind() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("service");

@@ -17,7 +17,7 @@ Examples:
   skein config init                        begin one, with every setting explained
   skein config check                       is all right in it?")]
 pub enum ConfigCommand {
-    /// Say what is wrong in the settings file, line by line
+    /// Say what is wrong in the settings file, line by line, and in variables SKEIN_…
     Check(CheckArgs),
     /// Begin a settings file that explains every setting; one that is there is left alone
     Init(InitArgs),
@@ -110,17 +110,11 @@ fn check(context: &Context, args: CheckArgs) -> Result<(), Failure> {
         })?;
     }
     context.check_environment()?;
-    if !path.exists() {
-        let value = json!({ "path": path, "ok": true, "findings": [] });
-        return context.ui.result(&value, |_, paint| {
-            format!(
-                "{} There is no settings file at {}: the defaults hold.",
-                paint.good("✓"),
-                path.display()
-            )
-        });
+    let mut findings = Context::misspelt_environment();
+    let is_there = path.exists();
+    if is_there {
+        findings.extend(Config::check(&path));
     }
-    let findings = Config::check(&path);
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let listed: Vec<serde_json::Value> = findings
         .iter()
@@ -138,8 +132,12 @@ fn check(context: &Context, args: CheckArgs) -> Result<(), Failure> {
                 Severity::Warning => format!("{} {finding}", paint.warn("!")),
             })
             .collect();
-        if errors == 0 {
-            lines.push(format!("{} {} is right.", paint.good("✓"), path.display()));
+        let (good, place) = (paint.good("✓"), path.display());
+        match (is_there, errors) {
+            (true, 0) => lines.push(format!("{good} {place} is right.")),
+            (true, _) => {}
+            (false, _) => lines
+                .push(format!("{good} There is no settings file at {place}: the defaults hold.")),
         }
         lines.join("\n")
     })?;

@@ -155,7 +155,7 @@ impl ConfigBuilder {
     fn read_environment(&self) -> Result<Settings, ConfigError> {
         let mut settings = Settings::default();
         for key in KEYS {
-            let variable = format!("SKEIN_{}", key.to_uppercase());
+            let variable = file::variable(key);
             let Some((_, value)) =
                 self.environment.iter().find(|(name, _)| *name == *variable.as_str())
             else {

@@ -16,7 +16,8 @@ pub(super) fn example(defaults: &Config) -> String {
         "# Settings of a Skein node. A line that begins with # is switched off: it shows the\n\
          # default. Each setting can also be given as an environment variable (max_children as\n\
          # SKEIN_MAX_CHILDREN) or as a flag of `skein up` (--max-children): flags win over the\n\
-         # environment, the environment wins over this file.\n",
+         # environment, the environment wins over this file. Of udp and port_mapping there are only\n\
+         # the flags that switch them off: --no-udp and --no-port-mapping.\n",
     );
     for key in KEYS {
         let (about, value) = describe(key, defaults);

@@ -117,6 +117,31 @@ pub(super) fn check(path: &Path) -> Vec<Finding> {
     findings
 }
 
+/// What is to be said of the names of environment variables.
+pub(super) fn check_variables(names: impl IntoIterator<Item = String>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in names {
+        let Some(key) = name.strip_prefix("SKEIN_").map(str::to_lowercase) else { continue };
+        // The names of variables are upper case: what is written otherwise is not read.
+        if KEYS.contains(&key.as_str()) && name == variable(&key) {
+            continue;
+        }
+        let hint = match nearest(&key) {
+            Some(key) => format!("; did you mean {}?", variable(key)),
+            None => String::new(),
+        };
+        let message = format!("the environment variable {name}: there is no such setting{hint}");
+        findings.push(Finding { severity: Severity::Warning, line: None, message });
+    }
+    findings.sort_by(|a, b| a.message.cmp(&b.message));
+    findings
+}
+
+/// The environment variable of a setting.
+pub(super) fn variable(key: &str) -> String {
+    format!("SKEIN_{}", key.to_uppercase())
+}
+
 fn as_text(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
@@ -128,15 +153,19 @@ fn as_text(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-fn unknown(name: &str) -> String {
+/// The setting that is most likely meant.
+fn nearest(name: &str) -> Option<&'static str> {
     let spelt = name.replace('-', "_").to_lowercase();
-    let nearest = KEYS
-        .into_iter()
+    KEYS.into_iter()
         .map(|key| (strsim::jaro_winkler(&spelt, key), key))
         .filter(|(alike, _)| *alike > ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    match nearest {
-        Some((_, key)) => format!("there is no setting {name:?}; did you mean {key:?}?"),
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, key)| key)
+}
+
+fn unknown(name: &str) -> String {
+    match nearest(name) {
+        Some(key) => format!("there is no setting {name:?}; did you mean {key:?}?"),
         None => format!("there is no setting {name:?}; there are: {}", KEYS.join(", ")),
     }
 }
@@ -204,6 +233,24 @@ mod tests {
         assert!(found[0].message.contains("no folder"));
         assert_eq!(found[1].severity, Severity::Warning);
         assert!(check(&temp.path().join("missing"))[0].message.contains("cannot read"));
+    }
+
+    #[test]
+    fn variables_that_look_like_settings_and_are_none_are_named() {
+        let names = ["SKEIN_MAX_CHILDRN", "SKEIN_ROLE", "SKEIN_role", "SKEIN_ZZZ", "HOME"];
+        let found = check_variables(names.map(str::to_owned));
+        assert!(found.iter().all(|finding| finding.severity == Severity::Warning));
+        let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "the environment variable SKEIN_MAX_CHILDRN: there is no such setting; did you mean \
+                 SKEIN_MAX_CHILDREN?",
+                "the environment variable SKEIN_ZZZ: there is no such setting",
+                "the environment variable SKEIN_role: there is no such setting; did you mean \
+                 SKEIN_ROLE?",
+            ]
+        );
     }
 
     proptest! {

@@ -70,6 +70,12 @@ impl Config {
         file::check(path)
     }
 
+    /// A warning for each of these names of environment variables that begins as those of settings
+    /// do, and is none.
+    pub fn check_variables(names: impl IntoIterator<Item = String>) -> Vec<Finding> {
+        file::check_variables(names)
+    }
+
     /// What holds where nothing is set.
     pub(crate) fn defaults() -> Self {
         let user = directories::UserDirs::new();

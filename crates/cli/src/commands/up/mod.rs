@@ -37,9 +37,11 @@ Examples:
   skein up --detach                        in the background; `skein down` ends it
   skein up --role super --max-children 150
                                            a supernode, for a machine that others can reach
-Every setting can also stand in the settings file, see `skein config example`.")]
+Every setting can also stand in the settings file: `skein config example` explains them all, and
+shows their defaults.")]
 pub struct UpArgs {
-    /// What the node may become: what the network needs, never a supernode, always one
+    /// What the node may become; auto: what the network needs, ordinary: never a supernode, super:
+    /// always one
     #[arg(long, value_name = "ROLE", value_parser = role())]
     role: Option<RoleSetting>,
     /// The UDP address to listen on; port 0 takes a free one
@@ -71,8 +73,8 @@ struct SettingsArgs {
     /// Use no UDP: everything goes over TCP. A network that blocks UDP is noticed without this
     #[arg(long)]
     no_udp: bool,
-    /// Where nodes whose network blocks UDP may come in over TCP: at the number of the UDP port and
-    /// at 443, not at 443, nowhere
+    /// Where nodes whose network blocks UDP may come in over TCP; auto: at the number of the UDP port
+    /// and at 443, same-port: not at 443, off: nowhere
     #[arg(long, value_name = "PORTS", value_parser = value::tcp_ports())]
     tcp: Option<TcpPorts>,
     /// Do not ask the router to let others in
@@ -221,6 +223,9 @@ pub struct Ready {
 /// It cannot start.
 pub fn run(context: &Context, args: UpArgs) -> Result<(), Failure> {
     let config = context.config(args.settings())?;
+    for finding in Context::misspelt_environment() {
+        context.ui.note(finding);
+    }
     // Looked at before anything is started or changed.
     let shares =
         args.share.iter().map(|dir| existing_dir(dir)).collect::<Result<Vec<PathBuf>, _>>()?;
