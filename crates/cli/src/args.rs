@@ -16,11 +16,13 @@ First steps:
   skein search some words                  look for something
   skein get 1                              fetch the first hit
 
-Exit codes: 0 it worked; 1 it failed; 2 wrong input; 130 called off by Ctrl-C before it was done.
+Exit codes: 0 it worked; 1 it failed; 2 wrong input; called off before it was done: 130 by Ctrl-C,
+143 by SIGTERM.
 What goes on until Ctrl-C (up, login-server, forward, chat, ping, what watches) ends with 0 by it.
 Why it failed is one line of text on standard error, with --json too.
 Environment: SKEIN_DATA_DIR and the other settings (`skein config example`), SKEIN_CONFIG
-(--config), SKEIN_PASSWORD (register, login, revoke), NO_COLOR.";
+(--config), SKEIN_PASSWORD (register, login, revoke), SKEIN_LOG (a filter of the log, such as
+`skein_net=trace,info`), NO_COLOR.";
 
 /// Run a node, search by keyword, reach peers by name.
 #[derive(Debug, Parser)]

@@ -22,8 +22,8 @@ Examples:
   skein register alice --invite k3v9       where the network is by invitation
   skein register alice --password-file pw.txt
   skein register alice --password-file - < pw.txt
-The password is asked for, or taken from --password-file or SKEIN_PASSWORD; it is never an
-argument, which others on this machine could read.")]
+The password, of 8 characters at least, is asked for, or taken from --password-file or
+SKEIN_PASSWORD; it is never an argument, which others on this machine could read.")]
 pub struct RegisterArgs {
     /// The name: 2 to 32 letters, digits, '-', '_' or '.'
     name: Username,

@@ -55,13 +55,14 @@ Examples:
   skein buddies trust @bob                 all nodes that bear the name now
 Ask the buddy first, in another way than this: whoever got hold of their password can make a key.")]
     Trust(TrustArgs),
-    /// Take no messages of somebody
+    /// Take nothing of somebody: no messages, no files, no use of services
     #[command(after_help = "\
 Examples:
   skein buddies block @mallory             nothing of theirs is kept, and they are told so
-What is queued for them is deleted. What they said stays until `skein chat @mallory --forget`.")]
+What is open with them ends, what is queued for them is deleted, and they are no buddy any more, also
+after `skein buddies unblock @mallory`. What they said stays until `skein chat @mallory --forget`.")]
     Block(Names),
-    /// Take messages of somebody again
+    /// Take messages and files of somebody again
     #[command(after_help = "\
 Examples:
   skein buddies unblock @mallory")]

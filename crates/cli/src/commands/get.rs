@@ -23,8 +23,9 @@ Examples:
   skein get 1                              the first hit of the last search
   skein get 3 -o ~/Downloads               into this folder
   skein get e8a611ec08488202310fb869ea2e9bd224e99679c81ef15e1a5154fe864d09f8
-Ctrl-C, or SIGTERM, stops the download, and what has come is kept: `skein get CONTENT-ID`, which is printed
-then, goes on where it stopped. Numbers are those of the last search since the node was started.")]
+Ctrl-C, or SIGTERM, stops the download, and what has come is kept: `skein get CONTENT-ID`, which is
+printed then, goes on where it stopped. Numbers are those of the last search since the node was
+started. Exit codes: 0 the file is there; 1 it failed; 2 wrong input; 130 Ctrl-C; 143 SIGTERM.")]
 pub struct GetArgs {
     /// The number of a hit of the last search, or a content id
     #[arg(value_name = "NUMBER|CONTENT-ID")]

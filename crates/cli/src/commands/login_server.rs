@@ -41,8 +41,8 @@ pub struct LoginServerArgs {
     /// The UDP address to listen on; port 0 takes a free one [default: [::]:4700]
     #[arg(long, value_name = "ADDR", value_parser = value::listen_address)]
     listen: Option<SocketAddr>,
-    /// Where nodes whose network blocks UDP may come in over TCP: at the number of the UDP port and
-    /// at 443, not at 443, nowhere [default: auto]
+    /// Where nodes whose network blocks UDP may come in over TCP; auto: at the number of the UDP port
+    /// and at 443, same-port: not at 443, off: nowhere [default: auto]
     #[arg(long, value_name = "PORTS", value_parser = value::tcp_ports())]
     tcp: Option<TcpPorts>,
     #[command(flatten)]
@@ -55,6 +55,7 @@ pub struct LoginServerArgs {
     #[arg(long, value_name = "ADDR", num_args = 1..=8, value_parser = public::checked)]
     public: Vec<String>,
     /// How long credentials are good for, from 1m to 30days: so long may a revoked node go on
+    /// [default: 1day]
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     credential_lifetime: Option<Duration>,
     /// How log messages look

@@ -19,7 +19,7 @@ Examples:
   skein share rescan                       look for changes now
   skein share rm ~/Music                   share it no longer")]
 pub enum ShareCommand {
-    /// Share folders: all files in them, but for hidden ones
+    /// Share folders: all files in them, but for hidden and unfinished ones
     Add(AddArgs),
     /// Share folders no longer; nothing is deleted
     Rm(RemoveArgs),
@@ -37,8 +37,9 @@ Examples:
   skein share add ~/Music                  share a folder
   skein share add ~/Music ~/Books          several at once
 Shared are all files in it and in its subfolders but for hidden files and folders (their name
-begins with a dot), empty files, symbolic links, and the folder `inbox` of the download folder,
-where files go that people send you.")]
+begins with a dot), empty and unfinished files (.part, .crdownload and the like), symbolic links,
+the folder `inbox` of the download folder, where files go that people send you, and data folders of
+Skein with their keys.")]
 pub struct AddArgs {
     /// The folders
     #[arg(required = true, value_name = "DIR")]

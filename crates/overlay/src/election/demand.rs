@@ -12,7 +12,7 @@ use skein_proto::Instant;
 use std::time::Duration;
 
 /// How full the supernodes may be together: when 30 % of them die at once, the rest must have room
-/// for all (DESIGN: headroom 1 / (1 - 0.3)). Above it, supernodes are added.
+/// for all (a headroom of 1 / (1 - 0.3)). Above it, supernodes are added.
 pub const PROMOTE_ABOVE: f64 = 0.70;
 
 /// Up to where supernodes are added: low enough that noise of some percent does not cross

@@ -16,7 +16,7 @@ const HALF_AGE: f64 = 2.0 * 3_600.0;
 pub struct Asked {
     /// For how long this supernode must have seen it, as parent or standby.
     pub uptime: Duration,
-    /// Half of the median of all children here, and never less than a new name has.
+    /// Half of the median of the candidates here, and never less than a new name has.
     pub reputation: u16,
     /// A quarter of what supernodes hold on average.
     pub capacity: u32,
