@@ -192,19 +192,17 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "| days | honest: lower quartile | median | upper quartile | always on |")?;
-        let tables: [(&str, fn(&Row) -> &Reached); 2] =
-            [("clique", |row| &row.cliques), ("kept names", |row| &row.kept)];
-        for (what, _) in &tables {
+        let kinds = ["clique", "kept names"];
+        for what in kinds {
             for names in CLIQUES {
                 write!(f, " {what}, {names} |")?;
             }
         }
-        writeln!(f, "\n|{}", "---|".repeat(5 + tables.len() * CLIQUES.len()))?;
+        writeln!(f, "\n|{}", "---|".repeat(5 + kinds.len() * CLIQUES.len()))?;
         for row in &self.rows {
             let [lower, median, upper] = row.honest;
             write!(f, "| {} | {lower} | {median} | {upper} | {} |", row.days, row.always_on)?;
-            for (_, reached) in &tables {
-                let Reached { alone, always_on } = reached(row);
+            for Reached { alone, always_on } in [row.cliques, row.kept] {
                 for (alone, always_on) in alone.iter().zip(always_on) {
                     write!(f, " {alone} ({always_on}) |")?;
                 }
