@@ -3,6 +3,7 @@
 use super::Shared;
 use crate::api::inbox::{FileOffer, OfferStage};
 use crate::metrics::{Metrics, Reason, set_level, set_total};
+use skein_net::EndpointStats;
 use skein_proto::Role;
 
 impl Shared {
@@ -165,14 +166,7 @@ impl Shared {
         let stats = self.endpoint.stats();
         let live = stats.connections_incoming_live + stats.connections_outgoing_live;
         set_level(&metrics.connections, live);
-        for (reason, total) in [
-            ("rate", stats.handshakes_refused_rate),
-            ("pending", stats.handshakes_refused_pending),
-            ("full", stats.handshakes_refused_full),
-            ("peer", stats.handshakes_failed_peer),
-            ("abandoned", stats.handshakes_abandoned),
-            ("reflected", stats.handshakes_reflected),
-        ] {
+        for (reason, total) in handshakes_kept_out(&stats) {
             set_total(&metrics.handshakes_refused.get_or_create(&Reason { reason }), total);
         }
         for (reason, total) in
@@ -225,6 +219,18 @@ impl Shared {
             set_total(&transfer.uploads_refused.get_or_create(&Reason { reason }), total);
         }
     }
+}
+
+/// Handshakes that became no connection, by the reason.
+fn handshakes_kept_out(stats: &EndpointStats) -> [(&'static str, u64); 6] {
+    [
+        ("rate", stats.handshakes_refused_rate),
+        ("pending", stats.handshakes_refused_pending),
+        ("full", stats.handshakes_refused_full),
+        ("peer", stats.handshakes_failed_peer),
+        ("abandoned", stats.handshakes_abandoned),
+        ("reflected", stats.handshakes_reflected),
+    ]
 }
 
 /// The counters of the overlay that count what a limit or a check has kept out.
@@ -280,5 +286,21 @@ mod tests {
             assert!(!is_limit_of_net(other), "{other}");
         }
         assert!(!is_limit("searches_answered"));
+    }
+
+    #[test]
+    fn every_handshake_that_became_no_connection_is_shown_with_its_reason() {
+        let stats = EndpointStats::default();
+        let others = ["handshakes_accepted", "handshakes_dialled", "handshakes_retried"];
+        let counted: Vec<&str> = stats
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| name.starts_with("handshakes_") && !others.contains(name))
+            .collect();
+        let shown = handshakes_kept_out(&stats).map(|(reason, _)| reason);
+        assert_eq!(counted.len(), shown.len(), "{counted:?} {shown:?}");
+        for (name, reason) in counted.iter().zip(shown) {
+            assert!(name.ends_with(reason), "{name} {reason}");
+        }
     }
 }

@@ -107,7 +107,7 @@ struct SettingsArgs {
     /// How often all shared folders are scanned
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     rescan_interval: Option<Duration>,
-    /// Who is told where this node is: whoever wants to reach it, or supernodes only
+    /// Who is told where this node is; open: whoever wants to reach it, relay-only: supernodes only
     #[arg(long, value_name = "REACH", value_parser = reach())]
     reach: Option<Reach>,
     /// Of whom files are taken into the inbox: everybody, buddies, nobody
