@@ -28,8 +28,8 @@ pub fn bind_everywhere<T>(
 pub fn listening(bound: SocketAddr) -> Vec<SocketAddr> {
     let mut addresses = vec![bound];
     if bound.ip().is_unspecified() {
-        let out = PROBED.into_iter().filter_map(source);
-        let own = out.filter(|ip| is_public(*ip) && (ip.is_ipv4() || bound.is_ipv6()));
+        let own =
+            sources().into_iter().filter(|ip| is_public(*ip) && (ip.is_ipv4() || bound.is_ipv6()));
         addresses.extend(own.map(|ip| SocketAddr::new(ip, bound.port())));
     }
     addresses
@@ -40,6 +40,11 @@ const PROBED: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
 ];
+
+/// The addresses that this machine sends from into the internet, of IPv4 and of IPv6.
+pub(crate) fn sources() -> Vec<IpAddr> {
+    PROBED.into_iter().filter_map(source).collect()
+}
 
 /// The address that this machine would send from to another one; `None` if it has no way there. To
 /// connect a UDP socket sends nothing, it only asks the routing table.

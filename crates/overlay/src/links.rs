@@ -58,12 +58,16 @@ impl Overlay {
             self.neighbours.doubt_credentials();
         }
         let is_super = hello.role == Role::Super;
+        // Over one version of IP nobody sees where this node is with the other.
+        let sees = observed.is_ipv4() == known.address.is_ipv4();
         let name = credential.as_ref().map(|credential| credential.unverified().name.clone());
         known.hello = Some(Greeting::new(hello, known.address, credential));
         if let Some(name) = &name {
             self.children.rename(peer, name);
             // A stranger must not decide where this node says that it is.
-            self.core.observed.add(peer, observed);
+            if sees {
+                self.core.observed.add(peer, observed);
+            }
         }
         if is_super && name.is_some() {
             // Who dials this node, and what he says that he is, anybody can choose: it proves nothing.

@@ -66,6 +66,22 @@ fn guests_do_not_decide_where_a_node_says_that_it_is() {
 }
 
 #[test]
+fn over_ipv4_nobody_says_where_a_node_is_with_ipv6() {
+    let mut network = network();
+    let (_, children, _) = settle(&mut network, 1, 2);
+    let victim = children[0];
+    let real = network.snapshot(victim).unwrap().observed;
+    for number in 1..20 {
+        let credential = network.honest_credential(&key(number), 1_000 + u32::from(number));
+        let mut hello = Network::greeting(Role::Ordinary, Some(credential));
+        hello.observed = "[2001:db8::666]:1".parse().unwrap();
+        network.add_greeting_puppet(&key(number), victim, hello);
+    }
+    network.run_for(seconds(1));
+    assert_eq!(network.snapshot(victim).unwrap().observed, real);
+}
+
+#[test]
 fn a_guest_does_not_become_a_neighbour_by_saying_yes() {
     let mut network = network();
     let victim = lone_super(&mut network);

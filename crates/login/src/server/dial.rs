@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-/// How long the other addresses have when one has answered: most routers let nothing in over IPv6,
-/// and say nothing.
+/// How long IPv6 addresses have when one of IPv4 has answered: most routers let nothing in over IPv6,
+/// and say nothing. The other way round it takes a second until a lost packet is sent again.
 const REST: Duration = Duration::from_millis(500);
 
 /// Dials each address from a fresh socket with a fresh key, so that the node cannot tell the
@@ -33,7 +33,9 @@ impl DialBack for SocketDialBack {
             let mut until = Instant::now() + 2 * DIAL_TIMEOUT;
             while let Ok(Some(dialled)) = timeout_at(until, dials.join_next()).await {
                 if let Ok(Some(address)) = dialled {
-                    until = until.min(Instant::now() + REST);
+                    if address.is_ipv4() {
+                        until = until.min(Instant::now() + REST);
+                    }
                     reached.push(address);
                 }
             }

@@ -107,7 +107,7 @@ impl Reach {
         }
         let mut dialled = own.addresses;
         dialled.extend(own.other);
-        let key = (node, dialled.clone());
+        let mut key = (node, dialled.clone());
         let now = self.clock.steady();
         if let Some(found) = self.results().get(&key).filter(|found| found.is_fresh(now)) {
             return Reached::At(Addresses::truncated(found.addresses.iter().copied()));
@@ -118,6 +118,11 @@ impl Reach {
         }
         if own.other.is_some_and(|other| self.limits.dial_back_unseen(other.ip()).is_err()) {
             dialled.pop();
+            // What is found is of no more than what is dialled.
+            key.1.clone_from(&dialled);
+            if let Some(found) = self.results().get(&key).filter(|found| found.is_fresh(now)) {
+                return Reached::At(Addresses::truncated(found.addresses.iter().copied()));
+            }
         }
         let Ok(_permit) = self.dials.try_acquire() else {
             self.counters.dial_backs_over_limit.add();

@@ -99,9 +99,16 @@ impl Endpoint {
                 move |one: &&Connection| sees(one) && one.remote_address().is_ipv4() == is_v4;
             answers(observers.iter().filter(of_version).map(Connection::observe))
         };
-        let (over_v4, over_v6) = tokio::join!(asked(true), asked(false));
+        let (mut over_v4, mut over_v6) = tokio::join!(asked(true), asked(false));
+        // Over one version nobody sees where this node is with the other.
+        over_v4.retain(SocketAddr::is_ipv4);
+        over_v6.retain(SocketAddr::is_ipv6);
         let observed = [over_v4, over_v6].concat();
-        let own = self.own_addresses();
+        let mut own = self.own_addresses();
+        // First those that this machine sends from into the internet: that is where its network is,
+        // and not one of its virtual machines.
+        let out = crate::everywhere::sources();
+        own.sort_by_key(|ip| !out.contains(ip));
         let port = self.local_addr().map_or(0, |address| address.port());
         let of_kind = |kind| move |address| Candidate { address, kind };
         // A machine may have dozens of IPv6 addresses, which must not take the room of the others.
