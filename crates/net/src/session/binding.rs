@@ -44,9 +44,22 @@ pub(super) struct State {
     answered: Mutex<VecDeque<(Cookie, Instant)>>,
     /// How often the relay has bound this end.
     bound: watch::Sender<u64>,
+    /// The cookie with which it did so last.
+    bound_with: Mutex<Option<Cookie>>,
 }
 
 impl State {
+    fn new(key: EndKey) -> Self {
+        let bound = watch::Sender::new(0);
+        Self { key, answered: Mutex::default(), bound, bound_with: Mutex::default() }
+    }
+
+    /// The proof that was good last, once more.
+    fn insistence(&self, slot: SlotNumber) -> Option<Frame<'static>> {
+        let cookie = (*self.bound_with.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(Frame::Bind { slot, proof: self.key.bind_proof(slot, &cookie) })
+    }
+
     /// The answer to a challenge, unless it was given just now, or too many others were.
     pub(super) fn on_challenge(&self, slot: SlotNumber, cookie: Cookie) -> Option<Frame<'static>> {
         let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +88,8 @@ impl State {
         let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
         let is_of = |(cookie, _): &(Cookie, Instant)| *proof == self.key.bound_proof(slot, cookie);
         // The latest first, which it is but where somebody else has forged some.
-        if answered.iter().rev().any(is_of) {
+        if let Some((cookie, _)) = answered.iter().rev().find(|one| is_of(one)) {
+            *self.bound_with.lock().unwrap_or_else(PoisonError::into_inner) = Some(*cookie);
             self.bound.send_modify(|times| *times += 1);
         }
     }
@@ -95,8 +109,7 @@ pub struct Binding {
 impl Binding {
     pub(crate) fn new(table: Arc<Sessions>, relay: Route, key: EndKey, loopback: bool) -> Self {
         let relay = relay.canonical();
-        let state =
-            Arc::new(State { key, answered: Mutex::default(), bound: watch::Sender::new(0) });
+        let state = Arc::new(State::new(key));
         // A peer may have named it: nothing is sent where no relay can be.
         let named = Candidate { address: relay.to, kind: CandidateKind::Local };
         let mut entered = false;
@@ -140,6 +153,15 @@ impl Binding {
         timeout(patience, ask).await.map_err(|_| BindError { relay: self.route })
     }
 
+    /// Proves once more what was proven last, without waiting for an answer: where this end was bound
+    /// from two addresses at once, the relay takes the one that proves it last. It holds for as long
+    /// as the relay's cookie does, ten seconds at least.
+    pub fn insist(&self) {
+        if let Some(frame) = self.state.insistence(self.route.number) {
+            self.table.send_frame(self.route.to, &frame);
+        }
+    }
+
     /// The relay has said, over a connection that is authenticated, that it has bound this end
     /// without being asked.
     pub fn is_bound_by_grant(&self) {
@@ -168,8 +190,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn forged_challenges_are_answered_seldom_and_do_not_hide_the_relays_own() {
         let key = EndKey::from_bytes([3; 32]);
-        let state =
-            State { key: key.clone(), answered: Mutex::default(), bound: watch::Sender::new(0) };
+        let state = State::new(key.clone());
         let genuine = [9; 16];
         assert!(state.on_challenge(SLOT, genuine).is_some());
         assert!(state.on_challenge(SLOT, genuine).is_none(), "that was answered just now");
@@ -182,8 +203,11 @@ mod tests {
         assert!((15..=25).contains(&answers), "{answers} in a second");
         state.on_bound(SLOT, &key.bound_proof(SLOT, &[200; 16]));
         assert!(!state.is_bound(), "nobody has asked with that");
+        assert!(state.insistence(SLOT).is_none());
         state.on_bound(SLOT, &key.bound_proof(SLOT, &genuine));
         assert!(state.is_bound());
+        let proof = key.bind_proof(SLOT, &genuine);
+        assert_eq!(state.insistence(SLOT), Some(Frame::Bind { slot: SLOT, proof }));
         tokio::time::advance(AGAIN).await;
         assert!(state.on_challenge(SLOT, genuine).is_some(), "the answer may have been lost");
     }

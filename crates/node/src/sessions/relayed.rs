@@ -223,11 +223,17 @@ impl Ends {
 
     /// Binds at all addresses at once; the first that answers is the one.
     pub(super) async fn prove_one(self, endpoint: &Endpoint) -> Option<Arc<NearEnd>> {
+        let is_only_one = self.0.len() < 2;
         let prove = async |near: Arc<NearEnd>| near.prove(endpoint).await.then_some(near);
         let mut attempts: FuturesUnordered<_> = self.0.into_iter().map(prove).collect();
         while let Some(attempt) = attempts.next().await {
-            if attempt.is_some() {
-                return attempt;
+            if let Some(near) = attempt {
+                // Those that come later must not be what the relay goes by.
+                drop(attempts);
+                if !is_only_one {
+                    near.binding.insist();
+                }
+                return Some(near);
             }
         }
         None
