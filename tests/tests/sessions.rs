@@ -125,6 +125,8 @@ async fn two_nodes_behind_closed_doors_talk_over_a_relay_and_survive_its_death()
     pinging.leaves(relay).await;
     let took: Duration = killed.elapsed();
     eprintln!("a ping was answered over the reserve {took:?} after the relay was killed");
+    // A second is promised; a busy machine has five.
+    assert!(took < Duration::from_secs(5), "{took:?}");
 
     // The one that is left becomes the reserve of what was the reserve.
     let second = relay_of(&pinging.path).expect("a relay");

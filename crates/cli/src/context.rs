@@ -102,6 +102,16 @@ impl Context {
     /// # Errors
     /// There is no place for the data folder, or settings that are wrong may say another one.
     pub fn home(&self) -> Result<Home, Failure> {
+        let home = self.any_home()?;
+        home.is_for_a_node()?;
+        Ok(home)
+    }
+
+    /// The same, which may be that of a login service.
+    ///
+    /// # Errors
+    /// There is no place for the data folder, or settings that are wrong may say another one.
+    pub fn any_home(&self) -> Result<Home, Failure> {
         let dir = match (&self.data_dir, self.built(Settings::default())) {
             (_, Ok(config)) => config.data_dir().to_owned(),
             (Some(dir), Err(_)) => std::path::absolute(dir)
@@ -110,7 +120,6 @@ impl Context {
                 .ok_or_else(|| place::explained(&error))?,
         };
         place::folder(&dir)?;
-        Home::at(&dir).is_for_a_node()?;
         Ok(Home::at(dir))
     }
 

@@ -162,12 +162,29 @@ pub fn from_clap(error: &clap::Error, words: &[OsString]) -> Failure {
     {
         message.push_str(": a network ticket is given with '--ticket'");
     }
+    if let Some(word) = excluded_word(error, &path, &typed) {
+        let what = message.split(": to pass ").next().unwrap_or_default();
+        message = format!("{what}: what must not be there is given as --without {word}");
+    }
     if let Some(hint) = value_with_hyphen(error, words) {
         // What clap advises, to write "--" in front, does not work behind an option.
         let what = message.split(": to pass ").next().unwrap_or_default();
         message = format!("{what}: {hint}");
     }
     Failure::input(format!("{message} (see `{usage}`)"))
+}
+
+/// The word that was written as "-word" among those of a search, as other search engines have it.
+fn excluded_word<'a>(error: &clap::Error, path: &[String], words: &[&'a str]) -> Option<&'a str> {
+    if error.kind() != ErrorKind::UnknownArgument || path.last()? != "search" {
+        return None;
+    }
+    let unexpected = error.get(ContextKind::InvalidArg).map(ToString::to_string)?;
+    words.iter().find_map(|word| {
+        let bare = word.strip_prefix('-').filter(|bare| !bare.starts_with('-'))?;
+        let is_word = bare.chars().nth(1).is_some() && word.starts_with(&unexpected);
+        is_word.then_some(bare)
+    })
 }
 
 /// How to write the value of an option that begins with "-", if that is the mistake: such a value is
@@ -290,6 +307,19 @@ mod tests {
         }
         let line = clap_line(&["skein", "send", "@bob", "file", "-x"]);
         assert!(!line.contains("is written"), "{line}");
+    }
+
+    #[test]
+    fn a_word_that_must_not_be_there_is_told_how_to_be_given() {
+        let line = clap_line(&["skein", "search", "clair", "-live"]);
+        assert!(line.contains("given as --without live"), "{line}");
+        assert!(!line.contains("'-- -"), "{line}");
+        let line = clap_line(&["skein", "get", "clair", "-live"]);
+        assert!(!line.contains("--without"), "{line}");
+        for wrong in ["", "*", "de lune"] {
+            let line = clap_line(&["skein", "search", "clair", "--without", wrong]);
+            assert!(line.contains("give one word"), "{line}");
+        }
     }
 
     #[test]

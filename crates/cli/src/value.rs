@@ -52,6 +52,18 @@ pub fn bitrate(text: &str) -> Result<u32, String> {
     digits.trim_end().parse().map_err(|_| "a bitrate is a number of kbit/s, such as 192".to_owned())
 }
 
+/// Reads one word, as a search has it.
+pub fn word(text: &str) -> Result<String, String> {
+    let word = text.trim();
+    if !word.chars().any(char::is_alphanumeric) {
+        return Err("give one word of letters or digits".to_owned());
+    }
+    match word.split_whitespace().nth(1) {
+        Some(_) => Err("give one word; another with another --without".to_owned()),
+        None => Ok(word.to_owned()),
+    }
+}
+
 /// Reads an extension, with or without its dot: `flac`, `.flac`.
 pub fn extension(text: &str) -> Result<BoundedString<16>, String> {
     let bare = text.trim().trim_start_matches("*.").trim_start_matches('.');

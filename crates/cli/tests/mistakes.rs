@@ -111,6 +111,11 @@ fn the_data_folder_of_a_login_service_is_no_nodes() {
         assert_failure(&output, &words, 2, &helps);
     }
     assert_eq!(std::fs::read_dir(&service).unwrap().count(), 1, "nothing is left there");
+    // The service's ticket is there for whoever runs it.
+    std::fs::write(service.join("network.ticket"), &ticket).unwrap();
+    let output = skein(home.path(), &["ticket", "--data-dir", dir]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), ticket);
 }
 
 #[test]

@@ -157,7 +157,10 @@ pub enum LoginRefusal {
         retry_secs: u32,
     },
     /// This node was revoked.
-    #[error("this node was revoked by its owner: log in again with a new node key")]
+    #[error(
+        "this node was revoked by its owner, for good: log in with another data folder (--data-dir), \
+             where the node gets a new key"
+    )]
     NodeRevoked,
     /// This node belongs to no account, or to another one.
     #[error("this node is not registered: run `skein register` or `skein login`")]

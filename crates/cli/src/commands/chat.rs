@@ -160,9 +160,12 @@ async fn send(
     text: &str,
     wait: Duration,
 ) -> Result<(), Failure> {
+    let said = || text.lines().filter(|line| !line.trim().is_empty());
+    // Before anything is said: half a text is worse than none.
+    said().try_for_each(fits)?;
     let mut events = client.people_events().await?;
     let mut lines = Vec::new();
-    for text in text.lines().filter(|line| !line.trim().is_empty()) {
+    for text in said() {
         lines.push(client.say(&SendChat { to: peer.clone(), text: text.to_owned() }).await?);
     }
     let reason = settle(&mut events, &mut lines, wait).await?;
@@ -178,6 +181,17 @@ async fn send(
         return Ok(());
     }
     tell_fate(context, client, peer, queued, reason).await
+}
+
+/// Whether a text is short enough for one message.
+pub(super) fn fits(text: &str) -> Result<(), Failure> {
+    match text.len() {
+        0..=MAX_TEXT => Ok(()),
+        long => Err(Failure::input(format!(
+            "a message has at most {MAX_TEXT} bytes, this one {long}: send it in several, or as a \
+             file with `skein send`"
+        ))),
+    }
 }
 
 /// Says what has become of messages: `queued` of them are not delivered yet, and that is why, if

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 Examples:
   skein inbox                              what others offer you
   skein inbox accept 3 -o ~/Music          fetch it into this folder
-  skein inbox refuse 3
+  skein inbox refuse 3 5                   several at once
   skein inbox --watch                      show each offer as it comes, and how it goes
   skein inbox --sent                       what you send, and how it goes
   skein inbox always @alice                accept what alice sends without a question")]
@@ -45,8 +45,8 @@ Examples:
 One that has failed can be accepted again: it goes on where it stopped.")]
     Accept {
         /// Its id, from `skein inbox`
-        #[arg(value_name = "ID", value_parser = crate::value::offer_id)]
-        id: u64,
+        #[arg(required = true, value_name = "ID", value_parser = crate::value::offer_id)]
+        ids: Vec<u64>,
         /// Put the file into this folder, which is made if it is not there
         #[arg(short = 'o', long = "output", value_name = "DIR")]
         output: Option<PathBuf>,
@@ -56,18 +56,18 @@ One that has failed can be accepted again: it goes on where it stopped.")]
 Examples:
   skein inbox refuse 3                     the sender is told")]
     Refuse {
-        /// Its id, from `skein inbox`
-        #[arg(value_name = "ID", value_parser = crate::value::offer_id)]
-        id: u64,
+        /// Its id, from `skein inbox`; several are declined one after the other
+        #[arg(required = true, value_name = "ID", value_parser = crate::value::offer_id)]
+        ids: Vec<u64>,
     },
     /// Take back a file that you send
     #[command(after_help = "\
 Examples:
   skein inbox withdraw 4                   nothing more of it is sent")]
     Withdraw {
-        /// Its id, from `skein inbox --sent`
-        #[arg(value_name = "ID", value_parser = crate::value::sent_id)]
-        id: u64,
+        /// Its id, from `skein inbox --sent`; several are taken back one after the other
+        #[arg(required = true, value_name = "ID", value_parser = crate::value::sent_id)]
+        ids: Vec<u64>,
     },
     /// Accept what somebody sends without a question, or list who that is
     #[command(after_help = "\
@@ -101,20 +101,9 @@ pub fn run(context: &Context, args: InboxArgs) -> Result<(), Failure> {
     context::block_on(async {
         match args.command {
             None => list(context, args.sent).await,
-            Some(InboxCommand::Accept { id, output }) => accept(context, id, output).await,
-            Some(InboxCommand::Refuse { id }) => {
-                let offer = context.client()?.refuse_offer(id).await?;
-                context.ui.done(&offer, |offer, paint| {
-                    let had = if offer.bytes == 0 { "" } else { " What had come is removed." };
-                    format!("{} {} is refused.{had}", paint.good("✓"), offer.name)
-                })
-            }
-            Some(InboxCommand::Withdraw { id }) => {
-                let offer = context.client()?.withdraw_offer(id).await?;
-                context.ui.done(&offer, |offer, paint| {
-                    format!("{} {} is taken back.", paint.good("✓"), offer.name)
-                })
-            }
+            Some(InboxCommand::Accept { ids, output }) => accept(context, &ids, output).await,
+            Some(InboxCommand::Refuse { ids }) => refuse(context, &ids).await,
+            Some(InboxCommand::Withdraw { ids }) => withdraw(context, &ids).await,
             Some(InboxCommand::Always { name: None, .. }) => always(context).await,
             Some(InboxCommand::Always { name: Some(name), remove }) => {
                 context.client()?.set_always_accepted(&name, !remove).await?;
@@ -134,10 +123,34 @@ async fn list(context: &Context, sent: bool) -> Result<(), Failure> {
         return offers.iter().try_for_each(|offer| context.ui.value(offer));
     }
     if offers.is_empty() {
-        context.ui.note("Nobody has offered you a file.");
+        let both = if sent { ", and you have sent none" } else { "" };
+        context.ui.note(format!("Nobody has offered you a file{both}."));
         return Ok(());
     }
     context.ui.line(render(&offers, context.ui.out))
+}
+
+async fn refuse(context: &Context, ids: &[u64]) -> Result<(), Failure> {
+    let client = context.client()?;
+    for id in ids {
+        let offer = client.refuse_offer(*id).await?;
+        context.ui.done(&offer, |offer, paint| {
+            let had = if offer.bytes == 0 { "" } else { " What had come is removed." };
+            format!("{} {} is refused.{had}", paint.good("✓"), offer.name)
+        })?;
+    }
+    Ok(())
+}
+
+async fn withdraw(context: &Context, ids: &[u64]) -> Result<(), Failure> {
+    let client = context.client()?;
+    for id in ids {
+        let offer = client.withdraw_offer(*id).await?;
+        context.ui.done(&offer, |offer, paint| {
+            format!("{} {} is taken back.", paint.good("✓"), offer.name)
+        })?;
+    }
+    Ok(())
 }
 
 async fn watch(context: &Context, sent: bool) -> Result<(), Failure> {
@@ -157,17 +170,22 @@ async fn watch(context: &Context, sent: bool) -> Result<(), Failure> {
     Err(Failure::failed("the daemon went away"))
 }
 
-async fn accept(context: &Context, id: u64, output: Option<PathBuf>) -> Result<(), Failure> {
+async fn accept(context: &Context, ids: &[u64], output: Option<PathBuf>) -> Result<(), Failure> {
     let dir = output.as_deref().map(folder).transpose()?;
     let client = context.client()?;
-    let is_it = |known: &FileOffer| known.id == id && known.state == OfferStage::Accepted;
-    let already = client.offers().await?.iter().any(is_it);
-    let offer = client.accept_offer(id, &AcceptOffer { dir }).await?;
-    context.ui.done(&offer, |offer, paint| {
-        let (good, name) = (paint.good("✓"), &offer.name);
-        let already = if already { " already" } else { "" };
-        format!("{good} {name} is being fetched{already}: `skein inbox --watch` shows how it goes.")
-    })
+    let known = client.offers().await?;
+    for id in ids {
+        let is_it = |known: &FileOffer| known.id == *id && known.state == OfferStage::Accepted;
+        let already = if known.iter().any(is_it) { " already" } else { "" };
+        let offer = client.accept_offer(*id, &AcceptOffer { dir: dir.clone() }).await?;
+        context.ui.done(&offer, |offer, paint| {
+            let (good, name) = (paint.good("✓"), &offer.name);
+            format!(
+                "{good} {name} is being fetched{already}: `skein inbox --watch` shows how it goes."
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// The folder, which is made if it is not there.
@@ -189,6 +207,11 @@ async fn always(context: &Context) -> Result<(), Failure> {
 }
 
 fn render(offers: &[FileOffer], paint: Paint) -> String {
+    let says = |offer: &FileOffer| match &offer.waits {
+        Some(why) if offer.note.is_empty() => why.clone(),
+        Some(why) => format!("{} ({why})", offer.note),
+        None => offer.note.clone(),
+    };
     let mut table = Table::new(&[
         ("id", Lean::Right),
         ("from or to", Lean::Left),
@@ -207,7 +230,7 @@ fn render(offers: &[FileOffer], paint: Paint) -> String {
             percent(offer),
             format::bytes(offer.size),
             place(offer),
-            offer.note.clone(),
+            says(offer),
         ]);
     }
     table.render(paint)

@@ -179,8 +179,8 @@ fn invite(context: &Context, args: &InviteArgs) -> Result<(), Failure> {
         }
         let valid = humantime::format_duration(args.valid_for);
         context.ui.note(format!(
-            "Good for {valid}, each for one name: `skein register NAME --ticket TICKET --invite \
-             CODE`."
+            "Good for {valid}, each for one name. On the guest's machine: `skein register NAME \
+             --ticket TICKET --invite CODE`."
         ));
         Ok(())
     })
@@ -194,6 +194,7 @@ fn serve(context: &Context, args: LoginServerArgs) -> Result<(), Failure> {
     logging::start(&context.ui, logging::level(context, LogLevel::Info), format, None);
     let data_dir = data_dir(context)?;
     place::folder(&data_dir)?;
+    let needs_code = matches!(args.policy, PolicyChoice::Invite);
     let mut config = config(context, &args.store)?.policy(match args.policy {
         PolicyChoice::Open => Policy::Open,
         PolicyChoice::Invite => Policy::Invite,
@@ -226,7 +227,10 @@ fn serve(context: &Context, args: LoginServerArgs) -> Result<(), Failure> {
             pid: std::process::id(),
             data_dir,
         };
-        context.ui.result(&ready, |ready, paint| welcome(ready, &ticket, paint))?;
+        let skein = format!("skein{}", context.data_dir_words());
+        let invite = needs_code.then(|| format!("{skein} login-server invite"));
+        let invite = invite.as_deref();
+        context.ui.result(&ready, |ready, paint| welcome(ready, &ticket, invite, paint))?;
         let reason = shutdown.reason().await;
         if reason == Reason::Interrupt {
             context.ui.note("\nThe login service is ending…");
@@ -251,17 +255,26 @@ fn only_service(home: &Home) -> Result<InstanceLock, Failure> {
     })
 }
 
-fn welcome(ready: &Ready, ticket: &Ticket, paint: Paint) -> String {
+/// `invite` is the command that makes an invite code, where newcomers need one.
+fn welcome(ready: &Ready, ticket: &Ticket, invite: Option<&str>, paint: Paint) -> String {
     let addresses: Vec<&str> = ticket.addresses.iter().map(|address| address.as_str()).collect();
+    let (code, how) = match invite {
+        Some(command) => (
+            "skein register NAME --invite CODE --ticket",
+            format!("\nEach needs a code of their own: {} makes one.", paint.key(command)),
+        ),
+        None => ("skein register NAME --ticket", String::new()),
+    };
     format!(
         "{} The login service is up, listening on {}.\n\n{}\n\n  {}\n\nNewcomers reach it at {}, \
-         and begin with:\n  {} <the line above>\n\nIts key and accounts are in {}.\nCtrl-C ends it.",
+         and begin with:\n  {} <the line above>{how}\n\nIts key and accounts are in {}.\nCtrl-C \
+         ends it.",
         paint.good("✓"),
         ready.listen,
         paint.strong("The network ticket, to be given to everyone who may join:"),
         paint.key(&ready.ticket),
         addresses.join(", "),
-        paint.strong("skein register NAME --ticket"),
+        paint.strong(code),
         ready.data_dir.display(),
     )
 }

@@ -69,7 +69,11 @@ fn render(peers: &[Peer], paint: Paint) -> String {
         table.row([
             in_words(peer.relation).to_owned(),
             paint.name(format::who(peer.name.as_ref(), &peer.node)),
-            peer.address.to_string(),
+            match peer.address.port() {
+                // What dials over TCP has no port of its own to be reached at.
+                0 => format!("{} (TCP)", peer.address.ip()),
+                _ => peer.address.to_string(),
+            },
             format::round_trip(peer.rtt_us),
             format::elapsed(peer.connected_secs),
             peer.agent.clone(),

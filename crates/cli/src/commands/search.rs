@@ -32,7 +32,7 @@ pub struct SearchArgs {
     #[arg(required_unless_present = "more", value_name = "WORDS")]
     words: Vec<String>,
     /// Only what does not have this word; may be given several times
-    #[arg(long, value_name = "WORD")]
+    #[arg(long, value_name = "WORD", value_parser = value::word)]
     without: Vec<String>,
     /// Go on with the last search, with what it has not shown yet
     #[arg(long, conflicts_with_all = [

@@ -1,7 +1,7 @@
 //! `skein chat @name`: a conversation, line by line.
 
 use super::buddies;
-use super::chat::{settle, spoken, tell_fate};
+use super::chat::{fits, settle, spoken, tell_fate};
 use crate::context::{self, Context};
 use crate::failure::Failure;
 use crate::process::Interrupt;
@@ -95,18 +95,28 @@ impl Talk<'_> {
         if text.trim().is_empty() {
             return Ok(());
         }
+        if let Err(failure) = fits(text) {
+            return self.refuse(failure.to_string());
+        }
         let said = SendChat { to: self.peer.clone(), text: text.to_owned() };
         match self.client.say(&said).await {
             Ok(line) => {
                 self.said += 1;
                 self.mine.push(line);
+                Ok(())
             }
-            Err(ClientError::Refused(error)) => {
-                self.note(&format!("{} {error}", self.context.ui.err.bad("!")))?;
-                self.unsaid = Some(error.to_string());
-            }
-            Err(error) => return Err(error.into()),
+            Err(ClientError::Refused(error)) => self.refuse(error.to_string()),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Says why a message was not taken; to a program only once what holds for all that follow.
+    fn refuse(&mut self, why: String) -> Result<(), Failure> {
+        let is_new = self.unsaid.as_ref() != Some(&why);
+        if is_new || self.dialogue.echoes() {
+            self.note(&format!("{} {why}", self.context.ui.err.bad("!")))?;
+        }
+        self.unsaid = Some(why);
         Ok(())
     }
 

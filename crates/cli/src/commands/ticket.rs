@@ -19,7 +19,7 @@ pub struct TicketArgs {}
 /// # Errors
 /// There is none.
 pub fn run(context: &Context, _args: TicketArgs) -> Result<(), Failure> {
-    let home = context.home()?;
+    let home = context.any_home()?;
     let Some(ticket) = home.ticket()? else {
         return Err(Failure::failed(format!(
             "there is no network ticket in {} yet: ask whoever runs the network for theirs and \

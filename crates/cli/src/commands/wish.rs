@@ -20,7 +20,7 @@ Examples:
   skein wish list                          the wishes, and what came of them
   skein wish rm 2                          wish for it no longer")]
 pub enum WishCommand {
-    /// Wish for something: whatever is shared from now on and matches is told
+    /// Wish for something: whatever others share, now or later, and matches is told
     Add(AddArgs),
     /// List the wishes, and what came of them
     #[command(visible_alias = "ls")]
@@ -37,8 +37,8 @@ pub enum WishCommand {
 Examples:
   skein wish add moonlight sonata          all words must match, as in a search
   skein wish add atlas --ext pdf           with conditions
-It holds until it is removed, also when the node starts again. What is there already is found by
-`skein search`; each file is told once.")]
+It holds until it is removed, also when the node starts again. What others share already is told, too,
+once; your own files are not.")]
 pub struct AddArgs {
     /// What to wish for: words, or a content id
     #[arg(required = true, value_name = "WORDS")]
@@ -148,7 +148,10 @@ fn watch(context: &Context) -> Result<(), Failure> {
 
 /// What came of a wish, in one line and the command that fetches it. `skein` is how that is called.
 pub fn hit_line((wish, words): (u64, &str), hit: &ContentHit, skein: &str, paint: Paint) -> String {
-    let owner = hit.sources.first().map_or("somebody", |source| source.name.as_str());
+    let owner = hit
+        .sources
+        .first()
+        .map_or_else(|| "somebody".to_owned(), |source| format!("@{}", source.name));
     format!(
         "{} Wish {wish} ({words}): {}, {}, by {owner}. Fetch it: {}",
         paint.good("✓"),

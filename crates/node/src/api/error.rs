@@ -81,7 +81,7 @@ impl From<JsonRejection> for Failure {
         let status = rejection.status();
         let text = match status {
             StatusCode::PAYLOAD_TOO_LARGE => {
-                format!("the body is over {} bytes", super::server::MAX_BODY_BYTES)
+                format!("that is too long: at most {} bytes at once", super::server::MAX_BODY_BYTES)
             }
             _ => rejection.body_text(),
         };

@@ -308,6 +308,19 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_no_download_can_go_to_is_told() {
+        let (temp, _) = with_file("");
+        fs::write(temp.path().join("got"), "").unwrap();
+        let problem = |dir: &str| {
+            let dir = temp.path().join(dir);
+            Config { download_dir: dir, ..Config::defaults() }.download_dir_problem()
+        };
+        let line = problem("got/music").unwrap();
+        assert!(line.contains("got is a file") && line.contains("--download-dir"), "{line}");
+        assert_eq!(problem("new/music"), None);
+    }
+
+    #[test]
     fn a_user_without_a_home_folder_needs_to_give_only_the_data_folder() {
         let homeless =
             Config { data_dir: PathBuf::new(), download_dir: PathBuf::new(), ..Config::defaults() };

@@ -185,6 +185,22 @@ impl Config {
         &self.download_dir
     }
 
+    /// Why nothing could be downloaded to [the folder for it](Self::download_dir), with what to do,
+    /// if that is so. It is made when it is needed, if it is not there.
+    pub fn download_dir_problem(&self) -> Option<String> {
+        let dir = self.download_dir();
+        let there = dir.ancestors().find(|dir| dir.exists())?;
+        let why = if !there.is_dir() {
+            format!("{} is a file", there.display())
+        } else if !crate::home::files::may_write(there) {
+            format!("{} may not be written to", there.display())
+        } else {
+            return None;
+        };
+        let dir = dir.display();
+        Some(format!("cannot download to {dir}: {why}: choose another folder with --download-dir"))
+    }
+
     /// The most uploads that run at a time.
     pub fn upload_slots(&self) -> u32 {
         self.upload_slots

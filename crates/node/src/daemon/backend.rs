@@ -22,7 +22,7 @@ use futures_util::stream;
 use rand::RngExt;
 use skein_net::UdpState;
 use skein_overlay::Input;
-use skein_proto::{ContentId, QueryId, Role, Ticket, Username};
+use skein_proto::{ContentId, QueryId, Ticket, Username};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
@@ -260,54 +260,6 @@ impl Shared {
             downloads_checking: u32::try_from(self.transfers.checking()).unwrap_or(u32::MAX),
             uploads_active: u32::try_from(self.transfers.upload_stats().active).unwrap_or(u32::MAX),
         })
-    }
-
-    /// What the user should know, one line each.
-    fn problems(&self, view: &OverlayView, identity: &Identity) -> Vec<String> {
-        let mut problems = Vec::new();
-        let snapshot = &view.snapshot;
-        let now = super::clock::unix_now().0;
-        match identity.credential_expires {
-            None => problems.push(match self.accounts.lost_name() {
-                Ok(Some(name)) => format!(
-                    "the credential of @{name} belongs to another node key: run `skein login \
-                     {name}`"
-                ),
-                _ => "not registered: run `skein register NAME`, or `skein login NAME`".to_owned(),
-            }),
-            Some(expires) if expires <= now => problems.push(
-                "the credential has expired and was not renewed: run `skein login NAME`".to_owned(),
-            ),
-            Some(_) if snapshot.role == Role::Ordinary && snapshot.parent.parent.is_none() => {
-                let known = snapshot.supernodes_known;
-                problems.push(format!(
-                    "not attached to a supernode: trying ({known} supernodes known)"
-                ));
-            }
-            Some(_) => {}
-        }
-        if let Some(trouble) = self.login.trouble() {
-            problems.push(format!("the login service: {trouble}"));
-        }
-        if snapshot.role == Role::Super && self.login.reachable() == Some(false) {
-            problems.push(format!(
-                "the login service cannot reach this supernode on UDP port {}: open it in the \
-                 firewall or router",
-                self.listen.port()
-            ));
-        }
-        if snapshot.parent.over_quota > 0 {
-            problems.push(format!(
-                "{} files are not searchable: the parent's quota for one node is full",
-                snapshot.parent.over_quota
-            ));
-        }
-        for share in self.library.shares() {
-            if let Some(problem) = share.problem {
-                problems.push(format!("{}: {problem}", share.path.display()));
-            }
-        }
-        problems
     }
 
     /// The round trip as it is now, or as it was when the link came up.

@@ -20,6 +20,7 @@ mod link;
 mod login;
 mod news;
 mod outlook;
+mod problems;
 mod ranking;
 mod reach;
 mod remember;

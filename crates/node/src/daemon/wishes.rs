@@ -112,6 +112,13 @@ impl WishBook {
                     let why = format!("there are {MAX_WISHES} wishes: remove one first");
                     return Err(ApiError::new(ErrorCode::Conflict, why));
                 }
+                let is_it = |known: &&Record| {
+                    known.wish.words == wish.words && known.wish.filter == wish.filter
+                };
+                if let Some(known) = kept.wishes.iter().find(is_it) {
+                    let why = format!("that is wish {} already", known.wish.number);
+                    return Err(ApiError::new(ErrorCode::Conflict, why));
+                }
                 kept.last += 1;
                 let wish = Wish {
                     number: kept.last,

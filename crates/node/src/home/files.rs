@@ -29,6 +29,12 @@ pub(super) fn create_private_dir(dir: &Path) -> Result<(), HomeError> {
     builder.create(dir).map_err(|error| HomeError::io("create the folder", dir, error))
 }
 
+/// Whether this process may make files in a folder.
+pub(crate) fn may_write(dir: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
 /// Reads a file of at most 1 MiB; `None` if it is not there.
 pub(crate) fn read_small(path: &Path) -> Result<Option<Vec<u8>>, HomeError> {
     read_up_to(path, MAX_SMALL_FILE_BYTES)

@@ -272,6 +272,11 @@ impl Inbox {
                 }
             };
         }
+        if self.inner.accept == InboxAccept::Nobody {
+            let why = "this node takes files from nobody: start it with `--inbox-accept buddies` or \
+                       `everybody` first";
+            return Err(ApiError::new(ErrorCode::Conflict, why));
+        }
         match self.inner.book.add_always(name).await? {
             true => Ok(()),
             false => Err(ApiError::new(ErrorCode::Conflict, "there are too many such names")),

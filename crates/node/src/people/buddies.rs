@@ -171,8 +171,8 @@ impl People {
     /// That there are too many messages for somebody.
     pub(super) fn queue_is_full(name: &Username) -> ApiError {
         let why = format!(
-            "{MAX_QUEUED} messages wait for @{name}, or very many for all: delete some with \
-             `skein chat @{name} --forget`"
+            "{MAX_QUEUED} messages wait for @{name}, or very many for all: write again when they \
+             have gone out, or delete the whole conversation with `skein chat @{name} --forget`"
         );
         ApiError::new(ErrorCode::Conflict, why)
     }

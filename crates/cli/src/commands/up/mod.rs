@@ -229,8 +229,19 @@ pub fn run(context: &Context, args: UpArgs) -> Result<(), Failure> {
     // Looked at before anything is started or changed.
     let shares =
         args.share.iter().map(|dir| existing_dir(dir)).collect::<Result<Vec<PathBuf>, _>>()?;
+    if args.settings.download_dir.is_some()
+        && let Some(problem) = config.download_dir_problem()
+    {
+        return Err(Failure::input(problem));
+    }
     let home = Home::open(config.data_dir())?;
     home.is_for_a_node()?;
+    if !shares.is_empty() && home.occupant()?.is_some() {
+        return Err(Failure::failed(format!(
+            "a node runs there already: share the folder with `skein{} share add DIR`",
+            context.data_dir_words()
+        )));
+    }
     if args.detach {
         return detach::run(context, &home);
     }
