@@ -179,8 +179,8 @@ fn invite(context: &Context, args: &InviteArgs) -> Result<(), Failure> {
         }
         let valid = humantime::format_duration(args.valid_for);
         context.ui.note(format!(
-            "Good for {valid}, each for one name. On the guest's machine: `skein register NAME \
-             --ticket TICKET --invite CODE`."
+            "Good for {valid}, each for one name. A guest runs, on a machine of their own: skein \
+             register NAME --ticket TICKET --invite CODE"
         ));
         Ok(())
     })
