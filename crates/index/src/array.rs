@@ -5,7 +5,7 @@
 //! would stay twice as large as its index is. A page of a mapping exists from when it is first
 //! written to, so that room beyond the end costs nothing.
 
-use crate::memory;
+use crate::{memory, spare};
 use bytemuck::Pod;
 use memmap2::MmapMut;
 use std::mem::size_of;
@@ -17,7 +17,7 @@ use std::ops::{Deref, DerefMut};
 const MAPPED: usize = 16 * 1024;
 
 /// The unit of a mapping.
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 /// Plain values one after the other.
 #[derive(Debug)]
@@ -43,6 +43,21 @@ impl<T: Pod> Memory<T> {
         match MmapMut::map_anon(bytes) {
             Ok(mapping) => Self::Mapped(mapping),
             Err(_) => Self::Heap(vec![T::zeroed(); capacity]),
+        }
+    }
+
+    /// As [`Memory::new`], for what is needed for a short time, in a mapping that was used before if
+    /// there is one. Answers whether it was: then there is anything in it.
+    fn lent(capacity: usize) -> (Self, bool) {
+        let bytes = capacity.saturating_mul(size_of::<T>());
+        let is_kept = (MAPPED..=spare::LARGEST).contains(&bytes);
+        if !is_kept || !PAGE.is_multiple_of(size_of::<T>()) {
+            return (Self::new(capacity), false);
+        }
+        match spare::take(bytes) {
+            Some(mapping) => (Self::Mapped(mapping), true),
+            // Whole pages can be used again for anything.
+            None => (Self::new(bytes.next_multiple_of(PAGE) / size_of::<T>()), false),
         }
     }
 
@@ -74,6 +89,21 @@ impl<T: Pod> Array<T> {
     /// An empty array with room for so many values.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self { memory: Memory::new(capacity), len: 0 }
+    }
+
+    /// As [`Array::with_capacity`], for what is needed for a short time. There may be more room.
+    pub(crate) fn lent(capacity: usize) -> Self {
+        Self { memory: Memory::lent(capacity).0, len: 0 }
+    }
+
+    /// As [`Array::zeroed`], for what is needed for a short time.
+    pub(crate) fn lent_zeroed(len: usize) -> Self {
+        let (memory, is_used) = Memory::lent(len);
+        let mut lent = Self { memory, len };
+        if is_used {
+            lent.fill(T::zeroed());
+        }
+        lent
     }
 
     /// So many zeros.
@@ -120,6 +150,22 @@ impl<T: Pod> Array<T> {
         }
     }
 
+    /// Makes sure that there is room for so many more.
+    #[inline]
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let end = self.len + more;
+        if end > self.capacity() {
+            self.grow(end);
+        }
+    }
+
+    /// All of it with what lies behind the end, and how much is taken, which must not grow beyond it:
+    /// who adds many finds the room once.
+    #[inline]
+    pub(crate) fn with_room(&mut self) -> (&mut [T], &mut usize) {
+        (self.memory.slice_mut(), &mut self.len)
+    }
+
     #[cold]
     #[inline(never)]
     fn grow(&mut self, least: usize) {
@@ -144,6 +190,17 @@ impl<T: Pod> Array<T> {
         match &self.memory {
             Memory::Heap(vector) => memory::vector::<T>(vector.capacity()),
             Memory::Mapped(_) => (self.len * size_of::<T>()).next_multiple_of(PAGE) as u64,
+        }
+    }
+}
+
+impl<T> Drop for Array<T> {
+    fn drop(&mut self) {
+        if let Memory::Mapped(_) = self.memory
+            && let Memory::Mapped(mapping) =
+                std::mem::replace(&mut self.memory, Memory::Heap(Vec::new()))
+        {
+            spare::keep(mapping);
         }
     }
 }
@@ -185,6 +242,23 @@ mod tests {
         assert!(zeros.iter().all(|it| *it == 0));
         zeros[7] = 1;
         assert_eq!((zeros[7], zeros.len()), (1, MAPPED));
+    }
+
+    #[test]
+    fn what_is_lent_again_is_zero_or_empty() {
+        for _ in 0..4 {
+            let mut lent = Array::<u32>::lent_zeroed(MAPPED);
+            assert_eq!(lent.len(), MAPPED);
+            assert!(lent.iter().all(|it| *it == 0));
+            lent.fill(u32::MAX);
+            drop(lent);
+            let mut lent = Array::<u64>::lent(MAPPED / 4);
+            assert!(lent.is_empty() && lent.capacity() >= MAPPED / 4);
+            (0..MAPPED as u64).for_each(|number| lent.push(number));
+            assert!((0..).zip(lent.iter()).all(|(i, number)| i == *number));
+            // Twelve bytes are no part of a page.
+            assert_eq!(Array::<[u32; 3]>::lent_zeroed(MAPPED).len(), MAPPED);
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Index {
     pub(crate) leaving: VecDeque<OwnerNo>,
     pub(crate) leaving_records: u64,
     pub(crate) pieces: Pieces,
+    /// Records that may come before memory is reckoned again.
+    pub(crate) unreckoned: u32,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -48,6 +50,7 @@ impl Index {
             leaving: VecDeque::new(),
             leaving_records: 0,
             pieces: Pieces::default(),
+            unreckoned: 0,
             shared,
         }
     }
@@ -55,6 +58,7 @@ impl Index {
     /// Sets what it takes of memory at most, in bytes. What it has stays, even if it is more.
     pub fn limit_to(&mut self, total_bytes: u64) {
         self.limits.total_bytes = total_bytes;
+        self.unreckoned = 0;
     }
 
     /// Whether it takes as much memory as it may, so that it refuses further records.

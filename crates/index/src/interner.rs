@@ -106,46 +106,26 @@ impl Numbers {
         is_it: impl Fn(u32) -> bool,
         hash_of: impl Fn(u32) -> u64,
     ) -> Option<u32> {
-        let (at, before) = self.seat(hash, is_it, hash_of);
-        self.slots[at] = number + 1;
+        self.reserve(1, hash_of);
+        let slots = &mut *self.slots;
+        let (at, before) = slot(slots, hash, is_it);
+        slots[at] = number + 1;
         self.len += usize::from(before.is_none());
         before
     }
 
-    /// As [`Numbers::find`]; what is new is given `number`.
+    /// Makes sure that there is room for so many more.
     #[inline]
-    fn find_or_put(
-        &mut self,
-        hash: u64,
-        number: u32,
-        is_it: impl Fn(u32) -> bool,
-        hash_of: impl Fn(u32) -> u64,
-    ) -> Option<u32> {
-        let (at, before) = self.seat(hash, is_it, hash_of);
-        if before.is_none() {
-            self.slots[at] = number + 1;
-            self.len += 1;
+    fn reserve(&mut self, more: usize, hash_of: impl Fn(u32) -> u64) {
+        let least = (self.len + more) * 2;
+        if least > self.slots.len() {
+            self.grow(least, hash_of);
         }
-        before
-    }
-
-    /// As [`Numbers::find`]; and where the number is, or belongs.
-    #[inline]
-    fn seat(
-        &mut self,
-        hash: u64,
-        is_it: impl Fn(u32) -> bool,
-        hash_of: impl Fn(u32) -> u64,
-    ) -> (usize, Option<u32>) {
-        if self.len * 2 >= self.slots.len() {
-            self.grow(hash_of);
-        }
-        slot(&self.slots, hash, is_it)
     }
 
     #[cold]
-    fn grow(&mut self, hash_of: impl Fn(u32) -> u64) {
-        let size = (self.slots.len() * 4).max(64);
+    fn grow(&mut self, least: usize, hash_of: impl Fn(u32) -> u64) {
+        let size = least.next_power_of_two().max(self.slots.len() * 4).max(64);
         let before = std::mem::replace(&mut self.slots, Array::zeroed(size));
         let slots = &mut *self.slots;
         for slot in before.iter().filter(|slot| **slot != 0) {
@@ -216,13 +196,39 @@ impl Interner {
         View { text: &self.text, entries: &self.entries }
     }
 
+    /// Room for so many more strings of so many bytes together, to be added one after the other.
+    pub(crate) fn open(&mut self, strings: usize, bytes: usize) -> Interning<'_> {
+        let entries = &*self.entries;
+        let hash_of = |number: u32| entries.get(number as usize).map_or(0, |entry| entry[0]);
+        self.numbers.reserve(strings, hash_of);
+        self.entries.reserve(strings);
+        // A short text is written with its head as a whole.
+        self.text.reserve(bytes + size_of::<u64>());
+        let (text, text_len) = self.text.with_room();
+        let (entries, len) = self.entries.with_room();
+        let Numbers { slots, len: taken } = &mut self.numbers;
+        Interning { text, text_len, entries, len, slots, taken }
+    }
+}
+
+/// An [`Interner`] to which strings are added.
+#[derive(Debug)]
+pub(crate) struct Interning<'a> {
+    text: &'a mut [u8],
+    text_len: &'a mut usize,
+    entries: &'a mut [Entry],
+    len: &'a mut usize,
+    slots: &'a mut [u32],
+    taken: &'a mut usize,
+}
+
+impl Interning<'_> {
     /// The number of a string, of which the hash and the head are known. It is a new one if the
-    /// string is new.
+    /// string is new. What there is no room for has the number of the first one.
     #[inline]
     pub(crate) fn intern(&mut self, string: &[u8], hash: u64, head: u64) -> u32 {
-        let new = self.entries.len() as u32;
-        let (text, entries) = (&self.text, &*self.entries);
         let len = string.len() as u64;
+        let (text, entries) = (&*self.text, &*self.entries);
         let is_it = |number: u32| {
             entries.get(number as usize).is_some_and(|it| {
                 let [other, start, place] = *it;
@@ -231,13 +237,26 @@ impl Interner {
                     && (len <= 8 || text_of(text, *it) == string)
             })
         };
-        let hash_of = |number: u32| entries.get(number as usize).map_or(0, |entry| entry[0]);
-        if let Some(number) = self.numbers.find_or_put(hash, new, is_it, hash_of) {
+        let (at, known) = slot(self.slots, hash, is_it);
+        if let Some(number) = known {
             return number;
         }
-        self.entries.push(entry(hash, head, self.text.len(), string.len()));
-        self.text.extend_from_slice(string);
-        new
+        let (new, start) = (*self.len, *self.text_len);
+        let (Some(slot), Some(free)) = (self.slots.get_mut(at), self.entries.get_mut(new)) else {
+            return 0;
+        };
+        let room = self.text.get_mut(start..).unwrap_or_default();
+        if let Some(bytes) = room.first_chunk_mut().filter(|_| string.len() <= size_of::<u64>()) {
+            *bytes = head.to_be_bytes();
+        } else if let Some(bytes) = room.get_mut(..string.len()) {
+            bytes.copy_from_slice(string);
+        }
+        *free = entry(hash, head, start, string.len());
+        *slot = new as u32 + 1;
+        *self.len += 1;
+        *self.taken += 1;
+        *self.text_len += string.len();
+        new as u32
     }
 }
 
@@ -283,19 +302,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equal_strings_have_equal_numbers(texts in proptest::collection::vec("[ab]{0,8}", 0..300)) {
+        fn equal_strings_have_equal_numbers(
+            texts in proptest::collection::vec("[ab]{0,8}|[ab]{8,12}", 0..300),
+            together in 1_usize..20,
+        ) {
             let mut interner = Interner::default();
             let mut seen: Vec<String> = Vec::new();
-            for text in &texts {
-                // Hashes that collide make no difference.
-                let hash = text.len() as u64 * 64;
-                let number = interner.intern(text.as_bytes(), hash, head(text.as_bytes()));
-                let expected = seen.iter().position(|it| it == text).unwrap_or(seen.len());
-                prop_assert_eq!(number as usize, expected);
-                if expected == seen.len() {
-                    seen.push(text.clone());
+            for some in texts.chunks(together) {
+                let bytes = some.iter().map(String::len).sum();
+                let mut interning = interner.open(some.len(), bytes);
+                for text in some {
+                    // Hashes that collide make no difference.
+                    let hash = text.len() as u64 * 64;
+                    let number = interning.intern(text.as_bytes(), hash, head(text.as_bytes()));
+                    let expected = seen.iter().position(|it| it == text).unwrap_or(seen.len());
+                    prop_assert_eq!(number as usize, expected);
+                    if expected == seen.len() {
+                        seen.push(text.clone());
+                    }
                 }
-                prop_assert_eq!(interner.view().text(number), text.as_bytes());
+                for (number, text) in (0..).zip(&seen) {
+                    prop_assert_eq!(interner.view().text(number), text.as_bytes());
+                }
             }
             prop_assert_eq!(interner.len(), seen.len());
         }

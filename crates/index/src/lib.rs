@@ -54,6 +54,7 @@ mod segment;
 mod slab;
 mod snapshot;
 mod sources;
+mod spare;
 mod store;
 mod survey;
 mod table;

@@ -9,6 +9,11 @@ use crate::store::{Admitted, At, ShareChange};
 use crate::text::RecordWords;
 use skein_proto::FileMeta;
 
+/// Records that come before memory is reckoned again, as long as it is by so many bytes less than it
+/// may be: far more than so many records can take.
+const UNRECKONED: u32 = 63;
+const PLENTY: u64 = 16 * 1024 * 1024;
+
 impl Index {
     /// Gives an owner this record in place of the one it had, if limits allow it. `admitted` is as with
     /// [`Store::find`](crate::store::Store::find).
@@ -109,6 +114,18 @@ impl Index {
         }
     }
 
+    /// Whether there is memory for one more record. Where there is plenty, it is reckoned for some at a
+    /// time.
+    fn has_memory(&mut self) -> bool {
+        if let Some(left) = self.unreckoned.checked_sub(1) {
+            self.unreckoned = left;
+            return true;
+        }
+        let bytes = self.memory_bytes();
+        self.unreckoned = if bytes + PLENTY < self.limits.total_bytes { UNRECKONED } else { 0 };
+        bytes < self.limits.total_bytes
+    }
+
     fn has_room(&mut self, owner: OwnerNo, file: &FileMeta, words: &RecordWords) -> bool {
         let limits = &self.limits;
         let Some(known) = self.register.get(owner) else { return false };
@@ -116,7 +133,7 @@ impl Index {
             && known.charged + charge(file) <= limits.owner_bytes
             && self.records < limits.total_records
             && self.store.has_room_for(words, limits.total_words)
-            && self.memory_bytes() < limits.total_bytes
+            && self.has_memory()
             && self.words_fit(owner, words)
     }
 }

@@ -10,6 +10,7 @@ use crate::segment::{Holder, Place, Probe, Segment};
 use crate::slab::Slab;
 use crate::snapshot::{Shared, Snapshot};
 use crate::sources::{OwnerSet, Share};
+use crate::spare;
 use crate::tally::Tally;
 use crate::tending::Away;
 use crate::text::{MAX_RECORD_WORDS, RecordWords};
@@ -559,6 +560,7 @@ impl Store {
             self.draft = Draft::default();
             self.kept_bytes = 0;
             self.pending.give_up_room();
+            spare::give_up();
         }
     }
 

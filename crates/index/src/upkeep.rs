@@ -46,6 +46,11 @@ const GONE_SHARE: usize = 2;
 const MOST_WORK: usize = 7 * 256;
 const LEAST_MERGED: usize = 256;
 
+/// A part of so many of what came counts as much again, and one of what went not at all: so calls that
+/// bring as much as others take away take as long.
+const CAME_MORE: usize = 8;
+const GONE_LESS: usize = 8;
+
 /// Documents that merges go on by at most for eight that went.
 const MERGED_FOR_EIGHT_GONE: usize = 11;
 
@@ -72,7 +77,8 @@ impl Store {
         let is_hollow = self.merges.iter().any(Merge::is_of_one);
         let due_for_gone = if is_hollow { gone * GONE_PACE } else { gone / GONE_SHARE };
         self.owed += came * PACE + due_for_gone + LEAST_STEP;
-        let own = (self.work() - self.work_before) as usize;
+        let own = (self.work() - self.work_before) as usize + came / CAME_MORE;
+        let own = own.saturating_sub(gone / GONE_LESS);
         let most = came * PACE + gone * MERGED_FOR_EIGHT_GONE / 8;
         let most = MOST_WORK.saturating_sub(own).min(most).max(LEAST_MERGED);
         // Who brings more than any message does has more time too.

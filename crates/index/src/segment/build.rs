@@ -33,7 +33,7 @@ fn sorted(
     keys: impl Iterator<Item = Key>,
     compare: impl Fn(u32, u32) -> Ordering,
 ) -> Array<Key> {
-    let mut sorted = Array::zeroed(most);
+    let mut sorted = Array::lent_zeroed(most);
     let slots = &mut *sorted;
     let len = slots.iter_mut().zip(keys).map(|(slot, key)| *slot = key).count();
     sorted.truncate(len);
@@ -118,7 +118,7 @@ impl Columns<'_> {
         // By class at first, without a comparison. Of one owner they are in the order of their
         // contents already.
         let class = |key: &Key| (key >> 96) as Class;
-        let mut keys = Array::zeroed(order.len());
+        let mut keys = Array::lent_zeroed(order.len());
         let slots: &mut [Key] = &mut keys;
         slots.iter_mut().zip((0..).zip(order).map(key)).for_each(|(slot, key)| *slot = key);
         let mut starts = [0_u32; Class::MAX as usize + 2];
@@ -130,7 +130,7 @@ impl Columns<'_> {
             sum += *start;
             *start = sum;
         }
-        let mut ranked = Array::zeroed(keys.len());
+        let mut ranked = Array::lent_zeroed(keys.len());
         let slots = &mut *ranked;
         for key in keys.iter() {
             let next = &mut starts[usize::from(class(key))];
@@ -166,7 +166,7 @@ impl Columns<'_> {
         // The usual bytes of a string and of a posting.
         let (bytes, list_bytes) = (strings.len() * 10, lists.ranks.len() * 3 / 2);
         let mut writer = StringsWriter::with_capacity(strings.len(), bytes, list_bytes);
-        let mut numbers = Array::zeroed(strings.len());
+        let mut numbers = Array::lent_zeroed(strings.len());
         let slots = &mut *numbers;
         for key in &*order {
             let string = *key as u32;
@@ -192,7 +192,7 @@ struct Lists {
 impl Lists {
     fn new(draft: Columns<'_>, documents: impl Iterator<Item = usize> + Clone) -> Self {
         // One slot more in front, so that each end is moved from where its list begins.
-        let mut ends = Array::<u32>::zeroed(draft.strings.len() * 2 + 1);
+        let mut ends = Array::<u32>::lent_zeroed(draft.strings.len() * 2 + 1);
         let slots = &mut *ends;
         for word in documents.clone().flat_map(|at| draft.words_of(at)) {
             slots[*word as usize + 1] += 1;
@@ -202,7 +202,7 @@ impl Lists {
             sum += *slot;
             *slot = sum;
         }
-        let mut ranks = Array::zeroed(sum as usize);
+        let mut ranks = Array::lent_zeroed(sum as usize);
         let all = &mut *ranks;
         for (rank, document) in (0..).zip(documents) {
             for word in draft.words_of(document) {

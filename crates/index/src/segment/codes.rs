@@ -28,7 +28,7 @@ impl Coder {
     pub(crate) fn new(strings: usize) -> Self {
         let (codes, by_code) = (Array::default(), Array::default());
         let groups = [0; GROUPS];
-        Self { uses: Array::zeroed(strings), groups, codes, by_code, at: 0, is_counted: false }
+        Self { uses: Array::lent_zeroed(strings), groups, codes, by_code, at: 0, is_counted: false }
     }
 
     pub(crate) fn strings(&self) -> usize {
@@ -79,8 +79,8 @@ impl Coder {
         for group in &mut self.groups {
             sum += std::mem::replace(group, sum);
         }
-        self.by_code = Array::zeroed(sum as usize);
-        self.codes = Array::zeroed(self.uses.len());
+        self.by_code = Array::lent_zeroed(sum as usize);
+        self.codes = Array::lent_zeroed(self.uses.len());
         (self.at, self.is_counted) = (0, true);
         (end - start, false)
     }

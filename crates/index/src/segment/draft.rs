@@ -168,32 +168,43 @@ impl Draft {
         hasher: &WordHasher,
     ) {
         let number = self.len();
+        let path = file.path.as_str();
+        let tags = file.tags.iter().flat_map(|tags| texts_of(tags));
+        // Each string of a path has a byte of it at least.
+        let (texts, bytes) = tags.fold((0, 0), |sum, it| (sum.0 + 1, sum.1 + it.len()));
+        let most = words.len() + texts + path.len();
+        let mut strings = self.strings.open(most, words.text_len() + bytes + path.len());
         let mut own = [0; MAX_RECORD_WORDS];
         let count = words.len().min(own.len());
         for (slot, word) in own.iter_mut().zip(words.words()) {
             let text = words.text_of(word).as_bytes();
-            let string = self.strings.intern(text, word.hash, word.head);
+            let string = strings.intern(text, word.hash, word.head);
             *slot = string << 1 | u32::from(!word.in_name);
         }
         self.words.extend_from_slice(&own[..count]);
-        self.list.clear();
+        let list = &mut self.list;
+        list.clear();
+        let mut add = |list: &mut Vec<u32>, text: &str| {
+            let text = text.as_bytes();
+            let head = head(text);
+            list.push(strings.intern(text, hasher.hash_headed(head, text), head));
+        };
         for text in file.tags.iter().flat_map(|tags| texts_of(tags)) {
-            self.add_text(text, hasher);
+            add(list, text);
         }
-        let path = file.path.as_str();
         let (folder, name) = path.split_at(words.name_start());
         if let Some(runs) = words.runs() {
             if !folder.is_empty() {
-                self.add_text(folder, hasher);
+                add(list, folder);
             }
             pieces_of_runs(name, runs, |piece| match piece {
                 Piece::Word(word) => {
-                    self.list.push(own.get(word as usize).map_or(0, |string| string >> 1));
+                    list.push(own.get(word as usize).map_or(0, |string| string >> 1));
                 }
-                Piece::Text(text) => self.add_text(text, hasher),
+                Piece::Text(text) => add(list, text),
             });
         } else {
-            pieces(path, |piece| self.add_text(piece, hasher));
+            pieces(path, |piece| add(list, piece));
         }
         self.texts.extend_from_slice(&self.list);
         let name_chars = if words.runs().is_some() { name.len() } else { name.chars().count() };
@@ -211,8 +222,15 @@ impl Draft {
         self.contents.push(*content);
         self.sizes.push(file.size);
         let state = u32::from(file.kind as u8) | LIVE | if is_moved { MOVED } else { 0 };
+        let owner = match holder {
+            Holder::One(owner) => owner,
+            Holder::Several(share) => {
+                self.shares.insert(number as u32, share);
+                SHARED
+            }
+        };
         let note = Note {
-            owner: SHARED,
+            owner,
             name_chars: name_chars as u32,
             words_end: self.words.len() as u32,
             texts_end: self.texts.len() as u32,
@@ -223,14 +241,6 @@ impl Draft {
         if let Some(tags) = file.tags {
             self.tags.push((number as u32, tags));
         }
-        self.set_holder(number, holder);
-    }
-
-    #[inline]
-    fn add_text(&mut self, text: &str, hasher: &WordHasher) {
-        let text = text.as_bytes();
-        let head = head(text);
-        self.list.push(self.strings.intern(text, hasher.hash_headed(head, text), head));
     }
 
     /// Who offers a document.
@@ -311,7 +321,7 @@ impl Draft {
         let strings = self.strings.view();
         let mut counts = match new.len() {
             0..=FEW => Array::default(),
-            _ => Array::<u32>::zeroed(self.strings.len()),
+            _ => Array::<u32>::lent_zeroed(self.strings.len()),
         };
         let slots = &mut *counts;
         let counted = |string: u32, documents: u32| Counted {

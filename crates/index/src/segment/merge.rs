@@ -66,9 +66,11 @@ pub(crate) struct Merge {
     /// Where documents come from, by new place.
     order: Array<Origin>,
     /// The old strings of each provisional one: those that are equal have one number, and they are
-    /// in order. One is of `texts[i]..texts[i + 1]` in `members`.
-    texts: Array<u32>,
+    /// in order. One is of `texts[i]..texts[i + 1]` in `members` by the first of both numbers, and
+    /// in `text`, unless it is long, by the second one.
+    texts: Array<[u32; 2]>,
     members: Array<Origin>,
+    text: Array<u8>,
     coder: Coder,
     /// The final number of each provisional string, as far as strings are written.
     numbers: Array<StringNo>,
@@ -115,15 +117,17 @@ impl Merge {
         let sources: Vec<Source> = segments.into_iter().map(Source::new).collect();
         let len = sources.iter().map(|it| it.segment.live() as usize).sum();
         let strings: usize = sources.iter().map(|it| it.segment.strings.len()).sum();
+        let bytes: usize = sources.iter().map(|it| it.segment.strings.sizes().0).sum();
         Self {
             sources,
             size: len as u32,
             phase: Phase::Places,
             at: 0,
-            order: Array::with_capacity(len),
+            order: Array::lent(len),
             // Lists that grow are copied now and then, all at once.
-            texts: Array::with_capacity(strings + 1),
-            members: Array::with_capacity(strings),
+            texts: Array::lent(strings + 1),
+            members: Array::lent(strings),
+            text: Array::lent(bytes * ROOM),
             coder: Coder::new(0),
             numbers: Array::default(),
             parts: Parts::new(len),
@@ -216,7 +220,7 @@ impl Merge {
             Phase::Places => Phase::Ranks,
             Phase::Ranks => Phase::Strings,
             Phase::Strings => {
-                self.texts.push(self.members.len() as u32);
+                self.end_text();
                 self.coder = Coder::new(self.texts.len() - 1);
                 Phase::OldCodes
             }
@@ -228,14 +232,14 @@ impl Merge {
                 let sizes = self.sources.iter().map(|it| it.segment.strings.sizes());
                 let (bytes, lists) = sizes.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
                 let strings = self.coder.strings();
-                self.numbers = Array::with_capacity(strings);
+                self.numbers = Array::lent(strings);
                 self.writer = StringsWriter::with_capacity(strings, bytes * ROOM, lists * ROOM);
                 self.parts.expect_words(strings);
                 Phase::Lists
             }
             Phase::Lists => {
                 self.strings = std::mem::take(&mut self.writer).finish();
-                (self.texts, self.members) = Default::default();
+                (self.texts, self.members, self.text) = Default::default();
                 (self.inside, self.outside) = Default::default();
                 self.sources.iter_mut().for_each(|it| it.ranks = Renumbering::new(0));
                 Phase::Codes
@@ -423,8 +427,10 @@ impl Merge {
         let lists = self.writer.bytes() + self.inside.bytes() + self.outside.bytes();
         waste.add((self.writer, self.inside, self.outside, self.long), lists);
         self.parts.take_apart(waste);
-        let strings = self.texts.bytes() + self.members.bytes() + self.numbers.bytes();
-        waste.add((self.texts, self.members, self.numbers), strings);
+        let strings = self.texts.bytes() + self.members.bytes() + self.text.bytes();
+        waste.add((self.texts, self.members, self.text), strings);
+        let numbers = self.numbers.bytes();
+        waste.add(self.numbers, numbers);
         let order = self.order.bytes() + self.coder.bytes();
         waste.add((self.order, self.coder), order);
         let sources = self.sources.iter().map(Source::bytes).sum();
@@ -437,6 +443,7 @@ impl Merge {
             + self.order.bytes()
             + self.members.bytes()
             + self.texts.bytes()
+            + self.text.bytes()
             + self.numbers.bytes()
             + self.coder.bytes()
             + self.inside.bytes()

@@ -14,7 +14,7 @@ pub(crate) struct Renumbering(Array<u32>);
 
 impl Renumbering {
     pub(crate) fn new(len: usize) -> Self {
-        Self(Array::zeroed(len))
+        Self(Array::lent_zeroed(len))
     }
 
     pub(crate) fn set(&mut self, old: u32, new: u32) {
@@ -72,7 +72,7 @@ impl LongList {
     /// Of documents below `universe`.
     pub(crate) fn new(universe: usize) -> Self {
         let words = universe.div_ceil(64);
-        let both = [(); 2].map(|()| Bits { words: Array::zeroed(words), count: 0 });
+        let both = [(); 2].map(|()| Bits { words: Array::lent_zeroed(words), count: 0 });
         Self { both, at: 0, least: 0 }
     }
 
@@ -173,7 +173,7 @@ impl Gathered {
             return;
         }
         if self.bits.len() * 64 < universe {
-            self.bits = Array::zeroed(universe.div_ceil(64));
+            self.bits = Array::lent_zeroed(universe.div_ceil(64));
         }
         for number in self.numbers.iter() {
             if let Some(word) = self.bits.get_mut(*number as usize / 64) {

@@ -48,7 +48,7 @@ impl Source {
             places: Renumbering::new(segment.len() as usize),
             ranks: Renumbering::new(segment.len() as usize),
             strings: Renumbering::new(segment.strings.len()),
-            codes: Array::with_capacity(segment.documents.codes()),
+            codes: Array::lent(segment.documents.codes()),
             segment,
             at: 0,
             ahead: [Next::default(); AHEAD],

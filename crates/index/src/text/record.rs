@@ -127,6 +127,11 @@ impl RecordWords {
         self.words.len()
     }
 
+    /// At least as many bytes as all words have together.
+    pub(crate) const fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
         self.words.iter().map(|word| (self.text_of(word), word.in_name))
     }

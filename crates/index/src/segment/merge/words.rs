@@ -12,6 +12,10 @@ use std::sync::Arc;
 /// than a tenth of a millisecond.
 const LONG: usize = 8 * 1024;
 
+/// Bytes of a string up to which its text is kept from one phase to the next: that of nearly every
+/// word. Longer ones are unpacked again, so that all together take a few times what is merged at most.
+const KEPT: usize = 16;
+
 impl Merge {
     /// Finds equal strings.
     pub(super) fn step_strings(&mut self, budget: usize) -> (usize, bool) {
@@ -25,11 +29,11 @@ impl Merge {
                 scan.next().is_some().then_some(scan)
             })
             .collect();
-        // The first bytes of each one's next string nearly always tell which comes first. They are in
-        // descending order, so that the least is taken from the end.
-        let mut heads: Vec<(u64, usize)> = Vec::with_capacity(scans.len());
-        let insert = |heads: &mut Vec<(u64, usize)>, i: usize, scan: &TextScan<'_>| {
-            let new = (head(scan.bytes()), i);
+        // The first bytes of each one's next string, which nearly always tell which comes first, above
+        // its number. They are in descending order, so that the least is taken from the end.
+        let mut heads: Vec<u128> = Vec::with_capacity(scans.len());
+        let insert = |heads: &mut Vec<u128>, i: usize, scan: &TextScan<'_>| {
+            let new = u128::from(head(scan.bytes())) << 64 | i as u128;
             heads.insert(heads.partition_point(|it| *it > new), new);
         };
         for (i, scan) in scans.iter().enumerate() {
@@ -38,9 +42,10 @@ impl Merge {
         let mut found: Vec<usize> = Vec::with_capacity(scans.len());
         let mut done = 0;
         while done < budget {
-            let Some((least, _)) = heads.last().copied() else { return (done, true) };
+            let Some(least) = heads.last().map(|it| it >> 64) else { return (done, true) };
             found.clear();
-            found.extend(heads.iter().rev().take_while(|it| it.0 == least).map(|it| it.1));
+            let alike = heads.iter().rev().take_while(|it| **it >> 64 == least);
+            found.extend(alike.map(|it| *it as u64 as usize));
             let alike = found.len();
             if alike > 1 {
                 let text = |i: usize| scans.get(i).and_then(Option::as_ref).map(TextScan::bytes);
@@ -55,10 +60,14 @@ impl Merge {
             if found.len() == alike {
                 heads.truncate(heads.len() - alike);
             } else {
-                heads.retain(|it| !found.contains(&it.1));
+                heads.retain(|it| !found.contains(&(*it as u64 as usize)));
             }
             let number = self.texts.len() as u32;
-            self.texts.push(self.members.len() as u32);
+            self.end_text();
+            let text = found.first().and_then(|first| scans[*first].as_ref());
+            if let Some(text) = text.map(TextScan::bytes).filter(|it| it.len() <= KEPT) {
+                self.text.extend_from_slice(text);
+            }
             for i in &found {
                 let source = &mut self.sources[*i];
                 source.strings.set(source.at, number);
@@ -75,6 +84,11 @@ impl Merge {
         (done, false)
     }
 
+    /// What is known of the provisional strings so far ends here.
+    pub(super) fn end_text(&mut self) {
+        self.texts.push([self.members.len() as u32, self.text.len() as u32]);
+    }
+
     /// Writes the strings with their lists.
     pub(super) fn step_lists(&mut self, budget: usize) -> (usize, bool) {
         let universe = self.order.len();
@@ -82,26 +96,29 @@ impl Merge {
             self.sources.iter().map(|it| it.segment.strings.lists_from(it.at)).collect();
         let mut ends: Vec<StringNo> = self.sources.iter().map(|it| it.at).collect();
         let mut room = Room::new();
+        let (texts, all_members, bytes) = (&*self.texts, &*self.members, &*self.text);
         let (inside, outside, uses) = (&mut self.inside, &mut self.outside, self.coder.uses());
         let mut lists: Vec<[List<'_>; 2]> = Vec::with_capacity(scans.len());
         let mut done = 0;
         while self.numbers.len() < self.coder.strings() && done < budget {
             let text = self.numbers.len();
-            let members = &self.members[self.texts[text] as usize..self.texts[text + 1] as usize];
+            let ([first, start], [last, end]) = (texts[text], texts[text + 1]);
+            let members = &all_members[first as usize..last as usize];
+            let kept = &bytes[start as usize..end as usize];
             lists.clear();
             room.clear();
             for [source, number] in members {
                 let scan = &mut scans[*source as usize];
                 let source = &self.sources[*source as usize];
-                if room.len() == 0 {
+                if kept.is_empty() && room.len() == 0 {
                     source.segment.strings.text(*number, &mut room);
                 }
                 let Some(found) = scan.next() else { continue };
                 let written = source.segment.strings.written_lists(found);
                 lists.push(written.map(|(form, bytes)| List { form, bytes, new: &source.ranks }));
             }
+            let word = if kept.is_empty() { room.bytes() } else { kept };
             let postings = lists.iter().flatten().map(List::estimate).sum::<usize>();
-            let word = room.bytes();
             let is_used = if postings < LONG {
                 for (at, gathered) in [&mut *inside, &mut *outside].into_iter().enumerate() {
                     gathered.clear();
