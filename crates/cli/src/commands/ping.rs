@@ -46,7 +46,7 @@ pub fn run(context: &Context, args: PingArgs) -> Result<(), Failure> {
     let interval_ms = u32::try_from(args.interval.as_millis()).ok().filter(|ms| *ms >= 10);
     let interval_ms = interval_ms.filter(|ms| *ms <= 3_600_000);
     let interval_ms =
-        interval_ms.ok_or_else(|| Failure::input("--interval: from 10ms to 1h, if you please"))?;
+        interval_ms.ok_or_else(|| Failure::input("--interval: give a time from 10ms to 1h"))?;
     let ping = StartPing {
         peer: args.peer.to_string(),
         count: args.count,

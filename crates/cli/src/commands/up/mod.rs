@@ -396,13 +396,7 @@ fn event_line(event: &DaemonEvent, skein: &str, paint: Paint) -> Option<String> 
         DaemonEvent::RoleChanged { role: Role::Ordinary, reason } => {
             format!("{} An ordinary node from now on: {reason}", paint.good("✓"))
         }
-        DaemonEvent::ScanDone { share } => format!(
-            "{} {}: {}, {}.",
-            paint.good("✓"),
-            share.name,
-            format::count(share.files, "file", "files"),
-            format::bytes(share.bytes)
-        ),
+        DaemonEvent::ScanDone { share } => super::scan::scanned(share, paint),
         DaemonEvent::WishHit { wish, words, hit } => {
             super::wish::hit_line((*wish, words), hit, skein, paint)
         }
