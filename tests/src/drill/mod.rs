@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// One search in so many may find nothing while a third of the supernodes is dead, of those which
 /// neither somebody makes whose parent was killed, nor are for what such a one shares.
-const FEW: u32 = 10;
+const FEW: u32 = 5;
 
 /// Processes that are started at a time.
 const STARTS: usize = 6;
