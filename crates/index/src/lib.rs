@@ -60,6 +60,8 @@ mod survey;
 mod table;
 mod tally;
 mod tending;
+#[cfg(test)]
+mod testing;
 pub mod text;
 mod thinned;
 mod upkeep;

@@ -404,21 +404,14 @@ fn distinct(candidates: &[Candidate<'_>]) -> usize {
 mod tests {
     #![allow(clippy::expect_used)]
     use crate::scan::looked_at;
+    use crate::testing::file_at;
     use crate::{Index, Limits};
-    use skein_proto::{
-        Ask, BoundedString, ContentId, FileMeta, FilePath, Filter, Kind, NodeId, Query, Username,
-    };
+    use skein_proto::{Ask, BoundedString, FileMeta, Filter, NodeId, Query, Username};
 
     /// Files of two words that all of them have, in names of different lengths.
     fn file(number: u32) -> FileMeta {
         let path = format!("common word {}{number}", "x".repeat(number as usize % 40));
-        FileMeta {
-            content: ContentId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes()),
-            size: 1,
-            kind: Kind::Other,
-            path: FilePath::new(path).expect("a path"),
-            tags: None,
-        }
+        file_at(number, &path)
     }
 
     #[test]

@@ -156,21 +156,14 @@ impl Store {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used)]
+    use crate::testing::file_at;
     use crate::{Index, Limits};
-    use skein_proto::{
-        Ask, BoundedString, ContentId, FileMeta, FilePath, Filter, Kind, NodeId, Query, Username,
-    };
+    use skein_proto::{Ask, BoundedString, FileMeta, Filter, NodeId, Query, Username};
 
     const OWNER: NodeId = NodeId::from_bytes([1; 32]);
 
     fn file(number: u32) -> FileMeta {
-        FileMeta {
-            content: ContentId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes()),
-            size: 1,
-            kind: Kind::Other,
-            path: FilePath::new(format!("some file {} {number}", number % 7)).expect("a path"),
-            tags: None,
-        }
+        file_at(number, &format!("some file {} {number}", number % 7))
     }
 
     fn numbers(index: &Index, words: &str) -> Vec<u32> {

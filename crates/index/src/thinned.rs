@@ -71,17 +71,12 @@ impl Thinned {
 mod tests {
     #![allow(clippy::expect_used)]
     use crate::segment::Probe;
+    use crate::testing::file_at;
     use crate::{Index, Limits};
-    use skein_proto::{ContentId, FileMeta, FilePath, Kind, NodeId, Username};
+    use skein_proto::{ContentId, FileMeta, NodeId, Username};
 
     fn file(number: u32) -> FileMeta {
-        FileMeta {
-            content: ContentId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes()),
-            size: 1,
-            kind: Kind::Other,
-            path: FilePath::new(format!("some file {number}")).expect("a path"),
-            tags: None,
-        }
+        file_at(number, &format!("some file {number}"))
     }
 
     #[test]

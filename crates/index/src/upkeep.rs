@@ -283,17 +283,12 @@ fn level(documents: u32) -> usize {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used)]
+    use crate::testing::file_at;
     use crate::{Index, Limits};
-    use skein_proto::{ContentId, FileMeta, FilePath, Kind, NodeId, Username};
+    use skein_proto::{FileMeta, NodeId, Username};
 
     fn file(number: u32) -> FileMeta {
-        FileMeta {
-            content: ContentId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes()),
-            size: 1,
-            kind: Kind::Other,
-            path: FilePath::new(format!("file {} {number}", number % 97)).expect("a path"),
-            tags: None,
-        }
+        file_at(number, &format!("file {} {number}", number % 97))
     }
 
     /// Documents that are gone and still take room.
