@@ -40,6 +40,8 @@ async fn a_wish_is_told_once_wherever_it_is_shared_and_across_a_restart() {
     let [alice, bob] = network.nodes(["alice", "bob"]).await;
     let added: Vec<Wish> = bob.run(&["wish", "add", "north", "waltz"]).await.worked().json();
     assert_eq!(added[0].number, 1);
+    let again = bob.run(&["wish", "add", "north", "waltz"]).await;
+    assert!(again.refusal().contains("wish 1 already"), "{again:?}");
     let unknown = bob.run(&["wish", "rm", "7"]).await;
     assert!(unknown.refusal().contains("no wish 7"), "{unknown:?}");
 
