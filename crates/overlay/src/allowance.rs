@@ -4,7 +4,9 @@
 //! have a new one each time. So a parent grants a name a small allowance only, and when that is
 //! half used asks the three supernodes that keep the name's records in the directory what is left
 //! of its budget; and it reports to them what the name uses. None of the three decides alone: the
-//! middle one of their answers counts. They believe a report only of a supernode that shows a signed
+//! middle one of their answers counts. One that has died does not answer, so the name has what two
+//! of them grant until the third is heard; where not even two are there, it searches at the rate of
+//! its budget meanwhile. They believe a report only of a supernode that shows a signed
 //! record in which a node of that name calls it its parent. A node says so as soon as it is attached;
 //! what one that does not say so uses cannot be reported, so it gets next to nothing. Whoever
 //! searches as people do never comes so far that anybody is asked.
@@ -28,18 +30,32 @@ const UNBOUND: u16 = 3;
 /// What is left of the first allowance when the keepers are asked.
 const ASK_BELOW: u64 = 5;
 
+/// What is left of what they have granted when they are asked anew: at its full rate a name uses up
+/// the rest no sooner than they are given up on for [`LATE`].
+const ASK_MORE_BELOW: u64 = 8;
+
 /// Searches after which the keepers are told: at most so many that they do not know of are gained
 /// with each move.
 const REPORT_AT: u16 = 5;
 
-/// How long the keepers may take. If two of them have not answered by then, the name gets its whole
+/// Keepers whose answers are enough to go by, if the others do not answer.
+const ENOUGH: usize = 2;
+
+/// How long two of the keepers may take. If they have not answered by then, the name gets its whole
 /// budget: their failure is not its fault.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// How long two of them take at most that are alive: a handshake over the longest paths takes about
+/// as long. Where they take longer, as when they have just died, the name gains what its budget does
+/// in that time. It gains no more at once, so that an answer which is late for another reason is
+/// worth next to nothing to whoever moves on.
+const LATE: Duration = Duration::from_secs(1);
+
 /// How long it is until the keepers are asked again about a name that has used up most of what they
 /// said was left. In between it gains nothing: one name may be the child of several supernodes at
-/// once, by several nodes, and would gain it with each of them.
-const ASK_AGAIN: Duration = Duration::from_secs(8);
+/// once, by several nodes, and would gain it with each of them. What they grant lasts for longer at
+/// the rate of a budget, so that no name within it waits for them.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// After which idle time a name is forgotten: by then any budget is full again.
 const GOOD_FOR: Duration = Duration::from_secs(60);
@@ -59,10 +75,27 @@ const MAX_NAMES: usize = 16_384;
 enum Standing {
     /// Nobody was asked yet.
     First,
-    /// The keepers were asked; what they said, and what was used since.
-    Asked { at: Instant, keepers: usize, answers: Vec<(NodeId, u16)>, used: u64, bound: bool },
-    /// They have answered, then.
+    /// The keepers were asked.
+    Asked(Inquiry),
+    /// They have answered what they were asked then.
     Known(Instant),
+    /// They have not, and are asked again at the next search.
+    Unheard(Instant),
+}
+
+/// What the keepers of a name were asked.
+#[derive(Debug)]
+struct Inquiry {
+    at: Instant,
+    keepers: usize,
+    /// What they said.
+    answers: Vec<(NodeId, u16)>,
+    /// Searches since.
+    used: u64,
+    /// Whether for a node that has said whose child it is.
+    bound: bool,
+    /// Whether they took so long that the name gains something meanwhile.
+    is_late: bool,
 }
 
 #[derive(Debug)]
@@ -92,6 +125,8 @@ pub(crate) struct Spent {
     pub(crate) ask: bool,
     /// What the keepers are to be told; 0 for nothing.
     pub(crate) report: u16,
+    /// Whether the keepers were found not to answer in time.
+    pub(crate) late: bool,
 }
 
 /// The budgets of names.
@@ -115,7 +150,7 @@ impl Allowances {
             unbound: (0, now),
             last_use: now,
         });
-        account.give_up_waiting(now);
+        let late = account.give_up_waiting(now);
         if account.is_spent(now) && now.since(account.last_use) >= GOOD_FOR {
             account.bucket = TokenBucket::new(0, 1, now);
         }
@@ -125,24 +160,25 @@ impl Allowances {
         }
         let may = is_bound || account.unbound.0 < UNBOUND;
         let granted = may && account.bucket.take(now);
-        let mut spent = Spent { granted, ..Spent::default() };
+        let mut spent = Spent { granted, late, ..Spent::default() };
         if granted {
             account.unreported = account.unreported.saturating_add(1);
             account.unbound.0 += u16::from(!is_bound);
-            if let Standing::Asked { used, .. } = &mut account.standing {
-                *used += 1;
+            if let Standing::Asked(inquiry) = &mut account.standing {
+                inquiry.used += 1;
             }
             if is_bound && account.unreported >= REPORT_AT {
                 spent.report = std::mem::take(&mut account.unreported);
             }
         }
-        let may_ask = match &account.standing {
-            Standing::First => true,
-            Standing::Asked { .. } => false,
-            Standing::Known(at) => now.since(*at) >= ASK_AGAIN,
+        let (may_ask, below) = match &account.standing {
+            Standing::First => (true, ASK_BELOW),
+            Standing::Asked(_) => (false, 0),
+            Standing::Known(at) => (now.since(*at) >= ASK_AGAIN, ASK_MORE_BELOW),
+            Standing::Unheard(at) => (now.since(*at) >= ASK_AGAIN, u64::MAX),
         };
         spent.ask =
-            may_ask && if is_bound { account.bucket.level(now) < ASK_BELOW } else { spent.granted };
+            may_ask && if is_bound { account.bucket.level(now) < below } else { spent.granted };
         if spent.ask && is_bound {
             // They must know of all that was used before they say what is left.
             spent.report += std::mem::take(&mut account.unreported);
@@ -154,23 +190,26 @@ impl Allowances {
     pub(crate) fn asked(&mut self, name: &Username, (keepers, bound): (usize, bool), now: Instant) {
         if let Some(account) = self.accounts.get_mut(name) {
             let answers = Vec::new();
-            account.standing = Standing::Asked { at: now, keepers, answers, used: 0, bound };
+            let inquiry = Inquiry { at: now, keepers, answers, used: 0, bound, is_late: false };
+            account.standing = Standing::Asked(inquiry);
         }
     }
 
     /// A keeper says what is left of a name's budget.
     pub(crate) fn on_left(&mut self, name: &Username, keeper: NodeId, left: u16, now: Instant) {
         let Some(account) = self.accounts.get_mut(name) else { return };
-        let Standing::Asked { keepers, answers, .. } = &mut account.standing else { return };
-        if answers.iter().any(|(known, _)| *known == keeper) {
+        let Standing::Asked(inquiry) = &mut account.standing else { return };
+        if inquiry.answers.iter().any(|(known, _)| *known == keeper) {
             return;
         }
-        answers.push((keeper, left));
-        if answers.len() < *keepers {
-            return;
+        inquiry.answers.push((keeper, left));
+        let left = verdict(&inquiry.answers);
+        if inquiry.answers.len() >= inquiry.keepers {
+            account.settle(left, now);
+        } else if inquiry.answers.len() >= ENOUGH && inquiry.bound {
+            // The third may be dead. If it is not, it may still change the verdict.
+            account.bucket = TokenBucket::new(0, left.saturating_sub(inquiry.used), now);
         }
-        let left = verdict(answers);
-        account.settle(left, now);
     }
 
     /// A parent of this name reports what it has used.
@@ -236,11 +275,11 @@ impl Allowances {
 impl Account {
     /// The keepers have said what was left when they were asked.
     fn settle(&mut self, left: u64, now: Instant) {
-        let Standing::Asked { used, bound, .. } = self.standing else { return };
-        let left = left.min(WHOLE.1).saturating_sub(used);
+        let Standing::Asked(Inquiry { at, used, bound, .. }) = self.standing else { return };
+        let left = left.saturating_sub(used);
         if bound || left == 0 {
             self.bucket = TokenBucket::new(0, left, now);
-            self.standing = Standing::Known(now);
+            self.standing = Standing::Known(at);
         } else {
             // What it uses is reported to nobody, so it gains nothing by what is left.
             self.standing = Standing::First;
@@ -252,12 +291,40 @@ impl Account {
         matches!(self.standing, Standing::Known(_)) && self.bucket.level(now) == 0
     }
 
-    fn give_up_waiting(&mut self, now: Instant) {
-        let Standing::Asked { at, answers, .. } = &self.standing else { return };
-        if now.since(*at) >= PATIENCE {
-            let left = if answers.len() < 2 { WHOLE.1 } else { verdict(answers) };
+    /// Answers whether it turns out now that the keepers take too long.
+    fn give_up_waiting(&mut self, now: Instant) -> bool {
+        let Standing::Asked(inquiry) = &mut self.standing else { return false };
+        let is_enough = inquiry.answers.len() >= ENOUGH;
+        let waited = now.since(inquiry.at);
+        if is_enough && waited >= ASK_AGAIN {
+            let left = verdict(&inquiry.answers);
             self.settle(left, now);
+            return false;
         }
+        if waited >= PATIENCE {
+            let (at, late) = (inquiry.at, !inquiry.is_late);
+            if inquiry.bound {
+                let level = WHOLE.1.saturating_sub(inquiry.used).max(self.bucket.level(now));
+                self.refill(WHOLE.1, level, now);
+                self.standing = Standing::Unheard(at);
+            } else {
+                self.standing = Standing::First;
+            }
+            return late;
+        }
+        let late = waited >= LATE && inquiry.bound && !is_enough && !inquiry.is_late;
+        if late {
+            inquiry.is_late = true;
+            let level = self.bucket.level(now);
+            self.refill(FIRST.1, level, now);
+        }
+        late
+    }
+
+    /// The name gains what its budget does, up to so much, from so much on.
+    fn refill(&mut self, most: u64, level: u64, now: Instant) {
+        self.bucket = TokenBucket::new(WHOLE.0, most, now);
+        self.bucket.take_many(most.saturating_sub(level), now);
     }
 }
 
@@ -384,6 +451,80 @@ mod tests {
         let later = now + PATIENCE;
         let granted = (0..100).filter(|_| parent.spend(&name(), true, later).granted).count();
         assert_eq!(granted, 40);
+    }
+
+    /// Searches at the rate of a budget for a minute, while so many of three keepers answer. Answers how
+    /// often it was refused, and how often the keepers were found to be late.
+    fn at_full_rate(answering: usize) -> (u32, u32) {
+        let mut parent = Allowances::default();
+        let mut keepers = [Allowances::default(), Allowances::default(), Allowances::default()];
+        let (mut refused, mut late) = (0, 0);
+        for fifth in 0..300 {
+            let now = Instant::START + Duration::from_millis(200) * fifth;
+            let spent = parent.spend(&name(), true, now);
+            refused += u32::from(!spent.granted);
+            late += u32::from(spent.late);
+            if spent.ask {
+                parent.asked(&name(), (3, true), now);
+            }
+            for (number, kept) in (0..).zip(&mut keepers[..answering]) {
+                if spent.report > 0 {
+                    kept.on_report(&name(), (keeper(98), spent.report), now);
+                }
+                if spent.ask {
+                    let left = kept.left(&name(), &keeper(98), now);
+                    parent.on_left(&name(), keeper(number), left, now);
+                }
+            }
+        }
+        (refused, late)
+    }
+
+    #[test]
+    fn a_name_within_its_budget_is_never_refused_however_many_keepers_have_died() {
+        assert_eq!(at_full_rate(3), (0, 0));
+        assert_eq!(at_full_rate(2), (0, 0));
+        for answering in [1, 0] {
+            let (refused, late) = at_full_rate(answering);
+            assert!(refused == 0 && late > 0, "{refused} with {answering}, {late} times late");
+        }
+    }
+
+    #[test]
+    fn two_keepers_are_enough_until_the_third_is_heard() {
+        let now = Instant::START;
+        let mut parent = Allowances::default();
+        parent.spend(&name(), true, now);
+        parent.asked(&name(), (3, true), now);
+        // One of them lies.
+        parent.on_left(&name(), keeper(1), u16::MAX, now);
+        parent.on_left(&name(), keeper(2), 25, now);
+        let granted = |parent: &mut Allowances, wanted: u32| {
+            (0..wanted).filter(|_| parent.spend(&name(), true, now).granted).count()
+        };
+        assert_eq!(granted(&mut parent, 20), 20);
+        parent.on_left(&name(), keeper(3), 25, now);
+        assert_eq!(granted(&mut parent, 100), 5);
+    }
+
+    #[test]
+    fn whoever_moves_on_gains_little_by_keepers_that_do_not_answer() {
+        let mut now = Instant::START;
+        let mut granted = 0;
+        for _ in 0..10 {
+            let mut parent = Allowances::default();
+            for _ in 0..200 {
+                let spent = parent.spend(&name(), true, now);
+                granted += u32::from(spent.granted);
+                if spent.ask {
+                    parent.asked(&name(), (3, true), now);
+                }
+                now = now + Duration::from_millis(10);
+            }
+        }
+        // Two seconds at each: ten at once, one more while two keepers may still answer, and in the
+        // second after that what a budget gains.
+        assert!((100..=10 * 17).contains(&granted), "{granted}, where ten budgets are 500");
     }
 
     #[test]

@@ -24,6 +24,9 @@ counters! {
     searches_over_budget,
     /// Searches of children whose name had used up its budget, here or elsewhere.
     names_over_budget,
+    /// Times that those who keep a name's budget did not say in time what is left, so that the name was
+    /// granted what its budget gains meanwhile.
+    keepers_late,
     /// Reports of what a name has used that were not believed.
     spend_reports_refused,
     /// Queries of neighbours that were answered.

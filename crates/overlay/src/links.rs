@@ -137,10 +137,7 @@ impl Overlay {
         match change {
             Some(ParentChange::Gained(parent)) => {
                 self.lost_at = self.join.take_lost_at().or(self.lost_at);
-                self.publisher.start(&mut self.core, parent);
-                self.searches.on_parent(&mut self.core, parent, now);
-                self.on_directory_parent(parent, now);
-                self.show_evidence(parent);
+                self.begin_with(parent, now);
             }
             Some(ParentChange::Lost(parent)) => {
                 self.publisher.stop();
@@ -151,13 +148,20 @@ impl Overlay {
                 self.publisher.stop();
                 self.searches.on_parent_lost(from, now);
                 self.on_directory_parent_lost(from, now);
-                self.publisher.start(&mut self.core, to);
-                self.searches.on_parent(&mut self.core, to, now);
-                self.on_directory_parent(to, now);
-                self.show_evidence(to);
+                self.begin_with(to, now);
             }
             None => {}
         }
+    }
+
+    /// Says everything to a new parent. Whose child this node is comes first: until the parent can show
+    /// that to those who keep the name's budget, it grants next to no searches, and those which the
+    /// last parent has left unanswered come all at once.
+    fn begin_with(&mut self, parent: NodeId, now: Now) {
+        self.on_directory_parent(parent, now);
+        self.publisher.start(&mut self.core, parent);
+        self.searches.on_parent(&mut self.core, parent, now);
+        self.show_evidence(parent);
     }
 
     /// Whether this peer is a supernode that this node has chosen, or agreed with.

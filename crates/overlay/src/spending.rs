@@ -27,6 +27,7 @@ impl Overlay {
                 self.consult(keeper, (&name, bond.as_ref()), (spent.report, spent.ask), now);
             }
         }
+        self.core.counters.keepers_late += u64::from(spent.late);
         self.core.counters.names_over_budget += u64::from(!spent.granted);
         spent.granted
     }

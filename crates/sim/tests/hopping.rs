@@ -121,6 +121,53 @@ fn whoever_searches_like_a_person_costs_no_message_between_supernodes() {
     assert!(network.traffic().get("BudgetWanted").is_none_or(|(count, _)| *count == 0));
 }
 
+/// Users who search so often each for so long, a step of 50 ms after the other. Answers how many of
+/// their searches were begun, and how many were refused as too many.
+fn search_on(
+    network: &mut Network,
+    users: &[NodeId],
+    (steps, every): (usize, usize),
+) -> (u32, u32) {
+    let mut running = Vec::new();
+    for step in 0..steps {
+        for (number, user) in users.iter().enumerate() {
+            if (step + number) % every == 0 {
+                running.push((*user, network.start_search(*user, "nothing here", 5)));
+            }
+        }
+        network.run_for(std::time::Duration::from_millis(50));
+    }
+    network.run_for(seconds(60));
+    let refused = running.iter().filter(|(user, search)| {
+        let coverage = network.outcome(*user, *search).and_then(|outcome| outcome.coverage);
+        coverage.unwrap().stopped == StopReason::OverBudget
+    });
+    (running.len().try_into().unwrap(), refused.count().try_into().unwrap())
+}
+
+#[test]
+fn nobody_within_its_budget_is_refused_while_a_third_of_the_supernodes_dies() {
+    let mut network = network();
+    let (supers, children, _) = settle(&mut network, 12, 48);
+    let users = &children[..16];
+    // So fast that the keepers are asked.
+    assert_eq!(search_on(&mut network, users, (400, 5)), (1_280, 0));
+    assert!(network.traffic().get("BudgetWanted").is_some_and(|(count, _)| *count > 0));
+    // Who dies keeps names, and is the parent of some of them.
+    for node in supers.iter().step_by(3) {
+        network.kill(*node);
+    }
+    let orphans = users.iter().filter(|user| !network.snapshot(**user).unwrap().parent.complete);
+    assert_eq!(orphans.count(), 0, "nobody has noticed it yet");
+    assert_eq!(search_on(&mut network, users, (800, 20)), (640, 0));
+    let late: u64 = supers
+        .iter()
+        .filter_map(|node| network.overlay(*node))
+        .map(|overlay| overlay.counters().keepers_late)
+        .sum();
+    assert!(late > 0, "there were names of which two keepers were dead");
+}
+
 #[test]
 fn a_supernode_that_is_not_the_parent_cannot_use_up_a_budget() {
     let mut network = network();

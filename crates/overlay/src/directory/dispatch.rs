@@ -136,15 +136,22 @@ impl Overlay {
     pub(crate) fn step_directory(&mut self, now: Now) {
         let core = &mut self.core;
         self.directory.finds.step(core, now);
+        self.announce(now);
+        let core = &mut self.core;
+        if let Some(holder) = self.directory.holder.as_mut() {
+            holder.step(core, now);
+        }
+    }
+
+    /// Says of this node what is to be said now.
+    fn announce(&mut self, now: Now) {
+        let core = &mut self.core;
         if let Some((to, announce)) = self.directory.announcer.step(core, now) {
             match self.directory.holder.as_mut().filter(|_| to == core.me) {
                 // What a node signs itself is by the rules.
                 Some(holder) => _ = holder.on_announce(core, to, announce, now),
                 None => core.send(to, announce),
             }
-        }
-        if let Some(holder) = self.directory.holder.as_mut() {
-            holder.step(core, now);
         }
     }
 
@@ -188,9 +195,10 @@ impl Overlay {
         }
     }
 
-    /// There is a parent to announce to and to ask.
+    /// There is a parent to announce to, which is done at once, and to ask.
     pub(crate) fn on_directory_parent(&mut self, parent: NodeId, now: Now) {
         self.directory.announcer.start(&mut self.core, parent, now);
+        self.announce(now);
         self.directory.finds.on_parent(&mut self.core, parent, now);
     }
 
