@@ -1,5 +1,8 @@
 //! `skein-sim`: runs scenarios, and measures the figures that the simulator vouches for.
 
+#[cfg(not(feature = "system-allocator"))]
+mod pages;
+
 use clap::{Parser, Subcommand};
 use skein_sim::bars::command::{List, MeasureOne};
 use skein_sim::baselines::command::{Compare, Floods};
@@ -56,6 +59,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(not(feature = "system-allocator"))]
+    pages::keep_large();
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         None => run_all(&arguments),

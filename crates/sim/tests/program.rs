@@ -102,3 +102,23 @@ fn the_seed_is_told_before_anything_else_and_replays_the_run() {
     assert_eq!(first, report(&["--seed", "77"], "seed 77"));
     assert_ne!(first["happenings"], report(&["--seed", "78"], "seed 78")["happenings"]);
 }
+
+/// What mimalloc says of its option for large pages, with this said of it in the environment.
+#[cfg(target_os = "linux")]
+fn large_pages(said: Option<&str>) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_skein-sim"));
+    command.arg("list").env("MIMALLOC_VERBOSE", "1").env_remove("MIMALLOC_ALLOW_THP");
+    command.envs(said.map(|said| ("MIMALLOC_ALLOW_THP", said)));
+    let done = command.output().expect("it starts");
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let told = lines(&done.stderr);
+    // The last one is that of the program which has done what it was asked for.
+    told.into_iter().rfind(|line| line.contains("'allow_thp'")).expect("it names all options")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn large_pages_are_left_whole_unless_the_environment_says_otherwise() {
+    assert_eq!(large_pages(None).trim(), "option 'allow_thp': 2");
+    assert_eq!(large_pages(Some("1")).trim(), "option 'allow_thp': 1");
+}
