@@ -147,6 +147,7 @@ impl Overlay {
             Message::LoadUpdate(update) => {
                 if self.is_above(&peer) && self.core.is_member_super(&peer, now.unix) {
                     self.core.proved(&peer, Some(update.load.percent()), now.unix);
+                    self.join.on_load(&peer, update.load);
                 }
             }
             Message::Gossip(_)

@@ -280,7 +280,10 @@ impl Overlay {
             self.tidy(now);
         }
         match self.core.role {
-            Role::Ordinary => self.join.step(&mut self.core, now),
+            Role::Ordinary => {
+                let change = self.join.step(&mut self.core, now);
+                self.on_parent_change(change, now);
+            }
             Role::Super if self.core.has_credential(now.unix) => {
                 let load = self.load();
                 self.neighbours.step(&mut self.core, load, now);

@@ -64,6 +64,9 @@ fn a_child_of_a_dead_supernode_is_searchable_again_within_seconds() {
         ties.parent == Some(standby) && ties.complete
     });
     assert!(moved, "the standby takes over");
+    // It may have taken over others a moment before: its neighbours hear of this one half a second
+    // after those.
+    network.run_for(seconds(1));
     let outcome = network.search(elsewhere(&network, &children, orphan), "rare3", 10);
     assert_eq!(outcome.contents().len(), 1);
     let recovered = network.events(orphan).iter().any(|(_, event)| {

@@ -3,6 +3,11 @@
 //! To find them, the node asks up to five supernodes how they are (the number that a FastTrack
 //! client asked), ranks those that take children by round trip and load, and asks the best to be
 //! its parent and the next to be its standby. When the parent dies the standby is asked at once.
+//!
+//! All children of a supernode that dies notice it at the same moment, and when many die those that
+//! are left have to take all of them. So each waits for a while of its own, the longer the more
+//! children the dead one had: shortly before it turns to its standby, since it cannot be found
+//! meanwhile, and ten times as long before it looks for a new standby, which it may not need for days.
 
 mod moving;
 mod seek;
@@ -12,8 +17,9 @@ use crate::io::{Event, Now};
 use crate::variety::Prefix;
 use moving::Move;
 use rand::RngExt;
-use seek::FIRST_PAUSE;
+use seek::STANDBY_PAUSE;
 use skein_proto::message::{Attach, AttachReply, Bond, PartingReason, Probe, Refusal};
+use skein_proto::supernode::Load;
 use skein_proto::{Instant, NodeId, UnixTime};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -24,6 +30,25 @@ const REPLY_PATIENCE: Duration = Duration::from_secs(4);
 /// Nodes that start, or lose their parent, at the same moment look for one within that time of each
 /// other.
 const START_SPREAD: Duration = Duration::from_millis(500);
+
+/// How long the children of a supernode that has fallen silent wait on average before they turn to
+/// others, for each of them: so fifty of them come in a second, to all supernodes together, and
+/// each causes some ten messages. With 150 children nobody waits for more than 3 s, while it has
+/// taken 6.5 s to notice.
+const TURN: Duration = Duration::from_millis(20);
+
+/// The same for those that have lost their standby as well: many supernodes have died, and each of
+/// these probes several others. With 150 children it is 15 s at most.
+const LONE_TURN: Duration = Duration::from_millis(100);
+
+/// The same before they look for a standby in the place of the one that was lost, or has become the
+/// parent: each probes two supernodes, which costs some ten messages as well. With 150 children it
+/// is 45 s at most.
+const STANDBY_TURN: Duration = Duration::from_millis(300);
+
+/// The most children that are reckoned with, whatever a supernode has said: as many as one takes by
+/// default.
+const MOST_CHILDREN: u32 = 150;
 
 /// Pauses between questions to the login service. The first ones are short, since a network that
 /// has just been started has its first supernode some seconds later.
@@ -41,6 +66,8 @@ struct Tie {
     node: NodeId,
     state: TieState,
     since: Instant,
+    /// The children that it has said it has.
+    children: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +76,11 @@ enum Candidate {
     Probed {
         sent: Instant,
     },
-    /// Its cost: lower is better.
-    Ranked(u64),
+    /// Lower costs are better.
+    Ranked {
+        cost: u64,
+        children: u32,
+    },
     /// It takes no children at present.
     Full,
     Useless,
@@ -81,8 +111,8 @@ pub(crate) struct Join {
     parent: Option<Tie>,
     standby: Option<Tie>,
     seeking: Option<Seeking>,
-    /// Those that were ranked and not needed yet, the best first.
-    ranked: VecDeque<NodeId>,
+    /// Those that were ranked and not needed yet, the best first, and how many children they have.
+    ranked: VecDeque<(NodeId, u32)>,
     next_seek: Instant,
     seek_failures: u32,
     next_bootstrap: Instant,
@@ -93,8 +123,12 @@ pub(crate) struct Join {
     lost_at: Option<Instant>,
     moving: Option<Move>,
     next_review: Option<Instant>,
-    /// The parent answers nothing at present, and there is no standby to take over.
+    /// The parent answers nothing at present.
     parent_silent: bool,
+    /// When the standby takes over from a parent that answers nothing.
+    take_over_at: Option<Instant>,
+    /// Children of the supernode that was last lost.
+    lost_children: u32,
     /// How often a parent was lost.
     pub(crate) parents_lost: u64,
 }
@@ -127,7 +161,7 @@ impl Join {
             || tied(&self.standby)
             || self.is_target(peer)
             || self.seeking.as_ref().is_some_and(|seeking| seeking.candidates.contains_key(peer))
-            || self.ranked.contains(peer)
+            || self.ranked.iter().any(|(node, _)| node == peer)
     }
 
     /// Lets go of all ties, for a node that becomes a supernode or leaves.
@@ -145,12 +179,20 @@ impl Join {
         self.next_review = None;
         self.ranked = VecDeque::new();
         self.lost_at = None;
+        self.on_parent_heard();
         lost
     }
 
-    /// Does what is due: looks for what is missing, gives up on what does not answer.
-    pub(crate) fn step(&mut self, core: &mut Core, now: Now) {
+    /// Does what is due: looks for what is missing, gives up on what does not answer. Answers whether
+    /// that was the parent.
+    pub(crate) fn step(&mut self, core: &mut Core, now: Now) -> Option<ParentChange> {
         self.expire(core, now);
+        let change = self.take_over(core, now);
+        self.look(core, now);
+        change
+    }
+
+    fn look(&mut self, core: &mut Core, now: Now) {
         if let Some(seeking) = &self.seeking {
             let waiting = seeking
                 .candidates
@@ -162,13 +204,17 @@ impl Join {
             self.rank(core, now);
         }
         self.ask_ranked(core, now);
-        let missing = self.parent.is_none() || self.standby.is_none();
+        let missing = self.is_missing();
         if self.parent().is_some() && self.standby().is_some() {
             self.ranked = VecDeque::new();
         }
         if missing && core.has_credential(now.unix) && now.instant >= self.next_seek {
             self.seek(core, now);
-        } else if !missing && self.moving.is_none() && self.review_due(core, now) {
+        } else if self.standby.is_some()
+            && self.parent.is_some()
+            && self.moving.is_none()
+            && self.review_due(core, now)
+        {
             self.compare(core, now);
         }
     }
@@ -181,16 +227,22 @@ impl Join {
         };
         let mut wake = earlier(asked(&self.parent), asked(&self.standby));
         wake = earlier(wake, self.moving.map(|moving| moving.deadline));
+        wake = earlier(wake, self.take_over_at);
         if let Some(seeking) = &self.seeking {
             return earlier(wake, Some(seeking.deadline));
         }
         if self.parent.is_some() && self.standby.is_some() && self.moving.is_none() {
             wake = earlier(wake, self.next_review);
         }
-        if (self.parent.is_none() || self.standby.is_none()) && core.has_credential(now.unix) {
+        if self.is_missing() && core.has_credential(now.unix) {
             wake = earlier(wake, Some(self.next_seek));
         }
         wake
+    }
+
+    /// Whether something is to be looked for: a parent, or a standby beside one that has agreed.
+    fn is_missing(&self) -> bool {
+        self.parent.is_none() || (self.standby.is_none() && self.parent().is_some())
     }
 
     fn expire(&mut self, core: &mut Core, now: Now) {
@@ -251,16 +303,16 @@ impl Join {
             *candidate = Candidate::Useless;
             core.known.failed(&peer, now.instant);
         }
-        self.ranked.retain(|node| *node != peer);
+        self.ranked.retain(|(node, _)| *node != peer);
         if self.is_target(&peer) {
             self.give_up_move(core, now);
         }
         self.lose(core, peer, now)
     }
 
-    /// A parent that answers nothing, while a standby is there, is taken for dead: to wait until
-    /// the transport is sure would leave this node unsearchable for longer. Without a standby it
-    /// is kept, since it may come back, and another one is looked for at once.
+    /// A parent that answers nothing, while a standby is there, is taken for dead when it is this
+    /// node's turn: to wait until the transport is sure would leave it unsearchable for longer.
+    /// Without a standby it is kept, since it may come back, and another one is looked for.
     pub(crate) fn on_link_silent(
         &mut self,
         core: &mut Core,
@@ -268,7 +320,7 @@ impl Join {
         now: Now,
     ) -> Option<ParentChange> {
         let is_tie = |tie: &Option<Tie>| tie.is_some_and(|tie| tie.node == peer);
-        if is_tie(&self.standby) || (is_tie(&self.parent) && self.standby().is_some()) {
+        if is_tie(&self.standby) {
             core.hang_up(peer, PartingReason::Moved);
             return self.lose(core, peer, now);
         }
@@ -277,19 +329,46 @@ impl Join {
             core.hang_up(peer, PartingReason::Moved);
             return self.lose(core, peer, now);
         }
-        if self.parent() == Some(peer) {
+        if self.parent() == Some(peer) && self.take_over_at.is_none() {
             self.parent_silent = true;
+            self.lost_children = self.parent.map_or(0, |tie| tie.children);
+            if self.standby().is_some() {
+                self.take_over_at = Some(now.instant + turn(core, TURN, self.lost_children));
+                return self.take_over(core, now);
+            }
             core.send(peer, Probe);
             self.seek_failures = 0;
-            self.next_seek = now.instant;
+            self.schedule_seek(core, now);
         }
         None
+    }
+
+    /// Turns to the standby if it is time.
+    fn take_over(&mut self, core: &mut Core, now: Now) -> Option<ParentChange> {
+        self.take_over_at.take_if(|at| now.instant >= *at)?;
+        let parent = self.parent().filter(|_| self.standby().is_some())?;
+        core.hang_up(parent, PartingReason::Moved);
+        self.lose(core, parent, now)
     }
 
     /// Something came from this peer.
     pub(crate) fn on_heard(&mut self, peer: &NodeId) {
         if self.parent_silent && self.parent() == Some(*peer) {
-            self.parent_silent = false;
+            self.on_parent_heard();
+        }
+    }
+
+    fn on_parent_heard(&mut self) {
+        self.parent_silent = false;
+        self.take_over_at = None;
+    }
+
+    /// A supernode says how it is doing.
+    pub(crate) fn on_load(&mut self, peer: &NodeId, load: Load) {
+        for tie in [&mut self.parent, &mut self.standby].into_iter().flatten() {
+            if tie.node == *peer {
+                tie.children = load.children;
+            }
         }
     }
 
@@ -313,18 +392,18 @@ impl Join {
     }
 
     fn lose(&mut self, core: &mut Core, peer: NodeId, now: Now) -> Option<ParentChange> {
-        if self.standby.is_some_and(|tie| tie.node == peer) {
+        if let Some(was_standby) = self.standby.take_if(|tie| tie.node == peer) {
             core.known.failed(&peer, now.instant);
-            self.standby = None;
             self.seek_failures = 0;
-            self.next_seek = now.instant + core.jitter(FIRST_PAUSE);
+            self.lost_children = was_standby.children;
+            self.schedule_seek(core, now);
         }
-        let was_parent = self.parent.filter(|tie| tie.node == peer)?;
-        self.parent = None;
-        self.parent_silent = false;
+        let was_parent = self.parent.take_if(|tie| tie.node == peer)?;
+        self.on_parent_heard();
         self.next_review = None;
         self.seek_failures = 0;
-        self.next_seek = now.instant + START_SPREAD.mul_f64(core.rng.random());
+        self.lost_children = was_parent.children;
+        self.schedule_seek(core, now);
         self.bootstrap_failures = 0;
         core.known.failed(&peer, now.instant);
         if was_parent.state != TieState::Agreed {
@@ -336,43 +415,52 @@ impl Join {
         let standby = self.standby.take_if(|tie| tie.state == TieState::Agreed);
         core.event(Event::Detached { parent: peer, standby: standby.is_some() });
         if let Some(tie) = standby {
-            self.ask(core, tie.node, Bond::Active, now);
+            self.ask(core, (tie.node, tie.children), Bond::Active, now);
         }
         Some(ParentChange::Lost(peer))
     }
 
+    /// Something was lost: looks for another one in its turn, soon if it is the parent.
+    fn schedule_seek(&mut self, core: &mut Core, now: Now) {
+        let is_urgent = self.parent.is_none() || self.parent_silent;
+        let (each, least) =
+            if is_urgent { (LONE_TURN, START_SPREAD) } else { (STANDBY_TURN, STANDBY_PAUSE) };
+        let turn = turn(core, each, self.lost_children).max(least.mul_f64(core.rng.random()));
+        self.next_seek = now.instant + turn;
+    }
+
     fn ask_ranked(&mut self, core: &mut Core, now: Now) {
         if self.parent.is_none()
-            && let Some(node) = self.ranked.pop_front()
+            && let Some(best) = self.ranked.pop_front()
         {
-            self.ask(core, node, Bond::Active, now);
+            self.ask(core, best, Bond::Active, now);
         }
         // Whoever was to be the parent has refused, or is gone, and there is nobody else.
         if self.parent.is_none()
             && let Some(tie) = self.standby.take_if(|tie| tie.state == TieState::Agreed)
         {
-            self.ask(core, tie.node, Bond::Active, now);
+            self.ask(core, (tie.node, tie.children), Bond::Active, now);
         }
         if self.standby.is_none()
-            && let Some(node) = self.take_other_prefix(core)
+            && let Some(best) = self.take_other_prefix(core)
         {
-            self.ask(core, node, Bond::Standby, now);
+            self.ask(core, best, Bond::Standby, now);
         }
     }
 
     /// The best that is ranked and not in the network of the parent: what takes one down shall not
     /// take the other down as well. If there is no such one, the best.
-    fn take_other_prefix(&mut self, core: &Core) -> Option<NodeId> {
+    fn take_other_prefix(&mut self, core: &Core) -> Option<(NodeId, u32)> {
         let prefix = |node: &NodeId| core.peers.get(node).map(|peer| Prefix::of(&peer.address));
         let parent = self.parent.and_then(|tie| prefix(&tie.node));
-        let other = self.ranked.iter().position(|node| prefix(node) != parent);
+        let other = self.ranked.iter().position(|(node, _)| prefix(node) != parent);
         self.ranked.remove(other.unwrap_or(0))
     }
 
-    fn ask(&mut self, core: &mut Core, node: NodeId, bond: Bond, now: Now) {
+    fn ask(&mut self, core: &mut Core, (node, children): (NodeId, u32), bond: Bond, now: Now) {
         core.send(node, Attach { bond });
         let deadline = now.instant + REPLY_PATIENCE;
-        let tie = Tie { node, state: TieState::Asked { deadline }, since: now.instant };
+        let tie = Tie { node, state: TieState::Asked { deadline }, since: now.instant, children };
         match bond {
             Bond::Active => self.parent = Some(tie),
             Bond::Standby => self.standby = Some(tie),
@@ -399,21 +487,28 @@ impl Join {
             return None;
         }
         core.hear_of(&reply.others, false, now);
-        let agreed = Tie { node: peer, state: TieState::Agreed, since: now.instant };
+        let agree = |tie: &mut Option<Tie>| {
+            if let Some(tie) = tie {
+                (tie.state, tie.since) = (TieState::Agreed, now.instant);
+            }
+        };
         if asked(&self.parent) {
             if reply.outcome == Ok(Bond::Active) {
-                self.parent = Some(agreed);
+                agree(&mut self.parent);
                 self.is_crowded = false;
                 self.seek_failures = 0;
                 self.bootstrap_failures = 0;
                 self.schedule_review(core, now);
+                if self.standby.is_none() && self.ranked.is_empty() {
+                    self.schedule_seek(core, now);
+                }
                 core.event(Event::Attached { parent: peer });
                 return Some(ParentChange::Gained(peer));
             }
             self.parent = None;
         } else {
             if reply.outcome == Ok(Bond::Standby) {
-                self.standby = Some(agreed);
+                agree(&mut self.standby);
                 self.seek_failures = 0;
                 let silent = self.parent().filter(|_| self.parent_silent)?;
                 core.hang_up(silent, PartingReason::Moved);
@@ -432,6 +527,11 @@ impl Join {
     }
 }
 
+/// How long a child waits for its turn among so many that have lost the same.
+fn turn(core: &mut Core, each: Duration, children: u32) -> Duration {
+    (each * children.min(MOST_CHILDREN)).mul_f64(core.rng.random())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -445,7 +545,8 @@ mod tests {
         let mut core = Core::new(key.clone(), Config::new(key.node_id()), [0; 32]);
         let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
         let [parent, standby] = [2, 3].map(|number| NodeId::from_bytes([number; 32]));
-        let tie = |node| Some(Tie { node, state: TieState::Agreed, since: now.instant });
+        let tie =
+            |node| Some(Tie { node, state: TieState::Agreed, since: now.instant, children: 0 });
         let mut join = Join { parent: tie(parent), standby: tie(standby), ..Join::default() };
 
         let change = join.on_link_silent(&mut core, parent, now);
@@ -480,7 +581,8 @@ mod tests {
         let key = KeyPair::from_seed(&[1; 32]);
         let node = |seed: u8| {
             let core = Core::new(key.clone(), Config::new(key.node_id()), [seed; 32]);
-            let tie = Tie { node: parent, state: TieState::Agreed, since: now.instant };
+            let tie =
+                Tie { node: parent, state: TieState::Agreed, since: now.instant, children: 0 };
             (core, Join { parent: Some(tie), ..Join::default() })
         };
         let mut lost: Vec<Duration> = Vec::new();
@@ -501,6 +603,82 @@ mod tests {
         assert!(are_spread(&lost, millis(0), millis(500)), "{lost:?}");
         assert!(are_spread(&credentialed, millis(0), millis(500)), "{credentialed:?}");
         assert!(are_spread(&refused, millis(4_000), millis(8_000)), "{refused:?}");
+    }
+
+    impl Join {
+        /// Whether this one was asked to be the parent.
+        fn is_asked(&self, node: &NodeId) -> bool {
+            let is_asked = |tie: Tie| matches!(tie.state, TieState::Asked { .. });
+            self.parent.is_some_and(|tie| tie.node == *node && is_asked(tie))
+        }
+    }
+
+    /// A hundred nodes with one parent and one standby that have so many children each.
+    fn siblings(children: u32) -> Vec<(Core, Join)> {
+        let key = KeyPair::from_seed(&[1; 32]);
+        let tie = |number| {
+            let node = NodeId::from_bytes([number; 32]);
+            let (state, since) = (TieState::Agreed, Instant::START);
+            Some(Tie { node, state, since, children })
+        };
+        let sibling = |seed| {
+            let core = Core::new(key.clone(), Config::new(key.node_id()), [seed; 32]);
+            (core, Join { parent: tie(2), standby: tie(3), ..Join::default() })
+        };
+        (0..100).map(sibling).collect()
+    }
+
+    #[test]
+    fn the_children_of_a_dead_parent_turn_to_their_standbys_one_after_the_other() {
+        let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+        let [parent, standby] = [2, 3].map(|number| NodeId::from_bytes([number; 32]));
+        // However many it says that it has.
+        for (children, longest) in [(u32::MAX, 3_000), (150, 3_000), (10, 200)] {
+            let longest = Duration::from_millis(longest);
+            let mut turns = Vec::new();
+            for (mut core, mut join) in siblings(children) {
+                assert_eq!(join.on_link_silent(&mut core, parent, now), None);
+                assert_eq!(join.parent(), Some(parent), "it may still be heard");
+                let at = join.next_wakeup(&core, now).expect("its turn");
+                turns.push(at.since(now.instant));
+                let then = Now { instant: at, ..now };
+                let change = join.step(&mut core, then);
+                assert_eq!(change, Some(ParentChange::Lost(parent)));
+                assert!(join.is_asked(&standby));
+            }
+            assert!(are_spread(&turns, Duration::ZERO, longest), "{children}: {turns:?}");
+        }
+    }
+
+    #[test]
+    fn a_parent_that_is_heard_before_the_turn_of_its_child_is_kept() {
+        let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+        let parent = NodeId::from_bytes([2; 32]);
+        let (mut core, mut join) = siblings(150).remove(0);
+        join.on_link_silent(&mut core, parent, now);
+        join.on_heard(&parent);
+        let later = Now { instant: now.instant + Duration::from_secs(60), ..now };
+        assert_eq!(join.step(&mut core, later), None);
+        assert_eq!(join.parent(), Some(parent));
+    }
+
+    #[test]
+    fn whoever_has_lost_more_at_once_waits_longer_and_whoever_lacks_a_standby_alone_longest() {
+        let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+        let [parent, standby] = [2, 3].map(|number| NodeId::from_bytes([number; 32]));
+        let (mut both, mut one) = (Vec::new(), Vec::new());
+        for (mut core, mut join) in siblings(150) {
+            join.on_link_silent(&mut core, parent, now);
+            join.on_link_silent(&mut core, standby, now);
+            both.push(join.next_seek.since(now.instant));
+        }
+        for (mut core, mut join) in siblings(150) {
+            join.on_link_silent(&mut core, standby, now);
+            one.push(join.next_seek.since(now.instant));
+        }
+        let seconds = Duration::from_secs;
+        assert!(are_spread(&both, seconds(0), seconds(15)), "{both:?}");
+        assert!(are_spread(&one, seconds(0), seconds(45)), "{one:?}");
     }
 
     #[test]

@@ -144,8 +144,9 @@ impl Join {
             return if is_asked { None } else { Some(None) };
         };
         self.standby.take_if(|tie| tie.node == peer);
-        self.parent = Some(Tie { node: peer, state: TieState::Agreed, since: now.instant });
-        self.parent_silent = false;
+        let since = now.instant;
+        self.parent = Some(Tie { node: peer, state: TieState::Agreed, since, children: 0 });
+        self.on_parent_heard();
         self.schedule_review(core, now);
         core.counters.parents_moved += 1;
         core.part(old, PartingReason::MovedTo(peer));

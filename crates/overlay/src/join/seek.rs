@@ -16,6 +16,14 @@ use std::time::Duration;
 /// to burden the network with handshakes.
 const PROBES: usize = 5;
 
+/// The same for a node that has lost its parent, and whatever standby it had: many do at once then. Of
+/// three that are all dead it knows soon, and asks the next.
+const LONE_PROBES: usize = 3;
+
+/// The same for a standby: the better one of two is far from the worst, and whoever loses many ties at
+/// once should not make others hear of it five times.
+const STANDBY_PROBES: usize = 2;
+
 /// Others that are asked how they are when a child looks for a better parent.
 const COMPARED: usize = 2;
 
@@ -27,7 +35,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(4);
 const STRAGGLER_PATIENCE: Duration = Duration::from_millis(400);
 
 /// Pauses between attempts to find what is missing, jittered and doubled.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The longest pause while supernodes answer that they are full: others are being added, and whoever
@@ -39,16 +47,21 @@ const CROWDED_PAUSE: Duration = Duration::from_secs(15);
 const ATTEMPTS_ALONE: u32 = 2;
 
 /// A missing standby is not urgent: the pauses begin here.
-const STANDBY_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const STANDBY_PAUSE: Duration = Duration::from_secs(5);
 
 impl Join {
     pub(super) fn seek(&mut self, core: &mut Core, now: Now) {
         let ties = [self.parent.map(|tie| tie.node), self.standby.map(|tie| tie.node)];
         let me = core.me;
-        let picked = core.known.pick(PROBES, now.instant, &mut core.rng, |node| {
+        let alone = self.parent.is_none();
+        let probes = match (alone || self.parent_silent, self.lost_children > 0) {
+            (true, false) => PROBES,
+            (true, true) => LONE_PROBES,
+            (false, _) => STANDBY_PROBES,
+        };
+        let picked = core.known.pick(probes, now.instant, &mut core.rng, |node| {
             *node == me || ties.contains(&Some(*node))
         });
-        let alone = self.parent.is_none();
         if picked.is_empty()
             || (alone && (picked.len() < 2 || self.seek_failures >= ATTEMPTS_ALONE))
         {
@@ -94,7 +107,8 @@ impl Join {
     }
 
     fn pause(&mut self, core: &mut Core, now: Now) {
-        let first = if self.parent.is_some() { STANDBY_PAUSE } else { FIRST_PAUSE };
+        let is_urgent = self.parent.is_none() || self.parent_silent;
+        let first = if is_urgent { FIRST_PAUSE } else { STANDBY_PAUSE };
         let crowded = self.parent.is_none() && self.is_crowded;
         let longest = if crowded { CROWDED_PAUSE } else { LONGEST_PAUSE };
         let pause = core.back_off(self.seek_failures, first, longest);
@@ -139,8 +153,8 @@ impl Join {
             *candidate = Candidate::Full;
             return;
         }
-        let round_trip = now.instant.since(sent);
-        *candidate = Candidate::Ranked(cost(round_trip, reply.load.percent()));
+        let cost = cost(now.instant.since(sent), reply.load.percent());
+        *candidate = Candidate::Ranked { cost, children: reply.load.children };
         seeking.deadline = seeking.deadline.min(now.instant + STRAGGLER_PATIENCE);
     }
 
@@ -150,11 +164,11 @@ impl Join {
         let (mut ranked, mut full) = (Vec::new(), Vec::new());
         for (node, candidate) in seeking.candidates {
             match candidate {
-                Candidate::Ranked(cost) => ranked.push((cost, node)),
+                Candidate::Ranked { cost, children } => ranked.push((cost, node, children)),
                 Candidate::Dialling | Candidate::Probed { .. } => {
                     core.known.failed(&node, now.instant);
                 }
-                Candidate::Full => full.push(node),
+                Candidate::Full => full.push((node, 0)),
                 Candidate::Useless => {}
             }
         }
@@ -163,11 +177,11 @@ impl Join {
             self.judge(core, &ranked, now);
             return;
         }
-        self.ranked = ranked.into_iter().map(|(_, node)| node).collect();
+        self.ranked = ranked.into_iter().map(|(_, node, children)| (node, children)).collect();
         self.is_crowded = self.ranked.is_empty() && !full.is_empty();
         if self.is_crowded && self.parent.is_none() {
             // It will be refused, and so be counted among those for whom there is no room.
-            self.ranked.extend(full.choose(&mut core.rng));
+            self.ranked.extend(full.choose(&mut core.rng).copied());
         }
         // What was found may still refuse; the pause ends what would else be a busy loop.
         self.pause(core, now);
@@ -175,11 +189,11 @@ impl Join {
 
     /// Moves if another parent is much better, by a coin: of many children of one that is full,
     /// not all shall go, since each makes it emptier for the rest.
-    fn judge(&mut self, core: &mut Core, ranked: &[(u64, NodeId)], now: Now) {
+    fn judge(&mut self, core: &mut Core, ranked: &[(u64, NodeId, u32)], now: Now) {
         let Some(parent) = self.parent() else { return };
-        let present = ranked.iter().find(|(_, node)| *node == parent);
-        let best = ranked.iter().find(|(_, node)| *node != parent);
-        if let (Some((cost, _)), Some((other, node))) = (present, best)
+        let present = ranked.iter().find(|(_, node, _)| *node == parent);
+        let best = ranked.iter().find(|(_, node, _)| *node != parent);
+        if let (Some((cost, ..)), Some((other, node, _))) = (present, best)
             && other.saturating_mul(MUCH_BETTER) <= *cost
             && core.rng.random::<bool>()
         {
