@@ -435,7 +435,7 @@ pub(crate) fn take_up_to(groups: &mut Vec<HitGroup>, left: &mut usize) -> u64 {
 }
 
 /// Tells whoever asked that a query is over.
-pub(crate) fn finish(core: &mut Core, mut branch: Branch) {
+pub(crate) fn finish(core: &mut Core, mut branch: Box<Branch>) {
     branch.pass_on_rest(core);
     let id = branch.reply_id;
     if branch.owes_index && branch.coverage.stopped != StopReason::Enough {
@@ -450,7 +450,8 @@ pub(crate) fn finish(core: &mut Core, mut branch: Branch) {
             branch.coverage.supernodes_asked = 0;
         }
     }
-    send_end(core, branch.reply_to, (id, branch.coverage, covered), branch.unsent);
+    let unsent = std::mem::take(&mut branch.unsent);
+    send_end(core, branch.reply_to, (id, branch.coverage, covered), unsent);
 }
 
 /// Tells whoever asked that a query is over, in numbers.

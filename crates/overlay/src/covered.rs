@@ -30,12 +30,51 @@ impl Tally {
     }
 }
 
+/// Where to look for a number among ascending ones. Each query asks for some thousand tags, and to
+/// halve a list of a thousand again and again is to guess wrongly half of the time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Starts {
+    /// By how much a number is shifted for that of the stretch that it belongs to.
+    shift: u32,
+    /// Where each stretch begins, and where the last one ends.
+    at: Vec<u32>,
+}
+
+impl Starts {
+    /// Those of some numbers of [`BITS`] bits: as many stretches as there are numbers, or half as many.
+    /// Tags are hashes, so each has one or two; where somebody has made them up it has more.
+    pub(crate) fn of(ascending: &[u32]) -> Self {
+        let bits = ascending.len().checked_ilog2().unwrap_or(0).min(BITS);
+        let shift = BITS - bits;
+        let mut at = Vec::with_capacity((1 << bits) + 1);
+        for (place, number) in (0..).zip(ascending) {
+            while at.len() <= (number >> shift) as usize {
+                at.push(place);
+            }
+        }
+        at.resize((1 << bits) + 1, u32::try_from(ascending.len()).unwrap_or(u32::MAX));
+        Self { shift, at }
+    }
+
+    /// Where a number is among those that this was made of.
+    pub(crate) fn find(&self, ascending: &[u32], number: u32) -> Option<usize> {
+        let stretch = (number >> self.shift) as usize;
+        let (from, to) = (*self.at.get(stretch)? as usize, *self.at.get(stretch + 1)? as usize);
+        let at = ascending.get(from..to)?.binary_search(&number).ok()?;
+        Some(from + at)
+    }
+}
+
+/// Bits of a tag.
+const BITS: u32 = 24;
+
 /// A set of tags. So few supernodes share a tag that a tag counts for one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Covered {
     /// The tags of the supernodes that are known, ascending, each once: nearly all that is taken in
     /// is among them.
     known: Vec<u32>,
+    starts: Starts,
     /// In the same order: the nodes of whom each holds the metadata, and by whose word it is in the
     /// set.
     nodes: Vec<u32>,
@@ -73,10 +112,10 @@ impl Covered {
 
     fn hear(&mut self, tag: Tag, by: Word) -> bool {
         let number = number(tag);
-        let found = self.known.binary_search(&number);
+        let found = self.find(number);
         let word = match found {
-            Ok(at) => self.words.get_mut(at),
-            Err(_) => Some(self.others.entry(number).or_insert(NOBODY)),
+            Some(at) => self.words.get_mut(at),
+            None => Some(self.others.entry(number).or_insert(NOBODY)),
         };
         let Some(word) = word else { return false };
         let before = *word;
@@ -87,7 +126,7 @@ impl Covered {
             _ if before == by => by,
             _ => SURE,
         };
-        let is_known = found.is_ok();
+        let is_known = found.is_some();
         let is_confirmed = before != NOBODY && *word != before;
         self.missing -= usize::from(before == NOBODY && is_known);
         if let Some(tally) = self.tally(by) {
@@ -136,9 +175,9 @@ impl Covered {
     }
 
     pub(crate) fn contains(&self, tag: Tag) -> bool {
-        match self.known.binary_search(&number(tag)) {
-            Ok(at) => self.words.get(at).is_some_and(|word| *word != NOBODY),
-            Err(_) => self.others.contains_key(&number(tag)),
+        match self.find(number(tag)) {
+            Some(at) => self.words.get(at).is_some_and(|word| *word != NOBODY),
+            None => self.others.contains_key(&number(tag)),
         }
     }
 
@@ -160,6 +199,11 @@ impl Covered {
             self.words.push(if is_in { SURE } else { NOBODY });
             self.missing += usize::from(!is_in);
         }
+        self.starts = Starts::of(&self.known);
+    }
+
+    fn find(&self, number: u32) -> Option<usize> {
+        self.starts.find(&self.known, number)
     }
 
     /// Supernodes that are known and not in the set.
@@ -169,8 +213,7 @@ impl Covered {
 
     /// Whether this one is among those: known and not in the set.
     pub(crate) fn misses(&self, tag: Tag) -> bool {
-        let at = self.known.binary_search(&number(tag));
-        at.is_ok_and(|at| self.words.get(at) == Some(&NOBODY))
+        self.find(number(tag)).is_some_and(|at| self.words.get(at) == Some(&NOBODY))
     }
 
     /// The nodes of whom the supernodes in the set hold the metadata.
@@ -181,7 +224,7 @@ impl Covered {
 
     /// The same of one, if it is in the set.
     pub(crate) fn nodes_of(&self, tag: Tag) -> Option<u32> {
-        let at = self.known.binary_search(&number(tag)).ok()?;
+        let at = self.find(number(tag))?;
         self.nodes.get(at).copied().filter(|_| self.words.get(at) != Some(&NOBODY))
     }
 
@@ -224,6 +267,7 @@ pub(crate) fn population(different: f64, draws: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn those_that_are_known_and_those_that_are_not_are_one_set() {
@@ -241,6 +285,21 @@ mod tests {
         let misses = [[0, 0, 1], [0, 0, 3], [9, 9, 8]].map(|tag| covered.misses(tag));
         assert_eq!(misses, [false, true, false]);
         assert_eq!(covered.tags().collect::<Vec<_>>(), [[0, 0, 1], [0, 0, 2], [9, 9, 9]]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_found_where_it_is_however_they_are_spread(
+            mut some in proptest::collection::vec(prop_oneof![0_u32..40, 0_u32..1 << 24], 0..300),
+            others in proptest::collection::vec(prop_oneof![0_u32..40, 0_u32..1 << 24], 0..60),
+        ) {
+            some.sort_unstable();
+            some.dedup();
+            let starts = Starts::of(&some);
+            for number in some.iter().chain(&others).copied().chain([0, (1 << 24) - 1]) {
+                prop_assert_eq!(starts.find(&some, number), some.binary_search(&number).ok());
+            }
+        }
     }
 
     fn tags(count: u8) -> Vec<Tag> {

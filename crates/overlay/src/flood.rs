@@ -71,7 +71,9 @@ pub(crate) struct Floods {
     seen: Seen,
     /// By the ids under which others are asked: those of the searches that began here, and one drawn
     /// for each query of a neighbour.
-    branches: HashMap<QueryId, Branch>,
+    /// Each stands by itself, where something else has just been: a place among those of this node is
+    /// in no cache, and most queries are over a moment later.
+    branches: HashMap<QueryId, Box<Branch>>,
     /// Those that whoever asked does not know, by who did and under which id.
     ways: HashMap<(ReplyTo, QueryId), QueryId>,
     /// When each branch is to be looked at, so that nobody looks through them with each message.
@@ -119,7 +121,7 @@ impl Floods {
             return;
         };
         let hops = flood.hops_left.min(core.config.max_hops - 1);
-        let search = (flood.search, &*flood.query);
+        let search = (flood.search, looked_for.fingerprint);
         let is_under_way = self.ways.contains_key(&(ReplyTo::Peer(peer), flood.id));
         let sight = match is_under_way {
             true => Sight::Known,
@@ -140,7 +142,7 @@ impl Floods {
         let hops = if passes_on { hops } else { 0 };
         let wanted = usize::from(flood.wanted.clamp(1, MAX_WANTED));
         let way = (ReplyTo::Peer(peer), flood.id, flood.search);
-        let mut branch = Branch::new(way, flood.query, looked_for, wanted);
+        let mut branch = Box::new(Branch::new(way, flood.query, looked_for, wanted));
         let own = sources.own_coverage(core);
         branch.coverage.supernodes_known = own.supernodes_known;
         if flood.index {
@@ -167,7 +169,7 @@ impl Floods {
         &mut self,
         core: &mut Core,
         sources: &Sources<'_>,
-        (id, mut branch, mut waves): (QueryId, Branch, Box<Waves>),
+        (id, mut branch, mut waves): (QueryId, Box<Branch>, Box<Waves>),
         now: Now,
     ) {
         let mut free: Vec<NodeId> =
@@ -345,9 +347,8 @@ impl Floods {
 
     /// Gives up the searches of this node's user, which go on elsewhere: what each was for.
     pub(crate) fn give_up_users(&mut self, core: &mut Core) -> Vec<(QueryId, Query, u16)> {
-        let of_user = |(_, branch): &(&QueryId, &Branch)| branch.reply_to == ReplyTo::User;
-        let mut ids: Vec<QueryId> =
-            self.branches.iter().filter(of_user).map(|(id, _)| *id).collect();
+        let of_user = self.branches.iter().filter(|(_, it)| it.reply_to == ReplyTo::User);
+        let mut ids: Vec<QueryId> = of_user.map(|(id, _)| *id).collect();
         ids.sort_unstable();
         let given_up = ids.into_iter().filter_map(|id| {
             let mut branch = self.remove(id)?;
@@ -460,7 +461,7 @@ impl Floods {
             core.counters.look_ups_timed_out += 1;
             branch.look_up = Some((number, None));
             if let Then::Relay { from, .. } = &then {
-                self.seen.forget((branch.search, &*branch.query), from);
+                self.seen.forget((branch.search, branch.looked_for.fingerprint), from);
             }
             self.follow(core, sources, (id, branch, then), now);
             return;
@@ -489,7 +490,7 @@ impl Floods {
         }
     }
 
-    fn insert(&mut self, core: &mut Core, id: QueryId, mut branch: Branch, deadline: Instant) {
+    fn insert(&mut self, core: &mut Core, id: QueryId, mut branch: Box<Branch>, deadline: Instant) {
         branch.send_unsent(core);
         branch.deadline = deadline;
         self.deadlines.insert((deadline, id));
@@ -499,7 +500,7 @@ impl Floods {
         self.branches.insert(id, branch);
     }
 
-    fn remove(&mut self, id: QueryId) -> Option<Branch> {
+    fn remove(&mut self, id: QueryId) -> Option<Box<Branch>> {
         let branch = self.branches.remove(&id)?;
         self.deadlines.remove(&(branch.deadline, id));
         if let Some(way) = branch.way() {
@@ -510,7 +511,13 @@ impl Floods {
 
     /// Says that a query is over, and, if it began here, how much of the network it covered: a
     /// supernode counts whose index was searched, or whose table excludes it.
-    fn conclude(&mut self, core: &mut Core, sources: &Sources<'_>, mut branch: Branch, now: Now) {
+    fn conclude(
+        &mut self,
+        core: &mut Core,
+        sources: &Sources<'_>,
+        mut branch: Box<Branch>,
+        now: Now,
+    ) {
         if let Some(waves) = &branch.waves {
             core.counters.covered_made_up += u64::from(waves.made_up());
             let own = sources.own_coverage(core);

@@ -34,9 +34,6 @@ use std::time::Duration;
 /// How often a supernode says how it is doing, to the login service and to those linked to it.
 const BEAT: Duration = Duration::from_secs(60);
 
-/// Outputs for which a supernode keeps room: what most inputs come to.
-const KEPT_OUTPUTS: usize = 16;
-
 /// What a node decides. See the [crate documentation](crate) for how it is driven.
 pub struct Overlay {
     pub(crate) core: Core,
@@ -208,9 +205,9 @@ impl Overlay {
     /// [`Overlay::handle`].
     pub fn poll_output(&mut self) -> Option<Output> {
         let next = self.core.outputs.pop_front();
-        let room = self.core.outputs.capacity();
-        if next.is_none() && (self.core.role == Role::Ordinary || room > KEPT_OUTPUTS) {
-            // An ordinary node wakes once a minute: the room would stand empty.
+        if next.is_none() && self.core.outputs.capacity() > 0 {
+            // An ordinary node wakes once a minute: the room would stand empty. And of thousands in one
+            // process each takes the room next that another one has just given back, which is at hand.
             self.core.outputs = VecDeque::new();
         }
         next

@@ -45,11 +45,28 @@ struct Asker {
     passed_on: bool,
 }
 
-/// Those for whom a search was answered; `None` for one that began here.
-type Askers = Option<Vec<Asker>>;
+/// Those for whom a search was answered.
+#[derive(Debug)]
+enum Askers {
+    /// It began here.
+    Here,
+    /// Most are asked by one: it is kept in place.
+    One([Asker; 1]),
+    Several(Vec<Asker>),
+}
 
-/// A search: its id, and a fingerprint of the query.
-type Search = (QueryId, u64);
+impl Askers {
+    fn push(&mut self, asker: Asker) {
+        match self {
+            Self::Here => {}
+            Self::One([first]) => *self = Self::Several(vec![*first, asker]),
+            Self::Several(askers) => askers.push(asker),
+        }
+    }
+}
+
+/// A search: its id, and a [`fingerprint`] of the query.
+pub(crate) type Search = (QueryId, u64);
 
 /// The searches that this node has answered lately.
 #[derive(Debug, Default)]
@@ -60,35 +77,28 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Notes that a search begins here. Answers whether it is new.
-    pub(crate) fn begin(&mut self, id: QueryId, query: &Query, now: Now) -> bool {
+    pub(crate) fn begin(&mut self, search: Search, now: Now) -> bool {
         self.expire(now);
-        let search = (id, fingerprint(query));
         if self.entries.contains_key(&search) {
             return false;
         }
-        self.insert(search, None, now);
+        self.insert(search, Askers::Here, now);
         true
     }
 
     /// Notes that a neighbour asks, to have the query passed on so many times, and says what that
     /// query is.
-    pub(crate) fn note(
-        &mut self,
-        (id, query): (QueryId, &Query),
-        asker: &NodeId,
-        hops: u8,
-        now: Now,
-    ) -> Sight {
+    pub(crate) fn note(&mut self, search: Search, asker: &NodeId, hops: u8, now: Now) -> Sight {
         self.expire(now);
-        let search = (id, fingerprint(query));
         let mut asker = Asker { node: short(asker), times: 1, passed_on: hops > 0 };
-        let askers = match self.entries.get_mut(&search) {
-            None => {
-                self.insert(search, Some(vec![asker]), now);
-                return Sight::New { passes_on: hops > 0 };
-            }
-            Some(None) => return Sight::Known,
-            Some(Some(askers)) => askers,
+        let Some(all) = self.entries.get_mut(&search) else {
+            self.insert(search, Askers::One([asker]), now);
+            return Sight::New { passes_on: hops > 0 };
+        };
+        let askers = match all {
+            Askers::Here => return Sight::Known,
+            Askers::One(askers) => &mut askers[..],
+            Askers::Several(askers) => askers,
         };
         let has_room = askers.iter().filter(|it| it.passed_on).count() < MAX_PASSED_ON_FOR;
         if let Some(known) = askers.iter_mut().find(|it| it.node == asker.node) {
@@ -103,16 +113,31 @@ impl Seen {
             return Sight::Known;
         }
         asker.passed_on &= has_room;
-        askers.push(asker);
+        all.push(asker);
         Sight::New { passes_on: asker.passed_on }
     }
 
     /// What was noted of a neighbour came to nothing: it may ask once more.
-    pub(crate) fn forget(&mut self, (id, query): (QueryId, &Query), asker: &NodeId) {
-        let Some(Some(askers)) = self.entries.get_mut(&(id, fingerprint(query))) else { return };
+    pub(crate) fn forget(&mut self, search: Search, asker: &NodeId) {
         let asker = short(asker);
-        askers.iter_mut().filter(|it| it.node == asker).for_each(|it| it.times -= 1);
-        askers.retain(|it| it.times > 0);
+        let forget = |askers: &mut [Asker]| {
+            askers.iter_mut().filter(|it| it.node == asker).for_each(|it| it.times -= 1);
+        };
+        match self.entries.get_mut(&search) {
+            None | Some(Askers::Here) => {}
+            Some(all @ Askers::One(_)) => {
+                if let Askers::One(askers) = all {
+                    forget(askers);
+                    if askers[0].times == 0 {
+                        *all = Askers::Several(Vec::new());
+                    }
+                }
+            }
+            Some(Askers::Several(askers)) => {
+                forget(askers);
+                askers.retain(|it| it.times > 0);
+            }
+        }
     }
 
     fn insert(&mut self, search: Search, askers: Askers, now: Now) {
@@ -138,7 +163,7 @@ fn short(node: &NodeId) -> u64 {
 }
 
 /// The same for the same query. It is never sent, so that it need not be the same elsewhere.
-fn fingerprint(query: &Query) -> u64 {
+pub(crate) fn fingerprint(query: &Query) -> u64 {
     let mut hasher = DefaultHasher::new();
     query.hash(&mut hasher);
     hasher.finish()
@@ -169,53 +194,57 @@ mod tests {
     #[test]
     fn a_neighbour_is_answered_at_each_number_of_hops_and_no_more_within_a_minute() {
         let mut seen = Seen::default();
-        let song = query("song");
+        let song = fingerprint(&query("song"));
         let steps = [(0, ANSWERED), (1, PASSED_ON), (2, PASSED_ON), (2, Sight::Known)];
         for (hops, expected) in steps {
-            assert_eq!(seen.note((ID, &song), &node(1), hops, at(0)), expected);
+            assert_eq!(seen.note((ID, song), &node(1), hops, at(0)), expected);
         }
-        assert_eq!(seen.note((ID, &song), &node(1), 0, at(60)), ANSWERED, "it is forgotten");
+        assert_eq!(seen.note((ID, song), &node(1), 0, at(60)), ANSWERED, "it is forgotten");
     }
 
     #[test]
     fn whoever_asks_first_takes_nothing_away_from_the_others() {
         let mut seen = Seen::default();
-        let song = query("song");
+        let song = fingerprint(&query("song"));
         for number in 1..=3 {
-            assert_eq!(seen.note((ID, &song), &node(number), 2, at(0)), PASSED_ON);
+            assert_eq!(seen.note((ID, song), &node(number), 2, at(0)), PASSED_ON);
         }
         for number in 4..=40 {
-            assert_eq!(seen.note((ID, &song), &node(number), 1, at(0)), ANSWERED, "not passed on");
+            assert_eq!(seen.note((ID, song), &node(number), 1, at(0)), ANSWERED, "not passed on");
         }
-        assert_eq!(seen.note((ID, &song), &node(1), 1, at(0)), PASSED_ON);
-        assert_eq!(seen.note((ID, &query("other")), &node(4), 1, at(0)), PASSED_ON, "another one");
+        assert_eq!(seen.note((ID, song), &node(1), 1, at(0)), PASSED_ON);
+        assert_eq!(
+            seen.note((ID, fingerprint(&query("other"))), &node(4), 1, at(0)),
+            PASSED_ON,
+            "another one"
+        );
     }
 
     #[test]
     fn what_came_to_nothing_does_not_count() {
         let mut seen = Seen::default();
-        let song = query("song");
+        let song = fingerprint(&query("song"));
         for number in 0..20 {
             let asker = node(number % 5);
-            assert_eq!(seen.note((ID, &song), &asker, 1, at(0)), PASSED_ON);
-            seen.forget((ID, &song), &asker);
+            assert_eq!(seen.note((ID, song), &asker, 1, at(0)), PASSED_ON);
+            seen.forget((ID, song), &asker);
         }
     }
 
     #[test]
     fn what_began_here_is_not_answered() {
         let mut seen = Seen::default();
-        assert!(seen.begin(ID, &query("song"), at(0)));
-        assert!(!seen.begin(ID, &query("song"), at(0)));
-        assert_eq!(seen.note((ID, &query("song")), &node(1), 1, at(0)), Sight::Known);
+        assert!(seen.begin((ID, fingerprint(&query("song"))), at(0)));
+        assert!(!seen.begin((ID, fingerprint(&query("song"))), at(0)));
+        assert_eq!(seen.note((ID, fingerprint(&query("song"))), &node(1), 1, at(0)), Sight::Known);
     }
 
     #[test]
     fn made_up_ids_take_no_more_than_their_room() {
-        let mut seen = Seen::default();
+        let (mut seen, song) = (Seen::default(), fingerprint(&query("song")));
         for number in 0..MAX_SEEN as u128 + 10 {
             let id = QueryId::from_bytes(number.to_le_bytes());
-            assert_eq!(seen.note((id, &query("song")), &node(1), 0, at(0)), ANSWERED);
+            assert_eq!(seen.note((id, song), &node(1), 0, at(0)), ANSWERED);
         }
         assert_eq!(seen.entries.len(), MAX_SEEN);
         assert_eq!(seen.order.len(), MAX_SEEN);

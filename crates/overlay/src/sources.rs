@@ -3,6 +3,7 @@
 use crate::children::Children;
 use crate::core::Core;
 use crate::neighbours::Neighbours;
+use crate::seen::fingerprint;
 use crate::tables::{Keys, Tables};
 use skein_index::text::ParsedQuery;
 use skein_proto::query::{Coverage, StopReason};
@@ -35,6 +36,8 @@ pub(crate) struct Wanted {
     pub(crate) parsed: ParsedQuery,
     /// What every match has, as tables know it.
     pub(crate) keys: Keys,
+    /// The same for the same query.
+    pub(crate) fingerprint: u64,
 }
 
 impl Wanted {
@@ -47,7 +50,10 @@ impl Wanted {
             return wanted.clone();
         }
         let parsed = ParsedQuery::parse(query).ok().filter(|parsed| !parsed.is_empty());
-        let wanted = parsed.map(|parsed| Arc::new(Self { keys: Keys::of(&parsed), parsed }));
+        let wanted = parsed.map(|parsed| {
+            let (keys, fingerprint) = (Keys::of(&parsed), fingerprint(query));
+            Arc::new(Self { parsed, keys, fingerprint })
+        });
         query.leave(wanted.clone());
         wanted
     }

@@ -97,7 +97,8 @@ impl Views {
         is_done: impl Fn(Tag) -> bool,
         now: Instant,
     ) -> Vec<Tag> {
-        let mut seen: BTreeSet<Short> = BTreeSet::from([short(me)]);
+        // As numbers, which are compared in one step.
+        let mut seen: BTreeSet<u64> = BTreeSet::from([u64::from_le_bytes(short(me))]);
         let mut done = Vec::new();
         among.retain(|node| {
             let own = search.tag(node);
@@ -109,7 +110,7 @@ impl Views {
                 if is_done(tag) {
                     done.push(tag);
                 } else {
-                    brings |= seen.insert(*node);
+                    brings |= seen.insert(u64::from_le_bytes(*node));
                 }
             }
             if brings {

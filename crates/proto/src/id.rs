@@ -181,6 +181,7 @@ impl QueryId {
     ///
     /// It is the upper 24 bits of what the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA
     /// 2014) makes of the first eight bytes of both ids, as little-endian numbers, exclusive-ored.
+    #[inline]
     pub fn tag(&self, node: &NodeId) -> Tag {
         let first = |bytes: &[u8]| bytes.first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
         let mut mixed = first(&self.0) ^ first(&node.0);

@@ -161,6 +161,7 @@ impl Rumour {
     }
 
     /// The announcement, if it is one.
+    #[inline]
     pub fn announcement(&self) -> Option<&Announcement> {
         match &self.0.news {
             News::Announcement(announcement) => Some(announcement),
@@ -169,6 +170,7 @@ impl Rumour {
     }
 
     /// What a supernode says of itself, if that is what it is.
+    #[inline]
     pub fn record(&self) -> Option<&SupernodeRecord> {
         self.announcement().map(|announcement| announcement.record.unverified())
     }

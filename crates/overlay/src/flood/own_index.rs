@@ -3,9 +3,10 @@
 use super::{Arrival, Floods, HOP_PATIENCE, MAX_BRANCHES, MAX_WANTED};
 use crate::branch::{Branch, Then, finish, retain_sound, tell_end};
 use crate::core::Core;
-use crate::covered::number;
+use crate::covered::{Starts, number};
 use crate::io::Now;
 use crate::lookup::{Asker, LookedUp};
+use crate::seen::fingerprint;
 use crate::sources::{Sources, Wanted, nothing};
 use crate::waves::Waves;
 use rand::seq::SliceRandom;
@@ -19,11 +20,9 @@ use std::time::Duration;
 /// Who need not be asked any more, of the tags that came with a query. It is worked out once for all
 /// who got the same copy of them.
 struct Done {
-    /// A bit for each value of the upper half of a tag, which is a hash: of up to 2,048 tags it
-    /// tells most of the others apart.
-    marks: [u64; 64],
     /// The tags as numbers, ascending.
     tags: Vec<u32>,
+    starts: Starts,
 }
 
 impl Done {
@@ -35,23 +34,13 @@ impl Done {
         let mut tags: Vec<u32> = tags.iter().map(|tag| number(*tag)).collect();
         // Stable, since that goes by the stretches which are in order as they come.
         tags.sort();
-        let mut marks = [0; 64];
-        for (word, bit) in tags.iter().map(|tag| Self::mark(*tag)) {
-            marks[word] |= bit;
-        }
-        let done = Arc::new(Self { marks, tags });
+        let done = Arc::new(Self { starts: Starts::of(&tags), tags });
         besides.leave(done.clone());
         done
     }
 
-    fn mark(tag: u32) -> (usize, u64) {
-        // Of 24 bits the first six and the six behind them.
-        ((tag >> 18) as usize & 63, 1 << (tag >> 12 & 63))
-    }
-
     fn has(&self, tag: Tag) -> bool {
-        let (word, bit) = Self::mark(number(tag));
-        self.marks[word] & bit != 0 && self.tags.binary_search(&number(tag)).is_ok()
+        self.starts.find(&self.tags, number(tag)).is_some()
     }
 }
 
@@ -69,7 +58,7 @@ impl Floods {
         &mut self,
         core: &mut Core,
         sources: &Sources<'_>,
-        mut branch: Branch,
+        mut branch: Box<Branch>,
         (id, from, hops, besides): (QueryId, NodeId, u8, SharedBytes<6144>),
         now: Now,
     ) {
@@ -128,7 +117,7 @@ impl Floods {
         if let Some(counter) = over {
             *counter += 1;
             branch.coverage.stopped = StopReason::OverBudget;
-            self.seen.forget((search, &*branch.query), &from);
+            self.seen.forget((search, branch.looked_for.fingerprint), &from);
             finish(core, branch);
             return;
         }
@@ -151,7 +140,7 @@ impl Floods {
     ) {
         let Arrival { reply_id, id, query, wanted, reply_to } = arrival;
         let wanted = usize::from(wanted.clamp(1, MAX_WANTED));
-        if self.branches.contains_key(&id) || !self.seen.begin(id, &query, now) {
+        if self.branches.contains_key(&id) || !self.seen.begin((id, fingerprint(&query)), now) {
             // Whoever draws an id that was seen hears nothing but the end.
             core.counters.floods_duplicate += 1;
             tell_end(core, reply_to, reply_id, nothing(StopReason::OverBudget));
@@ -168,7 +157,8 @@ impl Floods {
             tell_end(core, reply_to, reply_id, nothing(StopReason::OverBudget));
             return;
         }
-        let mut branch = Branch::origin((reply_to, reply_id, id), query, looked_for, wanted);
+        let branch = Branch::origin((reply_to, reply_id, id), query, looked_for, wanted);
+        let mut branch = Box::new(branch);
         branch.coverage.supernodes_known = coverage.supernodes_known;
         branch.ends = now.instant + PATIENCE;
         self.look_up(core, sources, (id, branch, Then::Widen), now);
@@ -179,7 +169,7 @@ impl Floods {
         &mut self,
         core: &mut Core,
         sources: &Sources<'_>,
-        (id, mut branch, then): (QueryId, Branch, Then),
+        (id, mut branch, then): (QueryId, Box<Branch>, Then),
         now: Now,
     ) {
         let wish = (id, branch.looked_for.clone(), branch.wanted());
@@ -217,7 +207,7 @@ impl Floods {
         self.look_ups.end();
         let LookedUp { number, id, found } = looked_up;
         let branch = self.branches.get_mut(&id);
-        let waits = |branch: &&mut Branch| {
+        let waits = |branch: &&mut Box<Branch>| {
             branch.look_up.as_ref().is_some_and(|(waited_for, _)| *waited_for == number)
         };
         let Some((_, then)) = branch.filter(waits).and_then(|branch| branch.look_up.take()) else {
@@ -247,7 +237,7 @@ impl Floods {
         &mut self,
         core: &mut Core,
         sources: &Sources<'_>,
-        (id, mut branch, then): (QueryId, Branch, Then),
+        (id, mut branch, then): (QueryId, Box<Branch>, Then),
         now: Now,
     ) {
         match then {
@@ -267,7 +257,7 @@ impl Floods {
         &mut self,
         core: &mut Core,
         sources: &Sources<'_>,
-        (id, mut branch): (QueryId, Branch),
+        (id, mut branch): (QueryId, Box<Branch>),
         now: Now,
     ) {
         let is_answered = !branch.is_full() && self.look_in_cache(core, &mut branch, now);
