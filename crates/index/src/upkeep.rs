@@ -40,8 +40,8 @@ const LEAST_STEP: usize = 64;
 const GONE_PACE: usize = 2;
 const GONE_SHARE: usize = 2;
 
-/// The work of a change, in documents, up to which merges go on along with it: three and a half times
-/// what comes in a message. What the change itself takes counts too, but so much they may always go
+/// The work of a change, in documents, up to which merges go on along with it: seven times what comes
+/// in a message. What the change itself takes counts too, but so much they may always go
 /// on by. What is left over is for the next change.
 const MOST_WORK: usize = 7 * 256;
 const LEAST_MERGED: usize = 256;

@@ -6,9 +6,10 @@ mod common;
 use common::{file, name, node, words};
 use skein_index::{Index, Limits};
 use skein_proto::FileMeta;
+use skein_proto::message::MAX_PUBLISHED;
 
 /// What comes in one message.
-const MESSAGE: u64 = 512;
+const MESSAGE: u64 = MAX_PUBLISHED as u64;
 
 /// Records of each owner, a tenth of which the next one has too.
 const RECORDS: u64 = 20_000;

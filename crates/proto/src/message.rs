@@ -375,6 +375,10 @@ pub struct Detach {
     pub reason: PartingReason,
 }
 
+/// Contents that a [`Publish`] may take away, and as many that it may bring: half as many as would
+/// fit, so that no message keeps a supernode from its others for long.
+pub const MAX_PUBLISHED: usize = 256;
+
 /// A change of what a child shares. Removals are applied before additions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publish {
@@ -383,9 +387,9 @@ pub struct Publish {
     /// Forget all that this child has published before. Set on the first one of a bond.
     pub reset: bool,
     /// Contents that are no longer shared.
-    pub remove: BoundedVec<ContentId, 512>,
+    pub remove: BoundedVec<ContentId, MAX_PUBLISHED>,
     /// Contents that are shared; one that was there already is replaced.
-    pub add: BoundedVec<FileMeta, 512>,
+    pub add: BoundedVec<FileMeta, MAX_PUBLISHED>,
 }
 
 /// Up to where a parent has taken in what its child published.

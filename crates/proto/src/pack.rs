@@ -8,7 +8,7 @@ use crate::bounded::BoundedVec;
 use crate::codec::encoded_len;
 use crate::file::FileMeta;
 use crate::id::{ContentId, QueryId, Tag};
-use crate::message::{Hits, MessageKind, Publish, SearchDone};
+use crate::message::{Hits, MAX_PUBLISHED, MessageKind, Publish, SearchDone};
 use crate::query::{Coverage, HitGroup, Owner};
 use std::collections::VecDeque;
 
@@ -121,14 +121,12 @@ pub fn take_publish(
     sequence: u64,
     reset: bool,
 ) -> Publish {
-    const MOST: usize = BoundedVec::<FileMeta, 512>::LIMIT;
-
-    // All removals that one message may hold take a quarter of it.
-    let removed: Vec<ContentId> = remove.drain(..remove.len().min(MOST)).collect();
+    // All removals that one message may hold take an eighth of it.
+    let removed: Vec<ContentId> = remove.drain(..remove.len().min(MAX_PUBLISHED)).collect();
     let mut added = Vec::new();
     if remove.is_empty() {
         let mut bytes: usize = removed.iter().map(encoded_len).sum();
-        while let Some(next) = add.front().filter(|_| added.len() < MOST) {
+        while let Some(next) = add.front().filter(|_| added.len() < MAX_PUBLISHED) {
             bytes = bytes.saturating_add(encoded_len(next));
             if bytes > PUBLISH_ROOM {
                 break;

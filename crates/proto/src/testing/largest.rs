@@ -19,8 +19,8 @@ use crate::login::{LoginReply, LoginRequest, Password};
 use crate::membership::{Announcement, SupernodeRecord, SupernodeState};
 use crate::message::{
     Attach, AttachReply, Bond, CancelSearch, Detach, Flood, Hello, Hits, Link, LinkReply,
-    LoadUpdate, Message, MessageKind, PartingReason, Probe, ProbeReply, Publish, PublishAck, Role,
-    Search, SearchDone, Supernodes,
+    LoadUpdate, MAX_PUBLISHED, Message, MessageKind, PartingReason, Probe, ProbeReply, Publish,
+    PublishAck, Role, Search, SearchDone, Supernodes,
 };
 use crate::misconduct::{Accuse, Misconduct, Proof};
 use crate::name::Username;
@@ -238,8 +238,9 @@ fn largest_end() -> SearchDone {
 }
 
 fn largest_publish() -> Publish {
-    let mut remove: VecDeque<_> = (0..512).map(|n| largest_file(n).content).collect();
-    let mut add: VecDeque<_> = (0..512).map(largest_file).collect();
+    let mut remove: VecDeque<_> =
+        (0..MAX_PUBLISHED as u32).map(|n| largest_file(n).content).collect();
+    let mut add: VecDeque<_> = (0..MAX_PUBLISHED as u32).map(largest_file).collect();
     pack::take_publish(&mut remove, &mut add, u64::MAX, true)
 }
 

@@ -5,6 +5,7 @@ use crate::statistics::{median, quantile};
 use crate::usage::{self, Stopwatch};
 use anyhow::Result;
 use skein_index::{Index, Limits, Reader};
+use skein_proto::message::MAX_PUBLISHED;
 use skein_proto::{
     Ask, BoundedString, ContentId, FileMeta, FilePath, Filter, Kind, NodeId, Query, Username,
 };
@@ -201,9 +202,34 @@ fn longest(times: &[f64]) -> f64 {
 }
 
 /// How long single calls take: those with which owners of very many records come and go, each of
-/// whom has a tenth in common with the one before.
+/// whom has a tenth in common with the one before. All of it is done three times, and of each call the
+/// fastest counts: what the machine does meanwhile is counted to whoever runs.
 pub fn pauses(workload: Workload) -> Result<Measured> {
-    const MESSAGE: usize = 512;
+    const ROUNDS: usize = 3;
+    let (mut times, records) = calls(&workload)?;
+    for _ in 1..ROUNDS {
+        for (fastest, others) in times.iter_mut().zip(calls(&workload)?.0) {
+            anyhow::ensure!(fastest.len() == others.len(), "other calls in another round");
+            fastest.iter_mut().zip(others).for_each(|(one, other)| *one = one.min(other));
+        }
+    }
+    let usual = quantile(times.concat(), 0.999);
+    let [publish, share, remove, forget] = times.map(|times| longest(&times));
+    Ok(BTreeMap::from([
+        ("publish_ms".to_owned(), publish),
+        ("share_ms".to_owned(), share),
+        ("remove_ms".to_owned(), remove),
+        ("forget_ms".to_owned(), forget),
+        ("usual_ms".to_owned(), usual),
+        ("records".to_owned(), records as f64),
+    ]))
+}
+
+/// The milliseconds of each call: to publish, to publish what another one has, to remove an owner, to
+/// forget a piece of what it had; and how many records there were.
+fn calls(workload: &Workload) -> Result<([Vec<f64>; 4], u64)> {
+    /// Records that a supernode forgets at a time when it has nothing else to do.
+    const PIECE: usize = 512;
     // Of the packages there are no more than a hundred thousand or so.
     let each = match workload.source {
         Source::Zipf => 100_000,
@@ -226,7 +252,7 @@ pub fn pauses(workload: Workload) -> Result<Measured> {
     let mut common: Vec<FileMeta> = Vec::new();
     for owner in 0..owners {
         index.set_owner(node(owner), &name);
-        for message in common.chunks(MESSAGE) {
+        for message in common.chunks(MAX_PUBLISHED) {
             let mut message = Some(message.to_vec());
             timed(share, &mut index, &mut |index| {
                 index.publish(&node(owner), message.take().unwrap_or_default());
@@ -235,7 +261,7 @@ pub fn pauses(workload: Workload) -> Result<Measured> {
         let mut left = each - common.len();
         common.clear();
         while left > 0 {
-            let message: Vec<FileMeta> = files.by_ref().take(MESSAGE.min(left)).collect();
+            let message: Vec<FileMeta> = files.by_ref().take(MAX_PUBLISHED.min(left)).collect();
             left -= message.len();
             if common.len() < each / 10 {
                 common.extend_from_slice(&message);
@@ -252,21 +278,12 @@ pub fn pauses(workload: Workload) -> Result<Measured> {
         });
         while index.has_leaving() {
             timed(forget, &mut index, &mut |index| {
-                index.maintain(MESSAGE);
+                index.maintain(PIECE);
             });
         }
     }
     anyhow::ensure!(index.records() == 0, "{} records are left", index.records());
-    let usual = quantile(times.concat(), 0.999);
-    let [publish, share, remove, forget] = times.map(|times| longest(&times));
-    Ok(BTreeMap::from([
-        ("publish_ms".to_owned(), publish),
-        ("share_ms".to_owned(), share),
-        ("remove_ms".to_owned(), remove),
-        ("forget_ms".to_owned(), forget),
-        ("usual_ms".to_owned(), usual),
-        ("records".to_owned(), (owners * each as u64) as f64),
-    ]))
+    Ok((times, owners * each as u64))
 }
 
 /// Words that nobody has used yet, each of five characters, with beginnings of all kinds.
@@ -286,7 +303,6 @@ fn made_up() -> impl Iterator<Item = String> {
 pub fn vocabulary(workload: Workload) -> Result<Measured> {
     /// Words of a name of 255 bytes.
     const WORDS: usize = 40;
-    const MESSAGE: usize = 512;
     /// Some more than are needed.
     const OWNERS: u64 = 45;
     let (mut index, searches, mut measured) = fill(workload, Limits::default())?;
@@ -305,7 +321,7 @@ pub fn vocabulary(workload: Workload) -> Result<Measured> {
         let mut left = each;
         index.set_owner(owner, &name);
         while left > 0 {
-            let count = left.min(MESSAGE);
+            let count = left.min(MAX_PUBLISHED);
             left -= count;
             let file = |number: u64| {
                 let words: Vec<String> = made_up.by_ref().take(WORDS).collect();
