@@ -131,7 +131,7 @@ messages! {
     /// I am no longer your child, or you are no longer mine.
     Detach = 6, at most 256;
     /// Metadata that a child adds or takes back. To the active parent only.
-    Publish = 7, at most 64 * KIB;
+    Publish = 7, at most 16 * KIB;
     /// How much of it the parent has taken in.
     PublishAck = 8, at most 256;
     /// A search. By a child, to its active parent.
@@ -375,8 +375,9 @@ pub struct Detach {
     pub reason: PartingReason,
 }
 
-/// Contents that a [`Publish`] may take away, and as many that it may bring: half as many as would
-/// fit, so that no message keeps a supernode from its others for long.
+/// Contents that a [`Publish`] may take away, and as many that it may bring. As its bytes, which
+/// bound the words that it may bring, they are few, so that no message keeps a supernode from its
+/// other work for long.
 pub const MAX_PUBLISHED: usize = 256;
 
 /// A change of what a child shares. Removals are applied before additions.

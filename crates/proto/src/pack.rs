@@ -121,7 +121,7 @@ pub fn take_publish(
     sequence: u64,
     reset: bool,
 ) -> Publish {
-    // All removals that one message may hold take an eighth of it.
+    // All removals that one message may hold take half of it.
     let removed: Vec<ContentId> = remove.drain(..remove.len().min(MAX_PUBLISHED)).collect();
     let mut added = Vec::new();
     if remove.is_empty() {

@@ -7,9 +7,9 @@ use anyhow::Result;
 use skein_index::{Index, Limits, Reader};
 use skein_proto::message::MAX_PUBLISHED;
 use skein_proto::{
-    Ask, BoundedString, ContentId, FileMeta, FilePath, Filter, Kind, NodeId, Query, Username,
+    Ask, BoundedString, ContentId, FileMeta, FilePath, Filter, Kind, NodeId, Query, Username, pack,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -318,24 +318,23 @@ pub fn vocabulary(workload: Workload) -> Result<Measured> {
     let (mut taken, mut refused, mut cpu) = (0, 0, Vec::new());
     for owner in 0..OWNERS {
         let owner = node(2_000_000 + owner);
-        let mut left = each;
         index.set_owner(owner, &name);
-        while left > 0 {
-            let count = left.min(MAX_PUBLISHED);
-            left -= count;
-            let file = |number: u64| {
-                let words: Vec<String> = made_up.by_ref().take(WORDS).collect();
-                Ok(FileMeta {
-                    content: ContentId::from_bytes(*node(3_000_000 + number).as_bytes()),
-                    size: number,
-                    kind: Kind::Other,
-                    path: FilePath::new(words.join(" "))?,
-                    tags: None,
-                })
-            };
-            let files = numbers.by_ref().take(count).map(file).collect::<Result<Vec<_>>>()?;
+        let file = |number: u64| {
+            let words: Vec<String> = made_up.by_ref().take(WORDS).collect();
+            Ok(FileMeta {
+                content: ContentId::from_bytes(*node(3_000_000 + number).as_bytes()),
+                size: number,
+                kind: Kind::Other,
+                path: FilePath::new(words.join(" "))?,
+                tags: None,
+            })
+        };
+        let mut files = numbers.by_ref().take(each).map(file).collect::<Result<VecDeque<_>>>()?;
+        while !files.is_empty() {
+            // As much as fits into a message.
+            let message = pack::take_publish(&mut VecDeque::new(), &mut files, 0, false);
             let watch = Stopwatch::start();
-            let outcome = index.publish(&owner, files);
+            let outcome = index.publish(&owner, message.add);
             drop(index.take_vocabulary_changes());
             cpu.push(watch.spent().cpu);
             taken += outcome.accepted;
