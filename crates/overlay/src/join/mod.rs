@@ -332,11 +332,12 @@ impl Join {
         if self.parent() == Some(peer) && self.take_over_at.is_none() {
             self.parent_silent = true;
             self.lost_children = self.parent.map_or(0, |tie| tie.children);
+            // If it answers before it is this node's turn it is kept.
+            core.send(peer, Probe);
             if self.standby().is_some() {
                 self.take_over_at = Some(now.instant + turn(core, TURN, self.lost_children));
                 return self.take_over(core, now);
             }
-            core.send(peer, Probe);
             self.seek_failures = 0;
             self.schedule_seek(core, now);
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::Config;
 use crate::io::Output;
-use skein_proto::KeyPair;
+use skein_proto::{KeyPair, Message};
 
 #[test]
 fn a_standby_that_died_with_the_parent_is_not_waited_for() {
@@ -119,7 +119,13 @@ fn a_parent_that_is_heard_before_the_turn_of_its_child_is_kept() {
     let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
     let parent = NodeId::from_bytes([2; 32]);
     let (mut core, mut join) = siblings(150).remove(0);
+    core.outputs.clear();
     join.on_link_silent(&mut core, parent, now);
+    let is_probe = |output: &Output| {
+        matches!(output, Output::Send { peer, message }
+            if *peer == parent && matches!(**message, Message::Probe(_)))
+    };
+    assert!(core.outputs.iter().any(is_probe), "it is asked whether it is there");
     join.on_heard(&parent);
     let later = Now { instant: now.instant + Duration::from_secs(60), ..now };
     assert_eq!(join.step(&mut core, later), None);
