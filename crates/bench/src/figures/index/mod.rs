@@ -61,7 +61,7 @@ pub const CHURN: Figure = Figure {
 /// The longest pause.
 pub const PAUSES: Figure = Figure {
     name: "index-pauses",
-    what: "the longest call, while owners of 100,000 records come by messages of 512, and go",
+    what: "the longest call, while owners of 100,000 records come by messages of 256, and go",
     bar: "<= 5 ms of CPU",
     measure: |run| pauses(run).boxed(),
 };
