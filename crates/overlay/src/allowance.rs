@@ -4,9 +4,9 @@
 //! have a new one each time. So a parent grants a name a small allowance only, and when that is
 //! half used asks the three supernodes that keep the name's records in the directory what is left
 //! of its budget; and it reports to them what the name uses. None of the three decides alone: the
-//! middle one of their answers counts. One that has died does not answer, so the name has what two
-//! of them grant until the third is heard; where not even two are there, it searches at the rate of
-//! its budget meanwhile. They believe a report only of a supernode that shows a signed
+//! middle one of their answers counts. One that has died does not answer, so after a second the name
+//! has what two of them grant until the third is heard; where not even two are there, it searches at the
+//! rate of its budget meanwhile. They believe a report only of a supernode that shows a signed
 //! record in which a node of that name calls it its parent. A node says so as soon as it is attached;
 //! what one that does not say so uses cannot be reported, so it gets next to nothing. Whoever
 //! searches as people do never comes so far that anybody is asked.
@@ -173,7 +173,8 @@ impl Allowances {
         }
         let (may_ask, below) = match &account.standing {
             Standing::First => (true, ASK_BELOW),
-            Standing::Asked(_) => (false, 0),
+            // What they say for a node that speaks of no parent is worth nothing to this one.
+            Standing::Asked(inquiry) => (is_bound && !inquiry.bound, ASK_BELOW),
             Standing::Known(at) => (now.since(*at) >= ASK_AGAIN, ASK_MORE_BELOW),
             Standing::Unheard(at) => (now.since(*at) >= ASK_AGAIN, u64::MAX),
         };
@@ -206,9 +207,8 @@ impl Allowances {
         let left = verdict(&inquiry.answers);
         if inquiry.answers.len() >= inquiry.keepers {
             account.settle(left, now);
-        } else if inquiry.answers.len() >= ENOUGH && inquiry.bound {
-            // The third may be dead. If it is not, it may still change the verdict.
-            account.bucket = TokenBucket::new(0, left.saturating_sub(inquiry.used), now);
+        } else {
+            account.obey_two(now);
         }
     }
 
@@ -312,6 +312,8 @@ impl Account {
             }
             return late;
         }
+        self.obey_two(now);
+        let Standing::Asked(inquiry) = &mut self.standing else { return false };
         let late = waited >= LATE && inquiry.bound && !is_enough && !inquiry.is_late;
         if late {
             inquiry.is_late = true;
@@ -319,6 +321,18 @@ impl Account {
             self.refill(FIRST.1, level, now);
         }
         late
+    }
+
+    /// Goes by what two of three have said, once the third has had its time: it may be dead. One that
+    /// lies would else have its way until the third is heard, which may take a handshake. If the third
+    /// is alive it may still change the verdict.
+    fn obey_two(&mut self, now: Instant) {
+        let Standing::Asked(inquiry) = &self.standing else { return };
+        let is_time = now.since(inquiry.at) >= LATE;
+        if inquiry.bound && is_time && inquiry.answers.len() >= ENOUGH {
+            let left = verdict(&inquiry.answers).saturating_sub(inquiry.used);
+            self.bucket = TokenBucket::new(0, left, now);
+        }
     }
 
     /// The name gains what its budget does, up to so much, from so much on.
@@ -499,12 +513,15 @@ mod tests {
         // One of them lies.
         parent.on_left(&name(), keeper(1), u16::MAX, now);
         parent.on_left(&name(), keeper(2), 25, now);
-        let granted = |parent: &mut Allowances, wanted: u32| {
+        let granted = |parent: &mut Allowances, wanted: u32, now: Instant| {
             (0..wanted).filter(|_| parent.spend(&name(), true, now).granted).count()
         };
-        assert_eq!(granted(&mut parent, 20), 20);
+        // As long as the third may still answer the name has what it had: ten, of which one was used.
+        assert_eq!(granted(&mut parent, 100, now), 9);
+        let now = now + LATE;
+        assert_eq!(granted(&mut parent, 5, now), 5);
         parent.on_left(&name(), keeper(3), 25, now);
-        assert_eq!(granted(&mut parent, 100), 5);
+        assert_eq!(granted(&mut parent, 100, now), 25 - 14);
     }
 
     #[test]

@@ -278,6 +278,9 @@ impl Overlay {
         }
         match self.core.role {
             Role::Ordinary => {
+                if !self.searches.is_empty() || self.directory.has_finds() {
+                    self.join.hurry(now.instant);
+                }
                 let change = self.join.step(&mut self.core, now);
                 self.on_parent_change(change, now);
             }

@@ -87,6 +87,11 @@ impl Searches {
         waiting.map(|(id, search)| (id, search.query, search.wanted)).collect()
     }
 
+    /// Whether nothing is being searched for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.searches.is_empty()
+    }
+
     fn enter(
         &mut self,
         core: &mut Core,

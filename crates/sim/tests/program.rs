@@ -104,7 +104,7 @@ fn the_seed_is_told_before_anything_else_and_replays_the_run() {
 }
 
 /// What mimalloc says of its option for large pages, with this said of it in the environment.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "system-allocator")))]
 fn large_pages(said: Option<&str>) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skein-sim"));
     command.arg("list").env("MIMALLOC_VERBOSE", "1").env_remove("MIMALLOC_ALLOW_THP");
@@ -117,7 +117,7 @@ fn large_pages(said: Option<&str>) -> String {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "system-allocator")))]
 fn large_pages_are_left_whole_unless_the_environment_says_otherwise() {
     assert_eq!(large_pages(None).trim(), "option 'allow_thp': 2");
     assert_eq!(large_pages(Some("1")).trim(), "option 'allow_thp': 1");

@@ -6,8 +6,8 @@ mod common;
 use common::*;
 use skein_overlay::Input;
 use skein_proto::message::{
-    Attach, AttachReply, Bond, Flood, Hello, Link, LinkReply, LoadUpdate, PartingReason, Refusal,
-    RoleSetting, Search, Supernodes,
+    Attach, AttachReply, Bond, Flood, Hello, Link, LinkReply, LoadUpdate, MAX_PUBLISHED,
+    PartingReason, Refusal, RoleSetting, Search, Supernodes,
 };
 use skein_proto::{BoundedVec, Message, QueryId, Role};
 use skein_sim::population::{file, settle};
@@ -273,16 +273,17 @@ fn a_neighbours_floods_leave_room_for_the_searches_of_children() {
 
 #[test]
 fn a_child_that_changes_what_it_shares_for_ever_is_not_listened_to_for_ever() {
+    const MOST: u64 = 2_000;
     let mut network = network();
     let victim = lone_super(&mut network);
     let puppet = child(&mut network, victim, 1, Bond::Active);
     let gone = skein_proto::ContentId::from_bytes([7; 32]);
     let mut refused = 0;
-    for sequence in 1..=1_000 {
+    for sequence in 1..=MOST {
         let publish = skein_proto::message::Publish {
             sequence,
             reset: false,
-            remove: BoundedVec::truncated(std::iter::repeat_n(gone, 512)),
+            remove: BoundedVec::truncated(std::iter::repeat_n(gone, MAX_PUBLISHED)),
             add: BoundedVec::truncated([file("one/and the same.ogg")]),
         };
         network.say(puppet, victim, publish);
@@ -290,7 +291,7 @@ fn a_child_that_changes_what_it_shares_for_ever_is_not_listened_to_for_ever() {
         if refused > 0 {
             break;
         }
-        assert!(sequence < 1_000, "half a million changes");
+        assert!(sequence < MOST, "half a million changes");
     }
     assert_eq!(refused, 1);
     assert!(network.linked(puppet, victim), "it may have a large library");

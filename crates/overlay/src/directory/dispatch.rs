@@ -26,6 +26,11 @@ pub struct DirectorySnapshot {
 }
 
 impl Directory {
+    /// Whether this node's user waits for an answer of its parent.
+    pub(crate) fn has_finds(&self) -> bool {
+        !self.finds.is_empty()
+    }
+
     /// What this supernode keeps.
     pub(crate) fn snapshot(&self) -> DirectorySnapshot {
         let (sources, nodes) = self.holder.as_ref().map_or((0, 0), |holder| holder.table.len());

@@ -59,6 +59,11 @@ impl Finds {
         }
     }
 
+    /// Whether nothing is being looked up.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// There is a parent: it is asked what nobody is being asked.
     pub(super) fn on_parent(&mut self, core: &mut Core, parent: NodeId, now: Now) {
         for (id, find) in self.pending.iter_mut().filter(|(_, find)| find.asked.is_none()) {

@@ -2,12 +2,13 @@
 //!
 //! To find them, the node asks up to five supernodes how they are (the number that a FastTrack
 //! client asked), ranks those that take children by round trip and load, and asks the best to be
-//! its parent and the next to be its standby. When the parent dies the standby is asked at once.
+//! its parent and the next to be its standby. When the parent dies the standby is asked.
 //!
 //! All children of a supernode that dies notice it at the same moment, and when many die those that
 //! are left have to take all of them. So each waits for a while of its own, the longer the more
 //! children the dead one had: shortly before it turns to its standby, since it cannot be found
-//! meanwhile, and ten times as long before it looks for a new standby, which it may not need for days.
+//! meanwhile, and much longer before it looks for a new standby, which it may not need for days. Whose
+//! user is waiting for an answer does not wait for its turn.
 
 mod moving;
 mod seek;
@@ -179,6 +180,7 @@ impl Join {
         self.next_review = None;
         self.ranked = VecDeque::new();
         self.lost_at = None;
+        self.lost_children = 0;
         self.on_parent_heard();
         lost
     }
@@ -359,6 +361,15 @@ impl Join {
         }
     }
 
+    /// The user waits for an answer that only a parent can give: it is this node's turn. Where looking has
+    /// failed already, its pauses stay.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.take_over_at = self.take_over_at.map(|at| at.min(now));
+        if (self.parent.is_none() || self.parent_silent) && self.seek_failures == 0 {
+            self.next_seek = self.next_seek.min(now);
+        }
+    }
+
     fn on_parent_heard(&mut self) {
         self.parent_silent = false;
         self.take_over_at = None;
@@ -389,21 +400,29 @@ impl Join {
         now: Now,
     ) -> Option<ParentChange> {
         core.part(peer, reason);
-        self.lose(core, peer, now)
+        let change = self.lose(core, peer, now);
+        if self.parent.is_none() {
+            // Nobody else leaves it just now.
+            self.lost_children = 0;
+            self.schedule_seek(core, now);
+        }
+        change
     }
 
     fn lose(&mut self, core: &mut Core, peer: NodeId, now: Now) -> Option<ParentChange> {
+        // Of one that had not agreed yet nobody knows how many others have lost it.
+        let shared = |tie: Tie| if tie.state == TieState::Agreed { tie.children } else { 0 };
         if let Some(was_standby) = self.standby.take_if(|tie| tie.node == peer) {
             core.known.failed(&peer, now.instant);
             self.seek_failures = 0;
-            self.lost_children = was_standby.children;
+            self.lost_children = shared(was_standby);
             self.schedule_seek(core, now);
         }
         let was_parent = self.parent.take_if(|tie| tie.node == peer)?;
         self.on_parent_heard();
         self.next_review = None;
         self.seek_failures = 0;
-        self.lost_children = was_parent.children;
+        self.lost_children = shared(was_parent);
         self.schedule_seek(core, now);
         self.bootstrap_failures = 0;
         core.known.failed(&peer, now.instant);
@@ -511,6 +530,7 @@ impl Join {
             if reply.outcome == Ok(Bond::Standby) {
                 agree(&mut self.standby);
                 self.seek_failures = 0;
+                self.lost_children = 0;
                 let silent = self.parent().filter(|_| self.parent_silent)?;
                 core.hang_up(silent, PartingReason::Moved);
                 return self.lose(core, silent, now);

@@ -34,6 +34,8 @@ const FULLER: u8 = 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Move {
     target: NodeId,
+    /// The children that it has said it has.
+    children: u32,
     /// How full it may be, in percent, where that is still to be asked.
     at_most: Option<u8>,
     asked: bool,
@@ -45,17 +47,17 @@ impl Join {
     /// that one is not much fuller, and takes this node. Answers whether it is tried.
     pub(crate) fn follow(&mut self, core: &mut Core, to: &SupernodeEntry, now: Now) -> bool {
         let at_most = to.load_percent.saturating_add(FULLER);
-        self.move_to(core, (to.node, to.addresses.to_vec()), Some(at_most), now)
+        self.move_to(core, (to.node, to.addresses.to_vec()), (0, Some(at_most)), now)
     }
 
     /// Leaves the parent for another supernode, once that one has agreed; whoever has no parent
-    /// keeps looking for one. `at_most`: how full it may be, where that is to be asked first. Answers
-    /// whether it is tried.
+    /// keeps looking for one. `at_most`: how full it may be, where that is to be asked first, by which
+    /// its children are told anew. Answers whether it is tried.
     pub(super) fn move_to(
         &mut self,
         core: &mut Core,
         (target, addresses): (NodeId, Vec<SocketAddr>),
-        at_most: Option<u8>,
+        (children, at_most): (u32, Option<u8>),
         now: Now,
     ) -> bool {
         let parent = self.parent();
@@ -73,7 +75,7 @@ impl Join {
             return false;
         }
         let deadline = now.instant + PATIENCE;
-        self.moving = Some(Move { target, at_most, asked: false, deadline });
+        self.moving = Some(Move { target, children, at_most, asked: false, deadline });
         if is_linked {
             self.on_target_up(core, target);
         } else {
@@ -105,6 +107,7 @@ impl Join {
             return;
         };
         let Some(at_most) = moving.at_most.take() else { return };
+        moving.children = load.children;
         if load.percent() <= at_most {
             self.on_target_up(core, peer);
         } else {
@@ -144,8 +147,8 @@ impl Join {
             return if is_asked { None } else { Some(None) };
         };
         self.standby.take_if(|tie| tie.node == peer);
-        let since = now.instant;
-        self.parent = Some(Tie { node: peer, state: TieState::Agreed, since, children: 0 });
+        let (since, children) = (now.instant, moving.children);
+        self.parent = Some(Tie { node: peer, state: TieState::Agreed, since, children });
         self.on_parent_heard();
         self.schedule_review(core, now);
         core.counters.parents_moved += 1;

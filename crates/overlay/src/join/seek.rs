@@ -193,11 +193,11 @@ impl Join {
         let Some(parent) = self.parent() else { return };
         let present = ranked.iter().find(|(_, node, _)| *node == parent);
         let best = ranked.iter().find(|(_, node, _)| *node != parent);
-        if let (Some((cost, ..)), Some((other, node, _))) = (present, best)
+        if let (Some((cost, ..)), Some((other, node, children))) = (present, best)
             && other.saturating_mul(MUCH_BETTER) <= *cost
             && core.rng.random::<bool>()
         {
-            self.move_to(core, (*node, Vec::new()), None, now);
+            self.move_to(core, (*node, Vec::new()), (*children, None), now);
         }
     }
 }
