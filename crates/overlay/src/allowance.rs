@@ -525,6 +525,19 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_says_whose_child_it_is_does_not_wait_for_what_was_asked_for_another_one() {
+        let now = Instant::START;
+        let mut parent = Allowances::default();
+        // One of the name's nodes says nothing, and the keepers do not answer.
+        assert!(parent.spend(&name(), false, now).ask);
+        parent.asked(&name(), (3, false), now);
+        let asks = (0..9).filter(|_| parent.spend(&name(), true, now).ask).count();
+        assert!(asks > 0, "the other one has them asked as it would without it");
+        parent.asked(&name(), (3, true), now);
+        assert!(!parent.spend(&name(), true, now).ask, "once");
+    }
+
+    #[test]
     fn whoever_moves_on_gains_little_by_keepers_that_do_not_answer() {
         let mut now = Instant::START;
         let mut granted = 0;

@@ -15,7 +15,7 @@ const FRAMES: &[(&str, usize, &str)] = &[
     ("Attach", 9, "9712bb8bce8c67cf"),
     ("AttachReply", 3947, "9de8b25ea6948b17"),
     ("Detach", 41, "bc0484dfbd767cd0"),
-    ("Publish", 64854, "bc676b0934f00008"),
+    ("Publish", 15894, "574715f6c5393e8f"),
     ("PublishAck", 35, "c68b301644160a88"),
     ("Search", 443, "1c901690cfb16b93"),
     ("Flood", 6608, "819edaddfe18ab4b"),

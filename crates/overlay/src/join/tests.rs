@@ -152,6 +152,49 @@ fn whoever_has_lost_more_at_once_waits_longer_and_whoever_lacks_a_standby_alone_
 }
 
 #[test]
+fn whose_user_waits_for_an_answer_takes_its_turn_at_once() {
+    let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+    let [parent, standby] = [2, 3].map(|number| NodeId::from_bytes([number; 32]));
+    for (mut core, mut join) in siblings(150) {
+        join.on_link_silent(&mut core, parent, now);
+        join.hurry(now.instant);
+        assert_eq!(join.step(&mut core, now), Some(ParentChange::Lost(parent)));
+        assert!(join.is_asked(&standby));
+    }
+    for (mut core, mut join) in siblings(150) {
+        join.on_link_silent(&mut core, standby, now);
+        let at = join.next_seek;
+        join.hurry(now.instant);
+        assert_eq!(join.next_seek, at, "its parent is there to answer");
+        join.on_link_lost(&mut core, parent, now);
+        join.hurry(now.instant);
+        assert_eq!(join.next_seek, now.instant);
+        let at = now.instant + Duration::from_secs(1);
+        (join.seek_failures, join.next_seek) = (1, at);
+        join.hurry(now.instant);
+        assert_eq!(join.next_seek, at, "it has looked in vain");
+    }
+}
+
+#[test]
+fn only_who_has_lost_a_parent_together_with_others_waits_for_a_turn() {
+    let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+    let [parent, standby] = [2, 3].map(|number| NodeId::from_bytes([number; 32]));
+    let soon = START_SPREAD;
+    for (mut core, mut join) in siblings(150) {
+        join.standby = None;
+        join.leave(&mut core, parent, PartingReason::Moved, now);
+        assert!(join.next_seek.since(now.instant) <= soon, "it has left by itself");
+    }
+    for (mut core, mut join) in siblings(150) {
+        join.on_link_lost(&mut core, parent, now);
+        assert!(join.is_asked(&standby));
+        join.on_link_lost(&mut core, standby, now);
+        assert!(join.next_seek.since(now.instant) <= soon, "it had not agreed to be the parent");
+    }
+}
+
+#[test]
 fn pauses_double_up_to_the_longest_one_and_are_never_the_same_for_all() {
     let key = KeyPair::from_seed(&[1; 32]);
     for (failures, longest) in [(0, 1), (1, 2), (6, 64), (7, 120), (40, 120)] {
