@@ -438,13 +438,19 @@ mod tests {
         assert_eq!(left(&mut kept, 64), 39, "it has come back");
     }
 
+    /// A parent that has asked the three keepers at the first search.
+    fn asking(now: Instant) -> Allowances {
+        let mut parent = Allowances::default();
+        parent.spend(&name(), true, now);
+        parent.asked(&name(), (3, true), now);
+        parent
+    }
+
     #[test]
     fn one_keeper_that_lies_decides_nothing() {
         let now = Instant::START;
         for lie in [0, u16::MAX] {
-            let mut parent = Allowances::default();
-            parent.spend(&name(), true, now);
-            parent.asked(&name(), (3, true), now);
+            let mut parent = asking(now);
             for (number, left) in (0..).zip([lie, 30, 30]) {
                 parent.on_left(&name(), keeper(number), left, now);
             }
@@ -456,9 +462,7 @@ mod tests {
     #[test]
     fn a_keeper_answers_once_and_those_that_do_not_answer_starve_nobody() {
         let now = Instant::START;
-        let mut parent = Allowances::default();
-        parent.spend(&name(), true, now);
-        parent.asked(&name(), (3, true), now);
+        let mut parent = asking(now);
         for _ in 0..5 {
             parent.on_left(&name(), keeper(1), 0, now);
         }
@@ -507,9 +511,7 @@ mod tests {
     #[test]
     fn two_keepers_are_enough_until_the_third_is_heard() {
         let now = Instant::START;
-        let mut parent = Allowances::default();
-        parent.spend(&name(), true, now);
-        parent.asked(&name(), (3, true), now);
+        let mut parent = asking(now);
         // One of them lies.
         parent.on_left(&name(), keeper(1), u16::MAX, now);
         parent.on_left(&name(), keeper(2), 25, now);
