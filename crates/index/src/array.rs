@@ -150,6 +150,16 @@ impl<T: Pod> Array<T> {
         }
     }
 
+    /// Appends so many zeros.
+    pub(crate) fn extend_zeroed(&mut self, more: usize) {
+        self.reserve(more);
+        let start = self.len;
+        if let Some(free) = self.memory.slice_mut().get_mut(start..start + more) {
+            free.fill(T::zeroed());
+            self.len += more;
+        }
+    }
+
     /// Makes sure that there is room for so many more.
     #[inline]
     pub(crate) fn reserve(&mut self, more: usize) {

@@ -107,7 +107,7 @@ impl Index {
                 if some.is_empty() {
                     break;
                 }
-                let admitted = self.store.admitting(some.iter().map(|file| &file.content));
+                let admitted = self.store.admitting(&some);
                 for (number, file) in some.drain(..).enumerate() {
                     self.take_in(owner, file, (&admitted, number), &mut outcome);
                     self.flush_if_large();

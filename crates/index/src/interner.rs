@@ -96,6 +96,12 @@ impl Numbers {
         slot(&self.slots, hash, is_it).1
     }
 
+    /// Reads where something with this hash would be, and answers nothing of use.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) -> u32 {
+        touch(&self.slots, hash)
+    }
+
     /// As [`Numbers::find`]; and puts `number` in its place. `hash_of` gives the hash of each
     /// number that was put in.
     #[inline]
@@ -136,6 +142,12 @@ impl Numbers {
             slots[at] = *slot;
         }
     }
+}
+
+/// What is where something with this hash should be.
+#[inline]
+fn touch(slots: &[u32], hash: u64) -> u32 {
+    slots.get(hash as usize & slots.len().wrapping_sub(1)).copied().unwrap_or_default()
 }
 
 /// The slot where something is or would be, and its number if it is there.

@@ -55,6 +55,7 @@ mod slab;
 mod snapshot;
 mod sources;
 mod spare;
+mod spread;
 mod store;
 mod survey;
 mod table;

@@ -4,6 +4,7 @@
 use crate::array::Array;
 use crate::interner::head;
 use crate::memory;
+use crate::spread::Sorter;
 use crate::text::{RecordWords, beginning_hash, beginnings, for_each_pair, word_hash};
 
 /// Pairs, counted once for each document, up to which an index tells of them: what fits into a
@@ -61,7 +62,8 @@ impl VocabularyChanges {
 /// Changes by which there are more or less of something.
 #[derive(Debug, Default)]
 struct Log {
-    changes: Vec<(u64, i32)>,
+    /// Each a hash, and how much more there is of it, modulo 2⁶⁴.
+    changes: Vec<[u64; 2]>,
     /// How many there were when those that undo each other were last taken out.
     least: usize,
     /// Changes that were noted so far.
@@ -69,9 +71,9 @@ struct Log {
 }
 
 impl Log {
-    fn note(&mut self, hash: u64, by: i32) {
+    fn note(&mut self, hash: u64, by: i64) {
         self.noted += 1;
-        self.changes.push((hash, by));
+        self.changes.push([hash, by as u64]);
         // So there are at most twice as many as do not undo each other, whoever asks for them or not.
         if self.changes.len() >= (2 * self.least).max(FEW_CHANGES) {
             self.sum_up();
@@ -80,14 +82,13 @@ impl Log {
 
     /// Leaves one change of each hash, in ascending order, and none that comes to nothing.
     fn sum_up(&mut self) {
-        // Those that were summed up before are in order already, which this sort makes use of.
-        self.changes.sort_by_key(|(hash, _)| *hash);
+        Sorter::new(self.changes.len()).sort(&mut self.changes, |it| it[0], |it| it[0]);
         self.changes.dedup_by(|later, kept| {
-            let same = later.0 == kept.0;
-            kept.1 += if same { later.1 } else { 0 };
+            let same = later[0] == kept[0];
+            kept[1] = kept[1].wrapping_add(if same { later[1] } else { 0 });
             same
         });
-        self.changes.retain(|(_, by)| *by != 0);
+        self.changes.retain(|[_, by]| *by != 0);
         self.least = self.changes.len();
     }
 
@@ -97,7 +98,8 @@ impl Log {
         let mut log = std::mem::replace(self, emptied);
         log.sum_up();
         let (mut more, mut less) = (Vec::new(), Vec::new());
-        for (hash, by) in log.changes {
+        for [hash, by] in log.changes {
+            let by = by as i64;
             let list = if by > 0 { &mut more } else { &mut less };
             list.extend(std::iter::repeat_n(hash, by.unsigned_abs() as usize));
         }
@@ -110,7 +112,7 @@ impl Log {
     }
 
     fn bytes(&self) -> u64 {
-        memory::vector::<(u64, i32)>(self.changes.capacity())
+        memory::vector::<[u64; 2]>(self.changes.capacity())
     }
 }
 
@@ -192,7 +194,7 @@ impl Pending {
         self.change_word(word, -1);
     }
 
-    fn change_word(&mut self, word: &str, by: i32) {
+    fn change_word(&mut self, word: &str, by: i64) {
         if self.is_wanted {
             self.words.note(word_hash(word), by);
             for beginning in beginnings(word) {

@@ -13,6 +13,7 @@ use crate::code::{LiveBits, PackedWriter};
 use crate::interner::head;
 use crate::register::OwnerNo;
 use crate::sources::Share;
+use crate::spread::Sorter;
 use crate::waste::Waste;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -26,20 +27,23 @@ fn key(high: u32, low: u64, number: u32) -> Key {
     Key::from(high) << 96 | Key::from(low) << 32 | Key::from(number)
 }
 
-/// Sorts numbers by their keys, of which there are at most so many, and where those are equal, as
-/// `compare` says.
-fn sorted(
-    most: usize,
-    keys: impl Iterator<Item = Key>,
-    compare: impl Fn(u32, u32) -> Ordering,
-) -> Array<Key> {
-    let mut sorted = Array::lent_zeroed(most);
-    let slots = &mut *sorted;
+/// Numbers with their keys, of which there are at most so many.
+fn listed(most: usize, keys: impl Iterator<Item = Key>) -> Array<Key> {
+    let mut listed = Array::lent_zeroed(most);
+    let slots = &mut *listed;
     let len = slots.iter_mut().zip(keys).map(|(slot, key)| *slot = key).count();
-    sorted.truncate(len);
-    sorted.sort_unstable();
-    in_order_of(&mut sorted, compare);
-    sorted
+    listed.truncate(len);
+    listed
+}
+
+/// What a key has above the number and the first bytes.
+const fn high(key: &Key) -> u32 {
+    (*key >> 96) as u32
+}
+
+/// What stands in the middle: the first bytes.
+const fn middle(key: &Key) -> u64 {
+    (*key >> 32) as u64
 }
 
 /// Brings those whose keys are equal into order.
@@ -102,7 +106,17 @@ impl Columns<'_> {
         let live = (0..self.len()).filter(|at| self.note(*at).is_live());
         let key = |at: usize| key(self.note(at).owner, self.prefix(at), at as u32);
         let content = |number: u32| self.contents.get(number as usize);
-        sorted(self.len(), live.map(key), |a, b| content(a).cmp(&content(b)))
+        let mut order = listed(self.len(), live.map(key));
+        // Mostly owners come one after the other.
+        if !order.is_sorted_by_key(high) {
+            order.sort_unstable_by_key(|key| (high(key), *key as u32));
+        }
+        let mut sorter = Sorter::new(order.len());
+        for same in order.chunk_by_mut(|a, b| high(a) == high(b)) {
+            sorter.sort(same, |key| *key, middle);
+        }
+        in_order_of(&mut order, |a, b| content(a).cmp(&content(b)));
+        order
     }
 
     /// Their places by class and content.
@@ -118,9 +132,7 @@ impl Columns<'_> {
         // By class at first, without a comparison. Of one owner they are in the order of their
         // contents already.
         let class = |key: &Key| (key >> 96) as Class;
-        let mut keys = Array::lent_zeroed(order.len());
-        let slots: &mut [Key] = &mut keys;
-        slots.iter_mut().zip((0..).zip(order).map(key)).for_each(|(slot, key)| *slot = key);
+        let keys = listed(order.len(), (0..).zip(order).map(key));
         let mut starts = [0_u32; Class::MAX as usize + 2];
         for key in keys.iter() {
             starts[usize::from(class(key)) + 1] += 1;
@@ -137,8 +149,9 @@ impl Columns<'_> {
             slots[*next as usize] = *key;
             *next += 1;
         }
+        let mut sorter = Sorter::new(ranked.len());
         for same in ranked.chunk_by_mut(|a, b| class(a) == class(b)) {
-            same.sort_unstable();
+            sorter.sort(same, |key| *key, middle);
         }
         in_order_of(&mut ranked, |a, b| content(a).cmp(&content(b)));
         ranked
@@ -159,9 +172,9 @@ impl Columns<'_> {
         let (strings, len) = (self.strings, parts.capacity());
         parts.expect_words(strings.len());
         let key = |string: u32| key(0, strings.head(string), string);
-        let order = sorted(strings.len(), (0..strings.len() as u32).map(key), |a, b| {
-            strings.text(a).cmp(strings.text(b))
-        });
+        let mut order = listed(strings.len(), (0..strings.len() as u32).map(key));
+        order.sort_unstable();
+        in_order_of(&mut order, |a, b| strings.text(a).cmp(strings.text(b)));
         let lists = lists.view();
         // The usual bytes of a string and of a posting.
         let (bytes, list_bytes) = (strings.len() * 10, lists.ranks.len() * 3 / 2);
@@ -235,9 +248,13 @@ impl<'a> ListsView<'a> {
     }
 }
 
-/// The most documents of a segment that has a filter of its words, and a better one of its contents:
-/// those of the lower levels, where most searches find nothing.
+/// The most documents of a segment that has a filter of its words: those of the lower levels, where
+/// most searches find nothing.
 const MOST_FILTERED: usize = 1 << 17;
+
+/// The most documents of a segment that has a better filter of its contents: of larger ones there are
+/// few, in which most of all documents are.
+const WELL_FILTERED: usize = 1 << 19;
 
 /// What a segment is put together from, in the order of the places and of the ranks.
 #[derive(Debug, Default)]
@@ -256,7 +273,7 @@ impl Parts {
     pub(crate) fn new(len: usize) -> Self {
         let contents = Array::with_capacity(len);
         let places = PackedWriter::new(len, len);
-        let bits = if len <= MOST_FILTERED { MORE_BITS } else { BITS };
+        let bits = if len <= WELL_FILTERED { MORE_BITS } else { BITS };
         Self { contents, filter: Filter::new(len, bits), places, ..Self::default() }
     }
 

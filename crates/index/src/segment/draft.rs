@@ -158,6 +158,12 @@ impl Draft {
         all.map(|at| at as usize).filter(|at| self.note(*at).is_live())
     }
 
+    /// Reads something of where a content would be found, and answers nothing of use.
+    #[inline]
+    pub(crate) fn touch(&self, content: &ContentId, hasher: &WordHasher) -> u32 {
+        self.by_content.touch(hasher.hash(content.as_bytes()))
+    }
+
     /// Adds a document with its words. `is_moved` says that it was there before.
     pub(crate) fn push(
         &mut self,

@@ -29,10 +29,14 @@ pub(crate) struct RecordWords {
     /// The folded texts, with what stands between the words.
     text: String,
     words: Vec<Word>,
+    /// The first bytes of the words.
+    seen: Seen,
     /// Where the file name begins in the path.
     name_start: usize,
     /// The runs of letters and digits of the file name as it is written.
     runs: Vec<Run>,
+    /// Which bytes of the text at hand are letters and digits.
+    blocks: Vec<u64>,
     /// Whether the file name is of ASCII alone and cut into words just so.
     is_plain: bool,
 }
@@ -58,34 +62,66 @@ pub(crate) struct Run {
     pub(crate) word: Option<u32>,
 }
 
-/// What a byte is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Byte {
-    Word,
-    Between,
-    /// An apostrophe, or a part of a character that is not ASCII.
-    Other,
-}
-
-const BYTES: [Byte; 256] = {
-    let mut bytes = [Byte::Between; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let it = byte as u8;
-        if it.is_ascii_alphanumeric() {
-            bytes[byte] = Byte::Word;
-        } else if !it.is_ascii() || is_ascii_apostrophe(it) {
-            bytes[byte] = Byte::Other;
-        }
-        byte += 1;
-    }
-    bytes
-};
-
 /// Whether a byte is an ASCII letter or digit.
 #[inline]
-pub(crate) fn is_word_byte(byte: u8) -> bool {
-    BYTES[usize::from(byte)] == Byte::Word
+pub(crate) const fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+}
+
+/// A bit for each of a few numbers, by which most of those that are new are known to be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen(u64);
+
+impl Seen {
+    /// Whether this one was certainly not asked for before.
+    #[inline]
+    fn is_new(&mut self, number: u64) -> bool {
+        // An odd factor near the golden ratio, by which neighbours come far apart.
+        let bit = 1 << (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58);
+        let before = self.0;
+        self.0 |= bit;
+        before & bit == 0
+    }
+}
+
+/// Bytes of a text that are looked at together.
+const BLOCK: usize = u64::BITS as usize;
+
+/// What there is in a block: a bit for each byte.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// Letters and digits.
+    words: u64,
+    /// Whether any letter is a large one.
+    is_large: bool,
+    /// Whether there is an apostrophe, or anything that is not ASCII.
+    has_other: bool,
+}
+
+impl Block {
+    /// Of at most [`BLOCK`] bytes. The same is done for each, without a question, which the processor
+    /// does for many at a time.
+    #[inline]
+    fn new(text: &[u8]) -> Self {
+        let mut bytes = [b' '; BLOCK];
+        let len = text.len().min(BLOCK);
+        bytes[..len].copy_from_slice(&text[..len]);
+        let (mut large, mut other) = (0, 0);
+        let mut marks = [0_u8; BLOCK];
+        for (mark, byte) in marks.iter_mut().zip(bytes) {
+            let small = byte | 0x20;
+            let is_letter = small.wrapping_sub(b'a') < 26;
+            *mark = u8::from(is_letter | (byte.wrapping_sub(b'0') < 10));
+            large |= u8::from(is_letter & (byte & 0x20 == 0));
+            other |= u8::from(!byte.is_ascii() | is_ascii_apostrophe(byte));
+        }
+        // A factor brings the marks of eight bytes side by side.
+        let (eights, _) = marks.as_chunks::<8>();
+        let words = eights.iter().rev().fold(0, |words, eight| {
+            words << 8 | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56
+        });
+        Self { words, is_large: large != 0, has_other: other != 0 }
+    }
 }
 
 impl RecordWords {
@@ -93,6 +129,7 @@ impl RecordWords {
     pub(crate) fn read(&mut self, path: &str, tags: Option<&MediaTags>) {
         self.text.clear();
         self.words.clear();
+        self.seen = Seen::default();
         self.runs.clear();
         self.name_start = last_slash(path.as_bytes()).map_or(0, |slash| slash + 1);
         let (folders, name) = path.split_at(self.name_start);
@@ -151,13 +188,15 @@ impl RecordWords {
         const ASCII: u32 = 0x8080_8080;
         let mut heads = [0; MAX_RECORD_WORDS];
         let mut count = 0;
+        let mut seen = Seen::default();
         for word in &self.words {
             let first = (word.head >> 32) as u32;
             if first & ASCII != 0 {
                 return count_pairs(self.iter().map(|(word, _)| word));
             }
             if word.end - word.start >= 4
-                && !heads.get(..count).is_some_and(|seen| seen.contains(&first))
+                && (seen.is_new(u64::from(first))
+                    || !heads.get(..count).is_some_and(|seen| seen.contains(&first)))
                 && let Some(free) = heads.get_mut(count)
             {
                 *free = first;
@@ -196,7 +235,8 @@ impl RecordWords {
         for word in words(text) {
             let start = self.text.len();
             self.text.push_str(&word);
-            keep(&mut self.words, self.text.as_bytes(), start..start + word.len(), in_name);
+            let range = start..start + word.len();
+            keep(&mut self.words, &mut self.seen, self.text.as_bytes(), range, in_name);
         }
         false
     }
@@ -204,40 +244,49 @@ impl RecordWords {
     /// What the rules say of ASCII without apostrophes, without the steps in between. Adds nothing
     /// if there is anything else.
     fn add_plain(&mut self, text: &str, in_name: bool) -> bool {
-        let Self { text: all, words, runs, .. } = self;
-        let (base, before) = (all.len(), words.len());
+        let Self { text: all, words, runs, seen, blocks, .. } = self;
+        blocks.clear();
+        let mut is_large = false;
+        for block in text.as_bytes().chunks(BLOCK).map(Block::new) {
+            if block.has_other {
+                return false;
+            }
+            is_large |= block.is_large;
+            blocks.push(block.words);
+        }
+        let base = all.len();
         all.push_str(text);
-        all[base..].make_ascii_lowercase();
-        let all_bytes = all.as_bytes();
-        let bytes = &all_bytes[base..];
-        let is_small = bytes == text.as_bytes();
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            match BYTES[usize::from(*byte)] {
-                Byte::Word => {}
-                Byte::Between => {
-                    at += 1;
-                    continue;
-                }
-                Byte::Other => {
-                    all.truncate(base);
-                    words.truncate(before);
-                    runs.clear();
-                    return false;
-                }
-            }
-            let start = at;
-            while bytes.get(at).is_some_and(|byte| is_word_byte(*byte)) {
-                at += 1;
-            }
+        if is_large {
+            all[base..].make_ascii_lowercase();
+        }
+        let all = all.as_bytes();
+        let mut see = |start: usize, at: usize| {
             let end = at.min(start + MAX_WORD_CHARS);
-            let word = keep(words, all_bytes, base + start..base + end, in_name);
+            let word = keep(words, seen, all, base + start..base + end, in_name);
             if in_name {
                 let is_word = end == at
-                    && (is_small || text.as_bytes().get(start..at) == bytes.get(start..at));
+                    && (!is_large
+                        || text.as_bytes().get(start..at) == all.get(base + start..base + at));
                 let word = word.filter(|_| is_word);
                 runs.push(Run { start: start as u32, end: at as u32, word });
             }
+        };
+        // Where words begin and end, by turns.
+        let (mut start, mut last) = (None, 0);
+        for (number, block) in blocks.iter().enumerate() {
+            let mut edges = block ^ (block << 1 | last);
+            last = block >> (BLOCK - 1);
+            while edges != 0 {
+                let at = number * BLOCK + edges.trailing_zeros() as usize;
+                edges &= edges - 1;
+                match start.take() {
+                    Some(start) => see(start, at),
+                    None => start = Some(at),
+                }
+            }
+        }
+        if let Some(start) = start {
+            see(start, text.len());
         }
         true
     }
@@ -245,7 +294,13 @@ impl RecordWords {
 
 /// Keeps a part of a text as a word, if it is one more. Answers which word it is.
 #[inline]
-fn keep(words: &mut Vec<Word>, all: &[u8], range: Range<usize>, in_name: bool) -> Option<u32> {
+fn keep(
+    words: &mut Vec<Word>,
+    seen: &mut Seen,
+    all: &[u8],
+    range: Range<usize>,
+    in_name: bool,
+) -> Option<u32> {
     let length = range.len();
     let head = match all.get(range.start..).and_then(<[u8]>::first_chunk) {
         // Eight bytes at a time, and then without those behind the word.
@@ -259,7 +314,9 @@ fn keep(words: &mut Vec<Word>, all: &[u8], range: Range<usize>, in_name: bool) -
             && (length <= 8
                 || all.get(it.start as usize..it.end as usize) == all.get(range.clone()))
     };
-    if let Some(at) = words.iter().position(is_it) {
+    if !seen.is_new(head)
+        && let Some(at) = words.iter().position(is_it)
+    {
         return Some(at as u32);
     }
     if length == 0 || words.len() == MAX_RECORD_WORDS {
@@ -273,18 +330,18 @@ fn keep(words: &mut Vec<Word>, all: &[u8], range: Range<usize>, in_name: bool) -
 /// Where the last slash of a path is.
 fn last_slash(path: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let (chunks, rest) = path.as_chunks::<8>();
-    if let Some(at) = rest.iter().rposition(|byte| *byte == b'/') {
-        return Some(chunks.len() * 8 + at);
-    }
+    let (rest, chunks) = path.as_rchunks::<8>();
     // Whether any of eight bytes is zero, or here a slash, is seen from all of them at once.
     let has_slash = |chunk: &[u8; 8]| {
         let zero = u64::from_ne_bytes(*chunk) ^ (ONES * u64::from(b'/'));
         zero.wrapping_sub(ONES) & !zero & (ONES << 7) != 0
     };
-    let chunk = chunks.iter().rposition(has_slash)?;
-    let at = chunks.get(chunk)?.iter().rposition(|byte| *byte == b'/')?;
-    Some(chunk * 8 + at)
+    let last = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'/');
+    match chunks.iter().rposition(has_slash) {
+        Some(at) => Some(rest.len() + at * 8 + last(chunks.get(at)?)?),
+        None if path.first_chunk().is_some_and(|it| !has_slash(it)) => None,
+        None => last(rest),
+    }
 }
 
 /// The bytes of a text without the apostrophes inside its words, and with spaces for the others.
