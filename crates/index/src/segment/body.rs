@@ -18,8 +18,9 @@ pub(super) fn take_head(bytes: &mut &[u8]) -> (Kind, u64, bool) {
     (kind, size, head & 8 != 0)
 }
 
-/// The codes in what is written of a document.
-pub(super) fn codes_of(body: &[u8]) -> Codes<'_> {
+/// The codes in what is written of a document, behind which there may be so many bytes more: to take
+/// numbers is quicker where some are.
+pub(super) fn codes_of((body, behind): (&[u8], usize)) -> Codes<'_> {
     let mut rest = body;
     let (_, _, has_tags) = take_head(&mut rest);
     let (mut texts, mut numbers) = (0, 0);
@@ -27,12 +28,13 @@ pub(super) fn codes_of(body: &[u8]) -> Codes<'_> {
         let which = varint::take(&mut rest);
         (texts, numbers) = ((which & 7).count_ones(), (which >> 3).count_ones());
     }
-    Codes { rest, texts, numbers }
+    Codes { rest, behind, texts, numbers }
 }
 
 /// See [`codes_of`].
 pub(super) struct Codes<'a> {
     rest: &'a [u8],
+    behind: usize,
     /// Texts of tags that are still to come, and numbers behind them.
     texts: u32,
     numbers: u32,
@@ -49,7 +51,7 @@ impl Iterator for Codes<'_> {
             for _ in 0..std::mem::take(&mut self.numbers) {
                 varint::take(&mut self.rest);
             }
-            if self.rest.is_empty() {
+            if self.rest.len() <= self.behind {
                 return None;
             }
         }
@@ -59,19 +61,21 @@ impl Iterator for Codes<'_> {
 
 /// A part of what is written of a document.
 pub(super) enum Part<'a> {
-    Verbatim(&'a [u8]),
+    /// So many bytes at the front of these.
+    Verbatim(&'a [u8], usize),
     Code(Code),
 }
 
-/// Goes through what is written of a document.
-pub(super) fn for_each_code(body: &[u8], mut see: impl FnMut(Part<'_>)) {
+/// Goes through what is written of a document, as [`codes_of`].
+#[inline]
+pub(super) fn for_each_code((body, behind): (&[u8], usize), mut see: impl FnMut(Part<'_>)) {
     let mut rest = body;
     let (_, _, has_tags) = take_head(&mut rest);
-    see(Part::Verbatim(&body[..body.len() - rest.len()]));
+    see(Part::Verbatim(body, body.len() - rest.len()));
     if has_tags {
         let start = rest;
         let which = varint::take(&mut rest);
-        see(Part::Verbatim(&start[..start.len() - rest.len()]));
+        see(Part::Verbatim(start, start.len() - rest.len()));
         for _ in 0..(which & 7).count_ones() {
             see(Part::Code(varint::take32(&mut rest)));
         }
@@ -79,9 +83,9 @@ pub(super) fn for_each_code(body: &[u8], mut see: impl FnMut(Part<'_>)) {
         for _ in 0..(which >> 3).count_ones() {
             varint::take(&mut rest);
         }
-        see(Part::Verbatim(&start[..start.len() - rest.len()]));
+        see(Part::Verbatim(start, start.len() - rest.len()));
     }
-    while !rest.is_empty() {
+    while rest.len() > behind {
         see(Part::Code(varint::take32(&mut rest)));
     }
 }

@@ -83,6 +83,16 @@ fn is_unusual_joint(before: &[u8], piece: &[u8]) -> bool {
     text(before).ends_with(char::is_alphanumeric) && text(piece).starts_with(char::is_alphanumeric)
 }
 
+/// Bytes that are given along with what is written of a document.
+const BEHIND: usize = 3;
+
+/// Where documents have been read up to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reading {
+    next: u32,
+    start: u32,
+}
+
 /// The documents of a segment.
 #[derive(Debug, Default)]
 pub(crate) struct Documents {
@@ -121,6 +131,27 @@ impl Documents {
         }
         let length = varint::take(&mut bytes);
         varint::take_bytes(&mut bytes, length as usize)
+    }
+
+    /// As [`Documents::body`], with some bytes more and how many those are, for who reads one document
+    /// after the other: `at` says where it has come to.
+    pub(super) fn next_body(&self, number: u32, at: &mut Reading) -> (&[u8], usize) {
+        if at.next != number || (number as usize).is_multiple_of(BLOCK) {
+            let block = number as usize / BLOCK;
+            at.start = self.starts.get(block).copied().unwrap_or_default();
+            at.next = (block * BLOCK) as u32;
+        }
+        loop {
+            let bytes = self.bytes.get(at.start as usize..).unwrap_or_default();
+            let mut rest = bytes;
+            let length = varint::take(&mut rest) as usize;
+            at.start += (bytes.len() - rest.len() + length) as u32;
+            at.next += 1;
+            if at.next > number {
+                let end = rest.len().min(length + BEHIND);
+                return (rest.get(..end).unwrap_or_default(), end.saturating_sub(length));
+            }
+        }
     }
 
     /// Reads something of a document and says nothing of it. Who does so for many documents before
@@ -271,14 +302,28 @@ impl Documents {
     }
 }
 
+/// Appends so many bytes at the front of some, which are few most of the time.
+#[inline]
+fn extend(to: &mut Vec<u8>, bytes: &[u8], len: usize) {
+    /// As many as the kind and the size take at most.
+    const FEW: usize = 9;
+    if let Some(few) = bytes.first_chunk::<FEW>().filter(|_| len <= FEW) {
+        to.extend_from_slice(few);
+        to.truncate(to.len() - FEW + len);
+    } else {
+        to.extend_from_slice(bytes.get(..len).unwrap_or(bytes));
+    }
+}
+
 /// Takes documents in the order of their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct DocumentsWriter {
     len: usize,
     starts: Array<u32>,
     bytes: Array<u8>,
-    body: Vec<u8>,
-    length: Vec<u8>,
+    /// The block at hand, and where its last document begins.
+    block: Vec<u8>,
+    start: usize,
     strings: PackedWriter,
     plain_ends: Vec<u32>,
     plain_bytes: Vec<u8>,
@@ -322,12 +367,11 @@ impl DocumentsWriter {
         (kind, size, tags): (Kind, u64, Option<&MediaTags>),
         mut codes: impl Iterator<Item = Code>,
     ) {
-        let size = size.to_le_bytes();
-        let size_len = size.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let body = &mut self.body;
-        body.clear();
+        let size_len = size.checked_ilog2().map_or(0, |bits| bits as usize / 8 + 1);
+        let body = self.open();
         body.push((size_len << 4) as u8 | u8::from(tags.is_some()) << 3 | kind as u8);
-        body.extend_from_slice(&size[..size_len]);
+        body.extend_from_slice(&size.to_le_bytes());
+        body.truncate(body.len() - 8 + size_len);
         if let Some(tags) = tags {
             let texts = [&tags.artist, &tags.title, &tags.album];
             let numbers = [tags.bitrate_kbps, tags.duration_secs];
@@ -345,26 +389,45 @@ impl DocumentsWriter {
         self.finish_body();
     }
 
-    /// Adds a document of another segment, with other codes.
-    pub(crate) fn push_body(&mut self, old: &[u8], mut code: impl FnMut(Code) -> Code) {
-        self.body.clear();
-        let body = &mut self.body;
+    /// Adds a document of another segment, with other codes; see [`codes_of`](super::body::codes_of).
+    #[inline]
+    pub(crate) fn push_body(&mut self, old: (&[u8], usize), mut code: impl FnMut(Code) -> Code) {
+        let body = self.open();
         for_each_code(old, |part| match part {
-            Part::Verbatim(bytes) => body.extend_from_slice(bytes),
+            Part::Verbatim(bytes, len) => extend(body, bytes, len),
             Part::Code(old) => varint::put(body, u64::from(code(old))),
         });
         self.finish_body();
     }
 
-    fn finish_body(&mut self) {
+    /// Begins a document, behind a byte for its length.
+    #[inline]
+    fn open(&mut self) -> &mut Vec<u8> {
         if self.len.is_multiple_of(BLOCK) {
+            self.end_block();
             self.starts.push(self.bytes.len() as u32);
         }
-        self.length.clear();
-        varint::put(&mut self.length, self.body.len() as u64);
-        self.bytes.extend_from_slice(&self.length);
-        self.bytes.extend_from_slice(&self.body);
+        self.start = self.block.len();
+        self.block.push(0);
+        &mut self.block
+    }
+
+    #[inline]
+    fn finish_body(&mut self) {
         self.len += 1;
+        let length = self.block.len() - self.start - 1;
+        if let Some(first) = self.block.get_mut(self.start).filter(|_| length < 0x80) {
+            *first = length as u8;
+            return;
+        }
+        let mut bytes = Vec::new();
+        varint::put(&mut bytes, length as u64);
+        self.block.splice(self.start..=self.start, bytes);
+    }
+
+    fn end_block(&mut self) {
+        self.bytes.extend_from_slice(&self.block);
+        self.block.clear();
     }
 
     /// Bytes of memory so far.
@@ -376,6 +439,7 @@ impl DocumentsWriter {
     }
 
     pub(crate) fn finish(mut self) -> Documents {
+        self.end_block();
         self.plain_bytes.extend_from_slice(&[0; STEP]);
         Documents {
             starts: self.starts.finished(),
@@ -451,8 +515,9 @@ mod tests {
                 writer.push((it.kind, it.size, it.tags.as_deref()), codes.into_iter());
             }
             let written = writer.finish();
+            let mut reading = Reading::default();
             for i in 0..documents.len() as u32 {
-                copier.push_body(written.body(i), turn);
+                copier.push_body(written.next_body(i, &mut reading), turn);
             }
             let copied = copier.finish();
             for (i, it) in documents.iter().enumerate() {

@@ -346,9 +346,10 @@ impl Merge {
         let end = self.order.len().min(start + budget.div_ceil(USE));
         self.at = end;
         for [source, place] in &self.order[start..end] {
-            let source = &self.sources[*source as usize];
+            let source = &mut self.sources[*source as usize];
             let codes = &*source.codes;
-            let strings = codes_of(source.segment.documents.body(*place));
+            let documents = &source.segment.documents;
+            let strings = codes_of(documents.next_body(*place, &mut source.reading));
             self.coder.count(strings.filter_map(|code| codes.get(code as usize).copied()));
         }
         ((end - start) * USE, end == self.order.len())
@@ -375,12 +376,12 @@ impl Merge {
         let mut run = (usize::MAX, OwnerNo::MAX, 0..0);
         for (new, [source, place]) in (start as Place..).zip(&self.order[start..end]) {
             let which = *source as usize;
-            let source = &self.sources[which];
+            let source = &mut self.sources[which];
             let segment = &source.segment;
             let codes = &*source.codes;
-            self.documents.push_body(segment.documents.body(*place), |code| {
-                codes.get(code as usize).copied().unwrap_or_default()
-            });
+            let body = segment.documents.next_body(*place, &mut source.reading);
+            self.documents
+                .push_body(body, |code| codes.get(code as usize).copied().unwrap_or_default());
             if run.0 != which || !run.2.contains(place) {
                 let (owner, end) = segment.run_of(*place);
                 run = (which, owner, *place..end);

@@ -32,6 +32,9 @@ const BLOCK: usize = 16;
 /// From this on a length does not fit into its four bits, and the rest of it follows.
 const LONG: usize = 15;
 
+/// Bytes of the [`head`] of a string: most strings have no more.
+const HEAD: usize = size_of::<u64>();
+
 /// All strings of a segment.
 #[derive(Debug, Default)]
 pub(crate) struct Strings {
@@ -258,7 +261,6 @@ struct Block<'a> {
 /// How many bytes two texts begin alike with. Of most words the first eight tell.
 #[inline]
 fn common(one: &[u8], other: &[u8]) -> usize {
-    const HEAD: usize = size_of::<u64>();
     if let (Some(a), Some(b)) = (one.first_chunk::<HEAD>(), other.first_chunk::<HEAD>())
         && a == b
     {
@@ -286,6 +288,23 @@ fn take_text<'a>(length: u8, texts: &mut &'a [u8]) -> (usize, &'a [u8]) {
         own += varint::take(texts) as usize;
     }
     (shared, varint::take_bytes(texts, own))
+}
+
+/// Takes the bytes of a string behind what it shares with the one before, which is in `text`. Answers what
+/// is left.
+#[inline]
+fn append_text<'a>(length: u8, mut texts: &'a [u8], text: &mut Vec<u8>) -> &'a [u8] {
+    let (shared, own) = (usize::from(length >> 4), usize::from(length & 15));
+    if let Some(few) = texts.first_chunk::<HEAD>().filter(|_| shared < LONG && own <= HEAD) {
+        text.truncate(shared);
+        text.extend_from_slice(few);
+        text.truncate(shared + own);
+        return texts.get(own..).unwrap_or_default();
+    }
+    let (shared, own) = take_text(length, &mut texts);
+    text.truncate(shared);
+    text.extend_from_slice(own);
+    texts
 }
 
 /// Takes the lengths of the lists of a string, which begin at `start`.
@@ -350,9 +369,7 @@ impl TextScan<'_> {
         }
         let (length, later) = self.lengths.split_first()?;
         self.lengths = later;
-        let (shared, own) = take_text(*length, &mut self.texts);
-        self.text.truncate(shared);
-        self.text.extend_from_slice(own);
+        self.texts = append_text(*length, self.texts, &mut self.text);
         self.next += 1;
         Some(self.next - 1)
     }
@@ -429,12 +446,28 @@ impl StringsWriter {
         };
         let own = &text[shared..];
         self.lengths.push((shared.min(LONG) << 4 | own.len().min(LONG)) as u8);
-        for length in [shared, own.len()] {
-            if length >= LONG {
-                varint::put(&mut self.texts, (length - LONG) as u64);
+        if shared >= LONG || own.len() >= LONG {
+            for length in [shared, own.len()] {
+                if length >= LONG {
+                    varint::put(&mut self.texts, (length - LONG) as u64);
+                }
             }
         }
-        self.texts.extend_from_slice(own);
+        if text.len() <= HEAD {
+            // As a number, of which all bytes are copied at once.
+            let head = head(text);
+            let own_head = head.checked_shl(8 * shared as u32).unwrap_or_default();
+            let len = self.texts.len() + own.len();
+            self.texts.extend_from_slice(&own_head.to_be_bytes());
+            self.texts.truncate(len);
+            self.before.clear();
+            self.before.extend_from_slice(&head.to_be_bytes());
+            self.before.truncate(text.len());
+        } else {
+            self.texts.extend_from_slice(own);
+            self.before.clear();
+            self.before.extend_from_slice(text);
+        }
         let start = self.list.len();
         let form = postings::write(inside, universe, &mut self.list);
         let middle = self.list.len();
@@ -445,8 +478,6 @@ impl StringsWriter {
             let form = postings::write(outside, universe, &mut self.list);
             varint::put(lengths, ((self.list.len() - middle) as u64) << 2 | form.tag());
         }
-        self.before.clear();
-        self.before.extend_from_slice(text);
         self.postings += (inside.len() + outside.len()) as u64;
         self.len += 1;
     }

@@ -3,6 +3,7 @@
 use super::super::postings::Numbers;
 use super::super::renumber::{List, LongList};
 use super::super::room::Room;
+use super::super::source::insert;
 use super::super::strings::{ListScan, StringNo, TextScan};
 use super::{BITS, Merge, POSTINGS, STRING, Segment, WORD};
 use crate::interner::head;
@@ -32,12 +33,12 @@ impl Merge {
         // The first bytes of each one's next string, which nearly always tell which comes first, above
         // its number. They are in descending order, so that the least is taken from the end.
         let mut heads: Vec<u128> = Vec::with_capacity(scans.len());
-        let insert = |heads: &mut Vec<u128>, i: usize, scan: &TextScan<'_>| {
+        let add = |heads: &mut Vec<u128>, i: usize, scan: &TextScan<'_>| {
             let new = u128::from(head(scan.bytes())) << 64 | i as u128;
-            heads.insert(heads.partition_point(|it| *it > new), new);
+            insert(heads, new);
         };
         for (i, scan) in scans.iter().enumerate() {
-            scan.iter().for_each(|scan| insert(&mut heads, i, scan));
+            scan.iter().for_each(|scan| add(&mut heads, i, scan));
         }
         let mut found: Vec<usize> = Vec::with_capacity(scans.len());
         let mut done = 0;
@@ -76,7 +77,7 @@ impl Merge {
                 if let Some(scan) = &mut scans[*i]
                     && scan.next().is_some()
                 {
-                    insert(&mut heads, *i, scan);
+                    add(&mut heads, *i, scan);
                 }
             }
             done += STRING * found.len();
