@@ -36,7 +36,6 @@ impl Overlay {
         let load = self.load();
         self.join.on_link_up(&mut self.core, peer, now);
         self.neighbours.on_link_up(&mut self.core, peer, load, now);
-        self.core.membership.doubts.on_link_up(&peer);
     }
 
     /// The other side says what it is.
@@ -83,6 +82,11 @@ impl Overlay {
             self.on_directory_linked(peer, now);
         } else if !is_super {
             self.core.known.forget(&peer);
+        }
+        if is_super {
+            self.core.membership.doubts.on_greeted(&peer);
+        } else if self.core.role == Role::Super {
+            self.core.doubt_renounced(peer, now);
         }
     }
 
@@ -158,6 +162,7 @@ impl Overlay {
     /// that to those who keep the name's budget, it grants next to no searches, and those which the
     /// last parent has left unanswered come all at once.
     fn begin_with(&mut self, parent: NodeId, now: Now) {
+        self.repeat_farewell(parent);
         self.on_directory_parent(parent, now);
         self.publisher.start(&mut self.core, parent);
         self.searches.on_parent(&mut self.core, parent, now);

@@ -51,6 +51,7 @@ impl Overlay {
         let warm = !matches!(reason, RoleReason::Invited { .. });
         let state = if warm { SupernodeState::Serving } else { SupernodeState::Warming };
         self.core.membership.announcer.start(state, time);
+        self.core.membership.farewell = None;
         self.children.set_open(warm);
         let trial = Trial::of(&reason, &self.core.config, now.instant);
         self.election.office = Some(Box::new(Office::new(now, warm, trial)));

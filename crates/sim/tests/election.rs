@@ -209,6 +209,30 @@ fn a_supernode_whose_successor_has_only_just_begun_goes_again() {
     assert_eq!(network.attached(&nodes), nodes.len());
 }
 
+/// Whether all supernodes but this one count it among them.
+fn counting(network: &Network, nodes: &[NodeId], one: NodeId) -> usize {
+    let others = supers(network, nodes).into_iter().filter(|node| *node != one);
+    others.filter(|node| network.overlay(*node).unwrap().supernodes().any(|n| n == one)).count()
+}
+
+#[test]
+fn one_that_steps_down_behind_a_busy_line_counts_no_longer_after_seconds() {
+    let mut network = network(10);
+    let mut nodes = autos(&mut network, 40);
+    // What it says takes half a second each: its farewell comes after its new links.
+    let slow = Line { up_bps: 16_000, ..Line::default() };
+    let slow = network.add(RoleSetting::Super, Vec::new(), slow);
+    let slow = network.id(slow);
+    nodes.push(slow);
+    network.run_for(seconds(30 * 60));
+    let others = supers(&network, &nodes).len() - 1;
+    assert!(others >= 4 && counting(&network, &nodes, slow) == others, "of {others}");
+    network.feed(slow, Input::SetRole(RoleSetting::Ordinary));
+    // Those that it greets as an ordinary node would have said so only after that.
+    network.run_for(seconds(14));
+    assert_eq!(counting(&network, &nodes, slow), 0, "of {others}");
+}
+
 #[test]
 fn a_supernode_that_is_missed_is_one_again_after_a_restart() {
     let (mut network, nodes, elected) = elected();

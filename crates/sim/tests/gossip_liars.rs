@@ -8,7 +8,7 @@ use skein_proto::membership::{Announcement, Gossip, Suspicion};
 use skein_proto::message::RoleSetting;
 use skein_proto::rumour::News;
 use skein_proto::testing::announcement_of;
-use skein_proto::{BoundedVec, KeyPair, Message, NodeId, Rumour, Signed, UnixTime};
+use skein_proto::{BoundedVec, KeyPair, Message, NodeId, Role, Rumour, Signed, UnixTime};
 use skein_sim::Network;
 use std::net::SocketAddr;
 
@@ -129,6 +129,29 @@ fn two_liars_do_not_even_worry_anybody_and_three_kill_nobody() {
     }
     let dead: u64 = all.iter().map(|node| counters(&network, *node).members_dead).sum();
     assert_eq!(dead, 0);
+}
+
+#[test]
+fn whoever_is_back_as_an_ordinary_node_and_does_not_say_so_counts_no_longer() {
+    let mut network = network();
+    let all = honest(&mut network);
+    let back = liar(&mut network, all[0], 1);
+    network.run_for(seconds(10));
+    assert!(all.iter().all(|node| view(&network, *node).contains(&back)));
+    network.hang_up_as(back, all[0]);
+    for node in &all {
+        network.dial_as(back, *node);
+    }
+    network.run_for(seconds(1));
+    let credential = network.honest_credential(&key(1), 1);
+    for node in &all {
+        let hello = Network::greeting(Role::Ordinary, Some(credential.clone()));
+        network.say(back, *node, hello);
+    }
+    network.run_for(seconds(60));
+    for node in &all {
+        assert!(!view(&network, *node).contains(&back));
+    }
 }
 
 #[test]

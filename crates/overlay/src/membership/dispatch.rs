@@ -8,20 +8,24 @@ use crate::budget::Ask;
 use crate::core::{Core, earlier};
 use crate::io::Now;
 use crate::overlay::Overlay;
+use crate::peers::Peer;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use skein_proto::membership::{Gossip, SupernodeState};
 use skein_proto::supernode::Load;
 use skein_proto::{BoundedVec, Instant, Message, NodeId, Role};
+use std::collections::HashMap;
 
 /// Neighbours that are told when this supernode leaves; they tell the others.
 const FAREWELLS: usize = 8;
 
 impl Overlay {
     /// A message of the epidemic. It is taken from neighbours only: they are supernodes that this
-    /// one has agreed with.
+    /// one has agreed with. But whoever was one may say itself that it is none any more.
     pub(crate) fn on_gossip(&mut self, peer: NodeId, message: Message, now: Now) {
-        if !self.neighbours.is_linked(&peer) || !self.core.is_member_super(&peer, now.unix) {
+        let is_among_supers =
+            self.neighbours.is_linked(&peer) && self.core.is_member_super(&peer, now.unix);
+        if !is_among_supers && !self.is_farewell_of(&peer, &message) {
             self.core.counters.gossip_unasked += 1;
             return;
         }
@@ -67,6 +71,25 @@ impl Overlay {
         core.post(letters);
     }
 
+    /// Whether a peer that counts as a supernode says that it is going, and nothing else.
+    fn is_farewell_of(&self, peer: &NodeId, message: &Message) -> bool {
+        let Message::Gossip(gossip) = message else { return false };
+        let [rumour] = &gossip.rumours[..] else { return false };
+        let is_own = rumour
+            .record()
+            .is_some_and(|record| record.node == *peer && record.state == SupernodeState::Leaving);
+        is_own && self.core.role == Role::Super && self.core.membership.get(peer).is_some()
+    }
+
+    /// Says to a new parent that this node is no supernode any more. Those that were told when it
+    /// stepped down may not have heard it: the links are closed behind it, and where the line is
+    /// busy a new link with the same supernode is there before what was sent over the old one.
+    pub(crate) fn repeat_farewell(&mut self, parent: NodeId) {
+        if let Some(rumour) = self.core.membership.farewell.take() {
+            self.core.send(parent, Gossip { rumours: BoundedVec::truncated([rumour]) });
+        }
+    }
+
     /// This node is about to be no supernode any more: some neighbours are told, who tell the rest.
     pub(crate) fn bid_farewell(&mut self, now: Now) {
         if self.core.role != Role::Super {
@@ -81,6 +104,7 @@ impl Overlay {
                 let rumours = BoundedVec::truncated([rumour.clone()]);
                 self.core.send(node, Gossip { rumours });
             }
+            self.core.membership.farewell = Some(rumour);
         }
         self.core.membership.clear();
     }
@@ -153,10 +177,14 @@ impl Core {
 
     fn settle_doubts(&mut self, links: usize, now: Now) {
         let peers = &self.peers;
-        let is_linked = |node: &NodeId| peers.get(node).is_some_and(|peer| peer.hello.is_some());
+        // One that is there as an ordinary node is no supernode.
+        let is_linked = |node: &NodeId| role(peers, node) == Some(Role::Super);
         let steps = self.membership.doubts.step(links, is_linked, now.instant);
         for step in steps {
             match step {
+                Step::Dial(node) if role(&self.peers, &node) == Some(Role::Ordinary) => {
+                    self.membership.lay_to_rest(&node, now.instant);
+                }
                 Step::Dial(node) => {
                     if let Some(addresses) = self.membership.addresses(&node) {
                         self.dial(node, addresses);
@@ -188,6 +216,14 @@ impl Core {
         }
     }
 
+    /// One that was a supernode greets as an ordinary node.
+    pub(crate) fn doubt_renounced(&mut self, node: NodeId, now: Now) {
+        if let Some(version) = self.membership.get(&node).map(|member| member.issued.0) {
+            let jitter = self.rng.random();
+            self.membership.doubts.on_renounced(node, version, jitter, now.instant);
+        }
+    }
+
     /// A dial failed.
     pub(crate) fn doubt_unreached(&mut self, node: NodeId, now: Now) {
         if self.peers.contains_key(&node) {
@@ -202,6 +238,11 @@ impl Core {
             }
         }
     }
+}
+
+/// What a linked node says that it is.
+fn role(peers: &HashMap<NodeId, Box<Peer>>, node: &NodeId) -> Option<Role> {
+    Some(peers.get(node)?.hello.as_ref()?.role)
 }
 
 impl Membership {

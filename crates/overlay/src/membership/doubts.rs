@@ -34,6 +34,10 @@ const SPEAKERS: f64 = 6.0;
 const TESTIMONY_PAUSE: Duration = Duration::from_secs(1);
 const LATE_TESTIMONY: Duration = Duration::from_secs(5);
 
+/// How long one that greets as an ordinary node may take at least to say itself that it is no
+/// supernode any more: until it has a parent, and that one has told the others.
+const RENOUNCED: Duration = Duration::from_secs(5);
+
 /// How long after its testimony a witness tries once more. What fails again is dead to this node,
 /// whatever others say: so two supernodes that survive alone do not wait for a third witness.
 const RECHECK: Duration = Duration::from_secs(30);
@@ -161,9 +165,22 @@ impl Doubts {
         }
     }
 
-    /// A link with it is there.
-    pub(crate) fn on_link_up(&mut self, node: &NodeId) {
+    /// It is there, and says that it is a supernode.
+    pub(crate) fn on_greeted(&mut self, node: &NodeId) {
         self.own.remove(node);
+    }
+
+    /// It is there, and says that it is no supernode: that is told as if it were not there, unless
+    /// it says so itself before. `jitter` is between 0 and 1.
+    pub(crate) fn on_renounced(&mut self, node: NodeId, version: u64, jitter: f64, now: Instant) {
+        let known = self.own.get(&node).is_some_and(|doubt| {
+            doubt.version == version
+                && matches!(doubt.stage, Stage::Testify(_) | Stage::Testified(_))
+        });
+        if !known {
+            let stage = Stage::Testify(now + RENOUNCED.mul_f64(1.0 + jitter));
+            self.begin(node, Doubt { version, stage });
+        }
     }
 
     /// It has said something newer than `version`; `restarted` if it is not the same run of it,
@@ -404,6 +421,18 @@ mod tests {
         assert!(!doubts.may_testify(&node(8), 1, &node(1), &name(1)), "it is not believed now");
         step(&mut doubts, at(60) + FORGIVENESS);
         assert!(doubts.may_testify(&node(8), 1, &node(1), &name(1)), "one is forgiven");
+    }
+
+    #[test]
+    fn one_that_greets_as_an_ordinary_node_has_time_to_say_so_itself() {
+        let mut doubts = Doubts::default();
+        doubts.on_renounced(node(9), 1, 0.5, at(0));
+        assert_eq!(step(&mut doubts, at(0) + RENOUNCED), []);
+        // Another greeting does not put it off.
+        doubts.on_renounced(node(9), 1, 0.9, at(7));
+        assert_eq!(step(&mut doubts, at(8)), [Step::Testify(node(9), 1)]);
+        doubts.on_gone(&node(9));
+        assert_eq!(step(&mut doubts, at(60)), []);
     }
 
     #[test]

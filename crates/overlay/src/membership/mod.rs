@@ -51,6 +51,8 @@ pub(crate) struct Membership {
     pub(crate) epidemic: Rare<Epidemic>,
     pub(crate) doubts: Doubts,
     pub(crate) announcer: Announcer,
+    /// That this node is no supernode any more, in its own words, until a parent knows.
+    pub(crate) farewell: Option<Rumour>,
     /// Standing queries, which all supernodes know.
     pub(crate) wishes: Rare<Wishes>,
     names: Names,
@@ -72,6 +74,7 @@ impl Membership {
             epidemic: Rare::default(),
             doubts: Doubts::default(),
             announcer: Announcer::default(),
+            farewell: None,
             wishes: Rare::default(),
             names: Names::default(),
             present: 0,
