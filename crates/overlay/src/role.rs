@@ -48,12 +48,13 @@ impl Overlay {
         self.core.role = Role::Super;
         let time = (now.instant, now.unix);
         // One that joins a running network first finds its place in it.
-        let warm = !matches!(reason, RoleReason::Invited { .. });
+        let trial = Trial::of(&reason, &self.core.config, now.instant);
+        let looks = trial.is_some_and(|trial| trial.is_brisk(0, now.instant));
+        let warm = !looks && !matches!(reason, RoleReason::Invited { .. });
         let state = if warm { SupernodeState::Serving } else { SupernodeState::Warming };
         self.core.membership.announcer.start(state, time);
         self.core.membership.farewell = None;
         self.children.set_open(warm);
-        let trial = Trial::of(&reason, &self.core.config, now.instant);
         self.election.office = Some(Box::new(Office::new(now, warm, trial)));
         self.open_directory(now);
         self.conduct.vouching.begin(now);

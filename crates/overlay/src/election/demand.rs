@@ -115,8 +115,10 @@ impl Demand {
         self.is_demoting = patient || (self.is_demoting && spare >= 1.0);
         let surplus = if self.is_demoting && !self.is_promoting { spare } else { 0.0 };
 
+        let wanted = work.max(present) / PROMOTE_ABOVE;
+        // One that has just begun has an average of what it saw when it knew nobody.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Cut to the range.
-        let wanted = (work / PROMOTE_ABOVE).ceil().max(floor).min(f64::from(u32::MAX)) as u32;
+        let wanted = wanted.ceil().max(floor).min(f64::from(u32::MAX)) as u32;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Cut to the range.
         let most = ((work / DEMOTE_BELOW).ceil().max(floor) + 1.0 + (count / 10.0).floor())
             .min(f64::from(u32::MAX)) as u32;

@@ -6,7 +6,7 @@ use super::demand::Demand;
 use super::dialback::DialBacks;
 use super::outlook::Outlook;
 use super::pace::Pace;
-use super::trial::Trial;
+use super::trial::{LOOK, Trial};
 use super::turn::Turn;
 use super::{REVIEW, RoleReason, handover};
 use crate::core::earlier;
@@ -131,7 +131,11 @@ pub(crate) struct Office {
 
 impl Office {
     pub(crate) fn new(now: Now, warm: bool, trial: Option<Trial>) -> Self {
-        let until = if warm { now.instant } else { now.instant + WARM_UP };
+        let looks = trial.is_some_and(|trial| trial.is_brisk(0, now.instant));
+        let until = match warm {
+            true => now.instant,
+            false => now.instant + if looks { LOOK } else { WARM_UP },
+        };
         Self {
             since: now.instant,
             trial,
@@ -321,10 +325,12 @@ impl Overlay {
         let mut over = None;
         if now.instant >= office.next_review {
             over = self.review(&mut office, now);
-            let is_returning = office.trial.is_some_and(|trial| trial.is_brisk(now.instant));
+            let members = self.core.membership.len();
+            let is_returning =
+                office.trial.is_some_and(|trial| trial.is_brisk(members, now.instant));
             let is_empty = self.children.actives() == 0;
             let pause = match office.stage {
-                Stage::Serving if is_returning => SHORT_STEP,
+                Stage::Warming { .. } | Stage::Serving if is_returning => SHORT_STEP,
                 Stage::Resigning { .. } if is_empty => SHORT_STEP,
                 Stage::Serving if !office.outlook().is_brisk() => REVIEW,
                 _ => STEP,
@@ -357,11 +363,20 @@ impl Overlay {
         office.last_review = now.instant;
         match &office.stage {
             Stage::Warming { until } => {
+                let until = *until;
+                let members = self.core.membership.len();
+                let looks = office.trial.is_some_and(|trial| trial.is_brisk(members, now.instant));
+                if looks {
+                    self.judge_need(office, &outlook, now);
+                    if matches!(office.stage, Stage::Resigning { .. }) {
+                        return None;
+                    }
+                }
                 // One that does not answer is waited for in vain: after a failure it may be a third.
                 let missed: BTreeSet<NodeId> = self.core.membership.missed().into_iter().collect();
                 let known = self.core.membership.len().saturating_sub(missed.len());
                 let linked = self.neighbours.count();
-                if now.instant >= *until || has_warmed_up(known, linked) {
+                if now.instant >= until || (!looks && has_warmed_up(known, linked)) {
                     office.stage = Stage::Serving;
                     self.children.set_open(true);
                     self.announce_state(SupernodeState::Serving, now);
@@ -568,6 +583,21 @@ mod tests {
         );
         let (back, now) = office(true);
         assert!(matches!(back.stage, Stage::Warming { until } if until == now));
+    }
+
+    #[test]
+    fn who_comes_back_after_it_was_missed_looks_before_it_takes_children() {
+        let begins = |away: u64| {
+            let away = Some(Duration::from_secs(away));
+            let trial = Trial::Return { ends: None, begun: NOW.instant, away };
+            let back = Office::new(NOW, !trial.is_brisk(0, NOW.instant), Some(trial));
+            match back.stage {
+                Stage::Warming { until } => until.since(NOW.instant),
+                _ => Duration::MAX,
+            }
+        };
+        assert_eq!(begins(41), Duration::ZERO, "nobody may have missed it yet");
+        assert_eq!(begins(42), Duration::from_secs(10));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::outlook::Outlook;
 use crate::config::Config;
 use crate::core::Core;
 use crate::io::Now;
+use crate::membership::load_pause;
 use crate::overlay::Overlay;
 use skein_proto::membership::SupernodeState;
 use skein_proto::message::RoleSetting;
@@ -21,11 +22,16 @@ use std::time::Duration;
 /// place. It is there meanwhile, since nobody else may be.
 const RETURN: Duration = Duration::from_secs(60);
 
-/// How long after it went its children count among those of others: half a minute until they have
-/// missed it and found other parents, and a minute until these say so. Before that there seems to be
-/// less to do than there is, and it does not judge; after it, it goes as soon as it sees that it has
-/// been replaced, within seconds and before it has children.
-const COUNTED: Duration = Duration::from_secs(2 * 60);
+/// How long after it went the others have missed it and its children found other parents; then its
+/// children count among those of others as soon as these say so ([`load_pause`]). Before that there
+/// seems to be less to do than there is, and it does not judge; after it, it goes as soon as it sees
+/// that it has been replaced, within seconds and before it has children.
+const MISSED: Duration = Duration::from_secs(30);
+
+/// How long one that looks from its beginning takes no children meanwhile: others have them, and what
+/// it had taken in would keep it for half a minute until it is handed over. It may be the only one
+/// that is there, so it does not wait for long.
+pub(super) const LOOK: Duration = Duration::from_secs(10);
 
 /// Neighbours that it takes to see who is there; fewer where there are not as many.
 const WITNESSES: usize = 3;
@@ -42,8 +48,8 @@ const ESTABLISHED: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trial {
     /// It was a supernode when it last ran, and is one again unasked.
-    /// It looks from a moment on, or only at the end if it does not know for how long it was away.
-    Return { ends: Option<Instant>, looks_from: Option<Instant> },
+    /// It looks from some time after it went on, or only at the end if it does not know when that was.
+    Return { ends: Option<Instant>, begun: Instant, away: Option<Duration> },
     /// It has been added, or was needed when it came back.
     Probation { ends: Option<Instant> },
 }
@@ -54,23 +60,28 @@ impl Trial {
         match reason {
             RoleReason::Invited { .. } => Some(Self::Probation { ends: None }),
             RoleReason::WasSuper => {
-                let looks_from = config.away.map(|away| now + COUNTED.saturating_sub(away));
-                Some(Self::Return { ends: None, looks_from })
+                Some(Self::Return { ends: None, begun: now, away: config.away })
             }
             _ => None,
         }
     }
 
-    /// Whether it may be over at any moment.
-    pub(super) fn is_brisk(&self, now: Instant) -> bool {
-        matches!(self, Self::Return { looks_from: Some(from), .. } if now >= *from)
+    /// Whether it may be over at any moment, where so many others are known.
+    pub(crate) fn is_brisk(&self, members: usize, now: Instant) -> bool {
+        match self {
+            Self::Return { begun, away: Some(away), .. } => {
+                now.since(*begun) + *away >= MISSED + load_pause(members)
+            }
+            _ => false,
+        }
     }
 
     /// Whether its time is over.
     fn is_over(&mut self, core: &mut Core, now: Instant) -> bool {
         let (ends, length) = match self {
-            Self::Return { ends, looks_from } => {
-                (ends, RETURN + looks_from.map_or(Duration::ZERO, |from| from.since(now)))
+            Self::Return { ends, away, .. } => {
+                let counted = MISSED + load_pause(usize::MAX);
+                (ends, RETURN + away.map_or(Duration::ZERO, |away| counted.saturating_sub(away)))
             }
             Self::Probation { ends } => (ends, PROBATION),
         };
@@ -87,7 +98,7 @@ impl Overlay {
         let hurries = outlook.is_urgent || self.core.membership.is_emergency(now.instant);
         let fill_percent = percent(outlook.fill);
         let is_free = self.core.config.role == RoleSetting::Auto;
-        let is_brisk = trial.is_brisk(now.instant);
+        let is_brisk = trial.is_brisk(self.core.membership.len(), now.instant);
         let since = office.since_unix;
         match trial {
             Trial::Return { .. }

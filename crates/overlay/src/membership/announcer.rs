@@ -54,7 +54,7 @@ const LEAST_LOAD_STEP: u8 = 4;
 const UNREADY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The pause after a change of the load in a network of that size.
-fn load_pause(members: usize) -> Duration {
+pub(crate) fn load_pause(members: usize) -> Duration {
     let members = u32::try_from(members).unwrap_or(u32::MAX);
     LOAD_PAUSE_EACH.saturating_mul(members).clamp(LEAST_LOAD_PAUSE, LOAD_PAUSE)
 }

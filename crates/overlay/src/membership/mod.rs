@@ -26,6 +26,7 @@ use skein_proto::{Instant, NodeId, Rumour, Username};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub(crate) use announcer::load_pause;
 pub(crate) use epidemic::Pace;
 #[cfg(test)]
 pub(crate) use holders::OwnArc;
