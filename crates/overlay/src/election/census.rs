@@ -1,5 +1,6 @@
 //! What the announced loads of all supernodes come to.
 
+use skein_proto::Instant;
 use skein_proto::supernode::Load;
 
 /// How much more than the median capacity a supernode may count for. What it announces is its own
@@ -24,6 +25,8 @@ pub struct Census {
     pub waiting: f64,
     /// Whether many supernodes have died in the last minutes.
     pub many_died: bool,
+    /// When somebody died last.
+    pub last_death: Option<Instant>,
 }
 
 impl Census {

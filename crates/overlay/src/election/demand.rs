@@ -37,6 +37,11 @@ const DEMOTE_TO: f64 = 0.63;
 /// supernodes gone makes 0.61 of the usual fill 0.87.
 pub const URGENT_ABOVE: f64 = 0.85;
 
+/// How much must be missing, in supernodes that are full to [`PROMOTE_ABOVE`], that it is because
+/// somebody has died lately, and for how long that is lately: of what every one of them holds, half.
+const LEAST_MISSING: f64 = 0.5;
+const LATELY: Duration = Duration::from_secs(2 * 60);
+
 /// For how long there must be too many supernodes before one steps down.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
@@ -55,6 +60,8 @@ pub struct Demand {
     since: Option<Instant>,
     updated: Instant,
     is_urgent: bool,
+    /// When there were last as many as [`PROMOTE_ABOVE`] asks for.
+    enough_at: Option<Instant>,
     is_promoting: bool,
     short_since: Option<Instant>,
     slack_since: Option<Instant>,
@@ -84,9 +91,15 @@ impl Demand {
         // The orphans of dead supernodes are in what is smoothed already: they count once.
         let pressing = smoothed.max(present + waiting);
         // Once there was no room, or many have died, the haste lasts until there is enough again.
-        let hurry = self.is_urgent || census.many_died;
+        // After that it is the demand that has grown, or noise: of few supernodes one is so much that
+        // a child more or less decides.
+        let unmade_good = census.last_death.filter(|at| self.enough_at.is_none_or(|was| *at > was));
+        let hurry = self.is_urgent || (census.many_died && unmade_good.is_some());
         let calm_at = if hurry { PROMOTE_ABOVE } else { URGENT_ABOVE };
         let is_urgent = pressing / count > calm_at;
+        if pressing / count <= PROMOTE_ABOVE {
+            self.enough_at = Some(now);
+        }
         self.is_urgent = is_urgent;
         let work = if is_urgent { pressing } else { smoothed };
         let fill = work / count;
@@ -132,6 +145,8 @@ impl Demand {
             surplus,
             excess: (count - target(work, RETRACT_TO, PROMOTE_TO).max(floor)).max(0.0),
             is_urgent,
+            is_loss: unmade_good.is_some_and(|at| now.since(at) < LATELY)
+                && work / PROMOTE_ABOVE - count >= LEAST_MISSING,
             is_below_floor: count < floor,
         };
         self.outlook
@@ -161,6 +176,7 @@ mod tests {
             mean_capacity: CAPACITY,
             waiting: 0.0,
             many_died: false,
+            last_death: None,
         }
     }
 
@@ -218,7 +234,8 @@ mod tests {
         let mut demand = Demand::default();
         let before = demand.update(&census(100, 8_000.0), seconds(0));
         assert!(!before.is_urgent);
-        let after = Census { many_died: true, ..census(70, 8_000.0) };
+        let died = Some(seconds(10));
+        let after = Census { many_died: true, last_death: died, ..census(70, 8_000.0) };
         let outlook = demand.update(&after, seconds(10));
         assert!(outlook.is_urgent && outlook.fill < URGENT_ABOVE, "{outlook:?}");
     }
@@ -236,7 +253,13 @@ mod tests {
         let mut demand = Demand::default();
         demand.update(&census(3, 3.0 * CAPACITY * 0.8), seconds(0));
         let orphans = CAPACITY * 0.8;
-        let after = Census { waiting: orphans, many_died: true, ..census(2, 2.0 * orphans) };
+        let died = Some(seconds(10));
+        let after = Census {
+            waiting: orphans,
+            many_died: true,
+            last_death: died,
+            ..census(2, 2.0 * orphans)
+        };
         let outlook = demand.update(&after, seconds(10));
         assert_eq!(outlook.shortfall, (2.4_f64 / 0.70).ceil() - 2.0, "{outlook:?}");
     }
@@ -298,6 +321,41 @@ mod tests {
         };
         assert!(in_a_minute(0.75) > 0.9, "{}", in_a_minute(0.75));
         assert!(in_a_minute(0.705) < 0.1, "{}", in_a_minute(0.705));
+    }
+
+    #[test]
+    fn of_few_one_that_has_died_is_replaced_at_once_and_of_many_after_a_time_for_a_restart() {
+        let after = |supernodes: u32, fill: f64, one_died: bool| {
+            let children = f64::from(supernodes) * fill * CAPACITY;
+            let mut demand = Demand::default();
+            demand.update(&census(supernodes, children), seconds(0));
+            let last_death = one_died.then(|| seconds(10));
+            let after = Census { last_death, ..census(supernodes - 1, children) };
+            let outlook = demand.update(&after, seconds(10));
+            assert!(outlook.shortfall > 0.0 && !outlook.is_urgent, "{outlook:?}");
+            outlook
+        };
+        let of_nine = after(9, 0.68, true);
+        assert!(of_nine.is_brisk() && of_nine.due(ROUND) >= 1.0, "{of_nine:?}");
+        assert_eq!(after(9, 0.68, false).due(ROUND), 0.0, "there may be more to do");
+        let of_many = after(100, 0.695, true);
+        assert!(!of_many.is_brisk() && of_many.due(ROUND) == 0.0, "{of_many:?}");
+    }
+
+    #[test]
+    fn what_many_deaths_left_short_is_no_haste_any_more_once_it_was_made_good() {
+        let mut demand = Demand::default();
+        let mut look = |supernodes: u32, fill: f64, second: u64| {
+            let children = f64::from(supernodes) * fill * CAPACITY;
+            let last_death = (second >= 10).then(|| seconds(10));
+            let after = Census { many_died: true, last_death, ..census(supernodes, children) };
+            demand.update(&after, seconds(second))
+        };
+        look(9, 0.69, 0);
+        assert!(look(7, 0.89, 10).is_urgent && look(8, 0.777, 20).is_urgent);
+        assert!(!look(9, 0.69, 30).is_urgent);
+        let noise = look(9, 0.73, 120);
+        assert!(noise.shortfall > 0.0 && !noise.is_urgent && !noise.is_loss, "{noise:?}");
     }
 
     #[test]

@@ -323,6 +323,9 @@ impl Overlay {
             }
         }
         let mut over = None;
+        if self.core.membership.last_death.is_some_and(|at| at > office.last_review) {
+            office.next_review = now.instant;
+        }
         if now.instant >= office.next_review {
             over = self.review(&mut office, now);
             let members = self.core.membership.len();
@@ -426,6 +429,7 @@ impl Overlay {
         let waiting = office.waiting.len() as f64 * (supernodes / ASKED_AT_ONCE).max(1.0);
         let mut census = census(others.chain([own]).chain(coming), waiting);
         census.many_died = self.core.membership.is_emergency(now.instant);
+        census.last_death = self.core.membership.last_death;
         office.demand.update(&census, now.instant)
     }
 
@@ -457,7 +461,8 @@ impl Overlay {
                 let Office { candidates, dial_backs, .. } = office;
                 candidates.review(&mut self.core, dial_backs, &standard, now);
             }
-            if may_invite && is_new_turn && self.may_act(turn, outlook) {
+            let has_time = turn.has_time(now.unix, outlook);
+            if may_invite && is_new_turn && has_time && self.may_act(turn, outlook) {
                 self.invite(office, &standard, now);
             }
         }

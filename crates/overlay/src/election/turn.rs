@@ -16,8 +16,8 @@ use std::time::Duration;
 /// at the latest, and the others hear of it before the next turn begins.
 const CALM: Duration = Duration::from_secs(20);
 
-/// The same when there is haste; and where they are so few as well that all look every two seconds,
-/// and hear of each other at once.
+/// The same when there is haste, or one of few has died; and where they are so few as well that all
+/// look every two seconds, and hear of each other at once.
 const URGENT: Duration = Duration::from_secs(10);
 const BRISK: Duration = Duration::from_secs(5);
 
@@ -31,14 +31,22 @@ pub(super) struct Turn {
 impl Turn {
     /// The turn that it is now, given what there is to be done.
     pub(super) fn at(now: UnixTime, outlook: &Outlook) -> Self {
-        let length = if outlook.is_brisk() {
+        let length = if outlook.is_brisk() && !outlook.is_loss {
             BRISK
-        } else if outlook.is_urgent {
+        } else if outlook.is_urgent || outlook.is_brisk() {
             URGENT
         } else {
             CALM
         };
         Self { number: now.0 / length.as_secs(), length }
+    }
+
+    /// Whether there is time enough until the next turn for all to hear of what is done now. Where all
+    /// look every two seconds nobody misses the beginning of a turn; but a turn becomes a short one in
+    /// its midst, when somebody has died.
+    pub(super) fn has_time(&self, now: UnixTime, outlook: &Outlook) -> bool {
+        let length = self.length.as_secs();
+        !outlook.is_brisk() || now.0 % length * 2 < length
     }
 
     /// Whether it is for this supernode to act; `others` are those that may act as well.
@@ -130,6 +138,32 @@ mod tests {
             .filter(|n| Turn::at(UnixTime(n * 10), &outlook).is_of(&me, others.iter(), &outlook))
             .count() as f64;
         assert!((mine / 1_000.0 - due / 100.0).abs() < 0.05, "{mine} turns of 1000");
+    }
+
+    #[test]
+    fn who_acts_for_one_of_few_that_has_died_leaves_the_others_time_to_hear_of_it() {
+        let census = Census {
+            supernodes: 8,
+            fill: 0.77,
+            mean_capacity: 150.0,
+            last_death: Some(Instant::START),
+            ..Census::default()
+        };
+        let loss = Demand::default().update(&census, Instant::START);
+        assert!(loss.is_loss && loss.is_brisk());
+        let time = |second: u64| {
+            let now = UnixTime(1_800_000_000 + second);
+            Turn::at(now, &loss).has_time(now, &loss)
+        };
+        let seconds: Vec<u64> = (0..20).filter(|second| time(*second)).collect();
+        assert_eq!(seconds, [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]);
+        let acted = acting(8, 100, &loss);
+        assert!(acted.iter().all(|count| *count == 1), "one in each turn: {acted:?}");
+        let calm = outlook(100, 0.75);
+        assert!(
+            (0..20)
+                .all(|second| Turn::at(UnixTime(second), &calm).has_time(UnixTime(second), &calm))
+        );
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub(crate) struct Membership {
     present: usize,
     /// When the first of those died that are counted, and how many did.
     deaths: Option<(Instant, usize)>,
+    /// When somebody died last.
+    pub(crate) last_death: Option<Instant>,
     /// The part of the ring that is looked through next for what has expired.
     swept: usize,
     /// Supernodes kept at most.
@@ -80,6 +82,7 @@ impl Membership {
             names: Names::default(),
             present: 0,
             deaths: None,
+            last_death: None,
             swept: 0,
             room: MAX_MEMBERS,
         }
@@ -155,6 +158,7 @@ impl Membership {
     }
 
     fn count_death(&mut self, now: Instant) {
+        self.last_death = Some(now);
         match &mut self.deaths {
             Some((since, count)) if now.since(*since) < EMERGENCY => *count += 1,
             _ => self.deaths = Some((now, 1)),
