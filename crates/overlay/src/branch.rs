@@ -8,13 +8,12 @@ use crate::relayed::{HITS_PER_WANTED, Relayed};
 use crate::sieve::{Moment, Sieve};
 use crate::sources::Wanted;
 use crate::waves::Waves;
-use skein_index::text::ParsedQuery;
 use skein_proto::message::{CancelSearch, Flood};
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::routing::SharedBytes;
 use skein_proto::{
     BoundedVec, Common, ContentId, CredentialError, FileMeta, HitGroup, Instant, NodeId, Owner,
-    Query, QueryId, Tag, pack,
+    Query, QueryId, Tag, Username, pack,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -321,17 +320,19 @@ impl Branch {
         mut groups: Vec<HitGroup>,
         link: Option<NodeId>,
     ) {
+        let readings = &self.looked_for.readings;
         let groups = match &mut self.sieve {
             None => {
                 let relayed = &mut self.relayed;
                 core.counters.hits_over_wanted += retain(&mut groups, |owner, file| {
-                    relayed.admit(file, owner.credential.unverified().name.as_str(), link)
+                    let holder = owner.credential.unverified().name.as_str();
+                    relayed.admit(file, holder, link, |file| readings.name_of(file))
                 });
                 groups
             }
             Some(sieve) => {
                 let standing = |name: &_| 1 + u32::from(core.reputations.of(name)) / STANDING;
-                sieve.take_in(groups, link, standing);
+                sieve.take_in(groups, link, standing, |file| readings.name_of(file));
                 let mut groups = sieve.release(Moment::Arrival);
                 self.admit(core, &mut groups);
                 groups
@@ -485,7 +486,7 @@ fn send_end(
 #[must_use]
 pub(crate) fn retain_sound(
     core: &mut Core,
-    query: &ParsedQuery,
+    matches: impl Fn(&FileMeta, &Username) -> bool,
     groups: &mut Vec<HitGroup>,
     now: Now,
 ) -> bool {
@@ -494,7 +495,7 @@ pub(crate) fn retain_sound(
         let count = group.files.len();
         let name = &group.owner.credential.unverified().name;
         let mut matching = std::mem::take(&mut group.files).into_vec();
-        matching.retain(|file| query.matches(file, name));
+        matching.retain(|file| matches(file, name));
         core.counters.hits_unasked += (count - matching.len()) as u64;
         if matching.is_empty() {
             return false;

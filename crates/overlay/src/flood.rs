@@ -259,7 +259,9 @@ impl Floods {
         if groups.is_empty() {
             return true;
         }
-        let honest = retain_sound(core, &branch.looked_for.parsed, &mut groups, now);
+        let wanted = &branch.looked_for;
+        let matches = |file: &_, owner: &_| wanted.matches(file, owner);
+        let honest = retain_sound(core, matches, &mut groups, now);
         if let Some(asked) = branch.waiting.get_mut(&peer) {
             core.counters.hits_over_wanted += take_up_to(&mut groups, &mut asked.hits_left);
             asked.brought |= !groups.is_empty();

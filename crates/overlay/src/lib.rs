@@ -72,6 +72,7 @@ mod packed;
 mod peers;
 mod publish;
 mod rare;
+mod readings;
 mod relayed;
 pub mod reputation;
 mod role;

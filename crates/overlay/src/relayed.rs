@@ -5,7 +5,7 @@
 //! of them are held by many, so some contents of each name are passed on, with some holders.
 
 use crate::shares::Shares;
-use crate::sieve::{fingerprint, plain_name};
+use crate::sieve::fingerprint;
 use skein_proto::{ContentId, FileMeta, NodeId};
 use std::collections::HashMap;
 
@@ -52,12 +52,18 @@ impl Relayed {
     }
 
     /// Whether a hit is passed on that this holder offers, and that came by this neighbour or is in
-    /// the own index; if so, it is accounted for.
-    pub(crate) fn admit(&mut self, file: &FileMeta, holder: &str, link: Option<NodeId>) -> bool {
+    /// the own index; if so, it is accounted for. What the file is called is asked for if it matters.
+    pub(crate) fn admit(
+        &mut self,
+        file: &FileMeta,
+        holder: &str,
+        link: Option<NodeId>,
+        name_of: impl Fn(&FileMeta) -> u64,
+    ) -> bool {
         if self.hits >= self.wanted * HITS_PER_WANTED {
             return false;
         }
-        let (name, holder) = (fingerprint(&plain_name(file)), fingerprint(holder));
+        let (name, holder) = (name_of(file), fingerprint(holder));
         let is_counted = self.names.get(&name).is_some_and(|of| of.is_counted);
         let counts =
             !is_counted && self.counted < self.wanted && self.shares.take_name(link, holder);
@@ -97,6 +103,7 @@ impl OfName {
 mod tests {
     #![allow(clippy::expect_used)]
     use super::*;
+    use crate::sieve::name_of;
     use skein_proto::{FilePath, Kind};
 
     fn file(content: u8, path: &str) -> FileMeta {
@@ -112,24 +119,24 @@ mod tests {
     #[test]
     fn made_up_contents_of_one_name_are_not_enough_and_leave_room_for_the_genuine_one() {
         let mut relayed = Relayed::new(10, false);
-        let decoys = (0..30).filter(|n| relayed.admit(&file(*n, "a/Song.mp3"), "liar", None));
+        let decoys = (0..30).filter(|n| relayed.admit(&file(*n, "a/Song.mp3"), "liar", None, name_of));
         assert_eq!(decoys.count(), MAX_OF_HOLDER);
         assert_eq!(relayed.names(), 1);
         let genuine =
-            (0..30).filter(|n| relayed.admit(&file(99, "b/song.mp3"), &format!("friend{n}"), None));
+            (0..30).filter(|n| relayed.admit(&file(99, "b/song.mp3"), &format!("friend{n}"), None, name_of));
         assert_eq!(genuine.count(), MAX_SOURCES);
     }
 
     #[test]
     fn the_names_of_one_holder_are_passed_on_but_are_not_enough() {
         let mut relayed = Relayed::new(10, false);
-        let spam = (0..30).filter(|n| relayed.admit(&file(*n, &format!("{n}.mp3")), "liar", None));
+        let spam = (0..30).filter(|n| relayed.admit(&file(*n, &format!("{n}.mp3")), "liar", None, name_of));
         assert_eq!(spam.count(), 20);
         assert_eq!(relayed.names(), 2);
         for n in 100..108 {
             assert!(relayed.names() < 10);
             let holder = format!("friend{n}");
-            relayed.admit(&file(n, &format!("{n}.mp3")), &holder, None);
+            relayed.admit(&file(n, &format!("{n}.mp3")), &holder, None, name_of);
         }
         assert_eq!(relayed.names(), 10);
     }
@@ -139,7 +146,7 @@ mod tests {
         let mut relayed = Relayed::new(2, false);
         let passed = (0..=255).flat_map(|n: u8| [(n, "one.mp3"), (n, "two.mp3")]);
         let passed = passed
-            .filter(|(n, name)| relayed.admit(&file(n / 16, name), &format!("friend{n}"), None));
+            .filter(|(n, name)| relayed.admit(&file(n / 16, name), &format!("friend{n}"), None, name_of));
         assert_eq!(passed.count(), 2 * HITS_PER_WANTED);
     }
 }

@@ -179,7 +179,9 @@ impl Searches {
             return true;
         };
         core.counters.hits_over_wanted += take_up_to(&mut groups, &mut search.hits_left);
-        let honest = retain_sound(core, &search.parsed, &mut groups, now);
+        let parsed = &search.parsed;
+        let matches = |file: &_, owner: &_| parsed.matches(file, owner);
+        let honest = retain_sound(core, matches, &mut groups, now);
         if !groups.is_empty() {
             core.outputs.push_back(Output::Hits { id, groups });
         }

@@ -131,27 +131,33 @@ impl Sieve {
     }
 
     /// Takes in hits that came by a neighbour or are in the own index, with the standing of each
-    /// owner.
+    /// owner, and the name of each file as [`name_of`] has it.
     pub(crate) fn take_in(
         &mut self,
         groups: Vec<HitGroup>,
         link: Option<NodeId>,
         standing: impl Fn(&Username) -> u32,
+        name_of: impl Fn(&FileMeta) -> u64,
     ) {
         for group in groups {
             let name = &group.owner.credential.unverified().name;
             let holder = fingerprint(name.as_str());
             let voice = Voice { link, holder, standing: standing(name) };
             for file in group.files {
-                let taken = self.take_one(&group.owner, file, voice);
+                let name = name_of(&file);
+                let taken = self.take_one(&group.owner, (name, file), voice);
                 self.overflown += u64::from(!taken);
             }
         }
     }
 
     /// Answers whether there was room for a hit, if it is not known.
-    fn take_one(&mut self, owner: &Owner, file: FileMeta, voice: Voice) -> bool {
-        let name = fingerprint(&plain_name(&file));
+    fn take_one(
+        &mut self,
+        owner: &Owner,
+        (name, file): (u64, FileMeta),
+        voice: Voice,
+    ) -> bool {
         if self.names.len() >= MAX_NAMES && !self.names.contains_key(&name) {
             return false;
         }
@@ -336,9 +342,10 @@ fn into_groups(hits: Vec<(Owner, FileMeta)>) -> Vec<HitGroup> {
     groups
 }
 
-/// The name of a file without what two copies of the same differ in: case, folders, punctuation.
-pub(crate) fn plain_name(file: &FileMeta) -> String {
-    skein_index::text::words(file.path.file_name()).join(" ")
+/// A fingerprint of the name of a file without what two copies of the same differ in: case, folders,
+/// punctuation.
+pub(crate) fn name_of(file: &FileMeta) -> u64 {
+    fingerprint(&skein_index::text::words(file.path.file_name()).join(" "))
 }
 
 /// The same for the same text. It is never sent, so that it need not be the same elsewhere.
@@ -385,7 +392,7 @@ mod tests {
     #[test]
     fn what_bears_a_name_of_its_own_passes_when_the_wave_is_over() {
         let mut sieve = Sieve::new(40, false);
-        sieve.take_in(vec![hit(1, 1, "a/Rare Tune.ogg"), hit(2, 2, "b/other.ogg")], None, EQUAL);
+        sieve.take_in(vec![hit(1, 1, "a/Rare Tune.ogg"), hit(2, 2, "b/other.ogg")], None, EQUAL, name_of);
         assert!(sieve.release(Moment::Arrival).is_empty());
         assert_eq!(contents(&sieve.release(Moment::Wave)), [1, 2]);
         assert!(sieve.release(Moment::End).is_empty(), "once");
@@ -395,10 +402,10 @@ mod tests {
     fn decoys_of_what_many_hold_are_left_out_whoever_comes_first() {
         let mut sieve = Sieve::new(40, false);
         let decoys = (1..=9).map(|n| hit(100 + n, 100 + n, &format!("x{n}/Great_Song.mp3")));
-        sieve.take_in(decoys.collect(), None, EQUAL);
+        sieve.take_in(decoys.collect(), None, EQUAL, name_of);
         assert!(sieve.release(Moment::Wave).is_empty(), "they contest the name");
         let genuine = (1..=3).map(|n| hit(n, 1, &format!("music {n}/great song.mp3")));
-        sieve.take_in(genuine.collect(), None, EQUAL);
+        sieve.take_in(genuine.collect(), None, EQUAL, name_of);
         assert_eq!(contents(&sieve.release(Moment::Arrival)), [1]);
         assert_eq!(contents(&sieve.release(Moment::End)), [0; 0]);
         assert_eq!((sieve.names(), sieve.left_out()), (1, 9));
@@ -408,16 +415,16 @@ mod tests {
     fn what_one_holder_has_of_one_name_in_many_folders_is_all_shown_where_nobody_else_has_it() {
         let mut sieve = Sieve::new(40, false);
         let album = (1..=9).map(|n| hit(1, n, &format!("cd{n}/cover.jpg")));
-        sieve.take_in(album.collect(), None, EQUAL);
+        sieve.take_in(album.collect(), None, EQUAL, name_of);
         assert_eq!(contents(&sieve.release(Moment::End)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 
         // By two neighbours, and with somebody else who has one of them, too.
         let mut sieve = Sieve::new(40, false);
         for link in 1..=2 {
             let album = (1..=3).map(|n| hit(1, n, &format!("cd{n}/cover.jpg")));
-            sieve.take_in(album.collect(), Some(NodeId::from_bytes([link; 32])), EQUAL);
+            sieve.take_in(album.collect(), Some(NodeId::from_bytes([link; 32])), EQUAL, name_of);
         }
-        sieve.take_in(vec![hit(2, 3, "cover.jpg")], None, EQUAL);
+        sieve.take_in(vec![hit(2, 3, "cover.jpg")], None, EQUAL, name_of);
         assert_eq!(contents(&sieve.release(Moment::End)), [1, 3], "two hold the third");
     }
 
@@ -437,7 +444,7 @@ mod tests {
     #[test]
     fn two_versions_that_are_held_alike_are_both_shown() {
         let mut sieve = Sieve::new(40, false);
-        sieve.take_in(vec![hit(1, 1, "song.mp3"), hit(2, 2, "song.mp3")], None, EQUAL);
+        sieve.take_in(vec![hit(1, 1, "song.mp3"), hit(2, 2, "song.mp3")], None, EQUAL, name_of);
         assert!(sieve.release(Moment::Wave).is_empty());
         assert_eq!(contents(&sieve.release(Moment::End)), [1, 2]);
     }
@@ -446,14 +453,14 @@ mod tests {
     fn one_holder_does_not_speak_for_many_contents_nor_newcomers_against_the_proven() {
         let mut sieve = Sieve::new(40, false);
         let many = (1..=50).map(|n| hit(200, n, "song.mp3"));
-        sieve.take_in(many.collect(), None, EQUAL);
-        sieve.take_in((1..=3).map(|n| hit(n, 100, "song.mp3")).collect(), None, EQUAL);
+        sieve.take_in(many.collect(), None, EQUAL, name_of);
+        sieve.take_in((1..=3).map(|n| hit(n, 100, "song.mp3")).collect(), None, EQUAL, name_of);
         assert_eq!(contents(&sieve.release(Moment::End)), [100]);
 
         let mut sieve = Sieve::new(40, false);
         let standing = |name: &Username| if name.as_str() == "node1" { 11 } else { 1 };
-        sieve.take_in((2..=6).map(|n| hit(n, 9, "song.mp3")).collect(), None, standing);
-        sieve.take_in(vec![hit(1, 1, "song.mp3")], None, standing);
+        sieve.take_in((2..=6).map(|n| hit(n, 9, "song.mp3")).collect(), None, standing, name_of);
+        sieve.take_in(vec![hit(1, 1, "song.mp3")], None, standing, name_of);
         assert_eq!(contents(&sieve.release(Moment::End)), [1]);
     }
 
@@ -469,12 +476,12 @@ mod tests {
             let path = format!("song {name}.mp3");
             for owner in 0..8 {
                 let hits = (0..20).map(|content| hit(owner, content, &path));
-                sieve.take_in(hits.collect(), link(name), EQUAL);
+                sieve.take_in(hits.collect(), link(name), EQUAL, name_of);
             }
         }
         let before = sieve.overflown;
         assert!(before > 0 && sieve.held < MAX_HELD, "{}", sieve.held);
-        sieve.take_in(vec![hit(250, 250, "rare.mp3")], link(200), EQUAL);
+        sieve.take_in(vec![hit(250, 250, "rare.mp3")], link(200), EQUAL, name_of);
         assert_eq!(sieve.overflown, before);
         assert_eq!(contents(&sieve.release(Moment::Wave)), [250]);
     }
@@ -483,11 +490,11 @@ mod tests {
     fn what_bears_a_name_with_many_decoys_is_shown_when_several_hold_it() {
         let mut sieve = Sieve::new(40, false);
         for owner in 0..200 {
-            sieve.take_in(vec![hit(owner, owner, "song.mp3")], link(owner), EQUAL);
+            sieve.take_in(vec![hit(owner, owner, "song.mp3")], link(owner), EQUAL, name_of);
         }
         assert_eq!(sieve.left_out(), MAX_HELD_OF_NAME as u64);
         for owner in 201..206 {
-            sieve.take_in(vec![hit(owner, 255, "song.mp3")], link(owner), EQUAL);
+            sieve.take_in(vec![hit(owner, 255, "song.mp3")], link(owner), EQUAL, name_of);
         }
         assert_eq!(contents(&sieve.release(Moment::Arrival)), [255]);
         assert_eq!(contents(&sieve.release(Moment::End)), [0; 0]);
@@ -499,15 +506,15 @@ mod tests {
         let proven: fn(&Username) -> u32 = |_| 50;
         // The liar is the first, and gives the genuine holders as those of its decoy.
         let decoys = (1..=16).map(|n| hit(n, 99, "song.mp3"));
-        sieve.take_in(decoys.collect(), link(1), proven);
-        sieve.take_in(vec![hit(1, 1, "song.mp3")], link(2), EQUAL);
+        sieve.take_in(decoys.collect(), link(1), proven, name_of);
+        sieve.take_in(vec![hit(1, 1, "song.mp3")], link(2), EQUAL, name_of);
         assert_eq!(contents(&sieve.release(Moment::End)), [1, 99]);
 
         let mut sieve = Sieve::new(40, false);
         let decoys = (1..=16).map(|n| hit(n, 99, "song.mp3"));
-        sieve.take_in(decoys.collect(), link(1), proven);
+        sieve.take_in(decoys.collect(), link(1), proven, name_of);
         for n in 1..=5 {
-            sieve.take_in(vec![hit(n, 1, "song.mp3")], link(1 + n), EQUAL);
+            sieve.take_in(vec![hit(n, 1, "song.mp3")], link(1 + n), EQUAL, name_of);
         }
         assert_eq!(contents(&sieve.release(Moment::End)), [1], "five are more than twice two");
     }
@@ -516,17 +523,17 @@ mod tests {
     fn neither_one_neighbour_nor_one_holder_finds_enough_by_itself() {
         let mut sieve = Sieve::new(40, false);
         let made_up = |n: u8| hit(n, n, &format!("love {n}.mp3"));
-        sieve.take_in((0..100).map(made_up).collect(), link(1), EQUAL);
+        sieve.take_in((0..100).map(made_up).collect(), link(1), EQUAL, name_of);
         assert_eq!(sieve.names(), 10);
         assert_eq!(contents(&sieve.release(Moment::Wave)).len(), 10);
         let spam = (100..200).map(|n| hit(250, n, &format!("love {n}.mp3")));
-        sieve.take_in(spam.collect(), None, EQUAL);
+        sieve.take_in(spam.collect(), None, EQUAL, name_of);
         assert_eq!(sieve.names(), 15);
         assert_eq!(contents(&sieve.release(Moment::Wave)).len(), 5);
         // Pairs of holders do not pass more of it at once.
         for n in 0..100 {
             let pair = [hit(200, n, &format!("x {n}.mp3")), hit(201, n, &format!("x {n}.mp3"))];
-            sieve.take_in(pair.to_vec(), link(1), EQUAL);
+            sieve.take_in(pair.to_vec(), link(1), EQUAL, name_of);
         }
         assert!(sieve.release(Moment::Arrival).is_empty());
         assert_eq!(contents(&sieve.release(Moment::End)).len(), 195, "at the end it is shown");
@@ -536,11 +543,11 @@ mod tests {
     fn a_hit_that_comes_by_several_neighbours_is_one() {
         let mut sieve = Sieve::new(40, false);
         for number in 0..100 {
-            sieve.take_in(vec![hit(1, 1, "song.mp3")], link(number), EQUAL);
+            sieve.take_in(vec![hit(1, 1, "song.mp3")], link(number), EQUAL, name_of);
         }
         assert_eq!((sieve.left_out(), sieve.overflown), (1, 0));
         let groups = sieve.release(Moment::Wave);
-        sieve.take_in(vec![hit(1, 1, "song.mp3")], link(200), EQUAL);
+        sieve.take_in(vec![hit(1, 1, "song.mp3")], link(200), EQUAL, name_of);
         assert_eq!((groups.len(), sieve.release(Moment::End).len()), (1, 0));
     }
 }

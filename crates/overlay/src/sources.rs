@@ -3,11 +3,12 @@
 use crate::children::Children;
 use crate::core::Core;
 use crate::neighbours::Neighbours;
+use crate::readings::Readings;
 use crate::seen::fingerprint;
 use crate::tables::{Keys, Tables};
 use skein_index::text::ParsedQuery;
 use skein_proto::query::{Coverage, StopReason};
-use skein_proto::{Common, Query, Role};
+use skein_proto::{Common, FileMeta, Query, Role, Username};
 use std::sync::Arc;
 
 /// What a query is answered from.
@@ -38,9 +39,16 @@ pub(crate) struct Wanted {
     pub(crate) keys: Keys,
     /// The same for the same query.
     pub(crate) fingerprint: u64,
+    /// What was read of the files that it has brought.
+    pub(crate) readings: Readings,
 }
 
 impl Wanted {
+    /// Whether a file of this owner is what is looked for.
+    pub(crate) fn matches(&self, file: &FileMeta, owner: &Username) -> bool {
+        self.readings.matches(&self.parsed, file, owner)
+    }
+
     /// What a query that something may match looks for. It is worked out once for all copies.
     pub(crate) fn of(query: &Common<Query>) -> Option<Arc<Self>> {
         if let Some(wanted) = query.outcome::<Option<Arc<Self>>>() {
@@ -52,7 +60,7 @@ impl Wanted {
         let parsed = ParsedQuery::parse(query).ok().filter(|parsed| !parsed.is_empty());
         let wanted = parsed.map(|parsed| {
             let (keys, fingerprint) = (Keys::of(&parsed), fingerprint(query));
-            Arc::new(Self { parsed, keys, fingerprint })
+            Arc::new(Self { parsed, keys, fingerprint, readings: Readings::default() })
         });
         query.leave(wanted.clone());
         wanted

@@ -53,7 +53,7 @@ impl Network {
 
     /// The name of a node's user.
     pub fn name(&self, id: NodeId) -> Option<Username> {
-        self.number(&id).map(|node| self.nodes[node as usize].name.clone())
+        self.number(&id).map(|node| self.disks[node as usize].name.clone())
     }
 
     /// A look-up that was started and not taken out.

@@ -1,6 +1,6 @@
 //! Nodes without an overlay, for tests: they say what a test wants them to say, honest or not.
 
-use crate::network::{Mind, Network, name_of};
+use crate::network::{Mind, Network, address_of, name_of};
 use crate::physics::Line;
 use skein_overlay::Output;
 use skein_proto::Role;
@@ -60,7 +60,7 @@ impl Network {
 
     /// Where a node is.
     pub fn address(&self, node: NodeId) -> Option<SocketAddr> {
-        self.number(&node).map(|node| self.nodes[node as usize].address)
+        self.number(&node).map(address_of)
     }
 
     /// The credential of a node, which the login service has signed.

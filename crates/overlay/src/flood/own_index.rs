@@ -285,7 +285,9 @@ impl Floods {
         };
         core.counters.cache_hits += 1;
         // They were checked when they came, but credentials run out.
-        let _ = retain_sound(core, &branch.looked_for.parsed, &mut groups, now);
+        let wanted = &branch.looked_for;
+        let matches = |file: &_, owner: &_| wanted.matches(file, owner);
+        let _ = retain_sound(core, matches, &mut groups, now);
         branch.pass_on(core, groups, None);
         let is_answered = branch.is_full() || coverage.stopped == StopReason::Exhausted;
         if is_answered {

@@ -185,7 +185,8 @@ impl Overlay {
         };
         let files = BoundedVec::truncated([hit.file.clone()]);
         let mut groups = vec![HitGroup { owner: hit.owner.clone(), files }];
-        let honest = retain_sound(&mut self.core, &parsed, &mut groups, now);
+        let matches = |file: &_, owner: &_| parsed.matches(file, owner);
+        let honest = retain_sound(&mut self.core, matches, &mut groups, now);
         if groups.is_empty() {
             return honest;
         }

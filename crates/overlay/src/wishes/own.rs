@@ -175,7 +175,9 @@ impl OwnWishes {
         let content = hit.file.content;
         let files = BoundedVec::truncated([hit.file]);
         let mut groups = vec![HitGroup { owner: hit.owner, files }];
-        let honest = retain_sound(core, &wish.parsed, &mut groups, now);
+        let parsed = &wish.parsed;
+        let matches = |file: &_, owner: &_| parsed.matches(file, owner);
+        let honest = retain_sound(core, matches, &mut groups, now);
         let is_own = groups.iter().any(|group| group.owner.node == core.me);
         if groups.is_empty() || is_own {
             return honest;

@@ -31,7 +31,7 @@ impl Network {
     pub(super) fn issue(&mut self, node: u32) -> SignedCredential {
         let lifetime = self.settings.credential_lifetime;
         let issued = self.time().unix;
-        let (id, name) = (self.id(node), self.nodes[node as usize].name.clone());
+        let (id, name) = (self.id(node), self.disks[node as usize].name.clone());
         let expires = issued.plus(lifetime);
         let credential = Credential { name, node: id, issued, expires, registered: LONG_AGO };
         if self.settings.renewals {
@@ -43,8 +43,7 @@ impl Network {
 
     /// The next credential of a node that still lives the same life.
     pub(super) fn renew(&mut self, node: u32, life: u32) -> Option<SignedCredential> {
-        let entry = &self.nodes[node as usize];
-        if !entry.alive || entry.life != life {
+        if !self.is_alive(node) || self.life(node) != life {
             return None;
         }
         if self.login.up {
@@ -55,7 +54,7 @@ impl Network {
     }
 
     fn renew_after(&mut self, node: u32, pause: Duration) {
-        let life = self.nodes[node as usize].life;
+        let life = self.life(node);
         self.queue.push(self.now + pause, Happening::Renew { at: node, life });
     }
 }

@@ -1,8 +1,9 @@
 //! How nodes start, end, and start again with what they have kept.
 
-use super::node::{Link, Remembered};
+use super::disk::Remembered;
+use super::node::Link;
 use super::run::Happening;
-use super::{Mind, Network};
+use super::{Mind, Network, address_of};
 use skein_overlay::Input;
 use skein_proto::{BoundedVec, KeyPair, NodeId, Role, SupernodeEntry};
 
@@ -36,10 +37,12 @@ impl Network {
     fn end(&mut self, node: u32) -> Vec<Link> {
         let since = self.now;
         self.alive.set(node, false);
+        self.lives[node as usize] += 1;
         let node = &mut self.nodes[node as usize];
         node.alive = false;
         node.life += 1;
         node.wake = None;
+        node.tending = None;
         if let Mind::Overlay(overlay) = &node.mind {
             node.mind = Mind::Off { was_super: overlay.role() == Role::Super, since };
         }
@@ -60,19 +63,20 @@ impl Network {
             self.kill_node(node);
         }
         let Mind::Off { was_super, since } = self.nodes[node as usize].mind else { return };
-        let entry = &self.nodes[node as usize];
-        let key = KeyPair::from_seed(&entry.seed);
-        let (role, address) = (entry.role, entry.address);
+        let disk = &self.disks[node as usize];
+        let key = KeyPair::from_seed(&disk.seed);
+        let role = disk.role;
         let known: Vec<SupernodeEntry> =
-            entry.known.iter().map(|known| self.recall(known)).collect();
-        let evidence = entry.evidence.clone();
+            disk.known.iter().map(|known| self.recall(known)).collect();
+        let evidence = disk.evidence.clone();
         let overlay = self.new_overlay(key, role, was_super.then(|| self.now.since(since)));
         let entry = &mut self.nodes[node as usize];
         entry.mind = Mind::Overlay(Box::new(overlay));
         entry.alive = true;
-        self.alive.set(node, true);
         entry.life += 1;
-        self.feed_to(node, Input::Listening(vec![address]));
+        self.alive.set(node, true);
+        self.lives[node as usize] += 1;
+        self.feed_to(node, Input::Listening(vec![address_of(node)]));
         if !known.is_empty() {
             self.feed_to(node, Input::Bootstrap { entries: known, invited: false });
         }
@@ -87,7 +91,7 @@ impl Network {
         match known {
             Remembered::Real { node, load_percent, seen } => SupernodeEntry {
                 node: self.id(*node),
-                addresses: BoundedVec::truncated([self.nodes[*node as usize].address]),
+                addresses: BoundedVec::truncated([address_of(*node)]),
                 load_percent: *load_percent,
                 seen: *seen,
             },
@@ -97,7 +101,7 @@ impl Network {
 
     pub(super) fn remember(&self, entry: SupernodeEntry) -> Remembered {
         match self.number(&entry.node) {
-            Some(node) if *entry.addresses == [self.nodes[node as usize].address] => {
+            Some(node) if *entry.addresses == [address_of(node)] => {
                 let SupernodeEntry { load_percent, seen, .. } = entry;
                 Remembered::Real { node, load_percent, seen }
             }

@@ -3,6 +3,7 @@
 mod alive;
 mod credentials;
 mod deeds;
+mod disk;
 mod lives;
 mod login;
 mod node;
@@ -10,22 +11,24 @@ mod outputs;
 mod run;
 mod shard;
 mod team;
+mod tending;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Shelf};
 use crate::find::Lookup;
 use crate::physics::{self, Line, Physics, Traffic};
 use crate::queue::Queue;
 use crate::search::SearchOutcome;
 pub use alive::Alive;
 pub use deeds::Tally;
+use disk::Disk;
 use login::Login;
 use node::Links;
 pub(crate) use node::{Mind, SimNode};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use run::Happening;
+use run::{Happening, Window};
 use rustc_hash::FxHashMap;
-use shard::{Nodes, SHARDS, Work};
+use shard::Nodes;
 use skein_overlay::{Config, Contacts, Event, Input, Now, Output, Overlay, Snapshot};
 use skein_proto::credential::SignedCredential;
 use skein_proto::message::RoleSetting;
@@ -71,8 +74,9 @@ pub struct Settings {
     pub login_list: usize,
     /// Whether what nodes tell their users is kept; it grows for as long as they run.
     pub keep_events: bool,
-    /// The length of a window of time whose happenings are worked off together; no longer than the
-    /// shortest way takes, which is a twentieth of `max_latency`. Zero: one after the other.
+    /// The length of a window of time whose happenings are worked off together; no longer than half
+    /// of what the shortest way takes, which is a twentieth of `max_latency`, since what comes of one
+    /// window is carried out during the next. Zero: one after the other.
     pub window: Duration,
     /// Threads that work at the same time, where windows have a length. What comes of a run does
     /// not depend on it.
@@ -126,7 +130,10 @@ pub struct Network {
     /// no more than it must.
     ids: Vec<NodeId>,
     pub(crate) nodes: Nodes,
+    pub(crate) disks: Vec<Disk>,
     alive: Alive,
+    /// Counts the lives of each node: each start and each end.
+    lives: Vec<u32>,
     queue: Queue<Happening>,
     now: Instant,
     links_made: u32,
@@ -141,9 +148,10 @@ pub struct Network {
     /// Whether nodes behave.
     pub tally: Tally,
     team: Team,
-    work: [Work; SHARDS],
-    /// Whose turn it is, of the shards: one number for each task of this window.
-    assigned: Vec<u8>,
+    /// The window of time that is being worked off.
+    window: Window,
+    /// The one before it, as far as what the nodes did in it is yet to be carried out.
+    last: Window,
     contacts: Contacts,
     /// What happened, in all.
     pub happenings: u64,
@@ -157,7 +165,7 @@ impl Network {
 
     /// An empty network with a login service, whose nodes will share some of these files.
     pub fn with_files(mut settings: Settings, catalogue: Catalogue) -> Self {
-        settings.window = settings.window.min(settings.max_latency / SHORTEST);
+        settings.window = settings.window.min(settings.max_latency / SHORTEST / 2);
         let mut rng = StdRng::seed_from_u64(settings.seed);
         let key = KeyPair::from_seed(&rng.random());
         let wires = physics::Settings {
@@ -173,6 +181,8 @@ impl Network {
             numbers: FxHashMap::default(),
             ids: Vec::new(),
             nodes: Nodes::default(),
+            disks: Vec::new(),
+            lives: Vec::new(),
             alive: Alive::default(),
             queue: Queue::new(),
             now: Instant::START,
@@ -185,8 +195,8 @@ impl Network {
             slots: 0,
             tally: Tally::default(),
             team: Team::new(settings.threads),
-            work: std::array::from_fn(|_| Work::new(&settings)),
-            assigned: Vec::new(),
+            window: Window::new(&settings),
+            last: Window::new(&settings),
             contacts: Contacts::in_common(),
             happenings: 0,
             settings,
@@ -236,12 +246,12 @@ impl Network {
 
     /// Counts the lives of a node: each start and each end.
     pub fn life(&self, node: u32) -> u32 {
-        self.nodes[node as usize].life
+        self.lives[node as usize]
     }
 
     /// What its user wants a node to be.
     pub fn role_of(&self, node: u32) -> RoleSetting {
-        self.nodes[node as usize].role
+        self.disks[node as usize].role
     }
 
     /// How many links a node has.
@@ -251,7 +261,7 @@ impl Network {
 
     /// Whether a node runs.
     pub fn is_alive(&self, node: u32) -> bool {
-        self.nodes[node as usize].alive
+        self.alive.has(node)
     }
 
     /// Which nodes run.
@@ -282,10 +292,10 @@ impl Network {
         let node =
             self.insert(id, Mind::Off { was_super: false, since: self.now }, role, name, line);
         self.alive.set(node, false);
-        let entry = &mut self.nodes[node as usize];
-        entry.seed = seed;
-        entry.alive = false;
-        entry.shelf.extend(&self.catalogue, files);
+        self.nodes[node as usize].alive = false;
+        let disk = &mut self.disks[node as usize];
+        disk.seed = seed;
+        disk.shelf.extend(&self.catalogue, files);
         node
     }
 
@@ -302,11 +312,10 @@ impl Network {
         let name = credential.unverified().name.clone();
         let node = self.insert(id, mind, role, name, self.settings.line);
         let files: Vec<u32> = files.into_iter().map(|file| self.catalogue.add(file)).collect();
-        let entry = &mut self.nodes[node as usize];
-        entry.seed = *key.seed();
-        entry.shelf.extend(&self.catalogue, files);
-        let address = entry.address;
-        self.feed_to(node, Input::Listening(vec![address]));
+        let disk = &mut self.disks[node as usize];
+        disk.seed = *key.seed();
+        disk.shelf.extend(&self.catalogue, files);
+        self.feed_to(node, Input::Listening(vec![address_of(node)]));
         self.feed_to(node, Input::Credential(credential));
         id
     }
@@ -323,19 +332,16 @@ impl Network {
         self.numbers.insert(id, number);
         self.ids.push(id);
         self.alive.set(number, true);
+        self.lives.push(0);
+        let (shelf, known, evidence) = (Shelf::default(), Vec::new(), None);
+        self.disks.push(Disk { seed: [0; 32], name, role, shelf, known, evidence });
         self.nodes.push(SimNode {
             mind,
-            seed: [0; 32],
-            name,
-            address: address_of(number),
-            shelf: crate::catalogue::Shelf::default(),
             links: Links::default(),
-            known: Vec::new(),
-            evidence: None,
-            role,
             alive: true,
             life: 0,
             wake: None,
+            tending: None,
             events: Vec::new(),
         });
         number
@@ -361,7 +367,7 @@ impl Network {
     /// Changes what a node shares.
     pub fn change_files(&mut self, id: NodeId, added: Vec<FileMeta>, removed: Vec<ContentId>) {
         let Some(node) = self.number(&id) else { return };
-        let shelf = &mut self.nodes[node as usize].shelf;
+        let shelf = &mut self.disks[node as usize].shelf;
         for content in &removed {
             shelf.remove(&self.catalogue, content);
         }
@@ -374,7 +380,7 @@ impl Network {
 
     /// The numbers of the files that a node shares, by ascending content id.
     pub fn files(&self, node: u32) -> &[u32] {
-        self.nodes[node as usize].shelf.files()
+        self.disks[node as usize].shelf.files()
     }
 
     /// How a node is doing.
@@ -428,7 +434,7 @@ fn time_at(instant: Instant) -> Now {
 
 /// Where a node is: neighbours in number are far apart in address, so that nodes which are added
 /// one after the other do not all share a prefix. No two of the first 2^30 nodes are at one place.
-fn address_of(number: u32) -> SocketAddr {
+pub(crate) fn address_of(number: u32) -> SocketAddr {
     let network = 11 + (number % 64) as u8;
     // An odd factor moves 24-bit numbers about without letting two fall together.
     let [_, a, b, c] = ((number / 64).wrapping_mul(0x9e_3779)).to_be_bytes();

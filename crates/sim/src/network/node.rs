@@ -1,13 +1,10 @@
 //! One node of the network, and what comes of what it hears.
 
 use super::deeds::{Deed, Deeds};
-use crate::catalogue::Shelf;
+use super::tending::Tending;
 use skein_overlay::{Event, Input, Now, Output, Overlay};
-use skein_proto::evidence::EvidenceRecord;
-use skein_proto::message::RoleSetting;
-use skein_proto::{Instant, Message, NodeId, SupernodeEntry, UnixTime, Username, codec};
+use skein_proto::{Instant, Message, NodeId, Role, codec};
 use std::cmp::Ordering;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What decides for a node.
@@ -25,22 +22,14 @@ pub(crate) enum Mind {
 /// One node.
 pub(crate) struct SimNode {
     pub(crate) mind: Mind,
-    /// What its key pair is made from.
-    pub(crate) seed: [u8; 32],
-    pub(crate) name: Username,
-    pub(crate) address: SocketAddr,
-    pub(crate) shelf: Shelf,
     pub(crate) links: Links,
-    /// The supernodes that it has kept for its next start.
-    pub(crate) known: Vec<Remembered>,
-    /// The evidence that it has kept for its next start.
-    pub(crate) evidence: Option<Box<EvidenceRecord>>,
-    pub(crate) role: RoleSetting,
     pub(crate) alive: bool,
     /// Counts the lives of this node, so that what was meant for an earlier one is dropped.
     pub(crate) life: u32,
     /// When it is woken next.
     pub(crate) wake: Option<Instant>,
+    /// How its index is looked after, if it is a supernode.
+    pub(super) tending: Option<Box<Tending>>,
     pub(crate) events: Vec<(Instant, Event)>,
 }
 
@@ -146,13 +135,22 @@ impl SimNode {
                 self.links.remove(&peer, link.number);
                 deeds.add(Deed::HangUp { peer, to: link.peer, link: link.number });
             }
-            Output::RememberEvidence(record) => self.evidence = Some(record),
             Output::Event(event) => {
                 if deeds.keep_events {
                     self.events.push((now, event));
                 }
             }
             other => deeds.add(Deed::Other(other)),
+        }
+    }
+
+    /// Looks after the index of a supernode.
+    fn tend(&mut self, now: Instant) {
+        let Mind::Overlay(overlay) = &mut self.mind else { return };
+        if overlay.role() == Role::Super {
+            self.tending.get_or_insert_default().look(overlay, now);
+        } else {
+            self.tending = None;
         }
     }
 
@@ -172,6 +170,7 @@ impl SimNode {
             _ => {
                 deeds.tally.wakeups += 1;
                 self.take_in(Input::Tick, now, deeds);
+                self.tend(now.instant);
             }
         }
     }
@@ -268,14 +267,6 @@ impl Links {
 /// The first bytes of an id as a number, which stand in the same order.
 fn prefix(id: &NodeId) -> u64 {
     id.as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
-}
-
-/// A supernode that a node remembers. A million nodes remember 200 each, so one that is where it
-/// says is but a number.
-#[derive(Clone, Debug)]
-pub(crate) enum Remembered {
-    Real { node: u32, load_percent: u8, seen: UnixTime },
-    Other(Box<SupernodeEntry>),
 }
 
 #[cfg(test)]

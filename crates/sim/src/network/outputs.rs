@@ -1,6 +1,6 @@
 //! What nodes want done, and how it is done.
 
-use super::Network;
+use super::{Network, address_of};
 use super::deeds::{Deed, Deeds};
 use super::run::Happening;
 use skein_overlay::{Input, Output};
@@ -26,6 +26,7 @@ impl Network {
 
     /// Hands an input to a node, which acts on it at once.
     pub fn feed_to(&mut self, node: u32, input: Input) {
+        self.catch_up_with(node);
         let mut deeds = Deeds::new(&self.settings);
         let now = self.time();
         self.nodes[node as usize].take_in(input, now, &mut deeds);
@@ -34,6 +35,7 @@ impl Network {
 
     /// Lets a node, or a puppet, do something.
     pub(crate) fn act(&mut self, node: u32, output: Output) {
+        self.catch_up_with(node);
         let mut deeds = Deeds::new(&self.settings);
         self.nodes[node as usize].act(output, self.now, &mut deeds);
         self.finish(node, deeds);
@@ -41,47 +43,48 @@ impl Network {
 
     fn finish(&mut self, node: u32, mut deeds: Deeds) {
         self.tally.add(deeds.tally);
+        let life = self.life(node);
         for deed in deeds.drain() {
-            self.carry_out(node, deed);
+            self.carry_out((node, life), deed);
         }
     }
 
-    /// Does to others what a node does.
-    pub(super) fn carry_out(&mut self, node: u32, deed: Deed) {
+    /// Does to others what a node does in one of its lives. Meanwhile the nodes may be at work
+    /// elsewhere.
+    pub(super) fn carry_out(&mut self, (node, life): (u32, u32), deed: Deed) {
         match deed {
             Deed::Send { to, link, bytes, message } => {
                 self.transmit(node, (to, link), bytes, message)
             }
             Deed::HangUp { peer, to, link } => {
                 self.close_other_end(node, to, link);
-                self.input_later(node, Duration::ZERO, Input::LinkDown { peer });
+                self.input_later((node, life), Duration::ZERO, Input::LinkDown { peer });
             }
             Deed::Wake { at } => self.queue.push(at, Happening::Wake { at: node }),
-            Deed::Other(output) => self.drive(node, output),
+            Deed::Other(output) => self.drive((node, life), output),
         }
     }
 
     /// Does what a node wants of its driver.
-    fn drive(&mut self, node: u32, output: Output) {
+    fn drive(&mut self, (node, life): (u32, u32), output: Output) {
         match output {
-            Output::Dial { peer, addresses } => self.dial(node, &peer, &addresses),
+            Output::Dial { peer, addresses } => self.dial((node, life), &peer, &addresses),
             Output::DialBack { dial, node: target, addresses } => {
-                self.dial_back(node, dial, &target, &addresses);
+                self.dial_back((node, life), dial, &target, &addresses);
             }
             Output::WantFiles { page, after, limit } => {
-                let shelf = &self.nodes[node as usize].shelf;
+                let shelf = &self.disks[node as usize].shelf;
                 let (files, last) = shelf.page(&self.catalogue, after.as_ref(), limit);
-                self.input_later(node, DISK, Input::Files { page, files, last });
+                self.input_later((node, life), DISK, Input::Files { page, files, last });
             }
             Output::WantBootstrap { willing } => {
-                let life = self.nodes[node as usize].life;
                 let at = self.now + self.settings.max_latency;
                 self.queue.push(at, Happening::AskLogin { at: node, life, willing });
             }
             Output::Report { load, .. } => {
                 // It dials back whom it names.
                 if self.login.up && !self.physics.line(node).behind_nat {
-                    let (id, address) = (self.id(node), self.nodes[node as usize].address);
+                    let (id, address) = (self.id(node), address_of(node));
                     self.login.report(id, address, load.percent(), self.now);
                 }
             }
@@ -89,16 +92,19 @@ impl Network {
                 // Not collected in place, which would keep the room of the entries.
                 let mut known = Vec::with_capacity(entries.len());
                 known.extend(entries.into_iter().map(|entry| self.remember(entry)));
-                self.nodes[node as usize].known = known;
+                self.disks[node as usize].known = known;
             }
+            Output::RememberEvidence(record) => self.disks[node as usize].evidence = Some(record),
             Output::Receipt { peer, receipt } => {
                 if let Some(to) = self.number(&peer) {
                     let input = Input::ReceiptGiven { peer: self.id(node), receipt };
-                    self.input_later(to, self.physics.latency(node, to), input);
+                    let life = self.life(to);
+                    self.input_later((to, life), self.physics.latency(node, to), input);
                 }
             }
             Output::LookUp(look_up) => {
-                self.input_later(node, self.settings.index_time, Input::LookedUp(look_up.run()));
+                let found = Input::LookedUp(look_up.run());
+                self.input_later((node, life), self.settings.index_time, found);
             }
             Output::Hits { id, groups } => self.on_hits(id, groups),
             Output::WishHits { id, groups } => {
@@ -112,11 +118,8 @@ impl Network {
             Output::GrantSlot { asker, number, .. } => {
                 let slot = self.next_slot();
                 let outcome = Ok(slot);
-                self.input_later(
-                    node,
-                    Duration::ZERO,
-                    Input::SlotGranted { asker, number, outcome },
-                );
+                let granted = Input::SlotGranted { asker, number, outcome };
+                self.input_later((node, life), Duration::ZERO, granted);
             }
             Output::Slot { .. }
             | Output::ReleaseSlot { .. }
@@ -127,10 +130,7 @@ impl Network {
                 self.sessions.push((id, output));
             }
             // The node sees to these itself.
-            Output::Send { .. }
-            | Output::HangUp { .. }
-            | Output::RememberEvidence(_)
-            | Output::Event(_) => {}
+            Output::Send { .. } | Output::HangUp { .. } | Output::Event(_) => {}
         }
     }
 
@@ -148,44 +148,47 @@ impl Network {
         }
     }
 
-    pub(super) fn input_later(&mut self, node: u32, after: Duration, input: Input) {
-        let life = self.nodes[node as usize].life;
+    /// Hands an input to a node after some time, if it still lives that life.
+    fn input_later(&mut self, (node, life): (u32, u32), after: Duration, input: Input) {
         let input = Box::new(input);
         self.queue.push(self.now + after, Happening::Input { at: node, life, input });
     }
 
-    fn dial(&mut self, from: u32, peer: &NodeId, addresses: &[SocketAddr]) {
+    fn dial(&mut self, (from, life): (u32, u32), peer: &NodeId, addresses: &[SocketAddr]) {
         let Some(to) = self.number(peer).filter(|to| *to != from) else {
             let input = Input::DialFailed { peer: *peer };
-            self.input_later(from, self.settings.dial_timeout, input);
+            self.input_later((from, life), self.settings.dial_timeout, input);
             return;
         };
-        let target = &self.nodes[to as usize];
         // Nobody is found where it is not; puppets need not say where.
-        let right_place = addresses.is_empty() || addresses.contains(&target.address);
-        let reaches = target.alive && right_place && !self.physics.line(to).behind_nat;
+        let right_place = addresses.is_empty() || addresses.contains(&address_of(to));
+        let reaches = self.is_alive(to) && right_place && !self.physics.line(to).behind_nat;
         // A QUIC handshake takes one round trip before either side can send.
         let time = match reaches {
             true => self.physics.latency(from, to) * 2,
             false => self.settings.dial_timeout,
         };
-        let life = self.nodes[from as usize].life;
         self.queue.push(self.now + time, Happening::Connect { from, to, life, reaches });
     }
 
     /// A dial from a fresh socket: no hole that the target has punched lets it in.
-    fn dial_back(&mut self, from: u32, dial: u64, peer: &NodeId, addresses: &[SocketAddr]) {
+    fn dial_back(
+        &mut self,
+        (from, life): (u32, u32),
+        dial: u64,
+        peer: &NodeId,
+        addresses: &[SocketAddr],
+    ) {
         let target = self.number(peer).filter(|to| {
-            let target = &self.nodes[*to as usize];
-            target.alive
-                && addresses.contains(&target.address)
+            self.is_alive(*to)
+                && addresses.contains(&address_of(*to))
                 && !self.physics.line(*to).behind_nat
         });
         let after = match target {
             Some(to) => self.physics.latency(from, to) * 2,
             None => self.settings.dial_timeout,
         };
-        self.input_later(from, after, Input::DialledBack { dial, reached: target.is_some() });
+        self.input_later((from, life), after, Input::DialledBack { dial, reached: target.is_some() });
     }
 
     /// The other end hears of it behind all that was sent to it before.

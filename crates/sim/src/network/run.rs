@@ -4,12 +4,14 @@
 //! for what happens to the same node: such a window of time is worked off by several threads, each
 //! for its part of the nodes, and what the nodes did to others is then carried out in the order of
 //! time (conservative parallel simulation with the latency of links as the lookahead: Chandy and
-//! Misra, IEEE TSE 1979; windows: Nicol, JACM 1993). What a node does to itself, a timer or a look
-//! at its disk, takes until the next window at least. So the outcome depends on the length of the
-//! window, and not on the number of threads.
+//! Misra, IEEE TSE 1979; windows: Nicol, JACM 1993). To carry it out is the work of one thread, for
+//! the wires and the queue are everybody's: so two windows take no longer than the shortest way, and
+//! what came of one is carried out while the nodes work off the next. What a node does to itself, a
+//! timer or a look at its disk, takes until the window after that at least. So the outcome depends on
+//! the length of the window, and not on the number of threads.
 
-use super::Network;
 use super::node::{Link, Notice};
+use super::{Network, Settings, address_of};
 use super::shard::{SHARDS, Task, Work};
 use skein_overlay::Input;
 use skein_proto::{Instant, Message};
@@ -35,6 +37,33 @@ pub(super) enum Happening {
     Renew { at: u32, life: u32 },
 }
 
+/// A window of time.
+pub(super) struct Window {
+    /// When it began.
+    began: Instant,
+    /// What the shards have to do in it, and what came of it.
+    work: [Work; SHARDS],
+    /// Whose turn it is, of the shards: one number for each task.
+    assigned: Vec<u8>,
+}
+
+impl Window {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let work = std::array::from_fn(|_| Work::new(settings));
+        Self { began: Instant::START, work, assigned: Vec::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.assigned.is_empty()
+    }
+
+    /// Whether a node has done something in it that is yet to be carried out.
+    fn concerns(&self, node: u32) -> bool {
+        let done = &self.work[node as usize % SHARDS].done;
+        done.iter().any(|done| done.node == node && done.deeds > 0)
+    }
+}
+
 impl Network {
     /// Runs for so much virtual time.
     pub fn run_for(&mut self, duration: Duration) {
@@ -54,18 +83,37 @@ impl Network {
             if done(self) {
                 return true;
             }
-            if self.queue.next_at().is_none_or(|at| at > end) {
+            if self.queue.next_at().is_some_and(|at| at <= end) {
+                self.run_window(end);
+            } else if !self.last.is_empty() && self.last.began + self.lookahead() <= end {
+                self.catch_up();
+            } else {
                 self.now = end;
                 return done(self);
             }
-            self.run_window(end);
         }
+    }
+
+    /// What a node does reaches no other node sooner.
+    fn lookahead(&self) -> Duration {
+        self.settings.window * 2
     }
 
     /// Lets one window of time pass, or one thing happen where windows have no length.
     fn run_window(&mut self, end: Instant) {
         let Some(first) = self.queue.next_at() else { return };
-        let over = self.now.max(first) + self.settings.window;
+        let began = self.now.max(first);
+        let mut over = began + self.settings.window;
+        if !self.last.is_empty() {
+            let reached = self.last.began + self.lookahead();
+            if began >= reached {
+                // Something may come of the last one before that.
+                self.catch_up();
+                return;
+            }
+            over = over.min(reached);
+        }
+        self.window.began = began;
         while let Some((at, what)) = self.queue.pop() {
             // What was scheduled for the past happens now.
             self.now = self.now.max(at);
@@ -75,10 +123,13 @@ impl Network {
                 break;
             }
         }
-        let mut work = std::mem::take(&mut self.work);
-        self.team.run(&mut self.nodes, &mut work);
-        self.carry_out_all(&mut work);
-        self.work = work;
+        let is_shared = self.team.begin(&mut self.nodes, &mut self.window.work);
+        self.catch_up();
+        self.team.end(&mut self.nodes, &mut self.window.work, is_shared);
+        std::mem::swap(&mut self.window, &mut self.last);
+        if self.settings.window.is_zero() {
+            self.catch_up();
+        }
     }
 
     /// Sees to what happens: what one node notices of it is left to that node's shard.
@@ -100,7 +151,7 @@ impl Network {
             }
             Happening::Wake { at } => (at, Notice::Wake { due }),
             Happening::AskLogin { at, life, willing } => {
-                if self.nodes[at as usize].life != life {
+                if self.life(at) != life {
                     return;
                 }
                 let input = if self.login.up {
@@ -124,28 +175,27 @@ impl Network {
     fn assign(&mut self, node: u32, notice: Notice) {
         let shard = node as usize % SHARDS;
         // There are fewer of them than a byte can tell apart.
-        self.assigned.push(shard as u8);
-        self.work[shard].tasks.push(Task { node, at: self.now, notice });
+        self.window.assigned.push(shard as u8);
+        self.window.work[shard].tasks.push(Task { node, at: self.now, notice });
     }
 
     /// Both ends have a link from the beginning of the window on, and notice it in their time.
     fn connect(&mut self, (from, life): (u32, u32), to: u32, reaches: bool) {
-        let dialler = &self.nodes[from as usize];
-        if !dialler.alive || dialler.life != life {
+        if !self.is_alive(from) || self.life(from) != life {
             return;
         }
         let (from_id, to_id) = (self.id(from), self.id(to));
-        let target = &self.nodes[to as usize];
-        if !reaches || !target.alive {
+        if !reaches || !self.is_alive(to) {
             let input = Box::new(Input::DialFailed { peer: to_id });
             self.assign(from, Notice::Input { life, input });
             return;
         }
+        let (dialler, target) = (&self.nodes[from as usize], &self.nodes[to as usize]);
         // Of two that dialled each other both keep the first link.
         if target.links.get(&from_id).is_some() && dialler.links.get(&to_id).is_some() {
             return;
         }
-        let addresses = (dialler.address, target.address);
+        let addresses = (address_of(from), address_of(to));
         let rtt = self.physics.latency(from, to) * 2;
         self.links_made = self.links_made.wrapping_add(1);
         let number = self.links_made;
@@ -168,24 +218,34 @@ impl Network {
         }
     }
 
-    /// Carries out what all nodes did in a window, in the order of time.
-    fn carry_out_all(&mut self, work: &mut [Work; SHARDS]) {
+    /// Carries out what a node did in the last window, before it does more.
+    pub(super) fn catch_up_with(&mut self, node: u32) {
+        if self.last.concerns(node) {
+            self.catch_up();
+        }
+    }
+
+    /// Carries out what all nodes did in the last window, in the order of time. Meanwhile the nodes
+    /// themselves may be at work elsewhere.
+    fn catch_up(&mut self) {
         let end = self.now;
+        let mut work = std::mem::take(&mut self.last.work);
         let mut shards = work.each_mut().map(|Work { done, deeds, .. }| {
             self.tally.add(std::mem::take(&mut deeds.tally));
             (done.drain(..), deeds.drain())
         });
-        let mut assigned = std::mem::take(&mut self.assigned);
+        let mut assigned = std::mem::take(&mut self.last.assigned);
         for shard in assigned.drain(..) {
             let (done, deeds) = &mut shards[usize::from(shard)];
             // What was assigned to a shard is done in the same order.
             let Some(done) = done.next() else { continue };
             self.now = done.at;
             for deed in deeds.take(done.deeds) {
-                self.carry_out(done.node, deed);
+                self.carry_out((done.node, done.life), deed);
             }
         }
-        self.assigned = assigned;
+        drop(shards);
+        (self.last.work, self.last.assigned) = (work, assigned);
         self.now = end;
     }
 }

@@ -73,6 +73,8 @@ pub(super) struct Task {
 /// How many deeds a task came to.
 pub(super) struct Done {
     pub(super) node: u32,
+    /// In which of its lives.
+    pub(super) life: u32,
     pub(super) at: Instant,
     pub(super) deeds: usize,
 }
@@ -96,11 +98,13 @@ impl Shard {
     pub(super) fn run(&mut self, work: &mut Work) {
         for Task { node, at, notice } in work.tasks.drain(..) {
             let before = work.deeds.len();
+            let mut life = 0;
             if let Some(found) = self.0.get_mut(node as usize / SHARDS) {
                 found.notice(notice, time_at(at), &mut work.deeds);
+                life = found.life;
             }
             let deeds = work.deeds.len() - before;
-            work.done.push(Done { node, at, deeds });
+            work.done.push(Done { node, life, at, deeds });
         }
     }
 }

@@ -16,8 +16,11 @@ use std::thread::JoinHandle;
 /// Below so many tasks in all it costs more to share them than to do them.
 const WORTH_SHARING: usize = 8;
 
-/// How often one that waits looks before it sleeps: some 50 µs.
+/// How often one that waits looks before it lets others have the processor between two looks: some
+/// 50 µs; and how often it does that before it sleeps. What it waits for is mostly there within a
+/// millisecond, and to be woken takes a tenth of that.
 const LOOKS: u32 = 4_000;
+const YIELDS: u32 = 2_000;
 
 /// Threads that work beside the one that the network belongs to.
 #[derive(Default)]
@@ -71,17 +74,27 @@ impl Team {
         Self { helpers: helpers.collect(), desk }
     }
 
-    /// Lets all shards do their work. What comes of it does not depend on how many threads there
-    /// are, since no shard sees another one.
-    pub(super) fn run(&mut self, nodes: &mut Nodes, work: &mut [Work; SHARDS]) {
+    /// Lets the helpers begin with the work of all shards, if it is worth that, and answers whether
+    /// they do: until [`Self::end`] the nodes are with them.
+    #[must_use]
+    pub(super) fn begin(&mut self, nodes: &mut Nodes, work: &mut [Work; SHARDS]) -> bool {
         let tasks: usize = work.iter().map(|work| work.tasks.len()).sum();
-        if self.helpers.is_empty() || tasks < WORTH_SHARING {
+        let is_shared = !self.helpers.is_empty() && tasks >= WORTH_SHARING;
+        if is_shared {
+            self.desk.lay_out(nodes, work);
+        }
+        is_shared
+    }
+
+    /// Does what is left of the work, and waits until all of it is done. What comes of it does not
+    /// depend on how many threads there are, since no shard sees another one.
+    pub(super) fn end(&mut self, nodes: &mut Nodes, work: &mut [Work; SHARDS], is_shared: bool) {
+        if !is_shared {
             for (number, work) in work.iter_mut().enumerate() {
                 nodes.shard(number).run(work);
             }
             return;
         }
-        self.desk.lay_out(nodes, work);
         while let Some(job) = self.desk.take() {
             self.desk.put(job.done());
         }
@@ -164,12 +177,7 @@ impl Desk {
     /// Waits until all is done, and hands it out.
     fn collect(&self) -> Vec<Job> {
         let is_done = || self.open.load(Ordering::Acquire) == 0;
-        for _ in 0..LOOKS {
-            if is_done() {
-                break;
-            }
-            spin_loop();
-        }
+        look_out_for(is_done);
         let mut papers = self.papers();
         while !is_done() && !papers.failed {
             papers = self.ends.wait(papers).unwrap_or_else(PoisonError::into_inner);
@@ -181,12 +189,7 @@ impl Desk {
     fn help(&self) {
         let _alarm = Alarm(self);
         loop {
-            for _ in 0..LOOKS {
-                if self.waiting.load(Ordering::Acquire) > 0 {
-                    break;
-                }
-                spin_loop();
-            }
+            look_out_for(|| self.waiting.load(Ordering::Acquire) > 0);
             let mut papers = self.papers();
             while papers.jobs.is_empty() && !papers.closed {
                 papers.sleepers += 1;
@@ -206,6 +209,16 @@ impl Desk {
     fn close(&self) {
         self.papers().closed = true;
         self.comes.notify_all();
+    }
+}
+
+/// Looks for a while whether something is so.
+fn look_out_for(is_so: impl Fn() -> bool) {
+    for look in 0..LOOKS + YIELDS {
+        if is_so() {
+            return;
+        }
+        if look < LOOKS { spin_loop() } else { std::thread::yield_now() }
     }
 }
 
