@@ -119,18 +119,21 @@ mod tests {
     #[test]
     fn made_up_contents_of_one_name_are_not_enough_and_leave_room_for_the_genuine_one() {
         let mut relayed = Relayed::new(10, false);
-        let decoys = (0..30).filter(|n| relayed.admit(&file(*n, "a/Song.mp3"), "liar", None, name_of));
+        let decoys =
+            (0..30).filter(|n| relayed.admit(&file(*n, "a/Song.mp3"), "liar", None, name_of));
         assert_eq!(decoys.count(), MAX_OF_HOLDER);
         assert_eq!(relayed.names(), 1);
-        let genuine =
-            (0..30).filter(|n| relayed.admit(&file(99, "b/song.mp3"), &format!("friend{n}"), None, name_of));
+        let genuine = (0..30).filter(|n| {
+            relayed.admit(&file(99, "b/song.mp3"), &format!("friend{n}"), None, name_of)
+        });
         assert_eq!(genuine.count(), MAX_SOURCES);
     }
 
     #[test]
     fn the_names_of_one_holder_are_passed_on_but_are_not_enough() {
         let mut relayed = Relayed::new(10, false);
-        let spam = (0..30).filter(|n| relayed.admit(&file(*n, &format!("{n}.mp3")), "liar", None, name_of));
+        let spam = (0..30)
+            .filter(|n| relayed.admit(&file(*n, &format!("{n}.mp3")), "liar", None, name_of));
         assert_eq!(spam.count(), 20);
         assert_eq!(relayed.names(), 2);
         for n in 100..108 {
@@ -145,8 +148,9 @@ mod tests {
     fn no_more_is_passed_on_than_whoever_asked_takes() {
         let mut relayed = Relayed::new(2, false);
         let passed = (0..=255).flat_map(|n: u8| [(n, "one.mp3"), (n, "two.mp3")]);
-        let passed = passed
-            .filter(|(n, name)| relayed.admit(&file(n / 16, name), &format!("friend{n}"), None, name_of));
+        let passed = passed.filter(|(n, name)| {
+            relayed.admit(&file(n / 16, name), &format!("friend{n}"), None, name_of)
+        });
         assert_eq!(passed.count(), 2 * HITS_PER_WANTED);
     }
 }

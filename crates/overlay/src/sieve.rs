@@ -152,12 +152,7 @@ impl Sieve {
     }
 
     /// Answers whether there was room for a hit, if it is not known.
-    fn take_one(
-        &mut self,
-        owner: &Owner,
-        (name, file): (u64, FileMeta),
-        voice: Voice,
-    ) -> bool {
+    fn take_one(&mut self, owner: &Owner, (name, file): (u64, FileMeta), voice: Voice) -> bool {
         if self.names.len() >= MAX_NAMES && !self.names.contains_key(&name) {
             return false;
         }
@@ -392,7 +387,12 @@ mod tests {
     #[test]
     fn what_bears_a_name_of_its_own_passes_when_the_wave_is_over() {
         let mut sieve = Sieve::new(40, false);
-        sieve.take_in(vec![hit(1, 1, "a/Rare Tune.ogg"), hit(2, 2, "b/other.ogg")], None, EQUAL, name_of);
+        sieve.take_in(
+            vec![hit(1, 1, "a/Rare Tune.ogg"), hit(2, 2, "b/other.ogg")],
+            None,
+            EQUAL,
+            name_of,
+        );
         assert!(sieve.release(Moment::Arrival).is_empty());
         assert_eq!(contents(&sieve.release(Moment::Wave)), [1, 2]);
         assert!(sieve.release(Moment::End).is_empty(), "once");

@@ -18,9 +18,14 @@ use std::time::Duration;
 /// one.
 const VIEW_FOR: Duration = Duration::from_secs(300);
 
-/// How old it may be before it is worked out anew. That takes a look at all supernodes that are known,
-/// for each neighbour, so it is done no more often than it takes for it to be believed all the time.
+/// How old it may be before it is worked out anew. That takes a look at the tags of all supernodes that
+/// are known, for each neighbour, so it is done no more often than it takes for it to be believed all
+/// the time.
 const RENEWED_AFTER: Duration = Duration::from_secs(240);
+
+/// How long those who are known are not looked through again: for those who came since it is not known
+/// who sees them.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Neighbours of whom it is known: more than a supernode has. One takes half a kilobyte.
 const MAX_VIEWS: usize = 64;
@@ -50,11 +55,15 @@ fn tag_of(search: QueryId, short: Short) -> Tag {
 #[derive(Debug, Default)]
 pub(crate) struct Views {
     views: HashMap<NodeId, View>,
+    /// The supernodes that are known, side by side: each of their records is elsewhere in memory.
+    known: Vec<Short>,
+    /// When it was that they were looked through.
+    known_at: Option<Instant>,
 }
 
 impl Views {
-    /// A neighbour has named its neighbours for a search. Each of the supernodes that are known is
-    /// shown once.
+    /// A neighbour has named its neighbours for a search. The supernodes that are known are looked
+    /// through now and then.
     pub(crate) fn learn<'a>(
         &mut self,
         by: NodeId,
@@ -72,12 +81,15 @@ impl Views {
                 self.views.remove(&oldest);
             }
         }
+        if self.known_at.is_none_or(|at| now.since(at) >= KNOWN_FOR) {
+            self.known.clear();
+            self.known.extend(known.map(short));
+            self.known_at = Some(now);
+        }
         let mut named: Vec<u32> = tags.iter().map(|tag| number(*tag)).collect();
         named.sort_unstable();
-        let nodes = known
-            .filter(|node| named.binary_search(&number(search.tag(node))).is_ok())
-            .map(short)
-            .collect();
+        let is_named = |node: &&Short| named.binary_search(&number(tag_of(search, **node))).is_ok();
+        let nodes = self.known.iter().filter(is_named).copied().collect();
         self.views.insert(by, View { at: now, nodes });
     }
 
@@ -172,6 +184,22 @@ mod tests {
     fn one_that_was_not_asked_itself_is_asked_whatever_it_sees() {
         let (asked, _) = chosen(&views(), &[1, 2, 11, 12, 13, 14], START);
         assert_eq!(asked, [3, 4].map(node));
+    }
+
+    #[test]
+    fn those_who_came_since_are_looked_through_after_a_while() {
+        let (mut views, told) = (Views::default(), tags(search(1), &[11, 12]));
+        let mut learn = |by, known: &[u8], now| {
+            let known: Vec<NodeId> = known.iter().map(|number| node(*number)).collect();
+            views.learn(node(by), (search(1), &told), known.iter(), now);
+            views.views[&node(by)].nodes.len()
+        };
+        let sees = [
+            learn(1, &[11], START),
+            learn(2, &[11, 12], START + KNOWN_FOR / 2),
+            learn(3, &[11, 12], START + KNOWN_FOR),
+        ];
+        assert_eq!(sees, [1, 1, 2]);
     }
 
     #[test]

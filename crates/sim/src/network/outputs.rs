@@ -1,8 +1,8 @@
 //! What nodes want done, and how it is done.
 
-use super::{Network, address_of};
 use super::deeds::{Deed, Deeds};
 use super::run::Happening;
+use super::{Network, address_of};
 use skein_overlay::{Input, Output};
 use skein_proto::session::{SlotGrant, SlotKey};
 use skein_proto::{BoundedVec, Message, NodeId};
@@ -188,7 +188,11 @@ impl Network {
             Some(to) => self.physics.latency(from, to) * 2,
             None => self.settings.dial_timeout,
         };
-        self.input_later((from, life), after, Input::DialledBack { dial, reached: target.is_some() });
+        self.input_later(
+            (from, life),
+            after,
+            Input::DialledBack { dial, reached: target.is_some() },
+        );
     }
 
     /// The other end hears of it behind all that was sent to it before.

@@ -11,8 +11,8 @@
 //! the length of the window, and not on the number of threads.
 
 use super::node::{Link, Notice};
-use super::{Network, Settings, address_of};
 use super::shard::{SHARDS, Task, Work};
+use super::{Network, Settings, address_of};
 use skein_overlay::Input;
 use skein_proto::{Instant, Message};
 use std::time::Duration;
