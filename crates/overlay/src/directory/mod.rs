@@ -289,9 +289,9 @@ impl Holder {
     /// Sends on what was put here, or elsewhere, while few of the others were known.
     fn settle(&mut self, core: &mut Core, now: Now) {
         let whole = Arc::whole(Place::of_node(&core.me));
-        let foreign = |place: &Place| !core.membership.is_mine(*place, COPIES);
-        let nodes = self.table.nodes_on(whole).filter(|(place, _)| foreign(place));
-        let sources = self.table.sources_on(whole).filter(|(place, _)| foreign(place));
+        let foreign = |place| !core.membership.is_mine(place, COPIES);
+        let nodes = self.table.nodes_at(whole, foreign);
+        let sources = self.table.sources_at(whole, foreign);
         let moved: Vec<(Place, Parcel)> = nodes
             .map(|(place, record)| (place, Parcel::Node(record)))
             .chain(sources.flat_map(|(place, source)| {

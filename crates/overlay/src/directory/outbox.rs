@@ -48,6 +48,9 @@ const PACE: (u64, u64) = (WORK.0 * 9 / 10, WORK.1 * 9 / 10);
 /// Holders whose pace is kept in mind without a look whether that is still of use.
 const FEW_PACES: usize = 32;
 
+/// How long that look is not repeated: meanwhile as many holders are served as are served in a second.
+const PACES_KEPT: Duration = Duration::from_secs(1);
+
 /// How long a holder waits for the rest where there is more than it takes: that is 180 records.
 const REST: Duration = Duration::from_secs(1);
 
@@ -82,6 +85,7 @@ pub(super) struct Outbox {
     holders: TokenBucket,
     /// What each holder still takes, of those that were sent something lately.
     paces: BTreeMap<NodeId, TokenBucket>,
+    next_look: Instant,
     /// Nothing is sent before: a new supernode has to hear of the others first.
     opens: Instant,
     /// By turns, so that one that asks again and again does not keep the others waiting.
@@ -100,6 +104,7 @@ impl Outbox {
             of_owner: BTreeMap::new(),
             holders: TokenBucket::new(HOLDERS.0, HOLDERS.1, now),
             paces: BTreeMap::new(),
+            next_look: now,
             opens: now + OPENS,
             large: VecDeque::new(),
             large_count: 0,
@@ -240,7 +245,8 @@ impl Outbox {
                 self.queues.insert(holder, queue);
             }
         }
-        if self.paces.len() > FEW_PACES {
+        if self.paces.len() > FEW_PACES && now.instant >= self.next_look {
+            self.next_look = now.instant + PACES_KEPT;
             // Most were sent little, and take all again within a moment.
             self.paces.retain(|_, pace| !pace.is_full(now.instant));
         }

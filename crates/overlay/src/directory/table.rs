@@ -380,20 +380,34 @@ impl Table {
 
     /// All nodes whose names lie on an arc, with their places.
     pub(super) fn nodes_on(&self, arc: Arc) -> impl Iterator<Item = (Place, NodeRecord)> {
-        ranges(arc).into_iter().flat_map(|range| {
-            self.nodes
-                .range(range)
-                .filter_map(|(place, number)| Some((*place, self.record(*number)?)))
-        })
+        self.nodes_at(arc, |_| true)
+    }
+
+    /// Those of them at certain places: the others are not looked at.
+    pub(super) fn nodes_at(
+        &self,
+        arc: Arc,
+        which: impl Fn(Place) -> bool,
+    ) -> impl Iterator<Item = (Place, NodeRecord)> {
+        let all = ranges(arc).into_iter().flat_map(|range| self.nodes.range(range));
+        let some = all.filter(move |(place, _)| which(*place));
+        some.filter_map(|(place, number)| Some((*place, self.record(*number)?)))
     }
 
     /// All claims of contents on an arc, withdrawn ones as well, with their places.
     pub(super) fn sources_on(&self, arc: Arc) -> impl Iterator<Item = (Place, SourceRecords)> {
-        ranges(arc).into_iter().flat_map(|range| {
-            self.sources
-                .range(range)
-                .filter_map(|((place, number), claim)| Some((*place, self.source(*number, claim)?)))
-        })
+        self.sources_at(arc, |_| true)
+    }
+
+    /// Those of them at certain places: the others are not looked at.
+    pub(super) fn sources_at(
+        &self,
+        arc: Arc,
+        which: impl Fn(Place) -> bool,
+    ) -> impl Iterator<Item = (Place, SourceRecords)> {
+        let all = ranges(arc).into_iter().flat_map(|range| self.sources.range(range));
+        let some = all.filter(move |((place, _), _)| which(*place));
+        some.filter_map(|((place, number), claim)| Some((*place, self.source(*number, claim)?)))
     }
 
     /// Drops what has expired, and what is none of this supernode's business any more. Answers how

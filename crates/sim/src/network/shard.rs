@@ -8,7 +8,7 @@ use std::ops::{Index, IndexMut};
 
 /// Parts that the nodes are dealt out to: some for each thread, so that one which is done sooner
 /// takes a part more, and no thread waits for longer than the largest part takes.
-pub(super) const SHARDS: usize = 16;
+pub(super) const SHARDS: usize = 32;
 
 /// All nodes by their numbers.
 #[derive(Default)]
