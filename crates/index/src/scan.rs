@@ -25,6 +25,9 @@ const WORTH_UNITING: usize = 3;
 /// document takes to be looked at: that is half a microsecond.
 const BITS_OF_DOCUMENT: usize = 16_384;
 
+/// Numbers of lists that are united while one document is looked at.
+const NUMBERS_OF_DOCUMENT: usize = 64;
+
 /// What a segment knows of the words of a query.
 pub(crate) struct Terms<'a> {
     segment: &'a Segment,
@@ -58,8 +61,9 @@ impl<'a> Terms<'a> {
         found.map(|at| Lists::new(self.segment, at)).unwrap_or_default()
     }
 
-    /// The documents with any word that begins so; at most so many words are taken.
-    fn begun(&self, beginning: &str, most: usize) -> (Lists<'a>, bool) {
+    /// The documents with any word that begins so; at most so many words are taken, and so many numbers
+    /// of their lists. Also whether there were more.
+    fn begun(&self, beginning: &str, (most, mut numbers): (usize, usize)) -> (Lists<'a>, bool) {
         let universe = self.segment.len() as usize;
         let (mut inside, mut outside) = (Bitmap::new(universe), Bitmap::new(universe));
         let mut scan = self.segment.strings.from(beginning);
@@ -76,6 +80,11 @@ impl<'a> Terms<'a> {
             }
             words += 1;
             let (first, second) = self.segment.strings.lists(at);
+            let listed = [&first, &second].into_iter().flatten().map(Cursor::estimate).sum();
+            let Some(left) = numbers.checked_sub(listed) else {
+                return (Self::unions(inside, outside), true);
+            };
+            numbers = left;
             first.into_iter().for_each(|list| inside.add(list));
             second.into_iter().for_each(|list| outside.add(list));
         }
@@ -206,7 +215,7 @@ impl<'a> Scanner<'_, 'a> {
                 }
             }
             let most = if narrowest.is_some() { usize::MAX } else { MAX_PREFIX_WORDS };
-            let (union, is_cut) = self.terms.begun(&term.text, most);
+            let (union, is_cut) = self.terms.begun(&term.text, (most, usize::MAX));
             *self.prefix_was_cut |= is_cut;
             lists.push(union);
         }
@@ -224,7 +233,8 @@ impl<'a> Scanner<'_, 'a> {
     fn few_begun(&self, term: &Term, documents: usize) -> Option<Lists<'a>> {
         let is_worth_it = documents >= WORTH_UNITING
             && self.terms.segment.len() as usize <= documents * BITS_OF_DOCUMENT;
-        let union = is_worth_it.then(|| self.terms.begun(&term.text, documents));
+        let most = (documents, documents * NUMBERS_OF_DOCUMENT);
+        let union = is_worth_it.then(|| self.terms.begun(&term.text, most));
         union.filter(|(_, is_cut)| !is_cut).map(|(union, _)| union)
     }
 
@@ -234,7 +244,7 @@ impl<'a> Scanner<'_, 'a> {
             TermMatch::Exact => {
                 self.terms.whole(segment.strings.find(&term.text).map(|(_, at)| at))
             }
-            _ => self.terms.begun(&term.text, usize::MAX).0,
+            _ => self.terms.begun(&term.text, (usize::MAX, usize::MAX)).0,
         };
         self.query.excluded().iter().map(lists).collect()
     }

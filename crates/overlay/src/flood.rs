@@ -323,7 +323,8 @@ impl Floods {
         let believed = branch.believable_tags(asked.hops);
         let told = done.covered.get(..believed).unwrap_or(&done.covered);
         if asked.hops == 1 && done.coverage.stopped == StopReason::Exhausted {
-            let known = core.membership.iter().map(|member| &member.node);
+            let members = core.membership.iter().map(|member| &member.node);
+            let known = (core.membership.len(), members);
             self.views.learn(peer, (branch.search, told), known, now.instant);
         }
         branch.told(&peer, told);

@@ -206,7 +206,7 @@ impl Overlay {
     pub fn poll_output(&mut self) -> Option<Output> {
         let next = self.core.outputs.pop_front();
         if next.is_none() && self.core.outputs.capacity() > 0 {
-            // An ordinary node seldom wakes: the room would stand empty. And of thousands in one
+            // An ordinary node wakes once a minute: the room would stand empty. And of thousands in one
             // process each takes the room next that another one has just given back, which is at hand.
             self.core.outputs = VecDeque::new();
         }

@@ -10,8 +10,9 @@ use skein_proto::{ContentId, FileMeta, Username};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Contents of which it is kept: some hundred kilobytes for as long as a search lasts.
-const MAX_CONTENTS: usize = 512;
+/// Contents of which it is kept: a kilobyte each at most, mostly a fifth of it, for as long as a search
+/// lasts.
+const MAX_CONTENTS: usize = 128;
 
 #[derive(Debug)]
 struct Reading {

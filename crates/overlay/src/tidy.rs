@@ -13,7 +13,7 @@ pub(crate) const TIDY: Duration = Duration::from_secs(5);
 /// The same for an ordinary node that has no links but those with its parent and its standby, and
 /// has told its parent all: nothing that it could find is urgent, and most nodes of a network are
 /// such ones.
-const CALM_TIDY: Duration = Duration::from_secs(180);
+const CALM_TIDY: Duration = Duration::from_secs(60);
 
 /// How old a link without a use may grow: old enough for both sides to find a use for it. One that
 /// has lost its use later is closed at the next tidying.

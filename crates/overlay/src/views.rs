@@ -27,6 +27,10 @@ const RENEWED_AFTER: Duration = Duration::from_secs(240);
 /// who sees them.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 
+/// Sooner than that if there are more or fewer by one of so many: a new supernode hears of most others
+/// within seconds.
+const KNOWN_SHARE: usize = 16;
+
 /// Neighbours of whom it is known: more than a supernode has. One takes half a kilobyte.
 const MAX_VIEWS: usize = 64;
 
@@ -62,13 +66,13 @@ pub(crate) struct Views {
 }
 
 impl Views {
-    /// A neighbour has named its neighbours for a search. The supernodes that are known are looked
-    /// through now and then.
+    /// A neighbour has named its neighbours for a search. The supernodes that are known, and how many
+    /// they are: they are looked through now and then.
     pub(crate) fn learn<'a>(
         &mut self,
         by: NodeId,
         (search, tags): (QueryId, &[Tag]),
-        known: impl Iterator<Item = &'a NodeId>,
+        (count, known): (usize, impl Iterator<Item = &'a NodeId>),
         now: Instant,
     ) {
         let is_fresh = |view: &View| now.since(view.at) < RENEWED_AFTER;
@@ -81,7 +85,8 @@ impl Views {
                 self.views.remove(&oldest);
             }
         }
-        if self.known_at.is_none_or(|at| now.since(at) >= KNOWN_FOR) {
+        let is_other = count.abs_diff(self.known.len()) * KNOWN_SHARE > count;
+        if is_other || self.known_at.is_none_or(|at| now.since(at) >= KNOWN_FOR) {
             self.known.clear();
             self.known.extend(known.map(short));
             self.known_at = Some(now);
@@ -159,7 +164,7 @@ mod tests {
         let (mut views, known) = (Views::default(), (1..40).map(node).collect::<Vec<_>>());
         for (by, sees) in [(1, vec![11, 12, 13]), (2, vec![12, 13]), (3, vec![13, 14])] {
             let told = tags(search(1), &sees);
-            views.learn(node(by), (search(1), &told), known.iter(), START);
+            views.learn(node(by), (search(1), &told), (known.len(), known.iter()), START);
         }
         views
     }
@@ -191,15 +196,19 @@ mod tests {
         let (mut views, told) = (Views::default(), tags(search(1), &[11, 12]));
         let mut learn = |by, known: &[u8], now| {
             let known: Vec<NodeId> = known.iter().map(|number| node(*number)).collect();
-            views.learn(node(by), (search(1), &told), known.iter(), now);
+            views.learn(node(by), (search(1), &told), (known.len(), known.iter()), now);
             views.views[&node(by)].nodes.len()
         };
+        let many: Vec<u8> = (20..60).collect();
+        let (before, after) = ([&many[..], &[11]].concat(), [&many[..], &[11, 12]].concat());
         let sees = [
             learn(1, &[11], START),
-            learn(2, &[11, 12], START + KNOWN_FOR / 2),
-            learn(3, &[11, 12], START + KNOWN_FOR),
+            learn(2, &before, START),
+            learn(3, &after, START + KNOWN_FOR / 2),
+            learn(4, &after, START + KNOWN_FOR),
         ];
-        assert_eq!(sees, [1, 1, 2]);
+        assert_eq!(sees, [1, 1, 1, 2], "one more of many is not looked for at once");
+        assert_eq!(learn(5, &[12], START + KNOWN_FOR), 1, "but that there are far fewer is seen");
     }
 
     #[test]
@@ -216,7 +225,7 @@ mod tests {
         let told = tags(search(1), &[200]);
         for number in 0..=64 {
             let now = START + Duration::from_secs(number.into());
-            views.learn(node(number), (search(1), &told), known.iter(), now);
+            views.learn(node(number), (search(1), &told), (known.len(), known.iter()), now);
         }
         assert_eq!(views.views.len(), MAX_VIEWS);
         assert!(!views.views.contains_key(&node(0)) && views.views.contains_key(&node(64)));

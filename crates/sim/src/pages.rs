@@ -28,7 +28,9 @@ pub fn keep_large() {
     }
     let (Ok(program), Some(name)) = (env::current_exe(), arguments.next()) else { return };
     // It comes back only if it fails.
-    let _ = Command::new(program).arg0(name).args(arguments).envs([LARGE_PAGES, COLLECTION]).exec();
+    let options = [LARGE_PAGES, COLLECTION];
+    let unsaid = options.into_iter().filter(|(option, _)| env::var_os(option).is_none());
+    let _ = Command::new(program).arg0(name).args(arguments).envs(unsaid).exec();
 }
 
 /// Only Linux has its large pages split that way.

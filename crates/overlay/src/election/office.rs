@@ -40,6 +40,9 @@ const WARM_NEIGHBOURS: usize = 8;
 /// How often a new supernode looks whether it is warm, and one that steps down is looked after.
 const STEP: Duration = Duration::from_secs(2);
 
+/// How soon after a look there is another one when somebody has died.
+const AFTER_DEATH: Duration = Duration::from_secs(1);
+
 /// The same for one that may have to go and has nothing to hand over, so that nobody comes to count
 /// on it.
 const SHORT_STEP: Duration = Duration::from_millis(500);
@@ -324,7 +327,8 @@ impl Overlay {
         }
         let mut over = None;
         if self.core.membership.last_death.is_some_and(|at| at > office.last_review) {
-            office.next_review = now.instant;
+            // Of many that die together each is buried by itself, and a look goes through all members.
+            office.next_review = office.next_review.min(office.last_review + AFTER_DEATH);
         }
         if now.instant >= office.next_review {
             over = self.review(&mut office, now);

@@ -59,6 +59,7 @@ impl Network {
     /// Starts a node, or starts it again with its files and its cache of supernodes. One that runs
     /// is killed first.
     pub fn restart_node(&mut self, node: u32) {
+        self.catch_up_with(node);
         if matches!(self.nodes[node as usize].mind, Mind::Overlay(_)) {
             self.kill_node(node);
         }

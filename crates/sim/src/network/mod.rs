@@ -367,6 +367,7 @@ impl Network {
     /// Changes what a node shares.
     pub fn change_files(&mut self, id: NodeId, added: Vec<FileMeta>, removed: Vec<ContentId>) {
         let Some(node) = self.number(&id) else { return };
+        self.catch_up_with(node);
         let shelf = &mut self.disks[node as usize].shelf;
         for content in &removed {
             shelf.remove(&self.catalogue, content);

@@ -39,6 +39,8 @@ pub(super) enum Notice {
     Input { life: u32, input: Box<Input> },
     /// A message, unless the link that it was sent over is gone.
     Received { peer: NodeId, link: u32, message: Box<Message> },
+    /// It has closed its end of a link in this life; there may be a new one by now.
+    HungUp { life: u32, peer: NodeId },
     /// The transport hears nothing from a peer any more.
     Silent { peer: NodeId, link: u32 },
     /// The other end closed a link, or the transport gave it up.
@@ -54,6 +56,11 @@ impl SimNode {
             Notice::Input { life, input } => {
                 if self.life == life {
                     self.take_in(*input, now, deeds);
+                }
+            }
+            Notice::HungUp { life, peer } => {
+                if self.life == life && self.links.get(&peer).is_none() {
+                    self.take_in(Input::LinkDown { peer }, now, deeds);
                 }
             }
             Notice::Received { peer, link, message } => {

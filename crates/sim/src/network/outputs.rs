@@ -58,7 +58,7 @@ impl Network {
             }
             Deed::HangUp { peer, to, link } => {
                 self.close_other_end(node, to, link);
-                self.input_later((node, life), Duration::ZERO, Input::LinkDown { peer });
+                self.queue.push(self.now, Happening::HungUp { at: node, life, peer });
             }
             Deed::Wake { at } => self.queue.push(at, Happening::Wake { at: node }),
             Deed::Other(output) => self.drive((node, life), output),

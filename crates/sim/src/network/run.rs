@@ -14,7 +14,7 @@ use super::node::{Link, Notice};
 use super::shard::{SHARDS, Task, Work};
 use super::{Network, Settings, address_of};
 use skein_overlay::Input;
-use skein_proto::{Instant, Message};
+use skein_proto::{Instant, Message, NodeId};
 use std::time::Duration;
 
 /// What happens to a node at some time.
@@ -23,6 +23,8 @@ pub(super) enum Happening {
     Received { at: u32, peer: u32, link: u32, message: Box<Message> },
     /// Something else that only this life of the node shall see.
     Input { at: u32, life: u32, input: Box<Input> },
+    /// A node that has closed its end of a link notices that it is gone.
+    HungUp { at: u32, life: u32, peer: NodeId },
     /// Both ends see a link that was dialled.
     Connect { from: u32, to: u32, life: u32, reaches: bool },
     /// The transport hears nothing from a peer any more.
@@ -139,6 +141,7 @@ impl Network {
                 (at, Notice::Received { peer: self.id(peer), link, message })
             }
             Happening::Input { at, life, input } => (at, Notice::Input { life, input }),
+            Happening::HungUp { at, life, peer } => (at, Notice::HungUp { life, peer }),
             Happening::Connect { from, to, life, reaches } => {
                 self.connect((from, life), to, reaches);
                 return;

@@ -1,5 +1,6 @@
 //! When the index of a supernode is looked after: when nothing has changed in it for a while, as the
-//! daemon does. It decides how fast searches of it are, and nothing of what they find.
+//! daemon does. It decides how fast searches of it are, and not what they find (but for a lone
+//! beginning that stands for more words than are taken, which are counted for each segment).
 
 use skein_overlay::Overlay;
 use skein_proto::Instant;

@@ -347,7 +347,7 @@ async fn search(run: &Run) -> Result<Outcome> {
 
 async fn build(run: &Run) -> Result<Outcome> {
     // By turns, since the speed of a machine changes from one minute to the next: what both have in a
-    // round is compared, and the round in the middle counts.
+    // round is compared, and of each figure the one in the middle counts.
     let records = run.size(1_000_000, 100_000);
     let mut rounds = Vec::new();
     for _ in 0..run.size(BUILDS, 1) {
