@@ -444,4 +444,25 @@ mod tests {
         assert_eq!(found, 100);
         assert!(looked <= (2 + 10) * 64, "{looked} looked at in eleven segments");
     }
+
+    #[test]
+    fn what_begins_like_the_last_word_is_found_however_many_other_words_and_documents_do() {
+        let owner = NodeId::from_bytes([1; 32]);
+        let ask = Ask::Words(BoundedString::truncated("rare song"));
+        let query = Query { ask, filter: Filter::default() };
+        // Few words that begin so; more of them than documents; one that more documents have than are
+        // united for five.
+        for (count, is_one_word) in [(3, false), (40, false), (1_000, true)] {
+            let name = |number: u32| match is_one_word {
+                true => format!("songa {number}"),
+                false => format!("songa{}", "b".repeat(number as usize)),
+            };
+            let mut index = Index::new(Limits::default());
+            index.set_owner(owner, &Username::parse("alice").expect("a name"));
+            let rare = (0..5).map(|number| file_at(number, &format!("rare songz {number}")));
+            let rest = (0..count).map(|number| file_at(10 + number, &name(number)));
+            index.publish(&owner, rare.chain(rest));
+            assert_eq!(index.search(&query, 100).len(), 5, "beside {count} others");
+        }
+    }
 }

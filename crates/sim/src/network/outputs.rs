@@ -209,6 +209,8 @@ impl Network {
         self.traffic[kind].0 += 1;
         self.traffic[kind].1 += bytes;
         let when = self.physics.send(from, to, bytes, self.now);
+        // What is being worked off has not missed it.
+        debug_assert!(when >= self.window.reached, "{when:?} is before {:?}", self.window.reached);
         self.queue.push(when, Happening::Received { at: to, peer: from, link, message });
     }
 }

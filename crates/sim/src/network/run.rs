@@ -43,6 +43,8 @@ pub(super) enum Happening {
 pub(super) struct Window {
     /// When it began.
     began: Instant,
+    /// When the last thing happens in it.
+    pub(super) reached: Instant,
     /// What the shards have to do in it, and what came of it.
     work: [Work; SHARDS],
     /// Whose turn it is, of the shards: one number for each task.
@@ -52,7 +54,7 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(settings: &Settings) -> Self {
         let work = std::array::from_fn(|_| Work::new(settings));
-        Self { began: Instant::START, work, assigned: Vec::new() }
+        Self { began: Instant::START, reached: Instant::START, work, assigned: Vec::new() }
     }
 
     fn is_empty(&self) -> bool {
@@ -125,6 +127,7 @@ impl Network {
                 break;
             }
         }
+        self.window.reached = self.now;
         let is_shared = self.team.begin(&mut self.nodes, &mut self.window.work);
         self.catch_up();
         self.team.end(&mut self.nodes, &mut self.window.work, is_shared);
