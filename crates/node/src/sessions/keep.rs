@@ -76,6 +76,8 @@ pub(super) struct Keeper {
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     probing: bool,
     seeking: bool,
+    /// Slots that the peer has named and that are being bound here.
+    binding: usize,
     reserve_due: Instant,
     retry: Duration,
     refresh_due: Instant,
@@ -121,6 +123,7 @@ impl Keeper {
             running: FuturesUnordered::new(),
             probing: false,
             seeking: false,
+            binding: 0,
             reserve_due: now + waits,
             retry: FIRST_RETRY,
             refresh_due: now + REFRESH,
@@ -309,6 +312,7 @@ impl Keeper {
 
     fn bind_named(&mut self, end: RelayEnd) {
         let (sessions, peer) = (self.sessions.clone(), self.session.node());
+        self.binding += 1;
         self.running.push(Box::pin(async move {
             let endpoint = &sessions.inner.parts.endpoint;
             let near = match sessions.seal_for(&peer) {
@@ -371,6 +375,7 @@ impl Keeper {
                 self.on_bound(paths, WORTH_BEGINNING).await;
             }
             Done::Named { end, near } => {
+                self.binding -= 1;
                 let (relay, slot) = (end.relay, end.slot);
                 let far = Duration::from_micros(end.rtt_us.into());
                 let rtt_us = near.as_ref().map(|near| micros(near.rtt()));

@@ -60,9 +60,10 @@ impl Keeper {
         if let Some(theirs) = self.theirs.take(now) {
             paths.meet(theirs);
         }
-        match paths.reserve() {
-            None if now >= self.reserve_due && !self.seeking => self.seek(paths),
-            _ => {}
+        // One that the peer has named may be on its way.
+        let is_coming = self.seeking || self.binding > 0;
+        if now >= self.reserve_due && !is_coming && paths.reserve().is_none() {
+            self.seek(paths);
         }
     }
 }
