@@ -7,7 +7,7 @@
 
 use crate::{memory, spare};
 use bytemuck::Pod;
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions};
 use std::mem::size_of;
 use std::ops::{Deref, DerefMut};
 
@@ -33,14 +33,28 @@ enum Memory<T> {
     Mapped(MmapMut),
 }
 
+/// When the pages of a mapping come to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pages {
+    /// Each when it is first written to.
+    Later,
+    /// All at once. One that is read before it is written to costs two faults, and the second one
+    /// interrupts all other threads.
+    Now,
+}
+
 impl<T: Pod> Memory<T> {
-    fn new(capacity: usize) -> Self {
+    fn new(capacity: usize, pages: Pages) -> Self {
         let bytes = capacity.saturating_mul(size_of::<T>());
         if bytes < MAPPED {
             return Self::Heap(vec![T::zeroed(); capacity]);
         }
+        let mut options = MmapOptions::new();
+        if pages == Pages::Now {
+            options.populate();
+        }
         // A system without mappings, or with too many of them, has its allocator.
-        match MmapMut::map_anon(bytes) {
+        match options.len(bytes).map_anon() {
             Ok(mapping) => Self::Mapped(mapping),
             Err(_) => Self::Heap(vec![T::zeroed(); capacity]),
         }
@@ -52,12 +66,12 @@ impl<T: Pod> Memory<T> {
         let bytes = capacity.saturating_mul(size_of::<T>());
         let is_kept = (MAPPED..=spare::LARGEST).contains(&bytes);
         if !is_kept || !PAGE.is_multiple_of(size_of::<T>()) {
-            return (Self::new(capacity), false);
+            return (Self::new(capacity, Pages::Later), false);
         }
         match spare::take(bytes) {
             Some(mapping) => (Self::Mapped(mapping), true),
             // Whole pages can be used again for anything.
-            None => (Self::new(bytes.next_multiple_of(PAGE) / size_of::<T>()), false),
+            None => (Self::new(bytes.next_multiple_of(PAGE) / size_of::<T>(), Pages::Later), false),
         }
     }
 
@@ -88,7 +102,7 @@ impl<T> Default for Array<T> {
 impl<T: Pod> Array<T> {
     /// An empty array with room for so many values.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { memory: Memory::new(capacity), len: 0 }
+        Self { memory: Memory::new(capacity, Pages::Later), len: 0 }
     }
 
     /// As [`Array::with_capacity`], for what is needed for a short time. There may be more room.
@@ -106,9 +120,9 @@ impl<T: Pod> Array<T> {
         lent
     }
 
-    /// So many zeros.
+    /// So many zeros, most of which are about to be something else.
     pub(crate) fn zeroed(len: usize) -> Self {
-        Self { memory: Memory::new(len), len }
+        Self { memory: Memory::new(len, Pages::Now), len }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -179,7 +193,7 @@ impl<T: Pod> Array<T> {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, least: usize) {
-        let mut memory = Memory::new(least.max(self.len * 2));
+        let mut memory = Memory::new(least.max(self.len * 2), Pages::Later);
         if let Some(to) = memory.slice_mut().get_mut(..self.len) {
             to.copy_from_slice(self);
         }
