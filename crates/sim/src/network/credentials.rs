@@ -16,6 +16,18 @@ const RENEWED_AFTER: std::ops::RangeInclusive<f64> = 7.0..=9.0;
 /// How long a node waits when the login service is down.
 const RETRY: Duration = Duration::from_secs(600);
 
+/// A credential that the login service gives and has yet to sign.
+pub(super) struct Unsigned {
+    credential: Credential,
+    key: KeyPair,
+}
+
+impl Unsigned {
+    pub(super) fn sign(self) -> SignedCredential {
+        Signed::new(self.credential, &self.key)
+    }
+}
+
 impl Network {
     /// A credential for a node, signed by `signer`, who need not be the login service.
     pub fn credential(&self, node: &NodeId, number: u32, signer: &KeyPair) -> SignedCredential {
@@ -28,7 +40,7 @@ impl Network {
 
     /// The login service gives a node a credential, and the node sees to it that it has another one
     /// in time.
-    pub(super) fn issue(&mut self, node: u32) -> SignedCredential {
+    pub(super) fn issue(&mut self, node: u32) -> Unsigned {
         let lifetime = self.settings.credential_lifetime;
         let issued = self.time().unix;
         let (id, name) = (self.id(node), self.disks[node as usize].name.clone());
@@ -38,7 +50,7 @@ impl Network {
             let share = self.rng.random_range(RENEWED_AFTER) / 12.0;
             self.renew_after(node, lifetime.mul_f64(share));
         }
-        Signed::new(credential, &self.login.key)
+        Unsigned { credential, key: self.login.key.clone() }
     }
 
     /// The next credential of a node that still lives the same life.
@@ -47,7 +59,7 @@ impl Network {
             return None;
         }
         if self.login.up {
-            return Some(self.issue(node));
+            return Some(self.issue(node).sign());
         }
         self.renew_after(node, RETRY.min(self.settings.credential_lifetime / 12));
         None

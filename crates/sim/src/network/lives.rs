@@ -1,11 +1,32 @@
 //! How nodes start, end, and start again with what they have kept.
 
+use super::credentials::Unsigned;
 use super::disk::Remembered;
-use super::node::Link;
+use super::node::{Link, Notice};
 use super::run::Happening;
 use super::{Mind, Network, address_of};
-use skein_overlay::Input;
-use skein_proto::{BoundedVec, KeyPair, NodeId, Role, SupernodeEntry};
+use rand::RngExt;
+use skein_overlay::{Config, Input, Now, Overlay};
+use skein_proto::{BoundedVec, Instant, KeyPair, NodeId, Role, SupernodeEntry};
+
+/// What a node begins a life with.
+pub(super) struct Birth {
+    seed: [u8; 32],
+    config: Config,
+    chance: [u8; 32],
+    inputs: Vec<Input>,
+    credential: Unsigned,
+}
+
+impl Birth {
+    /// What decides for it, and what it hears first. To make its keys and to sign its credential is
+    /// most of the work, which is left to whoever runs the node.
+    pub(super) fn begin(self, now: Now) -> (Overlay, Vec<Input>) {
+        let Self { seed, config, chance, mut inputs, credential } = self;
+        inputs.push(Input::Credential(credential.sign()));
+        (Overlay::new(KeyPair::from_seed(&seed), config, chance, now), inputs)
+    }
+}
 
 impl Network {
     /// Ends a node without a word, as `kill -9` does.
@@ -63,29 +84,37 @@ impl Network {
         if matches!(self.nodes[node as usize].mind, Mind::Overlay(_)) {
             self.kill_node(node);
         }
-        let Mind::Off { was_super, since } = self.nodes[node as usize].mind else { return };
+        if let Some(birth) = self.bear(node) {
+            self.notice(node, Notice::Born(birth));
+        }
+    }
+
+    /// Starts a node at some time, unless it runs then.
+    pub fn start_node_at(&mut self, node: u32, at: Instant) {
+        self.queue.push(at, Happening::Start { at: node });
+    }
+
+    /// Begins a life of a node that does not run. What it is born with it takes up by itself.
+    pub(super) fn bear(&mut self, node: u32) -> Option<Box<Birth>> {
+        let Mind::Off { was_super, since } = self.nodes[node as usize].mind else { return None };
         let disk = &self.disks[node as usize];
-        let key = KeyPair::from_seed(&disk.seed);
-        let role = disk.role;
+        let (seed, role) = (disk.seed, disk.role);
         let known: Vec<SupernodeEntry> =
             disk.known.iter().map(|known| self.recall(known)).collect();
         let evidence = disk.evidence.clone();
-        let overlay = self.new_overlay(key, role, was_super.then(|| self.now.since(since)));
+        let config = self.config(role, was_super.then(|| self.now.since(since)));
         let entry = &mut self.nodes[node as usize];
-        entry.mind = Mind::Overlay(Box::new(overlay));
         entry.alive = true;
         entry.life += 1;
         self.alive.set(node, true);
         self.lives[node as usize] += 1;
-        self.feed_to(node, Input::Listening(vec![address_of(node)]));
+        let mut inputs = vec![Input::Listening(vec![address_of(node)])];
         if !known.is_empty() {
-            self.feed_to(node, Input::Bootstrap { entries: known, invited: false });
+            inputs.push(Input::Bootstrap { entries: known, invited: false });
         }
-        if let Some(record) = evidence {
-            self.feed_to(node, Input::Evidence(record));
-        }
-        let credential = self.issue(node);
-        self.feed_to(node, Input::Credential(credential));
+        inputs.extend(evidence.map(Input::Evidence));
+        let (chance, credential) = (self.rng.random(), self.issue(node));
+        Some(Box::new(Birth { seed, config, chance, inputs, credential }))
     }
 
     fn recall(&self, known: &Remembered) -> SupernodeEntry {

@@ -152,6 +152,8 @@ pub struct Network {
     window: Window,
     /// The one before it, as far as what the nodes did in it is yet to be carried out.
     last: Window,
+    /// What happens in the next one, as far as it is taken from the queue.
+    ahead: Vec<(Instant, Happening)>,
     contacts: Contacts,
     /// What happened, in all.
     pub happenings: u64,
@@ -197,6 +199,7 @@ impl Network {
             team: Team::new(settings.threads),
             window: Window::new(&settings),
             last: Window::new(&settings),
+            ahead: Vec::new(),
             contacts: Contacts::in_common(),
             happenings: 0,
             settings,
@@ -308,7 +311,9 @@ impl Network {
         credential: SignedCredential,
     ) -> NodeId {
         let id = key.node_id();
-        let mind = Mind::Overlay(Box::new(self.new_overlay(key.clone(), role, None)));
+        let (config, chance) = (self.config(role, None), self.rng.random());
+        let overlay = Overlay::new(key.clone(), config, chance, self.time());
+        let mind = Mind::Overlay(Box::new(overlay));
         let name = credential.unverified().name.clone();
         let node = self.insert(id, mind, role, name, self.settings.line);
         let files: Vec<u32> = files.into_iter().map(|file| self.catalogue.add(file)).collect();
@@ -348,15 +353,14 @@ impl Network {
     }
 
     /// `away`: how long ago it last ran, if it was a supernode then.
-    fn new_overlay(&mut self, key: KeyPair, role: RoleSetting, away: Option<Duration>) -> Overlay {
-        let config = Config::new(self.login.key.node_id())
+    fn config(&self, role: RoleSetting, away: Option<Duration>) -> Config {
+        Config::new(self.login.key.node_id())
             .role(role)
             .was_super(away.is_some())
             .away(away)
             .max_children(self.settings.max_children)
             .max_neighbours(self.settings.max_neighbours)
-            .contacts(self.contacts.clone());
-        Overlay::new(key, config, self.rng.random(), self.time())
+            .contacts(self.contacts.clone())
     }
 
     /// Whether the login service answers from now on.

@@ -1,6 +1,7 @@
 //! One node of the network, and what comes of what it hears.
 
 use super::deeds::{Deed, Deeds};
+use super::lives::Birth;
 use super::tending::Tending;
 use skein_overlay::{Event, Input, Now, Output, Overlay};
 use skein_proto::{Instant, Message, NodeId, Role, codec};
@@ -47,6 +48,8 @@ pub(super) enum Notice {
     Closed { peer: NodeId, link: u32 },
     /// The time for which it wanted to be woken.
     Wake { due: Instant },
+    /// Its life begins.
+    Born(Box<Birth>),
 }
 
 impl SimNode {
@@ -79,6 +82,11 @@ impl SimNode {
                 }
             }
             Notice::Wake { due } => self.wake_up(due, now, deeds),
+            Notice::Born(birth) => {
+                let (overlay, inputs) = birth.begin(now);
+                self.mind = Mind::Overlay(Box::new(overlay));
+                inputs.into_iter().for_each(|input| self.take_in(input, now, deeds));
+            }
         }
     }
 

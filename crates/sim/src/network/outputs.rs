@@ -1,6 +1,7 @@
 //! What nodes want done, and how it is done.
 
 use super::deeds::{Deed, Deeds};
+use super::node::Notice;
 use super::run::Happening;
 use super::{Network, address_of};
 use skein_overlay::{Input, Output};
@@ -30,6 +31,14 @@ impl Network {
         let mut deeds = Deeds::new(&self.settings);
         let now = self.time();
         self.nodes[node as usize].take_in(input, now, &mut deeds);
+        self.finish(node, deeds);
+    }
+
+    /// Lets a node, with which all is carried out, notice something at once.
+    pub(super) fn notice(&mut self, node: u32, notice: Notice) {
+        let mut deeds = Deeds::new(&self.settings);
+        let now = self.time();
+        self.nodes[node as usize].notice(notice, now, &mut deeds);
         self.finish(node, deeds);
     }
 

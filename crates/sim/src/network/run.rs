@@ -6,9 +6,10 @@
 //! time (conservative parallel simulation with the latency of links as the lookahead: Chandy and
 //! Misra, IEEE TSE 1979; windows: Nicol, JACM 1993). To carry it out is the work of one thread, for
 //! the wires and the queue are everybody's: so two windows take no longer than the shortest way, and
-//! what came of one is carried out while the nodes work off the next. What a node does to itself, a
-//! timer or a look at its disk, takes until the window after that at least. So the outcome depends on
-//! the length of the window, and not on the number of threads.
+//! what came of one is carried out while the nodes work off the next, and then what will happen in the
+//! one after that is taken from the queue. What a node does to itself, a timer or a look at its disk,
+//! takes until that window at least. So the outcome depends on the length of the window, and not on
+//! the number of threads.
 
 use super::node::{Link, Notice};
 use super::shard::{SHARDS, Task, Work};
@@ -37,6 +38,8 @@ pub(super) enum Happening {
     AskLogin { at: u32, life: u32, willing: bool },
     /// It is time for a node to renew its credential.
     Renew { at: u32, life: u32 },
+    /// A node starts, if it does not run.
+    Start { at: u32 },
 }
 
 /// A window of time.
@@ -85,9 +88,10 @@ impl Network {
         let end = self.now + at_most;
         loop {
             if done(self) {
+                self.give_back();
                 return true;
             }
-            if self.queue.next_at().is_some_and(|at| at <= end) {
+            if !self.ahead.is_empty() || self.queue.next_at().is_some_and(|at| at <= end) {
                 self.run_window(end);
             } else if !self.last.is_empty() && self.last.began + self.lookahead() <= end {
                 self.catch_up();
@@ -105,36 +109,62 @@ impl Network {
 
     /// Lets one window of time pass, or one thing happen where windows have no length.
     fn run_window(&mut self, end: Instant) {
-        let Some(first) = self.queue.next_at() else { return };
-        let began = self.now.max(first);
-        let mut over = began + self.settings.window;
-        if !self.last.is_empty() {
-            let reached = self.last.began + self.lookahead();
-            if began >= reached {
+        if self.ahead.is_empty() {
+            let reached = (!self.last.is_empty()).then(|| self.last.began + self.lookahead());
+            if !self.look_ahead(reached, end) {
                 // Something may come of the last one before that.
                 self.catch_up();
                 return;
             }
-            over = over.min(reached);
         }
-        self.window.began = began;
-        while let Some((at, what)) = self.queue.pop() {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        let first = ahead.first().map_or(self.now, |(at, _)| *at);
+        self.window.began = self.now.max(first);
+        for (at, what) in ahead.drain(..) {
             // What was scheduled for the past happens now.
             self.now = self.now.max(at);
             self.happenings += 1;
             self.happen(what, at);
-            if self.queue.next_at().is_none_or(|next| next >= over || next > end) {
-                break;
-            }
         }
+        self.ahead = ahead;
         self.window.reached = self.now;
         let is_shared = self.team.begin(&mut self.nodes, &mut self.window.work);
         self.catch_up();
+        self.look_ahead(Some(self.window.began + self.lookahead()), end);
         self.team.end(&mut self.nodes, &mut self.window.work, is_shared);
         std::mem::swap(&mut self.window, &mut self.last);
         if self.settings.window.is_zero() {
             self.catch_up();
         }
+    }
+
+    /// Takes what happens in the next window from the queue: it is over before anything can come of a
+    /// window that is not carried out yet, which is when that one has `reached` others. Answers false
+    /// if there is nothing before that, or before the end.
+    fn look_ahead(&mut self, reached: Option<Instant>, end: Instant) -> bool {
+        let Some(first) = self.queue.next_at().filter(|first| *first <= end) else { return false };
+        let began = self.now.max(first);
+        let mut over = began + self.settings.window;
+        if let Some(reached) = reached {
+            if began >= reached {
+                return false;
+            }
+            over = over.min(reached);
+        }
+        while let Some(next) = self.queue.pop() {
+            self.ahead.push(next);
+            if self.queue.next_at().is_none_or(|next| next >= over || next > end) {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Whoever has stopped time may do something before what was taken from the queue.
+    fn give_back(&mut self) {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        ahead.drain(..).for_each(|(at, what)| self.queue.push(at, what));
+        self.ahead = ahead;
     }
 
     /// Sees to what happens: what one node notices of it is left to that node's shard.
@@ -173,6 +203,10 @@ impl Network {
             Happening::Renew { at, life } => {
                 let Some(credential) = self.renew(at, life) else { return };
                 (at, Notice::Input { life, input: Box::new(Input::Credential(credential)) })
+            }
+            Happening::Start { at } => {
+                let Some(birth) = self.bear(at) else { return };
+                (at, Notice::Born(birth))
             }
         };
         self.assign(node, notice);

@@ -40,7 +40,6 @@ pub struct Progress {
 
 /// What the run does to the network, as opposed to what the nodes do.
 enum Turn {
-    Start(u32),
     /// A node goes, if it is still in this life.
     Go {
         node: u32,
@@ -227,7 +226,7 @@ impl Run {
             let at = Instant::START + part.mul_f64(self.rng.random());
             let (present, change) = model.at_start(&mut self.rng);
             if present || (is_super && spare) {
-                self.agenda.push(at, Turn::Start(node));
+                self.network.start_node_at(node, at);
             }
             // Nobody goes before all have come.
             let measured = Instant::START + self.scenario.before();
@@ -261,7 +260,6 @@ impl Run {
 
     fn take(&mut self, turn: Turn) {
         match turn {
-            Turn::Start(node) => self.network.restart_node(node),
             Turn::Go { node, life } => {
                 let there = self.network.is_alive(node) && self.network.life(node) == life;
                 if there && !self.over {
