@@ -11,7 +11,9 @@
 
 use crate::covered::number;
 use skein_proto::{Instant, NodeId, QueryId, Tag};
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::ops::Range;
 use std::time::Duration;
 
 /// How long what a neighbour sees is believed: links last for hours, and new ones are made one by
@@ -103,9 +105,10 @@ impl Views {
         self.views.remove(node);
     }
 
-    /// Leaves those that may see somebody who is not done with, and whom none of those before them
-    /// sees. Answers the tags of whom the others see, and of themselves: all who are done with among
-    /// them.
+    /// Leaves as few as see all those who are not done with, as far as that is known: those that must
+    /// be asked anyway, then again and again the one that sees the most whom none of them sees
+    /// (Chvatal, "A Greedy Heuristic for the Set-Covering Problem", 1979). Answers the tags of whom
+    /// the others see, and of themselves: all who are done with among them.
     pub(crate) fn choose(
         &self,
         search: QueryId,
@@ -114,30 +117,86 @@ impl Views {
         is_done: impl Fn(Tag) -> bool,
         now: Instant,
     ) -> Vec<Tag> {
-        // As numbers, which are compared in one step.
-        let mut seen: BTreeSet<u64> = BTreeSet::from([u64::from_le_bytes(short(me))]);
-        let mut done = Vec::new();
-        among.retain(|node| {
+        let mut lookers = Vec::with_capacity(among.len());
+        // Whom they see, one after the other: those who are done with by their tags, and the others
+        // as numbers, which are compared in one step.
+        let (mut done, mut open) = (Vec::new(), Vec::new());
+        for node in among.iter() {
             let own = search.tag(node);
             let view = self.views.get(node).filter(|view| now.since(view.at) < VIEW_FOR);
-            let Some(view) = view else { return true };
-            let (at, mut brings) = (done.len(), !is_done(own));
-            for node in &view.nodes {
+            let begun = (done.len(), open.len());
+            for node in view.map_or(&[][..], |view| &view.nodes) {
                 let tag = tag_of(search, *node);
-                if is_done(tag) {
-                    done.push(tag);
-                } else {
-                    brings |= seen.insert(u64::from_le_bytes(*node));
-                }
+                if is_done(tag) { done.push(tag) } else { open.push(u64::from_le_bytes(*node)) }
             }
-            if brings {
-                done.truncate(at);
-            } else {
-                done.push(own);
+            let (done, open) = (begun.0..done.len(), begun.1..open.len());
+            lookers.push(Looker { own, asked: view.is_none() || !is_done(own), done, open });
+        }
+        let mut seen = Seen::of(&open);
+        seen.note(u64::from_le_bytes(short(me)));
+        let sees = |looker: &Looker| open.get(looker.open.clone()).unwrap_or_default();
+        lookers.iter().filter(|it| it.asked).flat_map(sees).for_each(|node| seen.note(*node));
+        // How many each would add at most: that only falls.
+        let mut best: BinaryHeap<(usize, Reverse<usize>)> = (0..)
+            .zip(&lookers)
+            .filter(|(_, looker)| !looker.asked)
+            .map(|(at, looker)| (looker.open.len(), Reverse(at)))
+            .collect();
+        while let Some((_, Reverse(at))) = best.pop() {
+            let Some(looker) = lookers.get_mut(at) else { continue };
+            let adds = sees(looker).iter().filter(|node| !seen.has(**node)).count();
+            if best.peek().is_some_and(|next| *next > (adds, Reverse(at))) {
+                best.push((adds, Reverse(at)));
+            } else if adds > 0 {
+                looker.asked = true;
+                sees(looker).iter().for_each(|node| seen.note(*node));
             }
-            brings
+        }
+        let mut is_asked = lookers.iter().map(|looker| looker.asked);
+        among.retain(|_| is_asked.next().unwrap_or(true));
+        let spared = lookers.iter().filter(|looker| !looker.asked);
+        let told = spared.flat_map(|looker| {
+            let sees = done.get(looker.done.clone()).unwrap_or_default();
+            sees.iter().copied().chain([looker.own])
         });
-        done
+        told.collect()
+    }
+}
+
+/// A neighbour that may be asked to look.
+struct Looker {
+    own: Tag,
+    asked: bool,
+    /// Where those whom it sees are listed.
+    done: Range<usize>,
+    open: Range<usize>,
+}
+
+/// Of whom it is to be known whether anybody sees them.
+struct Seen {
+    /// In ascending order.
+    nodes: Vec<u64>,
+    seen: Vec<bool>,
+}
+
+impl Seen {
+    fn of(nodes: &[u64]) -> Self {
+        let mut nodes = nodes.to_vec();
+        nodes.sort_unstable();
+        nodes.dedup();
+        Self { seen: vec![false; nodes.len()], nodes }
+    }
+
+    fn note(&mut self, node: u64) {
+        let at = self.nodes.binary_search(&node).ok();
+        if let Some(seen) = at.and_then(|at| self.seen.get_mut(at)) {
+            *seen = true;
+        }
+    }
+
+    fn has(&self, node: u64) -> bool {
+        let at = self.nodes.binary_search(&node).ok();
+        at.and_then(|at| self.seen.get(at)).copied().unwrap_or(false)
     }
 }
 
@@ -183,6 +242,23 @@ mod tests {
         // Of 2 all were done with, or are seen by 1; of 4 nothing is known.
         assert_eq!(asked, [1, 3, 4].map(node));
         assert_eq!(told, tags(search(2), &[13, 2]));
+    }
+
+    #[test]
+    fn those_that_see_the_most_are_asked_first() {
+        let (mut views, known) = (Views::default(), (1..40).map(node).collect::<Vec<_>>());
+        // Whoever took them as they come would ask all of the first three.
+        let sees = [vec![11, 12], vec![13, 14], vec![15, 16], vec![11, 13, 15], vec![12, 14, 16]];
+        for (by, sees) in (1..).zip(sees) {
+            let told = tags(search(1), &sees);
+            views.learn(node(by), (search(1), &told), (known.len(), known.iter()), START);
+        }
+        let done = tags(search(2), &[1, 2, 3, 4, 5]);
+        let mut among: Vec<NodeId> = (1..=5).map(node).collect();
+        let is_done = |tag| done.contains(&tag);
+        let told = views.choose(search(2), &node(9), &mut among, is_done, START);
+        assert_eq!(among, [4, 5].map(node));
+        assert_eq!(told, tags(search(2), &[1, 2, 3]));
     }
 
     #[test]
