@@ -12,8 +12,9 @@
 //! searches as people do never comes so far that anybody is asked.
 
 use crate::bucket::TokenBucket;
+use crate::hashed::HashMap;
 use skein_proto::{Instant, NodeId, Username};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Searches that a name may start in all: at once, and for each second. As a node's own budget.

@@ -3,6 +3,7 @@
 
 use crate::core::Core;
 use crate::covered::{number, tag};
+use crate::hashed::HashSet;
 use crate::io::{Now, Output};
 use crate::relayed::{HITS_PER_WANTED, Relayed};
 use crate::sieve::{Moment, Sieve};
@@ -15,7 +16,7 @@ use skein_proto::{
     BoundedVec, Common, ContentId, CredentialError, FileMeta, HitGroup, Instant, NodeId, Owner,
     Query, QueryId, Tag, Username, pack,
 };
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Tags of covered supernodes in one `SearchDone`: those of the neighbours of forty neighbours.
@@ -125,7 +126,7 @@ impl Branch {
             query,
             looked_for,
             wanted,
-            contents: HashSet::new(),
+            contents: HashSet::default(),
             relayed,
             waiting: BTreeMap::new(),
             searched: BTreeSet::new(),

@@ -4,8 +4,8 @@
 //! dialling anew refills it. It is forgotten as soon as it is full again: a fresh one is the same.
 
 use crate::bucket::TokenBucket;
+use crate::hashed::HashMap;
 use skein_proto::{Instant, NodeId};
-use std::collections::HashMap;
 
 /// Searches that a child may start: a person types a few a minute, a wish list runs some dozens
 /// at once.
@@ -197,7 +197,7 @@ impl Budgets {
             !buckets.into_iter().all(|bucket| bucket.is_full(now))
         });
         if self.peers.is_empty() {
-            self.peers = HashMap::new();
+            self.peers = HashMap::default();
         }
     }
 }

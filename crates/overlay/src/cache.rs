@@ -4,10 +4,11 @@
 //! are wanted, of however few things: one that found little may find more the next time. The own
 //! index is not in it, since asking that costs nothing, so that what changes there shows at once.
 
+use crate::hashed::HashMap;
 use skein_index::text::ParsedQuery;
 use skein_proto::query::{Coverage, StopReason};
 use skein_proto::{HitGroup, Instant};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long an answer is good: shorter than it takes a person to wonder why a file that went away

@@ -4,6 +4,7 @@ use crate::bucket::TokenBucket;
 use crate::budget::Ask;
 use crate::core::Core;
 use crate::departed::Departed;
+use crate::hashed::HashMap;
 use crate::io::Now;
 use crate::rare::RareIndex;
 use skein_index::Found;
@@ -15,7 +16,6 @@ use skein_proto::supernode::Load;
 use skein_proto::{
     BoundedVec, FileMeta, HitGroup, Instant, NodeId, Owner, Role, UnixTime, Username,
 };
-use std::collections::HashMap;
 
 /// Standby bonds for each child that a supernode takes: they cost a connection and nothing else.
 const STANDBYS_PER_CHILD: u32 = 2;
@@ -69,7 +69,7 @@ pub(crate) struct Children {
 impl Children {
     pub(crate) fn new(core: &Core) -> Self {
         Self {
-            children: HashMap::new(),
+            children: HashMap::default(),
             actives: 0,
             open: true,
             arrivals: None,
@@ -423,7 +423,7 @@ impl Children {
     /// meanwhile nothing is left.
     pub(crate) fn grouped(&self, core: &Core, found: Vec<Found>, now: Now) -> Vec<HitGroup> {
         let mut order: Vec<NodeId> = Vec::new();
-        let mut by_owner: HashMap<NodeId, Vec<FileMeta>> = HashMap::new();
+        let mut by_owner: HashMap<NodeId, Vec<FileMeta>> = HashMap::default();
         for found in found {
             let files = by_owner.entry(found.owner).or_default();
             if files.is_empty() {

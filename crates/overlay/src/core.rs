@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::contacts::Contact;
 use crate::counters::Counters;
 use crate::courier::{Courier, Waiting};
+use crate::hashed::HashMap;
 use crate::io::{Event, Now, Output};
 use crate::known::KnownSupernodes;
 use crate::membership::Membership;
@@ -17,7 +18,7 @@ use skein_proto::rumour::OwnerNumber;
 use skein_proto::{
     BoundedVec, Instant, KeyPair, Message, NodeId, Role, SignedCredential, SupernodeEntry, UnixTime,
 };
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ impl Core {
             credential: None,
             listen: Vec::new(),
             observed: Observed::default(),
-            peers: HashMap::new(),
+            peers: HashMap::default(),
             membership: Membership::new(me),
             courier: Courier::default(),
             budgets: Budgets::default(),

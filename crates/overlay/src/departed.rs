@@ -5,8 +5,9 @@
 //! one to reach the child through, so that a child that moves is found all the time. It is no child
 //! here any more: nothing is promised to it, and it takes nobody's place.
 
+use crate::hashed::HashMap;
 use skein_proto::{Instant, NodeId, Owner, UnixTime};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long the records of one that has moved stay: as long as it takes to publish some thousand

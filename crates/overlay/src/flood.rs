@@ -20,6 +20,7 @@ use crate::branch::{Branch, ReplyTo, Then, finish, retain_sound, take_up_to, tel
 use crate::budget::Ask;
 use crate::cache::Cache;
 use crate::core::Core;
+use crate::hashed::HashMap;
 use crate::io::Now;
 use crate::lookup::{Asker, LookUps};
 use crate::seen::{Seen, Sight};
@@ -34,7 +35,7 @@ use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
 use skein_proto::{HitGroup, Instant, NodeId, Query, QueryId};
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Queries that wait for neighbours at the same time. One takes some kilobytes, and up to 200 KB

@@ -59,6 +59,7 @@ mod directory;
 mod dispatch;
 pub mod election;
 mod flood;
+mod hashed;
 mod io;
 mod join;
 pub mod known;

@@ -3,12 +3,12 @@
 //! them waiting.
 
 use crate::core::Core;
+use crate::hashed::HashMap;
 use crate::io::Output;
 use crate::shares::of_holder;
 use crate::sources::Wanted;
 use skein_index::{Found, Index, Reader};
 use skein_proto::{NodeId, QueryId};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Look-ups under way at the same time. The worst take some milliseconds, so that the last of them
@@ -49,7 +49,7 @@ impl LookUp {
     /// they leave.
     fn find_of_many(&self) -> Vec<Found> {
         let share = of_holder(self.wanted);
-        let mut shares: HashMap<NodeId, usize> = HashMap::new();
+        let mut shares: HashMap<NodeId, usize> = HashMap::default();
         let (mut chosen, mut beyond) = (Vec::new(), Vec::new());
         let mut left = self.wanted;
         for page in 0..MAX_PAGES {

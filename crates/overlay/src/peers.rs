@@ -1,9 +1,9 @@
 //! What is known of a peer at the other end of a link.
 
+use crate::hashed::HashMap;
 use skein_proto::message::Hello;
 use skein_proto::rumour::OwnerNumber;
 use skein_proto::{CredentialError, Instant, NodeId, Role, SignedCredential, UnixTime, Username};
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -117,12 +117,12 @@ const MAX_CACHED: usize = 1_024;
 
 impl CredentialCache {
     pub(crate) fn new(login_key: NodeId) -> Self {
-        Self { login_key, good: HashMap::new() }
+        Self { login_key, good: HashMap::default() }
     }
 
     /// Forgets all of them.
     pub(crate) fn clear(&mut self) {
-        self.good = HashMap::new();
+        self.good = HashMap::default();
     }
 
     /// Gives back the room of those that were forgotten.

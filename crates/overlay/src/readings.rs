@@ -4,10 +4,10 @@
 //! than all else that is done with a hit. So it is kept for the copies; in a simulator also for the
 //! others who pass the same query on.
 
+use crate::hashed::HashMap;
 use crate::sieve::name_of;
 use skein_index::text::ParsedQuery;
 use skein_proto::{ContentId, FileMeta, Username};
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Contents of which it is kept: a kilobyte each at most, mostly a fifth of it, for as long as a search

@@ -4,10 +4,10 @@
 //! one name are not thirty things that somebody looks for. But where the query began has to see which
 //! of them are held by many, so some contents of each name are passed on, with some holders.
 
+use crate::hashed::HashMap;
 use crate::shares::Shares;
 use crate::sieve::fingerprint;
 use skein_proto::{ContentId, FileMeta, NodeId};
-use std::collections::HashMap;
 
 /// Hits passed back for each that is wanted: as many sources as a content has at most.
 pub(crate) const HITS_PER_WANTED: usize = 16;
@@ -43,7 +43,7 @@ pub(crate) struct Relayed {
 impl Relayed {
     pub(crate) fn new(wanted: usize, is_of_one_owner: bool) -> Self {
         let shares = Shares::new(wanted, is_of_one_owner);
-        Self { wanted, names: HashMap::new(), shares, counted: 0, hits: 0 }
+        Self { wanted, names: HashMap::default(), shares, counted: 0, hits: 0 }
     }
 
     /// Names found, of each holder and each neighbour no more than its share.

@@ -3,9 +3,10 @@
 //! A neighbour is answered whatever others were answered before: one that races ahead with a query,
 //! or sends another one under the same id, takes nothing away from those who come later.
 
+use crate::hashed::HashMap;
 use crate::io::Now;
 use skein_proto::{Instant, NodeId, Query, QueryId};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 

@@ -10,9 +10,10 @@
 //! supernode is left to the next one who looks.
 
 use crate::covered::number;
+use crate::hashed::HashMap;
 use skein_proto::{Instant, NodeId, QueryId, Tag};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::ops::Range;
 use std::time::Duration;
 

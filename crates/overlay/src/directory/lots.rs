@@ -4,9 +4,9 @@
 //! with many nodes has no more of what there is room for than the others leave. A name costs
 //! something to get, and a node nothing.
 
+use crate::hashed::HashMap;
 use skein_proto::directory::SourceState;
 use skein_proto::{NodeId, UnixTime};
-use std::collections::HashMap;
 
 /// How often the lot changes by which sources are chosen.
 const LOT_SECS: u64 = 60 * 60;
@@ -46,7 +46,7 @@ pub(super) struct Ticket<T> {
 /// The one that has to go.
 pub(super) fn last<T: Default>(mut tickets: Vec<Ticket<T>>) -> T {
     tickets.sort_by_key(|ticket| (ticket.worth, ticket.node));
-    let mut turns: HashMap<u64, usize> = HashMap::new();
+    let mut turns: HashMap<u64, usize> = HashMap::default();
     let ranked = tickets.into_iter().map(|ticket| {
         let turn = turns.entry(ticket.name).or_default();
         *turn += 1;
@@ -60,7 +60,7 @@ pub(super) fn last<T: Default>(mut tickets: Vec<Ticket<T>>) -> T {
 /// Puts what comes in any order into one in which names take turns: the first of each name, in the
 /// order that they have, then the second of each.
 pub(super) fn by_turns<T>(all: &mut [T], name: impl Fn(&T) -> u64) {
-    let mut seen: HashMap<u64, usize> = HashMap::new();
+    let mut seen: HashMap<u64, usize> = HashMap::default();
     all.sort_by_cached_key(|one| {
         let turn = seen.entry(name(one)).or_default();
         *turn += 1;

@@ -3,6 +3,7 @@
 //! An owner's credential and presence are kept once, however many of its contents are here, and a
 //! record is a key and an address: some 60 bytes in the tree, and the statement that it points to.
 
+use crate::hashed::HashMap;
 use crate::membership::Place;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -11,7 +12,7 @@ use skein_proto::directory::{
 };
 use skein_proto::{BoundedVec, Credential, NodeId, UnixTime};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::answer::is_online;
@@ -116,8 +117,8 @@ impl Table {
         Self {
             owners: Vec::new(),
             free: Vec::new(),
-            by_node: HashMap::new(),
-            by_name: HashMap::new(),
+            by_node: HashMap::default(),
+            by_name: HashMap::default(),
             nodes: BTreeSet::new(),
             sources: BTreeMap::new(),
             most,

@@ -6,6 +6,7 @@ use super::epidemic::{Letter, Pace};
 use super::judge::Verdict;
 use crate::budget::Ask;
 use crate::core::{Core, earlier};
+use crate::hashed::HashMap;
 use crate::io::Now;
 use crate::overlay::Overlay;
 use crate::peers::Peer;
@@ -14,7 +15,6 @@ use rand::seq::IndexedRandom;
 use skein_proto::membership::{Gossip, SupernodeState};
 use skein_proto::supernode::Load;
 use skein_proto::{BoundedVec, Instant, Message, NodeId, Role};
-use std::collections::HashMap;
 
 /// Neighbours that are told when this supernode leaves; they tell the others.
 const FAREWELLS: usize = 8;

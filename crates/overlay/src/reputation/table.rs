@@ -2,11 +2,12 @@
 
 use super::claim::{Partner, claim};
 use super::formula::{Assessment, Claim, LOSS_DAYS, START, assess, loss};
+use crate::hashed::{HashMap, HashSet};
 use skein_proto::evidence::{AnyEvidence, EvidenceError, MAX_CARRIED, MAX_PROOFS};
 use skein_proto::misconduct::{Misconduct, Proof};
 use skein_proto::{NodeId, Username};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Names whose evidence is kept in mind: several times the children that a supernode has. An entry

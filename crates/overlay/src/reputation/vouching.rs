@@ -1,10 +1,11 @@
 //! What a supernode vouches for: how long others were connected with it today.
 
 use crate::core::Core;
+use crate::hashed::{HashMap, HashSet};
 use crate::io::Now;
 use skein_proto::evidence::{Vouched, Voucher};
 use skein_proto::{Instant, NodeId, Signed, UnixTime, Username};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How often it is looked at who is connected.
@@ -38,7 +39,7 @@ impl Vouching {
         Self {
             day: now.unix.day(),
             totals: BTreeMap::new(),
-            due: HashMap::new(),
+            due: HashMap::default(),
             looked: now.instant,
             counted: now.unix,
         }
@@ -88,7 +89,7 @@ impl Vouching {
             passed = passed.min(now.unix.since(midnight));
         }
         // Several nodes of one name are connected for the same time, not for its sum.
-        let mut names: HashSet<&Username> = HashSet::new();
+        let mut names: HashSet<&Username> = HashSet::default();
         for (peer, name) in connected {
             if name.as_str().is_empty() || !names.insert(name) {
                 continue;

@@ -10,6 +10,7 @@ pub(crate) mod look;
 pub(crate) mod own;
 mod pushes;
 
+use crate::hashed::HashMap;
 use crate::io::Now;
 use crate::sieve::fingerprint;
 use pushes::Pushes;
@@ -20,7 +21,7 @@ use skein_proto::credential::CLOCK_SKEW;
 use skein_proto::rumour::News;
 use skein_proto::wish::{StandingQuery, WISH_SPACING_SECS, Wish, WishHit};
 use skein_proto::{ContentId, FileMeta, Instant, NodeId, QueryId, Rumour, Username};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Wishes of one name.
