@@ -59,6 +59,25 @@ impl Pinging {
         pinging
     }
 
+    /// Waits until its daemon and what it has told say the same twice running. Answers over which
+    /// relay it goes.
+    async fn settles(&mut self, from: &Node) -> NodeId {
+        within_patience("it does not say over which relay it goes", async {
+            let mut before = None;
+            loop {
+                let sessions = from.api().sessions().await.expect("the daemon answers");
+                let relay = relay_of(&sessions[0].path).expect("a relay");
+                let has_told = relay_of(&self.path) == Some(relay) && self.path.reserve.is_some();
+                if has_told && before == Some(relay) {
+                    return relay;
+                }
+                before = has_told.then_some(relay);
+                self.next().await;
+            }
+        })
+        .await
+    }
+
     async fn next(&mut self) {
         match self.process.next_json().await.expect("the ping goes on") {
             PingEvent::Pong { .. } => self.pongs += 1,
@@ -123,7 +142,7 @@ async fn two_nodes_behind_closed_doors_talk_over_a_relay_and_survive_its_death()
     })
     .await;
 
-    let relay = relay_of(&pinging.path).expect("a relay");
+    let relay = pinging.settles(&alice).await;
     let dying = supernodes.iter().position(|node| node.id() == relay).expect("one of the three");
     let _ = supernodes.swap_remove(dying).kill();
     let killed = Instant::now();
@@ -174,15 +193,9 @@ async fn a_donor_changes_what_it_gives_while_the_relay_runs() {
     .await;
 
     // Before both slots were bound it may have gone to the nearer one by itself, which is no move.
-    let sessions = alice.api().sessions().await.expect("the daemon answers");
-    let relay = relay_of(&sessions[0].path).expect("a relay");
-    within_patience("the ping does not tell of it", async {
-        while relay_of(&pinging.path) != Some(relay) {
-            pinging.next().await;
-        }
-    })
-    .await;
+    let relay = pinging.settles(&alice).await;
     let donor = of(&supernodes, relay);
+    let show: Vec<RelayStatus> = donor.run(&["relay", "show"]).await.worked().json();
     let set: Vec<RelayStatus> = donor.run(&["relay", "set", "--slots", "0"]).await.worked().json();
     assert_eq!((set[0].slots_used, set[0].active), (0, false), "all slots end at once");
     pinging.leaves(relay).await;

@@ -38,8 +38,8 @@ enum Memory<T> {
 enum Pages {
     /// Each when it is first written to.
     Later,
-    /// All at once. One that is read before it is written to costs two faults, and the second one
-    /// interrupts all other threads.
+    /// All at once, if they are few: nothing takes long that grows with the index. One that is read
+    /// before it is written to costs two faults, and the second one interrupts all other threads.
     Now,
 }
 
@@ -50,7 +50,7 @@ impl<T: Pod> Memory<T> {
             return Self::Heap(vec![T::zeroed(); capacity]);
         }
         let mut options = MmapOptions::new();
-        if pages == Pages::Now {
+        if pages == Pages::Now && bytes <= spare::LARGEST {
             options.populate();
         }
         // A system without mappings, or with too many of them, has its allocator.
@@ -120,9 +120,14 @@ impl<T: Pod> Array<T> {
         lent
     }
 
-    /// So many zeros, most of which are about to be something else.
+    /// So many zeros, nearly all of which are about to be something else.
     pub(crate) fn zeroed(len: usize) -> Self {
         Self { memory: Memory::new(len, Pages::Now), len }
+    }
+
+    /// So many zeros, most of which may stay that.
+    pub(crate) fn sparse(len: usize) -> Self {
+        Self { memory: Memory::new(len, Pages::Later), len }
     }
 
     pub(crate) const fn len(&self) -> usize {

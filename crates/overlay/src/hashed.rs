@@ -1,8 +1,8 @@
 //! Maps by hash, for what each message looks up.
 //!
-//! Their keys are ids that strangers choose, so each map has a secret of its own that says where they
-//! stand, and no hash is ever told to anybody. Fingerprints, by which things count as the same, are
-//! made with SipHash all the same: nobody shall find two texts that share one.
+//! Their keys are ids that strangers choose. Where they stand in a map goes by a seed of that map, which
+//! is no cryptographic secret; but no hash and no order is told to anybody, and the maps are bounded.
+//! Fingerprints, by which texts count as the same, are made with SipHash.
 
 use foldhash::quality::RandomState;
 

@@ -21,8 +21,8 @@ const MAX_SEEN: usize = 65_536;
 /// there, and else once for each of those for whom it passes the query on.
 const MAX_TIMES: u8 = 3;
 
-/// Neighbours for whom a query is passed on. Of those who look around at the same time hardly two
-/// ask the same supernode to; and each further one multiplies what a made-up query costs.
+/// Neighbours for whom a query is passed on. Those who look around one after the other leave out whom
+/// the ones before have asked; and each further one multiplies what a made-up query costs.
 const MAX_PASSED_ON_FOR: usize = 3;
 
 /// Neighbours answered: more than a supernode has.

@@ -106,8 +106,8 @@ impl Views {
         self.views.remove(node);
     }
 
-    /// Leaves as few as see all those who are not done with, as far as that is known: those that must
-    /// be asked anyway, then again and again the one that sees the most whom none of them sees
+    /// Leaves few that see all those who are not done with, as far as that is known: those that must be
+    /// asked anyway, then again and again the one that sees the most whom none of them sees
     /// (Chvatal, "A Greedy Heuristic for the Set-Covering Problem", 1979). Answers the tags of whom
     /// the others see, and of themselves: all who are done with among them.
     pub(crate) fn choose(
@@ -136,7 +136,10 @@ impl Views {
         let mut seen = Seen::of(&open);
         seen.note(u64::from_le_bytes(short(me)));
         let sees = |looker: &Looker| open.get(looker.open.clone()).unwrap_or_default();
-        lookers.iter().filter(|it| it.asked).flat_map(sees).for_each(|node| seen.note(*node));
+        for (looker, node) in lookers.iter().zip(among.iter()).filter(|(it, _)| it.asked) {
+            seen.note(u64::from_le_bytes(short(node)));
+            sees(looker).iter().for_each(|node| seen.note(*node));
+        }
         // How many each would add at most: that only falls.
         let mut best: BinaryHeap<(usize, Reverse<usize>)> = (0..)
             .zip(&lookers)
@@ -173,7 +176,7 @@ struct Looker {
     open: Range<usize>,
 }
 
-/// Of whom it is to be known whether anybody sees them.
+/// Which of those who are not done with anybody sees who is asked.
 struct Seen {
     /// In ascending order.
     nodes: Vec<u64>,
@@ -204,6 +207,8 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     const START: Instant = Instant::START;
 
@@ -260,6 +265,48 @@ mod tests {
         let told = views.choose(search(2), &node(9), &mut among, is_done, START);
         assert_eq!(among, [4, 5].map(node));
         assert_eq!(told, tags(search(2), &[1, 2, 3]));
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_is_chosen_sees_the_most_and_together_they_see_all(
+            sees in proptest::collection::vec(proptest::collection::btree_set(11_u8..39, 0..12), 8),
+            done in proptest::collection::btree_set(1_u8..39, 0..30),
+        ) {
+            let (mut views, known) = (Views::default(), (1..40).map(node).collect::<Vec<_>>());
+            for (by, sees) in (1..).zip(&sees) {
+                let told = tags(search(1), &Vec::from_iter(sees.iter().copied()));
+                views.learn(node(by), (search(1), &told), (known.len(), known.iter()), START);
+            }
+            let done_tags = tags(search(2), &Vec::from_iter(done.iter().copied()));
+            let mut among: Vec<NodeId> = (1..=8).map(node).collect();
+            let is_done = |tag| done_tags.contains(&tag);
+            let told = views.choose(search(2), &node(9), &mut among, is_done, START);
+
+            // The same one after the other, each time from the beginning.
+            let open = |by: u8| sees[usize::from(by) - 1].difference(&done).copied();
+            let must = |by: &u8| !done.contains(by) || sees[usize::from(*by) - 1].is_empty();
+            let mut asked: BTreeSet<u8> = (1..=8).filter(must).collect();
+            let mut seen: BTreeSet<u8> = asked.iter().flat_map(|by| open(*by)).collect();
+            loop {
+                let adds = |by: u8| open(by).filter(|it| !seen.contains(it)).count();
+                let best = (1..=8).max_by_key(|by| (adds(*by), Reverse(*by))).unwrap_or(1);
+                if adds(best) == 0 {
+                    break;
+                }
+                asked.insert(best);
+                seen.extend(open(best));
+            }
+            prop_assert_eq!(&among, &asked.iter().map(|by| node(*by)).collect::<Vec<_>>());
+            prop_assert!((1..=8).flat_map(open).all(|it| seen.contains(&it)));
+            let spared = (1..=8).filter(|by| !asked.contains(by));
+            let all = spared.flat_map(|by| {
+                let sees = sees[usize::from(by) - 1].intersection(&done).copied();
+                sees.chain([by])
+            });
+            let all: BTreeSet<Tag> = tags(search(2), &all.collect::<Vec<u8>>()).into_iter().collect();
+            prop_assert_eq!(told.into_iter().collect::<BTreeSet<Tag>>(), all);
+        }
     }
 
     #[test]

@@ -354,7 +354,8 @@ impl Keeper {
                 self.seeking = false;
                 self.reserve_due = Instant::now() + self.retry;
                 self.retry = (self.retry * 2).min(LONGEST_RETRY);
-                if let Some(near) = near
+                // The peer may have named one meanwhile.
+                if let Some(near) = near.filter(|_| paths.reserve().is_none())
                     && let Some(seal) = self.sessions.seal_for(&session.node())
                     && let Some(end) = near.for_far_end(&seal)
                     && paths.add(Arc::clone(&near), None)

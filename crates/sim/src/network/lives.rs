@@ -89,13 +89,16 @@ impl Network {
         }
     }
 
-    /// Starts a node at some time, unless it runs then.
+    /// Starts a node at some time to come, unless it runs then.
     pub fn start_node_at(&mut self, node: u32, at: Instant) {
-        self.queue.push(at, Happening::Start { at: node });
+        self.queue.push(at.max(self.now), Happening::Start { at: node });
     }
 
-    /// Begins a life of a node that does not run. What it is born with it takes up by itself.
+    /// Begins a life of a node that does not run. What this answers is for the node to notice.
     pub(super) fn bear(&mut self, node: u32) -> Option<Box<Birth>> {
+        if self.is_alive(node) {
+            return None;
+        }
         let Mind::Off { was_super, since } = self.nodes[node as usize].mind else { return None };
         let disk = &self.disks[node as usize];
         let (seed, role) = (disk.seed, disk.role);

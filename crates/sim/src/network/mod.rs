@@ -167,7 +167,9 @@ impl Network {
 
     /// An empty network with a login service, whose nodes will share some of these files.
     pub fn with_files(mut settings: Settings, catalogue: Catalogue) -> Self {
-        settings.window = settings.window.min(settings.max_latency / SHORTEST / 2);
+        let window = settings.window.min(settings.max_latency / SHORTEST / 2);
+        // Moments are whole microseconds.
+        settings.window = Duration::from_micros(window.as_micros().try_into().unwrap_or(u64::MAX));
         let mut rng = StdRng::seed_from_u64(settings.seed);
         let key = KeyPair::from_seed(&rng.random());
         let wires = physics::Settings {
@@ -287,7 +289,8 @@ impl Network {
         node
     }
 
-    /// Adds a node that does not run yet: [`Network::restart_node`] starts it.
+    /// Adds a node that does not run yet: [`Network::restart_node`] starts it, or
+    /// [`Network::start_node_at`].
     pub fn place(&mut self, role: RoleSetting, files: Vec<u32>, line: Line) -> u32 {
         let seed = self.rng.random();
         let id = KeyPair::from_seed(&seed).node_id();

@@ -34,7 +34,7 @@ impl Network {
         self.finish(node, deeds);
     }
 
-    /// Lets a node, with which all is carried out, notice something at once.
+    /// Lets a node whose deeds are all carried out notice something at once.
     pub(super) fn notice(&mut self, node: u32, notice: Notice) {
         let mut deeds = Deeds::new(&self.settings);
         let now = self.time();

@@ -110,8 +110,8 @@ impl Network {
     /// Lets one window of time pass, or one thing happen where windows have no length.
     fn run_window(&mut self, end: Instant) {
         if self.ahead.is_empty() {
-            let reached = (!self.last.is_empty()).then(|| self.last.began + self.lookahead());
-            if !self.look_ahead(reached, end) {
+            let felt = (!self.last.is_empty()).then(|| self.last.began + self.lookahead());
+            if !self.look_ahead(felt, end) {
                 // Something may come of the last one before that.
                 self.catch_up();
                 return;
@@ -138,18 +138,18 @@ impl Network {
         }
     }
 
-    /// Takes what happens in the next window from the queue: it is over before anything can come of a
-    /// window that is not carried out yet, which is when that one has `reached` others. Answers false
-    /// if there is nothing before that, or before the end.
-    fn look_ahead(&mut self, reached: Option<Instant>, end: Instant) -> bool {
+    /// Takes what happens in the next window from the queue. That window is over before `felt`, when the
+    /// first that comes of a window which is not carried out yet may reach another node. Answers false if
+    /// nothing happens before that, or up to the end.
+    fn look_ahead(&mut self, felt: Option<Instant>, end: Instant) -> bool {
         let Some(first) = self.queue.next_at().filter(|first| *first <= end) else { return false };
         let began = self.now.max(first);
         let mut over = began + self.settings.window;
-        if let Some(reached) = reached {
-            if began >= reached {
+        if let Some(felt) = felt {
+            if began >= felt {
                 return false;
             }
-            over = over.min(reached);
+            over = over.min(felt);
         }
         while let Some(next) = self.queue.pop() {
             self.ahead.push(next);
@@ -160,7 +160,8 @@ impl Network {
         true
     }
 
-    /// Whoever has stopped time may do something before what was taken from the queue.
+    /// Puts what was taken ahead back into the queue: whoever has stopped time may add what comes before
+    /// it.
     fn give_back(&mut self) {
         let mut ahead = std::mem::take(&mut self.ahead);
         ahead.drain(..).for_each(|(at, what)| self.queue.push(at, what));
@@ -205,6 +206,8 @@ impl Network {
                 (at, Notice::Input { life, input: Box::new(Input::Credential(credential)) })
             }
             Happening::Start { at } => {
+                // What it has put on its disk in its last moment counts.
+                self.catch_up_with(at);
                 let Some(birth) = self.bear(at) else { return };
                 (at, Notice::Born(birth))
             }
@@ -268,6 +271,8 @@ impl Network {
     /// Carries out what all nodes did in the last window, in the order of time. Meanwhile the nodes
     /// themselves may be at work elsewhere.
     fn catch_up(&mut self) {
+        // What comes of it may be due before what would be taken ahead.
+        debug_assert!(self.ahead.is_empty(), "what was taken ahead has overtaken it");
         let end = self.now;
         let mut work = std::mem::take(&mut self.last.work);
         let mut shards = work.each_mut().map(|Work { done, deeds, .. }| {

@@ -1,0 +1,57 @@
+//! Windows of time: what happens in the next one is taken from the queue beside the work of the
+//! present one, and whoever stops time sees nothing of that.
+
+use skein_proto::message::RoleSetting;
+use skein_sim::physics::Line;
+use skein_sim::{Network, Settings};
+use std::cell::Cell;
+use std::time::Duration;
+
+/// Three supernodes, and others that start one after the other.
+fn network(threads: usize) -> Network {
+    let settings = Settings { window: Duration::MAX, threads, ..Settings::default() };
+    let mut network = Network::new(settings);
+    for _ in 0..3 {
+        network.add_node(RoleSetting::Super, Vec::new());
+    }
+    for number in 0..40 {
+        let node = network.place(RoleSetting::Auto, Vec::new(), Line::default());
+        network.start_node_at(node, network.now() + Duration::from_millis(number * 7));
+    }
+    network
+}
+
+/// Lets one window pass, unless nothing happens for so long.
+fn one_window(network: &mut Network, at_most: Duration) {
+    let looks = Cell::new(0);
+    network.run_until(at_most, |_| looks.replace(looks.get() + 1) > 0);
+}
+
+#[test]
+fn time_that_is_stopped_after_each_window_passes_as_it_does_otherwise() {
+    let [mut whole, mut stopped] = [network(2), network(1)];
+    whole.run_for(Duration::from_secs(20));
+    let (mut stops, end) = (0, whole.now());
+    while stopped.now() < end {
+        stops += 1;
+        let left = end.since(stopped.now());
+        one_window(&mut stopped, left);
+    }
+    assert!(stops > 1_000, "{stops}");
+    assert_eq!(stopped.traffic(), whole.traffic());
+    assert_eq!(stopped.happenings, whole.happenings);
+    assert!((0..43).all(|node| whole.is_alive(node)));
+}
+
+#[test]
+fn what_is_due_when_time_was_stopped_happens_in_the_next_window() {
+    let mut network = network(2);
+    let late: Vec<u32> =
+        (0..50).map(|_| network.place(RoleSetting::Auto, Vec::new(), Line::default())).collect();
+    for node in late {
+        one_window(&mut network, Duration::from_secs(1));
+        network.start_node_at(node, network.now());
+        one_window(&mut network, Duration::from_secs(1));
+        assert!(network.is_alive(node));
+    }
+}
