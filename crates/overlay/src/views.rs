@@ -34,6 +34,12 @@ const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// within seconds.
 const KNOWN_SHARE: usize = 16;
 
+/// How much one must add to be asked, as a part of what the first one did: somebody else's neighbours
+/// see about as many of those that are left as these did at first. So the fewer are left the less it is.
+/// In a model of 1,000 supernodes with 42 neighbours each, 44 instead of 50 are asked to look beyond the
+/// own neighbours, in 3.8 rounds instead of 3.2.
+const WORTH_ASKING: f64 = 0.6;
+
 /// Neighbours of whom it is known: more than a supernode has. One takes half a kilobyte.
 const MAX_VIEWS: usize = 64;
 
@@ -108,13 +114,14 @@ impl Views {
 
     /// Leaves few that see all those who are not done with, as far as that is known: those that must be
     /// asked anyway, then again and again the one that sees the most whom none of them sees
-    /// (Chvatal, "A Greedy Heuristic for the Set-Covering Problem", 1979). Answers the tags of whom
-    /// the others see, and of themselves: all who are done with among them.
+    /// (Chvatal, "A Greedy Heuristic for the Set-Covering Problem", 1979), as long as that is worth it
+    /// where so many are `known` in all: those who are left others may see. Answers the tags of whom
+    /// those see who are not asked, and of themselves: all who are done with among them.
     pub(crate) fn choose(
         &self,
         search: QueryId,
         me: &NodeId,
-        among: &mut Vec<NodeId>,
+        (among, known): (&mut Vec<NodeId>, usize),
         is_done: impl Fn(Tag) -> bool,
         now: Instant,
     ) -> Vec<Tag> {
@@ -140,6 +147,10 @@ impl Views {
             seen.note(u64::from_le_bytes(short(node)));
             sees(looker).iter().for_each(|node| seen.note(*node));
         }
+        // All who are not done with, by the share of those who are seen.
+        let (sight, few) = (to_f64(open.len() + done.len()), to_f64(seen.count()));
+        let all = (to_f64(known) * to_f64(open.len()) / sight.max(1.0)).max(few);
+        let mut first = None;
         // How many each would add at most: that only falls.
         let mut best: BinaryHeap<(usize, Reverse<usize>)> = (0..)
             .zip(&lookers)
@@ -151,7 +162,12 @@ impl Views {
             let adds = sees(looker).iter().filter(|node| !seen.has(**node)).count();
             if best.peek().is_some_and(|next| *next > (adds, Reverse(at))) {
                 best.push((adds, Reverse(at)));
-            } else if adds > 0 {
+            } else {
+                let left = 1.0 - to_f64(seen.count()) / all.max(1.0);
+                let first = *first.get_or_insert(to_f64(adds));
+                if adds == 0 || to_f64(adds) < first * left * WORTH_ASKING {
+                    break;
+                }
                 looker.asked = true;
                 sees(looker).iter().for_each(|node| seen.note(*node));
             }
@@ -165,6 +181,10 @@ impl Views {
         });
         told.collect()
     }
+}
+
+fn to_f64(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from)
 }
 
 /// A neighbour that may be asked to look.
@@ -181,6 +201,7 @@ struct Seen {
     /// In ascending order.
     nodes: Vec<u64>,
     seen: Vec<bool>,
+    count: usize,
 }
 
 impl Seen {
@@ -188,14 +209,20 @@ impl Seen {
         let mut nodes = nodes.to_vec();
         nodes.sort_unstable();
         nodes.dedup();
-        Self { seen: vec![false; nodes.len()], nodes }
+        Self { seen: vec![false; nodes.len()], nodes, count: 0 }
     }
 
     fn note(&mut self, node: u64) {
         let at = self.nodes.binary_search(&node).ok();
         if let Some(seen) = at.and_then(|at| self.seen.get_mut(at)) {
+            self.count += usize::from(!*seen);
             *seen = true;
         }
+    }
+
+    /// How many are seen.
+    fn count(&self) -> usize {
+        self.count
     }
 
     fn has(&self, node: u64) -> bool {
@@ -238,7 +265,8 @@ mod tests {
     fn chosen(views: &Views, done: &[u8], now: Instant) -> (Vec<NodeId>, Vec<Tag>) {
         let done = tags(search(2), done);
         let mut among: Vec<NodeId> = (1..=4).map(node).collect();
-        let told = views.choose(search(2), &node(9), &mut among, |tag| done.contains(&tag), now);
+        let told =
+            views.choose(search(2), &node(9), (&mut among, 39), |tag| done.contains(&tag), now);
         (among, told)
     }
 
@@ -262,14 +290,14 @@ mod tests {
         let done = tags(search(2), &[1, 2, 3, 4, 5]);
         let mut among: Vec<NodeId> = (1..=5).map(node).collect();
         let is_done = |tag| done.contains(&tag);
-        let told = views.choose(search(2), &node(9), &mut among, is_done, START);
+        let told = views.choose(search(2), &node(9), (&mut among, 39), is_done, START);
         assert_eq!(among, [4, 5].map(node));
         assert_eq!(told, tags(search(2), &[1, 2, 3]));
     }
 
     proptest! {
         #[test]
-        fn whoever_is_chosen_sees_the_most_and_together_they_see_all(
+        fn whoever_is_chosen_sees_the_most(
             sees in proptest::collection::vec(proptest::collection::btree_set(11_u8..39, 0..12), 8),
             done in proptest::collection::btree_set(1_u8..39, 0..30),
         ) {
@@ -281,24 +309,30 @@ mod tests {
             let done_tags = tags(search(2), &Vec::from_iter(done.iter().copied()));
             let mut among: Vec<NodeId> = (1..=8).map(node).collect();
             let is_done = |tag| done_tags.contains(&tag);
-            let told = views.choose(search(2), &node(9), &mut among, is_done, START);
+            let told = views.choose(search(2), &node(9), (&mut among, 39), is_done, START);
 
-            // The same one after the other, each time from the beginning.
+            // The same one after the other, each time from the beginning, as long as it is worth it.
             let open = |by: u8| sees[usize::from(by) - 1].difference(&done).copied();
             let must = |by: &u8| !done.contains(by) || sees[usize::from(*by) - 1].is_empty();
             let mut asked: BTreeSet<u8> = (1..=8).filter(must).collect();
             let mut seen: BTreeSet<u8> = asked.iter().flat_map(|by| open(*by)).collect();
+            let is_open = |it: &u8| (1..=8).any(|by| open(by).any(|open| open == *it));
+            seen.extend(asked.iter().filter(|by| is_open(by)).copied().collect::<Vec<_>>());
+            let sight: usize = sees.iter().map(BTreeSet::len).sum();
+            let open_sight: usize = (1..=8).map(|by| open(by).count()).sum();
+            let all = (39.0 * to_f64(open_sight) / to_f64(sight.max(1))).max(to_f64(seen.len()));
+            let mut first = None;
             loop {
                 let adds = |by: u8| open(by).filter(|it| !seen.contains(it)).count();
                 let best = (1..=8).max_by_key(|by| (adds(*by), Reverse(*by))).unwrap_or(1);
-                if adds(best) == 0 {
+                let (adds, left) = (to_f64(adds(best)), 1.0 - to_f64(seen.len()) / all.max(1.0));
+                if adds < 1.0 || adds < *first.get_or_insert(adds) * left * WORTH_ASKING {
                     break;
                 }
                 asked.insert(best);
                 seen.extend(open(best));
             }
             prop_assert_eq!(&among, &asked.iter().map(|by| node(*by)).collect::<Vec<_>>());
-            prop_assert!((1..=8).flat_map(open).all(|it| seen.contains(&it)));
             let spared = (1..=8).filter(|by| !asked.contains(by));
             let all = spared.flat_map(|by| {
                 let sees = sees[usize::from(by) - 1].intersection(&done).copied();
@@ -307,6 +341,25 @@ mod tests {
             let all: BTreeSet<Tag> = tags(search(2), &all.collect::<Vec<u8>>()).into_iter().collect();
             prop_assert_eq!(told.into_iter().collect::<BTreeSet<Tag>>(), all);
         }
+    }
+
+    #[test]
+    fn who_sees_few_beside_one_that_sees_many_is_asked_only_where_few_are_left() {
+        let (mut views, known) = (Views::default(), (1..40).map(node).collect::<Vec<_>>());
+        for (by, sees) in [(1, Vec::from_iter(11..21)), (2, vec![30])] {
+            let told = tags(search(1), &sees);
+            views.learn(node(by), (search(1), &told), (known.len(), known.iter()), START);
+        }
+        let done = tags(search(2), &[1, 2]);
+        let asked = |known| {
+            let mut among: Vec<NodeId> = (1..=2).map(node).collect();
+            let is_done = |tag| done.contains(&tag);
+            views.choose(search(2), &node(9), (&mut among, known), is_done, START);
+            among
+        };
+        // Another one is likely to see ten again of those that are left.
+        assert_eq!(asked(39), [node(1)]);
+        assert_eq!(asked(11), [1, 2].map(node));
     }
 
     #[test]

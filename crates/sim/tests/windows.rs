@@ -29,7 +29,7 @@ fn one_window(network: &mut Network, at_most: Duration) {
 
 #[test]
 fn time_that_is_stopped_after_each_window_passes_as_it_does_otherwise() {
-    let [mut whole, mut stopped] = [network(2), network(1)];
+    let [mut whole, mut stopped] = [network(2), network(2)];
     whole.run_for(Duration::from_secs(20));
     let (mut stops, end) = (0, whole.now());
     while stopped.now() < end {
@@ -40,7 +40,10 @@ fn time_that_is_stopped_after_each_window_passes_as_it_does_otherwise() {
     assert!(stops > 1_000, "{stops}");
     assert_eq!(stopped.traffic(), whole.traffic());
     assert_eq!(stopped.happenings, whole.happenings);
-    assert!((0..43).all(|node| whole.is_alive(node)));
+    for node in 0..43 {
+        assert!(whole.is_alive(node));
+        assert_eq!(stopped.traffic_of(node), whole.traffic_of(node), "node {node}");
+    }
 }
 
 #[test]
@@ -53,5 +56,26 @@ fn what_is_due_when_time_was_stopped_happens_in_the_next_window() {
         network.start_node_at(node, network.now());
         one_window(&mut network, Duration::from_secs(1));
         assert!(network.is_alive(node));
+    }
+}
+
+#[test]
+fn a_node_that_runs_or_is_about_to_does_not_start_again() {
+    for window in [Duration::ZERO, Duration::MAX] {
+        let mut network = Network::new(Settings { window, ..Settings::default() });
+        network.add_node(RoleSetting::Super, Vec::new());
+        let node = network.place(RoleSetting::Auto, Vec::new(), Line::default());
+        let lives = network.life(node);
+        for _ in 0..2 {
+            network.start_node_at(node, network.now());
+        }
+        network.start_node_at(node, network.now() + Duration::from_secs(1));
+        network.run_for(Duration::from_secs(2));
+        assert_eq!((network.is_alive(node), network.life(node)), (true, lives + 1));
+        // One that was killed does.
+        network.kill_node(node);
+        network.start_node_at(node, network.now());
+        network.run_for(Duration::from_secs(2));
+        assert_eq!((network.is_alive(node), network.life(node)), (true, lives + 3));
     }
 }

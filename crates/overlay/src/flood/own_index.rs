@@ -98,7 +98,8 @@ impl Floods {
             next.shuffle(&mut core.rng);
             let all = next.len();
             let is_done = |tag| done.has(tag);
-            let told = self.views.choose(search, &core.me, &mut next, is_done, now.instant);
+            let among = (&mut next, core.membership.len());
+            let told = self.views.choose(search, &core.me, among, is_done, now.instant);
             core.counters.looks_spared += (all - next.len()) as u64;
             branch.cover(told);
         }
