@@ -120,14 +120,9 @@ impl<T: Pod> Array<T> {
         lent
     }
 
-    /// So many zeros, nearly all of which are about to be something else.
+    /// So many zeros, to be read and written all over.
     pub(crate) fn zeroed(len: usize) -> Self {
         Self { memory: Memory::new(len, Pages::Now), len }
-    }
-
-    /// So many zeros, most of which may stay that.
-    pub(crate) fn sparse(len: usize) -> Self {
-        Self { memory: Memory::new(len, Pages::Later), len }
     }
 
     pub(crate) const fn len(&self) -> usize {

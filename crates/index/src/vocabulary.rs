@@ -133,7 +133,7 @@ impl Beginnings {
             return beginning_hash(beginning);
         }
         if self.slots.is_empty() {
-            self.slots = Array::sparse(KEPT);
+            self.slots = Array::zeroed(KEPT);
         }
         // No letter or digit is zero, so that no other beginning has the same.
         let head = head(beginning.as_bytes());
