@@ -6,7 +6,7 @@ use skein_proto::message::PartingReason;
 use skein_proto::{Message, NodeId};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -20,11 +20,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a dialled link is looked at for signs of life.
 const PULSE: Duration = Duration::from_millis(500);
 
-/// Nothing at all came for so long. The transport proves each connection alive every 4 s, so a
-/// peer that lives is heard that often; the rest is for lost packets (the transport repeats its
-/// probe several times meanwhile, RFC 9002) and for a machine that is busy for a second or two.
+/// Nothing at all came between so many looks, which is 6.5 s. The transport proves each connection
+/// alive every 4 s, so a peer that lives is heard that often; the rest is for lost packets (the
+/// transport repeats its probe several times meanwhile, RFC 9002) and for a machine that is busy for
+/// a second or two. Looks are counted rather than seconds: while this node does not run (its machine
+/// was suspended, or is overloaded) what its peers send waits to be read, and is no silence.
 /// That something was sent and not answered says nothing by itself: it may be an acknowledgement.
-const SILENCE: Duration = Duration::from_millis(6_500);
+const SILENT_LOOKS: u32 = 13;
 
 /// What a link tells the driver.
 #[derive(Debug)]
@@ -156,9 +158,8 @@ impl Link {
     /// Hands on what the peer sends, until it sends no more. `watch` is whether its silence is
     /// told, too.
     async fn receive(&self, mut receiver: FrameReceiver, watch: bool) {
-        let mut pulse = Pulse::new(self.connection.stats().bytes_in, Instant::now());
-        let mut ticks = tokio::time::interval(PULSE);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let bytes_in = || self.connection.stats().bytes_in;
+        let mut pulse = Pulse::new(bytes_in());
         loop {
             let event = tokio::select! {
                 message = receiver.recv() => match message {
@@ -169,12 +170,7 @@ impl Link {
                         return;
                     }
                 },
-                _ = ticks.tick(), if watch => {
-                    if !pulse.stopped(self.connection.stats().bytes_in, Instant::now()) {
-                        continue;
-                    }
-                    LinkEvent::Silent
-                }
+                () = pulse.stops(bytes_in), if watch => LinkEvent::Silent,
             };
             if !self.tell(event).await {
                 return;
@@ -186,51 +182,74 @@ impl Link {
 /// Notices that a peer answers nothing, long before its connection times out.
 #[derive(Debug)]
 struct Pulse {
+    ticks: Interval,
     heard: u64,
-    heard_at: Instant,
-    reported: bool,
+    /// Looks in a row at which nothing had come.
+    silent: u32,
 }
 
 impl Pulse {
-    fn new(heard: u64, now: Instant) -> Self {
-        Self { heard, heard_at: now, reported: false }
+    fn new(heard: u64) -> Self {
+        let mut ticks = interval_at(Instant::now() + PULSE, PULSE);
+        // However late a look is, the next one is as much later: by then what waited has been read.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { ticks, heard, silent: 0 }
     }
 
-    /// Looks at the number of bytes that have come; true once for each silence.
-    fn stopped(&mut self, heard: u64, now: Instant) -> bool {
-        if heard != self.heard {
-            *self = Self::new(heard, now);
-            return false;
+    /// Looks at the number of bytes that have come until that has stopped: once for each silence.
+    /// Nothing is lost when it is dropped in between.
+    async fn stops(&mut self, bytes_in: impl Fn() -> u64) {
+        loop {
+            self.ticks.tick().await;
+            let heard = bytes_in();
+            self.silent = match heard == self.heard {
+                true => self.silent.saturating_add(1),
+                false => 0,
+            };
+            self.heard = heard;
+            if self.silent == SILENT_LOOKS {
+                return;
+            }
         }
-        let stopped = !self.reported && now - self.heard_at >= SILENCE;
-        self.reported |= stopped;
-        stopped
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::time::{advance, timeout};
 
-    #[test]
-    fn a_peer_that_is_heard_with_each_keep_alive_is_alive() {
-        let start = Instant::now();
-        let mut pulse = Pulse::new(0, start);
-        for half_seconds in 1..60 {
-            let now = start + PULSE * half_seconds;
-            let heard = u64::from(half_seconds / 8);
-            assert!(!pulse.stopped(heard, now), "after {half_seconds} half seconds");
-        }
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_heard_with_each_keep_alive_is_alive() {
+        let (mut pulse, start) = (Pulse::new(0), Instant::now());
+        let keep_alives = || start.elapsed().as_secs() / 4;
+        assert!(timeout(MINUTE, pulse.stops(keep_alives)).await.is_err());
     }
 
-    #[test]
-    fn a_silence_is_told_once_and_again_after_the_peer_was_heard() {
-        let start = Instant::now();
-        let mut pulse = Pulse::new(7, start);
-        assert!(!pulse.stopped(7, start + SILENCE / 2));
-        assert!(pulse.stopped(7, start + SILENCE));
-        assert!(!pulse.stopped(7, start + SILENCE * 2));
-        assert!(!pulse.stopped(8, start + SILENCE * 3));
-        assert!(pulse.stopped(8, start + SILENCE * 4));
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_is_told_once_and_again_after_the_peer_was_heard() {
+        let (mut pulse, start) = (Pulse::new(7), Instant::now());
+        pulse.stops(|| 7).await;
+        assert_eq!(start.elapsed(), Duration::from_millis(6_500));
+        assert!(timeout(MINUTE, pulse.stops(|| 7)).await.is_err(), "once");
+        assert!(timeout(MINUTE, pulse.stops(|| 8)).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_in_which_this_node_did_not_run_is_no_silence_of_its_peers() {
+        let (mut pulse, heard) = (Pulse::new(0), AtomicU64::new(0));
+        let bytes_in = || heard.load(Ordering::Relaxed);
+        assert!(timeout(MINUTE / 12, pulse.stops(bytes_in)).await.is_err());
+        // What came meanwhile is read only after the first look.
+        advance(MINUTE).await;
+        assert_eq!(pulse.stops(bytes_in).now_or_never(), None);
+        heard.store(1, Ordering::Relaxed);
+        assert!(timeout(MINUTE / 10, pulse.stops(bytes_in)).await.is_err());
+        // Whoever is silent also afterwards is found out.
+        assert!(timeout(PULSE * 4, pulse.stops(bytes_in)).await.is_ok());
     }
 }
