@@ -19,7 +19,7 @@ use std::time::Duration;
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often a user is looked up whose state shall change.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How soon is searched again for what was not found: no event tells when that is worth it, and a
 /// name has a budget of five searches a second.
@@ -54,6 +54,17 @@ pub struct Found {
 }
 
 impl Found {
+    /// What a search printed that has ended. That the node had nobody to ask is an answer too.
+    ///
+    /// # Panics
+    /// If the command failed for another reason.
+    pub fn of(mut outcome: Outcome) -> Self {
+        if outcome.code() != Some(1) || !outcome.refusal().contains("not attached") {
+            outcome = outcome.worked();
+        }
+        Self::gather(outcome.json())
+    }
+
     /// The file names that were found, in alphabetical order.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.hits.iter().map(|hit| hit.name.as_str()).collect();
@@ -274,11 +285,7 @@ impl Node {
     /// If the command failed for another reason.
     pub async fn search(&self, words: &[&str]) -> Found {
         let words = [&["search"], words].concat();
-        let mut outcome = self.run(&words).await;
-        if outcome.code() != Some(1) || !outcome.refusal().contains("not attached") {
-            outcome = outcome.worked();
-        }
-        Found::gather(outcome.json())
+        Found::of(self.run(&words).await)
     }
 
     /// Starts a search and does not wait: its hits come from the process, one JSON value a line.

@@ -44,7 +44,8 @@ async fn a_child_of_a_killed_supernode_is_searchable_again_through_its_standby()
     assert_eq!(found.only().content, content);
 
     let moved = alice.status().await.attachment;
-    assert_eq!((moved.parent, moved.parents_lost), (tied.attachment.standby, 1));
+    let lost = tied.attachment.parents_lost + 1;
+    assert_eq!((moved.parent, moved.parents_lost), (tied.attachment.standby, lost));
     let recovery = moved.last_recovery_ms.expect("it was measured");
     eprintln!("searchable again {recovery} ms after the loss was noticed");
 }
@@ -69,24 +70,35 @@ async fn a_supernode_that_dies_in_mid_search_costs_only_its_own_hits() {
         }
     }
     let parent_of_carol = carol.status().await.attachment.parent;
-    let mut dying = supernodes
-        .into_iter()
-        .map(|node| (Some(node.id()) == parent_of_carol, node))
-        .collect::<Vec<_>>();
-    dying.sort_by_key(|(dies, _)| !dies);
-    let (_, dying_one) = &mut dying[0];
+    let is_dying = |node: &Node| Some(node.id()) == parent_of_carol;
+    let (mut dying, others): (Vec<_>, Vec<_>) = supernodes.into_iter().partition(is_dying);
+    let dying = dying.first_mut().expect("the parent is one of them");
 
     // Frozen it is connected, but answers nothing: the search is in its middle for as long as
     // that.
-    dying_one.process().freeze();
-    let mut search = alice.start_search(&["tide"]);
-    let mut events = Vec::new();
     let of_bob = bob.id();
-    while !events.iter().any(|event| is_from(event, of_bob)) {
-        events.push(search.next_json().await.expect("the search goes on"));
-    }
-    assert!(!events.iter().any(|event| matches!(event, SearchEvent::Done(_))));
-    dying_one.process().kill();
+    let in_the_middle = within_patience("no search finds bob's file before it ends", async {
+        loop {
+            dying.process().freeze();
+            let mut search = alice.start_search(&["tide"]);
+            let mut events = Vec::new();
+            while let Some(event) = search.next_json().await {
+                let is_from_bob = is_from(&event, of_bob);
+                events.push(event);
+                if is_from_bob {
+                    return (search, events);
+                }
+            }
+            // The machine was busy for longer than a search waits. Links do not outlive many seconds
+            // of frost, so that the tables may have to travel again.
+            dying.process().thaw();
+            for (child, other) in [(&alice, "bob"), (&alice, "carol")] {
+                asked_by_table(child, parent_of(child, &others).await, &["tide", other]).await;
+            }
+        }
+    });
+    let (mut search, mut events) = in_the_middle.await;
+    dying.process().kill();
     while let Some(event) = search.next_json().await {
         events.push(event);
     }

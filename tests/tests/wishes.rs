@@ -4,7 +4,7 @@
 
 use skein_node::api::types::Wish;
 use skein_proto::ContentId;
-use skein_tests::{Network, Node, files};
+use skein_tests::{Network, Node, PATIENCE, files};
 use std::time::Duration;
 
 /// What came of the only wish.
@@ -15,7 +15,7 @@ async fn came(node: &Node) -> Vec<ContentId> {
 
 async fn until_came(node: &Node, count: usize) -> Vec<ContentId> {
     let mut events = node.api().events().await.expect("the daemon answers");
-    tokio::time::timeout(Duration::from_secs(60), async {
+    tokio::time::timeout(PATIENCE, async {
         loop {
             let came = came(node).await;
             if came.len() >= count {
@@ -50,7 +50,7 @@ async fn a_wish_is_told_once_wherever_it_is_shared_and_across_a_restart() {
     alice.share(&folder, 1).await;
     assert_eq!(until_came(&bob, 1).await, [first]);
 
-    let bob = bob.kill().up(&[]).await;
+    let bob = bob.kill().up(&["--role", "ordinary"]).await;
     bob.until("attached again", |status| status.attachment.parent.is_some()).await;
     let second = files::write_text(&folder.join("Waltz of the North.txt"), "another");
     alice.published(2).await;

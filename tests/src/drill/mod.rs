@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// How often all nodes are looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// One search in so many may find nothing while a third of the supernodes is dead, of those which
+/// One search in so many, or the rest of them, may find nothing while a third of the supernodes is dead, of those which
 /// neither somebody makes whose parent was killed, nor are for what such a one shares.
 const FEW: u32 = 5;
 
@@ -79,7 +79,7 @@ impl Report {
     pub fn is_whole(&self) -> bool {
         let (spared, failed) = self.searches[1].spared;
         let all_are_back = self.found_at_the_end == self.nodes - self.supernodes.1;
-        all_are_back && spared > 0 && failed <= spared / FEW
+        all_are_back && spared > 0 && failed <= spared.div_ceil(FEW)
     }
 }
 
@@ -135,8 +135,16 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
     let killed = supernodes / 3;
     assert!(killed > 0, "{supernodes} supernodes are too few for a drill");
     let dead = fullest(&before, killed);
-    let (doomed, left): (Vec<Node>, Vec<Node>) =
+    let (doomed, mut left): (Vec<Node>, Vec<Node>) =
         nodes.into_iter().partition(|node| dead.contains(&node.id()));
+    // One at least of those who search shall not lose their parent.
+    let is_super = |node: &Node| {
+        let own = before.iter().find(|status| status.identity.node == node.id());
+        own.is_some_and(|status| status.role == Role::Super)
+    };
+    if let Some(at) = left.iter().position(is_super) {
+        left.swap(0, at);
+    }
 
     let searchers = left.get(..plan.searchers).unwrap_or(&left);
     let searching = Searching::start(searchers, &left);

@@ -19,7 +19,7 @@ use std::time::Duration;
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often a user is looked up who shall be known.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The login service of the lab.
 #[derive(Debug)]
@@ -185,14 +185,14 @@ impl Running {
         .await;
     }
 
-    /// Searches until something is found.
+    /// Searches until something is found, also while the node has no parent for a moment.
     ///
     /// # Panics
     /// If nothing is within [`PATIENCE`].
     pub async fn find(&self, word: &str) -> Found {
         let searching = async {
             loop {
-                let found = Found::gather(self.run(&["search", word]).await.worked().json());
+                let found = Found::of(self.run(&["search", word]).await);
                 if !found.hits.is_empty() {
                     return found;
                 }

@@ -1,6 +1,6 @@
 //! Sessions between all kinds of NATs: which way each goes in the end, and how soon.
 
-use super::host::{Host, Running};
+use super::host::{Host, LOOK_AGAIN, Running};
 use super::nat::Kind;
 use super::topology::Lab;
 use futures_util::StreamExt as _;
@@ -36,9 +36,11 @@ pub struct Matrix {
 pub struct Outcome {
     /// What the caller and the callee are behind.
     pub pair: (Kind, Kind),
-    /// From the question until there was a session, if there was one.
+    /// How often a session was asked for: again when the call before has come to nothing.
+    pub calls: u32,
+    /// From the last call until there was a session, if there was one.
     pub connected: Option<Duration>,
-    /// From the question until its packets went directly for the first time.
+    /// From that call until its packets went directly for the first time.
     pub direct: Option<Duration>,
     /// A ping was answered along the path that the session went in the end.
     pub answered: bool,
@@ -46,12 +48,22 @@ pub struct Outcome {
 
 impl Outcome {
     const fn new(pair: (Kind, Kind)) -> Self {
-        Self { pair, connected: None, direct: None, answered: false }
+        Self { pair, calls: 0, connected: None, direct: None, answered: false }
+    }
+
+    /// Whether the first call has led to a session.
+    pub const fn is_connected_at_once(&self) -> bool {
+        self.connected.is_some() && self.calls == 1
     }
 
     /// Whether a plain punch can succeed between the two.
     pub const fn can_be_direct(&self) -> bool {
         self.pair.0.can_punch(self.pair.1)
+    }
+
+    /// [`Self::direct`], if the first call has led to it.
+    pub fn direct_at_once(&self) -> Option<Duration> {
+        self.direct.filter(|_| self.is_connected_at_once())
     }
 
     /// Whether there is a session that works, and a direct one where that can be.
@@ -124,15 +136,18 @@ impl Matrix {
 async fn session(from: &Host, to: &Host, patience: Duration) -> Outcome {
     let mut outcome = Outcome::new((from.kind(), to.kind()));
     let name = format!("@{}", to.name());
-    // One call is all there is: a first one that fails is a pair that does not connect.
     let reached = async {
-        let words = ["ping", &name, "--interval", PING_INTERVAL];
-        let mut ping = from.start("ping", &words);
-        while let Some(event) = ping.next_json::<PingEvent>().await {
-            outcome.take(&event);
-            if outcome.is_right() {
-                return;
+        loop {
+            outcome.calls += 1;
+            let words = ["ping", &name, "--interval", PING_INTERVAL];
+            let mut ping = from.start("ping", &words);
+            while let Some(event) = ping.next_json::<PingEvent>().await {
+                outcome.take(&event);
+                if outcome.is_right() {
+                    return;
+                }
             }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
     // What is not reached is seen by the outcome.
@@ -144,17 +159,20 @@ async fn session(from: &Host, to: &Host, patience: Duration) -> Outcome {
 #[derive(Debug)]
 pub struct Table<'a>(pub &'a [Outcome]);
 
-/// The same in numbers, by name, for programs: lines `figure NAME VALUE`.
+/// The same in numbers, by name, for programs: lines `figure NAME VALUE`. A pair counts as connected,
+/// and directly, that is so at the first call.
 #[derive(Debug)]
 pub struct Figures<'a>(pub &'a [Outcome]);
 
 impl fmt::Display for Figures<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let possible = self.0.iter().filter(|outcome| outcome.can_be_direct());
-        let mut times: Vec<Duration> = possible.clone().filter_map(|it| it.direct).collect();
+        let mut times: Vec<Duration> =
+            possible.clone().filter_map(Outcome::direct_at_once).collect();
         times.sort_unstable();
         let millis = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
-        let connected = self.0.iter().filter(|it| it.connected.is_some() && it.answered).count();
+        let is_connected = |it: &&Outcome| it.is_connected_at_once() && it.answered;
+        let connected = self.0.iter().filter(is_connected).count();
         writeln!(f, "figure pairs {}", self.0.len())?;
         writeln!(f, "figure connected {connected}")?;
         writeln!(f, "figure possible {}", possible.count())?;
@@ -180,10 +198,11 @@ impl fmt::Display for Table<'_> {
             }
             writeln!(f)?;
         }
-        let connected = self.0.iter().filter(|outcome| outcome.connected.is_some()).count();
+        let connected = self.0.iter().filter(|it| it.is_connected_at_once()).count();
         writeln!(f, "\nconnected: {connected} of {}", self.0.len())?;
         let possible: Vec<&Outcome> = self.0.iter().filter(|o| o.can_be_direct()).collect();
-        let mut times: Vec<Duration> = possible.iter().filter_map(|o| o.direct).collect();
+        let mut times: Vec<Duration> =
+            possible.iter().filter_map(|it| it.direct_at_once()).collect();
         times.sort_unstable();
         write!(f, "direct where a plain punch can succeed: {} of {}", times.len(), possible.len())?;
         if let (Some(median), Some(most)) = (times.get(times.len() / 2), times.last()) {
@@ -204,11 +223,14 @@ struct Cell<'a>(&'a Outcome);
 
 impl fmt::Display for Cell<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outcome { connected, direct, answered, .. } = self.0;
+        let Outcome { calls, connected, direct, answered, .. } = self.0;
         match (connected, direct) {
             (Some(_), Some(direct)) => write!(f, "direct {}", direct.as_millis())?,
             (Some(connected), None) => write!(f, "relay {}", connected.as_millis())?,
             _ => return write!(f, "**none**"),
+        }
+        if *calls > 1 {
+            write!(f, ", **{calls} calls**")?;
         }
         if !answered {
             write!(f, ", **no answer**")?;
@@ -224,7 +246,7 @@ mod tests {
     fn outcome(pair: (Kind, Kind), connected: u64, direct: Option<u64>) -> Outcome {
         let (connected, direct) =
             (Some(Duration::from_millis(connected)), direct.map(Duration::from_millis));
-        Outcome { pair, connected, direct, answered: true }
+        Outcome { pair, calls: 1, connected, direct, answered: true }
     }
 
     #[test]
@@ -234,10 +256,11 @@ mod tests {
             outcome((Kind::Symmetric, Kind::Public), 20, Some(2_100)),
             outcome((Kind::Symmetric, Kind::Symmetric), 30, None),
             Outcome::new((Kind::UdpBlocked, Kind::Public)),
+            Outcome { calls: 2, ..outcome((Kind::Public, Kind::Public), 20, Some(170)) },
         ];
-        assert_eq!(outcomes.each_ref().map(Outcome::is_right), [true, true, true, false]);
+        assert_eq!(outcomes.each_ref().map(Outcome::is_right), [true, true, true, false, true]);
         let figures = Figures(&outcomes).to_string();
-        let expected = "figure pairs 4\nfigure connected 3\nfigure possible 2\nfigure direct 2\n\
+        let expected = "figure pairs 5\nfigure connected 3\nfigure possible 3\nfigure direct 2\n\
                         figure direct_median_ms 2100\nfigure direct_most_ms 2100";
         assert_eq!(figures, expected);
         let text = Table(&outcomes).to_string();
@@ -245,8 +268,9 @@ mod tests {
             "| direct 150 |",
             "| relay 30 |",
             "| **none** |",
-            "connected: 3 of 4",
-            "succeed: 2 of 2, 1 within 2 s; median 2100 ms, most 2100 ms",
+            "| direct 170, **2 calls** |",
+            "connected: 3 of 5",
+            "succeed: 2 of 3, 1 within 2 s; median 2100 ms, most 2100 ms",
         ] {
             assert!(text.contains(expected), "{expected}: {text}");
         }

@@ -1,7 +1,7 @@
 //! What two nodes of the lab have to say to each other: pings that tell the path, and a pipe that
 //! brings back what goes into it.
 
-use super::host::Running;
+use super::host::{LOOK_AGAIN, Running};
 use super::topology::Lab;
 use crate::process::Process;
 use crate::within_patience;
@@ -26,14 +26,22 @@ impl Watched {
     /// Pings the other one from now on.
     ///
     /// # Panics
-    /// If there is no session.
+    /// If there is no session within [`PATIENCE`](crate::PATIENCE), however often it is asked for.
     pub async fn start(from: &Running, to: &Running) -> Self {
         let peer = format!("@{}", to.name());
-        let mut ping = from.start("ping", &["ping", &peer, "--interval", PING_INTERVAL]);
-        match ping.next_json().await {
-            Some(PingEvent::Connected { path, .. }) => Self { ping, path },
-            other => panic!("no session with {peer}: {other:?}; {}", ping.log()),
-        }
+        within_patience(&format!("there is no session with {peer}"), async {
+            loop {
+                let mut ping = from.start("ping", &["ping", &peer, "--interval", PING_INTERVAL]);
+                match ping.next_json().await {
+                    Some(PingEvent::Connected { path, .. }) => return Self { ping, path },
+                    // An attempt has its time, which a busy machine may exceed.
+                    None => eprintln!("no session with {peer} yet: {}", ping.log()),
+                    other => panic!("a session with {peer} is told first: {other:?}"),
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await
     }
 
     /// The way that the session goes, as it was told last.
@@ -107,6 +115,8 @@ impl EchoPipe {
         let address = program.next_line().await.expect("it listens");
         let words = ["service", "add", "echo", &address, "--allow", from.name()];
         let _ = to.run(&words).await.worked();
+        // The pipe is for one attempt, which takes the session that is there.
+        let _ = Watched::start(from, to).await;
         let peer = format!("@{}", to.name());
         let pipe = from.start("pipe", &["pipe", &peer, "echo"]);
         Self { pipe, lines: 0, _program: program }
