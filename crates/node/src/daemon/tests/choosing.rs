@@ -33,7 +33,6 @@ async fn scene(to_parent: Ways, to_standby: Ways) -> (Scene, [NodeId; 2]) {
             scene.network.lengthen(address(end), address(relay.plan.host), way);
         }
     }
-    tokio::time::pause();
     sleep(SETTLED).await;
     let attachment = scene.alice.backend().status().await.unwrap().attachment;
     assert_eq!([attachment.parent.unwrap(), attachment.standby.unwrap()], tied, "as before");

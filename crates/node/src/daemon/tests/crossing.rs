@@ -18,7 +18,6 @@ async fn scene() -> Scene {
         scene.network.set_profile(address(node.plan.host), line);
         node.daemon.parts.sessions.keep_unused(UNUSED);
     }
-    tokio::time::pause();
     scene
 }
 

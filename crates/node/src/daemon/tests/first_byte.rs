@@ -37,7 +37,6 @@ async fn relayed_scene() -> Scene {
     }
     scene.network.block(address(11), address(12));
     scene.bob.daemon.parts.sessions.on_stream(MessageKind::Probe, answer_probe);
-    tokio::time::pause();
     scene
 }
 

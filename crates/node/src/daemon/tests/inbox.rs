@@ -74,7 +74,15 @@ async fn knows(node: &Node, name: &str) {
 /// Says something about an offer, and tells what the other side makes of it.
 async fn ask(from: &Node, to: &str, message: Message) -> OfferState {
     let peer: PeerName = to.parse().unwrap();
-    let session = from.daemon.parts.sessions.open(&peer).await.unwrap();
+    // The clock is a real one: a busy machine may keep somebody waiting for a slot for too long.
+    let opened = async {
+        loop {
+            if let Ok(session) = from.daemon.parts.sessions.open(&peer).await {
+                return session;
+            }
+        }
+    };
+    let session = tokio::time::timeout(PATIENCE, opened).await.expect("a session");
     let mut stream = session.connection().open_stream().await.unwrap();
     match stream.request(&message, PATIENCE).await.unwrap() {
         Some(Message::OfferNews(news)) => news.state,

@@ -1,6 +1,6 @@
 //! The relay of a session dies in the middle of transfers: how long nothing comes.
 
-use super::sessions::{Scene, relay_of};
+use super::sessions::{SETTLED, Scene, relay_of};
 use super::*;
 use crate::sessions::{PeerName, PeerSession};
 use skein_proto::message::MessageKind;
@@ -107,8 +107,8 @@ pub(super) async fn silences(
     let mut pings = scene.ping().await;
     pings.until("with a reserve", |path| path.reserve.is_some()).await;
     drop(pings);
+    sleep(SETTLED).await;
 
-    tokio::time::pause();
     let mut flows = Vec::new();
     if to_bob {
         flows.push(Flow::start(&scene.alice, &scene.bob, pace).await);

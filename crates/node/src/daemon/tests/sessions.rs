@@ -9,7 +9,9 @@ use skein_proto::message::MessageKind;
 use skein_proto::session::{NatKind as SeenNat, SessionHello};
 use tokio::sync::mpsc;
 
-/// Two supernodes that know each other, and two nodes that are attached to both.
+/// Three supernodes that know each other, and two nodes that are attached to two of them. Time is
+/// virtual from then on: how busy the machine is has no part in how sessions go. Before another
+/// scene is made it has to be resumed.
 pub(super) struct Scene {
     pub(super) network: Network,
     pub(super) supers: Vec<Node>,
@@ -18,6 +20,10 @@ pub(super) struct Scene {
     /// What the two are behind, in this order, if anything.
     pub(super) homes: Vec<Realm>,
 }
+
+/// After so long, in virtual time, all slots that the ends of a new session have named are bound, and
+/// it goes over the best of them: a keeper that failed to get one looks again after 5 s.
+pub(super) const SETTLED: Duration = Duration::from_secs(10);
 
 impl Scene {
     pub(super) async fn new(reach: Reach) -> Self {
@@ -57,6 +63,7 @@ impl Scene {
         let (bob, alice) = (children.pop().unwrap(), children.pop().unwrap());
         let scene = Self { network, supers, alice, bob, homes };
         scene.found().await;
+        tokio::time::pause();
         scene
     }
 
@@ -126,18 +133,19 @@ async fn a_session_of_nodes_that_hide_moves_to_its_reserve_when_the_relay_dies()
     assert!(found[0].addresses.is_empty(), "{found:?}");
     let mut pings = scene.ping().await;
     pings.until("with a reserve", |path| path.reserve.is_some()).await;
-    let relay = relay_of(&pings.path).expect("a relay");
     let sessions = scene.bob.backend().sessions();
     assert_eq!((sessions[0].name.as_str(), sessions[0].called), ("user11", false));
 
+    // Until all that was named is bound, it may go to the nearer one by itself.
+    drop(pings);
+    tokio::time::sleep(SETTLED).await;
+    let mut pings = scene.ping().await;
+    let relay = relay_of(&pings.path).expect("a relay");
     let dying = scene.supers.iter().find(|node| node.id() == relay).expect("one of them");
-    // In virtual time: how busy the machine is has no part in it.
-    tokio::time::pause();
     let cut = tokio::time::Instant::now();
     scene.network.cut(address(dying.plan.host));
     pings.until("over the reserve", |path| relay_of(path).is_some_and(|now| now != relay)).await;
     let took = cut.elapsed();
-    tokio::time::resume();
     eprintln!("a ping was answered over the reserve {took:?} after the relay was cut off");
     assert!(took < Duration::from_secs(1), "a ping was answered {took:?} after the relay was cut");
     let again = |path: &SessionPath| path.reserve.is_some_and(|reserve| reserve != relay);
@@ -200,6 +208,8 @@ async fn who_introduces_itself_without_end_has_one_session_and_is_slowed_down() 
     let connection = scene.alice.daemon.parts.endpoint.connection(&parent.id()).expect("a link");
     let credential = credential("user11", scene.alice.id());
     let hello = SessionHello { session: None, credential, nat: SeenNat::Public };
+    // The shares of names are counted in real time.
+    let begun = std::time::Instant::now();
     let mut held = Vec::new();
     for _ in 0..40 {
         let mut stream = connection.open_stream().await.unwrap();
@@ -211,7 +221,8 @@ async fn who_introduces_itself_without_end_has_one_session_and_is_slowed_down() 
     let sessions = &parent.daemon.parts.sessions;
     let counts = sessions.counts();
     assert_eq!(sessions.all().len(), 1);
-    assert!((1..=20).contains(&counts.begun_direct), "{counts:?}");
+    // Eight at once and one a second; one more for the second that may have begun.
+    assert!((1..=9 + begun.elapsed().as_secs()).contains(&counts.begun_direct), "{counts:?}");
     assert_eq!(counts.over_share, 40 - counts.begun_direct, "{counts:?}");
     assert!(!connection.is_closed(), "it carries the link as well");
 }

@@ -27,7 +27,6 @@ async fn given_back(scene: &Scene, within: Duration) {
 #[tokio::test]
 async fn offers_that_nobody_dials_on_take_few_slots_of_the_callee_and_give_them_back() {
     let scene = Scene::new(Reach::Open).await;
-    tokio::time::pause();
     for number in 0..8 {
         offer_by_hand(&scene, number, Vec::new(), BoundedVec::default()).await;
         // The next ones are taken when this one was answered.
@@ -44,7 +43,6 @@ async fn offers_that_nobody_dials_on_take_few_slots_of_the_callee_and_give_them_
 #[tokio::test]
 async fn a_session_that_ends_gives_its_slots_back() {
     let scene = Scene::new(Reach::RelayOnly).await;
-    tokio::time::pause();
     let bob: PeerName = "@user12".parse().unwrap();
     let session = scene.alice.daemon.parts.sessions.open(&bob).await.expect("a session");
     assert!(slots(&scene).1 > 0, "it has slots");
@@ -60,7 +58,6 @@ async fn a_session_that_ends_gives_its_slots_back() {
 #[tokio::test]
 async fn slots_that_a_call_did_not_need_are_there_for_the_next_one_within_a_minute() {
     let scene = Scene::new(Reach::RelayOnly).await;
-    tokio::time::pause();
     let sessions = &scene.alice.daemon.parts.sessions;
     let before = slots(&scene).0;
     sessions.call_off_an_offer().await;
