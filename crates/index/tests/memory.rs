@@ -14,12 +14,15 @@ const OWNERS: u8 = 60;
 /// What the allocator keeps of what was freed: drafts, small segments, what merges needed.
 const HOLES: u64 = 6 * 1024 * 1024;
 
-/// Bytes that this process has of its own.
+/// Bytes that this process has of its own, in memory or swapped out.
 fn process() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("this is Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("it is said");
-    let kib = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
-    kib * 1024
+    let bytes = |what: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("it is said");
+        let kib = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
+        kib * 1024
+    };
+    bytes("RssAnon:") + bytes("VmSwap:")
 }
 
 #[test]

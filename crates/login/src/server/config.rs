@@ -1,6 +1,7 @@
 //! How the service is set up.
 
 use super::clock::Clock;
+use super::reach::DIAL_TIMEOUT;
 use skein_net::TunnelPorts;
 use skein_proto::credential::DEFAULT_LIFETIME;
 use std::fmt;
@@ -105,6 +106,7 @@ pub struct LoginConfig {
     pub(super) nodes_per_name: u32,
     pub(super) rate_limits: RateLimits,
     pub(super) max_connections: u32,
+    pub(super) dial_back_timeout: Duration,
     pub(super) clock: Clock,
 }
 
@@ -120,6 +122,7 @@ impl fmt::Debug for LoginConfig {
             .field("nodes_per_name", &self.nodes_per_name)
             .field("rate_limits", &self.rate_limits)
             .field("max_connections", &self.max_connections)
+            .field("dial_back_timeout", &self.dial_back_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -143,6 +146,7 @@ impl LoginConfig {
             rate_limits: RateLimits::default(),
             // At some 30 KiB each, 256 MiB at most.
             max_connections: 8_192,
+            dial_back_timeout: DIAL_TIMEOUT,
             clock: Clock::system(),
         }
     }
@@ -214,6 +218,14 @@ impl LoginConfig {
         self
     }
 
+    /// How long a node that says that it can be reached is dialled to see whether it can (default
+    /// 4 s), 1 s to 2 minutes.
+    #[must_use]
+    pub fn dial_back_timeout(mut self, timeout: Duration) -> Self {
+        self.dial_back_timeout = timeout;
+        self
+    }
+
     /// The clocks, for tests.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -275,6 +287,12 @@ impl LoginConfig {
             "the number of connections",
             || self.max_connections.to_string(),
             "1 to 1,000,000",
+        )?;
+        require(
+            (Duration::from_secs(1)..=Duration::from_secs(120)).contains(&self.dial_back_timeout),
+            "the time for a dial-back",
+            || format!("{:?}", self.dial_back_timeout),
+            "1 s to 2 minutes",
         )?;
         let limits = &self.rate_limits;
         for (setting, rate) in [

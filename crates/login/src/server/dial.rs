@@ -1,6 +1,6 @@
 //! Dialling back over real sockets.
 
-use super::reach::{DIAL_TIMEOUT, DialBack};
+use super::reach::DialBack;
 use skein_proto::NodeId;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,8 +15,17 @@ const REST: Duration = Duration::from_millis(500);
 
 /// Dials each address from a fresh socket with a fresh key, so that the node cannot tell the
 /// check from any other stranger who wants to reach it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SocketDialBack;
+#[derive(Clone, Copy, Debug)]
+pub struct SocketDialBack {
+    timeout: Duration,
+}
+
+impl SocketDialBack {
+    /// Dials for so long at most.
+    pub const fn new(timeout: Duration) -> Self {
+        Self { timeout }
+    }
+}
 
 impl DialBack for SocketDialBack {
     fn dial(
@@ -24,13 +33,14 @@ impl DialBack for SocketDialBack {
         node: NodeId,
         addresses: Vec<SocketAddr>,
     ) -> Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send + '_>> {
+        let limit = self.timeout;
         Box::pin(async move {
             let mut dials = JoinSet::new();
             for address in addresses {
-                dials.spawn(async move { dial_one(node, address).await.then_some(address) });
+                dials.spawn(async move { dial_one(node, address, limit).await.then_some(address) });
             }
             let mut reached = Vec::new();
-            let mut until = Instant::now() + 2 * DIAL_TIMEOUT;
+            let mut until = Instant::now() + 2 * limit;
             while let Ok(Some(dialled)) = timeout_at(until, dials.join_next()).await {
                 if let Ok(Some(address)) = dialled {
                     if address.is_ipv4() {
@@ -45,8 +55,8 @@ impl DialBack for SocketDialBack {
     }
 }
 
-async fn dial_one(node: NodeId, address: SocketAddr) -> bool {
-    match skein_net::reaches(node, address, rand::random(), DIAL_TIMEOUT).await {
+async fn dial_one(node: NodeId, address: SocketAddr, limit: Duration) -> bool {
+    match skein_net::reaches(node, address, rand::random(), limit).await {
         Ok(reached) => reached,
         Err(error) if address.is_ipv6() => {
             tracing::debug!(%error, "cannot open a socket for a dial-back over IPv6");

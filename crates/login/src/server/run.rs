@@ -147,8 +147,8 @@ impl Server {
         };
         let address = endpoint.local_addr().map_err(StartError::System)?;
         let store = config.open_store().await?;
-        let service = Service::new(&config, key, store, Box::new(SocketDialBack))
-            .map_err(StartError::System)?;
+        let dialer = Box::new(SocketDialBack::new(config.dial_back_timeout));
+        let service = Service::new(&config, key, store, dialer).map_err(StartError::System)?;
         let server = Self {
             service: Arc::new(service),
             endpoint,

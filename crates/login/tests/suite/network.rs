@@ -25,7 +25,8 @@ async fn start(folder: &Path) -> Server {
 }
 
 async fn start_with(folder: &Path, set: impl FnOnce(LoginConfig) -> LoginConfig) -> Server {
-    let config = set(LoginConfig::new(folder).listen(any_port()));
+    let config = LoginConfig::new(folder).listen(any_port()).dial_back_timeout(PATIENCE);
+    let config = set(config);
     // As whoever embeds it may do: from a task.
     tokio::spawn(Server::start(config)).await.expect("no panic").expect("the service starts")
 }
@@ -71,7 +72,8 @@ async fn a_user_registers_logs_in_elsewhere_renews_and_revokes() {
     assert!(matches!(revoked, Err(LoginError::Refused(LoginRefusal::NodeRevoked))), "{revoked:?}");
     let stats = server.stats();
     assert_eq!((stats.registered, stats.logged_in, stats.renewed, stats.revoked), (1, 1, 1, 1));
-    assert_eq!(stats.connections_accepted, 2, "requests share a connection");
+    // One that is idle for long is closed; two nodes have made six requests.
+    assert!(stats.connections_accepted < 6, "requests share a connection: {stats:?}");
     server.shutdown().await;
 }
 

@@ -62,13 +62,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use task::{Command, Counts, PartialSlot, Shared};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use upload::Uploader;
 
 /// Settings of transfers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransferConfig {
     /// Slots and queue of the upload side.
@@ -77,6 +78,19 @@ pub struct TransferConfig {
     pub serve_guests: bool,
     /// In which order the parts of a file are fetched.
     pub order: Order,
+    /// How long a source is dialled before a session with it is opened as well (default 1 s).
+    pub head_start: Duration,
+}
+
+impl Default for TransferConfig {
+    fn default() -> Self {
+        Self {
+            upload: UploadConfig::default(),
+            serve_guests: false,
+            order: Order::default(),
+            head_start: reach::HEAD_START,
+        }
+    }
 }
 
 /// What transfers are built from.
@@ -163,7 +177,7 @@ impl Transfers {
             parts.config.serve_guests,
         );
         let shared = Arc::new(Shared {
-            reach: Reach::new(parts.endpoint, parts.sessions),
+            reach: Reach::new(parts.endpoint, parts.sessions, parts.config.head_start),
             journal,
             disk: parts.disk,
             finder: parts.finder,

@@ -21,7 +21,7 @@ const MAX_SESSIONS: usize = 64;
 
 /// How long a dial goes on alone before a session is opened beside it: three round trips of the
 /// longest path. A source that answers its address costs no relay anything.
-const HEAD_START: Duration = Duration::from_secs(1);
+pub(super) const HEAD_START: Duration = Duration::from_secs(1);
 
 /// How long a source that did not answer its addresses is asked over a session first. A home whose
 /// router was opened is dialled again within the same download.
@@ -101,6 +101,7 @@ fn add(counter: &AtomicU64) {
 pub(super) struct Reach {
     endpoint: Endpoint,
     sessions: Option<Arc<dyn SourceSessions>>,
+    head_start: Duration,
     /// Until when sources are asked over a session first.
     silent: Mutex<HashMap<NodeId, Instant>>,
     held: DashMap<NodeId, Weak<Held>>,
@@ -109,10 +110,15 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub fn new(endpoint: Endpoint, sessions: Option<Arc<dyn SourceSessions>>) -> Self {
+    pub fn new(
+        endpoint: Endpoint,
+        sessions: Option<Arc<dyn SourceSessions>>,
+        head_start: Duration,
+    ) -> Self {
         Self {
             endpoint,
             sessions,
+            head_start,
             silent: Mutex::default(),
             held: DashMap::new(),
             places: Arc::new(Semaphore::new(MAX_SESSIONS)),
@@ -213,7 +219,7 @@ impl Reach {
     ) -> Result<Line, ReachError> {
         let dial = self.dial(source);
         tokio::pin!(dial);
-        let dialled = match timeout(HEAD_START, &mut dial).await {
+        let dialled = match timeout(self.head_start, &mut dial).await {
             Ok(Ok(line)) => return Ok(line),
             Ok(Err(error)) => Some(error),
             Err(_) => None,
@@ -322,7 +328,7 @@ mod tests {
         let (ours, theirs) = (endpoint(1), endpoint(2));
         let address = theirs.local_addr().unwrap();
         let connection = ours.connect(theirs.node_id(), &[address]).await.unwrap();
-        let reach = Reach::new(ours, None);
+        let reach = Reach::new(ours, None, HEAD_START);
         let hold = |number: usize| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&number.to_be_bytes());
@@ -341,7 +347,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_source_that_was_silent_is_dialled_first_again_after_a_while() {
-        let reach = Reach::new(endpoint(1), None);
+        let reach = Reach::new(endpoint(1), None, HEAD_START);
         let node = NodeId::from_bytes([7; 32]);
         assert!(!reach.was_silent(&node));
         reach.fell_silent(node);

@@ -54,10 +54,18 @@ impl SourceSessions for FakeSessions {
 
 /// A node that can open sessions with these others.
 fn client(others: &[&Node], hidden: bool) -> (Node, Arc<FakeSessions>) {
+    client_with(TransferConfig::default(), others, hidden)
+}
+
+fn client_with(
+    config: TransferConfig,
+    others: &[&Node],
+    hidden: bool,
+) -> (Node, Arc<FakeSessions>) {
     let address = |other: &&Node| (other.endpoint.node_id(), other.source().addresses[0]);
     let known = others.iter().map(address).collect();
     let sessions = Arc::new(FakeSessions { known, hidden, ..FakeSessions::default() });
-    let setup = Setup { sessions: Some(sessions.clone()), ..Setup::default() };
+    let setup = Setup { config, sessions: Some(sessions.clone()), ..Setup::default() };
     let node = Node::with(9, setup);
     *sessions.endpoint.lock().unwrap() = Some(node.endpoint.clone());
     (node, sessions)
@@ -99,7 +107,9 @@ async fn a_source_that_does_not_answer_its_address_is_fetched_from_over_a_sessio
 async fn a_source_that_answers_its_address_needs_no_session() {
     let server = Node::new(1);
     let _serving = server.serve();
-    let (client, sessions) = client(&[&server], false);
+    // However long the dial takes on a busy machine.
+    let config = TransferConfig { head_start: PATIENCE, ..TransferConfig::default() };
+    let (client, sessions) = client_with(config, &[&server], false);
     let content = server.share(&content_bytes(MIB));
     let id = client.start(content, vec![server.source()]).await;
     let _ = client.done(id).await;
