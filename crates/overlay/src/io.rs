@@ -321,6 +321,13 @@ pub enum Output {
         /// Sources of a content.
         sources: Vec<FoundSource>,
     },
+    /// This supernode is asked for a slot by [`Input::AskSlot`]. It may be silent.
+    SlotAsked {
+        /// Which question.
+        ask: u64,
+        /// The supernode.
+        relay: NodeId,
+    },
     /// What came of [`Input::AskSlot`]; nothing comes when the supernode that was asked is silent.
     Slot {
         /// Which question.

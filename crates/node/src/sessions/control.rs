@@ -27,6 +27,8 @@ pub(crate) const EVENTS_WAITING: usize = 1_024;
 /// What the overlay tells the sessions.
 #[derive(Debug)]
 pub(crate) enum SessionEvent {
+    /// This supernode is asked for a slot.
+    SlotAsked(u64, NodeId),
     /// What came of asking for a slot.
     Slot(u64, SlotOutcome),
     /// Somebody calls.
@@ -44,7 +46,7 @@ type AnswerOrRefusal = Result<Box<SessionAnswer>, OfferRefusal>;
 pub(super) struct Control {
     driver: Driver,
     leases: Leases,
-    slots: Arc<DashMap<u64, oneshot::Sender<Given>>>,
+    slots: Arc<DashMap<u64, Question>>,
     answers: Arc<DashMap<SessionId, oneshot::Sender<AnswerOrRefusal>>>,
 }
 
@@ -61,7 +63,15 @@ pub(super) struct Granted {
 enum Given {
     Granted(Box<Granted>),
     Refused(NodeId, SlotRefusal),
+    Silent(NodeId),
     NobodyToAsk,
+}
+
+/// A slot was asked for.
+struct Question {
+    /// Of whom, as soon as that is known.
+    of: Option<NodeId>,
+    tell: oneshot::Sender<Given>,
 }
 
 /// Somebody waits for an answer, until this is dropped.
@@ -106,26 +116,35 @@ impl Control {
     ) -> Result<Granted, SlotRefusal> {
         let mut besides = besides.to_vec();
         let mut last = SlotRefusal::OptedOut;
-        // Each refusal excludes one more; a node is linked with a few supernodes that matter.
+        // Each that refuses or is silent excludes one more; a node is linked with a few supernodes that
+        // matter, and who is a child with two.
         for _ in 0..3 {
             match self.ask_one(besides.clone(), nth).await {
-                Some(Given::Granted(granted)) => return Ok(*granted),
-                Some(Given::Refused(relay, refusal)) => {
+                Given::Granted(granted) => return Ok(*granted),
+                Given::Refused(relay, refusal) => {
                     last = refusal;
                     besides.push(relay);
                 }
-                Some(Given::NobodyToAsk) | None => break,
+                Given::Silent(relay) => besides.push(relay),
+                Given::NobodyToAsk => break,
             }
         }
         Err(last)
     }
 
-    async fn ask_one(&self, besides: Vec<NodeId>, nth: usize) -> Option<Given> {
+    async fn ask_one(&self, besides: Vec<NodeId>, nth: usize) -> Given {
         let ask = rand::random();
-        let (sender, receiver) = oneshot::channel();
-        let _waiting = Waiting::begin(&self.slots, ask, sender);
+        let (tell, told) = oneshot::channel();
+        let _waiting = Waiting::begin(&self.slots, ask, Question { of: None, tell });
         self.driver.input(Input::AskSlot { ask, besides, nth }).await;
-        timeout(SLOT_PATIENCE, receiver).await.ok()?.ok()
+        match timeout(SLOT_PATIENCE, told).await {
+            Ok(Ok(given)) => given,
+            Ok(Err(_)) => Given::NobodyToAsk,
+            Err(_) => {
+                let of = self.slots.get(&ask).and_then(|question| question.of);
+                of.map_or(Given::NobodyToAsk, Given::Silent)
+            }
+        }
     }
 
     /// Sends an offer and waits for what comes back. Whether an answer is genuine is still to be
@@ -157,11 +176,16 @@ impl Control {
     /// Takes an event that is an answer; gives back an offer.
     pub(super) fn on_event(&self, event: SessionEvent) -> Option<Box<SessionOffer>> {
         match event {
+            SessionEvent::SlotAsked(ask, relay) => {
+                if let Some(mut question) = self.slots.get_mut(&ask) {
+                    question.of = Some(relay);
+                }
+            }
             SessionEvent::Slot(ask, outcome) => {
                 // What nobody waits for any more is given back at once.
                 let given = self.given(outcome);
-                if let Some((_, waiting)) = self.slots.remove(&ask) {
-                    let _ = waiting.send(given);
+                if let Some((_, question)) = self.slots.remove(&ask) {
+                    let _ = question.tell.send(given);
                 }
             }
             SessionEvent::Answered(answer) => {

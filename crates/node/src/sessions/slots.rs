@@ -148,6 +148,12 @@ impl Sessions {
         }
     }
 
+    /// The relay of the first slot that is granted.
+    pub(crate) async fn relay_of_a_slot(&self) -> Option<NodeId> {
+        let granted = self.inner.control.ask_slot(&[], 0).await;
+        granted.ok().map(|granted| granted.relay)
+    }
+
     /// The slots that an offer would name.
     pub(crate) async fn relays_for_an_offer(
         &self,

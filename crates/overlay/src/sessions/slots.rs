@@ -73,6 +73,7 @@ impl Overlay {
             self.core.counters.slots_over_limit += 1;
             return give(&mut self.core, ask, SlotOutcome::NobodyToAsk);
         }
+        self.core.outputs.push_back(Output::SlotAsked { ask, relay });
         self.core.send(relay, AskSlot { number: ask });
     }
 

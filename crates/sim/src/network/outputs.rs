@@ -139,7 +139,10 @@ impl Network {
                 self.sessions.push((id, output));
             }
             // The node sees to these itself.
-            Output::Send { .. } | Output::HangUp { .. } | Output::Event(_) => {}
+            Output::Send { .. }
+            | Output::HangUp { .. }
+            | Output::SlotAsked { .. }
+            | Output::Event(_) => {}
         }
     }
 

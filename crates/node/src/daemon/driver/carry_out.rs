@@ -64,6 +64,9 @@ impl Task {
                 }
                 Output::GrantSlot { asker, number, name } => self.grant(asker, number, &name),
                 Output::ReleaseSlot { slot, name } => self.parts.donor.release(&name, slot),
+                Output::SlotAsked { ask, relay } => {
+                    self.on_session(SessionEvent::SlotAsked(ask, relay));
+                }
                 Output::Slot { ask, outcome } => {
                     self.on_session(SessionEvent::Slot(ask, outcome));
                 }

@@ -69,3 +69,15 @@ async fn slots_that_a_call_did_not_need_are_there_for_the_next_one_within_a_minu
     sessions.call_off_an_offer().await;
     assert_eq!(slots(&scene), (before + 4, 2), "after that it has others");
 }
+
+#[tokio::test]
+async fn a_supernode_that_is_silent_is_passed_over_for_the_next() {
+    let scene = Scene::new(Reach::RelayOnly).await;
+    let ties = scene.alice.backend().status().await.unwrap().attachment;
+    let parent = scene.supers.iter().find(|node| Some(node.id()) == ties.parent).expect("a parent");
+    scene.network.cut(address(parent.plan.host));
+    let begun = Instant::now();
+    let relay = scene.alice.daemon.parts.sessions.relay_of_a_slot().await;
+    assert!(ties.standby.is_some() && relay == ties.standby, "{relay:?}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
