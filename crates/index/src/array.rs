@@ -50,11 +50,20 @@ impl<T: Pod> Memory<T> {
             return Self::Heap(vec![T::zeroed(); capacity]);
         }
         let mut options = MmapOptions::new();
+        let mut len = bytes;
         if pages == Pages::Now && bytes <= spare::LARGEST {
+            if PAGE.is_multiple_of(size_of::<T>()) {
+                // Whole pages, which can be used again for anything.
+                len = bytes.next_multiple_of(PAGE);
+                if let Some(mut mapping) = spare::take_exact(len) {
+                    mapping.fill(0);
+                    return Self::Mapped(mapping);
+                }
+            }
             options.populate();
         }
         // A system without mappings, or with too many of them, has its allocator.
-        match options.len(bytes).map_anon() {
+        match options.len(len).map_anon() {
             Ok(mapping) => Self::Mapped(mapping),
             Err(_) => Self::Heap(vec![T::zeroed(); capacity]),
         }
@@ -103,6 +112,11 @@ impl<T: Pod> Array<T> {
     /// An empty array with room for so many values.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self { memory: Memory::new(capacity, Pages::Later), len: 0 }
+    }
+
+    /// As [`Array::with_capacity`], to be filled to the end soon. There may be more room.
+    pub(crate) fn to_fill(capacity: usize) -> Self {
+        Self { memory: Memory::new(capacity, Pages::Now), len: 0 }
     }
 
     /// As [`Array::with_capacity`], for what is needed for a short time. There may be more room.
@@ -200,11 +214,21 @@ impl<T: Pod> Array<T> {
         self.memory = memory;
     }
 
-    /// Gives back the room behind the end, as far as it costs anything.
+    /// Gives back the room behind the end, as far as it costs anything. What stands in a mapping that
+    /// is used again and again goes to one of its own.
     pub(crate) fn finished(mut self) -> Self {
-        if let Memory::Heap(vector) = &mut self.memory {
-            vector.truncate(self.len);
-            vector.shrink_to_fit();
+        let needed = (self.len * size_of::<T>()).next_multiple_of(PAGE);
+        match &mut self.memory {
+            Memory::Heap(vector) => {
+                vector.truncate(self.len);
+                vector.shrink_to_fit();
+            }
+            Memory::Mapped(mapping) if (needed + 1..=spare::LARGEST).contains(&mapping.len()) => {
+                let mut own = Self::to_fill(self.len);
+                own.extend_from_slice(&self);
+                return own;
+            }
+            Memory::Mapped(_) => {}
         }
         self
     }

@@ -108,10 +108,11 @@ impl Index {
                     break;
                 }
                 let admitted = self.store.admitting(&some);
-                for (number, file) in some.drain(..).enumerate() {
+                for (number, file) in some.iter_mut().enumerate() {
                     self.take_in(owner, file, (&admitted, number), &mut outcome);
                     self.flush_if_large();
                 }
+                some.clear();
             }
         }
         self.flush();

@@ -20,12 +20,12 @@ impl Index {
     pub(crate) fn take_in(
         &mut self,
         owner: OwnerNo,
-        file: FileMeta,
+        file: &mut FileMeta,
         admitted: (&Admitted, usize),
         outcome: &mut PublishOutcome,
     ) {
         self.make_way();
-        let (own, mut same) = self.store.find(owner, &file, Some(admitted));
+        let (own, mut same) = self.store.find(owner, file, Some(admitted));
         if own.is_some() && own == same {
             outcome.replaced += 1;
             return;
@@ -35,32 +35,38 @@ impl Index {
         let before = own.and_then(|at| self.store.file(at));
         if let Some(at) = own {
             self.give_up(owner, at);
-            same = self.store.find(owner, &file, None).1;
+            same = self.store.find(owner, file, None).1;
         }
-        let words = self.store.read_words(&file);
-        if self.has_room(owner, &file, &words) {
+        let words = self.store.read_words(file);
+        if self.has_room(owner, file, &words) {
             let counter = if own.is_some() { &mut outcome.replaced } else { &mut outcome.accepted };
             *counter += 1;
             self.attach(owner, file, &words, same);
         } else {
             outcome.over_quota += 1;
-            if let Some(before) = before {
+            if let Some(mut before) = before {
                 let words = self.store.read_words(&before);
                 let same = self.store.find(owner, &before, None).1;
-                self.attach(owner, before, &words, same);
+                self.attach(owner, &mut before, &words, same);
                 self.store.put_back(words);
             }
         }
         self.store.put_back(words);
     }
 
-    fn attach(&mut self, owner: OwnerNo, file: FileMeta, words: &RecordWords, same: Option<At>) {
+    fn attach(
+        &mut self,
+        owner: OwnerNo,
+        file: &mut FileMeta,
+        words: &RecordWords,
+        same: Option<At>,
+    ) {
         let content = file.content;
         self.records += 1;
         self.pieces.brought += 1;
         self.register.change(owner, |known| {
             known.records += 1;
-            known.charged += charge(&file);
+            known.charged += charge(file);
             known.word_uses += words.len() as u64;
             if let Some(all) = &mut known.words {
                 all.add(&file.content, words);
@@ -80,7 +86,7 @@ impl Index {
 
     /// Takes a record from an owner.
     pub(crate) fn give_up(&mut self, owner: OwnerNo, at: At) {
-        let Some(file) = self.store.file(at) else { return };
+        let Some(mut file) = self.store.file(at) else { return };
         let words = self.store.read_words(&file);
         self.uncount(owner, 1);
         let limit = self.limits.owner_words;
@@ -95,7 +101,7 @@ impl Index {
                 all.remove(&file.content, &words);
             }
         });
-        let change = self.store.remove_owner(at, owner, file, &words);
+        let change = self.store.remove_owner(at, owner, &mut file, &words);
         self.store.put_back(words);
         self.note(&change);
     }

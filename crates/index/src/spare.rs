@@ -11,7 +11,7 @@ use memmap2::MmapMut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes that are kept at most: what merging segments of some ten thousand documents takes.
-const MOST: usize = 2 * 1024 * 1024;
+const MOST: usize = 3 * 1024 * 1024;
 
 /// A mapping that is larger is not kept.
 pub(crate) const LARGEST: usize = 512 * 1024;
@@ -40,6 +40,13 @@ impl Spare {
         Some(self.mappings.remove(at))
     }
 
+    /// One of just so many bytes.
+    fn take_exact(&mut self, bytes: usize) -> Option<MmapMut> {
+        let at = self.mappings.binary_search_by_key(&bytes, |it| it.len()).ok()?;
+        self.bytes -= bytes;
+        Some(self.mappings.remove(at))
+    }
+
     /// Answers what it does not keep: what is no number of pages may not do for other values.
     fn keep(&mut self, mapping: MmapMut) -> Option<MmapMut> {
         let len = mapping.len();
@@ -63,6 +70,11 @@ fn spare() -> MutexGuard<'static, Spare> {
 /// One of at least so many bytes. There is anything in it.
 pub(crate) fn take(bytes: usize) -> Option<MmapMut> {
     spare().take(bytes)
+}
+
+/// One of just so many bytes. There is anything in it.
+pub(crate) fn take_exact(bytes: usize) -> Option<MmapMut> {
+    spare().take_exact(bytes)
 }
 
 /// Keeps one, unless it is too large or there are enough.

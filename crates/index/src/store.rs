@@ -174,7 +174,7 @@ impl Store {
     }
 
     /// Adds a document.
-    pub(crate) fn add(&mut self, file: FileMeta, holder: Holder, words: &RecordWords) {
+    pub(crate) fn add(&mut self, file: &mut FileMeta, holder: Holder, words: &RecordWords) {
         self.pending.document(words, true);
         self.documents += 1;
         self.postings += words.len() as u64;
@@ -182,7 +182,7 @@ impl Store {
     }
 
     /// Drafts a document, which may have moved from a segment.
-    fn draft(&mut self, file: FileMeta, holder: Holder, words: &RecordWords, is_moved: bool) {
+    fn draft(&mut self, file: &mut FileMeta, holder: Holder, words: &RecordWords, is_moved: bool) {
         self.came += 1;
         self.work += 1;
         self.draft_bytes += DRAFT_BYTES + file.path.as_str().len() as u64;
@@ -361,7 +361,7 @@ impl Store {
         &mut self,
         at: At,
         owner: OwnerNo,
-        file: FileMeta,
+        file: &mut FileMeta,
         words: &RecordWords,
     ) -> ShareChange {
         let mut change = ShareChange::default();
@@ -391,7 +391,7 @@ impl Store {
         &mut self,
         at: At,
         owner: OwnerNo,
-        file: FileMeta,
+        file: &mut FileMeta,
         words: &RecordWords,
     ) -> ShareChange {
         let mut change = ShareChange::default();
@@ -427,7 +427,7 @@ impl Store {
         at: At,
         share: Arc<Share>,
         owners: OwnerSet,
-        file: FileMeta,
+        file: &mut FileMeta,
         words: &RecordWords,
     ) {
         let moves = class(1, owners.len()) != class(1, share.owners().len());
@@ -440,7 +440,7 @@ impl Store {
     }
 
     /// Changes the holder of a document. One that is stored moves into the draft.
-    fn set_holder(&mut self, at: At, holder: Holder, file: FileMeta, words: &RecordWords) {
+    fn set_holder(&mut self, at: At, holder: Holder, file: &mut FileMeta, words: &RecordWords) {
         match at {
             At::Drafted(number) => self.draft.set_holder(number, holder),
             At::Stored(_, _) => {

@@ -25,7 +25,8 @@ pub(crate) struct Tally {
 /// doubling would leave half of them empty, and there are as many words as a fifth of the records.
 #[derive(Debug, Default)]
 struct Shard {
-    slots: Array<Slot>,
+    /// Three for each slot.
+    numbers: Array<u32>,
     len: usize,
 }
 
@@ -55,7 +56,7 @@ impl Tally {
     /// and is at hand when the words are counted.
     pub(crate) fn touch(&self, hashes: impl Iterator<Item = u64>) {
         let look = |hash: u64| {
-            let slots = &*self.shards.get(shard_of(hash, self.shards.len()))?.slots;
+            let slots = self.shards.get(shard_of(hash, self.shards.len()))?.slots();
             slots.get(home(hash, slots.len())).map(|slot| count_of(*slot))
         };
         std::hint::black_box(hashes.filter_map(look).fold(0, |sum, it| sum ^ it));
@@ -90,9 +91,9 @@ impl Tally {
     fn change(&mut self, hash: u64, change: impl FnOnce(&mut Shard, usize) -> bool) -> bool {
         let at = shard_of(hash, self.shards.len());
         let Some(shard) = self.shards.get_mut(at) else { return false };
-        let (size, bytes) = (shard.slots.len(), shard.bytes());
+        let (size, bytes) = (shard.slots().len(), shard.bytes());
         let answer = change(shard, at);
-        if shard.slots.len() != size {
+        if shard.slots().len() != size {
             self.moved += shard.len as u64;
             self.bytes = self.bytes - bytes + shard.bytes();
         }
@@ -106,7 +107,7 @@ impl Tally {
         self.moved += shard.len as u64;
         self.bytes -= shard.bytes();
         let (mut stays, mut goes): (Vec<Slot>, Vec<Slot>) = Default::default();
-        for slot in shard.slots.iter().filter(|slot| count_of(**slot) > 0) {
+        for slot in shard.slots().iter().filter(|slot| count_of(**slot) > 0) {
             let list = if shard_of(hash_of(*slot), to + 1) == to { &mut goes } else { &mut stays };
             list.push(*slot);
         }
@@ -123,7 +124,7 @@ impl Tally {
         let Some(shard) = self.shards.get_mut(to) else { return };
         self.bytes -= last.bytes() + shard.bytes();
         self.moved += (last.len + shard.len) as u64;
-        let all = last.slots.iter().chain(shard.slots.iter());
+        let all = last.slots().iter().chain(shard.slots().iter());
         let all: Vec<Slot> = all.filter(|slot| count_of(**slot) > 0).copied().collect();
         *shard = Shard::of(&all, to);
         self.bytes += shard.bytes();
@@ -158,16 +159,21 @@ const fn buddy(shard: usize) -> usize {
 impl Shard {
     /// Words that are all different. See [`room_for`] for `salt`.
     fn of(words: &[Slot], salt: usize) -> Self {
-        let mut shard = Self { slots: Array::default(), len: words.len() };
+        let mut shard = Self { numbers: Array::default(), len: words.len() };
         if !words.is_empty() {
-            shard.slots = Array::zeroed(room_for(words.len(), salt));
+            shard.numbers = Array::zeroed(room_for(words.len(), salt) * 3);
             shard.put(words);
         }
         shard
     }
 
+    #[inline]
+    fn slots(&self) -> &[Slot] {
+        self.numbers.as_chunks().0
+    }
+
     fn put(&mut self, words: &[Slot]) {
-        let slots = &mut *self.slots;
+        let (slots, _) = self.numbers.as_chunks_mut();
         for word in words.iter().filter(|slot| count_of(**slot) > 0) {
             if let Err(at) = find(slots, hash_of(*word)) {
                 slots[at] = *word;
@@ -176,16 +182,16 @@ impl Shard {
     }
 
     fn bytes(&self) -> u64 {
-        self.slots.bytes()
+        self.numbers.bytes()
     }
 
     /// Where a word stands, or else where it would.
     fn find(&self, hash: u64) -> Result<usize, usize> {
-        find(&self.slots, hash)
+        find(self.slots(), hash)
     }
 
     fn add(&mut self, hash: u64, documents: u32, salt: usize) -> bool {
-        let slots = &mut *self.slots;
+        let (slots, _) = self.numbers.as_chunks_mut();
         let at = match find(slots, hash) {
             Ok(at) => {
                 let [_, _, count] = &mut slots[at];
@@ -200,13 +206,13 @@ impl Shard {
         } else {
             at
         };
-        self.slots[at] = [(hash >> 32) as u32, hash as u32, documents];
+        self.numbers.as_chunks_mut().0[at] = [(hash >> 32) as u32, hash as u32, documents];
         self.len += 1;
         true
     }
 
     fn remove(&mut self, hash: u64, salt: usize) -> bool {
-        let slots = &mut *self.slots;
+        let (slots, _) = self.numbers.as_chunks_mut();
         let Ok(mut hole) = find(slots, hash) else { return false };
         let size = slots.len();
         slots[hole][2] -= 1;
@@ -234,8 +240,8 @@ impl Shard {
     }
 
     fn resize(&mut self, size: usize) {
-        let before = std::mem::replace(&mut self.slots, Array::zeroed(size));
-        self.put(&before);
+        let before = std::mem::replace(&mut self.numbers, Array::zeroed(size * 3));
+        self.put(before.as_chunks().0);
     }
 }
 

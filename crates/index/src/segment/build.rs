@@ -3,7 +3,7 @@
 use super::codes::Coder;
 use super::documents::{Documents, DocumentsWriter};
 use super::draft::{Columns, Draft, SHARED};
-use super::filter::{BITS, Filter, MORE_BITS, Probe};
+use super::filter::{BITS, Filter, MORE_BITS, MOST_BITS, Probe};
 use super::postings::Numbers;
 use super::strings::{StringNo, Strings, StringsWriter};
 use super::{Place, Rank, Segment};
@@ -82,6 +82,7 @@ impl Columns<'_> {
 
         let (bytes, codes) = (self.texts() * 2 + len * 7, coder.by_code().len());
         let mut documents = DocumentsWriter::new(len, bytes, codes, dictionary.len());
+        documents.set_frequencies(coder.frequencies());
         let numbers = &*numbers;
         for string in coder.by_code() {
             documents.push_code(numbers[*string as usize], &dictionary);
@@ -256,9 +257,14 @@ const MOST_FILTERED: usize = 1 << 17;
 /// few, in which most of all documents are.
 const WELL_FILTERED: usize = 1 << 19;
 
+/// The same of a segment that has the best filter: what came with a call or a few.
+const BEST_FILTERED: usize = 1 << 16;
+
 /// What a segment is put together from, in the order of the places and of the ranks.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
+    /// Documents for which there is room.
+    capacity: usize,
     contents: Array<[u8; 32]>,
     owners: Vec<(OwnerNo, Place)>,
     shares: Vec<Arc<Share>>,
@@ -271,10 +277,15 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) fn new(len: usize) -> Self {
-        let contents = Array::with_capacity(len);
+        let contents = Array::to_fill(len);
         let places = PackedWriter::new(len, len);
-        let bits = if len <= WELL_FILTERED { MORE_BITS } else { BITS };
-        Self { contents, filter: Filter::new(len, bits), places, ..Self::default() }
+        let bits = match len {
+            0..=BEST_FILTERED => MOST_BITS,
+            ..=WELL_FILTERED => MORE_BITS,
+            _ => BITS,
+        };
+        let filter = Filter::new(len, bits);
+        Self { capacity: len, contents, filter, places, ..Self::default() }
     }
 
     /// Documents so far.
@@ -283,8 +294,8 @@ impl Parts {
     }
 
     /// Documents for which there is room.
-    pub(crate) fn capacity(&self) -> usize {
-        self.contents.capacity()
+    pub(crate) const fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// There will be at most so many words. Those of a large segment are not kept: nearly all that

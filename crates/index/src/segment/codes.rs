@@ -85,6 +85,22 @@ impl Coder {
         (end - start, false)
     }
 
+    /// About how often each string of a code is used: up to which code how often.
+    pub(crate) fn frequencies(&self) -> Box<[(Code, u32)]> {
+        let mut before = 0;
+        let ends = (0..).zip(self.groups.iter());
+        let ends = ends.filter(|(_, end)| std::mem::replace(&mut before, **end) < **end);
+        ends.map(|(group, end)| (*end, uses_of(group))).collect()
+    }
+
+    /// Notes that a string is used so often.
+    #[inline]
+    pub(crate) fn count_all(&mut self, string: u32, uses: u32) {
+        if let Some(all) = self.uses.get_mut(string as usize) {
+            *all = all.saturating_add(uses);
+        }
+    }
+
     /// The code of each string that is used.
     pub(crate) fn codes(&self) -> &[Code] {
         &self.codes
@@ -107,6 +123,13 @@ fn group(uses: u32) -> Option<usize> {
     (GROUPS - 1).checked_sub(octave as usize * 8 + eighth as usize)
 }
 
+/// How often a string of a group is used, in the middle of the group: exactly, if it is seldom.
+fn uses_of(group: usize) -> u32 {
+    let (octave, eighth) = ((GROUPS - 1 - group) / 8, (GROUPS - 1 - group) % 8);
+    // Between eight and sixteen eighths, and a half of one.
+    u32::try_from((16 + 2 * eighth as u64 + 1) << octave >> 4).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +146,15 @@ mod tests {
                 coder.count((0..*uses).map(|_| string));
             }
             while !coder.step(budget).1 {}
+            let mut first = 0;
+            for (end, uses) in coder.frequencies() {
+                for string in &coder.by_code()[first..end as usize] {
+                    let exact = coder.uses()[*string as usize];
+                    prop_assert!(exact.abs_diff(uses) * 16 <= exact, "{} for {}", uses, exact);
+                }
+                first = end as usize;
+            }
+            prop_assert_eq!(first, coder.by_code().len());
             let used = uses.iter().filter(|uses| **uses > 0).count();
             prop_assert_eq!(coder.by_code().len(), used);
             for (code, string) in (0..).zip(coder.by_code()) {

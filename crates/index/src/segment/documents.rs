@@ -99,6 +99,8 @@ pub(crate) struct Documents {
     starts: Array<u32>,
     bytes: Array<u8>,
     strings: Packed,
+    /// About how often each code is used: up to which one how often.
+    frequencies: Box<[(Code, u32)]>,
     plain: Plain,
 }
 
@@ -167,6 +169,12 @@ impl Documents {
     /// How many codes there are.
     pub(crate) const fn codes(&self) -> usize {
         self.strings.len()
+    }
+
+    /// About how often each code is used, the documents that are gone included: up to which code how
+    /// often.
+    pub(super) fn frequencies(&self) -> &[(Code, u32)] {
+        &self.frequencies
     }
 
     /// The string of a code.
@@ -290,13 +298,14 @@ impl Documents {
         let all = self.bytes();
         let bytes = self.bytes.bytes();
         waste.add(self.bytes, bytes);
-        waste.add((self.starts, self.strings, self.plain), all - bytes);
+        waste.add((self.starts, self.strings, self.frequencies, self.plain), all - bytes);
     }
 
     pub(crate) fn bytes(&self) -> u64 {
         self.starts.bytes()
             + self.bytes.bytes()
             + self.strings.bytes()
+            + memory::vector::<(Code, u32)>(self.frequencies.len())
             + memory::vector::<u32>(self.plain.ends.len())
             + memory::vector::<u8>(self.plain.bytes.len())
     }
@@ -325,6 +334,7 @@ pub(crate) struct DocumentsWriter {
     block: Vec<u8>,
     start: usize,
     strings: PackedWriter,
+    frequencies: Box<[(Code, u32)]>,
     plain_ends: Vec<u32>,
     plain_bytes: Vec<u8>,
 }
@@ -337,12 +347,17 @@ impl DocumentsWriter {
         let mut plain_ends = Vec::with_capacity(plain + 1);
         plain_ends.push(0);
         Self {
-            starts: Array::with_capacity(documents.div_ceil(BLOCK)),
-            bytes: Array::with_capacity(bytes),
+            starts: Array::lent(documents.div_ceil(BLOCK)),
+            bytes: Array::lent(bytes),
             strings: PackedWriter::new(codes, strings),
             plain_ends,
             ..Self::default()
         }
+    }
+
+    /// Says about how often each code is used: see [`Documents::frequencies`].
+    pub(super) fn set_frequencies(&mut self, frequencies: Box<[(Code, u32)]>) {
+        self.frequencies = frequencies;
     }
 
     /// Names the string that the next code stands for.
@@ -445,6 +460,7 @@ impl DocumentsWriter {
             starts: self.starts.finished(),
             bytes: self.bytes.finished(),
             strings: self.strings.finish(),
+            frequencies: self.frequencies,
             plain: Plain {
                 ends: self.plain_ends.into_boxed_slice(),
                 bytes: self.plain_bytes.into_boxed_slice(),

@@ -164,10 +164,10 @@ impl Draft {
         self.by_content.touch(hasher.hash(content.as_bytes()))
     }
 
-    /// Adds a document with its words. `is_moved` says that it was there before.
+    /// Adds a document with its words, and takes its tags. `is_moved` says that it was there before.
     pub(crate) fn push(
         &mut self,
-        file: FileMeta,
+        file: &mut FileMeta,
         holder: Holder,
         words: &RecordWords,
         is_moved: bool,
@@ -244,7 +244,7 @@ impl Draft {
             state,
         };
         self.notes.push(note.row());
-        if let Some(tags) = file.tags {
+        if let Some(tags) = file.tags.take() {
             self.tags.push((number as u32, tags));
         }
     }
@@ -474,7 +474,7 @@ mod tests {
                 let file = FileMeta { content, size: number.into(), kind: Kind::Audio, path, tags };
                 let mut words = RecordWords::default();
                 words.read_hashed(file.path.as_str(), file.tags.as_deref(), &hasher);
-                draft.push(file.clone(), Holder::One(number.into()), &words, false, &hasher);
+                draft.push(&mut file.clone(), Holder::One(number.into()), &words, false, &hasher);
                 files.push(file);
             }
             for (number, file) in files.iter().enumerate() {

@@ -11,8 +11,11 @@ pub(crate) const BITS: usize = 10;
 /// answers in a thousand. Each wrong answer costs as much as a hundred filters.
 pub(crate) const MORE_BITS: usize = 16;
 
+/// The same of the smallest segments, of which there are most: less than one in a thousand.
+pub(crate) const MOST_BITS: usize = 24;
+
 /// Bits that each one sets.
-const SET: u32 = 5;
+const SET: u32 = 6;
 
 /// Where a content or a word is looked for in any filter: the same for all segments.
 #[derive(Clone, Copy, Debug, Default)]

@@ -251,6 +251,7 @@ impl Merge {
                 let codes = self.coder.by_code().len();
                 let len = self.order.len();
                 self.documents = DocumentsWriter::new(len, bytes * ROOM, codes, self.strings.len());
+                self.documents.set_frequencies(self.coder.frequencies());
                 Phase::Plain
             }
             Phase::Plain => {
@@ -302,16 +303,27 @@ impl Merge {
         (done * RANK, is_over)
     }
 
-    /// Looks up the provisional number of each old code.
+    /// Looks up the provisional number of each old code. How often each string is used is known of a
+    /// segment of which nothing is gone; what is gone must not keep strings.
     fn step_old_codes(&mut self, budget: usize) -> (usize, bool) {
         let mut left = budget.saturating_mul(CODES);
         for source in &mut self.sources {
             let documents = &source.segment.documents;
             let start = source.codes.len();
             let end = documents.codes().min(start.saturating_add(left));
+            if start == 0 {
+                source.is_whole = source.segment.dead() == 0;
+            }
+            let frequencies = documents.frequencies();
+            let mut at = frequencies.partition_point(|it| it.0 as usize <= start);
             for code in start..end {
                 let string = source.strings.get(documents.string(code as u32));
-                source.codes.push(string.unwrap_or_default());
+                let string = string.unwrap_or_default();
+                source.codes.push(string);
+                if source.is_whole && let Some((behind, uses)) = frequencies.get(at) {
+                    self.coder.count_all(string, *uses);
+                    at += usize::from(*behind as usize == code + 1);
+                }
             }
             left -= end - start;
             if end < documents.codes() {
@@ -340,13 +352,19 @@ impl Merge {
         (budget - left / CODES, true)
     }
 
-    /// Counts how often each string is used in documents.
+    /// Counts how often each string is used in documents of segments that are not whole.
     fn step_uses(&mut self, budget: usize) -> (usize, bool) {
+        if self.sources.iter().all(|source| source.is_whole) {
+            return (0, true);
+        }
         let start = self.at;
         let end = self.order.len().min(start + budget.div_ceil(USE));
         self.at = end;
         for [source, place] in &self.order[start..end] {
             let source = &mut self.sources[*source as usize];
+            if source.is_whole {
+                continue;
+            }
             let codes = &*source.codes;
             let documents = &source.segment.documents;
             let strings = codes_of(documents.next_body(*place, &mut source.reading));

@@ -27,6 +27,8 @@ pub(super) struct Source {
     pub(super) strings: Renumbering,
     /// The provisional number of the string of each code, and later the new code.
     pub(super) codes: Array<u32>,
+    /// Nothing of it is gone, so that it is known about how often each code is used.
+    pub(super) is_whole: bool,
     /// How far the step at hand has come.
     pub(super) at: u32,
     /// Where its documents have been read up to.
@@ -53,6 +55,7 @@ impl Source {
             strings: Renumbering::new(segment.strings.len()),
             codes: Array::lent(segment.documents.codes()),
             segment,
+            is_whole: false,
             at: 0,
             reading: Reading::default(),
             ahead: [Next::default(); AHEAD],

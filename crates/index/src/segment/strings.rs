@@ -425,10 +425,10 @@ impl StringsWriter {
     /// For so many strings, of about so many bytes of text and of lists.
     pub(crate) fn with_capacity(strings: usize, bytes: usize, lists: usize) -> Self {
         Self {
-            heads: Array::with_capacity(strings.div_ceil(BLOCK)),
-            starts: Array::with_capacity(strings.div_ceil(BLOCK)),
-            bytes: Array::with_capacity(bytes),
-            lists: Array::with_capacity(lists),
+            heads: Array::lent(strings.div_ceil(BLOCK)),
+            starts: Array::lent(strings.div_ceil(BLOCK)),
+            bytes: Array::lent(bytes),
+            lists: Array::lent(lists),
             ..Self::default()
         }
     }
