@@ -109,17 +109,13 @@ impl<T> Default for Array<T> {
 }
 
 impl<T: Pod> Array<T> {
-    /// An empty array with room for so many values.
-    pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { memory: Memory::new(capacity, Pages::Later), len: 0 }
-    }
-
-    /// As [`Array::with_capacity`], to be filled to the end soon. There may be more room.
+    /// An empty array with room for so many values, to be filled to the end. There may be more room.
     pub(crate) fn to_fill(capacity: usize) -> Self {
         Self { memory: Memory::new(capacity, Pages::Now), len: 0 }
     }
 
-    /// As [`Array::with_capacity`], for what is needed for a short time. There may be more room.
+    /// As [`Array::to_fill`], for what is needed for a short time, or will need much less when it is
+    /// [`Array::finished`].
     pub(crate) fn lent(capacity: usize) -> Self {
         Self { memory: Memory::lent(capacity).0, len: 0 }
     }
@@ -277,7 +273,7 @@ mod tests {
     #[test]
     fn an_array_holds_what_it_was_given_however_large_it_grows() {
         for room in [0, 10, MAPPED] {
-            let mut array = Array::with_capacity(room);
+            let mut array = Array::lent(room);
             for number in 0..3 * MAPPED as u32 / 4 {
                 array.push(number);
             }
@@ -310,12 +306,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_finished_takes_no_more_than_it_has() {
+        let mut long = Array::<u32>::lent(MAPPED);
+        (0..MAPPED as u32 / 2).for_each(|number| long.push(number));
+        let long = long.finished();
+        assert!((0..).zip(long.iter()).all(|(i, number)| i == *number));
+        assert_eq!((long.len(), long.capacity()), (MAPPED / 2, MAPPED / 2));
+        let mut short = Array::<u32>::lent(MAPPED);
+        short.push(7);
+        let short = short.finished();
+        assert!(matches!(short.memory, Memory::Heap(_)));
+        assert_eq!(&*short, &[7]);
+    }
+
+    #[test]
     fn room_that_is_not_used_is_not_reckoned() {
-        let mut array = Array::<u8>::with_capacity(100 * MAPPED);
+        let mut array = Array::<u8>::lent(1_000 * MAPPED);
         assert_eq!(array.bytes(), 0);
         array.extend_from_slice(&[1; 5000]);
         assert_eq!(array.bytes(), 2 * PAGE as u64);
-        let mut small = Array::<u8>::with_capacity(1000);
+        let mut small = Array::<u8>::to_fill(1000);
         small.push(1);
         assert_eq!(small.finished().bytes(), memory::vector::<u8>(1));
     }

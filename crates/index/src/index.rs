@@ -34,6 +34,8 @@ pub struct Index {
     pub(crate) pieces: Pieces,
     /// Records that may come before memory is reckoned again.
     pub(crate) unreckoned: u32,
+    /// Whether there are owners of whom readers do not know yet.
+    has_unshown: bool,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -51,6 +53,7 @@ impl Index {
             leaving_records: 0,
             pieces: Pieces::default(),
             unreckoned: 0,
+            has_unshown: false,
             shared,
         }
     }
@@ -74,8 +77,11 @@ impl Index {
     /// Makes an owner known, or changes the name that filters know it by. Who may be an owner,
     /// and how many, is for the caller to say.
     pub fn set_owner(&mut self, owner: NodeId, name: &Username) {
-        if self.register.set(owner, name) {
-            self.show();
+        match self.register.set(owner, name) {
+            // Readers find nothing of it before the end of the call that brings its first record.
+            Some(true) => self.has_unshown = true,
+            Some(false) => self.show(),
+            None => {}
         }
     }
 
@@ -267,6 +273,9 @@ impl Index {
 
     /// Ends a change.
     pub(crate) fn flush(&mut self) {
+        if std::mem::take(&mut self.has_unshown) {
+            self.show();
+        }
         self.store.seal(&self.register, &self.shared);
         self.forget_share();
         self.store.flush(&self.register, &self.shared);

@@ -294,6 +294,21 @@ impl<'a> View<'a> {
         text_of(self.text, self.entry(number))
     }
 
+    /// As [`View::text`]; a short one is copied to `room`, since its head is nearer than its text.
+    #[inline]
+    pub(crate) fn text_in(self, number: u32, room: &'a mut [u8; 8]) -> &'a [u8] {
+        let entry = self.entry(number);
+        let [_, head, place] = entry;
+        *room = head.to_be_bytes();
+        room.get(..place as u32 as usize).unwrap_or_else(|| text_of(self.text, entry))
+    }
+
+    /// Reads something of a string, and answers nothing of use.
+    #[inline]
+    pub(crate) fn touch(self, number: u32) -> u64 {
+        self.entry(number)[2]
+    }
+
     /// The first bytes of a string: see [`head`].
     #[inline]
     pub(crate) fn head(self, number: u32) -> u64 {
@@ -335,6 +350,7 @@ mod tests {
                 }
                 for (number, text) in (0..).zip(&seen) {
                     prop_assert_eq!(interner.view().text(number), text.as_bytes());
+                    prop_assert_eq!(interner.view().text_in(number, &mut [0; 8]), text.as_bytes());
                 }
             }
             prop_assert_eq!(interner.len(), seen.len());

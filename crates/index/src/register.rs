@@ -180,19 +180,19 @@ impl Register {
         self.owners.len()
     }
 
-    /// Adds an owner, or changes its name. Answers whether that changed anything.
-    pub(crate) fn set(&mut self, node: NodeId, name: &Username) -> bool {
+    /// Adds an owner, or changes its name. Answers whether that changed anything, and then whether it
+    /// is a new one.
+    pub(crate) fn set(&mut self, node: NodeId, name: &Username) -> Option<bool> {
         let owner = self.number(&node);
+        let is_new = owner.is_none();
         let known = owner.and_then(|owner| self.directory.get(owner));
         if known.is_some_and(|(_, it)| it == name) {
-            return false;
+            return None;
         }
-        let Some(owner) = owner.or_else(|| self.owners.insert(Owner::default())) else {
-            return false;
-        };
+        let owner = owner.or_else(|| self.owners.insert(Owner::default()))?;
         self.nodes.insert(node, owner);
         Arc::make_mut(&mut self.directory).set(owner, Some((node, name.clone())));
-        true
+        Some(is_new)
     }
 
     /// Makes an owner unknown, of whom the next snapshot shows nothing any more. Nobody else has its

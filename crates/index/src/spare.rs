@@ -10,11 +10,12 @@ use crate::array::PAGE;
 use memmap2::MmapMut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes that are kept at most: what merging segments of some ten thousand documents takes.
-const MOST: usize = 3 * 1024 * 1024;
+/// Bytes that are kept at most: what it takes to make a segment of ten thousand documents and to merge
+/// sixteen of those. With three megabytes building takes 2 % longer, with twelve 1 % less.
+const MOST: usize = 8 * 1024 * 1024;
 
 /// A mapping that is larger is not kept.
-pub(crate) const LARGEST: usize = 512 * 1024;
+pub(crate) const LARGEST: usize = 2 * 1024 * 1024;
 
 /// One is used for something so many times smaller at most.
 const WASTE: usize = 4;
@@ -107,7 +108,8 @@ mod tests {
         }
         assert_eq!(spare.take(9 * PAGE - 1).map(|it| it.len()), Some(20 * PAGE));
         assert_eq!(spare.take(9 * PAGE - 1).map(|it| it.len()), None, "40 pages are too many");
-        assert_eq!(spare.take(8 * PAGE).map(|it| it.len()), Some(8 * PAGE));
+        assert_eq!(spare.take_exact(7 * PAGE).map(|it| it.len()), None, "eight are not seven");
+        assert_eq!(spare.take_exact(8 * PAGE).map(|it| it.len()), Some(8 * PAGE));
         assert_eq!(spare.take(41 * PAGE).map(|it| it.len()), None);
         assert_eq!(spare.bytes, 40 * PAGE);
     }

@@ -65,7 +65,7 @@ impl<T: Pod> Sorter<T> {
 }
 
 /// Sorts values that are nearly in order.
-fn settle<T: Copy, K: Ord>(values: &mut [T], key: impl Fn(&T) -> K) {
+pub(crate) fn settle<T: Copy, K: Ord>(values: &mut [T], key: impl Fn(&T) -> K) {
     let mut left = values.len() * STEPS;
     for next in 1..values.len() {
         let value = values[next];

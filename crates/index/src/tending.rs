@@ -208,6 +208,37 @@ mod tests {
     }
 
     #[test]
+    fn words_of_what_has_gone_are_in_no_segment_that_is_merged() {
+        let mut index = scattered();
+        let strings = |index: &Index| -> usize {
+            index.store.segments.iter().map(|it| it.strings.len()).sum()
+        };
+        while !index.maintain(1_000) {}
+        let before = strings(&index);
+        let rare = |number: u32| file_at(number, &format!("rare{number}"));
+        index.publish(&OWNER, (1_000..1_002).map(rare));
+        // Of one segment nothing is gone, and of the other one half.
+        index.withdraw(&OWNER, &[rare(1_000).content]);
+        while !index.maintain(1_000) {}
+        assert_eq!((index.segments(), strings(&index)), (1, before + 1));
+        assert!(index.has_word("rare1001") && !index.has_word("rare1000"));
+    }
+
+    #[test]
+    fn an_owner_who_joins_others_is_found_at_once() {
+        let mut index = scattered();
+        let other = NodeId::from_bytes([2; 32]);
+        let reader = index.reader();
+        index.set_owner(other, &Username::parse("bob").expect("a name"));
+        index.publish(&other, [file(5)]);
+        let ask = Ask::Words(BoundedString::truncated("some 5 "));
+        let found = reader.search(&Query { ask, filter: Filter::default() }, 10);
+        let owners: Vec<NodeId> =
+            found.iter().filter(|it| it.file == file(5)).map(|it| it.owner).collect();
+        assert_eq!(owners, [OWNER, other]);
+    }
+
+    #[test]
     fn what_is_lost_on_its_way_may_be_merged_again() {
         let mut index = scattered();
         drop(index.take_upkeep().expect("there is something to merge"));

@@ -237,7 +237,7 @@ impl Store {
             }
         }
         let due = due.into_iter().filter(|segments| !segments.is_empty());
-        self.merges.extend(due.map(|segments| Merge::new(segments, &self.hasher)));
+        self.merges.extend(due.map(|segments| Merge::new(segments, false, &self.hasher)));
     }
 
     /// Begins to merge the smallest segments, as many as have no more than so many documents
@@ -247,7 +247,7 @@ impl Store {
         if smallest.is_empty() {
             return 0;
         }
-        let merge = Merge::new(smallest, &self.hasher);
+        let merge = Merge::new(smallest, true, &self.hasher);
         let documents = merge.documents();
         self.merges.push(merge);
         documents

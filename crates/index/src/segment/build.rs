@@ -13,11 +13,14 @@ use crate::code::{LiveBits, PackedWriter};
 use crate::interner::head;
 use crate::register::OwnerNo;
 use crate::sources::Share;
-use crate::spread::Sorter;
+use crate::spread::{Sorter, settle};
 use crate::waste::Waste;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+
+/// Strings that are written at a time: so many looks at memory wait for it together.
+const AT_A_TIME: usize = 16;
 
 /// A number in the lower half, and above it the first part of what orders it. As one number both are
 /// sorted without a question.
@@ -44,6 +47,39 @@ const fn high(key: &Key) -> u32 {
 /// What stands in the middle: the first bytes.
 const fn middle(key: &Key) -> u64 {
     (*key >> 32) as u64
+}
+
+/// Sorts strings by their first bytes, of which the first six, a few bits at a time from the last ones on,
+/// leave little to be done: no string is compared with another one that it does not stand beside.
+fn sort_by_head(keys: &mut Array<Key>) {
+    /// With fewer the counts would take longer.
+    const MANY: usize = 2048;
+    const BITS: u32 = 12;
+    const FIRST: u32 = 48;
+    if keys.len() < MANY {
+        keys.sort_unstable();
+        return;
+    }
+    let mut sorted = Array::lent_zeroed(keys.len());
+    for pass in 0..FIRST / BITS {
+        let digit = |key: &Key| (key >> (96 - FIRST + pass * BITS)) as usize & ((1 << BITS) - 1);
+        let mut starts = [0_u32; 1 << BITS];
+        let (from, to) = (&**keys, &mut *sorted);
+        for key in from {
+            starts[digit(key)] += 1;
+        }
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += std::mem::replace(start, sum);
+        }
+        for key in from {
+            let next = &mut starts[digit(key)];
+            to[*next as usize] = *key;
+            *next += 1;
+        }
+        std::mem::swap(keys, &mut sorted);
+    }
+    settle(keys, |key| *key);
 }
 
 /// Brings those whose keys are equal into order.
@@ -76,7 +112,7 @@ impl Columns<'_> {
         let mut coder = Coder::new(self.strings.len());
         coder.count(order.iter().flat_map(|key| self.texts_of(*key as u32 as usize)).copied());
         while !coder.step(usize::MAX).1 {}
-        let mut parts = Parts::new(len);
+        let mut parts = Parts::new(len, false);
         let (dictionary, numbers) = self.dictionary(&lists, coder.uses(), &mut parts);
         drop(lists);
 
@@ -174,7 +210,7 @@ impl Columns<'_> {
         parts.expect_words(strings.len());
         let key = |string: u32| key(0, strings.head(string), string);
         let mut order = listed(strings.len(), (0..strings.len() as u32).map(key));
-        order.sort_unstable();
+        sort_by_head(&mut order);
         in_order_of(&mut order, |a, b| strings.text(a).cmp(strings.text(b)));
         let lists = lists.view();
         // The usual bytes of a string and of a posting.
@@ -182,13 +218,22 @@ impl Columns<'_> {
         let mut writer = StringsWriter::with_capacity(strings.len(), bytes, list_bytes);
         let mut numbers = Array::lent_zeroed(strings.len());
         let slots = &mut *numbers;
-        for key in &*order {
-            let string = *key as u32;
-            let (inside, outside) = lists.of(string);
-            if uses[string as usize] > 0 || !inside.is_empty() || !outside.is_empty() {
-                slots[string as usize] = writer.len() as StringNo;
-                writer.push(strings.text(string), [inside, outside].map(Numbers::Listed), len);
-                parts.add_word(strings.hash(string));
+        for some in order.chunks(AT_A_TIME) {
+            // What is needed of some of them comes at the same time.
+            let touched = some.iter().map(|key| *key as u32).fold(0, |touched, string| {
+                let first = lists.of(string).0.first().copied().unwrap_or_default();
+                touched ^ strings.touch(string) ^ u64::from(uses[string as usize] ^ first)
+            });
+            std::hint::black_box(touched);
+            for string in some.iter().map(|key| *key as u32) {
+                let (inside, outside) = lists.of(string);
+                if uses[string as usize] > 0 || !inside.is_empty() || !outside.is_empty() {
+                    slots[string as usize] = writer.len() as StringNo;
+                    let mut room = [0; 8];
+                    let text = strings.text_in(string, &mut room);
+                    writer.push(text, [inside, outside].map(Numbers::Listed), len);
+                    parts.add_word(strings.hash(string));
+                }
             }
         }
         (writer.finish(), numbers)
@@ -257,8 +302,8 @@ const MOST_FILTERED: usize = 1 << 17;
 /// few, in which most of all documents are.
 const WELL_FILTERED: usize = 1 << 19;
 
-/// The same of a segment that has the best filter: what came with a call or a few.
-const BEST_FILTERED: usize = 1 << 16;
+/// The same of a segment that has the best filter, unless it was made when nothing came.
+const BEST_FILTERED: usize = 1 << 18;
 
 /// What a segment is put together from, in the order of the places and of the ranks.
 #[derive(Debug, Default)]
@@ -276,11 +321,13 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    pub(crate) fn new(len: usize) -> Self {
+    /// For so many documents. `is_calm` says that they are not merged with others soon, and that few are
+    /// looked for.
+    pub(crate) fn new(len: usize, is_calm: bool) -> Self {
         let contents = Array::to_fill(len);
         let places = PackedWriter::new(len, len);
         let bits = match len {
-            0..=BEST_FILTERED => MOST_BITS,
+            ..=BEST_FILTERED if !is_calm => MOST_BITS,
             ..=WELL_FILTERED => MORE_BITS,
             _ => BITS,
         };
@@ -373,6 +420,31 @@ impl Parts {
             words: self.words,
             live: LiveBits::all(len),
             dead: AtomicU32::new(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn many_strings_are_sorted_as_few_are(
+            letters in proptest::collection::vec(0_u8..4, 3_000..6_000),
+            width in 1_usize..10,
+        ) {
+            // Those of six letters and more differ behind what is sorted without a comparison.
+            let text = |at: usize| letters.iter().cycle().skip(at).take(width + at % 4);
+            let heads = (0..letters.len()).map(|at| head(&text(at).copied().collect::<Vec<_>>()));
+            let keys: Vec<Key> = (0..).zip(heads).map(|(i, head)| key(0, head, i)).collect();
+            let mut sorted = listed(keys.len(), keys.iter().copied());
+            sort_by_head(&mut sorted);
+            let mut expected = keys;
+            expected.sort_unstable();
+            prop_assert_eq!(&*sorted, &expected[..]);
         }
     }
 }

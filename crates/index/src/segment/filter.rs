@@ -11,7 +11,7 @@ pub(crate) const BITS: usize = 10;
 /// answers in a thousand. Each wrong answer costs as much as a hundred filters.
 pub(crate) const MORE_BITS: usize = 16;
 
-/// The same of the smallest segments, of which there are most: less than one in a thousand.
+/// The same of the smaller ones, of which there are most: less than one in a thousand.
 pub(crate) const MOST_BITS: usize = 24;
 
 /// Bits that each one sets.

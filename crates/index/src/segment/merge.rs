@@ -109,9 +109,11 @@ impl Merge {
     /// The most segments that one merge takes.
     pub(crate) const MAX_SOURCES: usize = 64;
 
-    /// Begins to merge segments, of which there are at most [`Merge::MAX_SOURCES`].
+    /// Begins to merge segments, of which there are at most [`Merge::MAX_SOURCES`]. `is_calm` says that
+    /// nothing else is due.
     pub(crate) fn new(
         segments: impl IntoIterator<Item = Arc<Segment>>,
+        is_calm: bool,
         hasher: &WordHasher,
     ) -> Self {
         let sources: Vec<Source> = segments.into_iter().map(Source::new).collect();
@@ -130,7 +132,7 @@ impl Merge {
             text: Array::lent(bytes * ROOM),
             coder: Coder::new(0),
             numbers: Array::default(),
-            parts: Parts::new(len),
+            parts: Parts::new(len, is_calm),
             writer: StringsWriter::default(),
             strings: Strings::default(),
             documents: DocumentsWriter::default(),
@@ -320,7 +322,9 @@ impl Merge {
                 let string = source.strings.get(documents.string(code as u32));
                 let string = string.unwrap_or_default();
                 source.codes.push(string);
-                if source.is_whole && let Some((behind, uses)) = frequencies.get(at) {
+                if source.is_whole
+                    && let Some((behind, uses)) = frequencies.get(at)
+                {
                     self.coder.count_all(string, *uses);
                     at += usize::from(*behind as usize == code + 1);
                 }

@@ -27,7 +27,7 @@ use crate::register::OwnerNo;
 use crate::sources::Share;
 use crate::waste::Waste;
 use documents::Documents;
-use filter::MORE_BITS;
+use filter::MOST_BITS;
 pub(crate) use filter::{Filter, Probe};
 use room::Room;
 use skein_proto::{ContentId, FileMeta, MediaTags};
@@ -274,7 +274,7 @@ impl Segment {
 
     /// A filter of the contents that are still there.
     pub(crate) fn filter_of_live(&self) -> Filter {
-        let mut filter = Filter::new(self.live() as usize, MORE_BITS);
+        let mut filter = Filter::new(self.live() as usize, MOST_BITS);
         for (place, content) in (0..).zip(self.contents.iter()) {
             if self.is_live(place) {
                 filter.add(Probe::new(content));
