@@ -350,7 +350,9 @@ mod tests {
                 }
                 for (number, text) in (0..).zip(&seen) {
                     prop_assert_eq!(interner.view().text(number), text.as_bytes());
-                    prop_assert_eq!(interner.view().text_in(number, &mut [0; 8]), text.as_bytes());
+                    let mut room = [0; 8];
+                    let text_in = interner.view().text_in(number, &mut room);
+                    prop_assert_eq!(text_in, text.as_bytes());
                 }
             }
             prop_assert_eq!(interner.len(), seen.len());
