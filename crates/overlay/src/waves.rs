@@ -30,6 +30,10 @@ const ENOUGH_TAGS: u32 = 500;
 /// x²/2 of those that are left twice; later ones leave alone who was asked before.
 const OVERLAP: f64 = 0.05;
 
+/// The same of those that are asked for results, where few tables speak of any: to look at a table twice
+/// costs next to nothing, and fewer waves take less time.
+const ASKED_TWICE: f64 = 0.003;
+
 /// Where the supernodes that are known are fewer than this part of those that a search has seen,
 /// others were not heard of, and how many there are must be guessed.
 const KNOWN_SHARE: f64 = 0.98;
@@ -40,9 +44,10 @@ const KNOWN_SHARE: f64 = 0.98;
 /// so many of them, drawn by their tags.
 const AUDITED: f64 = 0.02;
 
-/// How often each supernode must have been seen by others on average, until what only one neighbour
-/// has told is not waited for to be confirmed: by then one in twenty is still unseen.
-const CONFIRMED: f64 = 3.0;
+/// What only one neighbour has told is not waited for to be confirmed any more where it is no more than
+/// this part of all supernodes, or the others have seen each so often on average that no more than this
+/// part is still unseen.
+const HEARSAY: (f64, f64) = (0.05, 3.0);
 
 /// Tags that fit beside a query.
 const MAX_SETTLED: usize = 2_048;
@@ -108,8 +113,10 @@ pub(crate) struct Waves {
     answers: u32,
     /// The neighbours that have told of others.
     tellers: Vec<Tag>,
-    /// The part of those of whom one neighbour has told that others look at all the same.
-    audited: Option<f64>,
+    /// The part of the neighbours' tables that do not exclude an answer.
+    may_share: f64,
+    /// Whether too much hangs on the word of one neighbour, as of the last look.
+    is_doubtful: bool,
     /// Tags since the last new one.
     repeated: u32,
     /// How many supernodes there are, as far as is known.
@@ -140,7 +147,8 @@ impl Waves {
             wave: (0, 0),
             answers: 0,
             tellers: Vec::new(),
-            audited: None,
+            may_share: 1.0,
+            is_doubtful: false,
             repeated: 0,
             size: 1.0,
             estimate: 1.0,
@@ -231,7 +239,8 @@ impl Waves {
     /// What each of these is to be told: the tags of those that nobody need ask any more. Where they
     /// do not fit into a message, each is told others: those whose tags follow its own.
     pub(crate) fn settled(&mut self, group: &[NodeId]) -> Vec<(NodeId, SharedBytes<6144>)> {
-        let audited = self.audited.unwrap_or(1.0);
+        // Where enough is confirmed, nobody need look for the rest of it.
+        let audited = if self.is_doubtful { (AUDITED / self.may_share).min(1.0) } else { 0.0 };
         self.covered.lend(|number| f64::from(number) >= audited * f64::from(1 << 24));
         let owing: Vec<Tag> =
             self.owing.iter().copied().filter(|tag| !self.covered.contains(*tag)).collect();
@@ -269,7 +278,8 @@ impl Waves {
         loop {
             let left = self.left(outlook);
             let seems_covered = left * REST <= self.size;
-            let is_doubtful = self.covered.is_doubtful(self.size, CONFIRMED);
+            let is_doubtful = self.covered.is_doubtful(self.size, HEARSAY);
+            self.is_doubtful = is_doubtful;
             let is_covered = seems_covered && !is_doubtful;
             // One is asked what it sees in any case: there may be supernodes not heard of.
             let asked_around = self.asked.values().any(|hops| *hops > 0);
@@ -292,10 +302,9 @@ impl Waves {
                     may
                 });
             }
-            if self.hops > 0 && self.audited.is_none() {
+            if self.hops > 0 && self.asked.values().all(|hops| *hops == 0) {
                 let may = outlook.free.iter().filter(|node| (outlook.may_answer)(node)).count();
-                let share = to_f64(may) / to_f64(outlook.free.len().max(1));
-                self.audited = Some((AUDITED / share).min(1.0));
+                self.may_share = to_f64(may) / to_f64(outlook.free.len().max(1));
             }
             let group = if self.hops == 1 && seems_covered {
                 1 + usize::from(is_doubtful)
@@ -361,11 +370,19 @@ impl Waves {
             f64::INFINITY
         } else {
             let share = left / self.size;
-            (REST * share).ln().min((2.0 * OVERLAP / share).sqrt()) * self.size / reach
+            // Behind the neighbours those who look are most of what is asked.
+            let overlap = match self.hops {
+                1 => OVERLAP.max(ASKED_TWICE / self.may_share),
+                _ => OVERLAP,
+            };
+            (REST * share).ln().min((2.0 * overlap / share).sqrt()) * self.size / reach
         };
         // Between 1 and 4,096, so that nothing is lost.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let group = by_results.min(by_tables).ceil().clamp(1.0, 4_096.0) as usize;
+        let group = by_results.min(by_tables);
+        // Each of those that have their neighbours look asks many, most of them for the same.
+        let whole = if self.hops > 1 { group.round() } else { group.ceil() };
+        let group = whole.clamp(1.0, 4_096.0) as usize;
         group
     }
 
