@@ -377,12 +377,12 @@ impl Waves {
             };
             (REST * share).ln().min((2.0 * overlap / share).sqrt()) * self.size / reach
         };
-        // Between 1 and 4,096, so that nothing is lost.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let group = by_results.min(by_tables);
         // Each of those that have their neighbours look asks many, most of them for the same.
-        let whole = if self.hops > 1 { group.round() } else { group.ceil() };
-        let group = whole.clamp(1.0, 4_096.0) as usize;
+        let group = if self.hops > 1 { group.round() } else { group.ceil() };
+        // Between 1 and 4,096, so that nothing is lost.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let group = group.clamp(1.0, 4_096.0) as usize;
         group
     }
 
