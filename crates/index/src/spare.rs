@@ -10,12 +10,13 @@ use crate::array::PAGE;
 use memmap2::MmapMut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes that are kept at most: what it takes to make a segment of ten thousand documents and to merge
-/// sixteen of those. With three megabytes building takes 2 % longer, with twelve 1 % less.
-const MOST: usize = 8 * 1024 * 1024;
+/// Bytes that are kept at most: what merging segments of some ten thousand documents takes. With eight
+/// megabytes, and mappings of up to two, building takes 1 % less, and several times as much lies about
+/// that no index reckons.
+const MOST: usize = 3 * 1024 * 1024;
 
 /// A mapping that is larger is not kept.
-pub(crate) const LARGEST: usize = 2 * 1024 * 1024;
+pub(crate) const LARGEST: usize = 512 * 1024;
 
 /// One is used for something so many times smaller at most.
 const WASTE: usize = 4;

@@ -157,13 +157,14 @@ impl Covered {
         }
     }
 
-    /// Whether more than this part of so many supernodes hangs on the word of one neighbour each, those
-    /// aside that were left to it, though the others have seen each less than `often` times on average.
-    pub(crate) fn is_doubtful(&self, size: f64, (part, often): (f64, f64)) -> bool {
+    /// Whether more than so many supernodes hang on the word of one neighbour each, those aside that were
+    /// left to it, though the neighbours but for the one that has told most have told of fewer than
+    /// `enough`, each time counted.
+    pub(crate) fn is_doubtful(&self, hearsay: f64, enough: f64) -> bool {
         let tags = self.tallies.iter().map(|tally| f64::from(tally.tags));
         let largest = tags.clone().fold(0.0, f64::max);
         let alone: f64 = self.tallies.iter().map(|tally| f64::from(tally.alone)).sum();
-        alone > part * size && tags.sum::<f64>() - largest < often * size
+        alone > hearsay && tags.sum::<f64>() - largest < enough
     }
 
     /// Tags of which one neighbour alone has told and that belong to nobody who is known, where the
@@ -318,19 +319,18 @@ mod tests {
         covered.expect(tags(100).into_iter().map(|tag| (tag, 1)).collect());
         tell(&mut covered, &tags(40), 1);
         tell(&mut covered, &tags(40), 1);
-        let rules = (0.05, 3.0);
-        assert!(covered.is_doubtful(100.0, rules), "to tell it twice does not help");
+        assert!(covered.is_doubtful(5.0, 300.0), "to tell it twice does not help");
         assert_eq!(covered.tags().count(), 0, "and nobody is told to leave them alone");
         tell(&mut covered, &tags(40), 2);
-        assert!(!covered.is_doubtful(100.0, rules));
+        assert!(!covered.is_doubtful(5.0, 300.0));
         assert_eq!(covered.tags().count(), 40);
         tell(&mut covered, &tags(45), 3);
-        assert!(!covered.is_doubtful(100.0, rules), "five of a hundred");
+        assert!(!covered.is_doubtful(5.0, 300.0), "five of a hundred");
         tell(&mut covered, &tags(46), 3);
-        assert!(covered.is_doubtful(100.0, rules), "the third one's word");
-        assert!(!covered.is_doubtful(20.0, rules), "the others have looked around enough");
+        assert!(covered.is_doubtful(5.0, 300.0), "the third one's word");
+        assert!(!covered.is_doubtful(5.0, 60.0), "the others have looked around enough");
         covered.lend(|number| number > 40);
-        assert!(!covered.is_doubtful(100.0, rules));
+        assert!(!covered.is_doubtful(5.0, 300.0));
         assert_eq!(covered.tags().count(), 46);
         assert_eq!(covered.supernodes(), 46.0);
     }

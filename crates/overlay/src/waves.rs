@@ -45,9 +45,12 @@ const KNOWN_SHARE: f64 = 0.98;
 const AUDITED: f64 = 0.02;
 
 /// What only one neighbour has told is not waited for to be confirmed any more where it is no more than
-/// this part of all supernodes, or the others have seen each so often on average that no more than this
-/// part is still unseen.
+/// this part of those that are to be confirmed, less [`FEW`], or the others have seen each so often on
+/// average that no more than this part is still unseen.
 const HEARSAY: (f64, f64) = (0.05, 3.0);
+
+/// Of a few supernodes one in twenty is one, which a liar may have chosen.
+const FEW: f64 = 2.0;
 
 /// Tags that fit beside a query.
 const MAX_SETTLED: usize = 2_048;
@@ -115,8 +118,9 @@ pub(crate) struct Waves {
     tellers: Vec<Tag>,
     /// The part of the neighbours' tables that do not exclude an answer.
     may_share: f64,
-    /// Whether too much hangs on the word of one neighbour, as of the last look.
-    is_doubtful: bool,
+    /// Whether nearly all were seen, and little of it hangs on the word of one neighbour, as of the last
+    /// look.
+    is_confirmed: bool,
     /// Tags since the last new one.
     repeated: u32,
     /// How many supernodes there are, as far as is known.
@@ -148,7 +152,7 @@ impl Waves {
             answers: 0,
             tellers: Vec::new(),
             may_share: 1.0,
-            is_doubtful: false,
+            is_confirmed: false,
             repeated: 0,
             size: 1.0,
             estimate: 1.0,
@@ -239,8 +243,8 @@ impl Waves {
     /// What each of these is to be told: the tags of those that nobody need ask any more. Where they
     /// do not fit into a message, each is told others: those whose tags follow its own.
     pub(crate) fn settled(&mut self, group: &[NodeId]) -> Vec<(NodeId, SharedBytes<6144>)> {
-        // Where enough is confirmed, nobody need look for the rest of it.
-        let audited = if self.is_doubtful { (AUDITED / self.may_share).min(1.0) } else { 0.0 };
+        // Where nearly all is confirmed, nobody need look for the rest of it.
+        let audited = if self.is_confirmed { 0.0 } else { self.audited() };
         self.covered.lend(|number| f64::from(number) >= audited * f64::from(1 << 24));
         let owing: Vec<Tag> =
             self.owing.iter().copied().filter(|tag| !self.covered.contains(*tag)).collect();
@@ -263,6 +267,11 @@ impl Waves {
         group.iter().map(|node| (*node, told(after(node)))).collect()
     }
 
+    /// The part of those of whom one neighbour has told that others look at all the same.
+    fn audited(&self) -> f64 {
+        (AUDITED / self.may_share).min(1.0)
+    }
+
     /// Supernodes that were asked or are excluded by their tables, this one included.
     pub(crate) fn supernodes(&self) -> u32 {
         round(self.covered.supernodes())
@@ -278,8 +287,11 @@ impl Waves {
         loop {
             let left = self.left(outlook);
             let seems_covered = left * REST <= self.size;
-            let is_doubtful = self.covered.is_doubtful(self.size, HEARSAY);
-            self.is_doubtful = is_doubtful;
+            // Of those that are lent it knows no more that one alone has told of them.
+            let (part, often) = HEARSAY;
+            let hearsay = (part * self.audited() * self.size - FEW).max(0.0);
+            let is_doubtful = self.covered.is_doubtful(hearsay, often * self.size);
+            self.is_confirmed = !is_doubtful && left <= part * self.size;
             let is_covered = seems_covered && !is_doubtful;
             // One is asked what it sees in any case: there may be supernodes not heard of.
             let asked_around = self.asked.values().any(|hops| *hops > 0);
@@ -293,6 +305,10 @@ impl Waves {
                 .copied()
                 .collect();
             if self.hops == 0 {
+                if self.asked.is_empty() {
+                    let may = outlook.free.iter().filter(|node| (outlook.may_answer)(node)).count();
+                    self.may_share = to_f64(may) / to_f64(outlook.free.len().max(1));
+                }
                 candidates.retain(|node| {
                     let may = (outlook.may_answer)(node);
                     if !may {
@@ -301,10 +317,6 @@ impl Waves {
                     }
                     may
                 });
-            }
-            if self.hops > 0 && self.asked.values().all(|hops| *hops == 0) {
-                let may = outlook.free.iter().filter(|node| (outlook.may_answer)(node)).count();
-                self.may_share = to_f64(may) / to_f64(outlook.free.len().max(1));
             }
             let group = if self.hops == 1 && seems_covered {
                 1 + usize::from(is_doubtful)

@@ -50,7 +50,8 @@ const fn middle(key: &Key) -> u64 {
 }
 
 /// Sorts strings by their first bytes, of which the first six, a few bits at a time from the last ones on,
-/// leave little to be done: no string is compared with another one that it does not stand beside.
+/// leave little to be done: unless many begin alike, no string is compared with another one that it does
+/// not stand beside.
 fn sort_by_head(keys: &mut Array<Key>) {
     /// With fewer the counts would take longer.
     const MANY: usize = 2048;

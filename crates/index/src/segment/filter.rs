@@ -7,11 +7,11 @@ use crate::array::Array;
 /// Bits of the filter for each content or word: one or two wrong answers in a hundred.
 pub(crate) const BITS: usize = 10;
 
-/// The same where there are many filters, all of which are asked for whatever comes: three wrong
+/// The same where there are many filters, all of which are asked for whatever comes: four wrong
 /// answers in a thousand. Each wrong answer costs as much as a hundred filters.
 pub(crate) const MORE_BITS: usize = 16;
 
-/// The same of the smaller ones, of which there are most: less than one in a thousand.
+/// The same of the smaller ones, of which there are most: one in a thousand.
 pub(crate) const MOST_BITS: usize = 24;
 
 /// Bits that each one sets.

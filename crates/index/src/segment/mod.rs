@@ -256,7 +256,7 @@ impl Segment {
         class(file.path.file_name().chars().count(), sources)
     }
 
-    /// Whether a document of this content may be here: a wrong yes comes once or twice in a hundred.
+    /// Whether a document of this content may be here: how often a yes is wrong, [`filter`] says.
     pub(crate) fn may_have(&self, content: &ContentId) -> bool {
         self.admits(Probe::new(content.as_bytes()))
     }

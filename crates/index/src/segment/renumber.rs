@@ -8,7 +8,8 @@ use crate::code::varint;
 const MANY: usize = 64;
 
 /// New numbers by old ones. What is not numbered yet is zero, so that a large list is made without
-/// writing to it: the system gives out memory that is zero, page by page, when it is used.
+/// writing to it: the system gives out memory that is zero, page by page, when it is used. (What is no
+/// larger than mappings that are kept may have one of those, which is cleared.)
 #[derive(Debug)]
 pub(crate) struct Renumbering(Array<u32>);
 

@@ -13,10 +13,13 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long a supernode that is linked may take to grant a slot. Whoever waits has a user waiting.
 const SLOT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long all that are asked for one slot may take together.
+const SLOTS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long an answer may take: two dials among supernodes, and the callee's binding.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(12);
@@ -116,10 +119,15 @@ impl Control {
     ) -> Result<Granted, SlotRefusal> {
         let mut besides = besides.to_vec();
         let mut last = SlotRefusal::OptedOut;
+        let ends = Instant::now() + SLOTS_PATIENCE;
         // Each that refuses or is silent excludes one more; a node is linked with a few supernodes that
         // matter, and who is a child with two.
         for _ in 0..3 {
-            match self.ask_one(besides.clone(), nth).await {
+            let patience = SLOT_PATIENCE.min(ends - Instant::now());
+            if patience.is_zero() {
+                break;
+            }
+            match self.ask_one((besides.clone(), nth), patience).await {
                 Given::Granted(granted) => return Ok(*granted),
                 Given::Refused(relay, refusal) => {
                     last = refusal;
@@ -132,12 +140,12 @@ impl Control {
         Err(last)
     }
 
-    async fn ask_one(&self, besides: Vec<NodeId>, nth: usize) -> Given {
+    async fn ask_one(&self, (besides, nth): (Vec<NodeId>, usize), patience: Duration) -> Given {
         let ask = rand::random();
         let (tell, told) = oneshot::channel();
         let _waiting = Waiting::begin(&self.slots, ask, Question { of: None, tell });
         self.driver.input(Input::AskSlot { ask, besides, nth }).await;
-        match timeout(SLOT_PATIENCE, told).await {
+        match timeout(patience, told).await {
             Ok(Ok(given)) => given,
             Ok(Err(_)) => Given::NobodyToAsk,
             Err(_) => {
