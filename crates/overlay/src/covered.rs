@@ -229,11 +229,11 @@ impl Covered {
         self.nodes.get(at).copied().filter(|_| self.words.get(at) != Some(&NOBODY))
     }
 
-    /// The tags of those that are beyond doubt, or left to one neighbour's word, and of those that are
-    /// not known.
+    /// The tags of those that are beyond doubt, or left to one neighbour's word. That of one that is not
+    /// known needs a second neighbour's: nobody doubts it, so nothing else would have it looked for.
     pub(crate) fn tags(&self) -> impl Iterator<Item = Tag> {
-        let marked = self.known.iter().zip(&self.words).filter(|(_, word)| **word >= LENT);
-        marked.map(|(tag, _)| *tag).chain(self.others.keys().copied()).map(tag)
+        let known = self.known.iter().zip(&self.words).chain(&self.others);
+        known.filter(|(_, word)| **word >= LENT).map(|(number, _)| tag(*number))
     }
 
     /// How many tags there are.
@@ -333,6 +333,19 @@ mod tests {
         assert!(!covered.is_doubtful(5.0, 300.0));
         assert_eq!(covered.tags().count(), 46);
         assert_eq!(covered.supernodes(), 46.0);
+    }
+
+    #[test]
+    fn nobody_is_told_to_leave_alone_whom_nobody_knows_and_one_has_told_of() {
+        let mut covered = Covered::default();
+        covered.expect(tags(10).into_iter().map(|tag| (tag, 1)).collect());
+        for by in 1..=2 {
+            tell(&mut covered, &[[7, 7, by.try_into().expect("small")]], by);
+        }
+        covered.lend(|_| true);
+        assert_eq!(covered.tags().count(), 0);
+        tell(&mut covered, &[[7, 7, 1]], 2);
+        assert_eq!(covered.tags().collect::<Vec<_>>(), [[7, 7, 1]]);
     }
 
     #[test]

@@ -36,6 +36,7 @@ use skein_proto::routing::SharedBytes;
 use skein_proto::{HitGroup, Instant, NodeId, Query, QueryId};
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 /// Queries that wait for neighbours at the same time. One takes some kilobytes, and up to 200 KB
@@ -55,9 +56,17 @@ const WAVE_PATIENCE: Duration = Duration::from_millis(600);
 /// waits for its neighbours for longer than that before it asks more.
 const HITS_PATIENCE: Duration = Duration::from_millis(250);
 
+/// When only few of those that a query was passed on to have not said the end, these are waited for as
+/// long again as it took until then, and for this long at least: whoever asked goes on without what is
+/// known here before the last one would be given up.
+const STRAGGLERS_PATIENCE: Duration = Duration::from_millis(500);
+
 /// After so many queries in a row that it left without an end, a neighbour is let go: whoever asks
-/// would wait for it in vain each time.
+/// would wait for it in vain each time. One that says the end of some takes longer to come to it, and
+/// does not if it leaves fewer than one in six without.
 const MAX_UNANSWERED: u32 = 10;
+/// What one without an end counts, of which each with an end takes off one.
+const UNANSWERED: u32 = 5;
 
 /// Queries called off at once when whoever asked them is gone. The others run into their own
 /// deadlines: neighbours must not be buried in messages since one of them came and went.
@@ -79,7 +88,7 @@ pub(crate) struct Floods {
     ways: HashMap<(ReplyTo, QueryId), QueryId>,
     /// When each branch is to be looked at, so that nobody looks through them with each message.
     deadlines: BTreeSet<(Instant, QueryId)>,
-    /// How many queries in a row a neighbour has left without an end.
+    /// The queries that a neighbour has left without an end, [`UNANSWERED`] for each.
     unanswered: HashMap<NodeId, u32>,
     cache: Cache,
     look_ups: LookUps,
@@ -184,6 +193,7 @@ impl Floods {
                 excluded.set(excluded.get() + u64::from(!may));
                 may
             },
+            has_table: &|node| sources.tables.is_known(node),
             members: &|see| {
                 let all = core.membership.iter();
                 all.for_each(|member| {
@@ -277,10 +287,7 @@ impl Floods {
         if branch.waves.is_some() || branch.has_many_unsent() {
             branch.send_unsent(core);
         } else if branch.has_unsent() {
-            let at = branch.deadline.min(now.instant + HITS_PATIENCE);
-            self.deadlines.remove(&(branch.deadline, id));
-            self.deadlines.insert((at, id));
-            branch.deadline = at;
+            self.look_again_at(id, now.instant + HITS_PATIENCE);
         }
     }
 
@@ -306,7 +313,7 @@ impl Floods {
         let honest = self.take_in(core, (peer, id, done.groups.into_vec()), now);
         let Some(branch) = self.branches.get_mut(&id) else { return honest };
         let Some(asked) = branch.waiting.remove(&peer) else { return honest };
-        self.unanswered.remove(&peer);
+        answered(&mut self.unanswered, peer);
         let searched = done.coverage.supernodes_asked > 0;
         if searched
             && asked.hops == 0
@@ -341,12 +348,25 @@ impl Floods {
         coverage.nodes_covered = coverage.nodes_covered.saturating_add(done.coverage.nodes_covered);
         coverage.stopped = coverage.stopped.worse(stopped);
         let is_last = branch.waiting.is_empty();
+        if branch.has_only_stragglers() {
+            let waited = now.instant.since(branch.asked_at).max(STRAGGLERS_PATIENCE);
+            branch.ends = branch.ends.min(now.instant + waited);
+            self.look_again_at(id, now.instant + waited);
+        }
         self.end_if_full(core, sources, id, now);
         if is_last {
             self.go_on(core, sources, id, now);
         }
         self.send_on_soon(core, id, now);
         honest
+    }
+
+    /// Looks at a query again at that time, if not sooner.
+    fn look_again_at(&mut self, id: QueryId, at: Instant) {
+        let Some(branch) = self.branches.get_mut(&id).filter(|it| at < it.deadline) else { return };
+        self.deadlines.remove(&(branch.deadline, id));
+        self.deadlines.insert((at, id));
+        branch.deadline = at;
     }
 
     /// Gives up the searches of this node's user, which go on elsewhere: what each was for.
@@ -423,7 +443,7 @@ impl Floods {
     }
 
     /// Looks at what has waited for its time. Answers the neighbours that have left too many
-    /// queries in a row without an end.
+    /// queries without an end.
     #[must_use]
     pub(crate) fn step(
         &mut self,
@@ -443,8 +463,8 @@ impl Floods {
                 core.counters.branches_timed_out += 1;
                 branch.unanswered(&node);
                 let unanswered = self.unanswered.entry(node).or_default();
-                *unanswered += 1;
-                if *unanswered >= MAX_UNANSWERED {
+                *unanswered += UNANSWERED;
+                if *unanswered >= MAX_UNANSWERED * UNANSWERED {
                     dead.insert(node);
                 }
             }
@@ -477,7 +497,16 @@ impl Floods {
             self.conclude(core, sources, branch, now);
         } else if let Some(waves) = branch.waves.take() {
             self.widen(core, sources, (id, branch, waves), now);
+        } else if now.instant >= branch.ends {
+            // Nobody, or those who have kept it waiting for too long.
+            if !branch.waiting.is_empty() {
+                core.counters.branches_cut_short += 1;
+                branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::TimedOut);
+                branch.cancel_waiting(core, id);
+            }
+            finish(core, branch);
         } else if let Some(at) = branch.waiting.values().map(|asked| asked.deadline).min() {
+            let at = at.min(branch.ends);
             self.insert(core, id, branch, at);
         } else if branch.look_up.is_some() && now.instant < branch.ends {
             let at = branch.ends;
@@ -551,5 +580,15 @@ impl Floods {
             );
         }
         finish(core, branch);
+    }
+}
+
+/// A neighbour has said the end of a query: of those that it left without one, so many count less.
+fn answered(unanswered: &mut HashMap<NodeId, u32>, peer: NodeId) {
+    if let Entry::Occupied(mut left) = unanswered.entry(peer) {
+        *left.get_mut() -= 1;
+        if *left.get() == 0 {
+            left.remove();
+        }
     }
 }

@@ -49,8 +49,14 @@ const AUDITED: f64 = 0.02;
 /// average that no more than this part is still unseen.
 const HEARSAY: (f64, f64) = (0.05, 3.0);
 
-/// Of a few supernodes one in twenty is one, which a liar may have chosen.
+/// Of a few supernodes one in twenty is one, which a liar may have chosen; and of a few tables that
+/// speak of an answer all may be those of liars.
 const FEW: f64 = 2.0;
+
+/// How much one answer may add to the tags that are repeated since the last new one, as a part of all
+/// supernodes: there is nothing new once several have said so, and one alone could name those that it
+/// was told of.
+const SAID_BY_ONE: f64 = 1.0 / 3.0;
 
 /// Tags that fit beside a query.
 const MAX_SETTLED: usize = 2_048;
@@ -63,8 +69,10 @@ pub(crate) type Members<'a> = dyn Fn(&mut dyn FnMut(&NodeId, u32)) + 'a;
 pub(crate) struct Outlook<'a> {
     /// Neighbours that may be asked now.
     pub(crate) free: &'a [NodeId],
-    /// Whether a neighbour's table does not exclude it.
+    /// Whether a neighbour's table does not exclude it, or is not known.
     pub(crate) may_answer: &'a dyn Fn(&NodeId) -> bool,
+    /// Whether a neighbour's table is known.
+    pub(crate) has_table: &'a dyn Fn(&NodeId) -> bool,
     /// All other supernodes that are known.
     pub(crate) members: &'a Members<'a>,
     /// Those of them that are likely to be dead.
@@ -116,7 +124,8 @@ pub(crate) struct Waves {
     answers: u32,
     /// The neighbours that have told of others.
     tellers: Vec<Tag>,
-    /// The part of the neighbours' tables that do not exclude an answer.
+    /// The part of the neighbours' tables that do not exclude an answer, as
+    /// [`share_that_may_answer`] has it.
     may_share: f64,
     /// Whether nearly all were seen, and little of it hangs on the word of one neighbour, as of the last
     /// look.
@@ -212,12 +221,18 @@ impl Waves {
         });
         // There are never so many neighbours that the last ones would share a number.
         let by = Word::try_from(at + 1).unwrap_or(Word::MAX / 2);
+        let (mut before, news) = (self.repeated, self.wave.1);
         for told in tags {
             if !self.owing.contains(&tag(told)) {
                 let is_new = self.covered.tell(tag(told), by);
                 self.count(is_new);
             }
         }
+        if self.wave.1 > news {
+            before = 0;
+        }
+        let most = SAID_BY_ONE * self.size.max(f64::from(ENOUGH_TAGS));
+        self.repeated = self.repeated.min(before.saturating_add(round(most)));
     }
 
     /// Tags that one neighbour has made up, as it seems.
@@ -306,8 +321,7 @@ impl Waves {
                 .collect();
             if self.hops == 0 {
                 if self.asked.is_empty() {
-                    let may = outlook.free.iter().filter(|node| (outlook.may_answer)(node)).count();
-                    self.may_share = to_f64(may) / to_f64(outlook.free.len().max(1));
+                    self.may_share = share_that_may_answer(outlook);
                 }
                 candidates.retain(|node| {
                     let may = (outlook.may_answer)(node);
@@ -439,6 +453,18 @@ fn sort_turned(tags: &mut [u32]) {
             tags.sort_unstable();
         }
     }
+}
+
+/// The part of the neighbours whose tables speak of an answer. One that has sent none, or one that says
+/// yes to everything, says nothing of the others by that.
+fn share_that_may_answer(outlook: &Outlook<'_>) -> f64 {
+    let known = || outlook.free.iter().filter(|node| (outlook.has_table)(node));
+    let all = known().count();
+    if all == 0 {
+        return 1.0;
+    }
+    let may = to_f64(known().filter(|node| (outlook.may_answer)(node)).count());
+    (may - FEW).max(0.0) / to_f64(all)
 }
 
 fn to_f64(count: usize) -> f64 {

@@ -132,7 +132,8 @@ pub async fn run(plan: Plan, say: impl Fn(&str)) -> Report {
     let supernodes = before.iter().filter(|status| status.role == Role::Super).count();
     say(&format!("{supernodes} supernodes, all attached after {}", secs(grown_after)));
 
-    let killed = supernodes / 3;
+    // A third, to the nearest.
+    let killed = (supernodes + 1) / 3;
     assert!(killed > 0, "{supernodes} supernodes are too few for a drill");
     let dead = fullest(&before, killed);
     let (doomed, mut left): (Vec<Node>, Vec<Node>) =

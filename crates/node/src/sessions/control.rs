@@ -1,6 +1,6 @@
 //! What sessions and the overlay say to each other: questions that wait for an answer, by number.
 
-use super::error::SessionError;
+use super::error::{NoSlot, SessionError};
 use super::lease::{Lease, Leases};
 use crate::daemon::driver::Driver;
 use dashmap::DashMap;
@@ -110,15 +110,11 @@ impl Control {
         &self.driver
     }
 
-    /// A slot of a supernode besides these, of which the `nth` is asked. The error is the last word
-    /// of whoever was asked.
-    pub(super) async fn ask_slot(
-        &self,
-        besides: &[NodeId],
-        nth: usize,
-    ) -> Result<Granted, SlotRefusal> {
+    /// A slot of a supernode besides these, of which the `nth` is asked. The error is the last refusal,
+    /// if anybody has refused.
+    pub(super) async fn ask_slot(&self, besides: &[NodeId], nth: usize) -> Result<Granted, NoSlot> {
         let mut besides = besides.to_vec();
-        let mut last = SlotRefusal::OptedOut;
+        let mut last = NoSlot::NobodyToAsk;
         let ends = Instant::now() + SLOTS_PATIENCE;
         // Each that refuses or is silent excludes one more; a node is linked with a few supernodes that
         // matter, and who is a child with two.
@@ -130,10 +126,15 @@ impl Control {
             match self.ask_one((besides.clone(), nth), patience).await {
                 Given::Granted(granted) => return Ok(*granted),
                 Given::Refused(relay, refusal) => {
-                    last = refusal;
+                    last = NoSlot::Refused(refusal);
                     besides.push(relay);
                 }
-                Given::Silent(relay) => besides.push(relay),
+                Given::Silent(relay) => {
+                    if last == NoSlot::NobodyToAsk {
+                        last = NoSlot::Silent;
+                    }
+                    besides.push(relay);
+                }
                 Given::NobodyToAsk => break,
             }
         }

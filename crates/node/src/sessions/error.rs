@@ -55,7 +55,7 @@ pub enum SessionError {
     Refused(OfferRefusal),
     /// No supernode relays for this node, and the peer cannot be reached directly.
     #[error("no relay for a session: {0}")]
-    NoRelay(SlotRefusal),
+    NoRelay(NoSlot),
     /// Nothing came back in time (network).
     #[error(
         "the peer did not answer in time: it may be about to go, or to come; try again in a minute"
@@ -81,6 +81,20 @@ pub enum SessionError {
     /// The daemon ends.
     #[error("the daemon is ending")]
     Ending,
+}
+
+/// Why there is no slot at a relay for this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoSlot {
+    /// The supernode that was asked last has refused (peer).
+    #[error("{0}")]
+    Refused(SlotRefusal),
+    /// None of the supernodes that were asked has answered in time (network).
+    #[error("the supernodes that were asked do not answer: try again in a minute")]
+    Silent,
+    /// No supernode is left that could be asked (network).
+    #[error("this node is linked with no other supernode that could relay for it")]
+    NobodyToAsk,
 }
 
 impl SessionError {

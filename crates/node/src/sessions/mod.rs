@@ -31,7 +31,7 @@ mod whereabouts;
 
 pub(crate) use control::{EVENTS_WAITING, SessionEvent};
 pub use counts::SessionCounts;
-pub use error::SessionError;
+pub use error::{NoSlot, SessionError};
 pub use name::{NodeMark, PeerName, PeerNameError};
 pub use path::{PathKind, PathState};
 pub use peer::PeerSession;

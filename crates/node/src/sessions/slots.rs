@@ -2,9 +2,9 @@
 //! call where they were not needed.
 
 use super::Sessions;
+use super::error::NoSlot;
 use super::relayed::NearEnd;
 use skein_proto::NodeId;
-use skein_proto::session::SlotRefusal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -51,9 +51,9 @@ impl Spare {
 pub(super) struct NearSlots {
     sessions: Sessions,
     bound: Vec<Arc<NearEnd>>,
-    coming: mpsc::UnboundedReceiver<Result<Arc<NearEnd>, SlotRefusal>>,
+    coming: mpsc::UnboundedReceiver<Result<Arc<NearEnd>, NoSlot>>,
     /// The last word of whoever gave none.
-    pub(super) refusal: Option<SlotRefusal>,
+    pub(super) refusal: Option<NoSlot>,
 }
 
 impl NearSlots {
@@ -68,7 +68,7 @@ impl NearSlots {
         }
     }
 
-    fn take(&mut self, outcome: Result<Arc<NearEnd>, SlotRefusal>) {
+    fn take(&mut self, outcome: Result<Arc<NearEnd>, NoSlot>) {
         match outcome {
             Ok(near) if self.bound.iter().any(|known| known.relay == near.relay) => {
                 self.sessions.spare(near);
@@ -149,9 +149,9 @@ impl Sessions {
     }
 
     /// The relay of the first slot that is granted.
-    pub(crate) async fn relay_of_a_slot(&self) -> Option<NodeId> {
+    pub(crate) async fn relay_of_a_slot(&self) -> Result<NodeId, NoSlot> {
         let granted = self.inner.control.ask_slot(&[], 0).await;
-        granted.ok().map(|granted| granted.relay)
+        granted.map(|granted| granted.relay)
     }
 
     /// The slots that an offer would name.

@@ -131,6 +131,7 @@ impl Filter {
     /// they are in are made anew, since others share them.
     pub(crate) fn flip(&mut self, flips: &[u32]) {
         let mut parts = self.0.parts.clone();
+        let mut more = 0_i64;
         for same_part in flips.chunk_by(|a, b| locate(*a).0 == locate(*b).0) {
             let [first, ..] = same_part else { continue };
             let Some(part) = parts.get_mut(locate(*first).0) else { continue };
@@ -139,6 +140,7 @@ impl Filter {
                 let (_, byte, mask) = locate(*bit);
                 if let Some(byte) = bytes.get_mut(byte) {
                     *byte ^= mask;
+                    more += if *byte & mask == 0 { -1 } else { 1 };
                 }
             }
             *part = Part::new(bytes).unwrap_or_default();
@@ -146,6 +148,9 @@ impl Filter {
         let turned = Self::new(self.0.log2_bits, parts);
         if let Some(digest) = self.0.digest.get() {
             turned.0.digest.get_or_init(|| digest ^ digest_of(flips));
+        }
+        if let Some(ones) = self.0.ones.get() {
+            turned.0.ones.get_or_init(|| ones.saturating_add_signed(more));
         }
         *self = turned;
     }
@@ -173,6 +178,11 @@ impl Filter {
             last.leave(Outcome::Whole(Arc::downgrade(&self.0)));
         }
         &self.0.parts
+    }
+
+    /// Whether it says yes so often that it says nothing: more than three quarters of its bits are set.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.ones() * 4 > self.bits() * 3
     }
 
     /// Bits that are set.

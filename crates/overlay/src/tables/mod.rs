@@ -44,9 +44,6 @@ const MAX_BYTES: usize = 64 << 20;
 /// be told to take. What one says beyond that is not believed.
 pub(crate) const MOST_NODES: u32 = 100_001;
 
-/// A table with more than this part of its bits set excludes next to nothing.
-const OVERFULL: (u64, u64) = (3, 4);
-
 /// A neighbour's table.
 #[derive(Debug)]
 struct Held {
@@ -463,19 +460,21 @@ fn take_in(held: &mut Option<Held>, account: &mut Account, update: TableUpdate) 
                 return Verdict::Sound;
             }
             let filter = Filter::from_parts(log2_bits, std::mem::take(&mut account.coming));
-            let overfull = filter
-                .as_ref()
-                .is_some_and(|filter| filter.ones() * OVERFULL.1 > filter.bits() * OVERFULL.0);
             *held = filter.map(|filter| Held { filter, pairs });
-            if overfull { Verdict::Useless } else { Verdict::Sound }
+            of_use(held.as_ref())
         }
         TableUpdate::Flips { flips, nodes } => {
             account.nodes = nodes.min(MOST_NODES);
             // It was dropped for a reason of this side: there is nothing to keep in step.
             let Some(held) = held else { return Verdict::Sound };
-            if held.filter.take_flips(&flips) { Verdict::Sound } else { Verdict::Broken }
+            if held.filter.take_flips(&flips) { of_use(Some(held)) } else { Verdict::Broken }
         }
     }
+}
+
+fn of_use(held: Option<&Held>) -> Verdict {
+    let is_overfull = held.is_some_and(|held| held.filter.is_overfull());
+    if is_overfull { Verdict::Useless } else { Verdict::Sound }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use super::*;
 use crate::config::Config;
 use crate::io::Output;
 use skein_index::Limits;
+use skein_proto::routing::SharedBytes;
 use skein_proto::{ContentId, FileMeta, FilePath, KeyPair, Kind, Message, UnixTime, Username};
 
 const OWNER: NodeId = NodeId::from_bytes([1; 32]);
@@ -147,4 +148,39 @@ fn a_neighbour_whose_part_was_dropped_for_want_of_room_is_not_to_blame_for_the_n
         assert_eq!(tell(part, 200_000), (true, part == 31), "part {part}");
     }
     assert!(!tell(5, 300_000).0, "out of turn for no reason of this side");
+}
+
+#[test]
+fn a_table_that_comes_to_say_yes_to_nearly_everything_is_dropped_like_one_that_began_so() {
+    let log2_bits = *TABLE_LOG2_BITS.start();
+    let (part_bytes, _) = layout(log2_bits);
+    for flips_first in [false, true] {
+        let mut it = Supernode::new();
+        let mut tell = |update| {
+            assert!(it.tables.on_update(&mut it.core, NEIGHBOUR, update, Instant::START));
+            it.tables.is_known(&NEIGHBOUR)
+        };
+        let mut whole = |byte| {
+            let bits = Part::new(vec![byte; part_bytes]).expect("a part");
+            tell(TableUpdate::Whole { log2_bits, part: 0, bits, nodes: 1, pairs: false })
+        };
+        if !flips_first {
+            assert!(whole(0x77), "three quarters of all bits");
+            assert!(!whole(0xff));
+            continue;
+        }
+        assert!(whole(0));
+        let most = 3 << (log2_bits - 2);
+        let mut flip = |bits: Vec<u32>| {
+            let mut known = true;
+            for flips in flips::write_flips(&bits) {
+                let flips = SharedBytes::new(flips).expect("fits");
+                known = tell(TableUpdate::Flips { flips, nodes: 1 });
+            }
+            known
+        };
+        assert!(flip((0..most).collect()));
+        assert!(!flip(vec![most]), "one more");
+        assert_eq!(it.core.counters.tables_refused, 1);
+    }
 }

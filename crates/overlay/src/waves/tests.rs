@@ -16,6 +16,8 @@ struct Graph {
     missed: Vec<NodeId>,
     /// What some say that they have covered, whenever they look around.
     lies: BTreeMap<usize, Vec<Tag>>,
+    /// Those of whom the searcher has no table.
+    tableless: BTreeSet<usize>,
 }
 
 impl Graph {
@@ -30,8 +32,9 @@ impl Graph {
                 links[pair[1]].insert(pair[0]);
             }
         }
-        let (missed, lies) = (Vec::new(), BTreeMap::new());
-        Self { nodes, links, has: vec![false; count], missed, lies }
+        let has = vec![false; count];
+        let (missed, lies, tableless) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self { nodes, links, has, missed, lies, tableless }
     }
 
     /// What `at` does with a query, as `flood` does it. Answers requests sent.
@@ -75,7 +78,8 @@ impl Graph {
         loop {
             let next = waves.next(&Outlook {
                 free: &free,
-                may_answer: &|node| self.has[index(node)],
+                may_answer: &|node| self.has[index(node)] || self.tableless.contains(&index(node)),
+                has_table: &|node| !self.tableless.contains(&index(node)),
                 members: &|see| self.nodes[1..=known].iter().for_each(|node| see(node, 1)),
                 missed: &|| self.missed.clone(),
                 found: run.found.len(),
@@ -199,6 +203,7 @@ fn a_few_that_see_each_other_ask_one_of_them_whether_there_are_more() {
         has: vec![false; 4],
         missed: Vec::new(),
         lies: BTreeMap::new(),
+        tableless: BTreeSet::new(),
     };
     let (run, waves) = graph.search(10, 3);
     assert_eq!((run.messages, run.end), (1, Some(Next::Covered)));
@@ -268,6 +273,7 @@ fn nobody_speaks_for_one_who_was_asked_and_has_not_answered() {
     let next = waves.next(&Outlook {
         free: &free,
         may_answer: &|_| true,
+        has_table: &|_| true,
         members: &|see| [silent, other].iter().for_each(|node| see(node, 1)),
         missed: &Vec::new,
         found: 0,
@@ -286,6 +292,7 @@ fn step(waves: &mut Waves, free: &[NodeId], members: &[NodeId]) -> Next {
     waves.next(&Outlook {
         free,
         may_answer: &|_| true,
+        has_table: &|_| true,
         members: &|see| members.iter().for_each(|node| see(node, 1)),
         missed: &Vec::new,
         found: 0,
@@ -321,11 +328,20 @@ fn a_neighbour_that_no_member_is_and_that_says_nothing_hides_no_member() {
     assert_eq!(next(&mut waves, &[near]), Next::Ask(vec![near], 2), "nobody has seen the last one");
 }
 
+fn found_in_spite_of_lies(
+    numbers: (usize, usize, usize),
+    lie: impl Fn(&Graph, usize) -> Vec<usize>,
+) -> usize {
+    found_in_spite_of_lies_and_silence(numbers, (0, 0), lie)
+}
+
 /// Of 100 searches for a single copy, those that find it though so many neighbours of the searcher say
 /// of the holder, and of as many others as they like, that they are covered. Others have what else is
-/// looked for: so many of all, evenly spread.
-fn found_in_spite_of_lies(
+/// looked for: so many of all, evenly spread. So many neighbours, the liars first, have sent no table,
+/// and the tables of so many after those say yes.
+fn found_in_spite_of_lies_and_silence(
     (count, liars, others): (usize, usize, usize),
+    (tableless, yes): (usize, usize),
     lie: impl Fn(&Graph, usize) -> Vec<usize>,
 ) -> usize {
     let mut rng = StdRng::seed_from_u64(49);
@@ -345,6 +361,8 @@ fn found_in_spite_of_lies(
             },
         );
         graph.has[holder] = true;
+        graph.tableless = near.iter().copied().take(tableless).collect();
+        near.iter().skip(tableless).take(yes).for_each(|at| graph.has[*at] = true);
         let tag = |at: usize| QUERY.tag(&graph.nodes[at]);
         for liar in lying {
             let tags = [holder].into_iter().chain(lie(&graph, liar)).map(tag).collect();
@@ -373,6 +391,33 @@ fn a_neighbour_that_says_that_a_supernode_is_covered_does_not_hide_it() {
 }
 
 #[test]
+fn neighbours_of_whom_no_table_is_known_do_not_help_a_liar() {
+    let sees = |graph: &Graph, liar: usize| graph.links[liar].iter().copied().collect();
+    for tableless in [1, 4] {
+        let found = found_in_spite_of_lies_and_silence((950, 1, 0), (tableless, 0), sees);
+        assert!(found >= 97, "{found} of 100 beside a liar and {} more", tableless - 1);
+    }
+    let found = found_in_spite_of_lies_and_silence((950, 1, 0), (0, 2), sees);
+    assert!(found >= 97, "{found} of 100 where two tables say yes to everything");
+}
+
+#[test]
+fn that_there_is_nothing_new_takes_the_word_of_three() {
+    let mut rng = StdRng::seed_from_u64(52);
+    let nodes: Vec<NodeId> = (0..600).map(|_| NodeId::from_bytes(rng.random())).collect();
+    let mut waves = Waves::new(QUERY, &nodes[0], 2);
+    let _ = step(&mut waves, &nodes[1..9], &nodes[1..]);
+    let seen: Vec<Tag> = nodes[9..560].iter().map(|node| QUERY.tag(node)).collect();
+    waves.on_told(&nodes[1], &seen);
+    for teller in [2, 3] {
+        waves.on_told(&nodes[teller], &seen);
+        assert!(!waves.brings_nothing_new(), "they may name what they were told of");
+    }
+    waves.on_told(&nodes[4], &seen);
+    assert!(waves.brings_nothing_new());
+}
+
+#[test]
 fn what_one_neighbour_has_told_is_left_to_its_word_only_once_nearly_all_were_seen() {
     let nodes: Vec<NodeId> = (0..100).map(|n| NodeId::from_bytes([n; 32])).collect();
     let (free, holder) = (&nodes[1..=3], QUERY.tag(&nodes[99]));
@@ -381,6 +426,7 @@ fn what_one_neighbour_has_told_is_left_to_its_word_only_once_nearly_all_were_see
         waves.next(&Outlook {
             free,
             may_answer: &|_| false,
+            has_table: &|_| true,
             members: &|see| nodes[1..].iter().for_each(|node| see(node, 1)),
             missed: &Vec::new,
             found: 0,

@@ -165,7 +165,8 @@ pub const BARS: &[Bar] = &[
     Bar {
         name: "exact-lookup",
         what: "names and contents found at the first try, sessions of 2.9 h for everyone; \
-               300 supernodes, 3,000 nodes, 2,000 look-ups over 67 min",
+               300 supernodes, 3,000 nodes, 2,000 look-ups over 67 min, by and for nodes that \
+               have been up for a minute",
         bar: ">= 99 %, median 1 hop",
         measure: Measure::Fixed(exact_lookup::measure),
     },
