@@ -26,9 +26,6 @@ const MAX_TAGS: usize = BoundedVec::<Tag, 2048>::LIMIT;
 /// tables say has no more tags to tell.
 const MAX_DEGREE: usize = 64;
 
-/// One in so many of those that were asked are few that are late.
-const STRAGGLERS: usize = 8;
-
 /// Groups of hits that are kept for whoever asks the same; an answer that large is not popular.
 const MAX_ANSWER_GROUPS: usize = 1_024;
 
@@ -105,9 +102,6 @@ pub(crate) struct Branch {
     pub(crate) deadline: Instant,
     /// When it is over whatever comes.
     pub(crate) ends: Instant,
-    /// When others were asked, and how many, where it is somebody else's query.
-    pub(crate) asked_at: Instant,
-    asked: usize,
 }
 
 impl Branch {
@@ -146,8 +140,6 @@ impl Branch {
             owes_index: false,
             deadline: Instant::START,
             ends: Instant::START,
-            asked_at: Instant::START,
-            asked: 0,
         }
     }
 
@@ -221,21 +213,6 @@ impl Branch {
             core.send(node, flood);
             self.waiting.insert(node, Asked { deadline, hops, brought: false, hits_left });
         }
-    }
-
-    /// So many are asked now, where it is somebody else's query.
-    pub(crate) fn is_asking(&mut self, asked: usize, now: Instant) {
-        self.asked = asked;
-        self.asked_at = now;
-    }
-
-    /// Whether it is somebody else's query, and nearly all that were asked for it have answered.
-    pub(crate) fn has_only_stragglers(&self) -> bool {
-        let waiting = self.waiting.len();
-        self.waves.is_none()
-            && self.look_up.is_none()
-            && waiting > 0
-            && waiting * STRAGGLERS <= self.asked
     }
 
     /// A neighbour that was asked has searched its index, or said that its own table excludes it.

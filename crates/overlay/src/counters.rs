@@ -67,8 +67,6 @@ counters! {
     branches_over_limit,
     /// Branches of a query that did not end in time.
     branches_timed_out,
-    /// Queries of neighbours that were ended without the few that were late.
-    branches_cut_short,
     /// Queries refused since too many searches of the index were under way.
     look_ups_over_limit,
     /// Queries whose asker was gone that were left to their deadlines, since too many were called off.

@@ -56,14 +56,9 @@ const WAVE_PATIENCE: Duration = Duration::from_millis(600);
 /// waits for its neighbours for longer than that before it asks more.
 const HITS_PATIENCE: Duration = Duration::from_millis(250);
 
-/// When only few of those that a query was passed on to have not said the end, these are waited for as
-/// long again as it took until then, and for this long at least: whoever asked goes on without what is
-/// known here before the last one would be given up.
-const STRAGGLERS_PATIENCE: Duration = Duration::from_millis(500);
-
 /// After so many queries in a row that it left without an end, a neighbour is let go: whoever asks
 /// would wait for it in vain each time. One that says the end of some takes longer to come to it, and
-/// does not if it leaves fewer than one in six without.
+/// does not in the long run if it leaves fewer than one in six without.
 const MAX_UNANSWERED: u32 = 10;
 /// What one without an end counts, of which each with an end takes off one.
 const UNANSWERED: u32 = 5;
@@ -287,7 +282,10 @@ impl Floods {
         if branch.waves.is_some() || branch.has_many_unsent() {
             branch.send_unsent(core);
         } else if branch.has_unsent() {
-            self.look_again_at(id, now.instant + HITS_PATIENCE);
+            let at = branch.deadline.min(now.instant + HITS_PATIENCE);
+            self.deadlines.remove(&(branch.deadline, id));
+            self.deadlines.insert((at, id));
+            branch.deadline = at;
         }
     }
 
@@ -348,25 +346,12 @@ impl Floods {
         coverage.nodes_covered = coverage.nodes_covered.saturating_add(done.coverage.nodes_covered);
         coverage.stopped = coverage.stopped.worse(stopped);
         let is_last = branch.waiting.is_empty();
-        if branch.has_only_stragglers() {
-            let waited = now.instant.since(branch.asked_at).max(STRAGGLERS_PATIENCE);
-            branch.ends = branch.ends.min(now.instant + waited);
-            self.look_again_at(id, now.instant + waited);
-        }
         self.end_if_full(core, sources, id, now);
         if is_last {
             self.go_on(core, sources, id, now);
         }
         self.send_on_soon(core, id, now);
         honest
-    }
-
-    /// Looks at a query again at that time, if not sooner.
-    fn look_again_at(&mut self, id: QueryId, at: Instant) {
-        let Some(branch) = self.branches.get_mut(&id).filter(|it| at < it.deadline) else { return };
-        self.deadlines.remove(&(branch.deadline, id));
-        self.deadlines.insert((at, id));
-        branch.deadline = at;
     }
 
     /// Gives up the searches of this node's user, which go on elsewhere: what each was for.
@@ -497,16 +482,7 @@ impl Floods {
             self.conclude(core, sources, branch, now);
         } else if let Some(waves) = branch.waves.take() {
             self.widen(core, sources, (id, branch, waves), now);
-        } else if now.instant >= branch.ends {
-            // Nobody, or those who have kept it waiting for too long.
-            if !branch.waiting.is_empty() {
-                core.counters.branches_cut_short += 1;
-                branch.coverage.stopped = branch.coverage.stopped.worse(StopReason::TimedOut);
-                branch.cancel_waiting(core, id);
-            }
-            finish(core, branch);
         } else if let Some(at) = branch.waiting.values().map(|asked| asked.deadline).min() {
-            let at = at.min(branch.ends);
             self.insert(core, id, branch, at);
         } else if branch.look_up.is_some() && now.instant < branch.ends {
             let at = branch.ends;

@@ -124,9 +124,10 @@ pub(crate) struct Waves {
     answers: u32,
     /// The neighbours that have told of others.
     tellers: Vec<Tag>,
-    /// The part of the neighbours' tables that do not exclude an answer, as
-    /// [`share_that_may_answer`] has it.
+    /// The part of the neighbours whose tables do not exclude an answer.
     may_share: f64,
+    /// As much of it as two neighbours cannot have made up.
+    sure_share: f64,
     /// Whether nearly all were seen, and little of it hangs on the word of one neighbour, as of the last
     /// look.
     is_confirmed: bool,
@@ -161,6 +162,7 @@ impl Waves {
             answers: 0,
             tellers: Vec::new(),
             may_share: 1.0,
+            sure_share: 0.0,
             is_confirmed: false,
             repeated: 0,
             size: 1.0,
@@ -232,7 +234,7 @@ impl Waves {
             before = 0;
         }
         let most = SAID_BY_ONE * self.size.max(f64::from(ENOUGH_TAGS));
-        self.repeated = self.repeated.min(before.saturating_add(round(most)));
+        self.repeated = self.repeated.min(before.saturating_add(round(most.ceil())));
     }
 
     /// Tags that one neighbour has made up, as it seems.
@@ -284,7 +286,7 @@ impl Waves {
 
     /// The part of those of whom one neighbour has told that others look at all the same.
     fn audited(&self) -> f64 {
-        (AUDITED / self.may_share).min(1.0)
+        (AUDITED / self.sure_share).min(1.0)
     }
 
     /// Supernodes that were asked or are excluded by their tables, this one included.
@@ -321,7 +323,7 @@ impl Waves {
                 .collect();
             if self.hops == 0 {
                 if self.asked.is_empty() {
-                    self.may_share = share_that_may_answer(outlook);
+                    (self.may_share, self.sure_share) = shares_that_may_answer(outlook);
                 }
                 candidates.retain(|node| {
                     let may = (outlook.may_answer)(node);
@@ -369,9 +371,9 @@ impl Waves {
     /// died, and the search for it would otherwise ask everybody.
     fn brings_nothing_new(&self) -> bool {
         let (tags, new) = self.wave;
-        // One answer alone says little: it may be that of a liar.
+        // One or two answers alone say little: they may be those of liars.
         let in_wave =
-            tags >= ENOUGH_TAGS && self.answers > 1 && f64::from(new) * REST <= f64::from(tags);
+            tags >= ENOUGH_TAGS && self.answers > 2 && f64::from(new) * REST <= f64::from(tags);
         in_wave || self.repeated >= ENOUGH_TAGS && f64::from(self.repeated) >= self.size
     }
 
@@ -455,16 +457,17 @@ fn sort_turned(tags: &mut [u32]) {
     }
 }
 
-/// The part of the neighbours whose tables speak of an answer. One that has sent none, or one that says
-/// yes to everything, says nothing of the others by that.
-fn share_that_may_answer(outlook: &Outlook<'_>) -> f64 {
-    let known = || outlook.free.iter().filter(|node| (outlook.has_table)(node));
-    let all = known().count();
-    if all == 0 {
-        return 1.0;
-    }
-    let may = to_f64(known().filter(|node| (outlook.may_answer)(node)).count());
-    (may - FEW).max(0.0) / to_f64(all)
+/// The part of the neighbours whose tables do not exclude an answer, and of those whose tables are known
+/// the part of those that say so, but for [`FEW`]: one that has sent none, or one that says yes to
+/// everything, says nothing of the others by that.
+fn shares_that_may_answer(outlook: &Outlook<'_>) -> (f64, f64) {
+    let may =
+        |nodes: &[&NodeId]| to_f64(nodes.iter().filter(|node| (outlook.may_answer)(node)).count());
+    let all: Vec<&NodeId> = outlook.free.iter().collect();
+    let known: Vec<&NodeId> =
+        all.iter().copied().filter(|node| (outlook.has_table)(node)).collect();
+    let share = |may: f64, of: &[&NodeId]| may / to_f64(of.len().max(1));
+    (share(may(&all), &all), share((may(&known) - FEW).max(0.0), &known))
 }
 
 fn to_f64(count: usize) -> f64 {

@@ -6,7 +6,6 @@ mod common;
 use common::*;
 use skein_proto::message::{Flood, Hits, RoleSetting, SearchDone};
 use skein_proto::query::{Coverage, HitGroup, Owner, StopReason};
-use skein_proto::routing::SharedBytes;
 use skein_proto::{BoundedVec, KeyPair, Message, NodeId, QueryId, SignedCredential};
 use skein_sim::Network;
 use skein_sim::population::file;
@@ -176,46 +175,6 @@ fn searches_answered_now_and_then(unanswered: u32, rounds: u32) -> (u32, u64) {
 fn a_neighbour_that_answers_every_other_search_is_let_go_as_well() {
     let (left, timed_out) = searches_answered_now_and_then(1, 30);
     assert_eq!(left, 0, "{timed_out}");
-}
-
-#[test]
-fn those_who_asked_do_not_wait_for_the_last_of_many() {
-    let mut network = network();
-    let victim = lone_super(&mut network);
-    let asker = neighbour(&mut network, victim, 1);
-    let others: Vec<NodeId> = (2..=9).map(|n| neighbour(&mut network, victim, n)).collect();
-    let id = QueryId::from_bytes([7; 16]);
-    let query = words("rare melody ").into();
-    let flood = Flood {
-        id,
-        search: id,
-        query,
-        wanted: 5,
-        hops_left: 1,
-        index: true,
-        besides: SharedBytes::default(),
-    };
-    let _ = network.heard(asker);
-    network.say(asker, victim, flood);
-    let (silent, quick) = others.split_last().unwrap();
-    network.run_for(Duration::from_millis(600));
-    for puppet in quick {
-        let asked = floods(&mut network, *puppet).remove(0);
-        network.say_later(*puppet, victim, end(asked.id, Vec::new()));
-    }
-    let ends = |network: &mut Network| {
-        let heard = network.heard(asker).into_iter();
-        heard.filter(|(_, message)| matches!(message, Message::SearchDone(_))).count()
-    };
-    network.run_for(Duration::from_millis(500));
-    assert_eq!(ends(&mut network), 0, "the last one is waited for as long again");
-    network.run_for(seconds(1));
-    assert_eq!(ends(&mut network), 1);
-    let is_called_off = |(_, message): &(_, _)| matches!(message, Message::CancelSearch(_));
-    assert!(network.heard(*silent).iter().any(is_called_off));
-    let counters = counters(&network, victim);
-    assert_eq!((counters.branches_cut_short, counters.branches_timed_out), (1, 0));
-    assert_eq!(neighbours(&network, victim), 9, "it may be slow");
 }
 
 #[test]

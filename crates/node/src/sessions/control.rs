@@ -66,7 +66,8 @@ pub(super) struct Granted {
 enum Given {
     Granted(Box<Granted>),
     Refused(NodeId, SlotRefusal),
-    Silent(NodeId),
+    /// Of whom is not known where it has not come to be asked for.
+    Silent(Option<NodeId>),
     NobodyToAsk,
 }
 
@@ -130,9 +131,8 @@ impl Control {
                     besides.push(relay);
                 }
                 Given::Silent(relay) => {
-                    if last == NoSlot::NobodyToAsk {
-                        last = NoSlot::Silent;
-                    }
+                    last = last.or(NoSlot::Silent);
+                    let Some(relay) = relay else { break };
                     besides.push(relay);
                 }
                 Given::NobodyToAsk => break,
@@ -151,7 +151,7 @@ impl Control {
             Ok(Err(_)) => Given::NobodyToAsk,
             Err(_) => {
                 let of = self.slots.get(&ask).and_then(|question| question.of);
-                of.map_or(Given::NobodyToAsk, Given::Silent)
+                Given::Silent(of)
             }
         }
     }

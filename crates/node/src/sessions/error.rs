@@ -86,7 +86,7 @@ pub enum SessionError {
 /// Why there is no slot at a relay for this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NoSlot {
-    /// The supernode that was asked last has refused (peer).
+    /// A supernode that was asked has refused (peer); of several the last.
     #[error("{0}")]
     Refused(SlotRefusal),
     /// None of the supernodes that were asked has answered in time (network).
@@ -95,6 +95,17 @@ pub enum NoSlot {
     /// No supernode is left that could be asked (network).
     #[error("this node is linked with no other supernode that could relay for it")]
     NobodyToAsk,
+}
+
+impl NoSlot {
+    /// Of two reasons the one that says more: the later one, but for a refusal, which is somebody's word.
+    pub(super) fn or(self, later: Self) -> Self {
+        match (self, later) {
+            (Self::Refused(_), Self::Silent | Self::NobodyToAsk)
+            | (Self::Silent, Self::NobodyToAsk) => self,
+            _ => later,
+        }
+    }
 }
 
 impl SessionError {

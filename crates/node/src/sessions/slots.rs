@@ -74,7 +74,9 @@ impl NearSlots {
                 self.sessions.spare(near);
             }
             Ok(near) => self.bound.push(near),
-            Err(refused) => self.refusal = Some(refused),
+            Err(refused) => {
+                self.refusal = Some(self.refusal.map_or(refused, |before| before.or(refused)));
+            }
         }
     }
 

@@ -125,7 +125,6 @@ impl Floods {
         // Where nobody is asked, those that are not excluded would be missing in the rate.
         core.counters.table_excluded += excluded;
         let deadline = now.instant + HOP_PATIENCE * (u32::from(hops) + 1);
-        branch.is_asking(next.len(), now.instant);
         let group = next.into_iter().map(|node| (node, besides.clone()));
         branch.ask(core, id, group, hops - 1, deadline);
         branch.ends = deadline;
