@@ -86,7 +86,9 @@ impl Index {
 
     /// Takes a record from an owner.
     pub(crate) fn give_up(&mut self, owner: OwnerNo, at: At) {
-        let Some(mut file) = self.store.file(at) else { return };
+        let file = self.store.file(at);
+        debug_assert!(file.is_some(), "what was written of a document is read again");
+        let Some(mut file) = file else { return };
         let words = self.store.read_words(&file);
         self.uncount(owner, 1);
         let limit = self.limits.owner_words;

@@ -475,17 +475,19 @@ impl Store {
             for some in places.chunks(FORGOTTEN_AT_A_TIME) {
                 let mut all = Vec::with_capacity(some.len());
                 for place in some {
-                    if let Some((path, tags)) = segment.texts_in(*place, &mut room) {
+                    let texts = segment.texts_in(*place, &mut room);
+                    debug_assert!(texts.is_some(), "what was written of a document is read again");
+                    if let Some((path, tags)) = texts {
                         all.push(self.read_words_of(path, tags.as_deref()));
                     }
                     segment.kill(*place);
+                    self.documents -= 1;
                 }
                 // Where the counts of all their words are is seen at once.
                 self.tally.touch(all.iter().flat_map(RecordWords::hashes));
                 for words in all {
                     self.forget_words(&words);
                     self.pending.document(&words, false);
-                    self.documents -= 1;
                     self.postings -= words.len() as u64;
                     self.put_back(words);
                 }

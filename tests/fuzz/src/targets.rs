@@ -83,7 +83,7 @@ pub fn file_path(data: &[u8]) {
 }
 
 /// Text that becomes words, in records and in queries. The first byte says where a path ends and
-/// a query begins.
+/// a query begins: its last eight values stand for the lengths of the longest paths.
 pub fn text(data: &[u8]) {
     let Some((split, rest)) = data.split_first() else { return };
     let Ok(text) = std::str::from_utf8(rest) else { return };
@@ -93,7 +93,11 @@ pub fn text(data: &[u8]) {
         assert!(!word.is_empty());
     }
 
-    let split = text.floor_char_boundary(usize::from(*split).min(text.len()));
+    let split = match *split {
+        near @ 248.. => FilePath::MAX_BYTES - usize::from(u8::MAX - near),
+        bytes => usize::from(bytes),
+    };
+    let split = text.floor_char_boundary(split.min(text.len()));
     let (path, asked) = text.split_at(split);
     let Ok(path) = FilePath::new(path) else { return };
     let file = FileMeta {

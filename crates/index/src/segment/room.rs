@@ -2,8 +2,8 @@
 
 use skein_proto::FilePath;
 
-/// The longest text: a path.
-const MOST: usize = FilePath::MAX_BYTES;
+/// The longest text: a path, and a space that is put into it before it is known whether there is one.
+const MOST: usize = FilePath::MAX_BYTES + 1;
 
 /// Bytes that are copied at once. Most pieces of names are shorter: a copy of fixed length behind
 /// which the next piece is put costs a tenth of one of just as many bytes.
