@@ -9,7 +9,8 @@ use proptest::sample::select;
 use skein_index::text::{ParsedQuery, TermMatch, record_words};
 use skein_index::{Found, Index, Limits, MAX_SOURCES_PER_CONTENT, PublishOutcome, Upkeep};
 use skein_proto::{
-    Ask, BoundedString, ContentId, FileMeta, Filter, Kind, MediaTags, NodeId, Query, Username,
+    Ask, BoundedString, ContentId, FileMeta, FilePath, Filter, Kind, MediaTags, NodeId, Query,
+    Username,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -138,7 +139,13 @@ enum Step {
     Search(Query, usize, usize),
     Maintain(usize),
     Tend(Tending),
+    /// More owners than come along with one content have this file, and leave again.
+    Crowd(Box<FileMeta>),
+    Disperse,
 }
+
+/// Owners of a crowd.
+const CROWD: std::ops::Range<u8> = 100..140;
 
 /// What happens to a merge that is done elsewhere.
 #[derive(Clone, Debug)]
@@ -151,6 +158,8 @@ enum Tending {
 
 const WORDS: [&str; 9] =
     ["song", "songs", "Sóng halo", "halo", "hal", "東京", "京都タワー", "mp3", "don't"];
+/// A path without words, and what is written again and again for the longest ones.
+const EXTREMES: [&str; 6] = ["-", "z", "song ", "東京", "halo/", "Sóng-"];
 const KINDS: [Kind; 3] = [Kind::Audio, Kind::Document, Kind::Other];
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 
@@ -166,7 +175,7 @@ fn any_file() -> impl Strategy<Value = FileMeta> {
                 MediaTags { title, artist, album, ..MediaTags::default() }
             });
     let numbers = (proptest::option::of(100_u32..103), proptest::option::of(200_u32..203));
-    (0_u64..12, path, tags, numbers, select(&KINDS[..])).prop_map(
+    let usual = (0_u64..12, path, tags, numbers, select(&KINDS[..])).prop_map(
         |(number, (folder, stem, extension, flat), tags, (bitrate_kbps, duration_secs), kind)| {
             let stem = format!("{stem}.{extension}");
             let path = if flat { stem } else { format!("{folder}/{stem}") };
@@ -178,7 +187,15 @@ fn any_file() -> impl Strategy<Value = FileMeta> {
             }
             file
         },
-    )
+    );
+    let extreme = (0_u64..12, select(&EXTREMES[..]), 500_usize..=FilePath::MAX_BYTES).prop_map(
+        |(number, text, bytes)| {
+            let path = if text == "-" { text.to_owned() } else { text.repeat(bytes) };
+            let end = path.floor_char_boundary(bytes);
+            file(number, path[..end].trim_end_matches('/'))
+        },
+    );
+    prop_oneof![15 => usual, 1 => extreme]
 }
 
 fn any_query() -> impl Strategy<Value = Query> {
@@ -236,6 +253,8 @@ fn any_step() -> impl Strategy<Value = Step> {
             1 => Just(Tending::Lose),
         ]
         .prop_map(Step::Tend),
+        1 => any_file().prop_map(|file| Step::Crowd(Box::new(file))),
+        1 => Just(Step::Disperse),
     ]
 }
 
@@ -266,6 +285,15 @@ fn tend(tending: &Tending, index: &mut Index, away: &mut Option<Upkeep>) {
 fn apply(step: Step, index: &mut Index, model: &mut Model, away: &mut Option<Upkeep>) {
     match step {
         Step::Tend(tending) => tend(&tending, index, away),
+        Step::Crowd(file) => {
+            for owner in CROWD {
+                apply(Step::SetOwner(owner, "alice"), index, model, away);
+                apply(Step::Publish(owner, vec![(*file).clone()]), index, model, away);
+            }
+        }
+        Step::Disperse => {
+            CROWD.for_each(|owner| apply(Step::Remove(owner), index, model, away));
+        }
         Step::SetOwner(owner, text) => {
             index.set_owner(node(owner), &name(text));
             let (known, _) =
@@ -407,7 +435,7 @@ proptest! {
                 follow(&mut index, &mut vocabulary);
             }
         }
-        for owner in 0..5 {
+        for owner in (0..5).chain(CROWD) {
             apply(Step::Remove(owner), &mut index, &mut model, &mut away);
         }
         tend(&Tending::GiveBack, &mut index, &mut away);

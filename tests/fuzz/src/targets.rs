@@ -113,14 +113,32 @@ pub fn text(data: &[u8]) {
         ParsedQuery::parse(&Query { ask, filter: Filter::default() })
     };
     if let Ok(query) = query(asked) {
-        // An index that holds the file finds it if and only if it matches, and gives it back whole.
+        // An index that holds the file, and others beside it, finds of them just those that match, and
+        // gives each back whole; also when what came apart has been merged.
+        let (mut same, mut other) = (file.clone(), file.clone());
+        same.content = ContentId::from_bytes([1; 32]);
+        other.content = ContentId::from_bytes([2; 32]);
+        if let Ok(path) = FilePath::new(asked) {
+            other.path = path;
+        }
+        let files = [&file, &same, &other];
         let mut index = Index::new(Limits::default());
         let node = NodeId::from_bytes([1; 32]);
         index.set_owner(node, &owner);
-        index.publish(&node, [file.clone()]);
-        let found = index.find(&query, 1);
-        let expected = query.matches(&file, &owner).then_some(&file);
-        assert_eq!(found.first().map(|found| &found.file), expected, "{query:?}");
+        for file in files {
+            index.publish(&node, [file.clone()]);
+        }
+        let mut expected = files.map(|file| query.matches(file, &owner).then_some(file));
+        expected.sort_by_key(|file| file.map(|file| file.content));
+        for is_merged in [false, true] {
+            while is_merged && !index.maintain(1) {}
+            let found = index.find(&query, files.len());
+            let mut found = [0, 1, 2].map(|at| found.get(at).map(|found| &found.file));
+            found.sort_by_key(|file| file.map(|file| file.content));
+            assert_eq!(found, expected, "{query:?}");
+        }
+        index.remove_owner(&node);
+        assert_eq!((index.words(), index.entries()), (0, 0));
     }
     // Whoever types a word of a file as the file has it finds the file.
     for word in record_words(&file) {

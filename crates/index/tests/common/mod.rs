@@ -14,10 +14,28 @@ pub fn name(text: &str) -> Username {
     Username::parse(text).expect("a name")
 }
 
+/// A content as spread as contents are; but some begin alike, and a few of those are told apart only
+/// by bytes that no filter looks at.
 pub fn content(number: u64) -> ContentId {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    let mut bytes = *blake3::hash(&number.to_le_bytes()).as_bytes();
+    match number % 16 {
+        3 | 7 => bytes[..8].fill(0x77),
+        11 => bytes[..24].fill(0x77),
+        _ => {}
+    }
     ContentId::from_bytes(bytes)
+}
+
+/// The contents of these numbers in their order, which decides where all else is equal.
+pub fn in_order(numbers: impl IntoIterator<Item = u64>) -> Vec<ContentId> {
+    let mut contents: Vec<ContentId> = numbers.into_iter().map(content).collect();
+    contents.sort();
+    contents
+}
+
+/// The number of what was made by [`file`].
+pub fn number(file: &FileMeta) -> u64 {
+    file.size - 1000
 }
 
 pub fn file(number: u64, path: &str) -> FileMeta {
