@@ -253,7 +253,8 @@ impl Index {
     /// First come records that have all words in the file name, then those that have some in tags
     /// or folders, then those in which some word is only begun. Among these, a file name that is half
     /// as long is worth as much as twice the owners who offer the same; then the content id decides.
-    /// A content stands where its best record does. Its records are ordered alike, then by owner.
+    /// A content stands where its best record does. Its records are ordered alike, then by owner; which
+    /// ones come of a document that more owners have is not said.
     ///
     /// A query that cannot be parsed has no matches: see [`ParsedQuery::parse`] for why.
     pub fn search(&self, query: &Query, limit: usize) -> Vec<Found> {
