@@ -1,6 +1,6 @@
 //! Records in and out: who has what, within which limits.
 
-use crate::distinct::are_few;
+use crate::distinct::{are_few, uses_of};
 use crate::index::Index;
 use crate::limits::PublishOutcome;
 use crate::register::{OwnerNo, charge};
@@ -67,7 +67,7 @@ impl Index {
         self.register.change(owner, |known| {
             known.records += 1;
             known.charged += charge(file);
-            known.word_uses += words.len() as u64;
+            known.word_uses += uses_of(words);
             if let Some(all) = &mut known.words {
                 all.add(&file.content, words);
             }
@@ -95,7 +95,7 @@ impl Index {
         self.register.change(owner, |known| {
             known.records -= 1;
             known.charged -= charge(&file);
-            known.word_uses -= words.len() as u64;
+            known.word_uses -= uses_of(&words);
             if are_few(known.word_uses, limit) {
                 known.words = None;
             }

@@ -110,7 +110,8 @@ pub(crate) struct Owner {
     pub(crate) records: u64,
     /// What its records are charged.
     pub(crate) charged: u64,
-    /// Words of all its records, each counted in each record: never less than the different ones.
+    /// Words of all its records, each counted in each record, and one for a record without any:
+    /// never less than the different ones.
     pub(crate) word_uses: u64,
     /// Only kept while the quota may be exceeded, since it takes half as much as all else.
     // In a box of its own, for few owners ever have it.

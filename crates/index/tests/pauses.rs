@@ -29,10 +29,14 @@ fn files(owner: u64) -> impl Iterator<Item = FileMeta> {
 
 /// Calls, and checks how much work that was.
 fn bounded<R>(index: &mut Index, call: impl FnOnce(&mut Index) -> R) -> R {
+    bounded_by(BOUND, index, call)
+}
+
+fn bounded_by<R>(most: u64, index: &mut Index, call: impl FnOnce(&mut Index) -> R) -> R {
     let before = index.work();
     let answer = call(index);
     let done = index.work() - before;
-    assert!(done <= BOUND, "{done} documents' worth of work, of {BOUND} at most");
+    assert!(done <= most, "{done} documents' worth of work, of {most} at most");
     answer
 }
 
@@ -95,6 +99,39 @@ fn new_words_are_work_which_leaves_less_for_merging() {
         let least = MESSAGE + MESSAGE * NEW * 7 / 16;
         assert!(index.work() - before >= least, "{} of {least}", index.work() - before);
         index.take_vocabulary_changes();
+    }
+}
+
+#[test]
+fn records_without_words_are_not_counted_all_at_once_when_words_come() {
+    /// Listing the contents of as many records as there are when words begin to be counted: 37,500.
+    const LIST: u64 = WORDS * 3 / 8 / 32;
+    // Nearly all that an owner may have, and just as many as are not counted yet.
+    for wordless in [98_400, 37_400] {
+        let mut index = Index::new(Limits { owner_words: WORDS, ..Limits::default() });
+        index.set_owner(node(1), &name("alice"));
+        let mut publish = |numbers: std::ops::Range<u64>, path: &str| {
+            let mut refused = 0;
+            for first in numbers.clone().step_by(MESSAGE as usize) {
+                let message = first..(first + MESSAGE).min(numbers.end);
+                let files = message.map(|number| file(number, path));
+                let publish = |index: &mut Index| index.publish(&node(1), files).over_quota;
+                refused += bounded_by(BOUND + LIST, &mut index, publish);
+            }
+            refused
+        };
+        assert_eq!(publish(0..wordless, "-"), 0);
+        let words: Vec<String> = (0..64).map(|word| format!("w{word}")).collect();
+        // Each has 64 words, the same as the others: more uses than different words are allowed.
+        let (first, last) = (wordless, wordless + 1_600);
+        publish(first..last, &words.join(" "));
+        // What was refused before all was counted is taken in afterwards.
+        let mut rounds = 0;
+        while publish(first..last, &words.join(" ")) > 0 {
+            rounds += 1;
+            assert!(rounds < 20, "records are still refused");
+        }
+        assert_eq!((index.records(), index.words()), (last, 64));
     }
 }
 
