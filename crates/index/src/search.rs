@@ -10,6 +10,7 @@ use crate::segment::{Place, Probe, Segment, prefix};
 use crate::snapshot::{Shared, Snapshot};
 use crate::text::{ParsedQuery, RecordWords, TermMatch};
 use skein_proto::{ContentId, FileMeta, NodeId, Query};
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -171,7 +172,7 @@ impl<'a> Search<'a> {
         let mut terms: Vec<Terms<'a>> =
             admitted.filter_map(|segment| Terms::new(segment, self.query)).collect();
         // What is found in large segments spares work in the small ones.
-        terms.sort_by_key(|terms| std::cmp::Reverse(terms.segment().len()));
+        terms.sort_by_key(|terms| Reverse(terms.segment().len()));
         // Of one segment each pass comes in the order of the ranks, and behind the one before.
         let is_sorted = terms.len() <= 1;
         let mut needed = wanted;
@@ -298,6 +299,9 @@ impl<'a> Search<'a> {
                 self.sources(it, |node| sources.push((it.standing, node, at)));
                 at = next[at];
             }
+            if next[i] != usize::MAX {
+                self.leave_out_moved(&mut sources, candidates);
+            }
             sources.sort_unstable();
             sources.truncate(MAX_SOURCES_PER_CONTENT);
             // Records of one document stand together unless their owners are mixed with others'.
@@ -312,6 +316,18 @@ impl<'a> Search<'a> {
             }
         }
         found
+    }
+
+    /// Leaves each owner one record of a content. A document that moves is seen where it was and where
+    /// it is for a moment; what an owner says now is in the segment that was made last.
+    fn leave_out_moved(
+        &self,
+        sources: &mut Vec<(Standing, NodeId, usize)>,
+        candidates: &[Candidate<'a>],
+    ) {
+        let segment = |at: usize| candidates.get(at).map(|it| it.segment.id);
+        sources.sort_unstable_by_key(|(_, node, at)| (*node, Reverse(segment(*at))));
+        sources.dedup_by_key(|(_, node, _)| *node);
     }
 
     /// Answers the owner of each candidate that has one only, and reads something of what will be read
@@ -405,7 +421,7 @@ mod tests {
     #![allow(clippy::expect_used)]
     use crate::scan::looked_at;
     use crate::testing::file_at;
-    use crate::{Index, Limits};
+    use crate::{Index, Limits, PublishOutcome};
     use skein_proto::{Ask, BoundedString, FileMeta, Filter, NodeId, Query, Username};
 
     /// Files of two words that all of them have, in names of different lengths.
@@ -443,6 +459,45 @@ mod tests {
         let (found, looked) = search(&index, 100);
         assert_eq!(found, 100);
         assert!(looked <= (2 + 10) * 64, "{looked} looked at in eleven segments");
+    }
+
+    #[test]
+    fn an_owner_has_one_record_of_a_content_while_a_document_moves() {
+        let [alice, bob, carol] = [1, 2, 3].map(|number| NodeId::from_bytes([number; 32]));
+        let mut index = Index::new(Limits::default());
+        for owner in [alice, bob, carol] {
+            index.set_owner(owner, &Username::parse("alice").expect("a name"));
+        }
+        let short = file_at(1, "some song");
+        let long = file_at(1, "some song of a longer name");
+        index.publish(&alice, [short.clone()]);
+        let asked = Ask::Words(BoundedString::truncated("some song "));
+        // Where the new place of a document is shown and the old one still is there too.
+        let mut found_meanwhile = |owner: NodeId, file: &FileMeta| {
+            let number = index.register.number(&owner).expect("it is known");
+            let admitted = index.store.admitting(std::slice::from_ref(file));
+            let mut outcome = PublishOutcome::default();
+            index.take_in(number, &mut file.clone(), (&admitted, 0), &mut outcome);
+            index.store.show_drafted(&index.register, &index.shared);
+            let mut records = [asked.clone(), Ask::Content(file.content)].map(|ask| {
+                let found = index.search(&Query { ask, filter: Filter::default() }, 10);
+                found.into_iter().map(|it| (it.owner, it.file)).collect::<Vec<_>>()
+            });
+            index.flush();
+            assert_eq!(records[0], records[1]);
+            std::mem::take(&mut records[0])
+        };
+        let of = |owner: NodeId, file: &FileMeta| (owner, file.clone());
+        assert_eq!(found_meanwhile(bob, &short), [of(alice, &short), of(bob, &short)]);
+        // One more passes no power of two.
+        let all = [alice, bob, carol].map(|owner| of(owner, &short));
+        assert_eq!(found_meanwhile(carol, &short), all);
+        let renamed = [of(alice, &short), of(carol, &short), of(bob, &long)];
+        assert_eq!(found_meanwhile(bob, &long), renamed);
+        assert_eq!(
+            found_meanwhile(alice, &long),
+            [of(carol, &short), of(alice, &long), of(bob, &long)],
+        );
     }
 
     #[test]

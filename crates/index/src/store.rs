@@ -538,6 +538,13 @@ impl Store {
 
     /// Makes a segment of what is drafted, shows it to readers, and then takes away what has gone.
     pub(crate) fn seal(&mut self, register: &Register, shared: &Shared) {
+        self.show_drafted(register, shared);
+        self.take_away_killed();
+    }
+
+    /// Makes a segment of what is drafted, and shows it to readers. Until what has gone is taken away,
+    /// they see what moves twice.
+    pub(crate) fn show_drafted(&mut self, register: &Register, shared: &Shared) {
         self.count_words();
         if self.draft.len() > 0 {
             let segment = self.draft.build(self.next_id);
@@ -550,6 +557,9 @@ impl Store {
                 self.show(register, shared);
             }
         }
+    }
+
+    fn take_away_killed(&mut self) {
         let mut killed: Vec<(usize, Place)> =
             std::mem::take(&mut self.killed).into_iter().collect();
         killed.sort_unstable();

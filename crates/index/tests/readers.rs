@@ -6,7 +6,7 @@ mod common;
 use common::{content, contents, file, name, words};
 use skein_index::{Index, Limits, MAX_SOURCES_PER_CONTENT};
 use skein_proto::{Filter, NodeId};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 fn node(number: u32) -> NodeId {
@@ -51,6 +51,41 @@ fn what_stays_is_found_by_all_readers_while_others_come_and_go() {
         is_over.store(true, Ordering::Relaxed);
     });
     assert_eq!((index.records(), index.owners()), (50, 1));
+}
+
+#[test]
+fn no_owner_is_found_twice_while_others_join_and_leave_it() {
+    let mut index = Index::new(Limits::default());
+    for owner in 0..8 {
+        index.set_owner(node(owner), &name("alice"));
+    }
+    index.publish(&node(0), [file(1, "shared song.mp3")]);
+    let reader = index.reader();
+    let (rounds, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let searcher = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let found = reader.search(&words("shared "), 10);
+                let mut owners: Vec<NodeId> = found.iter().map(|it| it.owner).collect();
+                owners.sort_unstable();
+                assert!(owners.is_sorted_by(|a, b| a < b), "{found:?}");
+                rounds.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let mut changes = 0;
+        let is_enough = || rounds.load(Ordering::Relaxed) >= 300 || searcher.is_finished();
+        while changes < 300 || !is_enough() {
+            for owner in 1..8 {
+                index.publish(&node(owner), [file(1, "shared song.mp3")]);
+            }
+            for owner in 1..8 {
+                index.withdraw(&node(owner), &[content(1)]);
+            }
+            changes += 1;
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(index.records(), 1);
 }
 
 #[test]
