@@ -246,6 +246,12 @@ impl Index {
         self.shared.prefixes_cut.load(Ordering::Relaxed)
     }
 
+    /// Searches so far that ended with what they had found, since there was more to do for them than
+    /// [`MAX_SEARCH_WORK`](crate::MAX_SEARCH_WORK).
+    pub fn searches_cut(&self) -> u64 {
+        self.shared.searches_cut.load(Ordering::Relaxed)
+    }
+
     /// The best matches. `limit` bounds the different contents; of each the best
     /// [`MAX_SOURCES_PER_CONTENT`](crate::MAX_SOURCES_PER_CONTENT) records come along, one after the
     /// other.
@@ -255,6 +261,9 @@ impl Index {
     /// as long is worth as much as twice the owners who offer the same; then the content id decides.
     /// A content stands where its best record does. Its records are ordered alike, then by owner; which
     /// ones come of a document that more owners have is not said.
+    ///
+    /// Of a query that asks for very much work only some matches are found: see
+    /// [`MAX_SEARCH_WORK`](crate::MAX_SEARCH_WORK).
     ///
     /// A query that cannot be parsed has no matches: see [`ParsedQuery::parse`] for why.
     pub fn search(&self, query: &Query, limit: usize) -> Vec<Found> {

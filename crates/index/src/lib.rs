@@ -36,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod array;
+mod budget;
 mod class;
 mod code;
 mod departure;
@@ -69,6 +70,7 @@ mod upkeep;
 mod vocabulary;
 mod waste;
 
+pub use budget::MAX_SEARCH_WORK;
 pub use index::Index;
 pub use limits::{Limits, PublishOutcome};
 pub use scan::MAX_PREFIX_WORDS;

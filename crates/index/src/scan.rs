@@ -1,5 +1,6 @@
 //! Going through the posting lists of one segment for the documents that match.
 
+use crate::budget::{Budget, NUMBERS_OF_DOCUMENT};
 use crate::class::Class;
 use crate::lists::{Batch, Lists};
 use crate::rank::{Fit, Standing};
@@ -25,14 +26,37 @@ const WORTH_UNITING: usize = 3;
 /// document takes to be looked at: that is half a microsecond.
 const BITS_OF_DOCUMENT: usize = 16_384;
 
-/// Numbers of lists that are united while one document is looked at.
-const NUMBERS_OF_DOCUMENT: usize = 64;
+/// The most numbers of lists that are united for a beginning where the documents at hand can be looked
+/// at instead, however many there are: that takes about as long as to look at eight thousand.
+const MOST_UNITED: usize = 8192 * NUMBERS_OF_DOCUMENT;
+
+/// The same for all beginnings that are not wanted: only documents that match otherwise have to be
+/// looked at instead, which are mostly few.
+const MOST_EXCLUDED: usize = 1024 * NUMBERS_OF_DOCUMENT;
+
+/// Numbers that are united while a word is read.
+const NUMBERS_OF_WORD: usize = 8;
+
+/// Numbers that are united while a document is found in all lists and judged by what is at hand.
+const NUMBERS_OF_MATCH: usize = 8;
 
 /// What a segment knows of the words of a query.
 pub(crate) struct Terms<'a> {
     segment: &'a Segment,
     /// Each term with where exactly this word is.
     terms: Vec<(&'a Term, Option<ListsAt>)>,
+    /// Known from the first pass on.
+    excluded: Option<Excluded<'a>>,
+}
+
+/// What a segment knows of the words that are not wanted.
+#[derive(Default)]
+struct Excluded<'a> {
+    words: Vec<ListsAt>,
+    /// The documents with any word that begins in a way that is not wanted.
+    begun: Lists<'a>,
+    /// Those of these beginnings that are to be looked for in the documents' own words.
+    checks: Vec<&'a Term>,
 }
 
 impl<'a> Terms<'a> {
@@ -49,7 +73,7 @@ impl<'a> Terms<'a> {
             }
             terms.push((term, found));
         }
-        Some(Self { segment, terms })
+        Some(Self { segment, terms, excluded: None })
     }
 
     pub(crate) const fn segment(&self) -> &'a Segment {
@@ -61,12 +85,35 @@ impl<'a> Terms<'a> {
         found.map(|at| Lists::new(self.segment, at)).unwrap_or_default()
     }
 
-    /// The documents with any word that begins so; at most so many words are taken, and so many numbers
-    /// of their lists. Also whether there were more.
-    fn begun(&self, beginning: &str, (most, mut numbers): (usize, usize)) -> (Lists<'a>, bool) {
+    /// The documents with any word that begins so; at most so many words are taken, and so much is done.
+    /// Also whether there were more.
+    fn begun(
+        &self,
+        beginning: &str,
+        most: (usize, usize),
+        budget: &mut Budget,
+    ) -> (Lists<'a>, bool) {
         let universe = self.segment.len() as usize;
         let (mut inside, mut outside) = (Bitmap::new(universe), Bitmap::new(universe));
-        let mut scan = self.segment.strings.from(beginning);
+        let is_cut = self.unite(beginning, most, budget, |[first, second]| {
+            first.into_iter().for_each(|list| inside.add(list));
+            second.into_iter().for_each(|list| outside.add(list));
+        });
+        (Lists::of(Some(Cursor::Bitmap(inside)), Some(Cursor::Bitmap(outside))), is_cut)
+    }
+
+    /// Sees the lists of the words that begin so; at most so many words are taken, and so much is done,
+    /// in numbers of lists. Answers whether there were more.
+    fn unite(
+        &self,
+        beginning: &str,
+        (most, mut numbers): (usize, usize),
+        budget: &mut Budget,
+        mut see: impl FnMut([Option<Cursor<'a>>; 2]),
+    ) -> bool {
+        let segment = self.segment;
+        budget.spend(segment.len() as usize * NUMBERS_OF_DOCUMENT / BITS_OF_DOCUMENT);
+        let mut scan = segment.strings.from(beginning);
         let mut words = 0;
         while let Some((_, at)) = scan.next() {
             if !scan.bytes().starts_with(beginning.as_bytes()) {
@@ -75,24 +122,48 @@ impl<'a> Terms<'a> {
             if !at.is_word() {
                 continue;
             }
-            if words == most {
-                return (Self::unions(inside, outside), true);
-            }
-            words += 1;
-            let (first, second) = self.segment.strings.lists(at);
-            let listed = [&first, &second].into_iter().flatten().map(Cursor::estimate).sum();
-            let Some(left) = numbers.checked_sub(listed) else {
-                return (Self::unions(inside, outside), true);
+            let (first, second) = segment.strings.lists(at);
+            let listed: usize = [&first, &second].into_iter().flatten().map(Cursor::estimate).sum();
+            let Some(left) = numbers.checked_sub(listed).filter(|_| words < most) else {
+                return true;
             };
-            numbers = left;
-            first.into_iter().for_each(|list| inside.add(list));
-            second.into_iter().for_each(|list| outside.add(list));
+            if !budget.spend(listed + NUMBERS_OF_WORD) {
+                return true;
+            }
+            (words, numbers) = (words + 1, left);
+            #[cfg(test)]
+            looked_at::unite(listed);
+            see([first, second]);
         }
-        (Self::unions(inside, outside), false)
+        false
     }
 
-    fn unions(inside: Bitmap, outside: Bitmap) -> Lists<'a> {
-        Lists::of(Some(Cursor::Bitmap(inside)), Some(Cursor::Bitmap(outside)))
+    /// What there is of the words that are not wanted.
+    fn excluding(&self, query: &'a ParsedQuery, budget: &mut Budget) -> Excluded<'a> {
+        let mut excluded = Excluded::default();
+        let mut left = MOST_EXCLUDED;
+        let mut begun: Option<Bitmap> = None;
+        for term in query.excluded() {
+            if term.by == TermMatch::Exact {
+                let found = self.segment.strings.find(&term.text).map(|(_, at)| at);
+                excluded.words.extend(found);
+                continue;
+            }
+            // Nobody asks which of them, so that all come into one.
+            let begun = begun.get_or_insert_with(|| Bitmap::new(self.segment.len() as usize));
+            let most = (MAX_PREFIX_WORDS, left);
+            let is_cut = self.unite(&term.text, most, budget, |lists| {
+                for list in lists.into_iter().flatten() {
+                    left = left.saturating_sub(list.estimate());
+                    begun.add(list);
+                }
+            });
+            if is_cut {
+                excluded.checks.push(term);
+            }
+        }
+        excluded.begun = Lists::of(begun.map(Cursor::Bitmap), None);
+        excluded
     }
 }
 
@@ -100,15 +171,26 @@ impl<'a> Terms<'a> {
 pub(crate) struct Scanner<'s, 'a> {
     pub(crate) query: &'a ParsedQuery,
     pub(crate) snapshot: &'a Snapshot,
-    pub(crate) terms: &'s Terms<'a>,
+    pub(crate) terms: &'s mut Terms<'a>,
     /// Only documents that fit just so are found.
     pub(crate) fit: Fit,
     pub(crate) prefix_was_cut: &'s mut bool,
+    pub(crate) budget: &'s mut Budget,
+}
+
+/// What tells the documents that a pass is for.
+struct Wanted<'a> {
+    /// The lists that a document must be in.
+    lists: Vec<Lists<'a>>,
+    /// Those that would make it fit better.
+    wholes: Vec<Lists<'a>>,
+    /// Terms that are to be looked for in its own words.
+    checks: Vec<&'a Term>,
 }
 
 impl<'a> Scanner<'_, 'a> {
     /// Adds the best matches up to a class, at least so many if there are. Answers whether those
-    /// are all.
+    /// are all, or all for which the budget suffices.
     pub(crate) fn run(
         &mut self,
         owners: Option<&[OwnerNo]>,
@@ -116,13 +198,30 @@ impl<'a> Scanner<'_, 'a> {
         needed: usize,
         found: &mut Vec<Candidate<'a>>,
     ) -> bool {
+        let Some(wanted) = self.lists() else { return true };
+        let excluded = self.terms.excluded.take();
+        let mut excluded =
+            excluded.unwrap_or_else(|| self.terms.excluding(self.query, self.budget));
+        let is_all = self.scan(wanted, &mut excluded, (owners, last, needed), found);
+        self.terms.excluded = Some(excluded);
+        is_all
+    }
+
+    fn scan(
+        &mut self,
+        Wanted { mut lists, mut wholes, checks }: Wanted<'a>,
+        excluded: &mut Excluded<'a>,
+        (owners, last, needed): (Option<&[OwnerNo]>, Option<Class>, usize),
+        found: &mut Vec<Candidate<'a>>,
+    ) -> bool {
         let segment = self.terms.segment;
-        let Some((mut lists, mut wholes, checks)) = self.lists() else { return true };
-        let mut excluded = self.excluded();
+        let mut unwanted: Vec<Lists<'a>> =
+            excluded.words.iter().map(|at| Lists::new(segment, *at)).collect();
         lists.sort_by_key(Lists::estimate);
         let Some((first, others)) = lists.split_first_mut() else { return true };
         let end = last.map_or(segment.len(), |class| segment.end_of(class));
-        let has_filter = self.query.has_filter();
+        let is_judged =
+            self.query.has_filter() || !checks.is_empty() || !excluded.checks.is_empty();
         let has_leaving = owners.is_none() && self.snapshot.has_leaving;
         let start = found.len();
         let mut batch = Batch::new();
@@ -150,8 +249,12 @@ impl<'a> Scanner<'_, 'a> {
                     wholes.iter_mut().fold(u64::MAX, |all, it| all & it.mark(batch.ranks()).1)
                 }
             };
-            let gone = excluded.iter_mut().fold(better, |gone, it| gone | it.mark(batch.ranks()).1);
+            let better = better | excluded.begun.mark(batch.ranks()).1;
+            let gone = unwanted.iter_mut().fold(better, |gone, it| gone | it.mark(batch.ranks()).1);
             batch.keep(!gone);
+            if !self.budget.spend(NUMBERS_OF_DOCUMENT + batch.len * NUMBERS_OF_MATCH) {
+                return true;
+            }
             for (place, rank) in places.iter_mut().zip(batch.ranks()) {
                 *place = segment.place(*rank);
             }
@@ -164,8 +267,7 @@ impl<'a> Scanner<'_, 'a> {
                 if live >> i & 1 == 0
                     || owners.is_some_and(|owners| !segment.is_of(place, owners))
                     || (has_leaving && self.snapshot.is_left_over(segment, place))
-                    || (has_filter && !self.passes(place))
-                    || (!checks.is_empty() && !begins(segment, place, &checks))
+                    || (is_judged && !self.is_wanted(place, &checks, &excluded.checks))
                 {
                     continue;
                 }
@@ -183,9 +285,8 @@ impl<'a> Scanner<'_, 'a> {
         true
     }
 
-    /// The lists that a document must be in, those that would make it fit better, and the terms
-    /// that are to be looked for in its own words; `None` if nothing can match.
-    fn lists(&mut self) -> Option<(Vec<Lists<'a>>, Vec<Lists<'a>>, Vec<&'a Term>)> {
+    /// What a document must be in and have; `None` if nothing can match.
+    fn lists(&mut self) -> Option<Wanted<'a>> {
         let has_prefix = self.query.terms().iter().any(|it| it.by == TermMatch::Prefix);
         if self.fit == Fit::Begun && !has_prefix {
             return None;
@@ -206,8 +307,8 @@ impl<'a> Scanner<'_, 'a> {
         for (term, at) in beginnings {
             if term.by == TermMatch::Prefix {
                 wholes.push(self.terms.whole(at));
-                if let Some(estimate) = narrowest.filter(|it| *it <= FEW_DOCUMENTS) {
-                    match self.few_begun(term, estimate) {
+                if let Some(estimate) = narrowest {
+                    match self.begun_beside(term, estimate) {
                         Some(union) => lists.push(union),
                         None => checks.push(term),
                     }
@@ -215,8 +316,8 @@ impl<'a> Scanner<'_, 'a> {
                 }
             }
             let most = if narrowest.is_some() { usize::MAX } else { MAX_PREFIX_WORDS };
-            let (union, is_cut) = self.terms.begun(&term.text, (most, usize::MAX));
-            *self.prefix_was_cut |= is_cut;
+            let (union, is_cut) = self.terms.begun(&term.text, (most, usize::MAX), self.budget);
+            *self.prefix_was_cut |= is_cut && !self.budget.is_spent();
             lists.push(union);
         }
         if self.fit == Fit::InName {
@@ -225,64 +326,89 @@ impl<'a> Scanner<'_, 'a> {
             return None;
         }
         lists.iter().all(|it| it.inside.is_some() || it.outside.is_some()).then_some(())?;
-        Some((lists, wholes, checks))
+        Some(Wanted { lists, wholes, checks })
     }
 
     /// The documents with any word that begins so, if that is found sooner than by looking at so many
     /// documents: words are read out of one block or two, documents each from its own place.
-    fn few_begun(&self, term: &Term, documents: usize) -> Option<Lists<'a>> {
-        let is_worth_it = documents >= WORTH_UNITING
-            && self.terms.segment.len() as usize <= documents * BITS_OF_DOCUMENT;
-        let most = (documents, documents * NUMBERS_OF_DOCUMENT);
-        let union = is_worth_it.then(|| self.terms.begun(&term.text, most));
-        union.filter(|(_, is_cut)| !is_cut).map(|(union, _)| union)
-    }
-
-    fn excluded(&self) -> Vec<Lists<'a>> {
-        let segment = self.terms.segment;
-        let lists = |term: &Term| match term.by {
-            TermMatch::Exact => {
-                self.terms.whole(segment.strings.find(&term.text).map(|(_, at)| at))
-            }
-            _ => self.terms.begun(&term.text, (usize::MAX, usize::MAX)).0,
+    fn begun_beside(&mut self, term: &Term, documents: usize) -> Option<Lists<'a>> {
+        let numbers = documents.saturating_mul(NUMBERS_OF_DOCUMENT);
+        let most = if documents <= FEW_DOCUMENTS {
+            let is_worth_it = documents >= WORTH_UNITING
+                && self.terms.segment.len() as usize <= documents * BITS_OF_DOCUMENT;
+            is_worth_it.then_some((documents, numbers))?
+        } else {
+            (usize::MAX, numbers.min(MOST_UNITED))
         };
-        self.query.excluded().iter().map(lists).collect()
+        let (union, is_cut) = self.terms.begun(&term.text, most, self.budget);
+        (!is_cut).then_some(union)
     }
 
-    fn passes(&self, place: Place) -> bool {
+    /// Whether a document meets the filter, and has words with all these beginnings and none with those.
+    fn is_wanted(&mut self, place: Place, checks: &[&Term], excluded: &[&Term]) -> bool {
+        (!self.query.has_filter() || self.passes(place))
+            && ((checks.is_empty() && excluded.is_empty())
+                || (self.budget.spend_document()
+                    && begins(self.terms.segment, place, checks, excluded)))
+    }
+
+    fn passes(&mut self, place: Place) -> bool {
         let segment = self.terms.segment;
         let (kind, size) = segment.documents.kind_and_size(place);
         self.query.passes_kind_and_size(kind, size)
-            && (!self.query.needs_text() || {
-                let file = segment.file(place);
-                file.is_some_and(|it| self.query.passes_filter(&it) && self.query.has_phrases(&it))
-            })
+            && (!self.query.needs_text()
+                || (self.budget.spend_document() && {
+                    #[cfg(test)]
+                    looked_at::read();
+                    let file = segment.file(place);
+                    file.is_some_and(|it| {
+                        self.query.passes_filter(&it) && self.query.has_phrases(&it)
+                    })
+                }))
     }
 }
 
-/// Whether a document has words with all these beginnings.
-fn begins(segment: &Segment, place: Place, terms: &[&Term]) -> bool {
+/// Whether a document has words with all these beginnings, and none with one of those.
+fn begins(segment: &Segment, place: Place, all: &[&Term], none: &[&Term]) -> bool {
+    #[cfg(test)]
+    looked_at::read();
     let Some(file) = segment.file(place) else { return false };
     let mut words = RecordWords::default();
     words.read(file.path.as_str(), file.tags.as_deref());
-    terms.iter().all(|term| words.iter().any(|(word, _)| term.accepts(word)))
+    let has = |term: &&Term| words.iter().any(|(word, _)| term.accepts(word));
+    all.iter().all(has) && !none.iter().any(has)
 }
 
-/// How many documents of the leading lists this thread has looked at: what tests measure work by.
+/// What this thread has done for searches: what tests measure work by.
 #[cfg(test)]
 pub(crate) mod looked_at {
     use std::cell::Cell;
 
     thread_local! {
         static COUNT: Cell<usize> = const { Cell::new(0) };
+        static READ: Cell<usize> = const { Cell::new(0) };
+        static UNITED: Cell<usize> = const { Cell::new(0) };
     }
 
     pub(crate) fn add(documents: usize) {
         COUNT.set(COUNT.get() + documents);
     }
 
-    /// Those since it was last asked for.
+    pub(crate) fn read() {
+        READ.set(READ.get() + 1);
+    }
+
+    pub(crate) fn unite(numbers: usize) {
+        UNITED.set(UNITED.get() + numbers);
+    }
+
+    /// Documents of the leading lists since it was last asked for.
     pub(crate) fn take() -> usize {
         COUNT.replace(0)
+    }
+
+    /// Documents that were read and numbers of lists that were united since it was last asked for.
+    pub(crate) fn take_work() -> (usize, usize) {
+        (READ.replace(0), UNITED.replace(0))
     }
 }

@@ -1,5 +1,6 @@
 //! Searches.
 
+use crate::budget::{Budget, MAX_SEARCH_WORK};
 use crate::class::Class;
 use crate::interner::WordHasher;
 use crate::rank::{Fit, Standing};
@@ -59,6 +60,9 @@ impl Reader {
         if search.prefix_was_cut {
             self.shared.prefixes_cut.fetch_add(1, Ordering::Relaxed);
         }
+        if search.budget.is_spent() {
+            self.shared.searches_cut.fetch_add(1, Ordering::Relaxed);
+        }
         found
     }
 }
@@ -78,13 +82,15 @@ struct Search<'a> {
     /// Those whose records count, if not all do; in ascending order.
     owners: Option<Vec<OwnerNo>>,
     prefix_was_cut: bool,
+    budget: Budget,
     hasher: &'a WordHasher,
 }
 
 impl<'a> Search<'a> {
     fn new(snapshot: &'a Snapshot, query: &'a ParsedQuery, hasher: &'a WordHasher) -> Self {
         let owners = query.filter().owner.as_ref().map(|name| snapshot.directory.named(name));
-        Self { snapshot, query, owners, prefix_was_cut: false, hasher }
+        let budget = Budget::of(MAX_SEARCH_WORK);
+        Self { snapshot, query, owners, prefix_was_cut: false, budget, hasher }
     }
 
     fn run(&mut self, skip: usize, limit: usize) -> Vec<Found> {
@@ -176,6 +182,8 @@ impl<'a> Search<'a> {
         // Of one segment each pass comes in the order of the ranks, and behind the one before.
         let is_sorted = terms.len() <= 1;
         let mut needed = wanted;
+        // What was found when fewer were looked for.
+        let mut kept = None;
         loop {
             let mut found: Vec<Candidate<'a>> = Vec::with_capacity(needed.min(USUAL));
             let mut is_all = true;
@@ -191,9 +199,13 @@ impl<'a> Search<'a> {
                         terms,
                         fit,
                         prefix_was_cut: &mut self.prefix_was_cut,
+                        budget: &mut self.budget,
                     };
                     let owners = self.owners.as_deref();
                     is_all &= scanner.run(owners, last, still_needed, &mut found);
+                    if self.budget.is_spent() {
+                        return kept.map_or((found, is_sorted), |kept| (kept, true));
+                    }
                     is_all &= last.is_none();
                 }
                 if found.len() >= needed {
@@ -215,6 +227,7 @@ impl<'a> Search<'a> {
                 return (found, true);
             }
             needed = needed.saturating_mul(4);
+            kept = Some(found);
         }
     }
 
@@ -419,8 +432,11 @@ fn distinct(candidates: &[Candidate<'_>]) -> usize {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used)]
+    use super::Search;
+    use crate::budget::{Budget, MAX_SEARCH_WORK, NUMBERS_OF_DOCUMENT};
     use crate::scan::looked_at;
     use crate::testing::file_at;
+    use crate::text::ParsedQuery;
     use crate::{Index, Limits, PublishOutcome};
     use skein_proto::{Ask, BoundedString, FileMeta, Filter, NodeId, Query, Username};
 
@@ -459,6 +475,60 @@ mod tests {
         let (found, looked) = search(&index, 100);
         assert_eq!(found, 100);
         assert!(looked <= (2 + 10) * 64, "{looked} looked at in eleven segments");
+    }
+
+    #[test]
+    fn a_search_ends_when_it_has_done_so_much_whatever_is_asked() {
+        const RECORDS: u32 = 60_000;
+        const FEW: usize = 2_000;
+        let owner = NodeId::from_bytes([1; 32]);
+        let mut index = Index::new(Limits { owner_words: 1_000_000, ..Limits::default() });
+        index.set_owner(owner, &Username::parse("alice").expect("a name"));
+        let file = |number: u32| {
+            let rare = if number.is_multiple_of(150) { " rare" } else { "" };
+            file_at(number, &format!("common a{number} b{number} c{number}{rare}.mp3"))
+        };
+        index.publish(&owner, (0..RECORDS).map(file));
+        while !index.maintain(4_096) {}
+        let query = |text: &str, extension: Option<&str>| {
+            let ask = Ask::Words(BoundedString::truncated(text));
+            let extension = extension.map(BoundedString::truncated);
+            let query = Query { ask, filter: Filter { extension, ..Filter::default() } };
+            ParsedQuery::parse(&query).expect("a query")
+        };
+        let snapshot = index.shared.snapshot.load();
+        // How many are found, and whether the search was cut.
+        let search = |text: &str, extension, documents, limit| {
+            let query = query(text, extension);
+            let mut search = Search::new(&snapshot, &query, &index.shared.hasher);
+            search.budget = Budget::of(documents);
+            looked_at::take_work();
+            let found = search.run(0, limit).len();
+            let (read, united) = looked_at::take_work();
+            let work = read + united / NUMBERS_OF_DOCUMENT;
+            assert!(work <= documents, "{text}: {read} were read and {united} united");
+            (found, search.budget.is_spent())
+        };
+        // Beginnings that many words have, wanted or not, and a filter that nothing passes.
+        assert_eq!(search("common -a* -b* -c*", None, FEW, 100), (0, true));
+        assert!(search("common a* b* c*", None, FEW, 100).1);
+        assert_eq!(search("common mp3 ", Some("zzz"), FEW, 100), (0, true));
+        // What is found before the end is shown.
+        let (found, is_cut) = search("common ", Some("mp3"), FEW, 10_000);
+        assert!(found > FEW * 3 / 4 && is_cut, "{found} were found");
+        assert_eq!(search("common a77", None, FEW, 100), (100, false));
+
+        // What is not united is looked for in the words of what matches.
+        let begin_so = |beginning: &str| {
+            (0..RECORDS).filter(|it| it.to_string().starts_with(beginning)).count()
+        };
+        let rest = RECORDS as usize - begin_so("1");
+        assert_eq!(search("common -a1*", None, MAX_SEARCH_WORK, usize::MAX), (rest, false));
+        assert_eq!(search("rare a*", None, MAX_SEARCH_WORK, usize::MAX), (400, false));
+
+        assert_eq!(index.searches_cut(), 0);
+        index.find(&query("common ", Some("zzz")), 100);
+        assert_eq!((index.searches_cut(), index.prefixes_cut()), (1, 0));
     }
 
     #[test]

@@ -34,6 +34,7 @@ impl Snapshot {
 pub(crate) struct Shared {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) prefixes_cut: AtomicU64,
+    pub(crate) searches_cut: AtomicU64,
     /// How words are told apart.
     pub(crate) hasher: WordHasher,
 }

@@ -11,8 +11,9 @@ use skein_index::{Found, Index, Reader};
 use skein_proto::{NodeId, QueryId};
 use std::sync::Arc;
 
-/// Look-ups under way at the same time. The worst take some milliseconds, so that the last of them
-/// waits for less than a second on one core.
+/// Look-ups under way at the same time. Most are done in a small part of a millisecond, and none does
+/// more than a bounded amount of work ([`MAX_SEARCH_WORK`](skein_index::MAX_SEARCH_WORK) a page): the
+/// last of so many waits for a bounded time, whatever the others ask.
 const MAX_LOOK_UPS: usize = 256;
 
 /// Those of them that neighbours' queries may take, so that there is room for those of children
@@ -34,7 +35,8 @@ pub struct LookUp {
 }
 
 impl LookUp {
-    /// Carries it out. It takes from some microseconds to some milliseconds, and waits for nobody.
+    /// Carries it out. It does a bounded amount of work, which mostly takes far less than a millisecond, and waits
+    /// for nobody.
     #[must_use]
     pub fn run(&self) -> LookedUp {
         let query = &self.query.parsed;

@@ -81,6 +81,8 @@ pub struct SupernodeSnapshot {
     pub index_segments: u64,
     /// Searches of the index for a beginning of more words than it looks through.
     pub prefixes_cut: u64,
+    /// Searches of the index that ended before all was looked through, for that is bounded.
+    pub searches_cut: u64,
     /// Bits of its query routing table.
     pub table_bits: u64,
     /// How many of them are set: the share to the power of six is the rate of false positives.
@@ -193,6 +195,7 @@ impl Overlay {
             index_bytes_limit: self.core.config.index_limits.total_bytes,
             index_segments: self.children.index.segments() as u64,
             prefixes_cut: self.children.index.prefixes_cut(),
+            searches_cut: self.children.index.searches_cut(),
             table_bits: self.tables.own_fill().1,
             table_bits_set: self.tables.own_fill().0,
             tables_bytes: self.tables.bytes(),

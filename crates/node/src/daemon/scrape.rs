@@ -59,6 +59,7 @@ impl Shared {
         let sessions = self.sessions.counts();
         let own = [
             ("prefixes_cut", supernode.prefixes_cut),
+            ("searches_cut", supernode.searches_cut),
             ("links_stalled", view.links_stalled),
             ("hits_unread", view.hits_unread),
             ("session_events_dropped", view.session_events_dropped),
