@@ -90,6 +90,11 @@ impl Numbers {
         self.len = 0;
     }
 
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.slots.bytes()
+    }
+
     /// The number of something with this hash, of which `is_it` is true.
     #[inline]
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
@@ -201,6 +206,11 @@ impl Interner {
     /// Bytes of all strings together.
     pub(crate) const fn text_bytes(&self) -> usize {
         self.text.len()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.text.bytes() + self.entries.bytes() + self.numbers.bytes()
     }
 
     /// All strings.

@@ -33,9 +33,6 @@ const MAX_DRAFT_STRINGS: usize = 4 * 1024 * 1024;
 /// wait for it together.
 const FORGOTTEN_AT_A_TIME: usize = 16;
 
-/// About what a drafted document takes beside its texts.
-const DRAFT_BYTES: u64 = 400;
-
 /// Where a document is, until the end of the change at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
@@ -68,7 +65,6 @@ pub(crate) struct Store {
     pub(super) version: u64,
     pub(super) merges: Vec<Merge>,
     draft: Draft,
-    draft_bytes: u64,
     /// What the room of earlier drafts takes, which the next one uses again.
     kept_bytes: u64,
     /// What is to go when the draft has become a segment, so that what moves from one segment to
@@ -134,7 +130,7 @@ impl Store {
         self.settled_bytes
             + self.waste.bytes()
             + self.thinned.bytes()
-            + self.draft_bytes.max(self.kept_bytes)
+            + self.draft.bytes().max(self.kept_bytes)
             + self.tally.bytes()
             + self.pending.bytes()
             + self.shares.bytes()
@@ -185,7 +181,6 @@ impl Store {
     fn draft(&mut self, file: &mut FileMeta, holder: Holder, words: &RecordWords, is_moved: bool) {
         self.came += 1;
         self.work += 1;
-        self.draft_bytes += DRAFT_BYTES + file.path.as_str().len() as u64;
         self.draft.push(file, holder, words, is_moved, &self.hasher);
     }
 
@@ -548,8 +543,8 @@ impl Store {
         self.count_words();
         if self.draft.len() > 0 {
             let segment = self.draft.build(self.next_id);
+            self.kept_bytes = self.kept_bytes.max(self.draft.bytes());
             self.draft.clear();
-            self.kept_bytes = self.kept_bytes.max(std::mem::take(&mut self.draft_bytes));
             if let Some(segment) = segment {
                 self.next_id += 1;
                 self.version += 1;

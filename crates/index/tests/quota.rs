@@ -75,6 +75,22 @@ fn the_totals_hold_for_all_owners_together() {
 }
 
 #[test]
+fn what_one_call_brings_stays_within_the_limit_of_memory_while_it_is_gathered() {
+    const BYTES: u64 = 12 * 1024 * 1024;
+    const WORDS: u64 = 40;
+    let limits = Limits { owner_words: u64::MAX, total_bytes: BYTES, ..Limits::default() };
+    let mut index = index_with(limits);
+    let path = |number: u64| {
+        let words = number * WORDS..(number + 1) * WORDS;
+        words.map(|word| format!("{word:x}")).collect::<Vec<_>>().join(" ")
+    };
+    let taken = index.publish(&node(1), (0..16_000).map(|number| file(number, &path(number))));
+    // Each word that is gathered has 24 bytes beside its text, and two places in a table of four each.
+    let least = taken.accepted * WORDS * 32;
+    assert!(taken.accepted > 1_000 && least <= BYTES, "{taken:?} took {least} bytes at least");
+}
+
+#[test]
 fn one_content_twice_in_a_batch_leaves_the_later_record() {
     let mut index = index_with(Limits::default());
     let files = [file(1, "first.mp3"), file(1, "second.mp3"), file(1, "second.mp3")];

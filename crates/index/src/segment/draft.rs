@@ -9,6 +9,7 @@ use super::pieces::{Piece, pieces, pieces_of_runs};
 use crate::array::Array;
 use crate::class::{Class, class};
 use crate::interner::{Interner, Numbers, View, WordHasher, head};
+use crate::memory;
 use crate::register::OwnerNo;
 use crate::sources::Share;
 use crate::text::{MAX_RECORD_WORDS, RecordWords};
@@ -90,6 +91,8 @@ pub(crate) struct Draft {
     by_content: Numbers,
     /// The tags of the documents that have some, in ascending order.
     tags: Vec<(u32, Box<MediaTags>)>,
+    /// What these take themselves.
+    tag_bytes: u64,
     shares: BTreeMap<u32, Arc<Share>>,
     strings: Interner,
     /// The words of all documents: twice their string, and one more if it is not in the file name.
@@ -112,6 +115,7 @@ impl Draft {
         self.notes.clear();
         self.by_content.clear();
         self.tags.clear();
+        self.tag_bytes = 0;
         self.shares.clear();
         self.strings.clear();
         self.words.clear();
@@ -131,6 +135,21 @@ impl Draft {
     /// Bytes of the different strings.
     pub(crate) const fn string_bytes(&self) -> usize {
         self.strings.text_bytes()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.contents.bytes()
+            + self.sizes.bytes()
+            + self.notes.bytes()
+            + self.by_content.bytes()
+            + memory::vector::<(u32, Box<MediaTags>)>(self.tags.capacity())
+            + self.tag_bytes
+            + memory::b_tree::<(u32, Arc<Share>)>(self.shares.len())
+            + self.strings.bytes()
+            + self.words.bytes()
+            + self.texts.bytes()
+            + memory::vector::<u32>(self.list.capacity())
     }
 
     fn note(&self, number: usize) -> Note {
@@ -245,6 +264,8 @@ impl Draft {
         };
         self.notes.push(note.row());
         if let Some(tags) = file.tags.take() {
+            self.tag_bytes += memory::allocation(size_of::<MediaTags>())
+                + texts_of(&tags).map(|text| memory::allocation(text.len())).sum::<u64>();
             self.tags.push((number as u32, tags));
         }
     }
