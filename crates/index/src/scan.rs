@@ -45,8 +45,8 @@ pub(crate) struct Terms<'a> {
     segment: &'a Segment,
     /// Each term with where exactly this word is.
     terms: Vec<(&'a Term, Option<ListsAt>)>,
-    /// Known from the first pass on.
-    excluded: Option<Excluded<'a>>,
+    /// Known from the first pass on, if there are words that are not wanted.
+    excluded: Option<Box<Excluded<'a>>>,
 }
 
 /// What a segment knows of the words that are not wanted.
@@ -199,10 +199,14 @@ impl<'a> Scanner<'_, 'a> {
         found: &mut Vec<Candidate<'a>>,
     ) -> bool {
         let Some(wanted) = self.lists() else { return true };
+        let limits = (owners, last, needed);
+        if self.query.excluded().is_empty() {
+            return self.scan(wanted, None, limits, found);
+        }
         let excluded = self.terms.excluded.take();
         let mut excluded =
-            excluded.unwrap_or_else(|| self.terms.excluding(self.query, self.budget));
-        let is_all = self.scan(wanted, &mut excluded, (owners, last, needed), found);
+            excluded.unwrap_or_else(|| Box::new(self.terms.excluding(self.query, self.budget)));
+        let is_all = self.scan(wanted, Some(&mut excluded), limits, found);
         self.terms.excluded = Some(excluded);
         is_all
     }
@@ -210,18 +214,21 @@ impl<'a> Scanner<'_, 'a> {
     fn scan(
         &mut self,
         Wanted { mut lists, mut wholes, checks }: Wanted<'a>,
-        excluded: &mut Excluded<'a>,
+        excluded: Option<&mut Excluded<'a>>,
         (owners, last, needed): (Option<&[OwnerNo]>, Option<Class>, usize),
         found: &mut Vec<Candidate<'a>>,
     ) -> bool {
         let segment = self.terms.segment;
-        let mut unwanted: Vec<Lists<'a>> =
-            excluded.words.iter().map(|at| Lists::new(segment, *at)).collect();
+        let (mut unwanted, mut begun, mut unwanted_checks) = (Vec::new(), None, &[][..]);
+        if let Some(Excluded { words, begun: lists, checks }) = excluded {
+            unwanted.extend(words.iter().map(|at| Lists::new(segment, *at)));
+            (begun, unwanted_checks) = (Some(lists), checks);
+        }
         lists.sort_by_key(Lists::estimate);
         let Some((first, others)) = lists.split_first_mut() else { return true };
         let end = last.map_or(segment.len(), |class| segment.end_of(class));
         let is_judged =
-            self.query.has_filter() || !checks.is_empty() || !excluded.checks.is_empty();
+            self.query.has_filter() || !checks.is_empty() || !unwanted_checks.is_empty();
         let has_leaving = owners.is_none() && self.snapshot.has_leaving;
         let start = found.len();
         let mut batch = Batch::new();
@@ -249,7 +256,8 @@ impl<'a> Scanner<'_, 'a> {
                     wholes.iter_mut().fold(u64::MAX, |all, it| all & it.mark(batch.ranks()).1)
                 }
             };
-            let better = better | excluded.begun.mark(batch.ranks()).1;
+            let begun = begun.as_mut().map_or(0, |it| it.mark(batch.ranks()).1);
+            let better = better | begun;
             let gone = unwanted.iter_mut().fold(better, |gone, it| gone | it.mark(batch.ranks()).1);
             batch.keep(!gone);
             if !self.budget.spend(NUMBERS_OF_DOCUMENT + batch.len * NUMBERS_OF_MATCH) {
@@ -267,7 +275,7 @@ impl<'a> Scanner<'_, 'a> {
                 if live >> i & 1 == 0
                     || owners.is_some_and(|owners| !segment.is_of(place, owners))
                     || (has_leaving && self.snapshot.is_left_over(segment, place))
-                    || (is_judged && !self.is_wanted(place, &checks, &excluded.checks))
+                    || (is_judged && !self.is_wanted(place, &checks, unwanted_checks))
                 {
                     continue;
                 }
