@@ -1,10 +1,10 @@
-//! How much one search may do.
+//! How much one search for words may do.
 //!
 //! Nearly all searches are over long before. But who asks can combine words that very many documents
 //! have with a filter that none passes, or beginnings of very many words; such a search ends with
 //! what it has found by then.
 
-/// What a search does at most, in documents that it reads: it ends when it has done so much. As many as
+/// What a search for words does at most, in documents that it reads: it ends when it has done so much. As many as
 /// a filter that one document in five hundred passes needs for the hundred results that are usually wanted.
 pub const MAX_SEARCH_WORK: usize = 1 << 16;
 

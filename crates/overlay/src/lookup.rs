@@ -11,9 +11,10 @@ use skein_index::{Found, Index, Reader};
 use skein_proto::{NodeId, QueryId};
 use std::sync::Arc;
 
-/// Look-ups under way at the same time. Most are done in a small part of a millisecond, and none does
-/// more than a bounded amount of work ([`MAX_SEARCH_WORK`](skein_index::MAX_SEARCH_WORK) a page): the
-/// last of so many waits for a bounded time, whatever the others ask.
+/// Look-ups under way at the same time. Most are done in a small part of a millisecond, and none for
+/// words does more than a bounded amount of work
+/// ([`MAX_SEARCH_WORK`](skein_index::MAX_SEARCH_WORK) a page), whatever is asked. To list all that a
+/// user has takes longer the more that is, and the more documents have several owners.
 const MAX_LOOK_UPS: usize = 256;
 
 /// Those of them that neighbours' queries may take, so that there is room for those of children
@@ -35,8 +36,7 @@ pub struct LookUp {
 }
 
 impl LookUp {
-    /// Carries it out. It does a bounded amount of work, which mostly takes far less than a millisecond, and waits
-    /// for nobody.
+    /// Carries it out. That mostly takes far less than a millisecond, and waits for nobody.
     #[must_use]
     pub fn run(&self) -> LookedUp {
         let query = &self.query.parsed;
