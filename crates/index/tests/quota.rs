@@ -58,6 +58,22 @@ fn a_made_up_vocabulary_ends_at_the_quota_of_words() {
 }
 
 #[test]
+fn nobody_with_few_words_is_refused_for_making_records_longer_while_they_are_counted() {
+    let mut index = index_with(Limits { owner_words: 10_000, ..Limits::default() });
+    // From three eighths of the quota on words are counted, those of the last contents first.
+    let first = 3_760;
+    assert_eq!(index.publish(&node(1), (0..first).map(|i| file(i, "w"))), outcome(first, 0, 0));
+    let mut numbers: Vec<u64> = (0..first).collect();
+    numbers.sort_by_key(|number| content(*number));
+    let words: Vec<String> = (0..64).map(|word| format!("w{word}")).collect();
+    let longer = numbers.iter().take(60).map(|number| file(*number, &words.join(" ")));
+    assert_eq!(index.publish(&node(1), longer), outcome(0, 60, 0));
+    let more = (first..first + 6_000).map(|i| file(i, "w"));
+    assert_eq!(index.publish(&node(1), more), outcome(6_000, 0, 0));
+    assert_eq!(index.words(), 65);
+}
+
+#[test]
 fn the_totals_hold_for_all_owners_together() {
     let mut index = index_with(Limits { total_records: 3, ..Limits::default() });
     index.publish(&node(1), [file(1, "a.mp3"), file(2, "b.mp3")]);
