@@ -34,7 +34,6 @@ use skein_proto::message::{Flood, Hits, SearchDone};
 use skein_proto::query::StopReason;
 use skein_proto::routing::SharedBytes;
 use skein_proto::{HitGroup, Instant, NodeId, Query, QueryId};
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
 use std::time::Duration;
@@ -180,14 +179,9 @@ impl Floods {
         let mut free: Vec<NodeId> =
             sources.neighbours.linked().filter(|node| !branch.waiting.contains_key(node)).collect();
         free.shuffle(&mut core.rng);
-        let excluded = Cell::new(0);
         let next = waves.next(&Outlook {
             free: &free,
-            may_answer: &|node| {
-                let may = sources.tables.may_answer(node, &branch.looked_for.keys);
-                excluded.set(excluded.get() + u64::from(!may));
-                may
-            },
+            may_answer: &|node| sources.tables.may_answer(node, &branch.looked_for.keys),
             has_table: &|node| sources.tables.is_known(node),
             members: &|see| {
                 let all = core.membership.iter();
@@ -201,7 +195,7 @@ impl Floods {
             wanted: branch.still_wanted(),
             is_waiting: !branch.waiting.is_empty(),
         });
-        core.counters.table_excluded += excluded.get();
+        core.counters.table_excluded += waves.take_excluded();
         let mut look_again = branch.waiting.values().map(|asked| asked.deadline).min();
         match next {
             Next::Ask(group, hops) if !group.is_empty() => {

@@ -126,8 +126,10 @@ pub(crate) struct Waves {
     tellers: Vec<Tag>,
     /// The part of the neighbours whose tables do not exclude an answer.
     may_share: f64,
-    /// As much of it as two neighbours cannot have made up.
+    /// The same, if so many say so that one or two cannot have made it up.
     sure_share: f64,
+    /// Neighbours that their tables exclude, since that was last asked for.
+    excluded: u64,
     /// Whether nearly all were seen, and little of it hangs on the word of one neighbour, as of the last
     /// look.
     is_confirmed: bool,
@@ -163,6 +165,7 @@ impl Waves {
             tellers: Vec::new(),
             may_share: 1.0,
             sure_share: 0.0,
+            excluded: 0,
             is_confirmed: false,
             repeated: 0,
             size: 1.0,
@@ -235,6 +238,11 @@ impl Waves {
         }
         let most = SAID_BY_ONE * self.size.max(f64::from(ENOUGH_TAGS));
         self.repeated = self.repeated.min(before.saturating_add(round(most.ceil())));
+    }
+
+    /// How many neighbours were not asked since their tables exclude them, each told of once.
+    pub(crate) fn take_excluded(&mut self) -> u64 {
+        std::mem::take(&mut self.excluded)
     }
 
     /// Tags that one neighbour has made up, as it seems.
@@ -328,6 +336,7 @@ impl Waves {
                 candidates.retain(|node| {
                     let may = (outlook.may_answer)(node);
                     if !may {
+                        self.excluded += 1;
                         self.on_covered(self.id.tag(node));
                         self.asked.insert(*node, 0);
                     }
@@ -457,17 +466,20 @@ fn sort_turned(tags: &mut [u32]) {
     }
 }
 
-/// The part of the neighbours whose tables do not exclude an answer, and of those whose tables are known
-/// the part of those that say so, but for [`FEW`]: one that has sent none, or one that says yes to
-/// everything, says nothing of the others by that.
+/// The part of the neighbours whose tables do not exclude an answer, and the same of those whose tables
+/// are known, if they are more than [`FEW`]: one that has sent none, or one that says yes to everything,
+/// says nothing of the others by that.
 fn shares_that_may_answer(outlook: &Outlook<'_>) -> (f64, f64) {
-    let may =
-        |nodes: &[&NodeId]| to_f64(nodes.iter().filter(|node| (outlook.may_answer)(node)).count());
-    let all: Vec<&NodeId> = outlook.free.iter().collect();
-    let known: Vec<&NodeId> =
-        all.iter().copied().filter(|node| (outlook.has_table)(node)).collect();
-    let share = |may: f64, of: &[&NodeId]| may / to_f64(of.len().max(1));
-    (share(may(&all), &all), share((may(&known) - FEW).max(0.0), &known))
+    let (mut may, mut known, mut known_may) = (0, 0, 0);
+    for node in outlook.free {
+        let (may_answer, has_table) = ((outlook.may_answer)(node), (outlook.has_table)(node));
+        may += usize::from(may_answer);
+        known += usize::from(has_table);
+        known_may += usize::from(may_answer && has_table);
+    }
+    let share = |part: usize, all: usize| to_f64(part) / to_f64(all.max(1));
+    let is_few = to_f64(known_may) <= FEW;
+    (share(may, outlook.free.len()), if is_few { 0.0 } else { share(known_may, known) })
 }
 
 fn to_f64(count: usize) -> f64 {
