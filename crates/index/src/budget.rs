@@ -34,6 +34,11 @@ impl Budget {
         !self.is_spent
     }
 
+    /// What is left of it.
+    pub(crate) const fn left(&self) -> usize {
+        self.left
+    }
+
     /// Takes what it costs to read a document.
     #[inline]
     pub(crate) const fn spend_document(&mut self) -> bool {

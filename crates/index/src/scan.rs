@@ -26,13 +26,9 @@ const WORTH_UNITING: usize = 3;
 /// document takes to be looked at: that is half a microsecond.
 const BITS_OF_DOCUMENT: usize = 16_384;
 
-/// The most numbers of lists that are united for a beginning where the documents at hand can be looked
-/// at instead, however many there are: that takes about as long as to look at eight thousand.
-const MOST_UNITED: usize = 8192 * NUMBERS_OF_DOCUMENT;
-
-/// The same for all beginnings that are not wanted: only documents that match otherwise have to be
-/// looked at instead, which are mostly few.
-const MOST_EXCLUDED: usize = 1024 * NUMBERS_OF_DOCUMENT;
+/// The most numbers of lists that are united for all beginnings that are not wanted: only documents
+/// that match otherwise have to be looked at instead, which are mostly few.
+const MOST_EXCLUDED: usize = 4096 * NUMBERS_OF_DOCUMENT;
 
 /// Numbers that are united while a word is read.
 const NUMBERS_OF_WORD: usize = 8;
@@ -123,7 +119,7 @@ impl<'a> Terms<'a> {
                 continue;
             }
             let (first, second) = segment.strings.lists(at);
-            let listed: usize = [&first, &second].into_iter().flatten().map(Cursor::estimate).sum();
+            let listed: usize = [&first, &second].into_iter().flatten().map(Cursor::effort).sum();
             let Some(left) = numbers.checked_sub(listed).filter(|_| words < most) else {
                 return true;
             };
@@ -346,7 +342,8 @@ impl<'a> Scanner<'_, 'a> {
                 && self.terms.segment.len() as usize <= documents * BITS_OF_DOCUMENT;
             is_worth_it.then_some((documents, numbers))?
         } else {
-            (usize::MAX, numbers.min(MOST_UNITED))
+            // What is left is for those that match.
+            (usize::MAX, numbers.min(self.budget.left() / 2))
         };
         let (union, is_cut) = self.terms.begun(&term.text, most, self.budget);
         (!is_cut).then_some(union)

@@ -204,7 +204,12 @@ impl<'a> Search<'a> {
                     let owners = self.owners.as_deref();
                     is_all &= scanner.run(owners, last, still_needed, &mut found);
                     if self.budget.is_spent() {
-                        return kept.map_or((found, is_sorted), |kept| (kept, true));
+                        // Of one segment what has come is the best of it, in order.
+                        let is_more = |kept: &Vec<_>| is_sorted && found.len() > kept.len();
+                        return match kept.filter(|kept| !is_more(kept)) {
+                            Some(kept) => (kept, true),
+                            None => (found, is_sorted),
+                        };
                     }
                     is_all &= last.is_none();
                 }
@@ -332,7 +337,8 @@ impl<'a> Search<'a> {
     }
 
     /// Leaves each owner one record of a content. A document that moves is seen where it was and where
-    /// it is for a moment; what an owner says now is in the segment that was made last.
+    /// it is for a moment; what an owner says now is in the segment that was made last, but for one who
+    /// has just joined others in a document that was there already.
     fn leave_out_moved(
         &self,
         sources: &mut Vec<(Standing, NodeId, usize)>,

@@ -245,6 +245,9 @@ impl Segment {
             None => owners.binary_search(&self.owner(place)).is_ok(),
             Some(share) => {
                 let all = share.owners();
+                if all.len() < owners.len() {
+                    return all.iter().any(|owner| owners.binary_search(&owner).is_ok());
+                }
                 owners.iter().any(|owner| all.contains(*owner))
             }
         }

@@ -96,6 +96,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// How much it takes to unite the list with others, in numbers that are looked at one by one.
+    pub(crate) fn effort(&self) -> usize {
+        match self {
+            Self::Packed(packed) => packed.estimate(),
+            Self::Dense(dense) => dense.bytes.len() / 8,
+            Self::Bitmap(bitmap) => bitmap.words.len(),
+        }
+    }
+
     /// Takes the next numbers that are not below `least`, and says how many those are: none behind
     /// the end, at most [`BATCH`]. It never goes back: `least` must not fall.
     pub(crate) fn fill(&mut self, least: u32, out: &mut [u32; BATCH]) -> usize {
@@ -350,6 +359,15 @@ impl Bitmap {
     }
 
     pub(crate) fn add(&mut self, list: Cursor<'_>) {
+        if let Cursor::Dense(dense) = list {
+            // What is behind the last document is nothing.
+            for (at, word) in self.words.iter_mut().enumerate() {
+                let more = dense.word(at).unwrap_or(0) & !*word;
+                self.count += more.count_ones() as usize;
+                *word |= more;
+            }
+            return;
+        }
         list.for_each(|number| {
             if let Some(word) = self.words.get_mut(number as usize / 64) {
                 self.count += usize::from(*word >> (number % 64) & 1 == 0);
@@ -386,6 +404,29 @@ mod tests {
             let form = write(Numbers::Listed(&list), universe, &mut bytes);
             assert_eq!((form, read(form, &bytes)), (expected, list));
         }
+    }
+
+    #[test]
+    fn dense_lists_are_united_with_others_as_if_number_by_number() {
+        let universe = 1_000;
+        let lists: [Vec<u32>; 3] = [
+            (0..universe).step_by(3).collect(),
+            (0..universe).filter(|number| number % 7 == 2).collect(),
+            vec![5, 6, 999],
+        ];
+        let mut union = Bitmap::new(universe as usize);
+        let mut forms = Vec::new();
+        for list in &lists {
+            let mut bytes = Vec::new();
+            forms.push(write(Numbers::Listed(list), universe as usize, &mut bytes));
+            union.add(Cursor::new(forms[forms.len() - 1], &bytes));
+        }
+        assert_eq!(forms, [Form::Dense, Form::Dense, Form::Short]);
+        let all: std::collections::BTreeSet<u32> = lists.into_iter().flatten().collect();
+        assert_eq!(union.count, all.len());
+        let mut united = Vec::new();
+        Cursor::Bitmap(union).for_each(|number| united.push(number));
+        assert_eq!(united, all.into_iter().collect::<Vec<_>>());
     }
 
     /// The first number that is not below `least`.
