@@ -6,6 +6,7 @@
 use crate::bucket::TokenBucket;
 use crate::hashed::HashMap;
 use skein_proto::{Instant, NodeId};
+use std::time::Duration;
 
 /// Searches that a child may start: a person types a few a minute, a wish list runs some dozens
 /// at once.
@@ -61,6 +62,10 @@ const RECORDS: (u64, u64) = (500, 200_000);
 /// 400 s. An entry takes about 300 bytes.
 const MAX_BUDGETS: usize = 65_536;
 
+/// How often those are looked through for what is full again: each is elsewhere in memory, and a
+/// supernode has some hundred.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// What a peer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
@@ -95,6 +100,7 @@ pub(crate) struct Budgets {
     /// In boxes: most are forgotten a moment later, and the room in the table stays.
     peers: HashMap<NodeId, Box<Budget>>,
     all_relays: Option<TokenBucket>,
+    next_look: Instant,
 }
 
 impl Budgets {
@@ -176,8 +182,13 @@ impl Budgets {
         Some(self.peers.entry(*peer).or_insert_with(|| Box::new(fresh())))
     }
 
-    /// Forgets those that have asked for nothing for so long that a fresh budget is the same.
+    /// Forgets those that have asked for nothing for so long that a fresh budget is the same, if it has
+    /// not just looked for them.
     pub(crate) fn tidy(&mut self, now: Instant) {
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK;
         self.peers.retain(|_, budget| {
             let Budget {
                 searches,
@@ -205,20 +216,20 @@ impl Budgets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_budget_is_forgotten_only_when_it_is_full_again() {
-        let mut budgets = Budgets::default();
-        let peer = NodeId::from_bytes([1; 32]);
-        let start = Instant::START;
-        for _ in 0..SEARCHES.1 {
-            assert!(budgets.take(&peer, Ask::Search, start));
-        }
-        budgets.tidy(start + Duration::from_secs(7));
-        assert_eq!(budgets.peers.len(), 1);
-        budgets.tidy(start + Duration::from_secs(8));
-        assert!(budgets.peers.is_empty());
+        let left = |tidied: &[u64]| {
+            let mut budgets = Budgets::default();
+            let (peer, start) = (NodeId::from_bytes([1; 32]), Instant::START);
+            for _ in 0..SEARCHES.1 {
+                assert!(budgets.take(&peer, Ask::Search, start));
+            }
+            tidied.iter().for_each(|secs| budgets.tidy(start + Duration::from_secs(*secs)));
+            budgets.peers.len()
+        };
+        assert_eq!([left(&[7]), left(&[8])], [1, 0]);
+        assert_eq!([left(&[7, 16]), left(&[7, 17])], [1, 0], "it is not looked for all the time");
     }
 
     #[test]

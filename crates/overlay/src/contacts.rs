@@ -59,21 +59,20 @@ impl Contacts {
 
     /// A supernode that is at these addresses.
     pub(crate) fn get(&self, node: NodeId, addresses: &[SocketAddr]) -> Arc<Contact> {
-        let addresses = Packed::new(addresses);
-        let new = |addresses: Packed| {
+        let new = || {
             let place = Place::of_node(&node).short();
-            Arc::new(Contact { node, addresses, place })
+            Arc::new(Contact { node, addresses: Packed::new(addresses), place })
         };
         let shard = usize::from(node.as_bytes()[0]) % SHARDS;
         let Some(shard) = self.0.as_ref().and_then(|shards| shards.get(shard)) else {
-            return new(addresses);
+            return new();
         };
         // One that panics leaves whole contacts behind.
         let mut known = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = known.get(&node).filter(|known| known.addresses == addresses) {
+        if let Some(same) = known.get(&node).filter(|known| known.addresses.are(addresses)) {
             return same.clone();
         }
-        let contact = new(addresses);
+        let contact = new();
         if known.len() < MAX_SHARD || known.contains_key(&node) {
             known.insert(node, contact.clone());
         }

@@ -3,8 +3,8 @@
 //! Whoever asks a supernode for one thing only, by way of [`crate::core::Core::deliver`], need not
 //! know whether the two are linked. A link made for that is kept while it is used.
 
+use crate::hashed::HashMap;
 use skein_proto::{Instant, Message, NodeId};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Supernodes that messages wait for, messages that wait for one of them, and all together: most
@@ -43,10 +43,10 @@ struct Queue {
 /// Messages that wait for a link.
 #[derive(Debug, Default)]
 pub(crate) struct Courier {
-    queues: BTreeMap<NodeId, Queue>,
+    queues: HashMap<NodeId, Queue>,
     waiting: usize,
     failed: Vec<(NodeId, Message)>,
-    last_use: BTreeMap<NodeId, Instant>,
+    last_use: HashMap<NodeId, Instant>,
 }
 
 impl Courier {
@@ -115,12 +115,17 @@ impl Courier {
     /// Gives up on what has waited for too long.
     pub(crate) fn tidy(&mut self, now: Instant) {
         self.last_use.retain(|_, at| now.since(*at) < KEEP);
-        let late: Vec<NodeId> = self
+        if self.last_use.is_empty() {
+            // Most nodes have no use for its room any more.
+            self.last_use = HashMap::default();
+        }
+        let mut late: Vec<NodeId> = self
             .queues
             .iter()
             .filter(|(_, queue)| now.since(queue.since) >= PATIENCE)
             .map(|(peer, _)| *peer)
             .collect();
+        late.sort_unstable();
         for peer in late {
             self.on_lost(&peer);
         }

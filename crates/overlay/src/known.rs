@@ -1,7 +1,6 @@
 //! The supernodes that a node knows of, with how they fared.
 
 use crate::contacts::{Contact, Contacts};
-use crate::packed::Packed;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use skein_proto::rumour::OwnerNumber;
@@ -271,9 +270,7 @@ impl KnownSupernodes {
 
     fn contact(&self, node: NodeId, addresses: &[SocketAddr]) -> Arc<Contact> {
         match self.get(&node) {
-            Some(known) if known.contact.addresses == Packed::new(addresses) => {
-                known.contact.clone()
-            }
+            Some(known) if known.contact.addresses.are(addresses) => known.contact.clone(),
             _ => self.contacts.get(node, addresses),
         }
     }

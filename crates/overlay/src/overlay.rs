@@ -20,7 +20,7 @@ use crate::search::Searches;
 use crate::sessions::Sessions;
 use crate::sources::sources;
 use crate::tables::Tables;
-use crate::tidy::{Loose, TIDY};
+use crate::tidy::{Loose, REMEMBER, TIDY};
 use crate::wishes::own::OwnWishes;
 use rand::RngExt;
 use skein_proto::message::PartingReason;
@@ -57,8 +57,9 @@ pub struct Overlay {
     pub(crate) next_tidy: Instant,
     pub(crate) loose: Option<Box<Loose>>,
     pub(crate) next_beat: Instant,
-    /// When the supernodes that it knows were last handed out to be kept.
-    pub(crate) remembered: Option<Instant>,
+    /// When the supernodes that it knows may be handed out again to be kept, and how long it waits then.
+    pub(crate) next_remember: Instant,
+    pub(crate) remember_pause: Duration,
     pub(crate) lost_at: Option<Instant>,
     pub(crate) last_recovery: Option<Duration>,
 }
@@ -91,7 +92,8 @@ impl Overlay {
             next_tidy: now.instant + TIDY,
             loose: None,
             next_beat: now.instant,
-            remembered: None,
+            next_remember: now.instant,
+            remember_pause: REMEMBER,
             lost_at: None,
             last_recovery: None,
         };

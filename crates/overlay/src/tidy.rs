@@ -19,9 +19,11 @@ const CALM_TIDY: Duration = Duration::from_secs(60);
 /// has lost its use later is closed at the next tidying.
 const IDLE_LINK: Duration = Duration::from_secs(20);
 
-/// How often at most a node has the supernodes that it knows kept for its next start: it hears of
-/// others all the time.
-const REMEMBER: Duration = Duration::from_secs(60);
+/// How long a node waits at first before it has the supernodes that it knows kept once more for its next
+/// start, twice as long each time, and at most: it hears of others all the time, and most of what was kept
+/// a while ago is as good. One that ends has them kept as they are then.
+pub(crate) const REMEMBER: Duration = Duration::from_secs(60);
+const REMEMBER_AT_MOST: Duration = Duration::from_secs(8 * 60);
 
 /// A supernode's links that are neither a child's nor a neighbour's, as of the last look at all
 /// links, and those made since. While no tie has ended there are no others to be closed, and a
@@ -68,9 +70,9 @@ impl Overlay {
         self.expire_ties(now);
         self.close_idle_links(now);
         self.core.release_room();
-        let too_soon = self.remembered.is_some_and(|at| now.instant < at + REMEMBER);
-        if !too_soon && self.core.known.take_changed() {
-            self.remembered = Some(now.instant);
+        if now.instant >= self.next_remember && self.core.known.take_changed() {
+            self.next_remember = now.instant + self.remember_pause;
+            self.remember_pause = (self.remember_pause * 2).min(REMEMBER_AT_MOST);
             let remembered = self.core.known.to_remember();
             self.core.outputs.push_back(Output::RememberSupernodes(remembered));
         }

@@ -45,6 +45,7 @@ pub use dispatch::DirectorySnapshot;
 
 use crate::bucket::TokenBucket;
 use crate::core::{Core, earlier};
+use crate::hashed::HashMap;
 use crate::io::Now;
 use crate::membership::Place;
 use announce::Announcer;
@@ -95,7 +96,7 @@ pub(crate) struct Directory {
 }
 
 /// What a peer causes work with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Cause {
     Records,
     Questions,
@@ -109,7 +110,7 @@ struct Holder {
     reach: Reach,
     lookups: Lookups,
     cards: Cards,
-    meters: BTreeMap<(NodeId, Cause), TokenBucket>,
+    meters: HashMap<(NodeId, Cause), TokenBucket>,
     /// When it is settled, a little more each time; the last one first.
     settled: Vec<Instant>,
     next_sweep: Instant,
@@ -123,7 +124,7 @@ impl Holder {
             reach: Reach::default(),
             lookups: Lookups::default(),
             cards: Cards::default(),
-            meters: BTreeMap::new(),
+            meters: HashMap::default(),
             settled: SETTLED.iter().rev().map(|age| now.instant + *age).collect(),
             next_sweep: now.instant + core.jitter(SWEEP),
         }

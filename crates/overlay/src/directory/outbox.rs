@@ -6,11 +6,12 @@
 
 use crate::bucket::TokenBucket;
 use crate::core::{Core, earlier};
+use crate::hashed::HashMap;
 use crate::io::Now;
 use rand::RngExt;
 use skein_proto::directory::{ArcSent, PutPacker};
 use skein_proto::{Instant, Message, NodeId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::WORK;
@@ -76,15 +77,15 @@ pub(super) enum Hurry {
 /// Records on their way.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    queues: BTreeMap<NodeId, Queue>,
+    queues: HashMap<NodeId, Queue>,
     /// When each of them is due.
     order: BTreeSet<(Instant, NodeId)>,
     parcels: usize,
     /// How many of them are of each owner.
-    of_owner: BTreeMap<NodeId, usize>,
+    of_owner: HashMap<NodeId, usize>,
     holders: TokenBucket,
     /// What each holder still takes, of those that were sent something lately.
-    paces: BTreeMap<NodeId, TokenBucket>,
+    paces: HashMap<NodeId, TokenBucket>,
     next_look: Instant,
     /// Nothing is sent before: a new supernode has to hear of the others first.
     opens: Instant,
@@ -98,12 +99,12 @@ pub(super) struct Outbox {
 impl Outbox {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            queues: BTreeMap::new(),
+            queues: HashMap::default(),
             order: BTreeSet::new(),
             parcels: 0,
-            of_owner: BTreeMap::new(),
+            of_owner: HashMap::default(),
             holders: TokenBucket::new(HOLDERS.0, HOLDERS.1, now),
-            paces: BTreeMap::new(),
+            paces: HashMap::default(),
             next_look: now,
             opens: now + OPENS,
             large: VecDeque::new(),
@@ -297,7 +298,8 @@ impl Outbox {
 
     /// All that waits, now: whoever leaves cannot wait.
     pub(super) fn flush(&mut self, core: &mut Core, now: Now) {
-        let queues = std::mem::take(&mut self.queues);
+        let mut queues: Vec<(NodeId, Queue)> = self.queues.drain().collect();
+        queues.sort_unstable_by_key(|(holder, _)| *holder);
         self.order.clear();
         for (holder, mut queue) in queues {
             let mut pace = self.pace(holder, now);

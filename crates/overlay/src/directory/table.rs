@@ -1,7 +1,7 @@
 //! The records that a supernode keeps for the ring.
 //!
 //! An owner's credential and presence are kept once, however many of its contents are here, and a
-//! record is a key and an address: some 60 bytes in the tree, and the statement that it points to.
+//! record is a key and an address: some 70 bytes in the tree, and the statement that it points to.
 
 use crate::hashed::HashMap;
 use crate::membership::Place;
@@ -62,6 +62,16 @@ struct Owner {
     claims: u32,
     /// Under what its claims are counted in [`Table::by_name`].
     account: u64,
+    /// By which its lot is drawn. All sources of a popular content are gone through for each that comes,
+    /// and what stands in their credentials is elsewhere in memory.
+    number: u64,
+}
+
+/// A claim, and what of it is asked for where all claims of a content are gone through.
+#[derive(Debug)]
+struct Source {
+    claim: Shared<SourceClaim>,
+    worth: Worth,
 }
 
 /// The records that a supernode keeps for the ring.
@@ -73,7 +83,7 @@ pub(super) struct Table {
     /// Claims of all nodes of a name, by eight bytes of its hash.
     by_name: HashMap<u64, u32>,
     nodes: BTreeSet<(Place, u32)>,
-    sources: BTreeMap<(Place, u32), Shared<SourceClaim>>,
+    sources: BTreeMap<(Place, u32), Source>,
     /// The most claims, and the most nodes under their names.
     most: (usize, usize),
     /// Known to this supernode alone, so that nobody can choose a key that always wins.
@@ -164,7 +174,7 @@ impl Table {
     /// Whether a claim would change what is kept: if not, it need not be checked.
     pub(super) fn wants_claim(&self, place: Place, node: &NodeId, claim: &SourceClaim) -> bool {
         let known = self.by_node.get(node).and_then(|number| self.sources.get(&(place, *number)));
-        known.is_none_or(|known| fresher_claim(claim, known.unverified()))
+        known.is_none_or(|known| fresher_claim(claim, known.claim.unverified()))
     }
 
     /// Keeps a node under its name. The record was checked.
@@ -201,7 +211,9 @@ impl Table {
         let node = credential.unverified().node;
         let number = self.by_node.get(&node).copied();
         let before = number.and_then(|number| self.sources.get(&(place, number)));
-        if before.is_some_and(|before| !fresher_claim(claim.unverified(), before.unverified())) {
+        if before
+            .is_some_and(|before| !fresher_claim(claim.unverified(), before.claim.unverified()))
+        {
             return Taken::Stale;
         }
         let known = before.is_some();
@@ -228,7 +240,8 @@ impl Table {
         if !known {
             *self.by_name.entry(account).or_default() += 1;
         }
-        self.sources.insert((place, number), claim);
+        let worth = Worth::of(claim.unverified().state);
+        self.sources.insert((place, number), Source { claim, worth });
         Taken::Kept
     }
 
@@ -246,20 +259,19 @@ impl Table {
             return true;
         }
         let salt = lots::of_the_hour(self.salt, now);
-        let ticket = |state, account, node: &NodeId, number| Ticket {
-            worth: Worth::of(state),
+        let ticket = |worth, account, node: u64, number| Ticket {
+            worth,
             name: lots::draw(account, salt),
-            node: lots::draw(lots::of_node(node), salt),
+            node: lots::draw(node, salt),
             number,
         };
         let mut tickets: Vec<Ticket<Option<u32>>> = there
-            .filter_map(|((_, number), claim)| {
+            .filter_map(|((_, number), source)| {
                 let owner = self.owner(*number)?;
-                let node = &owner.credential.unverified().node;
-                Some(ticket(claim.unverified().state, owner.account, node, Some(*number)))
+                Some(ticket(source.worth, owner.account, owner.number, Some(*number)))
             })
             .collect();
-        tickets.push(ticket(state, account, new, None));
+        tickets.push(ticket(Worth::of(state), account, lots::of_node(new), None));
         match lots::last(tickets) {
             Some(number) => {
                 self.remove_source(place, number);
@@ -282,8 +294,15 @@ impl Table {
         }
         let credential = credential.clone();
         let account = account_of(&credential);
-        let owner =
-            Owner { credential, presence: None, loss: None, name: None, claims: 0, account };
+        let owner = Owner {
+            credential,
+            presence: None,
+            loss: None,
+            name: None,
+            claims: 0,
+            account,
+            number: lots::of_node(&node),
+        };
         let number = self.free.pop().unwrap_or_else(|| {
             self.owners.push(None);
             // Far fewer than u32 can count: each owner has a record, and those are bounded.
@@ -357,8 +376,8 @@ impl Table {
     ) -> Vec<SourceRecords> {
         let there = self.sources.range((place, 0)..=(place, u32::MAX));
         let mut found: Vec<SourceRecords> = there
-            .filter(|(_, claim)| claim.unverified().state != SourceState::Withdrawn)
-            .filter_map(|((_, number), claim)| self.source(*number, claim))
+            .filter(|(_, source)| source.worth != Worth::None)
+            .filter_map(|((_, number), source)| self.source(*number, &source.claim))
             .filter(|source| is_alive(source, now))
             .collect();
         if found.len() > count {
@@ -408,7 +427,9 @@ impl Table {
     ) -> impl Iterator<Item = (Place, SourceRecords)> {
         let all = ranges(arc).into_iter().flat_map(|range| self.sources.range(range));
         let some = all.filter(move |((place, _), _)| which(*place));
-        some.filter_map(|((place, number), claim)| Some((*place, self.source(*number, claim)?)))
+        some.filter_map(|((place, number), source)| {
+            Some((*place, self.source(*number, &source.claim)?))
+        })
     }
 
     /// Drops what has expired, and what is none of this supernode's business any more. Answers how
@@ -418,8 +439,8 @@ impl Table {
             self.owner(number).map_or(UnixTime(0), |owner| owner.credential.unverified().expires)
         };
         let (mut gone, mut nodes, mut foreign) = (Vec::new(), Vec::new(), 0);
-        for ((place, number), claim) in &self.sources {
-            let dead = now >= claim.unverified().expires || now >= expires(*number);
+        for ((place, number), source) in &self.sources {
+            let dead = now >= source.claim.unverified().expires || now >= expires(*number);
             if dead || !keep(*place) {
                 foreign += u64::from(!dead);
                 gone.push((*place, *number));

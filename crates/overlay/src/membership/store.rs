@@ -2,56 +2,59 @@
 
 use skein_proto::rumour::RumourId;
 use skein_proto::{Place, Rumour, UnixTime};
+use std::ops::Range;
 
 /// Parts that the ring is cut into, by the first byte of a place. Two supernodes compare one
 /// number for each, so that a difference costs what lies in one part and not all: with 10,000
 /// supernodes a part holds 40.
 pub(crate) const BUCKETS: usize = 256;
 
-#[derive(Clone, Debug, Default)]
-struct Bucket {
-    /// By ascending place. Eight bytes each: what they point to is shared by all who hold it.
+/// The rumours of one topic. It takes no memory before the first one.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    /// By ascending place, one behind the other: all of them are gone through again and again. Eight
+    /// bytes each: what they point to is shared by all who hold it.
     rumours: Vec<Rumour>,
+    /// For each part of the ring.
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    /// Where it ends among the rumours.
+    end: u32,
     /// The exclusive or over the fingerprints of all of them.
     digest: u32,
 }
 
-/// The rumours of one topic. It takes no memory before the first one.
-#[derive(Debug, Default)]
-pub(crate) struct Store {
-    buckets: Vec<Bucket>,
-    len: usize,
-}
-
 impl Store {
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.rumours.len()
     }
 
     /// The rumour at a place.
     pub(crate) fn get(&self, place: u64) -> Option<&Rumour> {
-        let bucket = self.buckets.get(bucket_of(place))?;
-        let at = bucket.position(place).ok()?;
-        bucket.rumours.get(at)
+        self.rumours.get(self.position(place).ok()?)
     }
 
     /// Takes in a rumour, in the place of the one that was there, which is handed back.
     pub(crate) fn insert(&mut self, rumour: Rumour) -> Option<Rumour> {
-        if self.buckets.is_empty() {
-            self.buckets.resize_with(BUCKETS, Bucket::default);
+        if self.parts.is_empty() {
+            self.parts.resize(BUCKETS, Part::default());
         }
         let id = rumour.id();
-        let bucket = self.buckets.get_mut(bucket_of(id.place))?;
-        bucket.digest ^= id.fingerprint();
-        match bucket.position(id.place) {
+        let number = bucket_of(id.place);
+        self.parts.get_mut(number)?.digest ^= id.fingerprint();
+        match self.position(id.place) {
             Ok(at) => {
-                let before = std::mem::replace(bucket.rumours.get_mut(at)?, rumour);
-                bucket.digest ^= before.id().fingerprint();
+                let before = std::mem::replace(self.rumours.get_mut(at)?, rumour);
+                self.parts.get_mut(number)?.digest ^= before.id().fingerprint();
                 Some(before)
             }
             Err(at) => {
-                bucket.rumours.insert(at, rumour);
-                self.len += 1;
+                self.rumours.insert(at, rumour);
+                // There are fewer of them than 2^32: each topic is bounded.
+                self.parts.iter_mut().skip(number).for_each(|part| part.end += 1);
                 None
             }
         }
@@ -59,52 +62,48 @@ impl Store {
 
     /// Takes out the rumour at a place.
     pub(crate) fn remove(&mut self, place: u64) -> Option<Rumour> {
-        let bucket = self.buckets.get_mut(bucket_of(place))?;
-        let at = bucket.position(place).ok()?;
-        let removed = bucket.rumours.remove(at);
-        bucket.digest ^= removed.id().fingerprint();
-        self.len -= 1;
+        let at = self.position(place).ok()?;
+        let removed = self.rumours.remove(at);
+        let number = bucket_of(place);
+        self.parts.iter_mut().skip(number).for_each(|part| part.end -= 1);
+        self.parts.get_mut(number)?.digest ^= removed.id().fingerprint();
         Some(removed)
     }
 
     /// All of them, once around the ring, beginning at or behind a place.
     pub(crate) fn around(&self, place: Place) -> impl DoubleEndedIterator<Item = &Rumour> {
-        let first = bucket_of(place.short());
-        let split = self
-            .buckets
-            .get(first)
-            .map_or(0, |bucket| bucket.rumours.partition_point(|rumour| rumour.place() < place));
-        let all = self.buckets.len();
-        let tail = self.bucket(first).get(split..).unwrap_or_default();
-        let head = self.bucket(first).get(..split).unwrap_or_default();
-        let others = (1..all).map(move |step| (first + step) % all);
-        tail.iter().chain(others.flat_map(|at| self.bucket(at))).chain(head)
+        let range = self.range(bucket_of(place.short()));
+        let begin = range.start;
+        let part = self.rumours.get(range).unwrap_or_default();
+        let split = begin + part.partition_point(|rumour| rumour.place() < place);
+        let (head, tail) = self.rumours.split_at(split);
+        tail.iter().chain(head)
     }
 
     /// All of them, in the order of the ring.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rumour> {
-        self.buckets.iter().flat_map(|bucket| &bucket.rumours)
+        self.rumours.iter()
     }
 
     /// One of them by its number in the order of the ring.
-    pub(crate) fn nth(&self, mut number: usize) -> Option<&Rumour> {
-        for bucket in &self.buckets {
-            match number.checked_sub(bucket.rumours.len()) {
-                Some(left) => number = left,
-                None => return bucket.rumours.get(number),
-            }
-        }
-        None
+    pub(crate) fn nth(&self, number: usize) -> Option<&Rumour> {
+        self.rumours.get(number)
     }
 
     /// Those in one part of the ring.
     pub(crate) fn bucket(&self, number: usize) -> &[Rumour] {
-        self.buckets.get(number).map(|bucket| bucket.rumours.as_slice()).unwrap_or_default()
+        self.rumours.get(self.range(number)).unwrap_or_default()
+    }
+
+    /// Where those of one part are.
+    fn range(&self, number: usize) -> Range<usize> {
+        let end = |number: usize| self.parts.get(number).map_or(0, |part| part.end as usize);
+        number.checked_sub(1).map_or(0, end)..end(number)
     }
 
     /// One number for each part of the ring; none if there is nothing at all.
     pub(crate) fn digest(&self) -> impl Iterator<Item = u32> {
-        self.buckets.iter().map(|bucket| bucket.digest)
+        self.parts.iter().map(|part| part.digest)
     }
 
     /// The parts of the ring in which somebody with this digest holds something else.
@@ -121,11 +120,14 @@ impl Store {
         let expired = self.bucket(bucket).iter().filter(|rumour| rumour.expires() <= now);
         expired.map(|rumour| rumour.id().place).collect()
     }
-}
 
-impl Bucket {
+    /// Where the rumour at a place is, or belongs.
     fn position(&self, place: u64) -> Result<usize, usize> {
-        self.rumours.binary_search_by_key(&place, |rumour| rumour.place().short())
+        let range = self.range(bucket_of(place));
+        let begin = range.start;
+        let part = self.rumours.get(range).unwrap_or_default();
+        let found = part.binary_search_by_key(&place, |rumour| rumour.place().short());
+        found.map(|at| begin + at).map_err(|at| begin + at)
     }
 }
 
