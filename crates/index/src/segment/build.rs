@@ -313,6 +313,9 @@ const WELL_FILTERED: usize = 1 << 19;
 /// The same of a segment that has the best filter, unless it was made when nothing came.
 const BEST_FILTERED: usize = 1 << 18;
 
+/// Contents that are added to a filter at a time: so many looks at memory wait for it together.
+const FILTERED_AT_A_TIME: usize = 64;
+
 /// What a segment is put together from, in the order of the places and of the ranks.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
@@ -322,6 +325,8 @@ pub(crate) struct Parts {
     owners: Vec<(OwnerNo, Place)>,
     shares: Vec<Arc<Share>>,
     filter: Filter,
+    /// Contents that the filter knows.
+    filtered: usize,
     words: Filter,
     classes: Vec<(Class, Rank)>,
     /// The place of each rank.
@@ -381,7 +386,9 @@ impl Parts {
         share: Option<&Arc<Share>>,
     ) {
         self.contents.push(*content);
-        self.filter.add(Probe::new(content));
+        if self.contents.len() - self.filtered == FILTERED_AT_A_TIME {
+            self.add_to_filter();
+        }
         match share {
             Some(share) => self.shares.push(share.clone()),
             None if self.owners.last().is_none_or(|(last, _)| *last != owner) => {
@@ -389,6 +396,12 @@ impl Parts {
             }
             None => {}
         }
+    }
+
+    /// Adds the contents that the filter does not know yet.
+    fn add_to_filter(&mut self) {
+        self.filter.add_all(self.contents.get(self.filtered..).unwrap_or_default());
+        self.filtered = self.contents.len();
     }
 
     /// Bytes of memory so far.
@@ -413,7 +426,8 @@ impl Parts {
         rank
     }
 
-    pub(crate) fn finish(self, id: u64, documents: Documents, strings: Strings) -> Segment {
+    pub(crate) fn finish(mut self, id: u64, documents: Documents, strings: Strings) -> Segment {
+        self.add_to_filter();
         let len = self.contents.len();
         Segment {
             id,

@@ -77,6 +77,17 @@ impl Filter {
         }
     }
 
+    /// Adds contents, of which none waits for another one.
+    pub(crate) fn add_all(&mut self, contents: &[[u8; 32]]) {
+        let words = &mut *self.words;
+        let len = words.len();
+        for Probe { at, mask } in contents.iter().map(Probe::new) {
+            if let Some(word) = words.get_mut(scaled(at, len)) {
+                *word |= mask;
+            }
+        }
+    }
+
     #[inline]
     pub(crate) fn may_have(&self, probe: Probe) -> bool {
         let Probe { at, mask } = probe;
@@ -111,7 +122,7 @@ mod tests {
     #[test]
     fn what_was_added_may_be_there_and_little_else() {
         let mut filter = Filter::new(10_000, BITS);
-        (0..10_000).for_each(|number| filter.add(Probe::new(&content(number))));
+        filter.add_all(&(0..10_000).map(content).collect::<Vec<_>>());
         assert!((0..10_000).all(|number| filter.may_have(Probe::new(&content(number)))));
         let probes: Vec<Probe> =
             (9_980..10_040).map(|number| Probe::new(&content(number))).collect();
