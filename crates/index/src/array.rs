@@ -26,7 +26,7 @@ pub(crate) struct Array<T> {
     len: usize,
 }
 
-/// All of it is initialised, with zeros until it is written to.
+/// All of it is initialised, with zeros or with what was there when it was used before.
 #[derive(Debug)]
 enum Memory<T> {
     Heap(Vec<T>),
@@ -36,11 +36,14 @@ enum Memory<T> {
 /// When the pages of a mapping come to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pages {
-    /// Each when it is first written to.
+    /// Each when it is first written to; until then there are zeros in it.
     Later,
     /// All at once, if they are few: nothing takes long that grows with the index. One that is read
-    /// before it is written to costs two faults, and the second one interrupts all other threads.
+    /// before it is written to costs two faults, and the second one interrupts all other threads. There
+    /// may be anything in them.
     Now,
+    /// As [`Pages::Now`], with zeros in them.
+    Zeroed,
 }
 
 impl<T: Pod> Memory<T> {
@@ -51,12 +54,14 @@ impl<T: Pod> Memory<T> {
         }
         let mut options = MmapOptions::new();
         let mut len = bytes;
-        if pages == Pages::Now && bytes <= spare::LARGEST {
+        if pages != Pages::Later && bytes <= spare::LARGEST {
             if PAGE.is_multiple_of(size_of::<T>()) {
                 // Whole pages, which can be used again for anything.
                 len = bytes.next_multiple_of(PAGE);
-                if let Some(mut mapping) = spare::take_exact(len) {
-                    mapping.fill(0);
+                if let Some(mut mapping) = spare::take_near(len) {
+                    if pages == Pages::Zeroed {
+                        mapping.fill(0);
+                    }
                     return Self::Mapped(mapping);
                 }
             }
@@ -132,7 +137,7 @@ impl<T: Pod> Array<T> {
 
     /// So many zeros, to be read and written all over.
     pub(crate) fn zeroed(len: usize) -> Self {
-        Self { memory: Memory::new(len, Pages::Now), len }
+        Self { memory: Memory::new(len, Pages::Zeroed), len }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -219,7 +224,9 @@ impl<T: Pod> Array<T> {
                 vector.truncate(self.len);
                 vector.shrink_to_fit();
             }
-            Memory::Mapped(mapping) if (needed + 1..=spare::LARGEST).contains(&mapping.len()) => {
+            Memory::Mapped(mapping)
+                if mapping.len() <= spare::LARGEST && !spare::is_near(mapping.len(), needed) =>
+            {
                 let mut own = Self::to_fill(self.len);
                 own.extend_from_slice(&self);
                 return own;
@@ -233,7 +240,13 @@ impl<T: Pod> Array<T> {
     pub(crate) fn bytes(&self) -> u64 {
         match &self.memory {
             Memory::Heap(vector) => memory::vector::<T>(vector.capacity()),
-            Memory::Mapped(_) => (self.len * size_of::<T>()).next_multiple_of(PAGE) as u64,
+            Memory::Mapped(mapping) => {
+                let needed = (self.len * size_of::<T>()).next_multiple_of(PAGE);
+                // One that was used before is a little longer.
+                let all =
+                    if spare::is_near(mapping.len(), needed) { mapping.len() } else { needed };
+                all as u64
+            }
         }
     }
 }
@@ -311,7 +324,11 @@ mod tests {
         (0..MAPPED as u32 / 2).for_each(|number| long.push(number));
         let long = long.finished();
         assert!((0..).zip(long.iter()).all(|(i, number)| i == *number));
-        assert_eq!((long.len(), long.capacity()), (MAPPED / 2, MAPPED / 2));
+        assert_eq!(long.len(), MAPPED / 2);
+        // In a mapping that was used before there may be room for some more.
+        let bytes = long.capacity() * size_of::<u32>();
+        assert!(spare::is_near(bytes, MAPPED * 2), "{bytes} bytes");
+        assert_eq!(long.bytes(), bytes as u64);
         let mut short = Array::<u32>::lent(MAPPED);
         short.push(7);
         let short = short.finished();

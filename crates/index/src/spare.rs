@@ -21,6 +21,10 @@ pub(crate) const LARGEST: usize = 512 * 1024;
 /// One is used for something so many times smaller at most.
 const WASTE: usize = 4;
 
+/// What stays may be in one that is longer by one part of so many, which is reckoned as its own: arrays of
+/// segments that have as many documents are about as long, but seldom just so.
+const NEAR: usize = 8;
+
 /// What is kept.
 #[derive(Debug)]
 struct Spare {
@@ -42,10 +46,14 @@ impl Spare {
         Some(self.mappings.remove(at))
     }
 
-    /// One of just so many bytes.
-    fn take_exact(&mut self, bytes: usize) -> Option<MmapMut> {
-        let at = self.mappings.binary_search_by_key(&bytes, |it| it.len()).ok()?;
-        self.bytes -= bytes;
+    /// One of so many bytes, or a few more.
+    fn take_near(&mut self, bytes: usize) -> Option<MmapMut> {
+        let at = self.mappings.partition_point(|it| it.len() < bytes);
+        let len = self.mappings.get(at)?.len();
+        if !is_near(len, bytes) {
+            return None;
+        }
+        self.bytes -= len;
         Some(self.mappings.remove(at))
     }
 
@@ -74,9 +82,14 @@ pub(crate) fn take(bytes: usize) -> Option<MmapMut> {
     spare().take(bytes)
 }
 
-/// One of just so many bytes. There is anything in it.
-pub(crate) fn take_exact(bytes: usize) -> Option<MmapMut> {
-    spare().take_exact(bytes)
+/// One of so many bytes, or a few more. There is anything in it.
+pub(crate) fn take_near(bytes: usize) -> Option<MmapMut> {
+    spare().take_near(bytes)
+}
+
+/// Whether a mapping is of so many bytes, or of a few more: what stays may have it.
+pub(crate) const fn is_near(mapping: usize, bytes: usize) -> bool {
+    mapping <= LARGEST && bytes <= mapping && mapping - bytes <= bytes / NEAR
 }
 
 /// Keeps one, unless it is too large or there are enough.
@@ -109,8 +122,14 @@ mod tests {
         }
         assert_eq!(spare.take(9 * PAGE - 1).map(|it| it.len()), Some(20 * PAGE));
         assert_eq!(spare.take(9 * PAGE - 1).map(|it| it.len()), None, "40 pages are too many");
-        assert_eq!(spare.take_exact(7 * PAGE).map(|it| it.len()), None, "eight are not seven");
-        assert_eq!(spare.take_exact(8 * PAGE).map(|it| it.len()), Some(8 * PAGE));
+        assert_eq!(
+            spare.take_near(7 * PAGE).map(|it| it.len()),
+            None,
+            "eight are too many for seven"
+        );
+        assert_eq!(spare.take_near(8 * PAGE).map(|it| it.len()), Some(8 * PAGE));
+        assert!(spare.keep(mapping(18)).is_none());
+        assert_eq!(spare.take_near(17 * PAGE).map(|it| it.len()), Some(18 * PAGE), "one more");
         assert_eq!(spare.take(41 * PAGE).map(|it| it.len()), None);
         assert_eq!(spare.bytes, 40 * PAGE);
     }
