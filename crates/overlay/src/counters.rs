@@ -275,6 +275,10 @@ counters! {
     invitations_sent,
     /// Children that declined.
     invitations_declined,
+    /// Children that were asked to become supernodes, did not decline, and did not become any in time.
+    invitations_not_followed,
+    /// Names of such children that were forgotten early, since there were too many.
+    absent_over_limit,
     /// Times that this node stepped down since it had been asked to be a supernode for no reason.
     invitations_unfounded,
     /// Times that this node came back as a supernode, had been replaced meanwhile, and stepped down.

@@ -1,11 +1,13 @@
 //! The children of a supernode that could become supernodes, and what is known of each.
 
+use super::absent::Absent;
 use super::dialback::{DialBacks, Finding, is_public, own_addresses};
 use super::fitness::{Asked, Known, NEW_NAME, weigh};
 use crate::core::Core;
+use crate::counters::Counters;
 use crate::io::Now;
 use skein_proto::election::{Candidacy, Standing, Verdict};
-use skein_proto::{Instant, NodeId};
+use skein_proto::{Instant, NodeId, Username};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -69,6 +71,8 @@ pub(crate) struct Standard {
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     all: BTreeMap<NodeId, Candidate>,
+    /// Those who were invited and did not come, children or not.
+    absent: Absent,
 }
 
 impl Candidates {
@@ -113,6 +117,25 @@ impl Candidates {
         }
     }
 
+    /// One of this name that was invited has not become a supernode, and never said that it does not
+    /// want to.
+    pub(crate) fn on_absent(&mut self, counters: &mut Counters, name: Username, now: Instant) {
+        counters.invitations_not_followed += 1;
+        counters.absent_over_limit += u64::from(self.absent.note(name, now));
+    }
+
+    /// One of this name that was invited has become a supernode.
+    pub(crate) fn on_came(&mut self, name: &Username) {
+        self.absent.forgive(name);
+    }
+
+    /// Whether a candidate may be asked, as far as what it made of earlier invitations goes.
+    fn may_be_asked(&self, core: &Core, node: &NodeId, now: Instant) -> bool {
+        let name = core.peers.get(node).and_then(|peer| peer.name());
+        self.all.get(node).is_some_and(|candidate| now >= candidate.declined_until)
+            && !name.is_some_and(|name| self.absent.contains(name, now))
+    }
+
     /// Weighs all candidates, finds out what is not known of the best, and tells each how it
     /// stands where that has changed.
     pub(crate) fn review(
@@ -130,6 +153,10 @@ impl Candidates {
         for (_, node) in fit.into_iter().rev() {
             if places == 0 {
                 break;
+            }
+            // Whoever is not asked must not keep the place of one who is.
+            if !self.may_be_asked(core, &node, now.instant) {
+                continue;
             }
             let Some(candidate) = self.all.get(&node) else { continue };
             let due = match candidate.reach {
@@ -186,7 +213,7 @@ impl Candidates {
             .collect()
     }
 
-    /// The fittest that can be reached and has not declined.
+    /// The fittest that can be reached, has not declined lately and did not stay away.
     pub(crate) fn best(
         &mut self,
         core: &Core,
@@ -198,10 +225,11 @@ impl Candidates {
             .into_iter()
             .filter_map(|(node, outcome)| Some((outcome.ok()?, node)))
             .filter(|(_, node)| {
-                self.all.get(node).is_some_and(|candidate| {
-                    matches!(candidate.reach, Reach::Reached { .. })
-                        && now.instant >= candidate.declined_until
-                })
+                self.may_be_asked(core, node, now.instant)
+                    && self
+                        .all
+                        .get(node)
+                        .is_some_and(|candidate| matches!(candidate.reach, Reach::Reached { .. }))
             })
             .max()
             .map(|(fitness, node)| (node, fitness))

@@ -10,6 +10,7 @@
 //! | [`outlook`] | what follows from that, and how fast |
 //! | [`census`](mod@census) | the announced loads of all supernodes in one number |
 //! | `fitness`, `candidates` | which child is fit, and what is known of each |
+//! | `absent` | who was invited and did not come |
 //! | `dialback` | whether a node can be reached; dialling for others |
 //! | `office` | what a supernode does about it: inviting, handing over, stepping down |
 //! | `turn` | which of them invites now |
@@ -18,6 +19,7 @@
 //! | `candidacy` | what an ordinary node does: offering itself, accepting, moving |
 //! | `reason` | why a node is what it is, in plain words |
 
+mod absent;
 mod candidacy;
 mod candidates;
 pub mod census;

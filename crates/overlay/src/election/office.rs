@@ -92,9 +92,10 @@ enum Stage {
     Resigning { until: Instant, why: RoleReason },
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Invitation {
     node: NodeId,
+    name: Option<Username>,
     at: Instant,
     accepted: bool,
 }
@@ -217,6 +218,30 @@ impl Office {
             return OwnReach::Unknown;
         }
         OwnReach::Lost { failed, tried }
+    }
+
+    /// Looks whether the one that was invited has come. Whoever stays away, whatever it has answered,
+    /// is not asked again soon: else one such child, if it is the fittest, would be asked for ever
+    /// in place of all others.
+    fn look_for_invited(
+        &mut self,
+        counters: &mut Counters,
+        has_come: impl Fn(&NodeId) -> bool,
+        now: Instant,
+    ) {
+        let Some(Invitation { node, name, at, .. }) = &self.invited else { return };
+        let (node, came) = (*node, has_come(node));
+        if !came && now.since(*at) < APPEARS {
+            return;
+        }
+        let name = name.clone();
+        match name {
+            Some(name) if came => self.candidates.on_came(&name),
+            Some(name) => self.candidates.on_absent(counters, name, now),
+            None => {}
+        }
+        self.protege = came.then_some(node);
+        self.invited = None;
     }
 
     pub(super) fn resign(&mut self, why: RoleReason, now: Instant) {
@@ -358,13 +383,8 @@ impl Overlay {
         office.waiting.retain(|node, at| {
             now.instant.since(*at) < WAITING_KEPT && children.bond(node).is_none()
         });
-        if let Some(invited) = office.invited {
-            let came = self.core.membership.get(&invited.node).is_some();
-            if came || now.instant.since(invited.at) >= APPEARS {
-                office.protege = came.then_some(invited.node);
-                office.invited = None;
-            }
-        }
+        let has_come = |node: &NodeId| self.core.membership.get(node).is_some();
+        office.look_for_invited(&mut self.core.counters, has_come, now.instant);
         let outlook = self.take_census(office, now);
         let passed = now.instant.since(office.last_review);
         office.last_review = now.instant;
@@ -426,7 +446,7 @@ impl Overlay {
     fn take_census(&self, office: &mut Office, now: Now) -> Outlook {
         let own = self.load();
         // One that has accepted counts at once, empty as it is.
-        let coming = office.invited.filter(|invited| invited.accepted);
+        let coming = office.invited.as_ref().filter(|invited| invited.accepted);
         let coming = coming.map(|_| Load { capacity: own.capacity, ..Load::default() });
         let others = self.core.membership.iter().map(|member| member.load);
         let supernodes = self.core.membership.len() as f64 + 1.0;
@@ -510,7 +530,8 @@ impl Overlay {
             self.core.counters.invitations_without_candidate += 1;
             return;
         };
-        office.invited = Some(Invitation { node, at: now.instant, accepted: false });
+        let name = self.core.peers.get(&node).and_then(|peer| peer.name()).cloned();
+        office.invited = Some(Invitation { node, name, at: now.instant, accepted: false });
         self.core.counters.invitations_sent += 1;
         self.core.send(node, Invite { fill_percent: standard.fill_percent, fitness });
     }
@@ -568,7 +589,13 @@ fn has_warmed_up(known: usize, linked: usize) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used)]
+    use super::super::dialback::Finding;
     use super::*;
+    use crate::config::Config;
+    use crate::core::Core;
+    use crate::peers::{Greeting, Peer};
+    use skein_proto::{Credential, KeyPair, Role, Signed};
+    use std::net::SocketAddr;
 
     fn office(warm: bool) -> (Office, Instant) {
         let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
@@ -652,6 +679,91 @@ mod tests {
         assert_eq!(verdicts(&["one", "one", "two", "two"], 40), OwnReach::Unknown);
         assert_eq!(verdicts(&["one", "two", "three"], 40), lost);
         assert_eq!(verdicts(&["one", "one", "one"], 1), lost, "there is no other");
+    }
+
+    /// Children that could all become supernodes, the first of them the fittest.
+    fn children(core: &mut Core, candidates: &mut Candidates, numbers: &[u8]) -> Vec<NodeId> {
+        let capacities = (1..=100).rev();
+        let nodes = numbers.iter().zip(capacities).map(|(number, capacity)| {
+            let node = NodeId::from_bytes([*number; 32]);
+            let name = Username::parse(&format!("user{number}")).expect("a name");
+            let (issued, expires) = (UnixTime(0), UnixTime(1 << 40));
+            let credential = Credential { name, node, issued, expires, registered: issued };
+            let address = SocketAddr::from(([198, 18, 0, *number], 4_701));
+            let hello = Greeting {
+                agent: String::new(),
+                role: Role::Ordinary,
+                credential: Some(Signed::new(credential, &KeyPair::from_seed(&[1; 32]))),
+                owner: None,
+                listen: vec![address],
+            };
+            let (rtt, since) = (Duration::ZERO, NOW.instant);
+            core.peers.insert(node, Box::new(Peer { address, rtt, since, hello: Some(hello) }));
+            candidates.on_candidacy(node, Candidacy { willing: true, capacity });
+            candidates.on_finding(&Finding { node, reached: 2, tried: 2 }, NOW.instant);
+            node
+        });
+        nodes.collect()
+    }
+
+    const STANDARD: Standard = Standard {
+        uptime: Duration::ZERO,
+        mean_capacity: 100.0,
+        fill_percent: 80,
+        is_urgent: false,
+    };
+
+    fn core() -> Core {
+        let key = KeyPair::from_seed(&[2; 32]);
+        Core::new(key.clone(), Config::new(key.node_id()), [0; 32])
+    }
+
+    #[test]
+    fn one_that_accepts_and_stays_away_is_not_invited_in_place_of_all_others() {
+        let (mut core, mut office) = (core(), Office::new(NOW, true, None));
+        let nodes = children(&mut core, &mut office.candidates, &[5, 4, 3]);
+        let mut invited = Vec::new();
+        for round in 0..35 {
+            let instant = NOW.instant + round * APPEARS;
+            let (node, _) = office
+                .candidates
+                .best(&core, &STANDARD, Now { instant, ..NOW })
+                .expect("some have not been asked for long");
+            invited.push(node);
+            let name = core.peers[&node].name().cloned();
+            office.invited = Some(Invitation { node, name, at: instant, accepted: true });
+            let comes = |node: &NodeId| *node == nodes[2];
+            office.look_for_invited(&mut core.counters, comes, instant + APPEARS / 2);
+            assert_eq!(office.invited.is_none(), node == nodes[2], "it has a minute");
+            office.look_for_invited(&mut core.counters, comes, instant + APPEARS);
+            assert!(office.invited.is_none());
+        }
+        let times = nodes.iter().map(|node| invited.iter().filter(|it| *it == node).count());
+        assert_eq!(times.collect::<Vec<_>>(), [2, 2, 31], "the fittest first, but once in a while");
+        assert_eq!(core.counters.invitations_not_followed, 4);
+    }
+
+    #[test]
+    fn whoever_stays_away_keeps_no_place_among_those_that_are_looked_into() {
+        let (mut core, mut office) = (core(), Office::new(NOW, true, None));
+        let nodes = children(&mut core, &mut office.candidates, &[6, 5, 4, 3]);
+        let later = Now { instant: NOW.instant + APPEARS * 3, ..NOW };
+        for node in &nodes[2..] {
+            let finding = Finding { node: *node, reached: 0, tried: 0 };
+            office.candidates.on_finding(&finding, NOW.instant);
+        }
+        let looked_for = |core: &mut Core, office: &mut Office| {
+            let Office { candidates, dial_backs, .. } = office;
+            candidates.review(core, dial_backs, &STANDARD, later);
+            let looked = nodes.iter().filter(|node| office.dial_backs.is_checking(node));
+            looked.copied().collect::<Vec<_>>()
+        };
+        assert_eq!(looked_for(&mut core, &mut office), [], "two are ready");
+        for node in &nodes[..2] {
+            let name = core.peers[node].name().cloned().expect("it has one");
+            office.candidates.on_absent(&mut core.counters, name, NOW.instant);
+        }
+        assert_eq!(looked_for(&mut core, &mut office), nodes[2..]);
     }
 
     #[test]
