@@ -7,7 +7,7 @@ use crate::search::{Found, Reader};
 use crate::snapshot::Shared;
 use crate::store::Store;
 use crate::survey::KeyScan;
-use crate::text::ParsedQuery;
+use crate::text::{MAX_RECORD_WORDS, ParsedQuery};
 use crate::vocabulary::VocabularyChanges;
 use skein_proto::{ContentId, FileMeta, NodeId, Query, Username};
 use std::collections::VecDeque;
@@ -64,9 +64,30 @@ impl Index {
         self.unreckoned = 0;
     }
 
-    /// Whether it takes as much memory as it may, so that it refuses further records.
+    /// Whether it has as many records or words, or takes as much memory, as it may, so that it refuses
+    /// further records.
     pub fn is_full(&self) -> bool {
-        self.memory_bytes() >= self.limits.total_bytes
+        self.used().into_iter().any(|(used, limit)| used >= limit)
+    }
+
+    /// How much of what it may have of records, words and memory it has, of whichever it has most: from
+    /// 0 to 1, or above where less has become allowed.
+    pub fn filled(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss)] // Shares, of numbers below 2^53.
+        let share = |(used, limit): (u64, u64)| used as f64 / limit.max(1) as f64;
+        self.used().map(share).into_iter().fold(0.0, f64::max)
+    }
+
+    /// What is used of each limit of the whole. Where one more record could bring more words than there
+    /// may be, there are as many as there may.
+    fn used(&self) -> [(u64, u64); 3] {
+        let limits = &self.limits;
+        let words = limits.total_words.saturating_sub(MAX_RECORD_WORDS as u64 - 1);
+        [
+            (self.records, limits.total_records),
+            (self.words() as u64, words.max(1)),
+            (self.memory_bytes(), limits.total_bytes),
+        ]
     }
 
     /// A view for searches on other threads.

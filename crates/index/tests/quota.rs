@@ -91,6 +91,31 @@ fn the_totals_hold_for_all_owners_together() {
 }
 
 #[test]
+fn whatever_total_is_reached_first_makes_an_index_full() {
+    let limits = [
+        Limits { total_records: 500, ..Limits::default() },
+        Limits { total_words: 500, ..Limits::default() },
+        Limits { total_bytes: 100_000, ..Limits::default() },
+    ];
+    for limits in limits {
+        let mut index = index_with(limits.clone());
+        assert!(!index.is_full() && index.filled() < 0.1, "{limits:?}");
+        let mut number = 0;
+        let refused = loop {
+            number += 1;
+            let before = index.filled();
+            if index.publish(&node(1), [file(number, &format!("w{number}.mp3"))]).over_quota > 0 {
+                break before;
+            }
+        };
+        assert!(index.is_full() && refused >= 1.0, "{limits:?}: {refused}");
+        index.remove_owner(&node(1));
+        index.maintain(100_000);
+        assert!(!index.is_full(), "{limits:?}");
+    }
+}
+
+#[test]
 fn what_one_call_brings_stays_within_the_limit_of_memory_while_it_is_gathered() {
     const BYTES: u64 = 12 * 1024 * 1024;
     const WORDS: u64 = 40;

@@ -1,5 +1,7 @@
 //! A supernode's children: whom it takes, and what it indexes for them.
 
+pub(crate) mod room;
+
 use crate::bucket::TokenBucket;
 use crate::budget::Ask;
 use crate::core::Core;
@@ -108,9 +110,19 @@ impl Children {
         u32::try_from(self.children.len()).unwrap_or(u32::MAX) - self.actives
     }
 
+    /// How many children this supernode could hold, of such as it has.
+    pub(crate) fn capacity(&self, core: &Core) -> u32 {
+        #[allow(clippy::cast_precision_loss)] // Numbers of records are below 2^53.
+        let own = match self.index.records() {
+            0 => 0.0,
+            all => self.index.owner_records(&core.me) as f64 / all as f64,
+        };
+        room::capacity(core.config.max_children, self.actives, self.index.filled(), own)
+    }
+
     /// How full this supernode is.
     pub(crate) fn load(&self, core: &Core, neighbours: usize) -> Load {
-        let capacity = core.config.max_children;
+        let capacity = self.capacity(core);
         Load {
             children: self.actives,
             capacity,
@@ -118,7 +130,7 @@ impl Children {
             records: self.index.records(),
             accepting: core.role == Role::Super
                 && self.open
-                && self.actives < capacity
+                && self.actives < core.config.max_children
                 && !self.index.is_full(),
         }
     }
@@ -157,13 +169,12 @@ impl Children {
                 let is_open = self.open || core.membership.is_emergency(now.instant);
                 is_open && self.actives < emergency(core)
             }
+            // What it shares would be found by nobody. While many have died that is better than to be
+            // without a parent.
             (Bond::Active, None) => {
-                let limit = if core.membership.is_emergency(now.instant) {
-                    emergency(core)
-                } else {
-                    core.config.max_children
-                };
-                self.open && self.actives < limit
+                let is_emergency = core.membership.is_emergency(now.instant);
+                let limit = if is_emergency { emergency(core) } else { core.config.max_children };
+                self.open && self.actives < limit && (is_emergency || !self.index.is_full())
             }
             (Bond::Standby, Some(Bond::Standby)) => true,
             (Bond::Standby, _) => {

@@ -95,7 +95,7 @@ counters! {
     requests_over_budget,
     /// Bonds with children agreed on, changed ones and standbys included.
     children_taken,
-    /// Children refused since there was no room.
+    /// Children refused since there was no room, for them or for what they share.
     children_refused_full,
     /// Nodes refused for want of room that do not count as such in what is reckoned of demand, since
     /// too many others do.

@@ -89,6 +89,11 @@ impl RareIndex {
     pub(crate) fn is_full(&self) -> bool {
         self.index.as_ref().is_some_and(|index| index.is_full())
     }
+
+    /// How much it has of what it may have, from 0 to 1, or above where less has become allowed.
+    pub(crate) fn filled(&self) -> f64 {
+        self.index.as_ref().map_or(0.0, |index| index.filled())
+    }
 }
 
 impl Deref for RareIndex {
@@ -117,9 +122,9 @@ mod tests {
         let name = skein_proto::Username::parse("somebody").expect("a name");
         index.set_owner(skein_proto::NodeId::from_bytes([1; 32]), &name);
         assert_eq!((index.owners(), RareIndex::new(Limits::default()).owners()), (1, 0));
-        assert!(!index.is_full());
+        assert!(!index.is_full() && index.filled() < 1.0);
         index.limit_to(1);
-        assert!(index.is_full());
+        assert!(index.is_full() && index.filled() > 1.0);
         let mut epidemic: Rare<Epidemic> = Rare::default();
         assert!(epidemic.next_wakeup().is_none() && epidemic.is_unused());
         epidemic.over_limit += 1;

@@ -38,7 +38,7 @@ impl Statement for SupernodeList {
 pub struct Load {
     /// Children attached, standby ones not counted.
     pub children: u32,
-    /// Children that it would hold at most.
+    /// Children that it would hold at most, also by what its index has room for.
     pub capacity: u32,
     /// Supernodes linked to it.
     pub neighbours: u32,

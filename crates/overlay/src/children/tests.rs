@@ -76,3 +76,42 @@ fn whoever_takes_no_new_children_takes_its_standbys_no_more_either() {
     it.children.set_open(true);
     assert_eq!(it.attach(standby, Bond::Active), Ok(Bond::Active));
 }
+
+#[test]
+fn whoever_has_a_full_index_takes_no_newcomers_and_keeps_those_it_has() {
+    let mut it = Supernode::new(10);
+    let (child, standby, newcomer) = (it.peer(1), it.peer(2), it.peer(3));
+    assert!(it.attach(child, Bond::Active).is_ok() && it.attach(standby, Bond::Standby).is_ok());
+    it.children.index.limit_to(1);
+    assert_eq!(it.attach(newcomer, Bond::Active), Err(Refusal::Full));
+    assert_eq!(it.attach(newcomer, Bond::Standby), Ok(Bond::Standby), "that takes no records");
+    assert_eq!(it.attach(child, Bond::Active), Ok(Bond::Active), "it is one already");
+    assert_eq!(it.attach(standby, Bond::Active), Ok(Bond::Active), "its parent has died");
+    it.children.index.limit_to(1 << 30);
+    let other = it.peer(4);
+    assert_eq!(it.attach(other, Bond::Active), Ok(Bond::Active));
+}
+
+#[test]
+fn newcomers_are_taken_whatever_the_index_has_room_for_while_many_have_died() {
+    let mut it = Supernode::new(10);
+    let (child, newcomer) = (it.peer(1), it.peer(2));
+    assert!(it.attach(child, Bond::Active).is_ok());
+    it.children.index.limit_to(1);
+    assert_eq!(it.attach(newcomer, Bond::Active), Err(Refusal::Full));
+    it.core.membership.count_death(NOW.instant);
+    it.core.membership.count_death(NOW.instant);
+    assert_eq!(it.attach(newcomer, Bond::Active), Ok(Bond::Active));
+}
+
+#[test]
+fn a_full_index_makes_a_supernode_full_however_few_children_it_has() {
+    let mut it = Supernode::new(10);
+    let child = it.peer(1);
+    assert!(it.attach(child, Bond::Active).is_ok());
+    let load = it.children.load(&it.core, 0);
+    assert_eq!((load.children, load.capacity, load.accepting), (1, 10, true));
+    it.children.index.limit_to(1);
+    let load = it.children.load(&it.core, 0);
+    assert_eq!((load.children, load.capacity, load.accepting), (1, 1, false));
+}

@@ -161,10 +161,13 @@ fn target(work: f64, limit: f64, goal: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::census::census as census_of;
     use super::*;
+    use crate::children::room::capacity;
     use proptest::prelude::*;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
+    use skein_proto::supernode::Load;
 
     const CAPACITY: f64 = 150.0;
     const ROUND: Duration = Duration::from_secs(10);
@@ -435,6 +438,65 @@ mod tests {
                 seen.push(count);
                 self.supernodes.push(count);
             }
+        }
+    }
+
+    /// Supernodes whose indexes have room for the records of only so many children, though each of them
+    /// would take [`CAPACITY`]. Children come and go, and move from the fuller ones to the emptiest as they are asked to,
+    /// two of each in half a minute. Answers with the numbers of supernodes after each round.
+    fn indexes_decide(room: u32, mut held: Vec<u32>, rounds: u64, seed: u64) -> Vec<u32> {
+        let mut run = Run::new(seed);
+        let mut demand = Demand::default();
+        let mut counts = Vec::new();
+        for round in 0..rounds {
+            let load = |children: u32| {
+                let filled = f64::from(children) / f64::from(room);
+                let capacity = capacity(CAPACITY as u32, children, filled, 0.0);
+                Load { children, capacity, accepting: filled < 1.0, ..Load::default() }
+            };
+            let loads: Vec<Load> = held.iter().map(|children| load(*children)).collect();
+            let outlook =
+                demand.update(&census_of(loads.iter().copied(), 0.0), seconds(round * 10));
+            if round % 3 == 0 {
+                for (at, load) in loads.iter().enumerate() {
+                    let fill = f64::from(load.children) / f64::from(load.capacity);
+                    let emptiest = (0..held.len()).min_by_key(|at| held[*at]).unwrap_or(at);
+                    if fill >= outlook.fill + 0.15 && emptiest != at {
+                        held[at] -= 2;
+                        held[emptiest] += 2;
+                    }
+                }
+            }
+            // One ends its session, and another one begins one at the emptiest of five.
+            let left = run.rng.random_range(0..held.len());
+            let asked = (0..5).map(|_| run.rng.random_range(0..held.len()));
+            let joined = asked.min_by_key(|at| held[*at]).unwrap_or(left);
+            if held[left] > 0 {
+                held[left] -= 1;
+                held[joined] += 1;
+            }
+            held.extend(vec![0; run.add(&outlook) as usize]);
+            for _ in 0..run.draw(held.len() as u32, outlook.resign_chance(ROUND, 1.0)) {
+                // The last that came; its children go to those that are left.
+                for _ in 0..held.pop().unwrap_or_default() {
+                    *held.iter_mut().min().unwrap() += 1;
+                }
+            }
+            counts.push(held.len() as u32);
+        }
+        counts
+    }
+
+    #[test]
+    fn where_indexes_are_full_before_there_are_many_children_supernodes_are_added_and_stay() {
+        // Twenty times thirty children, for whose records twenty indexes just suffice.
+        for seed in 0..5 {
+            let counts = indexes_decide(30, vec![30; 20], 8_640, seed);
+            let after_an_hour = &counts[360..];
+            let (least, most) = (after_an_hour.iter().min(), after_an_hour.iter().max());
+            assert!(least >= Some(&28) && most <= Some(&34), "{least:?} to {most:?}");
+            let changes = after_an_hour.windows(2).filter(|pair| pair[0] != pair[1]).count();
+            assert!(changes <= 3, "{changes} changes in a day");
         }
     }
 

@@ -46,7 +46,7 @@ pub(crate) fn relieve(
     first: Option<NodeId>,
     now: UnixTime,
 ) -> u32 {
-    let (held, capacity) = (children.actives(), core.config.max_children);
+    let (held, capacity) = (children.actives(), children.capacity(core));
     let own = fill_of(held, capacity);
     if held < 2 || own < mean_fill + EXCESS {
         return 0;

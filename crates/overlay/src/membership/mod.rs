@@ -157,7 +157,7 @@ impl Membership {
         })
     }
 
-    fn count_death(&mut self, now: Instant) {
+    pub(crate) fn count_death(&mut self, now: Instant) {
         self.last_death = Some(now);
         match &mut self.deaths {
             Some((since, count)) if now.since(*since) < EMERGENCY => *count += 1,
