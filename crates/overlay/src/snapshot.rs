@@ -184,35 +184,34 @@ impl Overlay {
             lost: self.join.parents_lost,
             last_recovery: self.last_recovery,
         };
-        let supernode = is_super.then(|| SupernodeSnapshot {
-            children: self.children.actives(),
-            standbys: self.children.standbys(),
-            capacity: self.core.config.max_children,
-            neighbours: u32::try_from(self.neighbours.count()).unwrap_or(u32::MAX),
-            records: self.children.index.records(),
-            leaving_records: self.children.index.leaving_records(),
-            index_bytes: self.children.index.memory_bytes(),
-            index_bytes_limit: self.core.config.index_limits.total_bytes,
-            index_segments: self.children.index.segments() as u64,
-            prefixes_cut: self.children.index.prefixes_cut(),
-            searches_cut: self.children.index.searches_cut(),
-            table_bits: self.tables.own_fill().1,
-            table_bits_set: self.tables.own_fill().0,
-            tables_bytes: self.tables.bytes(),
-            outlook: self
-                .election
-                .office
-                .as_ref()
-                .map(|office| office.outlook())
-                .unwrap_or_default(),
-            candidates_ready: self
-                .election
-                .office
-                .as_ref()
-                .map_or(0, |office| u32::try_from(office.ready()).unwrap_or(u32::MAX)),
-            wishes: self.core.membership.wishes.len() as u64,
-            directory: self.directory.snapshot(),
-        });
+        let supernode =
+            is_super.then(|| SupernodeSnapshot {
+                children: self.children.actives(),
+                standbys: self.children.standbys(),
+                capacity: self.core.config.max_children,
+                neighbours: u32::try_from(self.neighbours.count()).unwrap_or(u32::MAX),
+                records: self.children.index.records(),
+                leaving_records: self.children.index.leaving_records(),
+                index_bytes: self.children.index.memory_bytes(),
+                index_bytes_limit: self.core.config.index_limits.total_bytes,
+                index_segments: self.children.index.segments() as u64,
+                prefixes_cut: self.children.index.prefixes_cut(),
+                searches_cut: self.children.index.searches_cut(),
+                table_bits: self.tables.own_fill().1,
+                table_bits_set: self.tables.own_fill().0,
+                tables_bytes: self.tables.bytes(),
+                outlook: self
+                    .election
+                    .office
+                    .as_ref()
+                    .map(|office| office.outlook())
+                    .unwrap_or_default(),
+                candidates_ready: self.election.office.as_ref().map_or(0, |office| {
+                    u32::try_from(office.ready(now.instant)).unwrap_or(u32::MAX)
+                }),
+                wishes: self.core.membership.wishes.len() as u64,
+                directory: self.directory.snapshot(),
+            });
         let mut peers: Vec<PeerSnapshot> = self
             .core
             .peers

@@ -16,6 +16,10 @@ use std::time::Duration;
 /// is noticed by the check that the node asks for as a supernode.
 pub(crate) const REACHED_KEPT: Duration = Duration::from_secs(4 * 60 * 60);
 
+/// How long before that is over a node is looked for again, so that it stays ready: all candidates are
+/// weighed once a minute, and a look takes some seconds.
+const RENEWED: Duration = Duration::from_secs(2 * 60);
+
 /// How long it is believed that a node cannot be reached: whoever has opened a port need not wait
 /// for half a day, and what is behind a NAT costs three dials an hour.
 const UNREACHED_KEPT: Duration = Duration::from_secs(60 * 60);
@@ -161,7 +165,8 @@ impl Candidates {
             let Some(candidate) = self.all.get(&node) else { continue };
             let due = match candidate.reach {
                 Reach::Unreached { .. } => continue,
-                Reach::Unknown { until } | Reach::Reached { until } => now.instant >= until,
+                Reach::Unknown { until } => now.instant >= until,
+                Reach::Reached { until } => now.instant + RENEWED >= until,
             };
             // Whoever cannot be looked at must not keep the place of one who can.
             if !due || dial_backs.is_checking(&node) || look_for(core, dial_backs, node, now) {
@@ -181,8 +186,8 @@ impl Candidates {
         now: Now,
     ) -> Vec<(NodeId, Result<u16, Verdict>)> {
         for candidate in self.all.values_mut() {
-            // What was found out long ago is not held against anybody.
-            if let Reach::Unreached { until, .. } = candidate.reach
+            // What was found out long ago is neither held against anybody nor believed.
+            if let Reach::Unreached { until, .. } | Reach::Reached { until } = candidate.reach
                 && now.instant >= until
             {
                 candidate.reach = Reach::Unknown { until: now.instant };
@@ -236,8 +241,8 @@ impl Candidates {
     }
 
     /// How many are known to be reachable.
-    pub(crate) fn ready(&self) -> usize {
-        let ready = |candidate: &&Candidate| matches!(candidate.reach, Reach::Reached { .. });
+    pub(crate) fn ready(&self, now: Instant) -> usize {
+        let ready = |candidate: &&Candidate| matches!(candidate.reach, Reach::Reached { until } if now < until);
         self.all.values().filter(ready).count()
     }
 

@@ -172,8 +172,8 @@ impl Office {
     }
 
     /// Candidates whose reachability is proven.
-    pub(crate) fn ready(&self) -> usize {
-        self.candidates.ready()
+    pub(crate) fn ready(&self, now: Instant) -> usize {
+        self.candidates.ready(now)
     }
 
     pub(crate) fn next_wakeup(&self) -> Option<Instant> {
@@ -764,6 +764,27 @@ mod tests {
             office.candidates.on_absent(&mut core.counters, name, NOW.instant);
         }
         assert_eq!(looked_for(&mut core, &mut office), nodes[2..]);
+    }
+
+    #[test]
+    fn that_a_child_can_be_reached_is_believed_for_four_hours_and_looked_into_before() {
+        let (mut core, mut office) = (core(), Office::new(NOW, true, None));
+        let nodes = children(&mut core, &mut office.candidates, &[5]);
+        let at = |minutes: u32| Now { instant: NOW.instant + minutes * APPEARS, ..NOW };
+        let best = |office: &mut Office, now: Now| {
+            assert_eq!(office.ready(now.instant), usize::from(now.instant < at(240).instant));
+            office.candidates.best(&core, &STANDARD, now).map(|(node, _)| node)
+        };
+        assert_eq!(best(&mut office, at(239)), Some(nodes[0]));
+        assert_eq!(best(&mut office, at(240)), None);
+
+        let mut office = Office::new(NOW, true, None);
+        children(&mut core, &mut office.candidates, &[5]);
+        for (minutes, looks) in [(237, false), (238, true)] {
+            let Office { candidates, dial_backs, .. } = &mut office;
+            candidates.review(&mut core, dial_backs, &STANDARD, at(minutes));
+            assert_eq!(dial_backs.is_checking(&nodes[0]), looks, "after {minutes} minutes");
+        }
     }
 
     #[test]
