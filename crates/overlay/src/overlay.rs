@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::core::{Core, INFORMED, earlier};
 use crate::counters::Counters;
 use crate::directory::Directory;
-use crate::election::{Election, Office};
+use crate::election::Election;
 use crate::flood::{Arrival, Floods};
 use crate::io::{Input, Now, Output};
 use crate::join::Join;
@@ -236,7 +236,7 @@ impl Overlay {
                 wake = earlier(wake, self.children.next_forgotten());
                 wake = earlier(wake, self.core.membership.wishes.looks.next_wakeup());
                 let office = self.election.office.as_deref();
-                wake = earlier(wake, office.and_then(Office::next_wakeup));
+                wake = earlier(wake, office.and_then(|office| office.next_wakeup(&self.core.me)));
             }
             Role::Super => {}
         }

@@ -1,8 +1,9 @@
 //! Whether a node can be reached from outside: others dial it.
 //!
 //! Who wants to know asks three supernodes, drawn at random, that the node has no link with, so
-//! that they dial from hosts that it never sent to; each dials from a fresh socket. The majority
-//! counts, so that one liar decides nothing.
+//! that they dial from hosts that it never sent to; each dials from a fresh socket. Two that agree
+//! decide, so that one liar alone has nobody take a node for reachable. Where no two of the others do,
+//! since most have a link with the node or say nothing, whoever wants to know dials as well.
 //!
 //! Who is asked to dial could be misused to send packets to somebody else. So it dials only what
 //! an asker may ask for (see [`is_allowed`]), little for one asker and less for one neighbourhood
@@ -26,6 +27,10 @@ const MAX_ASKED: usize = 9;
 
 /// How long an answer may take: a link to the helper, and its dial.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// After which time this node dials as well if no two of the others agree by then: a dial that nobody
+/// answers takes 4 s, and is over within [`PATIENCE`].
+const OTHERS_FIRST: Duration = Duration::from_secs(8);
 
 /// Nodes that are looked into at a time.
 const MAX_CHECKS: usize = 32;
@@ -62,7 +67,29 @@ struct Check {
     asked: Vec<NodeId>,
     reached: u8,
     tried: u8,
+    /// Whether this node itself is one of those who tried.
+    tried_itself: bool,
+    /// When this node dials as well if it is not over by then.
+    late: Instant,
     deadline: Instant,
+}
+
+impl Check {
+    /// Whether two say the same: the majority of three.
+    const fn is_agreed(&self) -> bool {
+        self.reached >= 2 || self.tried - self.reached >= 2
+    }
+
+    /// What has been found out by now. That a node can be reached nobody is believed who is alone with
+    /// it, but this node itself where all others have said that they cannot tell.
+    fn finding(&self, node: NodeId) -> Finding {
+        match (self.reached, self.tried) {
+            (1, 1) if !self.tried_itself || !self.open.is_empty() => {
+                Finding { node, reached: 0, tried: 0 }
+            }
+            (reached, tried) => Finding { node, reached, tried },
+        }
+    }
 }
 
 /// Dial-backs that this node has asked for, and those that it makes for others.
@@ -112,6 +139,8 @@ impl DialBacks {
             asked: Vec::new(),
             reached: 0,
             tried: 0,
+            tried_itself: false,
+            late: now.instant + OTHERS_FIRST,
             deadline: now.instant + PATIENCE,
         };
         for _ in 0..HELPERS {
@@ -148,16 +177,17 @@ impl DialBacks {
                 ask_another(core, *node, check, now);
             }
         }
+        check.tried_itself |= peer == core.me;
         // In a network of two or three everybody has a link with everybody.
-        let is_hopeless = check.open.is_empty() && check.tried == 0;
-        let may_dial = is_hopeless && !check.asked.contains(&core.me);
+        let is_open = check.open.is_empty() && !check.is_agreed();
+        let may_dial = is_open && !check.asked.contains(&core.me);
         let (node, addresses) = (*node, check.addresses.clone());
         if may_dial {
             self.dial_alone(core, node, &addresses);
         }
     }
 
-    /// Dials by itself, where nobody else can. That proves less, since the node has sent to this
+    /// Dials by itself, where too few others can. That proves less, since the node has sent to this
     /// host before; the socket and the key are fresh all the same.
     fn dial_alone(&mut self, core: &mut Core, node: NodeId, addresses: &[SocketAddr]) {
         let number = self.dial(core, None, 0, node, addresses);
@@ -180,25 +210,33 @@ impl DialBacks {
     }
 
     /// What is known by now of those that were looked for: everybody has answered, or it took too
-    /// long.
-    pub(crate) fn take_findings(&mut self, now: Instant) -> Vec<Finding> {
+    /// long. Where no two agree in time, this node dials as well.
+    pub(crate) fn take_findings(&mut self, core: &mut Core, now: Instant) -> Vec<Finding> {
+        let late = self.checks.iter().filter(|(_, check)| {
+            now >= check.late && !check.is_agreed() && !check.asked.contains(&core.me)
+        });
+        let late: Vec<_> = late.map(|(node, check)| (*node, check.addresses.clone())).collect();
+        for (node, addresses) in late {
+            self.dial_alone(core, node, &addresses);
+        }
         let mut findings = Vec::new();
         self.checks.retain(|node, check| {
-            // Two that agree are the majority of three.
-            let agreed = check.reached >= 2 || check.tried - check.reached >= 2;
-            let over = check.open.is_empty() || agreed || now >= check.deadline;
+            let over = check.open.is_empty() || check.is_agreed() || now >= check.deadline;
             if over {
-                let (reached, tried) = (check.reached, check.tried);
-                findings.push(Finding { node: *node, reached, tried });
+                findings.push(check.finding(*node));
             }
             !over
         });
         findings
     }
 
-    /// When [`DialBacks::take_findings`] has something by the clock alone.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.checks.values().map(|check| check.deadline).min()
+    /// When [`DialBacks::take_findings`] has something to do by the clock alone.
+    pub(crate) fn next_deadline(&self, me: &NodeId) -> Option<Instant> {
+        let next = self
+            .checks
+            .values()
+            .map(|check| if check.asked.contains(me) { check.deadline } else { check.late });
+        next.min()
     }
 
     /// Somebody asks this supernode to dial.
@@ -407,16 +445,80 @@ mod tests {
             asked: vec![helper],
             reached: 0,
             tried: 0,
+            tried_itself: false,
+            late: now.instant + OTHERS_FIRST,
             deadline: now.instant + PATIENCE,
         };
         dial_backs.checks.insert(node, check);
         let linked = DialBackReply { number: 5, outcome: DialBackOutcome::Linked };
         dial_backs.on_reply(&mut core, helper, &linked, now);
         assert!(matches!(core.outputs.pop_front(), Some(Output::DialBack { dial: 1, .. })));
-        assert_eq!(dial_backs.take_findings(now.instant), []);
+        assert_eq!(dial_backs.take_findings(&mut core, now.instant), []);
         dial_backs.on_dialled(&mut core, 1, true, now);
         let found = Finding { node, reached: 1, tried: 1 };
-        assert_eq!(dial_backs.take_findings(now.instant), [found]);
+        assert_eq!(dial_backs.take_findings(&mut core, now.instant), [found]);
+    }
+
+    /// A check for which three others were asked, whose answers are one after the other what `outcomes`
+    /// says (`None` says nothing); with what this node's own dial comes to if it makes one, and with
+    /// how long that took.
+    fn checked(outcomes: [Option<DialBackOutcome>; 3], own: bool) -> (Finding, bool, Duration) {
+        let key = KeyPair::from_seed(&[1; 32]);
+        let mut core = Core::new(key.clone(), Config::new(key.node_id()), [0; 32]);
+        let now = Now { instant: Instant::START, unix: UnixTime(1_000) };
+        let [node, helpers @ ..] = [9, 2, 3, 4].map(|number| NodeId::from_bytes([number; 32]));
+        let check = Check {
+            addresses: BoundedVec::truncated(addresses(&["127.0.0.1:4701"])),
+            open: (0..).zip(helpers).collect(),
+            asked: helpers.to_vec(),
+            reached: 0,
+            tried: 0,
+            tried_itself: false,
+            late: now.instant + OTHERS_FIRST,
+            deadline: now.instant + PATIENCE,
+        };
+        let checks = BTreeMap::from([(node, check)]);
+        let mut dial_backs = DialBacks { checks, ..DialBacks::default() };
+        for (number, (helper, outcome)) in (0..).zip(helpers.into_iter().zip(outcomes)) {
+            if let Some(outcome) = outcome {
+                dial_backs.on_reply(&mut core, helper, &DialBackReply { number, outcome }, now);
+            }
+        }
+        let (mut instant, mut dials) = (now.instant, false);
+        loop {
+            let mut findings = dial_backs.take_findings(&mut core, instant);
+            if let Some(finding) = findings.pop() {
+                return (finding, dials, instant.since(now.instant));
+            }
+            if let Some(Output::DialBack { dial, .. }) = core.outputs.pop_front() {
+                dials = true;
+                dial_backs.on_dialled(&mut core, dial, own, Now { instant, ..now });
+            } else if let Some(next) = dial_backs.next_deadline(&core.me) {
+                assert!(next > instant, "nothing is left to be done at once");
+                instant = next;
+            }
+        }
+    }
+
+    #[test]
+    fn one_of_the_others_alone_has_nobody_taken_for_reachable() {
+        use DialBackOutcome::{Linked, Reached, Unreached};
+        let node = NodeId::from_bytes([9; 32]);
+        let found = |reached, tried| Finding { node, reached, tried };
+        let (at_once, late) = (Duration::ZERO, OTHERS_FIRST);
+        for (outcomes, own, expected) in [
+            ([Some(Reached), Some(Linked), Some(Linked)], false, (found(1, 2), true, at_once)),
+            ([Some(Reached), Some(Linked), Some(Linked)], true, (found(2, 2), true, at_once)),
+            ([Some(Reached), Some(Unreached), Some(Linked)], true, (found(2, 3), true, at_once)),
+            ([Some(Reached), None, None], false, (found(1, 2), true, PATIENCE)),
+            ([Some(Reached), None, None], true, (found(2, 2), true, late)),
+            ([None, None, None], true, (found(0, 0), true, PATIENCE)),
+            ([Some(Linked), Some(Linked), Some(Linked)], true, (found(1, 1), true, at_once)),
+            ([Some(Reached), Some(Reached), None], false, (found(2, 2), false, at_once)),
+            ([Some(Unreached), None, Some(Unreached)], true, (found(0, 2), false, at_once)),
+        ] {
+            assert_eq!(checked(outcomes, own), expected, "{outcomes:?} {own}");
+        }
     }
 
     #[test]

@@ -176,8 +176,8 @@ impl Office {
         self.candidates.ready(now)
     }
 
-    pub(crate) fn next_wakeup(&self) -> Option<Instant> {
-        earlier(Some(self.next_review), self.dial_backs.next_deadline())
+    pub(crate) fn next_wakeup(&self, me: &NodeId) -> Option<Instant> {
+        earlier(Some(self.next_review), self.dial_backs.next_deadline(me))
     }
 
     /// A node was refused for want of room.
@@ -333,7 +333,7 @@ impl Overlay {
     /// Does what is due at a supernode.
     pub(crate) fn step_office(&mut self, now: Now) {
         let Some(mut office) = self.election.office.take() else { return };
-        for finding in office.dial_backs.take_findings(now.instant) {
+        for finding in office.dial_backs.take_findings(&mut self.core, now.instant) {
             office.candidates.on_finding(&finding, now.instant);
             if office.curious.remove(&finding.node) {
                 let failed = finding.tried - finding.reached;
