@@ -3,7 +3,7 @@
 use crate::contacts::Contacts;
 use skein_index::Limits;
 use skein_proto::message::RoleSetting;
-use skein_proto::{BoundedString, NodeId};
+use skein_proto::{BoundedString, NodeId, UnixTime};
 use std::time::Duration;
 
 /// The settings of an overlay. What is not set has the value that its setter documents.
@@ -13,6 +13,7 @@ pub struct Config {
     pub(crate) role: RoleSetting,
     pub(crate) was_super: bool,
     pub(crate) away: Option<Duration>,
+    pub(crate) last_super: Option<UnixTime>,
     pub(crate) agent: BoundedString<64>,
     /// What the node takes at present, and what its user allows.
     pub(crate) max_children: u32,
@@ -35,6 +36,7 @@ impl Config {
             role: RoleSetting::Auto,
             was_super: false,
             away: None,
+            last_super: None,
             agent: BoundedString::truncated(concat!("skein/", env!("CARGO_PKG_VERSION"))),
             // FastTrack's supernodes held 100 to 150 children.
             max_children: 150,
@@ -67,6 +69,15 @@ impl Config {
     #[must_use]
     pub fn was_super(mut self, was_super: bool) -> Self {
         self.was_super = was_super;
+        self
+    }
+
+    /// When it was last a supernode, by its clock of then; `None`, as if not set, where that is not known.
+    /// If the clock has been set back since, it vouches for nobody until it has come so far again: its
+    /// word would contradict what it said before.
+    #[must_use]
+    pub fn last_super(mut self, at: Option<UnixTime>) -> Self {
+        self.last_super = at;
         self
     }
 

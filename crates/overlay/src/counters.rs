@@ -169,6 +169,8 @@ counters! {
     credentials_refused,
     /// Vouchers signed for children, standby children and neighbours.
     vouchers_signed,
+    /// Vouchers that were not signed since the clock had been set back.
+    vouchers_withheld,
     /// Names that were not vouched for since the totals of too many were kept that day.
     vouching_over_limit,
     /// Receipts signed for uploaders.

@@ -73,6 +73,7 @@ impl Overlay {
         let core = Core::new(key, config, seed);
         let mut overlay = Self {
             children: Children::new(&core),
+            conduct: Conduct::new(now, core.config.last_super),
             core,
             join: Join::default(),
             publisher: Publisher::default(),
@@ -85,7 +86,6 @@ impl Overlay {
             allowances: Allowances::default(),
             directory: Directory::default(),
             election: Election::new(now.instant),
-            conduct: Conduct::new(now),
             sessions: Sessions::default(),
             leaving: false,
             next_step: Some(now.instant),

@@ -3,7 +3,7 @@
 
 use crate::home::Home;
 use skein_proto::evidence::EvidenceRecord;
-use skein_proto::{Role, SupernodeEntry};
+use skein_proto::{Role, SupernodeEntry, UnixTime};
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -85,12 +85,17 @@ pub(crate) fn was_super(home: &Home) -> bool {
     home.dir().join(MARK).exists()
 }
 
-/// How long ago this node was last a supernode; `None` if that is not known.
-pub(crate) fn away(home: &Home) -> Option<Duration> {
+/// When this node was last a supernode, by its clock of then; `None` if that is not known.
+pub(crate) fn last_super(home: &Home) -> Option<UnixTime> {
     let mark = std::fs::read_to_string(home.dir().join(MARK)).ok()?;
-    let last = Duration::from_secs(mark.trim().parse().ok()?);
+    mark.trim().parse().ok().map(UnixTime)
+}
+
+/// How long ago that was; `None` if it is not known.
+pub(crate) fn away(last_super: Option<UnixTime>) -> Option<Duration> {
+    let last = UNIX_EPOCH.checked_add(Duration::from_secs(last_super?.0))?;
     // A clock that was set back tells nothing.
-    SystemTime::now().duration_since(UNIX_EPOCH + last).ok()
+    SystemTime::now().duration_since(last).ok()
 }
 
 fn write(home: &Home, wanted: &Wanted) {
@@ -125,7 +130,7 @@ fn write(home: &Home, wanted: &Wanted) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use skein_proto::{BoundedVec, NodeId, UnixTime};
+    use skein_proto::{BoundedVec, NodeId};
 
     fn supernodes(count: u8) -> Vec<SupernodeEntry> {
         (0..count)
@@ -161,9 +166,23 @@ mod tests {
             memory.set_role(role);
             memory.close().await;
             assert_eq!(was_super(&home), role == Role::Super);
-            let just_now = away(&home).is_some_and(|away| away < Duration::from_secs(60));
+            let just_now =
+                away(last_super(&home)).is_some_and(|away| away < Duration::from_secs(60));
             assert_eq!(just_now, role == Role::Super);
         }
+    }
+
+    #[test]
+    fn when_it_was_last_a_supernode_is_known_whatever_the_clock_says_by_now() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::open(temp.path()).unwrap();
+        for (mark, last) in [("7\n", Some(UnixTime(7))), ("", None), ("-1", None)] {
+            std::fs::write(home.dir().join(MARK), mark).unwrap();
+            assert_eq!(last_super(&home), last, "{mark:?}");
+        }
+        assert!(away(Some(UnixTime(7))).is_some());
+        assert_eq!(away(Some(UnixTime(1 << 40))), None, "it lies ahead");
+        assert_eq!(away(Some(UnixTime(u64::MAX))), None);
     }
 
     #[tokio::test(start_paused = true)]

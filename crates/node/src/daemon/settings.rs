@@ -1,6 +1,7 @@
 //! What the settings of the daemon come to for each of its parts.
 
 use super::clock::Clock;
+use super::remember;
 use crate::config::{Config, Reach};
 use crate::library::LibraryConfig;
 use crate::transfer::TransferConfig;
@@ -9,9 +10,8 @@ use skein_index::Limits;
 use skein_net::{BindError, Endpoint, EndpointConfig, bind_everywhere};
 use skein_overlay::Overlay;
 use skein_proto::message::RoleSetting;
-use skein_proto::{KeyPair, NodeId};
+use skein_proto::{KeyPair, NodeId, UnixTime};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Inbound connections beside those of children and neighbours: searches for sources, downloads,
 /// newcomers that only ask.
@@ -64,7 +64,7 @@ pub(super) fn overlay(
     key: KeyPair,
     login_key: NodeId,
     config: &Config,
-    (was_super, away): (bool, Option<Duration>),
+    (was_super, last_super): (bool, Option<UnixTime>),
     index_bytes: u64,
     clock: Clock,
 ) -> Overlay {
@@ -80,7 +80,8 @@ pub(super) fn overlay(
         .role(role)
         .hidden(hidden)
         .was_super(was_super && role != RoleSetting::Ordinary)
-        .away(away)
+        .away(remember::away(last_super))
+        .last_super(last_super)
         .max_children(config.max_children())
         .max_neighbours(usize::try_from(config.max_neighbours()).unwrap_or(usize::MAX))
         .promotion_uptime(config.promotion_uptime())

@@ -183,7 +183,7 @@ impl Daemon {
         let (wishes, wished) = mpsc::channel(WISHES_WAITING);
         let (wish_hits, wish_hits_of) = mpsc::channel(WISH_HITS_WAITING);
         let was_super = remember::was_super(&home);
-        let away = remember::away(&home);
+        let last_super = remember::last_super(&home);
         let donor = Donor::open(endpoint.relay(), &home);
         let (session_events, session_events_of) = mpsc::channel(sessions::EVENTS_WAITING);
         let (driver, driving) = Driver::start(driver::Parts {
@@ -191,7 +191,7 @@ impl Daemon {
                 key.clone(),
                 ticket.login_key,
                 &config,
-                (was_super, away),
+                (was_super, last_super),
                 capacity::index_bytes(),
                 clock,
             ),

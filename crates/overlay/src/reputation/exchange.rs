@@ -10,7 +10,7 @@ use skein_proto::evidence::{
     AnyEvidence, Evidence, EvidenceRecord, PAGE, Receipt, ShowEvidence, Testimony, Vouched, Voucher,
 };
 use skein_proto::misconduct::{Accuse, Misconduct, Proof};
-use skein_proto::{BoundedVec, NodeId, Role, Signed, Username};
+use skein_proto::{BoundedVec, NodeId, Role, Signed, UnixTime, Username};
 
 /// A node's part in all of it.
 #[derive(Debug)]
@@ -28,10 +28,11 @@ pub(crate) struct Conduct {
 const MAX_LATEST: usize = 64;
 
 impl Conduct {
-    pub(crate) fn new(now: Now) -> Self {
+    /// One that may have vouched for others until `vouched` in an earlier run.
+    pub(crate) fn new(now: Now, vouched: Option<UnixTime>) -> Self {
         Self {
             wallet: Wallet::default(),
-            vouching: Vouching::new(now),
+            vouching: Vouching::new(now, vouched),
             receipts: Receipts::default(),
             latest: Vec::new(),
             assessed: Default::default(),

@@ -29,19 +29,22 @@ pub(crate) struct Vouching {
     /// When each peer gets its next voucher.
     due: HashMap<NodeId, Instant>,
     looked: Instant,
-    /// The latest calendar time up to which time was counted. It never goes back, and so no total
-    /// grows faster than the calendar does even when somebody sets the clock back.
+    /// The latest calendar time up to which time was counted, here or in an earlier run. It never goes
+    /// back, and so no total grows faster than the calendar does even when somebody sets the clock
+    /// back. Until the clock has come so far again nothing is signed: a total of later would prove of
+    /// its signer that it lies.
     counted: UnixTime,
 }
 
 impl Vouching {
-    pub(crate) fn new(now: Now) -> Self {
+    /// One that may have vouched until `last` in an earlier run.
+    pub(crate) fn new(now: Now, last: Option<UnixTime>) -> Self {
         Self {
             day: now.unix.day(),
             totals: BTreeMap::new(),
             due: HashMap::default(),
             looked: now.instant,
-            counted: now.unix,
+            counted: last.map_or(now.unix, |last| last.max(now.unix)),
         }
     }
 
@@ -118,6 +121,10 @@ impl Vouching {
         if !same_day || !core.has_credential(now.unix) || own.as_ref() == Some(&child) {
             return;
         }
+        if now.unix < self.counted {
+            core.counters.vouchers_withheld += 1;
+            return;
+        }
         let parent = core.me;
         let voucher = Voucher { parent, child, day: self.day, connected_secs, signed: now.unix };
         core.counters.vouchers_signed += 1;
@@ -131,8 +138,84 @@ mod tests {
     #![allow(clippy::expect_used)]
     use super::*;
     use crate::config::Config;
+    use crate::io::Output;
     use crate::peers::Peer;
-    use skein_proto::KeyPair;
+    use skein_proto::{Credential, KeyPair, Message};
+
+    const NOON: u64 = 20_000 * UnixTime::DAY + 12 * 3_600;
+
+    /// A supernode with a credential, and a peer that was there before it began.
+    fn supernode() -> (Core, NodeId, Username) {
+        let login = KeyPair::from_seed(&[1; 32]);
+        let key = KeyPair::from_seed(&[2; 32]);
+        let mut core = Core::new(key.clone(), Config::new(login.node_id()), [3; 32]);
+        let credential = Credential {
+            name: Username::parse("sue").expect("a name"),
+            node: key.node_id(),
+            issued: UnixTime(0),
+            expires: UnixTime(u64::MAX),
+            registered: UnixTime(0),
+        };
+        core.credential = Some(Signed::new(credential, &login));
+        let (peer, name) = (NodeId::from_bytes([4; 32]), Username::parse("uma").expect("a name"));
+        let address = ([192, 0, 2, 1], 1).into();
+        let known = Peer { address, rtt: Duration::ZERO, since: Instant::START, hello: None };
+        core.peers.insert(peer, Box::new(known));
+        (core, peer, name)
+    }
+
+    /// What a supernode signs in these minutes after its start, by a clock that is so many seconds off.
+    fn signed(
+        vouching: &mut Vouching,
+        (core, peer, name): (&mut Core, NodeId, &Username),
+        minutes: std::ops::Range<u64>,
+        off: i64,
+    ) -> Vec<Voucher> {
+        for minute in minutes {
+            let instant = Instant::START + Duration::from_secs(minute * 60);
+            let unix = UnixTime((NOON + minute * 60).saturating_add_signed(off));
+            let now = Now { instant, unix };
+            vouching.look(core, vec![(peer, name.clone())], now);
+            vouching.sign(core, peer, name.clone(), now);
+        }
+        let sent = core.outputs.drain(..).filter_map(|output| match output {
+            Output::Send { message, .. } => match *message {
+                Message::Vouched(vouched) => Some(vouched.voucher.unverified().clone()),
+                _ => None,
+            },
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    #[test]
+    fn nothing_is_signed_that_the_clock_has_not_come_to_again_after_it_was_set_back() {
+        let (mut core, peer, name) = supernode();
+        let start = Now { instant: Instant::START, unix: UnixTime(NOON) };
+        let mut vouching = Vouching::new(start, None);
+        let before = signed(&mut vouching, (&mut core, peer, &name), 0..60, 0);
+        assert_eq!(before.last().map(|voucher| voucher.connected_secs), Some(59 * 60));
+        let back = signed(&mut vouching, (&mut core, peer, &name), 60..79, -20 * 60);
+        assert_eq!(back, [], "it is 12:40 to 12:58 again");
+        assert!(core.counters.vouchers_withheld >= 19, "each minute, and what was due besides");
+        let after = signed(&mut vouching, (&mut core, peer, &name), 79..90, -20 * 60);
+        assert_eq!(after.last().map(|voucher| voucher.connected_secs), Some(69 * 60));
+        let midnight = UnixTime(20_000 * UnixTime::DAY);
+        assert!(after.iter().all(|it| it.signed.since(midnight).as_secs() > 12 * 3_600 + 58 * 60));
+    }
+
+    #[test]
+    fn nor_after_a_restart_with_such_a_clock() {
+        let (mut core, peer, name) = supernode();
+        let back = 3_600;
+        let start = Now { instant: Instant::START, unix: UnixTime(NOON - back) };
+        let mut vouching = Vouching::new(start, Some(UnixTime(NOON)));
+        let off = -i64::try_from(back).expect("an hour");
+        assert_eq!(signed(&mut vouching, (&mut core, peer, &name), 0..60, off), []);
+        let after = signed(&mut vouching, (&mut core, peer, &name), 60..70, off);
+        let first = after.first().map(|voucher| (voucher.signed, voucher.connected_secs));
+        assert_eq!(first, Some((UnixTime(NOON + 60), 60)), "it begins where it had ended");
+    }
 
     #[test]
     fn the_time_before_a_node_became_a_supernode_is_not_vouched_for() {
@@ -146,7 +229,7 @@ mod tests {
         let address = ([192, 0, 2, 1], 1).into();
         let known = Peer { address, rtt: Duration::ZERO, since: Instant::START, hello: None };
         core.peers.insert(peer, Box::new(known));
-        let mut vouching = Vouching::new(at(0));
+        let mut vouching = Vouching::new(at(0), None);
         vouching.begin(at(3_600));
         vouching.look(&mut core, vec![(peer, name.clone())], at(3_660));
         assert_eq!(vouching.totals.get(&name), Some(&60));
