@@ -54,7 +54,6 @@ impl Overlay {
                 self.on_parent_change(change, now);
             }
             Message::Detach(detach) => {
-                self.vouch_at_parting(&peer, now);
                 if let PartingReason::MovedTo(parent) = detach.reason {
                     self.children.see_off(&mut self.core, peer, parent, now);
                 } else {

@@ -94,15 +94,6 @@ impl Overlay {
         self.core.outputs.push_back(Output::RememberEvidence(Box::new(record)));
     }
 
-    /// A last voucher for a peer that takes its leave.
-    pub(crate) fn vouch_at_parting(&mut self, peer: &NodeId, now: Now) {
-        let tied = self.children.bond(peer).is_some() || self.neighbours.is_linked(peer);
-        let name = self.core.peers.get(peer).and_then(|peer| peer.name()).cloned();
-        if let Some(name) = name.filter(|_| tied && self.core.role == Role::Super) {
-            self.conduct.vouching.sign(&mut self.core, *peer, name, now);
-        }
-    }
-
     /// Evidence of an earlier run.
     pub(crate) fn on_evidence_remembered(&mut self, record: EvidenceRecord, now: Now) {
         let login_key = self.core.config.login_key;

@@ -110,7 +110,7 @@ impl Vouching {
         }
     }
 
-    /// Signs the total of the day for one that is about to go, or whose turn it is.
+    /// Signs the total of the day for one whose turn it is, or that this node is about to leave.
     pub(crate) fn sign(&self, core: &mut Core, peer: NodeId, child: Username, now: Now) {
         let Some(connected_secs) = self.totals.get(&child).copied().filter(|secs| *secs > 0) else {
             return;
