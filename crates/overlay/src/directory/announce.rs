@@ -6,6 +6,7 @@
 
 use crate::core::{Core, earlier};
 use crate::io::{Now, Output};
+use rand::RngExt;
 use skein_proto::directory::{Announce, Contact, Presence, Shared, SourceClaim, SourceState};
 use skein_proto::{BoundedVec, ContentId, FileMeta, Instant, NodeId, UnixTime};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,6 +31,10 @@ const WALK_PERIOD: Duration = Duration::from_secs(4 * 60 * 60);
 const WALK_TIME: Duration = Duration::from_secs(60 * 60);
 const WALK_PAUSE: Duration = Duration::from_secs(40);
 
+/// How long before its end a claim is said again at the latest: the parent may keep a library back for
+/// three minutes, half as much either way.
+const ARRIVES: Duration = Duration::from_secs(5 * 60);
+
 /// Changes kept while they cannot be sent. Beyond it, additions are left to a walk that begins
 /// anew.
 const MAX_CHANGES: usize = 4_096;
@@ -53,6 +58,8 @@ struct Walk {
     pages: u32,
     whole: bool,
     quick: bool,
+    /// When the first of the claims ends that were made before it began and end with a credential.
+    before: Option<UnixTime>,
 }
 
 /// What a node says of itself.
@@ -70,6 +77,9 @@ pub(super) struct Announcer {
     /// Pages that the last walk came to.
     pages: u32,
     walked: bool,
+    /// When the first of the claims ends that were made since the last walk began and end with the
+    /// credential. The others are said again in time, since walks follow upon each other.
+    ends: Option<UnixTime>,
     next_walk: Option<Instant>,
     next_send: Instant,
 }
@@ -93,10 +103,36 @@ impl Announcer {
     }
 
     /// A fresh credential came: what was signed under the old one ends with it.
-    pub(super) fn on_credential(&mut self, now: Now) {
+    pub(super) fn on_credential(&mut self, core: &mut Core, now: Now) {
         if self.to.is_some() {
             self.presence_due = Some(now.instant);
         }
+        self.hasten(core, now);
+    }
+
+    /// Sees to it that what has been said is said again before it ends, if the credential lets it
+    /// live on.
+    fn hasten(&mut self, core: &mut Core, now: Now) {
+        let takes = self.walk_takes();
+        if let Some(walk) = &mut self.walk {
+            walk.quick |= is_short(core, walk.before, takes, now);
+            return;
+        }
+        let Some(next) = self.next_walk else { return };
+        if !is_short(core, self.ends, takes + next.since(now.instant), now) {
+            return;
+        }
+        // After an outage of the login service everybody comes at once: whoever has time takes it.
+        let left = self.ends.map_or(Duration::ZERO, |ends| ends.since(now.unix));
+        let spare = left.saturating_sub(takes).mul_f64(core.rng.random_range(0.5..1.0));
+        let soon = spare.max(core.jitter(FIRST_WALK));
+        self.next_walk = Some(next.min(now.instant + soon));
+    }
+
+    /// How long a walk may take that is not quick, until what it says has arrived.
+    fn walk_takes(&self) -> Duration {
+        let pages = self.pages.max(1);
+        WALK_PAUSE.min(WALK_TIME / pages) * pages * 5 / 4 + ARRIVES
     }
 
     /// What this node shares has changed.
@@ -229,7 +265,9 @@ impl Announcer {
     fn walk_on(&mut self, core: &mut Core, now: Now) {
         if self.walk.is_none() && self.next_walk.is_some_and(|at| now.instant >= at) {
             self.next_walk = None;
-            self.walk = Some(Box::new(Walk { quick: !self.walked, ..Walk::default() }));
+            let before = self.ends.take();
+            let quick = !self.walked || is_short(core, before, self.walk_takes(), now);
+            self.walk = Some(Box::new(Walk { quick, before, ..Walk::default() }));
             for content in &self.partial {
                 self.changes.entry(*content).or_insert(SourceState::Partial);
             }
@@ -243,6 +281,7 @@ impl Announcer {
             self.pages = walk.pages;
             self.walk = None;
             self.next_walk = Some(now.instant + core.jitter(WALK_PERIOD));
+            self.hasten(core, now);
         } else if now.instant >= self.next_send {
             let page = core.next_page();
             walk.asked = Some(page);
@@ -276,7 +315,11 @@ impl Announcer {
         }
         self.next_send = now.instant + core.jitter(pause);
         let issued = now.unix;
-        let expires = issued.plus(CLAIM_LIFE).min(expires);
+        let life = issued.plus(CLAIM_LIFE);
+        if expires < life {
+            self.ends = Some(self.ends.map_or(expires, |ends| ends.min(expires)));
+        }
+        let expires = life.min(expires);
         let sign = |(content, state)| {
             let claim = SourceClaim { content, state, issued, expires };
             Shared::sign(claim, &core.key)
@@ -291,4 +334,10 @@ impl Announcer {
         let walk = self.next_walk.filter(|_| self.walk.is_none());
         earlier(earlier(self.presence_due, send), walk)
     }
+}
+
+/// Whether there is less than so much time until claims end which the credential would let live on.
+fn is_short(core: &Core, ends: Option<UnixTime>, time: Duration, now: Now) -> bool {
+    let lives = core.credential.as_ref().map(|credential| credential.unverified().expires);
+    ends.is_some_and(|ends| lives.is_some_and(|lives| ends < lives) && ends < now.unix.plus(time))
 }

@@ -272,7 +272,7 @@ impl Overlay {
 
     /// A fresh credential came.
     pub(crate) fn on_directory_credential(&mut self, now: Now) {
-        self.directory.announcer.on_credential(now);
+        self.directory.announcer.on_credential(&mut self.core, now);
     }
 
     /// A download serves what it has, or does so no more.

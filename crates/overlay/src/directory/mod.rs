@@ -38,6 +38,8 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_of_announcer;
+#[cfg(test)]
 mod tests_of_holders;
 
 pub use answer::{FoundNode, FoundSource};
