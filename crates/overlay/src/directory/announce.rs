@@ -7,6 +7,7 @@
 use crate::core::{Core, earlier};
 use crate::io::{Now, Output};
 use rand::RngExt;
+use skein_proto::credential::CLOCK_SKEW;
 use skein_proto::directory::{Announce, Contact, Presence, Shared, SourceClaim, SourceState};
 use skein_proto::{BoundedVec, ContentId, FileMeta, Instant, NodeId, UnixTime};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,6 +43,13 @@ const MAX_CHANGES: usize = 4_096;
 /// Downloads that are announced as partial sources.
 const MAX_PARTIAL: usize = 256;
 
+/// How far ahead of the clock a claim is dated at most, so that it is later than the one before: the
+/// other half of what others accept is for clocks that differ.
+const MOST_AHEAD: Duration = Duration::from_secs(CLOCK_SKEW.as_secs() / 2);
+
+/// Claims that are dated alike: 16 messages. More of them only begin the next second early.
+const MAX_ALIKE: usize = 16 * PAGE;
+
 /// How far ahead of the clock the first word of a run is dated. The run before may have said that it
 /// is gone a moment ago, and a little ahead of the clock, too.
 const AHEAD: Duration = Duration::from_secs(2);
@@ -72,7 +80,11 @@ pub(super) struct Announcer {
     signed: UnixTime,
     said_at: Instant,
     changes: BTreeMap<ContentId, SourceState>,
-    partial: BTreeSet<ContentId>,
+    /// Downloads that are served, and whether the library is known to have all of it as well.
+    partial: BTreeMap<ContentId, bool>,
+    /// With what second the last claims are dated, and which contents they are about.
+    dated: UnixTime,
+    alike: BTreeSet<ContentId>,
     walk: Option<Box<Walk>>,
     /// Pages that the last walk came to.
     pages: u32,
@@ -137,15 +149,25 @@ impl Announcer {
 
     /// What this node shares has changed.
     pub(super) fn on_change(&mut self, added: &[FileMeta], removed: &[ContentId], now: Now) {
+        if let Some(walk) = self.walk.as_mut().filter(|_| !removed.is_empty()) {
+            // A page that is on its way may be older than this, and is asked for again.
+            walk.asked = None;
+            walk.page.retain(|content| !removed.contains(content));
+        }
         for content in removed {
-            let state = if self.partial.contains(content) {
-                SourceState::Partial
-            } else {
-                SourceState::Withdrawn
+            let state = match self.partial.get_mut(content) {
+                Some(is_shared) => {
+                    *is_shared = false;
+                    SourceState::Partial
+                }
+                None => SourceState::Withdrawn,
             };
             self.change(*content, state, now);
         }
         for file in added {
+            if let Some(is_shared) = self.partial.get_mut(&file.content) {
+                *is_shared = true;
+            }
             self.change(file.content, SourceState::Complete, now);
         }
     }
@@ -162,17 +184,23 @@ impl Announcer {
     pub(super) fn on_reset(&mut self, now: Now) {
         self.walk = None;
         self.walked = false;
+        self.partial.values_mut().for_each(|is_shared| *is_shared = false);
         self.next_walk = Some(now.instant + FIRST_WALK);
     }
 
     /// A download has begun to serve what it has, or does so no more.
     pub(super) fn on_partial(&mut self, content: ContentId, serving: bool, now: Now) {
         if !serving {
-            if self.partial.remove(&content) {
+            // The library may have heard first of a download that is complete.
+            if self.partial.remove(&content) == Some(false) {
                 self.change(content, SourceState::Withdrawn, now);
             }
-        } else if self.partial.len() < MAX_PARTIAL && self.partial.insert(content) {
-            self.change(content, SourceState::Partial, now);
+        } else if self.partial.len() < MAX_PARTIAL && !self.partial.contains_key(&content) {
+            let is_shared = self.walk.as_ref().is_some_and(|walk| walk.page.contains(&content));
+            self.partial.insert(content, is_shared);
+            if !is_shared {
+                self.change(content, SourceState::Partial, now);
+            }
         }
     }
 
@@ -186,6 +214,11 @@ impl Announcer {
         walk.whole = last || files.is_empty();
         walk.pages += 1;
         walk.page = files.iter().map(|file| file.content).collect();
+        for file in files {
+            if let Some(is_shared) = self.partial.get_mut(&file.content) {
+                *is_shared = true;
+            }
+        }
         true
     }
 
@@ -268,7 +301,7 @@ impl Announcer {
             let before = self.ends.take();
             let quick = !self.walked || is_short(core, before, self.walk_takes(), now);
             self.walk = Some(Box::new(Walk { quick, before, ..Walk::default() }));
-            for content in &self.partial {
+            for (content, _) in self.partial.iter().filter(|(_, is_shared)| !**is_shared) {
                 self.changes.entry(*content).or_insert(SourceState::Partial);
             }
         }
@@ -296,16 +329,20 @@ impl Announcer {
         expires: UnixTime,
         now: Now,
     ) -> Vec<Shared<SourceClaim>> {
-        let mut said = Vec::new();
+        let mut said = BTreeMap::new();
         while said.len() < PAGE
-            && let Some(change) = self.changes.pop_first()
+            && let Some((content, state)) = self.changes.pop_first()
         {
-            said.push(change);
+            said.insert(content, state);
         }
         let mut pause = FIRST_PAUSE;
         if let Some(walk) = self.walk.as_mut().filter(|walk| !walk.page.is_empty()) {
-            let free = walk.page.len().min(PAGE - said.len());
-            said.extend(walk.page.drain(..free).map(|content| (content, SourceState::Complete)));
+            // Whatever became of a download of it, the library has it.
+            while said.len() < PAGE
+                && let Some(content) = walk.page.pop_front()
+            {
+                said.insert(content, SourceState::Complete);
+            }
             if !walk.quick {
                 pause = WALK_PAUSE.min(WALK_TIME / self.pages.max(1));
             }
@@ -314,7 +351,7 @@ impl Announcer {
             return Vec::new();
         }
         self.next_send = now.instant + core.jitter(pause);
-        let issued = now.unix;
+        let issued = self.date(&said, now);
         let life = issued.plus(CLAIM_LIFE);
         if expires < life {
             self.ends = Some(self.ends.map_or(expires, |ends| ends.min(expires)));
@@ -325,6 +362,20 @@ impl Announcer {
             Shared::sign(claim, &core.key)
         };
         said.into_iter().map(sign).collect()
+    }
+
+    /// The second with which the next claims are dated: of two about one content the later said is
+    /// the later one, also when both fall into one second.
+    fn date(&mut self, claims: &BTreeMap<ContentId, SourceState>, now: Now) -> UnixTime {
+        let repeated = claims.keys().any(|content| self.alike.contains(content));
+        let next = self.dated.0 + u64::from(repeated || self.alike.len() >= MAX_ALIKE);
+        let issued = UnixTime(next).clamp(now.unix, now.unix.plus(MOST_AHEAD));
+        if issued != self.dated {
+            self.dated = issued;
+            self.alike.clear();
+        }
+        self.alike.extend(claims.keys());
+        issued
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Instant> {

@@ -2,10 +2,12 @@
 #![allow(clippy::expect_used)]
 
 use super::announce::Announcer;
+use super::table::fresher_claim;
 use super::tests::{NOW, key, login};
 use crate::config::Config;
 use crate::core::Core;
 use crate::io::{Now, Output};
+use skein_proto::credential::CLOCK_SKEW;
 use skein_proto::directory::{Presence, SourceClaim, SourceState};
 use skein_proto::{
     ContentId, Credential, FileMeta, FilePath, Instant, Kind, Signed, UnixTime, Username,
@@ -23,9 +25,11 @@ struct Node {
     files: BTreeMap<ContentId, FileMeta>,
     /// Since the start.
     time: Duration,
+    /// By how much its clock has been set back.
+    set_back: Duration,
     /// What it has said of its files, and when.
     said: Vec<(Duration, SourceClaim)>,
-    /// The last word of each.
+    /// What everybody takes for the last word about each.
     last: BTreeMap<ContentId, SourceClaim>,
     presences: Vec<Presence>,
 }
@@ -54,6 +58,7 @@ impl Node {
             announcer: Announcer::default(),
             files: (0..files).map(|number| (content(number), file(number))).collect(),
             time: Duration::ZERO,
+            set_back: Duration::ZERO,
             said: Vec::new(),
             last: BTreeMap::new(),
             presences: Vec::new(),
@@ -65,7 +70,8 @@ impl Node {
     }
 
     fn now(&self) -> Now {
-        Now { instant: Instant::START + self.time, unix: NOW.plus(self.time) }
+        let unix = UnixTime(NOW.plus(self.time).0 - self.set_back.as_secs());
+        Now { instant: Instant::START + self.time, unix }
     }
 
     /// It gets a credential that ends so long after the start.
@@ -90,7 +96,11 @@ impl Node {
                 self.presences.extend(announce.presence.map(|said| said.unverified().clone()));
                 for claim in announce.claims {
                     let claim = claim.unverified().clone();
-                    self.last.insert(claim.content, claim.clone());
+                    assert!(claim.issued <= now.unix.plus(CLOCK_SKEW), "nobody would believe it");
+                    let last = self.last.entry(claim.content).or_insert_with(|| claim.clone());
+                    if fresher_claim(&claim, last) {
+                        *last = claim.clone();
+                    }
                     self.said.push((self.time, claim));
                 }
             }
@@ -131,6 +141,30 @@ impl Node {
         let now = self.now().unix;
         let holds = |last: &SourceClaim| last.state == SourceState::Complete && now < last.expires;
         self.files.keys().all(|content| self.last.get(content).is_some_and(holds))
+    }
+
+    /// A download of this number is served, or is no more.
+    fn serve(&mut self, number: u16, serving: bool) {
+        let now = self.now();
+        self.announcer.on_partial(content(number), serving, now);
+        self.step();
+    }
+
+    /// The library has this file from now on, or has it no more.
+    fn share(&mut self, number: u16, shared: bool) {
+        let now = self.now();
+        if shared {
+            self.files.insert(content(number), file(number));
+            self.announcer.on_change(&[file(number)], &[], now);
+        } else {
+            self.files.remove(&content(number));
+            self.announcer.on_change(&[], &[content(number)], now);
+        }
+        self.step();
+    }
+
+    fn state(&self, number: u16) -> Option<SourceState> {
+        self.last.get(&content(number)).map(|claim| claim.state)
     }
 
     /// How many claims it has made since so long after the start.
@@ -218,4 +252,107 @@ fn a_renewal_long_before_the_end_makes_nobody_say_more() {
     node.run(2 * HOUR + 30 * MINUTE);
     assert_eq!(node.said.len(), 100);
     assert_eq!(node.presences.last().map(|said| said.issued), Some(UnixTime(NOW.0 + 7_200)));
+}
+
+#[test]
+fn a_download_that_is_complete_is_listed_in_whatever_second_it_ends() {
+    // The pause between two messages is drawn, and is shorter than a second at times.
+    for seed in 0..20 {
+        let mut node = Node::new(0, 24 * HOUR);
+        node.core.rng = rand::SeedableRng::from_seed([seed; 32]);
+        node.run(MINUTE);
+        node.serve(7, true);
+        node.run(2 * MINUTE);
+        assert_eq!(node.state(7), Some(SourceState::Partial));
+        node.serve(7, false);
+        node.run(node.time + Duration::from_millis(500));
+        node.share(7, true);
+        node.run(3 * MINUTE);
+        assert_eq!(node.state(7), Some(SourceState::Complete), "with seed {seed}");
+        assert_eq!(node.said.len(), 3);
+    }
+}
+
+#[test]
+fn a_download_that_ends_after_the_library_has_the_file_takes_nothing_back() {
+    let mut node = Node::new(0, 24 * HOUR);
+    node.run(MINUTE);
+    node.serve(7, true);
+    node.share(7, true);
+    node.serve(7, false);
+    node.run(2 * MINUTE);
+    assert_eq!(node.state(7), Some(SourceState::Complete));
+    node.serve(7, true);
+    node.share(7, false);
+    node.run(3 * MINUTE);
+    assert_eq!(node.state(7), Some(SourceState::Partial));
+    node.serve(7, false);
+    node.run(4 * MINUTE);
+    assert_eq!(node.state(7), Some(SourceState::Withdrawn));
+}
+
+#[test]
+fn a_file_that_a_walk_meets_is_not_taken_back_with_a_download_of_it() {
+    let mut node = Node::new(1, 24 * HOUR);
+    node.serve(0, true);
+    node.run(MINUTE);
+    node.serve(0, false);
+    node.run(2 * MINUTE);
+    assert_eq!(node.state(0), Some(SourceState::Complete));
+}
+
+#[test]
+fn what_is_removed_while_a_walk_goes_through_it_is_not_claimed() {
+    let mut node = Node::new(40, 24 * HOUR);
+    // More changes than leave room for the page that the walk is at.
+    let added: Vec<FileMeta> = (1_000..1_060).map(file).collect();
+    node.time = MINUTE;
+    let now = node.now();
+    node.announcer.on_change(&added, &[], now);
+    node.step();
+    node.announcer.on_change(&added, &[], now);
+    while node.said.len() < 124 {
+        node.run(node.time + Duration::from_millis(100));
+    }
+    let waits = (0..40).find(|number| node.state(*number).is_none());
+    let waits = waits.expect("not all of the page went with the changes");
+    node.share(waits, false);
+    node.run(2 * MINUTE);
+    assert_eq!(node.state(waits), Some(SourceState::Withdrawn));
+    let said = node.said.iter().filter(|(_, claim)| claim.content == content(waits));
+    assert_eq!(said.count(), 1, "it is not claimed after it is gone");
+}
+
+#[test]
+fn a_page_that_was_read_before_a_removal_is_read_again() {
+    let mut node = Node::new(2, 24 * HOUR);
+    node.time = MINUTE;
+    let now = node.now();
+    node.announcer.step(&mut node.core, now);
+    let asked = node.core.outputs.drain(..).find_map(|output| match output {
+        Output::WantFiles { page, .. } => Some(page),
+        _ => None,
+    });
+    let old: Vec<FileMeta> = node.files.values().cloned().collect();
+    node.files.remove(&content(1));
+    node.announcer.on_change(&[], &[content(1)], now);
+    assert!(!node.announcer.on_files(asked.expect("a page"), &old, true));
+    node.run(2 * MINUTE);
+    assert_eq!(node.state(0), Some(SourceState::Complete));
+    assert_eq!(node.state(1), Some(SourceState::Withdrawn));
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_claims_that_nobody_believes() {
+    let mut node = Node::new(0, 24 * HOUR);
+    node.run(MINUTE);
+    node.share(7, true);
+    node.run(2 * MINUTE);
+    node.set_back = 10 * MINUTE;
+    for _ in 0..10 {
+        node.share(7, false);
+        node.share(7, true);
+        node.run(node.time + Duration::from_secs(2));
+    }
+    assert!(node.said.len() > 10, "each is looked at when it is said");
 }
