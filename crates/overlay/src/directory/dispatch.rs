@@ -83,7 +83,7 @@ impl Overlay {
             && (holder.reach.may_bring(peer, work)
                 || holder.may_cause(core, (peer, Cause::Records), work, now))
         {
-            holder.on_put(core, put, now);
+            holder.on_put(core, peer, put, now);
         }
     }
 

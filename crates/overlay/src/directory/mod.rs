@@ -59,7 +59,9 @@ use outbox::{Hurry, Outbox};
 use queue::Parcel;
 use rand::RngExt;
 use reach::Reach;
-use skein_proto::directory::{DirectoryKey, Find, FindOutcome, Found, Put, SourceRecords};
+use skein_proto::directory::{
+    DirectoryKey, Find, FindOutcome, Found, NodeRecord, Put, SourceRecords,
+};
 use skein_proto::{BoundedVec, Instant, NodeId, SupernodeEntry};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -160,15 +162,15 @@ impl Holder {
         let place = place_of(key);
         for holder in core.membership.successors(place, COPIES) {
             if holder == core.me {
-                self.keep(core, place, parcel.clone(), now);
+                _ = self.keep(core, place, parcel.clone(), now);
             } else {
                 self.outbox.put(core, holder, (parcel.clone(), hurry), now);
             }
         }
     }
 
-    /// Keeps a record that was checked.
-    fn keep(&mut self, core: &mut Core, place: Place, parcel: Parcel, now: Now) {
+    /// Keeps a record that was checked. Answers whether it is here now, or a later one.
+    fn keep(&mut self, core: &mut Core, place: Place, parcel: Parcel, now: Now) -> bool {
         let taken = match parcel {
             Parcel::Node(record) => self.table.put_node(place, record),
             Parcel::Source(credential, presence, claim) => {
@@ -181,64 +183,80 @@ impl Holder {
             Taken::Crowded => core.counters.directory_refused_crowded += 1,
             Taken::Full => core.counters.directory_refused_full += 1,
         }
+        matches!(taken, Taken::Kept | Taken::Stale)
     }
 
     /// Records come from another supernode.
-    fn on_put(&mut self, core: &mut Core, put: Put, now: Now) {
+    fn on_put(&mut self, core: &mut Core, peer: NodeId, put: Put, now: Now) {
         for record in put.nodes {
             let key = DirectoryKey::Name(record.credential.unverified().name.clone());
             let place = place_of(&key);
-            if !is_mine(core, place) {
-                core.counters.directory_refused_foreign += 1;
-            } else if !self.table.wants_node(place, &record) {
-                core.counters.directory_stale += 1;
-            } else {
-                let checked = self
-                    .check_credential(core, &record.credential, now)
-                    .and_then(|()| check::presence(&record.credential, &record.presence, now))
-                    .and_then(|()| match &record.loss {
-                        Some(loss) => check::loss(&record.credential, &record.presence, loss, now),
-                        None => Ok(()),
-                    });
-                match checked {
-                    Ok(()) => self.keep(core, place, Parcel::Node(record), now),
-                    Err(fault) => fault.count(core),
-                }
-            }
+            let is_here = self.on_node(core, place, record, now);
+            self.reach.on_record(peer, place, is_here);
         }
         for source in put.sources {
-            self.on_source(core, source, now);
+            self.on_source(core, peer, source, now);
         }
     }
 
-    fn on_source(&mut self, core: &mut Core, source: SourceRecords, now: Now) {
+    /// Takes in a node if it belongs here and is sound. Answers whether it is here now.
+    fn on_node(&mut self, core: &mut Core, place: Place, record: NodeRecord, now: Now) -> bool {
+        if !is_mine(core, place) {
+            core.counters.directory_refused_foreign += 1;
+            return false;
+        }
+        if !self.table.wants_node(place, &record) {
+            core.counters.directory_stale += 1;
+            return true;
+        }
+        let checked = self
+            .check_credential(core, &record.credential, now)
+            .and_then(|()| check::presence(&record.credential, &record.presence, now))
+            .and_then(|()| match &record.loss {
+                Some(loss) => check::loss(&record.credential, &record.presence, loss, now),
+                None => Ok(()),
+            });
+        match checked {
+            Ok(()) => self.keep(core, place, Parcel::Node(record), now),
+            Err(fault) => {
+                fault.count(core);
+                false
+            }
+        }
+    }
+
+    fn on_source(&mut self, core: &mut Core, peer: NodeId, source: SourceRecords, now: Now) {
         let SourceRecords { credential, presence, claims } = source;
         let node = credential.unverified().node;
         // The owner is checked with the first claim that is of interest.
         let mut owner = None;
         for claim in claims {
             let place = place_of(&DirectoryKey::Content(claim.unverified().content));
-            if !is_mine(core, place) {
+            let is_here = if !is_mine(core, place) {
                 core.counters.directory_refused_foreign += 1;
-                continue;
-            }
-            if !self.table.wants_claim(place, &node, claim.unverified()) {
+                false
+            } else if !self.table.wants_claim(place, &node, claim.unverified()) {
                 core.counters.directory_stale += 1;
-                continue;
-            }
-            let sound = *owner.get_or_insert_with(|| {
-                self.check_credential(core, &credential, now).and_then(|()| match &presence {
-                    Some(presence) => check::presence(&credential, presence, now),
-                    None => Ok(()),
-                })
-            });
-            match sound.and_then(|()| check::claim(&credential, &claim, now)) {
-                Ok(()) => {
-                    let parcel = Parcel::Source(credential.clone(), presence.clone(), claim);
-                    self.keep(core, place, parcel, now);
+                true
+            } else {
+                let sound = *owner.get_or_insert_with(|| {
+                    self.check_credential(core, &credential, now).and_then(|()| match &presence {
+                        Some(presence) => check::presence(&credential, presence, now),
+                        None => Ok(()),
+                    })
+                });
+                match sound.and_then(|()| check::claim(&credential, &claim, now)) {
+                    Ok(()) => {
+                        let parcel = Parcel::Source(credential.clone(), presence.clone(), claim);
+                        self.keep(core, place, parcel, now)
+                    }
+                    Err(fault) => {
+                        fault.count(core);
+                        false
+                    }
                 }
-                Err(fault) => fault.count(core),
-            }
+            };
+            self.reach.on_record(peer, place, is_here);
         }
     }
 

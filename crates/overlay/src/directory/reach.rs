@@ -50,9 +50,12 @@ struct Pull {
     arc: Arc,
     /// What has not come yet from the one that is being asked.
     rest: Arc,
-    /// How many records have come from it, and whether it had all of what it has sent.
+    /// How many records that came from it are here now, and whether it had all of what it has sent
+    /// and all of that has come.
     records: u32,
     whole: bool,
+    /// How many records of the page that it was asked for have come, sound ones or not.
+    came: u32,
     due: Instant,
     tried: Vec<NodeId>,
     /// Who is asked for the next page.
@@ -164,7 +167,18 @@ impl Reach {
         }
     }
 
-    /// All records up to a place have come.
+    /// A record of this place has come from a peer, and is here now or not.
+    pub(super) fn on_record(&mut self, peer: NodeId, place: Place, is_here: bool) {
+        let asked = |pull: &&mut Pull| {
+            pull.source == Some(peer) && pull.is_asked && pull.rest.contains(place)
+        };
+        if let Some(pull) = self.pulls.iter_mut().find(asked) {
+            pull.came = pull.came.saturating_add(1);
+            pull.records = pull.records.saturating_add(u32::from(is_here));
+        }
+    }
+
+    /// A peer says that it has sent all records up to a place.
     pub(super) fn on_sent(&mut self, core: &mut Core, peer: NodeId, sent: ArcSent, now: Now) {
         let (after, to) = (Place(sent.after), Place(sent.to));
         let asked = |pull: &Pull| {
@@ -176,8 +190,8 @@ impl Reach {
         let Some(number) = self.pulls.iter().position(asked) else { return };
         let pull = &mut self.pulls[number];
         pull.is_asked = false;
-        pull.records = pull.records.saturating_add(sent.records);
-        pull.whole &= sent.whole;
+        // Its number is a word, and what has come is what there is.
+        pull.whole &= sent.whole && pull.came >= sent.records;
         if to != pull.rest.to {
             pull.rest.after = to;
             pull.due = now.instant + PAGE_PAUSE;
@@ -214,6 +228,7 @@ impl Pull {
             rest: arc,
             records: 0,
             whole: true,
+            came: 0,
             due,
             tried: Vec::new(),
             source: None,
@@ -276,6 +291,7 @@ impl Pull {
         }
         self.source = Some(node);
         self.is_asked = true;
+        self.came = 0;
         self.grant = PAGE_WORK;
         self.due = now.instant + PATIENCE;
         core.deliver(node, ArcWanted { after: self.rest.after.0, to: self.rest.to.0 }, now);

@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::io::{Now, Output};
 use crate::membership::{OwnArc, Place, testing};
 use skein_proto::directory::{
-    ArcSent, ArcWanted, DirectoryKey, Find, FindOutcome, Found, NodeRecord, Put,
+    ArcSent, ArcWanted, DirectoryKey, Find, FindOutcome, Found, NodeRecord, Put, SourceRecords,
 };
 use skein_proto::{
     BoundedVec, Instant, KeyPair, Message, NodeId, QueryId, SupernodeEntry, UnixTime, Username,
@@ -178,6 +178,68 @@ fn a_newcomer_says_that_it_is_fetching_until_all_have_been_heard() {
         }
     }
     assert_eq!(told(&mut core, &mut holder, &key, at(6)), FindOutcome::Answered);
+}
+
+/// What the first one that a newcomer asked for this arc has sent it: a page that ends the arc, and
+/// so many records before.
+fn brings(
+    (core, holder): (&mut Core, &mut Holder),
+    (node, wanted): (NodeId, &ArcWanted),
+    said: u32,
+    put: Put,
+) {
+    holder.on_put(core, node, put, at(6));
+    let sent = ArcSent { after: wanted.after, to: wanted.to, records: said, whole: true };
+    holder.reach.on_sent(core, node, sent, at(6));
+}
+
+#[test]
+fn a_newcomer_believes_nobody_who_only_says_that_it_has_sent_something() {
+    let owner = key(1);
+    let content = |number| {
+        let claim = claim_of(&owner, number);
+        place_of(&DirectoryKey::Content(claim.unverified().content))
+    };
+    // How many are said to have been sent, how many have, and whether that was all.
+    for (said, came, enough) in [(5, 0, false), (5, 4, false), (5, 5, true), (0, 5, true)] {
+        let (mut core, mut holder) = holder(50);
+        holder.reach.refresh(&mut core, at(0));
+        holder.reach.step(&mut core, at(6));
+        let (node, wanted) = wanted(&mut core).pop().expect("somebody is asked");
+        let arc = Arc { after: Place(wanted.after), to: Place(wanted.to) };
+        let claims = (0..).filter(|number| arc.contains(content(*number))).take(came);
+        let claims = claims.map(|number| claim_of(&owner, number));
+        let claims = BoundedVec::truncated(claims);
+        let source = SourceRecords { credential: credential(&owner), presence: None, claims };
+        let sources = BoundedVec::truncated([source]);
+        let put = Put { sources, nodes: BoundedVec::default() };
+        brings((&mut core, &mut holder), (node, &wanted), said, put);
+        assert_eq!(core.counters.directory_taken, came as u64);
+        assert_eq!(holder.is_whole(&core, arc.to, at(6)), enough, "{came} of {said}");
+    }
+}
+
+#[test]
+fn what_came_for_another_arc_or_did_not_hold_is_no_part_of_an_answer() {
+    let owner = key(1);
+    let (mut core, mut holder) = holder(50);
+    holder.reach.refresh(&mut core, at(0));
+    holder.reach.step(&mut core, at(6));
+    let (node, wanted) = wanted(&mut core).pop().expect("somebody is asked");
+    let arc = Arc { after: Place(wanted.after), to: Place(wanted.to) };
+    let place = |number| {
+        let claim = claim_of(&owner, number);
+        place_of(&DirectoryKey::Content(claim.unverified().content))
+    };
+    let off = (0..).find(|number| !arc.contains(place(*number))).expect("a place elsewhere");
+    let on = (0..).find(|number| arc.contains(place(*number))).expect("a place on it");
+    // One is of another arc, the other is signed by somebody else.
+    let claims = BoundedVec::truncated([claim_of(&owner, off), claim_of(&key(2), on)]);
+    let source = SourceRecords { credential: credential(&owner), presence: None, claims };
+    let sources = BoundedVec::truncated([source]);
+    let put = Put { sources, nodes: BoundedVec::default() };
+    brings((&mut core, &mut holder), (node, &wanted), 1, put);
+    assert!(!holder.is_whole(&core, arc.to, at(6)));
 }
 
 #[test]
