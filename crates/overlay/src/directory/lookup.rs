@@ -2,9 +2,13 @@
 //!
 //! With all supernodes known, one question is enough: the nearest of those who keep the key is
 //! asked. The next one is asked when nothing comes in time, and when it has nothing, or nothing
-//! that shows a node to be there: it may be new, or lie. What counts is how many holders have
-//! spoken, not how many answers came: a holder speaks once, and whoever is asked only because a
-//! holder has pointed there speaks with that holder's voice.
+//! that shows a node to be there: it may be new, or lie. That there is nothing is said by all
+//! holders together: each that has not failed has spoken. What counts is how many of them have, not
+//! how many answers came: a holder speaks once, and whoever is asked only because a holder has
+//! pointed there speaks with that holder's voice.
+//!
+//! Of a content the sources that the first one names are enough, though it may name those only that
+//! it likes: an answer is given once, and to wait for a second list would cost each look-up its time.
 
 use crate::core::{Core, earlier};
 use crate::io::Now;
@@ -29,11 +33,11 @@ const DIAL_PATIENCE: Duration = Duration::from_millis(2_500);
 const MAX_LOOKUPS: usize = 4_096;
 const MAX_OF_CHILD: u32 = 64;
 
-/// Who is asked at most: all three holders, and two to whom a holder that is none points.
-const MAX_ASKED: usize = COPIES + 2;
+/// Supernodes that are asked only because one that is no holder points to them.
+const MAX_POINTED: usize = 2;
 
-/// Holders whose answers are put together at most.
-const ENOUGH_VOICES: usize = 2;
+/// Who is asked at most: those, and always all three holders.
+const MAX_ASKED: usize = COPIES + MAX_POINTED;
 
 /// Who wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +91,7 @@ impl Holding {
 impl Lookup {
     /// Whether what has come is worth the user's while.
     fn is_satisfied(&self, now: Now) -> bool {
-        self.voices.len() >= ENOUGH_VOICES
+        self.voices.len() >= COPIES
             || !self.sources.is_empty()
             || self.nodes.iter().any(|record| super::answer::is_online(record, now.unix))
     }
@@ -355,12 +359,20 @@ fn follow(
         .cloned()
         .collect();
     core.hear_of(&nearer, false, now);
-    for entry in nearer.iter().rev() {
-        // Whoever this supernode takes for a holder itself speaks for itself.
-        let known = lookup.left.iter().position(|left| left.node == entry.node);
-        let own = known.map(|at| lookup.left.remove(at));
-        lookup.left.push(own.unwrap_or(Holding { voice, ..Holding::new(entry.node) }));
-    }
+    let mut pointed = 0;
+    let next: Vec<Holding> = nearer
+        .iter()
+        .filter_map(|entry| {
+            // Whoever this supernode takes for a holder itself speaks for itself.
+            if let Some(at) = lookup.left.iter().position(|left| left.node == entry.node) {
+                return Some(lookup.left.remove(at));
+            }
+            pointed += 1;
+            let other = Holding { voice, ..Holding::new(entry.node) };
+            (pointed <= MAX_POINTED).then_some(other)
+        })
+        .collect();
+    lookup.left.extend(next.into_iter().rev());
 }
 
 fn finish(core: &mut Core, lookup: Lookup, now: Now) {

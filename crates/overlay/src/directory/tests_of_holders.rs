@@ -71,10 +71,64 @@ fn a_holder_that_answers_twice_is_heard_once() {
         holder.on_found(&mut core, first, nothing(), at(1));
     }
     assert_eq!(core.counters.directory_answers_unasked, 2);
-    assert_eq!(outcome(&mut core), None, "one holder alone does not say that there is nothing");
-    let (_, second) = holder.running_lookup().expect("it runs");
-    assert_ne!(first, second);
-    holder.on_found(&mut core, second, nothing(), at(1));
+    let mut asked = BTreeSet::from([first]);
+    for _ in 1..COPIES {
+        assert_eq!(outcome(&mut core), None, "not all holders say that there is nothing");
+        let (_, next) = holder.running_lookup().expect("it runs");
+        assert!(asked.insert(next));
+        holder.on_found(&mut core, next, nothing(), at(1));
+    }
+    assert_eq!(outcome(&mut core), Some(FindOutcome::Answered));
+}
+
+/// A look-up of a name whose first two holders pretend that nobody has it, or only that this node
+/// was there long ago. Answers what the user is told of its nodes: whether they are there.
+fn hidden_by_two(pretence: &[NodeRecord]) -> Vec<bool> {
+    let (mut core, mut holder) = holder(50);
+    let (name, owner) = ("alice", key(1));
+    let key = DirectoryKey::Name(Username::parse(name).expect("a name"));
+    let id = begin(&mut core, &mut holder, key);
+    let honest = NodeRecord {
+        credential: credential(&owner),
+        presence: presence(&owner, NOW.0, true),
+        loss: None,
+    };
+    for nodes in [pretence, pretence, &[honest]] {
+        let (_, asked) = holder.running_lookup().expect("it runs");
+        let nodes = BoundedVec::truncated(nodes.iter().cloned());
+        let found = Found { nodes, ..Found::nothing(id, FindOutcome::Answered) };
+        holder.on_found(&mut core, asked, found, at(1));
+    }
+    let told = core.outputs.drain(..).find_map(|output| match output {
+        Output::Found { nodes, .. } => Some(nodes),
+        _ => None,
+    });
+    told.expect("it is over").iter().map(|node| node.online).collect()
+}
+
+#[test]
+fn two_holders_hide_nothing_that_the_third_one_has() {
+    assert_eq!(hidden_by_two(&[]), [true]);
+    let owner = key(1);
+    let old = NodeRecord {
+        credential: credential(&owner),
+        presence: presence(&owner, NOW.0 - 10, false),
+        loss: None,
+    };
+    assert_eq!(hidden_by_two(&[old]), [true]);
+}
+
+#[test]
+fn a_holder_that_does_not_answer_does_not_keep_the_others_from_ending_a_look_up() {
+    let (mut core, mut holder) = holder(50);
+    let key = name_of(&core, false);
+    let id = begin(&mut core, &mut holder, key);
+    let (_, dead) = holder.running_lookup().expect("it runs");
+    holder.on_find_failed(&mut core, dead, id, at(1));
+    for _ in 1..COPIES {
+        let (_, next) = holder.running_lookup().expect("it runs");
+        holder.on_found(&mut core, next, Found::nothing(id, FindOutcome::Answered), at(1));
+    }
     assert_eq!(outcome(&mut core), Some(FindOutcome::Answered));
 }
 
@@ -93,7 +147,7 @@ fn whom_a_holder_points_to_speaks_with_its_voice() {
             KeyPair::from_seed(&seed).node_id()
         })
         .filter(|node| distance(node) < distance(&liar))
-        .take(2)
+        .take(6)
         .collect();
     let holders = accomplices.iter().map(|node| SupernodeEntry {
         node: *node,
@@ -109,9 +163,14 @@ fn whom_a_holder_points_to_speaks_with_its_voice() {
         assert!(accomplices.contains(&asked));
         holder.on_found(&mut core, asked, Found::nothing(id, FindOutcome::Answered), at(1));
     }
-    assert_eq!(outcome(&mut core), None, "all three are one voice");
-    let (_, next) = holder.running_lookup().expect("it runs");
-    assert!(core.membership.successors(place, COPIES).contains(&next), "a holder of its own view");
+    for _ in 1..COPIES {
+        assert_eq!(outcome(&mut core), None, "all three are one voice");
+        let (_, next) = holder.running_lookup().expect("it runs");
+        let of_own_view = core.membership.successors(place, COPIES);
+        assert!(of_own_view.contains(&next), "a holder of its own view");
+        holder.on_found(&mut core, next, Found::nothing(id, FindOutcome::Answered), at(1));
+    }
+    assert_eq!(outcome(&mut core), Some(FindOutcome::Answered), "and then all have been asked");
 }
 
 #[test]
