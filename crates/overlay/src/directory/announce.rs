@@ -22,7 +22,8 @@ const PAGE: usize = BoundedVec::<SourceClaim, 64>::LIMIT;
 /// the metadata first.
 const FIRST_WALK: Duration = Duration::from_secs(3);
 
-/// Pause between the pages of the first walk: 7 KB/s for as long as it takes.
+/// Pause between two messages, and between the pages of the first walk: 7 KB/s for as long as it
+/// takes.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long until the next walk begins: it must be over before the claims of this one expire.
@@ -93,6 +94,8 @@ pub(super) struct Announcer {
     /// credential. The others are said again in time, since walks follow upon each other.
     ends: Option<UnixTime>,
     next_walk: Option<Instant>,
+    /// When the walk goes on; what changes meanwhile does not wait for it.
+    next_page: Instant,
     next_send: Instant,
 }
 
@@ -127,7 +130,10 @@ impl Announcer {
     fn hasten(&mut self, core: &mut Core, now: Now) {
         let takes = self.walk_takes();
         if let Some(walk) = &mut self.walk {
-            walk.quick |= is_short(core, walk.before, takes, now);
+            if is_short(core, walk.before, takes, now) {
+                walk.quick = true;
+                self.next_page = now.instant;
+            }
             return;
         }
         let Some(next) = self.next_walk else { return };
@@ -301,6 +307,7 @@ impl Announcer {
             let before = self.ends.take();
             let quick = !self.walked || is_short(core, before, self.walk_takes(), now);
             self.walk = Some(Box::new(Walk { quick, before, ..Walk::default() }));
+            self.next_page = now.instant;
             for (content, _) in self.partial.iter().filter(|(_, is_shared)| !**is_shared) {
                 self.changes.entry(*content).or_insert(SourceState::Partial);
             }
@@ -315,7 +322,7 @@ impl Announcer {
             self.walk = None;
             self.next_walk = Some(now.instant + core.jitter(WALK_PERIOD));
             self.hasten(core, now);
-        } else if now.instant >= self.next_send {
+        } else if now.instant >= self.next_page.max(self.next_send) {
             let page = core.next_page();
             walk.asked = Some(page);
             core.outputs.push_back(Output::WantFiles { page, after: walk.after, limit: PAGE });
@@ -335,7 +342,7 @@ impl Announcer {
         {
             said.insert(content, state);
         }
-        let mut pause = FIRST_PAUSE;
+        let pause = core.jitter(FIRST_PAUSE);
         if let Some(walk) = self.walk.as_mut().filter(|walk| !walk.page.is_empty()) {
             // Whatever became of a download of it, the library has it.
             while said.len() < PAGE
@@ -343,14 +350,17 @@ impl Announcer {
             {
                 said.insert(content, SourceState::Complete);
             }
-            if !walk.quick {
-                pause = WALK_PAUSE.min(WALK_TIME / self.pages.max(1));
+            // What has found no room goes with the next message.
+            if walk.page.is_empty() {
+                let leisure = WALK_PAUSE.min(WALK_TIME / self.pages.max(1));
+                let pause = if walk.quick { pause } else { core.jitter(leisure) };
+                self.next_page = now.instant + pause;
             }
         }
         if said.is_empty() {
             return Vec::new();
         }
-        self.next_send = now.instant + core.jitter(pause);
+        self.next_send = now.instant + pause;
         let issued = self.date(&said, now);
         let life = issued.plus(CLAIM_LIFE);
         if expires < life {
@@ -381,9 +391,10 @@ impl Announcer {
     pub(super) fn next_wakeup(&self) -> Option<Instant> {
         self.to?;
         let waiting = self.walk.as_ref().is_some_and(|walk| walk.asked.is_none());
-        let send = (!self.changes.is_empty() || waiting).then_some(self.next_send);
+        let send = (!self.changes.is_empty()).then_some(self.next_send);
+        let page = waiting.then(|| self.next_page.max(self.next_send));
         let walk = self.next_walk.filter(|_| self.walk.is_none());
-        earlier(earlier(self.presence_due, send), walk)
+        earlier(earlier(self.presence_due, earlier(send, page)), walk)
     }
 }
 

@@ -356,3 +356,20 @@ fn a_clock_that_was_set_back_makes_no_claims_that_nobody_believes() {
     }
     assert!(node.said.len() > 10, "each is looked at when it is said");
 }
+
+#[test]
+fn what_changes_during_a_walk_is_said_at_once_and_the_walk_keeps_its_pace() {
+    let mut node = Node::new(640, 24 * HOUR);
+    while node.said.len() <= 640 {
+        node.run(node.time + MINUTE);
+    }
+    let (begun, before) = (node.time, node.said.len());
+    for number in 0..100 {
+        node.run(node.time + Duration::from_secs(1));
+        node.share(10_000 + number, true);
+        node.run(node.time + Duration::from_secs(2));
+        assert_eq!(node.state(10_000 + number), Some(SourceState::Complete), "{number}");
+    }
+    let walked = node.said_since(begun) - 100;
+    assert!(node.said.len() - before > 100 && (5 * 64..=10 * 64).contains(&walked), "{walked}");
+}
