@@ -262,6 +262,8 @@ counters! {
     directory_answers_unasked,
     /// Look-ups that were not begun since too many were under way.
     directory_finds_over_limit,
+    /// Look-ups of children that were not begun since their name had its share of those under way.
+    directory_finds_over_share,
     /// Messages of the directory from peers that caused too much work.
     directory_over_budget,
     /// Dial-backs that others were asked for.

@@ -15,6 +15,7 @@ use crate::io::Now;
 use crate::membership::Place;
 use rand::RngExt;
 use skein_proto::directory::{DirectoryKey, Find, FindOutcome, Found, NodeRecord, SourceRecords};
+use skein_proto::rumour::OwnerNumber;
 use skein_proto::{BoundedVec, Instant, NodeId, QueryId, SupernodeEntry};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +33,10 @@ const DIAL_PATIENCE: Duration = Duration::from_millis(2_500);
 /// Look-ups at the same time, and those of one child: a person's client has as many.
 const MAX_LOOKUPS: usize = 4_096;
 const MAX_OF_CHILD: u32 = 64;
+
+/// The children of one name together have at most this part of the room that is left: so whoever
+/// has many nodes leaves room for the next name. One alone comes to 455 look-ups.
+const SHARE: usize = 8;
 
 /// Supernodes that are asked only because one that is no holder points to them.
 const MAX_POINTED: usize = 2;
@@ -59,6 +64,8 @@ struct Holding {
 struct Lookup {
     key: DirectoryKey,
     asker: Asker,
+    /// The name of the child that asks.
+    owner: Option<OwnerNumber>,
     /// Who may be asked, the best last.
     left: Vec<Holding>,
     asked: Vec<Holding>,
@@ -79,6 +86,8 @@ pub(super) struct Lookups {
     running: BTreeMap<QueryId, Lookup>,
     /// How many of them each child waits for.
     of_children: BTreeMap<NodeId, u32>,
+    /// How many of them the children of each name wait for.
+    of_names: BTreeMap<OwnerNumber, u32>,
     next: Option<Instant>,
 }
 
@@ -136,6 +145,18 @@ impl Holder {
             Answer::nothing(FindOutcome::OverBudget).give(core, asker, now);
             return;
         }
+        let owner = match asker {
+            // Whoever has shown no name shares the room of all who have not.
+            Asker::Child(child, _) => {
+                Some(core.peers.get(&child).and_then(|peer| peer.owner()).unwrap_or_default())
+            }
+            Asker::User(_) => None,
+        };
+        if owner.is_some_and(|owner| !self.lookups.has_room_for(owner)) {
+            core.counters.directory_finds_over_share += 1;
+            Answer::nothing(FindOutcome::OverBudget).give(core, asker, now);
+            return;
+        }
         core.counters.directory_lookups += 1;
         let place = place_of(&key);
         let holders = core.membership.successors(place, COPIES);
@@ -143,6 +164,7 @@ impl Holder {
             left: ranked(core, &holders),
             key,
             asker,
+            owner,
             asked: Vec::new(),
             deadline: now.instant,
             nodes: Vec::new(),
@@ -169,6 +191,9 @@ impl Holder {
         let id = QueryId::from_bytes(core.rng.random());
         if let Asker::Child(child, _) = asker {
             *self.lookups.of_children.entry(child).or_default() += 1;
+        }
+        if let Some(owner) = owner {
+            *self.lookups.of_names.entry(owner).or_default() += 1;
         }
         self.go_on(core, id, lookup, now);
     }
@@ -198,7 +223,7 @@ impl Holder {
             None
         };
         let Some(next) = next else {
-            self.lookups.ended(&lookup.asker);
+            self.lookups.ended(&lookup);
             finish(core, lookup, now);
             return;
         };
@@ -272,6 +297,7 @@ impl Holder {
     pub(super) fn take_lookups(&mut self) -> Vec<(Asker, DirectoryKey)> {
         let running = std::mem::take(&mut self.lookups.running);
         self.lookups.of_children.clear();
+        self.lookups.of_names.clear();
         running.into_values().map(|lookup| (lookup.asker, lookup.key)).collect()
     }
 
@@ -304,18 +330,32 @@ impl Lookups {
         self.of_children.get(child).is_none_or(|count| *count < MAX_OF_CHILD)
     }
 
-    fn ended(&mut self, asker: &Asker) {
-        let Asker::Child(child, _) = asker else { return };
-        if let Some(count) = self.of_children.get_mut(child) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_children.remove(child);
-            }
+    /// Whether a child of this name may have one more.
+    fn has_room_for(&self, owner: OwnerNumber) -> bool {
+        let room = MAX_LOOKUPS.saturating_sub(self.running.len()) / SHARE;
+        self.of_names.get(&owner).is_none_or(|count| (*count as usize) < room)
+    }
+
+    fn ended(&mut self, lookup: &Lookup) {
+        if let Asker::Child(child, _) = &lookup.asker {
+            count_down(&mut self.of_children, child);
+        }
+        if let Some(owner) = &lookup.owner {
+            count_down(&mut self.of_names, owner);
         }
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Instant> {
         self.next
+    }
+}
+
+fn count_down<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }
 
@@ -393,6 +433,11 @@ fn finish(core: &mut Core, lookup: Lookup, now: Now) {
 
 #[cfg(test)]
 impl Holder {
+    /// How many look-ups are under way.
+    pub(super) fn running_lookups(&self) -> usize {
+        self.lookups.running.len()
+    }
+
     /// A look-up under way, and who was asked last.
     pub(super) fn running_lookup(&self) -> Option<(QueryId, NodeId)> {
         let (id, lookup) = self.lookups.running.first_key_value()?;

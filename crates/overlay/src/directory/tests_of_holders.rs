@@ -14,11 +14,14 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::io::{Now, Output};
 use crate::membership::{OwnArc, Place, testing};
+use crate::peers::{Greeting, Peer};
 use skein_proto::directory::{
     ArcSent, ArcWanted, DirectoryKey, Find, FindOutcome, Found, NodeRecord, Put, SourceRecords,
 };
+use skein_proto::rumour::OwnerNumber;
 use skein_proto::{
-    BoundedVec, Instant, KeyPair, Message, NodeId, QueryId, SupernodeEntry, UnixTime, Username,
+    BoundedVec, Instant, KeyPair, Message, NodeId, QueryId, Role, SupernodeEntry, UnixTime,
+    Username,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -185,6 +188,55 @@ fn that_holders_are_still_fetching_is_no_answer() {
         }
         assert_eq!(outcome(&mut core), Some(last));
     }
+}
+
+/// A linked node of a name.
+fn child(core: &mut Core, number: u16, name: &str) -> NodeId {
+    let mut id = [0x33; 32];
+    id[..2].copy_from_slice(&number.to_be_bytes());
+    let node = NodeId::from_bytes(id);
+    let name = Username::parse(name).expect("a name");
+    let hello = Greeting {
+        agent: String::new(),
+        role: Role::Ordinary,
+        credential: None,
+        owner: Some(OwnerNumber::of(&name)),
+        listen: Vec::new(),
+    };
+    let (address, rtt) = (([192, 0, 2, 1], 1).into(), Duration::ZERO);
+    let peer = Peer { address, rtt, since: Instant::START, hello: Some(hello) };
+    core.peers.insert(node, Box::new(peer));
+    node
+}
+
+#[test]
+fn the_many_nodes_of_a_name_leave_room_for_the_look_ups_of_others() {
+    let (mut core, mut holder) = holder(50);
+    let key = name_of(&core, false);
+    let mut number = 0;
+    let mut ask = |core: &mut Core, holder: &mut Holder, child: NodeId| {
+        let before = holder.running_lookups();
+        number += 1;
+        let id = QueryId::from_bytes(u128::to_be_bytes(number));
+        holder.look_up(core, key.clone(), Asker::Child(child, id), at(1));
+        holder.running_lookups() - before
+    };
+    let greedy: Vec<NodeId> = (0..64).map(|number| child(&mut core, number, "greedy")).collect();
+    let all = greedy.iter().cycle().take(64 * 64);
+    let begun: usize = all.map(|child| ask(&mut core, &mut holder, *child)).sum();
+    assert_eq!(begun, 4_096 / 9);
+    assert_eq!(core.counters.directory_finds_over_share, 4_096 - begun as u64);
+    let modest = child(&mut core, 1_000, "modest");
+    let begun: usize = (0..64).map(|_| ask(&mut core, &mut holder, modest)).sum();
+    assert_eq!((begun, core.counters.directory_finds_over_limit), (64, 0));
+    assert_eq!(ask(&mut core, &mut holder, modest), 0, "a child has its own limit as well");
+    assert_eq!(core.counters.directory_finds_over_limit, 1);
+    // Nobody answers any of them.
+    for secs in 2..60 {
+        holder.step_lookups(&mut core, at(secs));
+    }
+    assert_eq!(holder.running_lookups(), 0);
+    assert_eq!(ask(&mut core, &mut holder, greedy[0]), 1, "what is over counts no more");
 }
 
 /// What a holder tells another supernode of a key.
