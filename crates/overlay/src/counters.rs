@@ -246,6 +246,14 @@ counters! {
     directory_puts_lost,
     /// Records that were not sent since too many waited.
     directory_puts_over_limit,
+    /// Downloads that were not announced as sources since too many were.
+    directory_partial_over_limit,
+    /// Changes of what this node shares that were not kept until they could be said, since too many
+    /// were: files that came are said by a walk through all of them, those that went are left to
+    /// expire.
+    directory_changes_over_limit,
+    /// Times that the whole arc was asked for since too many parts of it were being asked for.
+    directory_pulls_over_limit,
     /// Look-ups begun here, for this node's user or a child.
     directory_lookups,
     /// Look-ups that found something with the first holder that was asked.

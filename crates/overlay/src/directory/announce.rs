@@ -154,7 +154,12 @@ impl Announcer {
     }
 
     /// What this node shares has changed.
-    pub(super) fn on_change(&mut self, added: &[FileMeta], removed: &[ContentId], now: Now) {
+    pub(super) fn on_change(
+        &mut self,
+        core: &mut Core,
+        (added, removed): (&[FileMeta], &[ContentId]),
+        now: Now,
+    ) {
         if let Some(walk) = self.walk.as_mut().filter(|_| !removed.is_empty()) {
             // A page that is on its way may be older than this, and is asked for again.
             walk.asked = None;
@@ -168,20 +173,23 @@ impl Announcer {
                 }
                 None => SourceState::Withdrawn,
             };
-            self.change(*content, state, now);
+            self.change(core, *content, state, now);
         }
         for file in added {
             if let Some(is_shared) = self.partial.get_mut(&file.content) {
                 *is_shared = true;
             }
-            self.change(file.content, SourceState::Complete, now);
+            self.change(core, file.content, SourceState::Complete, now);
         }
     }
 
-    fn change(&mut self, content: ContentId, state: SourceState, now: Now) {
+    fn change(&mut self, core: &mut Core, content: ContentId, state: SourceState, now: Now) {
         if self.changes.len() < MAX_CHANGES || self.changes.contains_key(&content) {
             self.changes.insert(content, state);
-        } else if state != SourceState::Withdrawn {
+            return;
+        }
+        core.counters.directory_changes_over_limit += 1;
+        if state != SourceState::Withdrawn {
             self.on_reset(now);
         }
     }
@@ -195,18 +203,30 @@ impl Announcer {
     }
 
     /// A download has begun to serve what it has, or does so no more.
-    pub(super) fn on_partial(&mut self, content: ContentId, serving: bool, now: Now) {
+    pub(super) fn on_partial(
+        &mut self,
+        core: &mut Core,
+        (content, serving): (ContentId, bool),
+        now: Now,
+    ) {
         if !serving {
             // The library may have heard first of a download that is complete.
             if self.partial.remove(&content) == Some(false) {
-                self.change(content, SourceState::Withdrawn, now);
+                self.change(core, content, SourceState::Withdrawn, now);
             }
-        } else if self.partial.len() < MAX_PARTIAL && !self.partial.contains_key(&content) {
-            let is_shared = self.walk.as_ref().is_some_and(|walk| walk.page.contains(&content));
-            self.partial.insert(content, is_shared);
-            if !is_shared {
-                self.change(content, SourceState::Partial, now);
-            }
+            return;
+        }
+        if self.partial.contains_key(&content) {
+            return;
+        }
+        if self.partial.len() >= MAX_PARTIAL {
+            core.counters.directory_partial_over_limit += 1;
+            return;
+        }
+        let is_shared = self.walk.as_ref().is_some_and(|walk| walk.page.contains(&content));
+        self.partial.insert(content, is_shared);
+        if !is_shared {
+            self.change(core, content, SourceState::Partial, now);
         }
     }
 

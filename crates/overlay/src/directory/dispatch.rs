@@ -262,7 +262,7 @@ impl Overlay {
         removed: &[ContentId],
         now: Now,
     ) {
-        self.directory.announcer.on_change(added, removed, now);
+        self.directory.announcer.on_change(&mut self.core, (added, removed), now);
     }
 
     /// What this node shares has changed in a way that is not known.
@@ -277,7 +277,7 @@ impl Overlay {
 
     /// A download serves what it has, or does so no more.
     pub(crate) fn on_serving(&mut self, content: ContentId, serving: bool, now: Now) {
-        self.directory.announcer.on_partial(content, serving, now);
+        self.directory.announcer.on_partial(&mut self.core, (content, serving), now);
     }
 
     /// A page of files came. Answers whether the directory had asked for it.

@@ -138,6 +138,7 @@ impl Reach {
         };
         let Some(mut news) = news else { return };
         if self.pulls.len() >= MAX_PULLS {
+            core.counters.directory_pulls_over_limit += 1;
             self.pulls.clear();
             news = arc;
         }

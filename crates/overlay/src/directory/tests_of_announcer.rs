@@ -146,7 +146,7 @@ impl Node {
     /// A download of this number is served, or is no more.
     fn serve(&mut self, number: u16, serving: bool) {
         let now = self.now();
-        self.announcer.on_partial(content(number), serving, now);
+        self.announcer.on_partial(&mut self.core, (content(number), serving), now);
         self.step();
     }
 
@@ -155,10 +155,10 @@ impl Node {
         let now = self.now();
         if shared {
             self.files.insert(content(number), file(number));
-            self.announcer.on_change(&[file(number)], &[], now);
+            self.announcer.on_change(&mut self.core, (&[file(number)], &[]), now);
         } else {
             self.files.remove(&content(number));
-            self.announcer.on_change(&[], &[content(number)], now);
+            self.announcer.on_change(&mut self.core, (&[], &[content(number)]), now);
         }
         self.step();
     }
@@ -308,9 +308,9 @@ fn what_is_removed_while_a_walk_goes_through_it_is_not_claimed() {
     let added: Vec<FileMeta> = (1_000..1_060).map(file).collect();
     node.time = MINUTE;
     let now = node.now();
-    node.announcer.on_change(&added, &[], now);
+    node.announcer.on_change(&mut node.core, (&added, &[]), now);
     node.step();
-    node.announcer.on_change(&added, &[], now);
+    node.announcer.on_change(&mut node.core, (&added, &[]), now);
     while node.said.len() < 124 {
         node.run(node.time + Duration::from_millis(100));
     }
@@ -335,7 +335,7 @@ fn a_page_that_was_read_before_a_removal_is_read_again() {
     });
     let old: Vec<FileMeta> = node.files.values().cloned().collect();
     node.files.remove(&content(1));
-    node.announcer.on_change(&[], &[content(1)], now);
+    node.announcer.on_change(&mut node.core, (&[], &[content(1)]), now);
     assert!(!node.announcer.on_files(asked.expect("a page"), &old, true));
     node.run(2 * MINUTE);
     assert_eq!(node.state(0), Some(SourceState::Complete));
@@ -372,4 +372,20 @@ fn what_changes_during_a_walk_is_said_at_once_and_the_walk_keeps_its_pace() {
     }
     let walked = node.said_since(begun) - 100;
     assert!(node.said.len() - before > 100 && (5 * 64..=10 * 64).contains(&walked), "{walked}");
+}
+
+#[test]
+fn downloads_and_changes_beyond_what_is_kept_in_mind_are_counted() {
+    let mut node = Node::new(0, 24 * HOUR);
+    node.announcer.stop();
+    for number in 0..260 {
+        node.serve(number, true);
+        node.serve(number, true);
+    }
+    assert_eq!(node.core.counters.directory_partial_over_limit, 8, "four, each said twice");
+    for number in 260..5_000 {
+        node.share(number, false);
+    }
+    let kept = 4_096 - 256;
+    assert_eq!(node.core.counters.directory_changes_over_limit, 5_000 - 260 - kept);
 }

@@ -396,6 +396,25 @@ fn a_place_that_has_just_come_to_belong_here_is_not_answered_for() {
     assert_eq!(told(&mut core, &mut holder, &key, at(10)), FindOutcome::Fetching);
 }
 
+#[test]
+fn when_too_many_parts_of_an_arc_are_asked_for_the_whole_is_and_that_is_counted() {
+    let (mut core, mut holder) = holder(50);
+    holder.reach.refresh(&mut core, at(0));
+    let mut deaths = 0;
+    while core.counters.directory_pulls_over_limit == 0 {
+        // Nobody answers while one after the other dies before it.
+        let last = *core.membership.own_arc(COPIES).others.first().expect("there is one before it");
+        let dead = core.membership.iter().map(|member| member.node);
+        let dead = dead.into_iter().find(|node| Place::of_node(node) == last);
+        core.membership.lay_to_rest(&dead.expect("it is known"), at(0).instant);
+        holder.reach.refresh(&mut core, at(0));
+        deaths += 1;
+        assert!(deaths < 40, "it asks for more and more parts");
+    }
+    holder.reach.step(&mut core, at(60));
+    assert!(wanted(&mut core).len() <= COPIES + 1, "the parts of one arc");
+}
+
 /// The work that a message causes, as its receiver counts it.
 fn work(put: &Put) -> u64 {
     let claims: usize = put.sources.iter().map(|source| 2 + source.claims.len()).sum();
