@@ -112,17 +112,29 @@ impl Children {
 
     /// How many children this supernode could hold, of such as it has.
     pub(crate) fn capacity(&self, core: &Core) -> u32 {
+        self.capacity_at(core, self.index.filled())
+    }
+
+    /// The same where this is how much the index is filled.
+    fn capacity_at(&self, core: &Core, filled: f64) -> u32 {
+        let most = core.config.max_children;
+        if filled * f64::from(most) <= f64::from(self.actives) {
+            // The index has room for as many as are taken, whosever the records are.
+            return most;
+        }
         #[allow(clippy::cast_precision_loss)] // Numbers of records are below 2^53.
         let own = match self.index.records() {
             0 => 0.0,
             all => self.index.owner_records(&core.me) as f64 / all as f64,
         };
-        room::capacity(core.config.max_children, self.actives, self.index.filled(), own)
+        room::capacity(most, self.actives, filled, own)
     }
 
     /// How full this supernode is.
     pub(crate) fn load(&self, core: &Core, neighbours: usize) -> Load {
-        let capacity = self.capacity(core);
+        // It is asked for with most of what happens, and to reckon the memory takes looks all over the index.
+        let filled = self.index.filled();
+        let capacity = self.capacity_at(core, filled);
         Load {
             children: self.actives,
             capacity,
@@ -131,7 +143,7 @@ impl Children {
             accepting: core.role == Role::Super
                 && self.open
                 && self.actives < core.config.max_children
-                && !self.index.is_full(),
+                && filled < 1.0,
         }
     }
 

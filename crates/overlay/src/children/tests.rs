@@ -115,3 +115,19 @@ fn a_full_index_makes_a_supernode_full_however_few_children_it_has() {
     let load = it.children.load(&it.core, 0);
     assert_eq!((load.children, load.capacity, load.accepting), (1, 1, false));
 }
+
+#[test]
+fn for_how_many_there_is_room_does_not_depend_on_whether_it_was_looked_at_whose_records_they_are() {
+    for most in [1, 10, 150] {
+        for held in [0, 1, 9, 10, 149, 150, 200] {
+            let filled = |step: u32| f64::from(step) / 100.0;
+            let shortcut =
+                (0..=120).map(filled).filter(|it| it * f64::from(most) <= f64::from(held));
+            for (filled, own) in
+                shortcut.flat_map(|filled| [0.0, 0.3, 1.0].map(|own| (filled, own)))
+            {
+                assert_eq!(room::capacity(most, held, filled, own), most, "{held}, {filled}");
+            }
+        }
+    }
+}
