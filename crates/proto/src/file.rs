@@ -159,12 +159,7 @@ impl FilePath {
     }
 
     fn check(path: BoundedString<{ Self::MAX_BYTES }>) -> Result<Self, PathError> {
-        // Without an early end the compiler looks at many bytes at a time, and most paths are a
-        // name alone.
-        let has = |wanted: u8| path.bytes().fold(false, |found, byte| found | (byte == wanted));
-        let plain = |part: &str| !matches!(part, "" | "." | "..");
-        let is_plain = if has(b'/') { path.split('/').all(plain) } else { plain(&path) };
-        if is_plain && !has(b'\\') { Ok(Self(path)) } else { Err(PathError::NotPlain) }
+        if is_plain(&path) { Ok(Self(path)) } else { Err(PathError::NotPlain) }
     }
 
     /// The whole path.
@@ -184,6 +179,22 @@ impl FilePath {
             _ => None,
         }
     }
+}
+
+/// Whether a text is relative and has no part that is empty, `.` or `..`.
+fn is_plain(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    // Without an early end the compiler looks at many bytes at a time, and in most paths no part
+    // begins with a dot.
+    let is_odd = |first: u8| (first == b'/') | (first == b'.');
+    let pairs = bytes.iter().zip(bytes.get(1..).unwrap_or_default());
+    let has_odd_part = pairs.fold(is_odd(*first), |found, (before, first)| {
+        found | ((*before == b'/') & is_odd(*first))
+    });
+    let has_backslash = bytes.iter().fold(false, |found, byte| found | (*byte == b'\\'));
+    let is_part = |part: &str| !matches!(part, "" | "." | "..");
+    !has_backslash && *last != b'/' && (!has_odd_part || path.split('/').all(is_part))
 }
 
 impl fmt::Display for FilePath {
@@ -236,6 +247,19 @@ mod tests {
     fn a_path_that_could_leave_its_folder_is_refused() {
         for path in ["", "/etc/passwd", "a//b", "../a", "a/../b", "a/.", "a/", "a\\b"] {
             assert_eq!(FilePath::new(path), Err(PathError::NotPlain), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn paths_of_few_letters_are_told_apart_part_by_part() {
+        let letters = ["a", ".", "/", "\\", "ß"];
+        for number in 0..letters.len().pow(7) {
+            let digits = (0..7).map(|place| number / letters.len().pow(place) % letters.len());
+            let text: String = digits.map(|digit| letters[digit]).collect();
+            // All lengths up to seven: what follows the last "a" is left away.
+            let text = text.trim_end_matches('a');
+            let has_bad_part = text.split('/').any(|part| ["", ".", ".."].contains(&part));
+            assert_eq!(is_plain(text), !has_bad_part && !text.contains('\\'), "{text:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Names that are numbers: who a node is, what a file is, which query this is.
 
+use crate::octets;
 use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -97,7 +98,7 @@ macro_rules! bytes_newtype {
                 if serializer.is_human_readable() {
                     serializer.collect_str(self)
                 } else {
-                    self.0.serialize(serializer)
+                    octets::serialize(&self.0, serializer)
                 }
             }
         }
@@ -108,7 +109,7 @@ macro_rules! bytes_newtype {
                     let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
                     text.parse().map_err(D::Error::custom)
                 } else {
-                    <[u8; $len]>::deserialize(deserializer).map(Self)
+                    octets::deserialize(deserializer).map(Self)
                 }
             }
         }

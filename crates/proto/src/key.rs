@@ -5,6 +5,7 @@ pub mod memo;
 
 use crate::codec;
 use crate::id::NodeId;
+use crate::octets;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct;
@@ -71,29 +72,24 @@ impl fmt::Debug for Signature {
 /// What a signature is called where values are written. Its length is known without a look at it.
 pub(crate) const SIGNATURE: &str = "skein signature";
 
-impl Signature {
-    /// serde has no arrays of 64: two halves cost no byte more on the wire.
-    fn halves(&self) -> [[u8; 32]; 2] {
-        let mut halves = [[0; 32]; 2];
-        halves[0].copy_from_slice(&self.0[..32]);
-        halves[1].copy_from_slice(&self.0[32..]);
-        halves
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(SIGNATURE, &Octets(self))
     }
 }
 
-impl Serialize for Signature {
+/// What is in a signature.
+struct Octets<'a>(&'a Signature);
+
+impl Serialize for Octets<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(SIGNATURE, &self.halves())
+        octets::serialize(&self.0.0, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Signature {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let halves = <[[u8; 32]; 2]>::deserialize(deserializer)?;
-        let mut bytes = [0; 64];
-        bytes[..32].copy_from_slice(&halves[0]);
-        bytes[32..].copy_from_slice(&halves[1]);
-        Ok(Self(bytes))
+        octets::deserialize(deserializer).map(Self)
     }
 }
 
@@ -219,17 +215,17 @@ impl<T: fmt::Debug> fmt::Debug for Signed<T> {
 struct Late<'a, T>(&'a Inner<T>);
 
 /// What is in it: by now it is wanted.
-struct Halves<'a, T>(&'a Inner<T>);
+struct Wanted<'a, T>(&'a Inner<T>);
 
 impl<T> Serialize for Late<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(SIGNATURE, &Halves(self.0))
+        serializer.serialize_newtype_struct(SIGNATURE, &Wanted(self.0))
     }
 }
 
-impl<T> Serialize for Halves<'_, T> {
+impl<T> Serialize for Wanted<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.signature().halves().serialize(serializer)
+        Octets(self.0.signature()).serialize(serializer)
     }
 }
 

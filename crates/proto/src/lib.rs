@@ -25,6 +25,7 @@ pub mod membership;
 pub mod message;
 pub mod misconduct;
 pub mod name;
+mod octets;
 pub mod pack;
 pub mod query;
 pub mod routing;
