@@ -231,7 +231,28 @@ struct PlainOwner {
     owned: [u8; 32],
     issued: u64,
     expires: u64,
+    registered: u64,
     signature: [[u8; 32]; 2],
     addresses: Vec<SocketAddr>,
     parent: [u8; 32],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_has_the_layout_of_our_messages() -> Result<()> {
+        let publication = publications().into_iter().next().map(Message::from);
+        let hits = hits()?.into_iter().next().map(Message::from);
+        for message in [publication, hits] {
+            let message = message.context("no message")?;
+            let plain = Plain::of(&message)?;
+            let ours = codec::encode(&message)?;
+            assert_eq!(ours.get(codec::HEADER_BYTES..), Some(plain.encode()?.as_slice()));
+            plain.round_trip()?;
+            round_trip(&message)?;
+        }
+        Ok(())
+    }
 }
