@@ -12,7 +12,7 @@ const RECORDS: u64 = 200_000;
 const OWNERS: u8 = 60;
 
 /// What the allocator keeps of what was freed: drafts, small segments, what merges needed.
-const HOLES: u64 = 6 * 1024 * 1024;
+const HOLES: u64 = 4 * 1024 * 1024;
 
 /// Bytes that this process has of its own, in memory or swapped out.
 fn process() -> u64 {
