@@ -7,7 +7,10 @@
 //! float that has those bits. They are the same bytes on the wire as the array's, and nobody
 //! reckons with that float: `from_le_bytes` and `to_le_bytes` leave the bits alone, those of numbers
 //! that are none included.
+//!
+//! Text has no such floats, so there the bytes are hexadecimal digits.
 
+use data_encoding::HEXLOWER;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserializer, Serializer};
@@ -22,6 +25,9 @@ pub(crate) fn serialize<const N: usize, S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     const { assert!(N.is_multiple_of(WORD), "only whole words are written") };
+    if serializer.is_human_readable() {
+        return serializer.serialize_str(&HEXLOWER.encode(bytes));
+    }
     let mut tuple = serializer.serialize_tuple(N / WORD)?;
     for word in bytes.as_chunks::<WORD>().0 {
         tuple.serialize_element(&f64::from_le_bytes(*word))?;
@@ -34,6 +40,9 @@ pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<[u8; N], D::Error> {
     const { assert!(N.is_multiple_of(WORD), "only whole words are read") };
+    if deserializer.is_human_readable() {
+        return deserializer.deserialize_str(Words::<N>);
+    }
     deserializer.deserialize_tuple(N / WORD, Words::<N>)
 }
 
@@ -45,6 +54,11 @@ impl<'de, const N: usize> Visitor<'de> for Words<N> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{N} bytes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<[u8; N], E> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(E::custom)?;
+        bytes.try_into().map_err(|bytes: Vec<u8>| E::invalid_length(bytes.len(), &self))
     }
 
     #[inline]
@@ -61,7 +75,9 @@ impl<'de, const N: usize> Visitor<'de> for Words<N> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use crate::codec::{decode_statement, encode_statement, encoded_len};
+    use crate::key::Signature;
     use crate::{ContentId, NodeId, QueryId};
     use proptest::prelude::*;
 
@@ -115,5 +131,15 @@ mod tests {
             assert!(decode_statement::<NodeId>(&query[..cut]).is_err(), "{cut} bytes");
         }
         assert!(decode_statement::<NodeId>(&query).is_err());
+    }
+
+    #[test]
+    fn as_text_no_bit_is_lost_either() {
+        let bytes: Vec<u8> = ODD.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let signature: Signature = decode_statement(&bytes).expect("64 bytes");
+        let text = serde_json::to_string(&signature).expect("it is text");
+        assert_eq!(text.len(), 2 + 2 * 64, "{text}");
+        assert_eq!(serde_json::from_str(&text).ok(), Some(signature));
+        assert!(serde_json::from_str::<Signature>(&text.replacen("00", "", 1)).is_err());
     }
 }
