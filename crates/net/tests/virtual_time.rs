@@ -103,6 +103,7 @@ async fn a_silent_connection_is_kept_alive_for_hours() {
     let network = Network::new(1);
     let (alice, bob) = (on(&network, 1, Default::default()), on(&network, 2, Default::default()));
     let (dialled, accepted) = connected(&alice, &bob).await;
+    // Nothing shall happen in that time, so there is nothing to await; the clock is a paused one.
     tokio::time::sleep(Duration::from_secs(2 * 60 * 60)).await;
     assert!(!dialled.is_closed() && !accepted.is_closed());
     stream_between(&dialled, &accepted).await;
@@ -116,6 +117,7 @@ async fn a_short_cut_of_the_line_costs_nothing() {
     network.cut(address(&bob));
     let (mut near, mut far) = (dialled.open_stream().await.unwrap(), None);
     near.sender.send(&probe()).await.unwrap();
+    // So long is the cut; the clock is a paused one.
     tokio::time::sleep(Duration::from_secs(5)).await;
     network.heal(address(&bob));
     let far = far.insert(accepted.accept_stream().await.unwrap());

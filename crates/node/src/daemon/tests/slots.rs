@@ -1,4 +1,6 @@
 //! Slots of relays: what nobody needs any more is given back.
+//!
+//! The clock of a scene is a paused one: sleeps here are the times that are tested, and take none.
 
 use super::first_byte::offer_by_hand;
 use super::sessions::Scene;
