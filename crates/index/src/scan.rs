@@ -8,7 +8,7 @@ use crate::register::OwnerNo;
 use crate::search::Candidate;
 use crate::segment::postings::{BATCH, Bitmap, Cursor};
 use crate::segment::strings::ListsAt;
-use crate::segment::{Place, Segment};
+use crate::segment::{Place, Rank, Segment};
 use crate::snapshot::Snapshot;
 use crate::text::{ParsedQuery, RecordWords, Term, TermMatch};
 
@@ -184,6 +184,46 @@ struct Wanted<'a> {
     checks: Vec<&'a Term>,
 }
 
+/// What decides of a document that is in all lists.
+struct Judging<'w> {
+    owners: Option<&'w [OwnerNo]>,
+    /// Terms that are to be looked for in its own words, and those that must not be among them.
+    checks: &'w [&'w Term],
+    unwanted: &'w [&'w Term],
+    /// Whether it has to be read for that.
+    is_judged: bool,
+    /// Whether there are documents of owners who have gone.
+    has_leaving: bool,
+    /// How many candidates there were before, and how many more are needed.
+    start: usize,
+    needed: usize,
+}
+
+/// Ranks of documents that are in all lists and have not been judged.
+struct Matched {
+    /// Fewer than a batch, and a batch.
+    ranks: [Rank; 2 * BATCH],
+    len: usize,
+}
+
+impl Matched {
+    const fn new() -> Self {
+        Self { ranks: [0; 2 * BATCH], len: 0 }
+    }
+
+    fn extend(&mut self, more: &[Rank]) {
+        let end = self.len + more.len();
+        if let Some(free) = self.ranks.get_mut(self.len..end) {
+            free.copy_from_slice(more);
+            self.len = end;
+        }
+    }
+
+    fn take(&mut self) -> &[Rank] {
+        self.ranks.get(..std::mem::take(&mut self.len)).unwrap_or_default()
+    }
+}
+
 impl<'a> Scanner<'_, 'a> {
     /// Adds the best matches up to a class, at least so many if there are. Answers whether those
     /// are all, or all for which the budget suffices.
@@ -225,15 +265,22 @@ impl<'a> Scanner<'_, 'a> {
         let end = last.map_or(segment.len(), |class| segment.end_of(class));
         let is_judged =
             self.query.has_filter() || !checks.is_empty() || !unwanted_checks.is_empty();
-        let has_leaving = owners.is_none() && self.snapshot.has_leaving;
-        let start = found.len();
+        let judging = Judging {
+            owners,
+            checks: &checks,
+            unwanted: unwanted_checks,
+            is_judged,
+            has_leaving: owners.is_none() && self.snapshot.has_leaving,
+            start: found.len(),
+            needed,
+        };
         let mut batch = Batch::new();
-        let mut places = [0; BATCH];
+        let mut matched = Matched::new();
         let mut least = 0;
         let mut is_over = false;
         while !is_over {
             first.fill(least, &mut batch);
-            let Some(last) = batch.ranks().last().copied() else { return true };
+            let Some(last) = batch.ranks().last().copied() else { break };
             is_over = last.checked_add(1).is_none_or(|next| next >= end);
             least = last.saturating_add(1);
             batch.len = batch.ranks().partition_point(|rank| *rank < end);
@@ -257,28 +304,52 @@ impl<'a> Scanner<'_, 'a> {
             let gone = unwanted.iter_mut().fold(better, |gone, it| gone | it.mark(batch.ranks()).1);
             batch.keep(!gone);
             if !self.budget.spend(NUMBERS_OF_DOCUMENT + batch.len * NUMBERS_OF_MATCH) {
-                return true;
+                break;
             }
-            for (place, rank) in places.iter_mut().zip(batch.ranks()) {
-                *place = segment.place(*rank);
+            matched.extend(batch.ranks());
+            // Most batches have one match or two: what they need of memory is fetched for many together. To
+            // judge a document costs far more than to find one, and is not done for one that is not needed.
+            let enough = (needed - (found.len() - judging.start).min(needed)).clamp(1, BATCH);
+            if (is_judged || matched.len >= enough) && !self.judge(&judging, &mut matched, found) {
+                return false;
             }
+        }
+        self.judge(&judging, &mut matched, found)
+    }
+
+    /// Adds those of the documents that have been found in all lists which are there and wanted. Answers
+    /// whether more are needed.
+    fn judge(
+        &mut self,
+        judging: &Judging<'_>,
+        matched: &mut Matched,
+        found: &mut Vec<Candidate<'a>>,
+    ) -> bool {
+        let segment = self.terms.segment;
+        let mut class = (0, 0);
+        for ranks in matched.take().chunks(BATCH) {
+            let mut places = [0; BATCH];
+            segment.places(ranks, &mut places);
+            let places = places.get(..ranks.len()).unwrap_or_default();
             // All contents that there may be are fetched before the first one is looked at.
-            let fetched = places.iter().take(batch.len).map(|place| segment.touch(*place));
-            std::hint::black_box(fetched.fold(0, |sum, byte| sum ^ byte));
-            let live = (0..).zip(&places).take(batch.len);
+            segment.touch(places);
+            let live = (0..).zip(places);
             let live = live.fold(0, |mask, (i, it)| mask | u64::from(segment.is_live(*it)) << i);
-            for (i, (rank, place)) in (0..).zip(batch.ranks().iter().zip(places)) {
+            for (i, (rank, place)) in (0..).zip(ranks.iter().zip(places.iter().copied())) {
                 if live >> i & 1 == 0
-                    || owners.is_some_and(|owners| !segment.is_of(place, owners))
-                    || (has_leaving && self.snapshot.is_left_over(segment, place))
-                    || (is_judged && !self.is_wanted(place, &checks, unwanted_checks))
+                    || judging.owners.is_some_and(|owners| !segment.is_of(place, owners))
+                    || (judging.has_leaving && self.snapshot.is_left_over(segment, place))
+                    || (judging.is_judged && !self.is_wanted(place, judging))
                 {
                     continue;
                 }
+                if *rank >= class.1 {
+                    class = segment.class_run(*rank);
+                }
                 let Some(content) = segment.content(place) else { continue };
-                let standing = Standing { fit: self.fit, class: segment.class(*rank), content };
+                let standing = Standing { fit: self.fit, class: class.0, content };
                 // What stands equal belongs to the same content.
-                if found.len() - start >= needed
+                if found.len() - judging.start >= judging.needed
                     && found.last().is_none_or(|it| it.standing != standing)
                 {
                     return false;
@@ -350,7 +421,8 @@ impl<'a> Scanner<'_, 'a> {
     }
 
     /// Whether a document meets the filter, and has words with all these beginnings and none with those.
-    fn is_wanted(&mut self, place: Place, checks: &[&Term], excluded: &[&Term]) -> bool {
+    fn is_wanted(&mut self, place: Place, judging: &Judging<'_>) -> bool {
+        let (checks, excluded) = (judging.checks, judging.unwanted);
         (!self.query.has_filter() || self.passes(place))
             && ((checks.is_empty() && excluded.is_empty())
                 || (self.budget.spend_document()
