@@ -125,7 +125,7 @@ impl Columns<'_> {
         drop(lists);
 
         let (bytes, codes) = (self.texts() * 2 + len * 7, coder.by_code().len());
-        let mut documents = DocumentsWriter::new(len, bytes, codes, dictionary.len());
+        let mut documents = DocumentsWriter::new(len, 0..bytes, codes, dictionary.len());
         documents.set_frequencies(coder.frequencies());
         let numbers = &*numbers;
         for string in coder.by_code() {
@@ -223,7 +223,7 @@ impl Columns<'_> {
         let lists = lists.view();
         // The usual bytes of a string and of a posting.
         let (bytes, list_bytes) = (strings.len() * 10, lists.ranks.len() * 3 / 2);
-        let mut writer = StringsWriter::with_capacity(strings.len(), bytes, list_bytes);
+        let mut writer = StringsWriter::with_capacity(strings.len(), bytes, 0..list_bytes);
         let mut numbers = Array::lent_zeroed(strings.len());
         let slots = &mut *numbers;
         for some in order.chunks(AT_A_TIME) {

@@ -21,6 +21,7 @@ use crate::code::{Packed, PackedWriter, varint};
 use crate::memory;
 use crate::waste::Waste;
 use skein_proto::{BoundedString, FilePath, Kind, MediaTags};
+use std::ops::Range;
 
 /// Documents behind one offset.
 const BLOCK: usize = 8;
@@ -340,15 +341,15 @@ pub(crate) struct DocumentsWriter {
 }
 
 impl DocumentsWriter {
-    /// For so many documents of about so many bytes, with at most so many codes for the strings of
-    /// a dictionary of that size.
-    pub(crate) fn new(documents: usize, bytes: usize, codes: usize, strings: usize) -> Self {
+    /// For so many documents of so many bytes (from about so many on, and up to so many without being
+    /// copied), with at most so many codes for the strings of a dictionary of that size.
+    pub(crate) fn new(documents: usize, bytes: Range<usize>, codes: usize, strings: usize) -> Self {
         let plain = codes.min(documents / DOCUMENTS_PER_PLAIN);
         let mut plain_ends = Vec::with_capacity(plain + 1);
         plain_ends.push(0);
         Self {
             starts: Array::lent(documents.div_ceil(BLOCK)),
-            bytes: Array::lent(bytes),
+            bytes: Array::lent_for(bytes.end, bytes.start),
             strings: PackedWriter::new(codes, strings),
             plain_ends,
             ..Self::default()
@@ -512,8 +513,8 @@ mod tests {
             let strings = strings.finish();
             // With as many documents for the plain texts as it takes for half of the codes.
             let room = texts.len() / 2 * DOCUMENTS_PER_PLAIN;
-            let mut writer = DocumentsWriter::new(room, 0, texts.len(), texts.len());
-            let mut copier = DocumentsWriter::new(room, 0, texts.len(), texts.len());
+            let mut writer = DocumentsWriter::new(room, 0..0, texts.len(), texts.len());
+            let mut copier = DocumentsWriter::new(room, 0..0, texts.len(), texts.len());
             // Codes run backwards, and in the copy forwards.
             for number in 0..texts.len() as StringNo {
                 writer.push_code(texts.len() as StringNo - 1 - number, &strings);

@@ -21,6 +21,7 @@ use crate::interner::WordHasher;
 use crate::memory;
 use crate::register::OwnerNo;
 use crate::waste::Waste;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Work that a document takes in all phases together, in the units in which a step is measured: one
@@ -231,11 +232,11 @@ impl Merge {
                 Phase::Uses
             }
             Phase::Uses => {
-                let sizes = self.sources.iter().map(|it| it.segment.strings.sizes());
-                let (bytes, lists) = sizes.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+                let bytes: usize = self.sources.iter().map(|it| it.segment.strings.sizes().0).sum();
+                let lists = self.room(|it| it.strings.sizes().1);
                 let strings = self.coder.strings();
                 self.numbers = Array::lent(strings);
-                self.writer = StringsWriter::with_capacity(strings, bytes * ROOM, lists * ROOM);
+                self.writer = StringsWriter::with_capacity(strings, bytes * ROOM, lists);
                 self.parts.expect_words(strings);
                 Phase::Lists
             }
@@ -248,11 +249,10 @@ impl Merge {
             }
             Phase::Codes => Phase::NewCodes,
             Phase::NewCodes => {
-                let bytes: usize =
-                    self.sources.iter().map(|it| it.segment.documents.text_bytes()).sum();
+                let bytes = self.room(|it| it.documents.text_bytes());
                 let codes = self.coder.by_code().len();
                 let len = self.order.len();
-                self.documents = DocumentsWriter::new(len, bytes * ROOM, codes, self.strings.len());
+                self.documents = DocumentsWriter::new(len, bytes, codes, self.strings.len());
                 self.documents.set_frequencies(self.coder.frequencies());
                 Phase::Plain
             }
@@ -274,6 +274,18 @@ impl Merge {
             }
             Phase::Killed | Phase::Done => Phase::Done,
         };
+    }
+
+    /// Bytes of what is written of documents, of which the segments have so many: from how many on, and
+    /// for how many there is room.
+    fn room(&self, bytes: impl Fn(&Segment) -> usize) -> Range<usize> {
+        let all = self.sources.iter().map(|it| {
+            let segment = &it.segment;
+            let live = segment.live() as usize;
+            (bytes(segment), bytes(segment) * live / segment.len().max(1) as usize)
+        });
+        let (all, live) = all.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+        live / 16 * 15..all * ROOM
     }
 
     /// Orders the documents that are live by owner and content.

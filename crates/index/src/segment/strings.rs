@@ -22,6 +22,7 @@ use crate::array::Array;
 use crate::code::varint;
 use crate::interner::head;
 use crate::waste::Waste;
+use std::ops::Range;
 
 /// The number of a string in the order of the strings.
 pub(crate) type StringNo = u32;
@@ -422,13 +423,14 @@ pub(crate) struct StringsWriter {
 }
 
 impl StringsWriter {
-    /// For so many strings, of about so many bytes of text and of lists.
-    pub(crate) fn with_capacity(strings: usize, bytes: usize, lists: usize) -> Self {
+    /// For so many strings, of about so many bytes of text and of lists (from about so many on, and up to
+    /// so many without being copied).
+    pub(crate) fn with_capacity(strings: usize, bytes: usize, lists: Range<usize>) -> Self {
         Self {
             heads: Array::lent(strings.div_ceil(BLOCK)),
             starts: Array::lent(strings.div_ceil(BLOCK)),
             bytes: Array::lent(bytes),
-            lists: Array::lent(lists),
+            lists: Array::lent_for(lists.end, lists.start),
             ..Self::default()
         }
     }
