@@ -56,14 +56,24 @@ struct Excluded<'a> {
 }
 
 impl<'a> Terms<'a> {
-    /// `None` if nothing in the segment can match.
-    pub(crate) fn new(segment: &'a Segment, query: &'a ParsedQuery) -> Option<Self> {
+    /// Where a segment would have the words of a query: a block of strings for each.
+    pub(crate) fn touch(segment: &Segment, query: &ParsedQuery, blocks: &mut Vec<usize>) {
+        blocks.extend(query.terms().iter().map(|term| segment.strings.touch(&term.text)));
+    }
+
+    /// `None` if nothing in the segment can match. [`Terms::touch`] has told the blocks.
+    pub(crate) fn new(
+        segment: &'a Segment,
+        query: &'a ParsedQuery,
+        blocks: &[usize],
+    ) -> Option<Self> {
         let mut terms = Vec::with_capacity(query.terms().len());
-        for term in query.terms() {
+        for (term, block) in query.terms().iter().zip(blocks) {
             let found = match term.by {
                 TermMatch::Character => None,
-                _ => segment.strings.find(&term.text).map(|(_, at)| at).filter(|at| at.is_word()),
+                _ => segment.strings.find_in(*block, &term.text),
             };
+            let found = found.map(|(_, at)| at).filter(|at| at.is_word());
             if term.by == TermMatch::Exact && found.is_none() {
                 return None;
             }

@@ -174,9 +174,18 @@ impl<'a> Search<'a> {
         let probes: Vec<Probe> =
             whole.map(|term| Probe::word(self.hasher.hash(term.text.as_bytes()))).collect();
         let segments = self.snapshot.segments.iter();
-        let admitted = segments.filter(|it| probes.iter().all(|probe| it.may_have_word(*probe)));
-        let mut terms: Vec<Terms<'a>> =
-            admitted.filter_map(|segment| Terms::new(segment, self.query)).collect();
+        let admitted: Vec<&Segment> = segments
+            .filter(|it| probes.iter().all(|probe| it.may_have_word(*probe)))
+            .map(|it| &**it)
+            .collect();
+        let mut blocks = Vec::with_capacity(admitted.len() * self.query.terms().len());
+        admitted.iter().for_each(|segment| Terms::touch(segment, self.query, &mut blocks));
+        let blocks = blocks.chunks_exact(self.query.terms().len().max(1));
+        let mut terms: Vec<Terms<'a>> = admitted
+            .iter()
+            .zip(blocks)
+            .filter_map(|(segment, blocks)| Terms::new(segment, self.query, blocks))
+            .collect();
         // What is found in large segments spares work in the small ones.
         terms.sort_by_key(|terms| Reverse(terms.segment().len()));
         // Of one segment each pass comes in the order of the ranks, and behind the one before.
@@ -189,10 +198,14 @@ impl<'a> Search<'a> {
             let mut is_all = true;
             for fit in Fit::ALL {
                 let before = found.len();
+                let still_needed = needed.saturating_sub(before);
+                let (mut last, mut counted) = (None, before);
                 for terms in &mut terms {
-                    let still_needed = needed.saturating_sub(before);
                     // Beyond this class nothing can be among the best.
-                    let last = nth_class(&mut found[before..], still_needed);
+                    if found.len() > counted {
+                        last = nth_class(&mut found[before..], still_needed);
+                        counted = found.len();
+                    }
                     let mut scanner = Scanner {
                         query: self.query,
                         snapshot: self.snapshot,

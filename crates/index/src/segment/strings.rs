@@ -137,10 +137,24 @@ impl Strings {
         low.saturating_sub(1)
     }
 
+    /// The block that has the string with exactly this text if any has, of which something is read: who
+    /// looks into many dictionaries waits for memory once instead of once for each.
+    #[inline]
+    pub(crate) fn touch(&self, text: &str) -> usize {
+        let block = self.block_of(text.as_bytes());
+        let start = self.starts.get(block).map_or(0, |[start, _]| *start as usize);
+        std::hint::black_box(self.bytes.get(start).copied());
+        block
+    }
+
     /// The string with exactly this text.
     pub(crate) fn find(&self, text: &str) -> Option<(StringNo, ListsAt)> {
+        self.find_in(self.block_of(text.as_bytes()), text)
+    }
+
+    /// As [`Strings::find`], where [`Strings::touch`] has answered the block.
+    pub(crate) fn find_in(&self, block: usize, text: &str) -> Option<(StringNo, ListsAt)> {
         let text = text.as_bytes();
-        let block = self.block_of(text);
         let Block { lengths, mut texts, mut lists, mut start } = self.block(block);
         // How much of the text the string before begins with.
         let mut common = 0;
