@@ -28,7 +28,7 @@ const LARGE: usize = 2 * 1024 * 1024;
 pub(crate) struct Array<T> {
     memory: Memory<T>,
     len: usize,
-    /// So many bytes from the front may be in large pages.
+    /// So many bytes from the front may be in large pages, of which the system gives each as a whole.
     large: usize,
 }
 
@@ -54,9 +54,15 @@ enum Pages {
 
 impl<T: Pod> Memory<T> {
     fn new(capacity: usize, pages: Pages) -> Self {
+        Self::with_large(capacity, pages, 0).0
+    }
+
+    /// As [`Memory::new`], of which so many bytes from the front are to be in large pages. Answers for how
+    /// many the system may give some; if it has none, it gives small ones.
+    fn with_large(capacity: usize, pages: Pages, large: usize) -> (Self, usize) {
         let bytes = capacity.saturating_mul(size_of::<T>());
         if bytes < MAPPED {
-            return Self::Heap(vec![T::zeroed(); capacity]);
+            return (Self::Heap(vec![T::zeroed(); capacity]), 0);
         }
         let mut options = MmapOptions::new();
         let mut len = bytes;
@@ -68,19 +74,23 @@ impl<T: Pod> Memory<T> {
                     if pages == Pages::Zeroed {
                         mapping.fill(0);
                     }
-                    return Self::Mapped(mapping);
+                    return (Self::Mapped(mapping), 0);
                 }
             }
             options.populate();
         }
-        if bytes >= LARGE && LARGE.is_multiple_of(size_of::<T>()) {
-            // Such a mapping begins where a large page may.
+        if large > 0 && LARGE.is_multiple_of(size_of::<T>()) {
+            // From Linux 6.7 on, a mapping of so much begins where a large page does. Where it begins
+            // elsewhere, there are small ones before the first and behind the last large one.
             len = bytes.next_multiple_of(LARGE);
         }
         // A system without mappings, or with too many of them, has its allocator.
         match options.len(len).map_anon() {
-            Ok(mapping) => Self::Mapped(mapping),
-            Err(_) => Self::Heap(vec![T::zeroed(); capacity]),
+            Ok(mapping) => {
+                let large = if ask_for_large(&mapping, large) { large } else { 0 };
+                (Self::Mapped(mapping), large)
+            }
+            Err(_) => (Self::Heap(vec![T::zeroed(); capacity]), 0),
         }
     }
 
@@ -117,14 +127,16 @@ impl<T: Pod> Memory<T> {
     }
 }
 
-/// Says that the front of a mapping is to be in large pages. It is not told whether it will be.
+/// Asks for large pages for the front of a mapping. Answers whether the system knows such.
 #[cfg(target_os = "linux")]
-fn ask_for_large(mapping: &MmapMut, bytes: usize) {
-    mapping.advise_range(memmap2::Advice::HugePage, 0, bytes).ok();
+fn ask_for_large(mapping: &MmapMut, bytes: usize) -> bool {
+    bytes > 0 && mapping.advise_range(memmap2::Advice::HugePage, 0, bytes).is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-const fn ask_for_large(_: &MmapMut, _: usize) {}
+const fn ask_for_large(_: &MmapMut, _: usize) -> bool {
+    false
+}
 
 impl<T> Default for Array<T> {
     fn default() -> Self {
@@ -135,7 +147,7 @@ impl<T> Default for Array<T> {
 impl<T: Pod> Array<T> {
     /// An empty array with room for so many values, to be filled to the end. There may be more room.
     pub(crate) fn to_fill(capacity: usize) -> Self {
-        Self::with_large(Memory::new(capacity, Pages::Now), capacity)
+        Self::with_large(capacity, Pages::Now, capacity)
     }
 
     /// As [`Array::to_fill`], for what is needed for a short time, or will need much less when it is
@@ -146,18 +158,17 @@ impl<T: Pod> Array<T> {
 
     /// As [`Array::lent`], of which so many will be filled, or few less.
     pub(crate) fn lent_for(capacity: usize, least: usize) -> Self {
-        Self::with_large(Memory::lent(capacity).0, least)
+        if least.saturating_mul(size_of::<T>()) < LARGE {
+            return Self::lent(capacity);
+        }
+        Self::with_large(capacity, Pages::Later, least)
     }
 
     /// An empty array, of which so much will be filled: whole large pages of that cost no more than small
-    /// ones do. A system that has none to give gives small ones.
-    fn with_large(memory: Memory<T>, least: usize) -> Self {
-        let bytes = least.saturating_mul(size_of::<T>());
-        let mut large = bytes - bytes % LARGE;
-        match &memory {
-            Memory::Mapped(mapping) if large > 0 => ask_for_large(mapping, large),
-            _ => large = 0,
-        }
+    /// ones do.
+    fn with_large(capacity: usize, pages: Pages, least: usize) -> Self {
+        let bytes = least.min(capacity).saturating_mul(size_of::<T>());
+        let (memory, large) = Memory::with_large(capacity, pages, bytes - bytes % LARGE);
         Self { memory, len: 0, large }
     }
 
@@ -173,7 +184,7 @@ impl<T: Pod> Array<T> {
 
     /// So many zeros, to be read and written all over.
     pub(crate) fn zeroed(len: usize) -> Self {
-        let mut zeroed = Self::with_large(Memory::new(len, Pages::Zeroed), len);
+        let mut zeroed = Self::with_large(len, Pages::Zeroed, len);
         zeroed.len = len;
         zeroed
     }
@@ -379,22 +390,25 @@ mod tests {
 
     #[test]
     fn what_large_pages_take_is_reckoned_and_no_more() {
-        let kept = || Array::<u8>::lent_for(7 * LARGE + 1, 3 * LARGE + LARGE / 2);
-        let mut array = kept();
-        assert_eq!((array.large, array.bytes()), (3 * LARGE, 0));
+        // A system may have none.
+        let has = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+        let large = |pages: usize| if has { pages * LARGE } else { 0 };
+        let mut array = Array::<u8>::lent_for(7 * LARGE + 1, 3 * LARGE + LARGE / 2);
+        assert_eq!((array.large, array.bytes()), (large(3), 0));
         array.push(1);
-        assert_eq!(array.bytes(), LARGE as u64);
+        assert_eq!(array.bytes(), if has { LARGE } else { PAGE } as u64);
         array.extend_zeroed(3 * LARGE);
         assert_eq!(array.bytes(), (3 * LARGE + PAGE) as u64);
         array.extend_zeroed(5 * LARGE);
         assert_eq!((array.len(), array.large), (8 * LARGE + 1, 0));
         assert_eq!((array[0], array[3 * LARGE]), (1, 0));
         assert_eq!(array.bytes(), (8 * LARGE + PAGE) as u64);
-        // What is of no large page has none.
+        // What is of no large page has none, and there are none where there is no room.
         assert_eq!(Array::<u8>::lent_for(7 * LARGE, LARGE - 1).large, 0);
-        assert_eq!(Array::<u64>::to_fill(LARGE / 4).large, 2 * LARGE);
+        assert_eq!(Array::<u8>::lent_for(LARGE, 7 * LARGE).large, large(1));
+        assert_eq!(Array::<u64>::to_fill(LARGE / 4).large, large(2));
         let zeroed = Array::<u64>::zeroed(LARGE / 4 - 1);
-        assert_eq!((zeroed.large, zeroed.bytes()), (LARGE, 2 * LARGE as u64));
+        assert_eq!((zeroed.large, zeroed.bytes()), (large(1), 2 * LARGE as u64));
     }
 
     #[test]

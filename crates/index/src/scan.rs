@@ -58,7 +58,10 @@ struct Excluded<'a> {
 impl<'a> Terms<'a> {
     /// Where a segment would have the words of a query: a block of strings for each.
     pub(crate) fn touch(segment: &Segment, query: &ParsedQuery, blocks: &mut Vec<usize>) {
-        blocks.extend(query.terms().iter().map(|term| segment.strings.touch(&term.text)));
+        blocks.extend(query.terms().iter().map(|term| match term.by {
+            TermMatch::Character => 0,
+            _ => segment.strings.touch(&term.text),
+        }));
     }
 
     /// `None` if nothing in the segment can match. [`Terms::touch`] has told the blocks.
@@ -223,6 +226,7 @@ impl Matched {
 
     fn extend(&mut self, more: &[Rank]) {
         let end = self.len + more.len();
+        debug_assert!(end <= self.ranks.len(), "a full batch is judged before the next one comes");
         if let Some(free) = self.ranks.get_mut(self.len..end) {
             free.copy_from_slice(more);
             self.len = end;

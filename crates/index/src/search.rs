@@ -454,6 +454,7 @@ mod tests {
     #![allow(clippy::expect_used)]
     use super::Search;
     use crate::budget::{Budget, MAX_SEARCH_WORK, NUMBERS_OF_DOCUMENT};
+    use crate::class::class;
     use crate::scan::looked_at;
     use crate::testing::file_at;
     use crate::text::ParsedQuery;
@@ -549,6 +550,54 @@ mod tests {
         assert_eq!(index.searches_cut(), 0);
         index.find(&query("common ", Some("zzz")), 100);
         assert_eq!((index.searches_cut(), index.prefixes_cut()), (1, 0));
+    }
+
+    #[test]
+    fn what_few_of_many_have_is_found_in_order_and_none_twice_up_to_where_the_search_ends() {
+        const RECORDS: u32 = 30_000;
+        let owner = NodeId::from_bytes([1; 32]);
+        let mut index = Index::new(Limits::default());
+        index.set_owner(owner, &Username::parse("alice").expect("a name"));
+        let has = |number: u32, one_in: u32, word| {
+            if number.is_multiple_of(one_in) { word } else { "" }
+        };
+        // Of a batch of those with either word six have the other one too.
+        let file = |number: u32| {
+            let more = "x".repeat(number as usize / 7 % 30);
+            file_at(
+                number,
+                &format!("{} {} n{more}", has(number, 10, "some"), has(number, 11, "few")),
+            )
+        };
+        index.publish(&owner, (0..RECORDS).map(file));
+        while !index.maintain(4_096) {}
+        let mut expected: Vec<FileMeta> = (0..RECORDS).step_by(110).map(file).collect();
+        expected.sort_by_key(|it| (class(it.path.file_name().chars().count(), 1), it.content));
+        let ask = Ask::Words(BoundedString::truncated("some few "));
+        let query = ParsedQuery::parse(&Query { ask, filter: Filter::default() }).expect("a query");
+        let snapshot = index.shared.snapshot.load();
+        let search = |documents, limit| {
+            let mut search = Search::new(&snapshot, &query, &index.shared.hasher);
+            search.budget = Budget::of(documents);
+            let found = search.run(0, limit);
+            (found.into_iter().map(|it| it.file).collect::<Vec<_>>(), search.budget.is_spent())
+        };
+        for limit in [1, 2, 63, 64, 65, 127, 128, 129, 272, 273, usize::MAX] {
+            let (found, is_cut) = search(MAX_SEARCH_WORK, limit);
+            assert!(found == expected[..limit.min(expected.len())], "the best {limit}");
+            assert!(!is_cut);
+        }
+        let mut most = 0;
+        for documents in 0..100 {
+            let (found, is_cut) = search(documents, usize::MAX);
+            assert!(found == expected[..found.len()], "with a budget for {documents}");
+            assert!(found.len() >= most && (is_cut || found.len() == expected.len()));
+            // A batch takes what two documents do, and has six of them.
+            let least = (2 * documents).min(expected.len());
+            assert!(found.len() + 16 >= least, "{} with a budget for {documents}", found.len());
+            most = found.len();
+        }
+        assert_eq!(most, expected.len());
     }
 
     #[test]

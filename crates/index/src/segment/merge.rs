@@ -281,8 +281,9 @@ impl Merge {
     fn room(&self, bytes: impl Fn(&Segment) -> usize) -> Range<usize> {
         let all = self.sources.iter().map(|it| {
             let segment = &it.segment;
-            let live = segment.live() as usize;
-            (bytes(segment), bytes(segment) * live / segment.len().max(1) as usize)
+            let all = bytes(segment);
+            let live = all as u64 * u64::from(segment.live()) / u64::from(segment.len().max(1));
+            (all, live as usize)
         });
         let (all, live) = all.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
         live / 16 * 15..all * ROOM

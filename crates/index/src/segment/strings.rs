@@ -138,7 +138,7 @@ impl Strings {
     }
 
     /// The block that has the string with exactly this text if any has, of which something is read: who
-    /// looks into many dictionaries waits for memory once instead of once for each.
+    /// looks into many dictionaries waits for their blocks once instead of once for each.
     #[inline]
     pub(crate) fn touch(&self, text: &str) -> usize {
         let block = self.block_of(text.as_bytes());
