@@ -89,6 +89,12 @@ impl<'a> Terms<'a> {
         self.segment
     }
 
+    /// Reads something of the lists of its words, and answers nothing of use.
+    pub(crate) fn touch_lists(&self) -> u8 {
+        let found = self.terms.iter().filter_map(|(_, at)| *at);
+        found.fold(0, |sum, at| sum ^ self.segment.strings.touch_lists(at))
+    }
+
     /// The documents with exactly this word.
     fn whole(&self, found: Option<ListsAt>) -> Lists<'a> {
         found.map(|at| Lists::new(self.segment, at)).unwrap_or_default()

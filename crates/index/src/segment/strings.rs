@@ -97,6 +97,12 @@ impl Strings {
         (cursor(inside), cursor(outside))
     }
 
+    /// Reads something of them, and answers nothing of use.
+    #[inline]
+    pub(crate) fn touch_lists(&self, at: ListsAt) -> u8 {
+        self.lists.get(at.start).copied().unwrap_or_default()
+    }
+
     /// The same two lists as they are written.
     pub(crate) fn written_lists(&self, at: ListsAt) -> [(Form, &[u8]); 2] {
         let list = |start: usize, (form, len): (Form, usize)| {
