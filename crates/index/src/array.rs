@@ -147,6 +147,12 @@ impl<T> Default for Array<T> {
 impl<T: Pod> Array<T> {
     /// An empty array with room for so many values, to be filled to the end. There may be more room.
     pub(crate) fn to_fill(capacity: usize) -> Self {
+        Self { memory: Memory::new(capacity, Pages::Now), len: 0, large: 0 }
+    }
+
+    /// As [`Array::to_fill`], in large pages as far as it has any whole ones. It takes a millisecond now and
+    /// then until the system gives one out.
+    pub(crate) fn to_fill_large(capacity: usize) -> Self {
         Self::with_large(capacity, Pages::Now, capacity)
     }
 
@@ -184,9 +190,7 @@ impl<T: Pod> Array<T> {
 
     /// So many zeros, to be read and written all over.
     pub(crate) fn zeroed(len: usize) -> Self {
-        let mut zeroed = Self::with_large(len, Pages::Zeroed, len);
-        zeroed.len = len;
-        zeroed
+        Self { memory: Memory::new(len, Pages::Zeroed), len, large: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -406,9 +410,11 @@ mod tests {
         // What is of no large page has none, and there are none where there is no room.
         assert_eq!(Array::<u8>::lent_for(7 * LARGE, LARGE - 1).large, 0);
         assert_eq!(Array::<u8>::lent_for(LARGE, 7 * LARGE).large, large(1));
-        assert_eq!(Array::<u64>::to_fill(LARGE / 4).large, large(2));
-        let zeroed = Array::<u64>::zeroed(LARGE / 4 - 1);
-        assert_eq!((zeroed.large, zeroed.bytes()), (large(1), 2 * LARGE as u64));
+        assert_eq!(Array::<u64>::to_fill_large(LARGE / 4).large, large(2));
+        assert_eq!(Array::<u64>::to_fill(LARGE / 4).large, 0);
+        let mut odd = Array::<u64>::to_fill_large(LARGE / 4 - 1);
+        odd.extend_zeroed(LARGE / 4 - 1);
+        assert_eq!((odd.large, odd.bytes()), (large(1), 2 * LARGE as u64));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Store {
         }
         self.give_up_room();
         self.drop_empty();
-        self.plan();
+        self.plan(true);
         if self.merges.is_empty() {
             let most = u32::try_from(self.credit).unwrap_or(u32::MAX);
             self.credit -= self.plan_tidy(most);

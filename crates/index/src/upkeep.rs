@@ -113,7 +113,7 @@ impl Store {
 
     fn plan_due(&mut self) {
         self.drop_empty();
-        self.plan();
+        self.plan(false);
     }
 
     /// Goes on with all merges for so many documents together, those of the lowest level first, which are
@@ -213,8 +213,8 @@ impl Store {
         dead > u64::from(LEAST) / 2 && if is_small { dead * 4 > len * 3 } else { dead * 3 > len }
     }
 
-    /// Begins the merges that are due.
-    pub(super) fn plan(&mut self) {
+    /// Begins the merges that are due. `is_aside` says that another thread goes on with them.
+    pub(super) fn plan(&mut self, is_aside: bool) {
         let mut levels: Vec<Vec<Arc<Segment>>> = Vec::new();
         let mut due = Vec::new();
         for segment in self.segments.iter().filter(|it| self.is_free(it)) {
@@ -237,7 +237,8 @@ impl Store {
             }
         }
         let due = due.into_iter().filter(|segments| !segments.is_empty());
-        self.merges.extend(due.map(|segments| Merge::new(segments, false, &self.hasher)));
+        self.merges
+            .extend(due.map(|segments| Merge::new(segments, (false, is_aside), &self.hasher)));
     }
 
     /// Begins to merge the smallest segments, as many as have no more than so many documents
@@ -247,7 +248,7 @@ impl Store {
         if smallest.is_empty() {
             return 0;
         }
-        let merge = Merge::new(smallest, true, &self.hasher);
+        let merge = Merge::new(smallest, (true, false), &self.hasher);
         let documents = merge.documents();
         self.merges.push(merge);
         documents

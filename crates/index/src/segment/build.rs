@@ -120,7 +120,7 @@ impl Columns<'_> {
         let mut coder = Coder::new(self.strings.len());
         coder.count(order.iter().flat_map(|key| self.texts_of(*key as u32 as usize)).copied());
         while !coder.step(usize::MAX).1 {}
-        let mut parts = Parts::new(len, false);
+        let mut parts = Parts::new(len, false, false);
         let (dictionary, numbers) = self.dictionary(&lists, coder.uses(), &mut parts);
         drop(lists);
 
@@ -335,9 +335,9 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// For so many documents. `is_calm` says that they are not merged with others soon, and that few are
-    /// looked for.
-    pub(crate) fn new(len: usize, is_calm: bool) -> Self {
-        let contents = Array::to_fill(len);
+    /// looked for; `has_time` that it may take a little longer now and then.
+    pub(crate) fn new(len: usize, is_calm: bool, has_time: bool) -> Self {
+        let contents = if has_time { Array::to_fill_large(len) } else { Array::to_fill(len) };
         let places = PackedWriter::new(len, len);
         let bits = match len {
             ..=BEST_FILTERED if !is_calm => MOST_BITS,

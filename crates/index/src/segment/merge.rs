@@ -61,6 +61,8 @@ pub(crate) struct Merge {
     sources: Vec<Source>,
     /// Documents that there were to merge.
     size: u32,
+    /// It may take a little longer now and then.
+    has_time: bool,
     phase: Phase,
     /// How far the phase at hand has come with the documents.
     at: usize,
@@ -111,10 +113,11 @@ impl Merge {
     pub(crate) const MAX_SOURCES: usize = 64;
 
     /// Begins to merge segments, of which there are at most [`Merge::MAX_SOURCES`]. `is_calm` says that
-    /// nothing else is due.
+    /// nothing else is due, `is_aside` that another thread does it: in both cases it may be a little slower
+    /// now and then, and what comes of it is put into large pages.
     pub(crate) fn new(
         segments: impl IntoIterator<Item = Arc<Segment>>,
-        is_calm: bool,
+        (is_calm, is_aside): (bool, bool),
         hasher: &WordHasher,
     ) -> Self {
         let sources: Vec<Source> = segments.into_iter().map(Source::new).collect();
@@ -133,7 +136,8 @@ impl Merge {
             text: Array::lent(bytes * ROOM),
             coder: Coder::new(0),
             numbers: Array::default(),
-            parts: Parts::new(len, is_calm),
+            parts: Parts::new(len, is_calm, is_calm || is_aside),
+            has_time: is_calm || is_aside,
             writer: StringsWriter::default(),
             strings: Strings::default(),
             documents: DocumentsWriter::default(),
@@ -276,8 +280,8 @@ impl Merge {
         };
     }
 
-    /// Bytes of what is written of documents, of which the segments have so many: from how many on, and
-    /// for how many there is room.
+    /// Bytes of what is written of documents, of which the segments have so many: from how many on large
+    /// pages are worth it, and for how many there is room.
     fn room(&self, bytes: impl Fn(&Segment) -> usize) -> Range<usize> {
         let all = self.sources.iter().map(|it| {
             let segment = &it.segment;
@@ -286,7 +290,8 @@ impl Merge {
             (all, live as usize)
         });
         let (all, live) = all.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
-        live / 16 * 15..all * ROOM
+        let least = if self.has_time { live / 16 * 15 } else { 0 };
+        least..all * ROOM
     }
 
     /// Orders the documents that are live by owner and content.
