@@ -169,11 +169,12 @@ async fn an_address_begins_no_more_tunnels_than_its_rate() {
     assert!(held.len() as u64 <= 2 + begun.elapsed().as_secs(), "{} tunnels", held.len());
 }
 
-/// The system's socket behind a router that can be told to drop everything.
+/// The system's socket behind a router that can be told to drop everything, or everything but probes.
 #[derive(Debug)]
 struct Router {
     socket: Arc<UdpSocket>,
     blocks: AtomicBool,
+    passes_probes: AtomicBool,
 }
 
 impl DatagramSocket for Router {
@@ -182,10 +183,10 @@ impl DatagramSocket for Router {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        match self.blocks.load(Ordering::Relaxed) {
-            true => Ok(()),
-            false => self.socket.try_send(transmit),
-        }
+        let passes = !self.blocks.load(Ordering::Relaxed)
+            || (self.passes_probes.load(Ordering::Relaxed)
+                && probe::UdpProbe::decode(transmit.contents).is_some());
+        if passes { self.socket.try_send(transmit) } else { Ok(()) }
     }
 
     fn write_poller(self: Arc<Self>) -> Pin<Box<dyn WritePoller>> {
@@ -218,7 +219,11 @@ fn quick() -> EndpointConfig {
 
 fn behind_a_router(seed: u8) -> (Endpoint, Arc<Router>) {
     let socket = Arc::new(UdpSocket::bind(loopback(), 65_536).unwrap());
-    let router = Arc::new(Router { socket, blocks: AtomicBool::new(true) });
+    let router = Arc::new(Router {
+        socket,
+        blocks: AtomicBool::new(true),
+        passes_probes: AtomicBool::new(false),
+    });
     let base = Base { socket: Arc::clone(&router) as _, has_udp: true, listeners: Vec::new() };
     (Endpoint::over(&key(seed), base, quick()).unwrap(), router)
 }
@@ -264,9 +269,9 @@ async fn a_tunnel_is_taken_up_again_where_probes_pass_and_nothing_else_does() {
     let endpoint = bind(1, EndpointConfig::default());
     let (dialler, router) = behind_a_router(2);
     let (dialled, accepted) = connected(&dialler, &endpoint).await;
-    router.blocks.store(false, Ordering::Relaxed);
+    router.passes_probes.store(true, Ordering::Relaxed);
     eventually("a probe is answered", || endpoint.stats().tunnel_probes_answered > 0).await;
-    router.blocks.store(true, Ordering::Relaxed);
+    router.passes_probes.store(false, Ordering::Relaxed);
 
     let mut near = dialled.open_stream().await.unwrap();
     near.sender.send(&Probe.into()).await.unwrap();
@@ -320,9 +325,10 @@ async fn a_tunnel_that_breaks_while_udp_is_tried_is_used_again() {
         first.unwrap()
     };
     let (outgoing, incoming) = (pipe(&dialler), pipe(&endpoint));
-    router.blocks.store(false, Ordering::Relaxed);
+    // Nothing else passes, however late it is seen that they are answered.
+    router.passes_probes.store(true, Ordering::Relaxed);
     eventually("UDP is tried", || outgoing.over_udp.load(Ordering::Relaxed)).await;
-    router.blocks.store(true, Ordering::Relaxed);
+    router.passes_probes.store(false, Ordering::Relaxed);
     incoming.stop.cancel();
     say_something(&mut near, &mut far).await;
     assert!(dialled.is_over_tcp() && accepted.is_over_tcp());
