@@ -199,14 +199,10 @@ impl<'a> Search<'a> {
             let mut is_all = true;
             for fit in Fit::ALL {
                 let before = found.len();
-                let still_needed = needed.saturating_sub(before);
-                let (mut last, mut counted) = (None, before);
                 for terms in &mut terms {
+                    let still_needed = needed.saturating_sub(before);
                     // Beyond this class nothing can be among the best.
-                    if found.len() > counted {
-                        last = nth_class(&mut found[before..], still_needed);
-                        counted = found.len();
-                    }
+                    let last = nth_class(&mut found[before..], still_needed);
                     let mut scanner = Scanner {
                         query: self.query,
                         snapshot: self.snapshot,
