@@ -56,15 +56,16 @@
 //!
 //! # Hashes ([`word_hash`], [`beginning_hash`], [`pair_hash`])
 //!
-//! 20. The hash of a word is the first eight bytes of the BLAKE3 hash of its folded text in UTF-8,
-//!     read as a little-endian number.
+//! 20. The hash of a word is XXH3 with 64 bits and without a seed (`XXH3_64bits` of the xxHash
+//!     specification), of its folded text in UTF-8.
 //! 21. The hash of a beginning ([`beginning_hash`]) is that of the beginning with `*` behind it.
 //!     Beginnings of 1 to 6, 8 and 12 code points have one ([`beginnings`]); a query for a
 //!     beginning of another length goes by the longest one within it.
 //! 22. The hash of a pair ([`pair_hash`]) stands for two words of one record that have at least four
-//!     code points and do not begin with the same four: that of the hashes (rule 21) of the
-//!     first four code points of both, the lesser one first, each as eight little-endian bytes. So
-//!     a query for words or beginnings of four code points and more asks for their pairs.
+//!     code points and do not begin with the same four: XXH3, as in rule 20, of the 16 bytes of the
+//!     hashes (rule 21) of the first four code points of both, the lesser one first, each as eight
+//!     little-endian bytes. So a query for words or beginnings of four code points and more asks
+//!     for their pairs.
 
 mod fold;
 mod hash;
