@@ -236,7 +236,7 @@ impl Index {
     /// of [`text`](crate::text)), and, as long as the changes tell of them, of the pairs (rule 22) of
     /// each document.
     pub fn for_each_key(&self, see: impl FnMut(u64)) {
-        self.scan_keys().run(self, usize::MAX, |_| 0, see);
+        self.scan_keys().run(usize::MAX, see);
     }
 
     /// As [`Index::for_each_key`], in pieces.

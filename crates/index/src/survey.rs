@@ -1,37 +1,44 @@
 //! Going through all that is indexed: all words, and all documents.
 
 use crate::code::LiveBits;
-use crate::index::Index;
 use crate::segment::Segment;
+use crate::segment::postings::BATCH;
 use crate::segment::room::Room;
-use crate::segment::strings::Scan;
+use crate::segment::strings::{ListsAt, Scan};
 use crate::store::Store;
-use crate::text::{RecordWords, for_each_pair, word_hash};
+use crate::text::{RecordWords, for_each_pair};
 use crate::vocabulary::{VocabularyChanges, keys_of};
 use std::sync::Arc;
 
 /// A document takes as long to read as so many keys take to hash.
 const DOCUMENT: usize = 8;
 
+/// Postings that take as long to be looked at as a key takes to hash.
+const POSTINGS: usize = 16;
+
 /// The strings of several segments in their order, each once.
 struct Merged<'a> {
     scans: Vec<Scan<'a>>,
-    /// Whether the string at which a scan is was a word of some document when its segment was made.
-    are_words: Vec<bool>,
+    /// The lists of the string at which a scan is.
+    lists: Vec<ListsAt>,
     /// The scans that are not at their ends, in descending order of the strings at which they are.
     order: Vec<usize>,
     text: Vec<u8>,
+    /// Which of the segments have it as a word, and its lists there.
+    found: Vec<(usize, ListsAt)>,
 }
 
 impl<'a> Merged<'a> {
     /// Those behind a string, or all of them.
-    fn new(segments: &'a [Arc<Segment>], behind: Option<&str>) -> Self {
+    fn new(segments: impl Iterator<Item = &'a Arc<Segment>>, behind: Option<&str>) -> Self {
         let scan = |segment: &'a Arc<Segment>| segment.strings.from(behind.unwrap_or_default());
+        let scans: Vec<Scan<'a>> = segments.map(scan).collect();
         let mut it = Self {
-            scans: segments.iter().map(scan).collect(),
-            are_words: vec![false; segments.len()],
+            lists: vec![ListsAt::default(); scans.len()],
+            scans,
             order: Vec::new(),
             text: Vec::new(),
+            found: Vec::new(),
         };
         for at in 0..it.scans.len() {
             it.go_on(at, behind);
@@ -47,26 +54,27 @@ impl<'a> Merged<'a> {
             let Some((_, next)) = scan.next() else { return };
             lists = next;
         }
-        self.are_words[at] = lists.is_word();
+        self.lists[at] = lists;
         let (scans, text) = (&self.scans, self.scans[at].bytes());
         let is_behind = |it: &usize| scans.get(*it).is_some_and(|it| it.bytes() > text);
         self.order.insert(self.order.partition_point(is_behind), at);
     }
 
-    /// The next string, and whether it may be a word.
-    fn next(&mut self) -> Option<(&str, bool)> {
+    /// The next string, and where it was a word of some document when the segment was made.
+    fn next(&mut self) -> Option<(&str, &[(usize, ListsAt)])> {
         let first = self.order.last()?;
         self.text.clear();
         self.text.extend_from_slice(self.scans.get(*first)?.bytes());
-        let mut may_be_word = false;
+        self.found.clear();
         while let Some(at) = self.order.last().copied()
             && self.scans.get(at).is_some_and(|it| it.bytes() == self.text)
         {
-            may_be_word |= self.are_words[at];
+            let lists = self.lists.get(at).copied().filter(ListsAt::is_word);
+            self.found.extend(lists.map(|lists| (at, lists)));
             self.order.pop();
             self.go_on(at, None);
         }
-        Some((std::str::from_utf8(&self.text).unwrap_or_default(), may_be_word))
+        Some((std::str::from_utf8(&self.text).unwrap_or_default(), &self.found))
     }
 }
 
@@ -77,54 +85,41 @@ impl<'a> Merged<'a> {
 /// meanwhile is not given back before it is gone.
 #[derive(Debug)]
 pub struct KeyScan {
-    segments: Vec<Arc<Segment>>,
+    /// What there was, and which documents of it, at that moment.
+    segments: Vec<(Arc<Segment>, LiveBits)>,
     /// The last string that was looked at.
     last: Option<String>,
     has_all_words: bool,
-    /// The documents of each segment at that moment, where their pairs are wanted too.
-    documents: Vec<(Arc<Segment>, LiveBits)>,
-    /// The next document of the last of these.
+    /// Whether their pairs are wanted too.
+    has_pairs: bool,
+    /// The next document of the last segment.
     next: u32,
 }
 
 impl KeyScan {
-    /// Goes on for about so many keys, and calls with each. All changes of the vocabulary are to have
-    /// been taken just before the scan began and just before this; `changed` says by how much
-    /// there is more of a hash since then. Answers whether that was all.
-    pub fn run(
-        &mut self,
-        index: &Index,
-        keys: usize,
-        changed: impl Fn(u64) -> i64,
-        mut see: impl FnMut(u64),
-    ) -> bool {
+    /// Goes on for about so many keys, and calls with each. Answers whether that was all.
+    pub fn run(&mut self, keys: usize, mut see: impl FnMut(u64)) -> bool {
         let mut left = keys;
         if !self.has_all_words {
-            self.has_all_words = self.words(&index.store, &mut left, changed, &mut see);
+            self.has_all_words = self.words(&mut left, &mut see);
         }
         self.has_all_words && self.pairs(&mut left, &mut see)
     }
 
-    fn words(
-        &mut self,
-        store: &Store,
-        left: &mut usize,
-        changed: impl Fn(u64) -> i64,
-        see: &mut impl FnMut(u64),
-    ) -> bool {
-        let mut strings = Merged::new(&self.segments, self.last.as_deref());
+    fn words(&mut self, left: &mut usize, see: &mut impl FnMut(u64)) -> bool {
+        let segments = self.segments.iter().map(|(segment, _)| segment);
+        let mut strings = Merged::new(segments, self.last.as_deref());
         while *left > 0 {
-            let Some((word, may_be_word)) = strings.next() else {
-                self.segments = Vec::new();
+            let Some((word, lists)) = strings.next() else {
                 return true;
             };
             *left -= 1;
-            if !may_be_word {
-                continue;
-            }
-            // As it was at that moment: what has appeared since then was not there, and what has
-            // vanished was.
-            if i64::from(store.has_word(word)) - changed(word_hash(word)) > 0 {
+            // What the index has by now, and by how much a hash is there more often, would not tell:
+            // others may choose a word that has the hash of this one.
+            let was_there = lists.iter().any(|(at, lists)| {
+                self.segments.get(*at).is_some_and(|it| has_live(&it.0, &it.1, *lists, left))
+            });
+            if was_there {
                 keys_of(word, |hash| {
                     *left = left.saturating_sub(1);
                     see(hash);
@@ -138,7 +133,10 @@ impl KeyScan {
     fn pairs(&mut self, left: &mut usize, see: &mut impl FnMut(u64)) -> bool {
         let mut words = RecordWords::default();
         let mut room = Box::new(Room::new());
-        while let Some((segment, live)) = self.documents.last() {
+        if !self.has_pairs {
+            self.segments = Vec::new();
+        }
+        while let Some((segment, live)) = self.segments.last() {
             while let Some(place) = live.next(self.next) {
                 if *left == 0 {
                     return false;
@@ -153,11 +151,31 @@ impl KeyScan {
                     });
                 }
             }
-            self.documents.pop();
+            self.segments.pop();
             self.next = 0;
         }
         true
     }
+}
+
+/// Whether any document of these lists of a segment is among those that are live. What is looked at is
+/// taken from `left`.
+fn has_live(segment: &Segment, live: &LiveBits, lists: ListsAt, left: &mut usize) -> bool {
+    let (inside, outside) = segment.strings.lists(lists);
+    let mut numbers = [0; BATCH];
+    for mut cursor in [inside, outside].into_iter().flatten() {
+        let mut least = Some(0);
+        while let Some(from) = least {
+            let count = cursor.fill(from, &mut numbers);
+            let ranks = numbers.get(..count).unwrap_or_default();
+            if ranks.iter().any(|rank| live.get(segment.place(*rank))) {
+                return true;
+            }
+            *left = left.saturating_sub(count / POSTINGS);
+            least = ranks.last().and_then(|last| last.checked_add(1));
+        }
+    }
+    false
 }
 
 impl Store {
@@ -180,23 +198,87 @@ impl Store {
     /// As [`Index::scan_keys`].
     pub(crate) fn scan_keys(&self) -> KeyScan {
         let with_bits = |it: &Arc<Segment>| (it.clone(), it.live_bits().copy());
-        let documents = self.segments.iter().filter(|_| self.pending.has_pairs());
         KeyScan {
-            segments: self.segments.clone(),
+            segments: self.segments.iter().map(with_bits).collect(),
             last: None,
             has_all_words: false,
-            documents: documents.map(with_bits).collect(),
+            has_pairs: self.pending.has_pairs(),
             next: 0,
         }
     }
 
     /// Goes through all different words in their order.
     pub(crate) fn for_each_word(&self, mut see: impl FnMut(&str)) {
-        let mut strings = Merged::new(&self.segments, None);
-        while let Some((word, may_be_word)) = strings.next() {
-            if may_be_word && self.has_word(word) {
+        let mut strings = Merged::new(self.segments.iter(), None);
+        while let Some((word, lists)) = strings.next() {
+            if !lists.is_empty() && self.has_word(word) {
                 see(word);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::keys_of;
+    use crate::testing::file_at;
+    use crate::{Index, Limits};
+    use skein_proto::{NodeId, Username};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_scan_sees_what_there_was_when_it_began_whatever_comes_and_goes_meanwhile() {
+        // More than are looked at together have each word of an owner; and so many stay that the segment
+        // is not written anew when those of two owners go.
+        const EACH: u32 = 90;
+        const STAYING: u32 = 500;
+        let mut index = Index::new(Limits::default());
+        let owner = |number: u8| NodeId::from_bytes([number; 32]);
+        let count = |number: u8| if number == 3 { STAYING } else { EACH };
+        // The last one has the longest name, and so stands at the end of each list.
+        let rare = |number: u8, it: u32| match it + 1 == count(number) {
+            true => format!("rare{number}x{it:020}"),
+            false => format!("rare{number}x{it}"),
+        };
+        let shelf = |number: u8| {
+            let path = move |it| format!("shelf{number}/own{number} {}", rare(number, it));
+            let file = move |it| file_at(u32::from(number) * 1_000 + it, &path(it));
+            (owner(number), (0..count(number)).map(file).collect::<Vec<_>>())
+        };
+        let name = Username::parse("alice").expect("a name");
+        (0..4).for_each(|number| index.set_owner(owner(number), &name));
+        index.publish_all((0..4).map(shelf));
+        // Of one nothing is left, of another one the last document only.
+        index.remove_owner(&owner(0));
+        let contents: Vec<_> = shelf(1).1.iter().map(|it| it.content).collect();
+        index.withdraw(&owner(1), &contents[..EACH as usize - 1]);
+        let mut expected = BTreeMap::new();
+        let words = (1..4).flat_map(|number| {
+            let first = if number == 1 { EACH - 1 } else { 0 };
+            let rare = (first..count(number)).map(move |it| rare(number, it));
+            rare.chain([format!("own{number}"), format!("shelf{number}")])
+        });
+        for word in words {
+            keys_of(&word, |hash| *expected.entry(hash).or_insert(0) += 1);
+        }
+
+        let mut scan = index.scan_keys();
+        // Pairs are those of documents, which is another matter.
+        scan.has_pairs = false;
+        let mut seen = BTreeMap::new();
+        let mut turn = 0;
+        while !scan.run(25, |hash| *seen.entry(hash).or_insert(0) += 1) {
+            turn += 1;
+            match turn {
+                2 => drop(index.remove_owner(&owner(2))),
+                3 => drop(index.publish(&owner(1), [file_at(9_000, "later rare2x7")])),
+                4 => while !index.maintain(1_000) {},
+                5 => drop(index.remove_owner(&owner(1))),
+                _ => {}
+            }
+        }
+        assert!(turn > 20, "{turn} pieces");
+        assert!(seen == expected, "{} keys instead of {}", seen.len(), expected.len());
     }
 }

@@ -75,7 +75,7 @@ impl OwnTable {
             self.begin(index, log2_bits, self.pairs);
         }
         if let Some(remake) = &mut self.remake
-            && remake.go_on(index)
+            && remake.go_on()
             && let Some(remake) = self.remake.take()
         {
             self.pairs = remake.has_pairs();

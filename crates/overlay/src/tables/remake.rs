@@ -14,8 +14,8 @@ pub(super) struct Remake {
     table: Counted,
     scan: KeyScan,
     is_scanned: bool,
-    /// By how much there is more of each hash since the scan began. As long as that goes on, words are
-    /// looked for here; afterwards it becomes part of the table.
+    /// By how much there is more of each hash since the scan began. When that is over it becomes part of
+    /// the table.
     meanwhile: BTreeMap<u64, i64>,
     pairs: bool,
 }
@@ -57,11 +57,10 @@ impl Remake {
     }
 
     /// Goes on by a piece. Answers whether the table is as the index is.
-    pub(super) fn go_on(&mut self, index: &Index) -> bool {
+    pub(super) fn go_on(&mut self) -> bool {
         let (table, meanwhile) = (&mut self.table, &mut self.meanwhile);
         if !self.is_scanned {
-            let changed = |hash| meanwhile.get(&hash).copied().unwrap_or(0);
-            self.is_scanned = self.scan.run(index, PIECE, changed, |key| {
+            self.is_scanned = self.scan.run(PIECE, |key| {
                 table.add(key);
             });
             return self.is_scanned && meanwhile.is_empty();
