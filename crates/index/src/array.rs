@@ -5,7 +5,8 @@
 //! would stay twice as large as its index is. A page of a mapping exists from when it is first
 //! written to, so that room beyond the end costs nothing.
 
-use crate::{memory, spare};
+use crate::memory;
+use crate::spare::{self, Used};
 use bytemuck::Pod;
 use memmap2::{MmapMut, MmapOptions};
 use std::mem::size_of;
@@ -36,7 +37,7 @@ pub(crate) struct Array<T> {
 #[derive(Debug)]
 enum Memory<T> {
     Heap(Vec<T>),
-    Mapped(MmapMut),
+    Mapped(Used),
 }
 
 /// When the pages of a mapping come to be.
@@ -66,15 +67,16 @@ impl<T: Pod> Memory<T> {
         }
         let mut options = MmapOptions::new();
         let mut len = bytes;
-        if pages != Pages::Later && bytes <= spare::LARGEST {
+        let is_populated = pages != Pages::Later && bytes <= spare::LARGEST;
+        if is_populated {
             if PAGE.is_multiple_of(size_of::<T>()) {
                 // Whole pages, which can be used again for anything.
                 len = bytes.next_multiple_of(PAGE);
-                if let Some(mut mapping) = spare::take_near(len) {
+                if let Some(mut used) = spare::take_near(len) {
                     if pages == Pages::Zeroed {
-                        mapping.fill(0);
+                        used.mapping.fill(0);
                     }
-                    return (Self::Mapped(mapping), 0);
+                    return (Self::Mapped(used), 0);
                 }
             }
             options.populate();
@@ -88,22 +90,24 @@ impl<T: Pod> Memory<T> {
         match options.len(len).map_anon() {
             Ok(mapping) => {
                 let large = if ask_for_large(&mapping, large) { large } else { 0 };
-                (Self::Mapped(mapping), large)
+                let touched = if is_populated { mapping.len() } else { 0 };
+                (Self::Mapped(Used { mapping, touched }), large)
             }
             Err(_) => (Self::Heap(vec![T::zeroed(); capacity]), 0),
         }
     }
 
     /// As [`Memory::new`], for what is needed for a short time, in a mapping that was used before if
-    /// there is one. Answers whether it was: then there is anything in it.
-    fn lent(capacity: usize) -> (Self, bool) {
+    /// there is one and no more than `largest` bytes are asked for. Answers whether it was: then there is
+    /// anything in it.
+    fn lent(capacity: usize, largest: usize) -> (Self, bool) {
         let bytes = capacity.saturating_mul(size_of::<T>());
-        let is_kept = (MAPPED..=spare::LARGEST).contains(&bytes);
+        let is_kept = (MAPPED..=largest).contains(&bytes);
         if !is_kept || !PAGE.is_multiple_of(size_of::<T>()) {
             return (Self::new(capacity, Pages::Later), false);
         }
         match spare::take(bytes) {
-            Some(mapping) => (Self::Mapped(mapping), true),
+            Some(used) => (Self::Mapped(used), true),
             // Whole pages can be used again for anything.
             None => (Self::new(bytes.next_multiple_of(PAGE) / size_of::<T>(), Pages::Later), false),
         }
@@ -114,7 +118,7 @@ impl<T: Pod> Memory<T> {
     fn slice(&self) -> &[T] {
         match self {
             Self::Heap(vector) => vector,
-            Self::Mapped(mapping) => bytemuck::try_cast_slice(mapping).unwrap_or_default(),
+            Self::Mapped(used) => bytemuck::try_cast_slice(&used.mapping).unwrap_or_default(),
         }
     }
 
@@ -122,7 +126,7 @@ impl<T: Pod> Memory<T> {
     fn slice_mut(&mut self) -> &mut [T] {
         match self {
             Self::Heap(vector) => vector,
-            Self::Mapped(mapping) => bytemuck::try_cast_slice_mut(mapping).unwrap_or_default(),
+            Self::Mapped(used) => bytemuck::try_cast_slice_mut(&mut used.mapping).unwrap_or_default(),
         }
     }
 }
@@ -156,16 +160,21 @@ impl<T: Pod> Array<T> {
         Self::with_large(capacity, Pages::Now, capacity)
     }
 
-    /// As [`Array::to_fill`], for what is needed for a short time, or will need much less when it is
-    /// [`Array::finished`].
+    /// As [`Array::to_fill`], for what is needed for a short time.
     pub(crate) fn lent(capacity: usize) -> Self {
-        Self { memory: Memory::lent(capacity).0, len: 0, large: 0 }
+        Self { memory: Memory::lent(capacity, spare::OWN_LARGEST).0, len: 0, large: 0 }
     }
 
-    /// As [`Array::lent`], of which so many will be filled, or few less.
-    pub(crate) fn lent_for(capacity: usize, least: usize) -> Self {
+    /// As [`Array::to_fill`], for what will need much less when it is [`Array::finished`]: a large one has
+    /// room that costs nothing, and is not copied then.
+    pub(crate) fn to_finish(capacity: usize) -> Self {
+        Self { memory: Memory::lent(capacity, spare::LARGEST).0, len: 0, large: 0 }
+    }
+
+    /// As [`Array::to_finish`], of which so many will be filled, or few less.
+    pub(crate) fn to_finish_large(capacity: usize, least: usize) -> Self {
         if least.saturating_mul(size_of::<T>()) < LARGE {
-            return Self::lent(capacity);
+            return Self::to_finish(capacity);
         }
         Self::with_large(capacity, Pages::Later, least)
     }
@@ -180,7 +189,8 @@ impl<T: Pod> Array<T> {
 
     /// As [`Array::zeroed`], for what is needed for a short time.
     pub(crate) fn lent_zeroed(len: usize) -> Self {
-        let (memory, is_used) = Memory::lent(len);
+        // To clear a large one takes long, which is not done at once.
+        let (memory, is_used) = Memory::lent(len, spare::LARGEST);
         let mut lent = Self { memory, len, large: 0 };
         if is_used {
             lent.fill(T::zeroed());
@@ -202,11 +212,20 @@ impl<T: Pod> Array<T> {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.len = 0;
+        self.truncate(0);
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
+        self.note_touched();
         self.len = self.len.min(len);
+    }
+
+    /// Notes how much of a mapping there is memory for by now.
+    fn note_touched(&mut self) {
+        let bytes = self.len * size_of::<T>();
+        if let Memory::Mapped(used) = &mut self.memory {
+            used.touched = bytes.next_multiple_of(PAGE).min(used.mapping.len()).max(used.touched);
+        }
     }
 
     #[inline]
@@ -278,7 +297,7 @@ impl<T: Pod> Array<T> {
                 vector.truncate(self.len);
                 vector.shrink_to_fit();
             }
-            Memory::Mapped(mapping)
+            Memory::Mapped(Used { mapping, .. })
                 if mapping.len() <= spare::LARGEST && !spare::is_near(mapping.len(), needed) =>
             {
                 let mut own = Self::to_fill(self.len);
@@ -294,10 +313,10 @@ impl<T: Pod> Array<T> {
     pub(crate) fn bytes(&self) -> u64 {
         match &self.memory {
             Memory::Heap(vector) => memory::vector::<T>(vector.capacity()),
-            Memory::Mapped(mapping) => {
+            Memory::Mapped(Used { mapping, touched }) => {
                 let used = self.len * size_of::<T>();
                 let page = if used < self.large { LARGE } else { PAGE };
-                let needed = used.next_multiple_of(page);
+                let needed = used.next_multiple_of(page).max(*touched);
                 // One that was used before is a little longer.
                 let all =
                     if spare::is_near(mapping.len(), needed) { mapping.len() } else { needed };
@@ -309,11 +328,15 @@ impl<T: Pod> Array<T> {
 
 impl<T> Drop for Array<T> {
     fn drop(&mut self) {
-        if let Memory::Mapped(_) = self.memory
-            && let Memory::Mapped(mapping) =
+        let bytes = self.len * size_of::<T>();
+        // Of one in large pages it is not known for what there is memory.
+        if self.large == 0
+            && let Memory::Mapped(_) = self.memory
+            && let Memory::Mapped(mut used) =
                 std::mem::replace(&mut self.memory, Memory::Heap(Vec::new()))
         {
-            spare::keep(mapping);
+            used.touched = bytes.next_multiple_of(PAGE).min(used.mapping.len()).max(used.touched);
+            spare::keep(used);
         }
     }
 }
@@ -397,7 +420,7 @@ mod tests {
         // A system may have none.
         let has = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
         let large = |pages: usize| if has { pages * LARGE } else { 0 };
-        let mut array = Array::<u8>::lent_for(7 * LARGE + 1, 3 * LARGE + LARGE / 2);
+        let mut array = Array::<u8>::to_finish_large(7 * LARGE + 1, 3 * LARGE + LARGE / 2);
         assert_eq!((array.large, array.bytes()), (large(3), 0));
         array.push(1);
         assert_eq!(array.bytes(), if has { LARGE } else { PAGE } as u64);
@@ -408,8 +431,8 @@ mod tests {
         assert_eq!((array[0], array[3 * LARGE]), (1, 0));
         assert_eq!(array.bytes(), (8 * LARGE + PAGE) as u64);
         // What is of no large page has none, and there are none where there is no room.
-        assert_eq!(Array::<u8>::lent_for(7 * LARGE, LARGE - 1).large, 0);
-        assert_eq!(Array::<u8>::lent_for(LARGE, 7 * LARGE).large, large(1));
+        assert_eq!(Array::<u8>::to_finish_large(7 * LARGE, LARGE - 1).large, 0);
+        assert_eq!(Array::<u8>::to_finish_large(LARGE, 7 * LARGE).large, large(1));
         assert_eq!(Array::<u64>::to_fill_large(LARGE / 4).large, large(2));
         assert_eq!(Array::<u64>::to_fill(LARGE / 4).large, 0);
         let mut odd = Array::<u64>::to_fill_large(LARGE / 4 - 1);

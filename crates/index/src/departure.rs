@@ -58,10 +58,14 @@ impl Index {
     /// Forgets all records of an owner, who stays known. Of one with more than a thousand
     /// (two hundred, where others have them too) the rest is forgotten as with [`Index::remove_owner`].
     pub fn clear_owner(&mut self, owner: &NodeId) {
+        self.changing(|index| index.clear(owner));
+    }
+
+    fn clear(&mut self, owner: &NodeId) {
         let Some(number) = self.register.number(owner) else { return };
         if self.weight_of(number) > self.pieces.piece as u64 {
             let name = self.register.directory.get(number).map(|(_, name)| name.clone());
-            self.remove_owner(owner);
+            self.remove(owner);
             if let Some(name) = name {
                 self.set_owner(*owner, &name);
             }
@@ -75,6 +79,10 @@ impl Index {
     /// Of one with more than a thousand the rest is forgotten piece by piece, with the changes that
     /// follow and by [`Index::maintain`]: no call takes long, however much an owner has.
     pub fn remove_owner(&mut self, owner: &NodeId) -> u64 {
+        self.changing(|index| index.remove(owner))
+    }
+
+    fn remove(&mut self, owner: &NodeId) -> u64 {
         let Some(number) = self.register.number(owner) else { return 0 };
         let removed = self.records_of(number);
         self.register.retire(owner);
@@ -135,7 +143,7 @@ impl Index {
         let left = self.pieces.piece.saturating_sub(self.pieces.forgotten);
         let is_tight = || {
             self.store.may_lack_words(self.limits.total_words)
-                || self.memory_bytes() >= self.limits.total_bytes
+                || self.bytes_in_need() >= self.limits.total_bytes
         };
         if self.has_leaving() && left > 0 && is_tight() {
             self.pieces.forgotten += self.forget_leaving(left);

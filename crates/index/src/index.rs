@@ -5,6 +5,7 @@ use crate::limits::{Limits, PublishOutcome};
 use crate::register::{OwnerNo, Register};
 use crate::search::{Found, Reader};
 use crate::snapshot::Shared;
+use crate::spare;
 use crate::store::Store;
 use crate::survey::KeyScan;
 use crate::text::{MAX_RECORD_WORDS, ParsedQuery};
@@ -86,7 +87,7 @@ impl Index {
         [
             (self.records, limits.total_records),
             (self.words() as u64, words.max(1)),
-            (self.memory_bytes(), limits.total_bytes),
+            (self.bytes_in_need(), limits.total_bytes),
         ]
     }
 
@@ -120,6 +121,13 @@ impl Index {
         &mut self,
         add: impl IntoIterator<Item = (NodeId, Files)>,
     ) -> PublishOutcome {
+        self.changing(|index| index.publish_each(add))
+    }
+
+    fn publish_each<Files: IntoIterator<Item = FileMeta>>(
+        &mut self,
+        add: impl IntoIterator<Item = (NodeId, Files)>,
+    ) -> PublishOutcome {
         let mut outcome = PublishOutcome::default();
         let mut some: Vec<FileMeta> = Vec::new();
         for (owner, files) in add {
@@ -148,6 +156,10 @@ impl Index {
 
     /// Forgets an owner's records of these contents, and says how many there were.
     pub fn withdraw(&mut self, owner: &NodeId, remove: &[ContentId]) -> u64 {
+        self.changing(|index| index.withdraw_all(owner, remove))
+    }
+
+    fn withdraw_all(&mut self, owner: &NodeId, remove: &[ContentId]) -> u64 {
         let Some(owner) = self.register.number(owner) else { return 0 };
         let mut removed = 0;
         for content in remove {
@@ -166,12 +178,14 @@ impl Index {
     /// change does its share of that by itself; who has time to spare makes searches faster and
     /// memory less with it.
     pub fn maintain(&mut self, documents: usize) -> bool {
-        if self.has_leaving() {
-            self.forget_leaving(documents);
-            self.store.flush(&self.register, &self.shared);
-            return false;
-        }
-        self.store.maintain(documents, &self.register, &self.shared)
+        self.changing(|index| {
+            if index.has_leaving() {
+                index.forget_leaving(documents);
+                index.store.flush(&index.register, &index.shared);
+                return false;
+            }
+            index.store.maintain(documents, &index.register, &index.shared)
+        })
     }
 
     /// Records of all known owners together.
@@ -294,6 +308,19 @@ impl Index {
     /// As [`Index::search`], for a query that is parsed already.
     pub fn find(&self, query: &ParsedQuery, limit: usize) -> Vec<Found> {
         self.reader().find(query, limit)
+    }
+
+    /// Makes a change, for which mappings are at hand that earlier ones needed.
+    pub(crate) fn changing<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> T {
+        let before = spare::exchange(self.store.take_spare());
+        let outcome = change(self);
+        self.store.keep_spare(spare::exchange(before));
+        outcome
+    }
+
+    /// Bytes of memory without what is only kept since it will be needed again soon.
+    pub(crate) fn bytes_in_need(&self) -> u64 {
+        self.memory_bytes() - self.store.spare_bytes()
     }
 
     fn flush_if_large(&mut self) {

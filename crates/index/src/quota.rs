@@ -129,7 +129,7 @@ impl Index {
             self.unreckoned = left;
             return true;
         }
-        let bytes = self.memory_bytes();
+        let bytes = self.bytes_in_need();
         self.unreckoned = if bytes + PLENTY < self.limits.total_bytes { UNRECKONED } else { 0 };
         bytes < self.limits.total_bytes
     }

@@ -10,7 +10,7 @@ use crate::segment::{Holder, Place, Probe, Segment};
 use crate::slab::Slab;
 use crate::snapshot::{Shared, Snapshot};
 use crate::sources::{OwnerSet, Share};
-use crate::spare;
+use crate::spare::{self, Own};
 use crate::tally::Tally;
 use crate::tending::Away;
 use crate::text::{MAX_RECORD_WORDS, RecordWords};
@@ -67,6 +67,8 @@ pub(crate) struct Store {
     draft: Draft,
     /// What the room of earlier drafts takes, which the next one uses again.
     kept_bytes: u64,
+    /// Mappings that were used and will be used again. While it is changed the thread has them.
+    own: Own,
     /// What is to go when the draft has become a segment, so that what moves from one segment to
     /// another is never missed.
     killed: HashSet<(usize, Place)>,
@@ -131,10 +133,26 @@ impl Store {
             + self.waste.bytes()
             + self.thinned.bytes()
             + self.draft.bytes().max(self.kept_bytes)
+            + self.spare_bytes()
             + self.tally.bytes()
             + self.pending.bytes()
             + self.shares.bytes()
             + self.share_bytes
+    }
+
+    /// Takes out what is kept to be used again, for a change.
+    pub(crate) fn take_spare(&mut self) -> Own {
+        std::mem::take(&mut self.own)
+    }
+
+    /// Keeps what a change has left to be used again.
+    pub(crate) fn keep_spare(&mut self, own: Own) {
+        self.own = own.limited_by(self.settled_bytes);
+    }
+
+    /// Bytes of what is only kept because it will be used again soon.
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        self.own.bytes() + spare::lent_bytes()
     }
 
     /// Reads the words of a record. Give them back with [`Store::put_back`].

@@ -85,12 +85,12 @@ impl Index {
     /// [`Index::give_back`], whether it is done or not; until then there is no other one. `None` if
     /// there is nothing to do.
     pub fn take_upkeep(&mut self) -> Option<Upkeep> {
-        self.store.take_upkeep()
+        self.changing(|index| index.store.take_upkeep())
     }
 
     /// Takes back what [`Index::take_upkeep`] gave.
     pub fn give_back(&mut self, upkeep: Upkeep) {
-        self.store.give_back(upkeep, &self.register, &self.shared);
+        self.changing(|index| index.store.give_back(upkeep, &index.register, &index.shared));
     }
 
     /// What was taken is lost: its segments stay as they are.

@@ -348,8 +348,8 @@ impl DocumentsWriter {
         let mut plain_ends = Vec::with_capacity(plain + 1);
         plain_ends.push(0);
         Self {
-            starts: Array::lent(documents.div_ceil(BLOCK)),
-            bytes: Array::lent_for(bytes.end, bytes.start),
+            starts: Array::to_finish(documents.div_ceil(BLOCK)),
+            bytes: Array::to_finish_large(bytes.end, bytes.start),
             strings: PackedWriter::new(codes, strings),
             plain_ends,
             ..Self::default()

@@ -447,10 +447,10 @@ impl StringsWriter {
     /// so many without being copied).
     pub(crate) fn with_capacity(strings: usize, bytes: usize, lists: Range<usize>) -> Self {
         Self {
-            heads: Array::lent(strings.div_ceil(BLOCK)),
-            starts: Array::lent(strings.div_ceil(BLOCK)),
-            bytes: Array::lent(bytes),
-            lists: Array::lent_for(lists.end, lists.start),
+            heads: Array::to_finish(strings.div_ceil(BLOCK)),
+            starts: Array::to_finish(strings.div_ceil(BLOCK)),
+            bytes: Array::to_finish(bytes),
+            lists: Array::to_finish_large(lists.end, lists.start),
             ..Self::default()
         }
     }
