@@ -126,7 +126,9 @@ impl<T: Pod> Memory<T> {
     fn slice_mut(&mut self) -> &mut [T] {
         match self {
             Self::Heap(vector) => vector,
-            Self::Mapped(used) => bytemuck::try_cast_slice_mut(&mut used.mapping).unwrap_or_default(),
+            Self::Mapped(used) => {
+                bytemuck::try_cast_slice_mut(&mut used.mapping).unwrap_or_default()
+            }
         }
     }
 }

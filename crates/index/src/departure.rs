@@ -55,6 +55,15 @@ impl Index {
         self
     }
 
+    /// The same, in which contents are counted from so many documents on, however few segments there are.
+    /// For tests, whose indexes are small.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn counting_contents_from(mut self, documents: usize) -> Self {
+        self.store.presence.begin_with(documents);
+        self
+    }
+
     /// Forgets all records of an owner, who stays known. Of one with more than a thousand
     /// (two hundred, where others have them too) the rest is forgotten as with [`Index::remove_owner`].
     pub fn clear_owner(&mut self, owner: &NodeId) {

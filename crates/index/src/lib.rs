@@ -46,6 +46,7 @@ mod interner;
 mod limits;
 mod lists;
 mod memory;
+mod presence;
 mod quota;
 mod rank;
 mod register;

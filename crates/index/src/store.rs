@@ -2,6 +2,7 @@
 
 use crate::class::class;
 use crate::interner::WordHasher;
+use crate::presence::Presence;
 use crate::register::{OwnerNo, Register};
 use crate::segment::draft::Draft;
 use crate::segment::merge::Merge;
@@ -52,8 +53,20 @@ pub(crate) struct ShareChange {
 pub(crate) struct Admitted {
     /// That of the segments, which there are no others by now.
     version: u64,
-    /// Segments that may have any of them, and a bit for each that they may have.
+    /// A bit for each content that may be there at all.
+    present: u64,
+    /// Segments that may have any of them, and a bit for each of those that they may have.
     masks: Vec<(usize, u64)>,
+}
+
+impl Admitted {
+    /// The segments that may have the content of this number.
+    fn segments(&self, number: usize) -> impl Iterator<Item = usize> {
+        let is_present = self.present >> number & 1 == 1;
+        let before = (self.present & ((1 << number) - 1)).count_ones();
+        let masks = if is_present { &*self.masks } else { &[] };
+        masks.iter().filter(move |(_, mask)| mask >> before & 1 == 1).map(|(at, _)| *at)
+    }
 }
 
 /// All documents.
@@ -61,6 +74,8 @@ pub(crate) struct Admitted {
 pub(crate) struct Store {
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) thinned: Thinned,
+    /// Asked before the segments are. Every live document is counted in it.
+    pub(super) presence: Presence,
     /// Another one for each change of the segments.
     pub(super) version: u64,
     pub(super) merges: Vec<Merge>,
@@ -132,6 +147,7 @@ impl Store {
         self.settled_bytes
             + self.waste.bytes()
             + self.thinned.bytes()
+            + self.presence.bytes()
             + self.draft.bytes().max(self.kept_bytes)
             + self.spare_bytes()
             + self.tally.bytes()
@@ -199,6 +215,7 @@ impl Store {
     fn draft(&mut self, file: &mut FileMeta, holder: Holder, words: &RecordWords, is_moved: bool) {
         self.came += 1;
         self.work += 1;
+        self.presence.came(&file.content);
         self.draft.push(file, holder, words, is_moved, &self.hasher);
     }
 
@@ -239,23 +256,31 @@ impl Store {
     /// have each of them, and of each path: who takes them in next waits for memory once instead of once
     /// for each.
     pub(crate) fn admitting(&self, files: &[FileMeta]) -> Admitted {
+        let present = self.presence.may_have_of(files.iter().map(|it| &it.content));
         let mut probes = [Probe::default(); u64::BITS as usize];
         let mut count = 0;
         let mut touched = 0;
-        for (free, file) in probes.iter_mut().zip(files) {
-            *free = Probe::new(file.content.as_bytes());
+        for (number, file) in files.iter().enumerate() {
             touched ^= self.draft.touch(&file.content, &self.hasher);
             touched ^= file.path.as_str().as_bytes().first().map_or(0, |byte| u32::from(*byte));
-            count += 1;
+            if present >> number & 1 == 1
+                && let Some(free) = probes.get_mut(count)
+            {
+                *free = Probe::new(file.content.as_bytes());
+                count += 1;
+            }
         }
         std::hint::black_box(touched);
         let probes = probes.get(..count).unwrap_or_default();
+        if probes.is_empty() {
+            return Admitted { version: self.version, present, masks: Vec::new() };
+        }
         let masks = self.segments.iter().map(|segment| match self.thinned.of(segment) {
             Some(filter) => filter.may_have_of(probes),
             None => segment.admits_of(probes),
         });
         let masks = (0..).zip(masks).filter(|(_, mask)| *mask != 0).collect();
-        Admitted { version: self.version, masks }
+        Admitted { version: self.version, present, masks }
     }
 
     /// An owner's record of a content as it is now, and the document with exactly this metadata.
@@ -267,6 +292,10 @@ impl Store {
         admitted: Option<(&Admitted, usize)>,
     ) -> (Option<At>, Option<At>) {
         let content = &file.content;
+        if !self.presence.may_have(content) {
+            debug_assert!(!self.has_few_with(content), "what is there is counted");
+            return (None, None);
+        }
         let (mut own, mut same) = (None, None);
         for number in self.draft.find(content, &self.hasher) {
             if self.draft.is_of(number, owner) {
@@ -291,8 +320,7 @@ impl Store {
             }
         };
         if let Some((admitted, number)) = admitted.filter(|it| it.0.version == self.version) {
-            let admitting = admitted.masks.iter().filter(|(_, mask)| mask >> number & 1 == 1);
-            for at in admitting.map(|(at, _)| *at) {
+            for at in admitted.segments(number) {
                 self.segments.get(at).into_iter().for_each(|segment| see(at, segment));
             }
         } else {
@@ -303,8 +331,19 @@ impl Store {
         (own, same)
     }
 
+    /// Whether there is a live document of a content, if there are so few that each can be looked at.
+    fn has_few_with(&self, content: &ContentId) -> bool {
+        const FEW: usize = 2_000;
+        self.documents <= FEW
+            && (self.draft.find(content, &self.hasher).next().is_some()
+                || self.segments.iter().any(|it| it.has_live(content)))
+    }
+
     /// An owner's record of a content.
     pub(crate) fn find_own(&self, owner: OwnerNo, content: &ContentId) -> Option<At> {
+        if !self.presence.may_have(content) {
+            return None;
+        }
         let is_own = |at: &usize| self.draft.is_of(*at, owner);
         if let Some(number) = self.draft.find(content, &self.hasher).find(is_own) {
             return Some(At::Drafted(number));
@@ -468,7 +507,12 @@ impl Store {
         self.gone += 1;
         self.work += 1;
         match at {
-            At::Drafted(number) => self.draft.kill(number),
+            At::Drafted(number) => {
+                if let Some(content) = self.draft.content(number) {
+                    self.presence.drafted_is_gone(&content);
+                }
+                self.draft.kill(number)
+            }
             At::Stored(segment, place) => {
                 self.killed.insert((segment, place));
                 true
@@ -505,6 +549,7 @@ impl Store {
                     self.put_back(words);
                 }
             }
+            self.presence.are_gone(&segment, &places);
             self.note_killed(&segment, &places);
         }
         self.gone += removed;
@@ -546,6 +591,9 @@ impl Store {
         self.seal(register, shared);
         let (came, gone) = (std::mem::take(&mut self.came), std::mem::take(&mut self.gone));
         self.earn(came + gone);
+        if self.draft.len() == 0 {
+            self.work += self.presence.step(&self.segments, self.documents, came + gone);
+        }
         self.merge_along(came, gone, register, shared);
     }
 
@@ -579,8 +627,9 @@ impl Store {
         for of_one in killed.chunk_by(|a, b| a.0 == b.0) {
             let segment = of_one.first().and_then(|(segment, _)| self.segments.get(*segment));
             let Some(segment) = segment.cloned() else { continue };
-            let places: Vec<Place> = of_one.iter().map(|(_, place)| *place).collect();
-            places.iter().for_each(|place| segment.kill(*place));
+            let places = of_one.iter().map(|(_, place)| *place);
+            let places: Vec<Place> = places.filter(|place| segment.kill(*place)).collect();
+            self.presence.are_gone(&segment, &places);
             self.note_killed(&segment, &places);
         }
     }
@@ -591,6 +640,7 @@ impl Store {
             self.draft = Draft::default();
             self.kept_bytes = 0;
             self.pending.give_up_room();
+            self.presence.give_up();
             spare::give_up();
         }
     }

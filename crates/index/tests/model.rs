@@ -438,6 +438,8 @@ proptest! {
         is_tight in any::<bool>(),
         // Records that are forgotten when their owner goes, and along with other changes.
         pieces in prop_oneof![Just((1, 0)), Just((2, 1)), Just((5, 2)), Just((1_000, 100))],
+        // From how many documents on contents are counted.
+        counted in prop_oneof![Just(1), Just(4), Just(1_000)],
     ) {
         let limits = if is_tight {
             Limits {
@@ -450,7 +452,9 @@ proptest! {
         } else {
             Limits::default()
         };
-        let mut index = Index::new(limits.clone()).leaving_in_pieces_of(pieces.0, pieces.1);
+        let mut index = Index::new(limits.clone())
+            .leaving_in_pieces_of(pieces.0, pieces.1)
+            .counting_contents_from(counted);
         let mut model = Model { limits, owners: BTreeMap::new() };
         let mut vocabulary = BTreeMap::new();
         assert!(index.take_vocabulary_changes().incomplete, "it was never asked before");

@@ -270,6 +270,12 @@ impl Draft {
         }
     }
 
+    /// The content of a live document.
+    pub(crate) fn content(&self, number: usize) -> Option<ContentId> {
+        let content = self.contents.get(number).filter(|_| self.note(number).is_live())?;
+        Some(ContentId::from_bytes(*content))
+    }
+
     /// Who offers a document.
     pub(crate) fn holder(&self, number: usize) -> Option<Holder> {
         self.notes.get(number)?;

@@ -443,7 +443,9 @@ impl Merge {
                 continue;
             };
             let new = places.iter().filter_map(|place| source.places.get(*place));
-            new.for_each(|place| made.kill(place));
+            new.for_each(|place| {
+                made.kill(place);
+            });
             done += places.len();
         }
         (done, self.killed.is_empty())

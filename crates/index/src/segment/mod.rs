@@ -108,11 +108,11 @@ impl Segment {
         self.live.get(place)
     }
 
-    /// Takes a document away.
-    pub(crate) fn kill(&self, place: Place) {
-        if self.live.clear(place) {
-            self.dead.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Takes a document away. Answers whether it was still there.
+    pub(crate) fn kill(&self, place: Place) -> bool {
+        let was_live = self.live.clear(place);
+        self.dead.fetch_add(u32::from(was_live), Ordering::Relaxed);
+        was_live
     }
 
     #[inline]
@@ -318,6 +318,12 @@ impl Segment {
         let content_of = |rank: Rank| contents.get(self.place(rank) as usize);
         let found = find(self.ranks_of(class), content, content_of);
         found.filter(|rank| self.is_live(self.place(*rank)))
+    }
+
+    /// Whether any live document is of this content: all are looked at.
+    pub(crate) fn has_live(&self, content: &ContentId) -> bool {
+        let all = (0..).zip(self.contents.iter());
+        all.into_iter().any(|(place, it)| it == content.as_bytes() && self.is_live(place))
     }
 
     /// Gives up all that it has, in pieces.

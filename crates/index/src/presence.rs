@@ -1,0 +1,335 @@
+//! Which contents the index may have at all, so that its segments are not asked for what is new.
+//!
+//! Whoever publishes brings what nobody has, or what he had before; and each of some dozen segments would
+//! be asked for it, with a look at memory that is in no cache. While much comes there is a counting Bloom
+//! filter of all live documents (Fan, Cao, Almeida and Broder, "Summary cache", 2000), with all counters
+//! of a content in one word, so that one look tells of most. What goes is taken out of it, so that an
+//! owner who comes back is told at once that nothing is there any more.
+//!
+//! It cannot grow. When there are as many documents as it was made for, another one is made in steps:
+//! what comes and goes meanwhile is counted in both, as far as the new one has counted it. Merges wait for
+//! that moment, since what is counted is known by segment and place.
+
+use crate::array::Array;
+use crate::segment::{Place, Segment};
+use skein_proto::ContentId;
+use std::sync::Arc;
+
+/// Bits of a counter, of which a word has sixteen.
+const COUNTER: u32 = 4;
+
+/// A counter that has come so far stays there: how often it was counted further is not known.
+const FULL: u64 = (1 << COUNTER) - 1;
+
+/// Documents for each word, if there are as many as the filter was made for: then one answer in six or
+/// seven is wrong, and one in twenty of those in between.
+const DOCUMENTS: usize = 4;
+
+/// It is made for so many times as many documents as there are.
+const ROOM: usize = 4;
+
+/// It is given up when there are so many times fewer than it was made for.
+const EMPTY: usize = 32;
+
+/// Fewer segments are asked one by one, and so are those of fewer documents.
+const LEAST_SEGMENTS: usize = 8;
+const LEAST_DOCUMENTS: usize = 16 * 1024;
+
+/// Documents that are counted with each change, for each that has come or gone, and beside these: half of
+/// the time that these take, while another filter is made.
+const PACE: usize = 16;
+const LEAST_PACE: usize = 1024;
+
+/// Words that are cleared for each document that would be counted: at first each page is one that the
+/// system has to give out.
+const CLEARED: usize = 4;
+
+/// Documents that take as long to be counted as one takes to be merged.
+const COUNTED: u64 = 64;
+
+/// Where a content is counted in any filter.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    /// Which word, of 2⁶⁴.
+    at: u64,
+    /// How far to the left its two counters are.
+    shifts: [u32; 2],
+}
+
+impl Spot {
+    /// A content is a hash. What it is found by in segments, and in their filters, is left out: two that
+    /// are alike here are no more so there.
+    #[inline]
+    fn new(content: &ContentId) -> Self {
+        let (chunks, _) = content.as_bytes().as_chunks::<8>();
+        let [_, _, bits, at] = chunks else { return Self { at: 0, shifts: [0; 2] } };
+        let [.., one] = *bits;
+        let shift = |counter: u8| u32::from(counter & 15) * COUNTER;
+        Self { at: u64::from_le_bytes(*at), shifts: [shift(one), shift(one >> 4)] }
+    }
+}
+
+/// The filter.
+#[derive(Debug)]
+struct Counters {
+    words: Array<u64>,
+}
+
+impl Counters {
+    fn word(&mut self, spot: Spot) -> Option<&mut u64> {
+        let words = &mut *self.words;
+        words.get_mut(scaled(spot.at, words.len()))
+    }
+
+    #[inline]
+    fn may_have(&self, spot: Spot) -> bool {
+        let word = self.words.get(scaled(spot.at, self.words.len())).copied().unwrap_or_default();
+        spot.shifts.iter().all(|shift| word >> shift & FULL != 0)
+    }
+
+    #[inline]
+    fn add(&mut self, spot: Spot) {
+        let Some(word) = self.word(spot) else { return };
+        for shift in spot.shifts {
+            if *word >> shift & FULL != FULL {
+                *word += 1 << shift;
+            }
+        }
+    }
+
+    #[inline]
+    fn remove(&mut self, spot: Spot) {
+        let Some(word) = self.word(spot) else { return };
+        for shift in spot.shifts {
+            let count = *word >> shift & FULL;
+            debug_assert_ne!(count, 0, "what goes was counted when it came");
+            if count != FULL && count != 0 {
+                *word -= 1 << shift;
+            }
+        }
+    }
+}
+
+#[inline]
+const fn scaled(at: u64, words: usize) -> usize {
+    ((at as u128 * words as u128) >> 64) as usize
+}
+
+/// A filter that is made.
+#[derive(Debug)]
+struct Making {
+    counters: Counters,
+    /// Words of it that are cleared.
+    cleared: usize,
+    /// Segments that are to be counted, once all is cleared. Of the last one some documents are.
+    segments: Option<Vec<Arc<Segment>>>,
+    /// How many these are.
+    counted: Place,
+}
+
+impl Making {
+    /// Whether a document is counted already, or was when it came.
+    fn has(&self, segment: &Segment, place: Place) -> bool {
+        let Some(segments) = &self.segments else { return false };
+        match segments.iter().rposition(|it| it.id == segment.id) {
+            Some(at) => at + 1 == segments.len() && place < self.counted,
+            None => true,
+        }
+    }
+
+    /// Goes on for so many documents. Answers whether all are counted.
+    fn step(&mut self, all: &[Arc<Segment>], documents: usize) -> bool {
+        let words = &mut *self.counters.words;
+        if self.cleared < words.len() {
+            let end = words.len().min(self.cleared + documents.saturating_mul(CLEARED));
+            words.get_mut(self.cleared..end).unwrap_or_default().fill(0);
+            self.cleared = end;
+            return false;
+        }
+        let segments = self.segments.get_or_insert_with(|| all.to_vec());
+        let mut left = documents;
+        while left > 0
+            && let Some(segment) = segments.last()
+        {
+            let end = segment.len().min(self.counted.saturating_add(left as Place));
+            for place in (self.counted..end).filter(|place| segment.is_live(*place)) {
+                if let Some(content) = segment.content(place) {
+                    self.counters.add(Spot::new(&content));
+                }
+            }
+            left -= (end - self.counted) as usize;
+            self.counted = end;
+            if end == segment.len() {
+                segments.pop();
+                self.counted = 0;
+            }
+        }
+        segments.is_empty()
+    }
+}
+
+/// Which contents the index may have.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    /// There is none as long as little comes.
+    counters: Option<Counters>,
+    making: Option<Making>,
+    least_documents: usize,
+    least_segments: usize,
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self {
+            counters: None,
+            making: None,
+            least_documents: LEAST_DOCUMENTS,
+            least_segments: LEAST_SEGMENTS,
+        }
+    }
+}
+
+impl Presence {
+    /// Begins with so few documents, in any number of segments.
+    pub(crate) const fn begin_with(&mut self, documents: usize) {
+        self.least_documents = documents;
+        self.least_segments = 1;
+    }
+
+    /// Whether a document of this content may be there. It is certain that none is where the answer is no.
+    #[inline]
+    pub(crate) fn may_have(&self, content: &ContentId) -> bool {
+        self.counters.as_ref().is_none_or(|it| it.may_have(Spot::new(content)))
+    }
+
+    /// As [`Presence::may_have`], of at most 64: a bit for each. It is waited for memory once.
+    pub(crate) fn may_have_of<'a>(&self, contents: impl Iterator<Item = &'a ContentId>) -> u64 {
+        let Some(counters) = &self.counters else { return u64::MAX };
+        (0..u64::BITS).zip(contents).fold(0, |found, (i, content)| {
+            found | u64::from(counters.may_have(Spot::new(content))) << i
+        })
+    }
+
+    /// A document is drafted.
+    #[inline]
+    pub(crate) fn came(&mut self, content: &ContentId) {
+        let spot = Spot::new(content);
+        if let Some(counters) = &mut self.counters {
+            counters.add(spot);
+        }
+        if let Some(making) = self.making.as_mut().filter(|it| it.segments.is_some()) {
+            making.counters.add(spot);
+        }
+    }
+
+    /// One that was drafted has gone.
+    pub(crate) fn drafted_is_gone(&mut self, content: &ContentId) {
+        let spot = Spot::new(content);
+        if let Some(counters) = &mut self.counters {
+            counters.remove(spot);
+        }
+        if let Some(making) = self.making.as_mut().filter(|it| it.segments.is_some()) {
+            making.counters.remove(spot);
+        }
+    }
+
+    /// Some of a segment, which were live, have gone.
+    pub(crate) fn are_gone(&mut self, segment: &Segment, places: &[Place]) {
+        let Self { counters, making, .. } = self;
+        if counters.is_none() && making.is_none() {
+            return;
+        }
+        // Their words are touched together before any is changed.
+        if let Some(counters) = counters {
+            let contents = places.iter().filter_map(|place| segment.content(*place));
+            let touched = contents.filter(|it| counters.may_have(Spot::new(it))).count();
+            std::hint::black_box(touched);
+        }
+        for place in places {
+            let Some(content) = segment.content(*place) else { continue };
+            let spot = Spot::new(&content);
+            if let Some(counters) = counters {
+                counters.remove(spot);
+            }
+            if let Some(making) = making.as_mut().filter(|it| it.has(segment, *place)) {
+                making.counters.remove(spot);
+            }
+        }
+    }
+
+    /// Whether another filter is made: until that is done, segments may not be merged.
+    pub(crate) const fn is_making(&self) -> bool {
+        self.making.is_some()
+    }
+
+    /// Goes on along with a change by which so many documents came and went, when nothing is drafted.
+    /// Answers what work that was, in documents.
+    pub(crate) fn step(&mut self, all: &[Arc<Segment>], documents: usize, changed: usize) -> u64 {
+        let capacity = self.counters.as_ref().map(|it| it.words.len() * DOCUMENTS);
+        if capacity.is_some_and(|it| documents * EMPTY < it) {
+            self.give_up();
+            return 0;
+        }
+        let is_due = match capacity {
+            Some(capacity) => documents > capacity,
+            None => documents >= self.least_documents && all.len() >= self.least_segments,
+        };
+        if self.making.is_none() && is_due {
+            let words = documents.saturating_mul(ROOM).div_ceil(DOCUMENTS);
+            let counters = Counters { words: Array::lent_zeroed(words) };
+            self.making = Some(Making { counters, cleared: 0, segments: None, counted: 0 });
+        }
+        let Some(making) = &mut self.making else { return 0 };
+        let pace = changed.saturating_mul(PACE).saturating_add(LEAST_PACE);
+        if making.step(all, pace) {
+            self.counters = self.making.take().map(|it| it.counters);
+        }
+        pace as u64 / COUNTED
+    }
+
+    /// Gives up the filter, when it is calm.
+    pub(crate) fn give_up(&mut self) {
+        (self.counters, self.making) = (None, None);
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        let of = |it: &Counters| it.words.bytes();
+        self.counters.as_ref().map_or(0, of) + self.making.as_ref().map_or(0, |it| of(&it.counters))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(number: u32) -> ContentId {
+        ContentId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes())
+    }
+
+    #[test]
+    fn what_is_there_is_never_denied_and_most_of_the_rest_is() {
+        const COUNT: u32 = 4_000;
+        let spot = |number: u32| Spot::new(&content(number));
+        let words = Array::lent_zeroed(COUNT as usize / DOCUMENTS);
+        let mut counters = Counters { words };
+        (0..COUNT).for_each(|number| counters.add(spot(number)));
+        assert!((0..COUNT).all(|number| counters.may_have(spot(number))));
+        let wrong = |counters: &Counters| {
+            (COUNT..COUNT * 11).filter(|number| counters.may_have(spot(*number))).count()
+        };
+        assert!(wrong(&counters) < COUNT as usize * 2, "{} wrong", wrong(&counters));
+        // What goes is denied afterwards, as is what comes and goes more often than a counter counts.
+        (0..COUNT).step_by(2).for_each(|number| counters.remove(spot(number)));
+        assert!((0..COUNT).skip(1).step_by(2).all(|number| counters.may_have(spot(number))));
+        let still = (0..COUNT).step_by(2).filter(|number| counters.may_have(spot(*number))).count();
+        assert!(still < COUNT as usize / 20, "{still} of those that went");
+        for _ in 0..2 * FULL {
+            counters.add(spot(1));
+        }
+        for _ in 0..2 * FULL {
+            counters.remove(spot(1));
+        }
+        assert!(counters.may_have(spot(1)), "a full counter stays full");
+    }
+}
