@@ -257,6 +257,11 @@ impl Presence {
         }
     }
 
+    /// Whether it tells of anything: else the segments alone do.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.counters.is_some()
+    }
+
     /// Whether another filter is made: until that is done, segments may not be merged.
     pub(crate) const fn is_making(&self) -> bool {
         self.making.is_some()

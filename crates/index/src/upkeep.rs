@@ -191,7 +191,9 @@ impl Store {
         if let Some(away) = &mut self.away {
             away.killed(segment.id, places);
         }
-        self.work += self.thinned.note(segment);
+        if !self.presence.is_on() {
+            self.work += self.thinned.note(segment);
+        }
     }
 
     pub(super) fn drop_empty(&mut self) {
