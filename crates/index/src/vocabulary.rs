@@ -16,9 +16,10 @@ const MAX_PAIRS: u64 = 150_000;
 /// than that many come with a message, and are sorted once.
 const FEW_CHANGES: usize = 32 * 1024;
 
-/// Hashes of short beginnings that are kept: few words have a beginning of one to three letters that
-/// no other one has.
+/// Short beginnings of which changes are summed up at once, and their bytes: few words have a beginning of
+/// one to three letters that no other one has.
 const KEPT: usize = 4096;
+const SHORT: usize = 3;
 
 /// What has changed in the set of different words since the last time that it was asked for. What
 /// came and went in between is in no list. Words, their beginnings and pairs are given by their
@@ -73,6 +74,11 @@ struct Log {
 impl Log {
     fn note(&mut self, hash: u64, by: i64) {
         self.noted += 1;
+        self.add(hash, by);
+    }
+
+    /// As [`Log::note`], of several changes that were noted together.
+    fn add(&mut self, hash: u64, by: i64) {
         self.changes.push([hash, by as u64]);
         // So there are at most twice as many as do not undo each other, whoever asks for them or not.
         if self.changes.len() >= (2 * self.least).max(FEW_CHANGES) {
@@ -116,36 +122,57 @@ impl Log {
     }
 }
 
-/// Hashes of short beginnings by their bytes, each in the only slot where it may be: whatever comes
-/// there takes the place of what was there before.
+/// By how much there is more of each short beginning, by its bytes, each in the only slot where it may be:
+/// whatever comes there takes the place of what was there before.
 #[derive(Debug, Default)]
 struct Beginnings {
-    /// The bytes ([`head`]) and the hash; zeros where there is nothing.
+    /// The bytes ([`head`]), and how much more there is, modulo 2⁶⁴; zeros where there is nothing.
     slots: Array<[u64; 2]>,
+    /// The slots that are not zero.
+    used: Vec<u32>,
 }
 
 impl Beginnings {
-    /// As [`beginning_hash`].
-    fn hash(&mut self, beginning: &str) -> u64 {
+    /// Notes a change of a beginning of at most [`SHORT`] bytes.
+    fn note(&mut self, beginning: &str, by: i64, log: &mut Log) {
         // An odd factor near the golden ratio, by which neighbours come far apart.
         const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-        if beginning.len() > size_of::<u64>() {
-            return beginning_hash(beginning);
-        }
         if self.slots.is_empty() {
             self.slots = Array::zeroed(KEPT);
         }
         // No letter or digit is zero, so that no other beginning has the same.
         let head = head(beginning.as_bytes());
         let at = head.wrapping_mul(FACTOR) >> (u64::BITS - KEPT.ilog2());
-        let Some([known, hash]) = self.slots.get_mut(at as usize) else {
-            return beginning_hash(beginning);
-        };
-        if *known != head || head == 0 {
-            (*known, *hash) = (head, beginning_hash(beginning));
+        let Some(slot) = self.slots.get_mut(at as usize) else { return };
+        if slot[0] == 0 {
+            self.used.push(at as u32);
+        } else if slot[0] != head {
+            log.add(hash_of(slot[0]), slot[1] as i64);
+            slot[1] = 0;
         }
-        *hash
+        *slot = [head, slot[1].wrapping_add(by as u64)];
     }
+
+    /// Moves all changes to where the others are.
+    fn tell(&mut self, log: &mut Log) {
+        for at in self.used.drain(..) {
+            if let Some(slot) = self.slots.get_mut(at as usize) {
+                let [head, by] = std::mem::take(slot);
+                log.add(hash_of(head), by as i64);
+            }
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.slots.bytes() + memory::vector::<u32>(self.used.capacity())
+    }
+}
+
+/// The hash of a beginning by its [`head`], of at most [`SHORT`] bytes.
+fn hash_of(head: u64) -> u64 {
+    let bytes = head.to_be_bytes();
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    beginning_hash(std::str::from_utf8(text).unwrap_or_default())
 }
 
 /// The changes that nobody has asked for yet.
@@ -198,7 +225,12 @@ impl Pending {
         if self.is_wanted {
             self.words.note(word_hash(word), by);
             for beginning in beginnings(word) {
-                self.words.note(self.beginnings.hash(beginning), by);
+                if beginning.len() <= SHORT {
+                    self.words.noted += 1;
+                    self.beginnings.note(beginning, by, &mut self.words);
+                } else {
+                    self.words.note(beginning_hash(beginning), by);
+                }
             }
         }
     }
@@ -233,6 +265,7 @@ impl Pending {
 
     /// The changes since the last time.
     pub(crate) fn take(&mut self) -> VocabularyChanges {
+        self.beginnings.tell(&mut self.words);
         let (appeared, vanished) = self.words.take();
         let (pairs_appeared, pairs_vanished) = self.pairs.take();
         VocabularyChanges {
@@ -250,16 +283,18 @@ impl Pending {
         self.is_wanted
             && !self.turned
             && self.words.changes.is_empty()
+            && self.beginnings.used.is_empty()
             && self.pairs.changes.is_empty()
     }
 
     /// Gives up what only makes it faster.
     pub(crate) fn give_up_room(&mut self) {
+        self.beginnings.tell(&mut self.words);
         self.beginnings = Beginnings::default();
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.words.bytes() + self.pairs.bytes() + self.beginnings.slots.bytes()
+        self.words.bytes() + self.pairs.bytes() + self.beginnings.bytes()
     }
 }
 
@@ -272,6 +307,7 @@ pub(crate) fn keys_of(word: &str, mut see: impl FnMut(u64)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     /// Sixty words, and so 1,770 pairs.
     fn document(number: u32) -> RecordWords {
@@ -310,15 +346,33 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_has_its_hash_whatever_came_before_it() {
-        let mut known = Beginnings::default();
-        for number in 0..20_000 {
-            // More than are kept, some of which come again, some of them longer than eight bytes.
-            let text = format!("{}東{}", number % 5_000, "a".repeat(number % 7));
-            assert_eq!(known.hash(&text), beginning_hash(&text), "{text}");
-            let short = &text[..1];
-            assert_eq!(known.hash(short), beginning_hash(short), "{short}");
+    fn changes_of_short_beginnings_are_told_whatever_came_in_between() {
+        let mut pending = Pending::default();
+        pending.want();
+        pending.take();
+        // More different beginnings than there are slots, of letters of one to three bytes.
+        let words = (0..20_000_u32).map(|number| {
+            let first = ['a', 'é', '東', 'z'][number as usize % 4];
+            let second = char::from_u32(0x4e00 + number % 5_003).unwrap_or('b');
+            match number % 3 {
+                0 => format!("{first}{number}"),
+                1 => format!("{second}{number}"),
+                _ => format!("{first}{second}"),
+            }
+        });
+        let mut expected: BTreeMap<u64, i64> = BTreeMap::new();
+        for (number, word) in words.enumerate() {
+            let by = if number % 5 == 4 { -1 } else { 1 };
+            pending.change_word(&word, by);
+            keys_of(&word, |hash| *expected.entry(hash).or_default() += by);
         }
+        let mut told: BTreeMap<u64, i64> = BTreeMap::new();
+        let changes = pending.take();
+        changes.appeared.iter().for_each(|hash| *told.entry(*hash).or_default() += 1);
+        changes.vanished.iter().for_each(|hash| *told.entry(*hash).or_default() -= 1);
+        expected.retain(|_, by| *by != 0);
+        assert!(told == expected, "{} keys instead of {}", told.len(), expected.len());
+        assert!(pending.is_taken() && pending.take().is_empty());
     }
 
     #[test]
