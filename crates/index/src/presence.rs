@@ -176,6 +176,8 @@ pub(crate) struct Presence {
     making: Option<Making>,
     least_documents: usize,
     least_segments: usize,
+    /// Documents that are counted for each that has come or gone, and beside these.
+    pace: [usize; 2],
 }
 
 impl Default for Presence {
@@ -185,15 +187,17 @@ impl Default for Presence {
             making: None,
             least_documents: LEAST_DOCUMENTS,
             least_segments: LEAST_SEGMENTS,
+            pace: [PACE, LEAST_PACE],
         }
     }
 }
 
 impl Presence {
-    /// Begins with so few documents, in any number of segments.
+    /// Begins with so few documents, in any number of segments, and counts few with each change.
     pub(crate) const fn begin_with(&mut self, documents: usize) {
         self.least_documents = documents;
         self.least_segments = 1;
+        self.pace = [0, 5];
     }
 
     /// Whether a document of this content may be there. It is certain that none is where the answer is no.
@@ -285,7 +289,8 @@ impl Presence {
             self.making = Some(Making { counters, cleared: 0, segments: None, counted: 0 });
         }
         let Some(making) = &mut self.making else { return 0 };
-        let pace = changed.saturating_mul(PACE).saturating_add(LEAST_PACE);
+        let [for_each, beside] = self.pace;
+        let pace = changed.saturating_mul(for_each).saturating_add(beside);
         if making.step(all, pace) {
             self.counters = self.making.take().map(|it| it.counters);
         }
@@ -306,10 +311,104 @@ impl Presence {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
+    use crate::testing::file_at;
+    use crate::{Index, Limits};
+    use proptest::prelude::*;
+    use skein_proto::{NodeId, Username};
 
     fn content(number: u32) -> ContentId {
-        ContentId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes())
+        file_at(number, "any").content
+    }
+
+    /// What the filter of an index should be, if no counter is full.
+    fn counted_anew(index: &Index, words: usize) -> Counters {
+        let mut counters = Counters { words: Array::lent_zeroed(words) };
+        for segment in &index.store.segments {
+            let live = (0..segment.len()).filter(|place| segment.is_live(*place));
+            let contents = live.filter_map(|place| segment.content(place));
+            contents.for_each(|content| counters.add(Spot::new(&content)));
+        }
+        counters
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// An owner publishes some of thirty contents, under one name or another one.
+        Publish(u8, Vec<u32>, bool),
+        Withdraw(u8, Vec<u32>),
+        Remove(u8),
+        /// A merge is taken, or goes on by so much and comes back.
+        Upkeep(usize),
+        /// Nothing comes, and nothing goes.
+        Nothing,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let contents = || proptest::collection::vec(0_u32..30, 1..12);
+        prop_oneof![
+            6 => (0_u8..4, contents(), any::<bool>()).prop_map(|(a, b, c)| Step::Publish(a, b, c)),
+            3 => (0_u8..4, contents()).prop_map(|(a, b)| Step::Withdraw(a, b)),
+            1 => (0_u8..4).prop_map(Step::Remove),
+            2 => (1_usize..20).prop_map(Step::Upkeep),
+            2 => Just(Step::Nothing),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(600))]
+
+        #[test]
+        fn each_live_document_is_counted_once_whatever_has_come_and_gone(
+            steps in proptest::collection::vec(any_step(), 1..80),
+            pieces in prop_oneof![Just((1, 0)), Just((3, 1)), Just((1_000, 100))],
+        ) {
+            let mut index = Index::new(Limits::default())
+                .leaving_in_pieces_of(pieces.0, pieces.1)
+                .counting_contents_from(1);
+            let owner = |number: u8| NodeId::from_bytes([number + 1; 32]);
+            let name = Username::parse("alice").expect("a name");
+            let mut away = None;
+            for step in steps {
+                match step {
+                    Step::Publish(number, contents, is_other) => {
+                        let path = if is_other { "another name" } else { "some name" };
+                        index.set_owner(owner(number), &name);
+                        index.publish(&owner(number), contents.iter().map(|it| file_at(*it, path)));
+                    }
+                    Step::Withdraw(number, contents) => {
+                        let contents: Vec<ContentId> = contents.into_iter().map(content).collect();
+                        index.withdraw(&owner(number), &contents);
+                    }
+                    Step::Remove(number) => drop(index.remove_owner(&owner(number))),
+                    Step::Upkeep(documents) => match away.take() {
+                        None => {
+                            let kept = std::mem::take(&mut index.store.presence);
+                            // To take one means that it is calm; here the filter goes on.
+                            away = index.store.take_upkeep();
+                            index.store.presence = kept;
+                        }
+                        Some(mut upkeep) => {
+                            upkeep.run(documents);
+                            index.give_back(upkeep);
+                        }
+                    },
+                    Step::Nothing => drop(index.withdraw(&owner(0), &[])),
+                }
+                let presence = &index.store.presence;
+                if let Some(counters) = &presence.counters {
+                    let expected = counted_anew(&index, counters.words.len());
+                    let is_full = |it: &Counters| {
+                        it.words.iter().any(|word| {
+                            (0..u64::BITS).step_by(4).any(|shift| word >> shift & FULL == FULL)
+                        })
+                    };
+                    let is_right = is_full(counters) || *counters.words == *expected.words;
+                    prop_assert!(is_right, "{:x?} and not {:x?}", &*counters.words, &*expected.words);
+                }
+            }
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Store {
         self.all_changes
     }
 
-    fn take_upkeep(&mut self) -> Option<Upkeep> {
+    pub(crate) fn take_upkeep(&mut self) -> Option<Upkeep> {
         if self.away.is_some() {
             return None;
         }
