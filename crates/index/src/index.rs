@@ -314,7 +314,9 @@ impl Index {
     pub(crate) fn changing<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> T {
         let before = spare::exchange(self.store.take_spare());
         let outcome = change(self);
-        self.store.keep_spare(spare::exchange(before));
+        let own = spare::exchange(before);
+        let left = self.limits.total_bytes.saturating_sub(self.memory_bytes());
+        self.store.keep_spare(own, left);
         outcome
     }
 

@@ -118,9 +118,10 @@ impl Default for Own {
 }
 
 impl Own {
-    /// As much as an index of so many bytes may keep. What is more than that is given back to the system.
-    pub(crate) fn limited_by(mut self, index: u64) -> Self {
-        let most = if index < LEAST_INDEX { 0 } else { OWN_MOST.min(index / OWN_SHARE) };
+    /// As much as an index of so many bytes may keep that may take `left` more. What is more than that is
+    /// given back to the system.
+    pub(crate) fn limited_by(mut self, index: u64, left: u64) -> Self {
+        let most = if index < LEAST_INDEX { 0 } else { OWN_MOST.min(index / OWN_SHARE).min(left) };
         self.0.most = most as usize;
         while self.0.bytes > self.0.most
             && let Some(used) = self.0.mappings.pop()
@@ -236,11 +237,12 @@ mod tests {
     #[test]
     fn an_index_keeps_as_much_as_its_size_allows_and_only_for_itself() {
         const MIB: usize = 1024 * 1024;
-        let limit = |index: u64| Own::default().limited_by(index).0.most as u64;
-        assert_eq!([0, LEAST_INDEX - 1, LEAST_INDEX].map(limit), [0, 0, LEAST_INDEX / OWN_SHARE]);
-        assert_eq!(limit(1 << 40), OWN_MOST);
+        let limit = |index: u64, left: u64| Own::default().limited_by(index, left).0.most as u64;
+        assert_eq!([0, LEAST_INDEX - 1].map(|it| limit(it, u64::MAX)), [0, 0]);
+        assert_eq!([7, u64::MAX].map(|it| limit(LEAST_INDEX, it)), [7, LEAST_INDEX / OWN_SHARE]);
+        assert_eq!(limit(1 << 40, u64::MAX), OWN_MOST);
 
-        let before = exchange(Own::default().limited_by(LEAST_INDEX));
+        let before = exchange(Own::default().limited_by(LEAST_INDEX, u64::MAX));
         // Larger than what is kept for all, and half of it never written to.
         keep(Used { touched: 2 * MIB, ..used(4 * MIB / PAGE) });
         keep(used(MIB / PAGE));
@@ -255,7 +257,7 @@ mod tests {
         assert_eq!((again.touched, lent_bytes()), (2 * MIB, MIB as u64));
         keep(again);
         // The largest go first when the index has become smaller.
-        let own = exchange(before).limited_by(LEAST_INDEX - 1);
+        let own = exchange(before).limited_by(LEAST_INDEX - 1, u64::MAX);
         assert_eq!((own.bytes(), own.0.mappings.len()), (0, 0));
     }
 }

@@ -161,9 +161,9 @@ impl Store {
         std::mem::take(&mut self.own)
     }
 
-    /// Keeps what a change has left to be used again.
-    pub(crate) fn keep_spare(&mut self, own: Own) {
-        self.own = own.limited_by(self.settled_bytes);
+    /// Keeps what a change has left to be used again, as far as there are so many bytes left.
+    pub(crate) fn keep_spare(&mut self, own: Own, left: u64) {
+        self.own = own.limited_by(self.settled_bytes, left);
     }
 
     /// Bytes of what is only kept because it will be used again soon.

@@ -5,6 +5,10 @@
 //! either half of one: no hash keeps anybody from finding words that have those in common. What
 //! matters is that a new word is hashed six or seven times, with its beginnings, and for so few
 //! bytes XXH3 takes a fraction of the time of BLAKE3.
+//!
+//! So whoever wants to can find a word that has the hash of another one, in all bits. Nothing may be
+//! hidden by that: tables count how often a hash is there, and what has to tell words apart goes by
+//! their texts or by a hash with a secret.
 
 use twox_hash::XxHash3_64;
 
