@@ -335,8 +335,8 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// An owner publishes some of thirty contents, under one name or another one.
-        Publish(u8, Vec<u32>, bool),
+        /// An owner publishes some of thirty contents, each under one name or another one.
+        Publish(u8, Vec<(u32, bool)>),
         Withdraw(u8, Vec<u32>),
         Remove(u8),
         /// A merge is taken, or goes on by so much and comes back.
@@ -346,10 +346,11 @@ mod tests {
     }
 
     fn any_step() -> impl Strategy<Value = Step> {
-        let contents = || proptest::collection::vec(0_u32..30, 1..12);
+        let contents = proptest::collection::vec(0_u32..30, 1..12);
+        let named = proptest::collection::vec((0_u32..30, any::<bool>()), 1..12);
         prop_oneof![
-            6 => (0_u8..4, contents(), any::<bool>()).prop_map(|(a, b, c)| Step::Publish(a, b, c)),
-            3 => (0_u8..4, contents()).prop_map(|(a, b)| Step::Withdraw(a, b)),
+            6 => (0_u8..4, named).prop_map(|(a, b)| Step::Publish(a, b)),
+            3 => (0_u8..4, contents).prop_map(|(a, b)| Step::Withdraw(a, b)),
             1 => (0_u8..4).prop_map(Step::Remove),
             2 => (1_usize..20).prop_map(Step::Upkeep),
             2 => Just(Step::Nothing),
@@ -372,10 +373,11 @@ mod tests {
             let mut away = None;
             for step in steps {
                 match step {
-                    Step::Publish(number, contents, is_other) => {
-                        let path = if is_other { "another name" } else { "some name" };
+                    Step::Publish(number, contents) => {
+                        let path = |is_other| if is_other { "another name" } else { "some name" };
+                        let files = contents.into_iter().map(|(it, other)| file_at(it, path(other)));
                         index.set_owner(owner(number), &name);
-                        index.publish(&owner(number), contents.iter().map(|it| file_at(*it, path)));
+                        index.publish(&owner(number), files);
                     }
                     Step::Withdraw(number, contents) => {
                         let contents: Vec<ContentId> = contents.into_iter().map(content).collect();
