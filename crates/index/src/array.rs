@@ -98,7 +98,7 @@ impl<T: Pod> Memory<T> {
     }
 
     /// As [`Memory::new`], for what is needed for a short time, in a mapping that was used before if
-    /// there is one and no more than `largest` bytes are asked for. Answers whether it was: then there is
+    /// there is one of `largest` bytes at most. Answers whether it was: then there is
     /// anything in it.
     fn lent(capacity: usize, largest: usize) -> (Self, bool) {
         let bytes = capacity.saturating_mul(size_of::<T>());
@@ -106,7 +106,7 @@ impl<T: Pod> Memory<T> {
         if !is_kept || !PAGE.is_multiple_of(size_of::<T>()) {
             return (Self::new(capacity, Pages::Later), false);
         }
-        match spare::take(bytes) {
+        match spare::take(bytes, largest) {
             Some(used) => (Self::Mapped(used), true),
             // Whole pages can be used again for anything.
             None => (Self::new(bytes.next_multiple_of(PAGE) / size_of::<T>(), Pages::Later), false),
@@ -440,6 +440,18 @@ mod tests {
         let mut odd = Array::<u64>::to_fill_large(LARGE / 4 - 1);
         odd.extend_zeroed(LARGE / 4 - 1);
         assert_eq!((odd.large, odd.bytes()), (large(1), 2 * LARGE as u64));
+    }
+
+    #[test]
+    fn what_was_written_to_is_reckoned_whatever_became_of_it() {
+        let mut array = Array::<u8>::lent(40 * MAPPED);
+        array.extend_zeroed(10 * MAPPED);
+        array.truncate(7);
+        array.push(1);
+        assert_eq!((array.len(), array.bytes()), (8, 10 * MAPPED as u64));
+        array.extend_zeroed(20 * MAPPED);
+        array.clear();
+        assert_eq!(array.bytes(), (20 * MAPPED + PAGE) as u64);
     }
 
     #[test]

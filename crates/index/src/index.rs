@@ -5,7 +5,7 @@ use crate::limits::{Limits, PublishOutcome};
 use crate::register::{OwnerNo, Register};
 use crate::search::{Found, Reader};
 use crate::snapshot::Shared;
-use crate::spare;
+use crate::spare::{self, Own};
 use crate::store::Store;
 use crate::survey::KeyScan;
 use crate::text::{MAX_RECORD_WORDS, ParsedQuery};
@@ -312,15 +312,20 @@ impl Index {
 
     /// Makes a change, for which mappings are at hand that earlier ones needed.
     pub(crate) fn changing<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> T {
-        let before = spare::exchange(self.store.take_spare());
+        // What a change has left there that ended in a panic is of no use to anybody.
+        drop(spare::exchange(self.store.take_spare()));
+        self.store.presence.allow(self.limits.total_bytes.saturating_sub(self.memory_bytes()));
         let outcome = change(self);
-        let own = spare::exchange(before);
+        let own = spare::exchange(Own::default());
+        if self.memory_bytes() > self.limits.total_bytes {
+            self.store.give_up_presence();
+        }
         let left = self.limits.total_bytes.saturating_sub(self.memory_bytes());
         self.store.keep_spare(own, left);
         outcome
     }
 
-    /// Bytes of memory without what is only kept since it will be needed again soon.
+    /// Bytes of memory without what only makes changes faster, and is given up when memory is short.
     pub(crate) fn bytes_in_need(&self) -> u64 {
         self.memory_bytes() - self.store.spare_bytes()
     }
@@ -343,5 +348,45 @@ impl Index {
 
     pub(crate) fn show(&self) {
         self.store.show(&self.register, &self.shared);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::Array;
+
+    const MIB: usize = 1024 * 1024;
+
+    #[test]
+    fn a_large_index_keeps_what_a_change_needed_for_the_next_one_and_reckons_it() {
+        let mut index = Index::new(Limits::default());
+        // Of all that is dropped in a call it is known afterwards how much may be kept.
+        let needs = |index: &mut Index, bytes: usize| {
+            index.changing(|_| {
+                let mut array = Array::<u8>::lent(bytes);
+                let before = array.bytes();
+                array.extend_zeroed(bytes);
+                before as usize
+            })
+        };
+        assert_eq!([needs(&mut index, 2 * MIB), needs(&mut index, 2 * MIB)], [0, 0]);
+        assert_eq!(index.memory_bytes(), 0, "an index so small keeps nothing");
+        index.store.settled_bytes = 20 * MIB as u64;
+        assert_eq!([needs(&mut index, 2 * MIB), needs(&mut index, 2 * MIB)], [0, 0]);
+        assert_eq!(
+            (index.memory_bytes(), index.bytes_in_need()),
+            (22 * MIB as u64, 20 * MIB as u64)
+        );
+        assert_eq!(needs(&mut index, MIB), 2 * MIB, "it was used before");
+        // No more than is left below the limit; and none when nothing is left to do.
+        index.limit_to(21 * MIB as u64);
+        index.changing(|_| ());
+        assert_eq!(index.memory_bytes(), 20 * MIB as u64);
+        index.limit_to(u64::MAX);
+        assert_eq!([needs(&mut index, 2 * MIB), needs(&mut index, 2 * MIB)], [0, 0]);
+        assert_eq!(index.memory_bytes(), 22 * MIB as u64);
+        index.changing(|index| index.store.give_up_room());
+        assert_eq!(index.memory_bytes(), 20 * MIB as u64);
     }
 }

@@ -18,7 +18,8 @@ pub struct Limits {
     /// make up words are needed to fill it.
     pub total_words: u64,
     /// Bytes of memory in all, as [`Index::memory_bytes`](crate::Index::memory_bytes) reckons
-    /// them. 2 GiB by default, where a record costs about 75 bytes and, while segments are merged, up
+    /// them, without what only makes changes faster: that is given up when the limit is passed with it.
+    /// 2 GiB by default, where a record costs about 75 bytes and, while segments are merged, up
     /// to twice that for the million documents of the largest one.
     pub total_bytes: u64,
 }

@@ -7,11 +7,13 @@
 //! owner who comes back is told at once that nothing is there any more.
 //!
 //! It cannot grow. When there are as many documents as it was made for, another one is made in steps:
-//! what comes and goes meanwhile is counted in both, as far as the new one has counted it. Merges wait for
-//! that moment, since what is counted is known by segment and place.
+//! what comes and goes meanwhile is counted in both, as far as the new one has counted it. What is counted
+//! is known by segment and place: segments that are still to be counted stay until they are.
 
 use crate::array::Array;
+use crate::segment::merge::Merge;
 use crate::segment::{Place, Segment};
+use crate::waste::Waste;
 use skein_proto::ContentId;
 use std::sync::Arc;
 
@@ -43,6 +45,9 @@ const LEAST_PACE: usize = 1024;
 /// Words that are cleared for each document that would be counted: at first each page is one that the
 /// system has to give out.
 const CLEARED: usize = 4;
+
+/// Bytes that are given back to the system at once.
+const AT_ONCE: u64 = 4 * 1024 * 1024;
 
 /// Documents that take as long to be counted as one takes to be merged.
 const COUNTED: u64 = 64;
@@ -79,6 +84,14 @@ impl Counters {
     fn word(&mut self, spot: Spot) -> Option<&mut u64> {
         let words = &mut *self.words;
         words.get_mut(scaled(spot.at, words.len()))
+    }
+
+    /// Gives it back to the system; a large one later, in its turn.
+    fn give_back(self, waste: &mut Waste) {
+        let bytes = self.words.bytes();
+        if bytes > AT_ONCE {
+            waste.add(self.words, bytes);
+        }
     }
 
     #[inline]
@@ -151,7 +164,9 @@ impl Making {
         while left > 0
             && let Some(segment) = segments.last()
         {
-            let end = segment.len().min(self.counted.saturating_add(left as Place));
+            let end = segment
+                .len()
+                .min(self.counted.saturating_add(left.min(Place::MAX as usize) as Place));
             for place in (self.counted..end).filter(|place| segment.is_live(*place)) {
                 if let Some(content) = segment.content(place) {
                     self.counters.add(Spot::new(&content));
@@ -171,13 +186,15 @@ impl Making {
 /// Which contents the index may have.
 #[derive(Debug)]
 pub(crate) struct Presence {
-    /// There is none as long as little comes.
+    /// There is none when it is calm, nor as long as there is little.
     counters: Option<Counters>,
     making: Option<Making>,
     least_documents: usize,
     least_segments: usize,
     /// Documents that are counted for each that has come or gone, and beside these.
     pace: [usize; 2],
+    /// Bytes that another filter may take.
+    left: u64,
 }
 
 impl Default for Presence {
@@ -188,6 +205,7 @@ impl Default for Presence {
             least_documents: LEAST_DOCUMENTS,
             least_segments: LEAST_SEGMENTS,
             pace: [PACE, LEAST_PACE],
+            left: u64::MAX,
         }
     }
 }
@@ -266,25 +284,38 @@ impl Presence {
         self.counters.is_some()
     }
 
-    /// Whether another filter is made: until that is done, segments may not be merged.
-    pub(crate) const fn is_making(&self) -> bool {
-        self.making.is_some()
+    /// Whether anything that is merged is still to be counted: until then it stays as it is.
+    pub(crate) fn holds(&self, merge: &Merge) -> bool {
+        let segments = self.making.as_ref().and_then(|it| it.segments.as_ref());
+        segments.is_some_and(|segments| segments.iter().any(|it| merge.has(it.id)))
+    }
+
+    /// Another filter may take so many bytes.
+    pub(crate) const fn allow(&mut self, left: u64) {
+        self.left = left;
     }
 
     /// Goes on along with a change by which so many documents came and went, when nothing is drafted.
     /// Answers what work that was, in documents.
-    pub(crate) fn step(&mut self, all: &[Arc<Segment>], documents: usize, changed: usize) -> u64 {
+    pub(crate) fn step(
+        &mut self,
+        all: &[Arc<Segment>],
+        documents: usize,
+        changed: usize,
+        waste: &mut Waste,
+    ) -> u64 {
         let capacity = self.counters.as_ref().map(|it| it.words.len() * DOCUMENTS);
         if capacity.is_some_and(|it| documents * EMPTY < it) {
-            self.give_up();
+            self.give_up(waste);
             return 0;
         }
         let is_due = match capacity {
             Some(capacity) => documents > capacity,
             None => documents >= self.least_documents && all.len() >= self.least_segments,
         };
-        if self.making.is_none() && is_due {
-            let words = documents.saturating_mul(ROOM).div_ceil(DOCUMENTS);
+        let words = documents.saturating_mul(ROOM).div_ceil(DOCUMENTS).max(1);
+        let has_room = words.saturating_mul(size_of::<u64>()) as u64 <= self.left;
+        if self.making.is_none() && is_due && has_room {
             let counters = Counters { words: Array::lent_zeroed(words) };
             self.making = Some(Making { counters, cleared: 0, segments: None, counted: 0 });
         }
@@ -292,14 +323,17 @@ impl Presence {
         let [for_each, beside] = self.pace;
         let pace = changed.saturating_mul(for_each).saturating_add(beside);
         if making.step(all, pace) {
-            self.counters = self.making.take().map(|it| it.counters);
+            let made = self.making.take().map(|it| it.counters);
+            let before = std::mem::replace(&mut self.counters, made);
+            before.into_iter().for_each(|it| it.give_back(waste));
         }
         pace as u64 / COUNTED
     }
 
-    /// Gives up the filter, when it is calm.
-    pub(crate) fn give_up(&mut self) {
-        (self.counters, self.making) = (None, None);
+    /// Gives up the filter, when it is calm or memory is short.
+    pub(crate) fn give_up(&mut self, waste: &mut Waste) {
+        let making = self.making.take().map(|it| it.counters);
+        self.counters.take().into_iter().chain(making).for_each(|it| it.give_back(waste));
     }
 
     /// Bytes of memory.

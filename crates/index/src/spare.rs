@@ -63,8 +63,9 @@ impl Spare {
         Self { mappings: Vec::new(), bytes: 0, most, largest }
     }
 
-    fn take(&mut self, bytes: usize) -> Option<Used> {
-        self.take_if(bytes, |len| len / WASTE <= bytes)
+    /// One that is not longer than `longest`.
+    fn take(&mut self, bytes: usize, longest: usize) -> Option<Used> {
+        self.take_if(bytes, |len| len / WASTE <= bytes && len <= longest)
     }
 
     /// One of so many bytes, or a few more.
@@ -152,9 +153,9 @@ fn shared() -> MutexGuard<'static, Spare> {
     SHARED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One of at least so many bytes. There is anything in it.
-pub(crate) fn take(bytes: usize) -> Option<Used> {
-    OWN.with_borrow_mut(|own| own.0.take(bytes)).or_else(|| shared().take(bytes))
+/// One of at least so many bytes, and of at most `longest`. There is anything in it.
+pub(crate) fn take(bytes: usize, longest: usize) -> Option<Used> {
+    OWN.with_borrow_mut(|own| own.0.take(bytes, longest)).or_else(|| shared().take(bytes, longest))
 }
 
 /// One of so many bytes, or a few more. There is anything in it.
@@ -210,13 +211,13 @@ mod tests {
         for pages in [40, 8, 20] {
             assert!(spare.keep(used(pages)).is_none());
         }
-        assert_eq!(len(spare.take(9 * PAGE - 1)), Some(20 * PAGE));
-        assert_eq!(len(spare.take(9 * PAGE - 1)), None, "40 pages are too many");
+        assert_eq!(len(spare.take(9 * PAGE - 1, LARGEST)), Some(20 * PAGE));
+        assert_eq!(len(spare.take(9 * PAGE - 1, LARGEST)), None, "40 pages are too many");
         assert_eq!(len(spare.take_near(7 * PAGE)), None, "eight are too many for seven");
         assert_eq!(len(spare.take_near(8 * PAGE)), Some(8 * PAGE));
         assert!(spare.keep(used(18)).is_none());
         assert_eq!(len(spare.take_near(17 * PAGE)), Some(18 * PAGE), "one more");
-        assert_eq!(len(spare.take(41 * PAGE)), None);
+        assert_eq!(len(spare.take(41 * PAGE, LARGEST)), None);
         assert_eq!(spare.bytes, 40 * PAGE);
     }
 
@@ -251,9 +252,14 @@ mod tests {
         assert_eq!(lent_bytes(), 3 * MIB as u64, "there would be more than six megabytes");
         let own = exchange(before);
         assert_eq!((own.bytes(), lent_bytes()), (3 * MIB as u64, 0));
-        assert_eq!(len(take(3 * MIB)), None, "it is of an index that this thread does not change");
+        assert_eq!(
+            len(take(3 * MIB, OWN_LARGEST)),
+            None,
+            "it is of an index that this thread does not change"
+        );
         let before = exchange(own);
-        let again = take(3 * MIB).expect("it was kept");
+        assert_eq!(len(take(MIB + 1, LARGEST)), None, "what stays may not have so long a one");
+        let again = take(3 * MIB, OWN_LARGEST).expect("it was kept");
         assert_eq!((again.touched, lent_bytes()), (2 * MIB, MIB as u64));
         keep(again);
         // The largest go first when the index has become smaller.

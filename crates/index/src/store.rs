@@ -147,7 +147,6 @@ impl Store {
         self.settled_bytes
             + self.waste.bytes()
             + self.thinned.bytes()
-            + self.presence.bytes()
             + self.draft.bytes().max(self.kept_bytes)
             + self.spare_bytes()
             + self.tally.bytes()
@@ -166,9 +165,14 @@ impl Store {
         self.own = own.limited_by(self.settled_bytes, left);
     }
 
-    /// Bytes of what is only kept because it will be used again soon.
+    /// Gives up the filter of all contents, since memory is short.
+    pub(crate) fn give_up_presence(&mut self) {
+        self.presence.give_up(&mut self.waste);
+    }
+
+    /// Bytes of what only makes changes faster, and is given up when memory is short.
     pub(crate) fn spare_bytes(&self) -> u64 {
-        self.own.bytes() + spare::lent_bytes()
+        self.own.bytes() + spare::lent_bytes() + self.presence.bytes()
     }
 
     /// Reads the words of a record. Give them back with [`Store::put_back`].
@@ -592,7 +596,8 @@ impl Store {
         let (came, gone) = (std::mem::take(&mut self.came), std::mem::take(&mut self.gone));
         self.earn(came + gone);
         if self.draft.len() == 0 {
-            self.work += self.presence.step(&self.segments, self.documents, came + gone);
+            let (documents, changed) = (self.documents, came + gone);
+            self.work += self.presence.step(&self.segments, documents, changed, &mut self.waste);
         }
         self.merge_along(came, gone, register, shared);
     }
@@ -640,7 +645,7 @@ impl Store {
             self.draft = Draft::default();
             self.kept_bytes = 0;
             self.pending.give_up_room();
-            self.presence.give_up();
+            self.presence.give_up(&mut self.waste);
             spare::give_up();
         }
     }

@@ -1,10 +1,10 @@
 //! Going through all that is indexed: all words, and all documents.
 
 use crate::code::LiveBits;
-use crate::segment::Segment;
 use crate::segment::postings::BATCH;
 use crate::segment::room::Room;
 use crate::segment::strings::{ListsAt, Scan};
+use crate::segment::{Rank, Segment};
 use crate::store::Store;
 use crate::text::{RecordWords, for_each_pair};
 use crate::vocabulary::{VocabularyChanges, keys_of};
@@ -15,6 +15,9 @@ const DOCUMENT: usize = 8;
 
 /// Postings that take as long to be looked at as a key takes to hash.
 const POSTINGS: usize = 16;
+
+/// Postings of documents that have gone, of one word in one segment, after which it is no longer asked.
+const MOST_DEAD: usize = 16 * 1024;
 
 /// The strings of several segments in their order, each once.
 struct Merged<'a> {
@@ -158,17 +161,21 @@ impl KeyScan {
     }
 }
 
-/// Whether any document of these lists of a segment is among those that are live. What is looked at is
-/// taken from `left`.
+/// Whether any document of these lists of a segment is among those that are live, or so many have gone that
+/// it is not worth more time: to take a word for there that is not costs a question in vain now and then.
+/// What is looked at is taken from `left`.
 fn has_live(segment: &Segment, live: &LiveBits, lists: ListsAt, left: &mut usize) -> bool {
     let (inside, outside) = segment.strings.lists(lists);
     let mut numbers = [0; BATCH];
+    let mut looked_at = 0;
     for mut cursor in [inside, outside].into_iter().flatten() {
         let mut least = Some(0);
         while let Some(from) = least {
             let count = cursor.fill(from, &mut numbers);
             let ranks = numbers.get(..count).unwrap_or_default();
-            if ranks.iter().any(|rank| live.get(segment.place(*rank))) {
+            looked_at += count;
+            let is_live = |rank: &Rank| live.get(segment.place(*rank));
+            if looked_at > MOST_DEAD || ranks.iter().any(is_live) {
                 return true;
             }
             *left = left.saturating_sub(count / POSTINGS);

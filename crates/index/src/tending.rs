@@ -143,7 +143,7 @@ impl Store {
         if !merge.is_live() {
             merge.give_up(&mut self.waste);
             self.drop_empty();
-        } else if is_done && merge.step(GIVEN_BACK).1 && !self.presence.is_making() {
+        } else if is_done && merge.step(GIVEN_BACK).1 && !self.presence.holds(&merge) {
             // What went at last is taken out of it.
             self.finish(*merge);
         } else {

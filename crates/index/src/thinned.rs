@@ -2,7 +2,8 @@
 //!
 //! Who comes back publishes what it had before, and the filters of older segments still know all of
 //! that: each record would be looked for, and found, among what has gone. So a segment that has lost
-//! a part of its documents is given another filter, of those that are left. Only the thread that
+//! a part of its documents is given another filter, of those that are left, as long as there is no filter
+//! of all contents ([`Presence`](crate::presence::Presence)), which knows what has gone. Only the thread that
 //! changes the index asks for contents, so that no reader has to know of it.
 
 use crate::memory;

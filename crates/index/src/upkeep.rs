@@ -126,8 +126,8 @@ impl Store {
             let (used, is_done) = if left > 0 { merge.step(left) } else { (0, false) };
             left = left.saturating_sub(used);
             self.work += used as u64;
-            // While documents are counted by segment and place, they stay where they are.
-            if is_done && !self.presence.is_making() {
+            // Documents that are still to be counted stay where they are.
+            if is_done && !self.presence.holds(&merge) {
                 self.finish(merge);
             } else {
                 self.merges.push(merge);

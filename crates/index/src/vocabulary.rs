@@ -79,6 +79,9 @@ impl Log {
 
     /// As [`Log::note`], of several changes that were noted together.
     fn add(&mut self, hash: u64, by: i64) {
+        if by == 0 {
+            return;
+        }
         self.changes.push([hash, by as u64]);
         // So there are at most twice as many as do not undo each other, whoever asks for them or not.
         if self.changes.len() >= (2 * self.least).max(FEW_CHANGES) {
@@ -147,8 +150,7 @@ impl Beginnings {
         if slot[0] == 0 {
             self.used.push(at as u32);
         } else if slot[0] != head {
-            log.add(hash_of(slot[0]), slot[1] as i64);
-            slot[1] = 0;
+            log.add(hash_of(slot[0]), std::mem::take(&mut slot[1]) as i64);
         }
         *slot = [head, slot[1].wrapping_add(by as u64)];
     }
@@ -278,12 +280,11 @@ impl Pending {
         }
     }
 
-    /// Whether all changes so far have been taken.
+    /// Whether all changes so far have been taken. With each change of a beginning a word is noted.
     pub(crate) const fn is_taken(&self) -> bool {
         self.is_wanted
             && !self.turned
             && self.words.changes.is_empty()
-            && self.beginnings.used.is_empty()
             && self.pairs.changes.is_empty()
     }
 
