@@ -5,6 +5,7 @@
 //! would stay twice as large as its index is. A page of a mapping exists from when it is first
 //! written to, so that room beyond the end costs nothing.
 
+use crate::mapped::Mapped;
 use crate::memory;
 use crate::spare::{self, Used};
 use bytemuck::Pod;
@@ -26,7 +27,7 @@ const LARGE: usize = 2 * 1024 * 1024;
 
 /// Plain values one after the other.
 #[derive(Debug)]
-pub(crate) struct Array<T> {
+pub(crate) struct Array<T: Pod> {
     memory: Memory<T>,
     len: usize,
     /// So many bytes from the front may be in large pages, of which the system gives each as a whole.
@@ -35,9 +36,9 @@ pub(crate) struct Array<T> {
 
 /// All of it is initialised, with zeros or with what was there when it was used before.
 #[derive(Debug)]
-enum Memory<T> {
+enum Memory<T: Pod> {
     Heap(Vec<T>),
-    Mapped(Used),
+    Mapped(Mapped<T>),
 }
 
 /// When the pages of a mapping come to be.
@@ -76,7 +77,7 @@ impl<T: Pod> Memory<T> {
                     if pages == Pages::Zeroed {
                         used.mapping.fill(0);
                     }
-                    return (Self::Mapped(used), 0);
+                    return (Self::Mapped(Mapped::new(used)), 0);
                 }
             }
             options.populate();
@@ -91,7 +92,7 @@ impl<T: Pod> Memory<T> {
             Ok(mapping) => {
                 let large = if ask_for_large(&mapping, large) { large } else { 0 };
                 let touched = if is_populated { mapping.len() } else { 0 };
-                (Self::Mapped(Used { mapping, touched }), large)
+                (Self::Mapped(Mapped::new(Used { mapping, touched })), large)
             }
             Err(_) => (Self::Heap(vec![T::zeroed(); capacity]), 0),
         }
@@ -107,18 +108,17 @@ impl<T: Pod> Memory<T> {
             return (Self::new(capacity, Pages::Later), false);
         }
         match spare::take(bytes, largest) {
-            Some(used) => (Self::Mapped(used), true),
+            Some(used) => (Self::Mapped(Mapped::new(used)), true),
             // Whole pages can be used again for anything.
             None => (Self::new(bytes.next_multiple_of(PAGE) / size_of::<T>(), Pages::Later), false),
         }
     }
 
-    /// A mapping begins with a page and holds whole values, so that the casts cannot fail.
     #[inline]
     fn slice(&self) -> &[T] {
         match self {
             Self::Heap(vector) => vector,
-            Self::Mapped(used) => bytemuck::try_cast_slice(&used.mapping).unwrap_or_default(),
+            Self::Mapped(mapped) => mapped.values(),
         }
     }
 
@@ -126,9 +126,7 @@ impl<T: Pod> Memory<T> {
     fn slice_mut(&mut self) -> &mut [T] {
         match self {
             Self::Heap(vector) => vector,
-            Self::Mapped(used) => {
-                bytemuck::try_cast_slice_mut(&mut used.mapping).unwrap_or_default()
-            }
+            Self::Mapped(mapped) => mapped.values_mut(),
         }
     }
 }
@@ -144,7 +142,7 @@ const fn ask_for_large(_: &MmapMut, _: usize) -> bool {
     false
 }
 
-impl<T> Default for Array<T> {
+impl<T: Pod> Default for Array<T> {
     fn default() -> Self {
         Self { memory: Memory::Heap(Vec::new()), len: 0, large: 0 }
     }
@@ -225,8 +223,8 @@ impl<T: Pod> Array<T> {
     /// Notes how much of a mapping there is memory for by now.
     fn note_touched(&mut self) {
         let bytes = self.len * size_of::<T>();
-        if let Memory::Mapped(used) = &mut self.memory {
-            used.touched = bytes.next_multiple_of(PAGE).min(used.mapping.len()).max(used.touched);
+        if let Memory::Mapped(mapped) = &mut self.memory {
+            mapped.touched = bytes.next_multiple_of(PAGE).min(mapped.len()).max(mapped.touched);
         }
     }
 
@@ -299,8 +297,8 @@ impl<T: Pod> Array<T> {
                 vector.truncate(self.len);
                 vector.shrink_to_fit();
             }
-            Memory::Mapped(Used { mapping, .. })
-                if mapping.len() <= spare::LARGEST && !spare::is_near(mapping.len(), needed) =>
+            Memory::Mapped(mapped)
+                if mapped.len() <= spare::LARGEST && !spare::is_near(mapped.len(), needed) =>
             {
                 let mut own = Self::to_fill(self.len);
                 own.extend_from_slice(&self);
@@ -315,30 +313,28 @@ impl<T: Pod> Array<T> {
     pub(crate) fn bytes(&self) -> u64 {
         match &self.memory {
             Memory::Heap(vector) => memory::vector::<T>(vector.capacity()),
-            Memory::Mapped(Used { mapping, touched }) => {
+            Memory::Mapped(mapped) => {
                 let used = self.len * size_of::<T>();
                 let page = if used < self.large { LARGE } else { PAGE };
-                let needed = used.next_multiple_of(page).max(*touched);
+                let needed = used.next_multiple_of(page).max(mapped.touched);
                 // One that was used before is a little longer.
-                let all =
-                    if spare::is_near(mapping.len(), needed) { mapping.len() } else { needed };
+                let all = if spare::is_near(mapped.len(), needed) { mapped.len() } else { needed };
                 all as u64
             }
         }
     }
 }
 
-impl<T> Drop for Array<T> {
+impl<T: Pod> Drop for Array<T> {
     fn drop(&mut self) {
-        let bytes = self.len * size_of::<T>();
+        self.note_touched();
         // Of one in large pages it is not known for what there is memory.
         if self.large == 0
             && let Memory::Mapped(_) = self.memory
-            && let Memory::Mapped(mut used) =
+            && let Memory::Mapped(mapped) =
                 std::mem::replace(&mut self.memory, Memory::Heap(Vec::new()))
         {
-            used.touched = bytes.next_multiple_of(PAGE).min(used.mapping.len()).max(used.touched);
-            spare::keep(used);
+            spare::keep(mapped.into_used());
         }
     }
 }

@@ -45,6 +45,7 @@ mod index;
 mod interner;
 mod limits;
 mod lists;
+mod mapped;
 mod memory;
 mod presence;
 mod quota;

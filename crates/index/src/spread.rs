@@ -15,7 +15,7 @@ const STEPS: usize = 8;
 
 /// What sorts, with room that is used again.
 #[derive(Debug)]
-pub(crate) struct Sorter<T> {
+pub(crate) struct Sorter<T: Pod> {
     starts: Array<u32>,
     copy: Array<T>,
 }
