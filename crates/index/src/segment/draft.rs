@@ -202,25 +202,24 @@ impl Draft {
         let mut own = [0; MAX_RECORD_WORDS];
         let count = words.len().min(own.len());
         for (slot, word) in own.iter_mut().zip(words.words()) {
-            let text = words.text_of(word).as_bytes();
+            let text = words.bytes_of(word);
             let string = strings.intern(text, word.hash, word.head);
             *slot = string << 1 | u32::from(!word.in_name);
         }
         self.words.extend_from_slice(&own[..count]);
         let list = &mut self.list;
         list.clear();
-        let mut add = |list: &mut Vec<u32>, text: &str| {
-            let text = text.as_bytes();
+        let mut add = |list: &mut Vec<u32>, text: &[u8]| {
             let head = head(text);
             list.push(strings.intern(text, hasher.hash_headed(head, text), head));
         };
         for text in file.tags.iter().flat_map(|tags| texts_of(tags)) {
-            add(list, text);
+            add(list, text.as_bytes());
         }
         let (folder, name) = path.split_at(words.name_start());
         if let Some(runs) = words.runs() {
             if !folder.is_empty() {
-                add(list, folder);
+                add(list, folder.as_bytes());
             }
             pieces_of_runs(name, runs, |piece| match piece {
                 Piece::Word(word) => {
@@ -229,7 +228,7 @@ impl Draft {
                 Piece::Text(text) => add(list, text),
             });
         } else {
-            pieces(path, |piece| add(list, piece));
+            pieces(path, |piece| add(list, piece.as_bytes()));
         }
         self.texts.extend_from_slice(&self.list);
         let name_chars = if words.runs().is_some() { name.len() } else { name.chars().count() };

@@ -7,17 +7,19 @@ use crate::text::{Run, is_word_byte};
 pub(crate) enum Piece<'a> {
     /// The word of this number.
     Word(u32),
-    Text(&'a str),
+    /// Of a name of ASCII alone, of which parts are cut without a question where its characters begin.
+    Text(&'a [u8]),
 }
 
 /// The same pieces as those of [`pieces`], of a file name of which the runs are known already.
 pub(crate) fn pieces_of_runs<'a>(name: &'a str, runs: &[Run], mut see: impl FnMut(Piece<'a>)) {
+    let name = name.as_bytes();
     let mut before = 0;
     for (number, run) in runs.iter().enumerate() {
         let (start, end) = (run.start as usize, run.end as usize);
-        let is_ending = end == name.len() && name[..start].ends_with('.');
+        let is_ending = end == name.len() && name[..start].ends_with(b".");
         let gap = &name[before..start - usize::from(is_ending)];
-        let is_implied = number > 0 && gap == " " && !is_ending;
+        let is_implied = number > 0 && gap == b" " && !is_ending;
         if !gap.is_empty() && !is_implied {
             see(Piece::Text(gap));
         }
@@ -142,7 +144,7 @@ mod tests {
             if let Some(runs) = words.runs() {
                 pieces_of_runs(name, runs, |piece| found.push(match piece {
                     Piece::Word(word) => words.text_of(&words.words()[word as usize]).to_owned(),
-                    Piece::Text(text) => text.to_owned(),
+                    Piece::Text(text) => String::from_utf8_lossy(text).into_owned(),
                 }));
                 prop_assert_eq!(found, expected);
             } else {
