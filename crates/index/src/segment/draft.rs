@@ -199,6 +199,7 @@ impl Draft {
         let (texts, bytes) = tags.fold((0, 0), |sum, it| (sum.0 + 1, sum.1 + it.len()));
         let most = words.len() + texts + path.len();
         let mut strings = self.strings.open(most, words.text_len() + bytes + path.len());
+        strings.touch(words.words().iter().map(|word| word.hash));
         let mut own = [0; MAX_RECORD_WORDS];
         let count = words.len().min(own.len());
         for (slot, word) in own.iter_mut().zip(words.words()) {
