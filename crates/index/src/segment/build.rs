@@ -116,9 +116,9 @@ impl Columns<'_> {
         let ranked = &*ranked;
         let drafted = |key: &Key| order.get(*key as Place as usize).map_or(0, |key| *key as u32);
 
-        let lists = Lists::new(self, ranked.iter().map(|key| drafted(key) as usize));
+        let lists = Lists::new(self, len, ranked.iter().map(|key| drafted(key) as usize));
         let mut coder = Coder::new(self.strings.len());
-        coder.count(order.iter().flat_map(|key| self.texts_of(*key as u32 as usize)).copied());
+        self.each_live_texts(len, |texts| coder.count(texts.iter().copied()));
         while !coder.step(usize::MAX).1 {}
         let mut parts = Parts::new(len, false, false);
         let (dictionary, numbers) = self.dictionary(&lists, coder.uses(), &mut parts);
@@ -257,13 +257,16 @@ struct Lists {
 }
 
 impl Lists {
-    fn new(draft: Columns<'_>, documents: impl Iterator<Item = usize> + Clone) -> Self {
+    /// Of documents by rank, so many.
+    fn new(draft: Columns<'_>, len: usize, documents: impl Iterator<Item = usize>) -> Self {
         // One slot more in front, so that each end is moved from where its list begins.
         let mut ends = Array::<u32>::lent_zeroed(draft.strings.len() * 2 + 1);
         let slots = &mut *ends;
-        for word in documents.clone().flat_map(|at| draft.words_of(at)) {
-            slots[*word as usize + 1] += 1;
-        }
+        draft.each_live_words(len, |words| {
+            for word in words {
+                slots[*word as usize + 1] += 1;
+            }
+        });
         let mut sum = 0;
         for slot in slots.iter_mut() {
             sum += *slot;

@@ -448,13 +448,49 @@ impl<'a> Columns<'a> {
     /// Twice the string of each word, and one more for those that are not in the file name.
     #[inline]
     pub(super) fn words_of(self, number: usize) -> &'a [u32] {
-        self.words.get(self.range(number, |note| note.words_end)).unwrap_or_default()
+        self.words_in(number..number + 1)
+    }
+
+    /// The same of all live documents, of which there are so many, in any order.
+    pub(super) fn each_live_words(self, live: usize, see: impl FnMut(&[u32])) {
+        self.each_live(live, |documents| self.words_in(documents), see);
+    }
+
+    #[inline]
+    fn words_in(self, documents: Range<usize>) -> &'a [u32] {
+        self.words.get(self.range(documents, |note| note.words_end)).unwrap_or_default()
     }
 
     /// The strings that are written of a document.
     #[inline]
     pub(super) fn texts_of(self, number: usize) -> &'a [u32] {
-        self.texts.get(self.range(number, |note| note.texts_end)).unwrap_or_default()
+        self.texts_in(number..number + 1)
+    }
+
+    /// The same of all live documents, of which there are so many, in any order.
+    pub(super) fn each_live_texts(self, live: usize, see: impl FnMut(&[u32])) {
+        self.each_live(live, |documents| self.texts_in(documents), see);
+    }
+
+    #[inline]
+    fn texts_in(self, documents: Range<usize>) -> &'a [u32] {
+        self.texts.get(self.range(documents, |note| note.texts_end)).unwrap_or_default()
+    }
+
+    /// All at once where no other ones are in between.
+    fn each_live(
+        self,
+        live: usize,
+        of: impl Fn(Range<usize>) -> &'a [u32],
+        mut see: impl FnMut(&[u32]),
+    ) {
+        if live == self.len() {
+            see(of(0..live));
+            return;
+        }
+        for at in (0..self.len()).filter(|at| self.note(*at).is_live()) {
+            see(of(at..at + 1));
+        }
     }
 
     /// Strings that are written of all documents.
@@ -463,9 +499,9 @@ impl<'a> Columns<'a> {
     }
 
     #[inline]
-    fn range(self, number: usize, end: impl Fn(Note) -> u32) -> Range<usize> {
-        let start = number.checked_sub(1).map_or(0, |before| end(self.note(before)));
-        start as usize..end(self.note(number)) as usize
+    fn range(self, documents: Range<usize>, end: impl Fn(Note) -> u32) -> Range<usize> {
+        let end_of = |number: usize| number.checked_sub(1).map_or(0, |last| end(self.note(last)));
+        end_of(documents.start) as usize..end_of(documents.end) as usize
     }
 }
 
