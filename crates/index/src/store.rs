@@ -93,7 +93,11 @@ pub(crate) struct Store {
     shares: Slab<ContentId>,
     share_bytes: u64,
     pub(super) hasher: WordHasher,
-    spare: Vec<RecordWords>,
+    #[expect(
+        clippy::vec_box,
+        reason = "each is lent for a moment, and moving all of it takes longer"
+    )]
+    spare: Vec<Box<RecordWords>>,
     pub(super) next_id: u64,
     /// Documents that merges are still to go on by for what has come and gone.
     pub(super) owed: usize,
@@ -176,17 +180,17 @@ impl Store {
     }
 
     /// Reads the words of a record. Give them back with [`Store::put_back`].
-    pub(crate) fn read_words(&mut self, file: &FileMeta) -> RecordWords {
+    pub(crate) fn read_words(&mut self, file: &FileMeta) -> Box<RecordWords> {
         self.read_words_of(file.path.as_str(), file.tags.as_deref())
     }
 
-    fn read_words_of(&mut self, path: &str, tags: Option<&MediaTags>) -> RecordWords {
+    fn read_words_of(&mut self, path: &str, tags: Option<&MediaTags>) -> Box<RecordWords> {
         let mut words = self.spare.pop().unwrap_or_default();
         words.read_hashed(path, tags, &self.hasher);
         words
     }
 
-    pub(crate) fn put_back(&mut self, words: RecordWords) {
+    pub(crate) fn put_back(&mut self, words: Box<RecordWords>) {
         if self.spare.len() < FORGOTTEN_AT_A_TIME {
             self.spare.push(words);
         }
@@ -545,7 +549,7 @@ impl Store {
                     self.documents -= 1;
                 }
                 // Where the counts of all their words are is seen at once.
-                self.tally.touch(all.iter().flat_map(RecordWords::hashes));
+                self.tally.touch(all.iter().flat_map(|words| words.hashes()));
                 for words in all {
                     self.forget_words(&words);
                     self.pending.document(&words, false);
