@@ -193,25 +193,40 @@ impl RecordWords {
     /// goes, and four bytes of ASCII are four characters.
     pub(crate) fn pairs(&self) -> u64 {
         const ASCII: u32 = 0x8080_8080;
-        let mut heads = [0; MAX_RECORD_WORDS];
-        let mut count = 0;
-        let mut seen = Seen::default();
+        let (mut count, mut seen, mut all) = (0, Seen::default(), 0);
         for word in &self.words {
             let first = (word.head >> 32) as u32;
-            if first & ASCII != 0 {
-                return count_pairs(self.iter().map(|(word, _)| word));
+            all |= first;
+            if word.end - word.start >= 4 {
+                seen.is_new(u64::from(first));
+                count += 1;
             }
-            if word.end - word.start >= 4
-                && (seen.is_new(u64::from(first))
-                    || !heads.get(..count).is_some_and(|seen| seen.contains(&first)))
+        }
+        if all & ASCII != 0 {
+            return count_pairs(self.iter().map(|(word, _)| word));
+        }
+        // Mostly each has a bit of its own, and so they are all different.
+        if seen.0.count_ones() < count {
+            count = self.different_heads();
+        }
+        let count = u64::from(count);
+        count * count.saturating_sub(1) / 2
+    }
+
+    /// How many different first four bytes the words have, all of them ASCII.
+    fn different_heads(&self) -> u32 {
+        let mut heads = [0; MAX_RECORD_WORDS];
+        let mut count = 0;
+        for word in self.words.iter().filter(|word| word.end - word.start >= 4) {
+            let first = (word.head >> 32) as u32;
+            if !heads.get(..count).is_some_and(|seen| seen.contains(&first))
                 && let Some(free) = heads.get_mut(count)
             {
                 *free = first;
                 count += 1;
             }
         }
-        let count = count as u64;
-        count * count.saturating_sub(1) / 2
+        count as u32
     }
 
     /// The hashes of the words.
