@@ -147,17 +147,30 @@ impl Source {
     }
 }
 
-/// Puts something into a list in descending order. Of the few sources that there are mostly, it is
-/// quicker from the end on, one by one, than by halves, which no processor can foresee.
+/// Puts something into a list in descending order of its keys. Of the few sources that there are mostly,
+/// it is quicker from the end on, one by one, than by halves, which no processor can foresee.
 #[inline]
-pub(super) fn insert<T: Copy + Ord>(list: &mut Vec<T>, new: T) {
+pub(super) fn insert<T: Copy, K: Ord>(list: &mut Vec<T>, new: T, key: impl Fn(&T) -> K) {
     list.push(new);
     let mut at = list.len() - 1;
-    while at > 0 && list[at - 1] < new {
+    while at > 0 && key(&list[at - 1]) < key(&new) {
         list[at] = list[at - 1];
         at -= 1;
     }
     list[at] = new;
+}
+
+/// A source, and the front of the key of its next document.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    key: u64,
+    source: u32,
+}
+
+/// The first part of a key, and 32 bits of the content: those that have both in common are told apart by the
+/// whole contents.
+const fn shortened(key: Key) -> u64 {
+    ((key >> 64) as u64) << 32 | (key as u64) >> 32
 }
 
 /// Goes on taking documents in the order of their keys, at most so many. `look` reads the keys of
@@ -170,32 +183,35 @@ pub(super) fn in_order(
     mut take: impl FnMut(usize, &mut Source),
 ) -> (usize, bool) {
     // The key of each source's next document, in descending order: the least is taken from the end.
-    let mut keys: Vec<(Key, usize)> = Vec::with_capacity(sources.len());
-    let insert = |keys: &mut Vec<(Key, usize)>, new: (Key, usize)| {
-        if new.0 != END {
-            insert(keys, new);
+    let mut keys: Vec<Waiting> = Vec::with_capacity(sources.len());
+    let insert = |keys: &mut Vec<Waiting>, key: Key, source: usize| {
+        if key != END {
+            insert(keys, Waiting { key: shortened(key), source: source as u32 }, |it| it.key);
         }
     };
     for (i, source) in sources.iter_mut().enumerate() {
         if source.is_due() {
             look(source);
         }
-        insert(&mut keys, (source.key(), i));
+        insert(&mut keys, source.key(), i);
     }
     let mut done = 0;
     while done < most {
-        let Some((least, mut first)) = keys.pop() else { return (done, true) };
-        let second = keys.last().map_or(END, |it| it.0);
+        let Some(Waiting { key: least, source: mut first }) = keys.pop() else {
+            return (done, true);
+        };
+        let second = keys.last().map_or(u64::MAX, |it| it.key);
         if least == second {
             // Their first bytes are alike: the whole contents decide.
-            let content = |i: usize| sources.get(i).and_then(Source::content);
-            let alike = keys.iter_mut().rev().take_while(|it| it.0 == least);
-            if let Some(other) = alike.min_by_key(|it| content(it.1))
-                && content(other.1) < content(first)
+            let content = |i: u32| sources.get(i as usize).and_then(Source::content);
+            let alike = keys.iter_mut().rev().take_while(|it| it.key == least);
+            if let Some(other) = alike.min_by_key(|it| content(it.source))
+                && content(other.source) < content(first)
             {
-                std::mem::swap(&mut first, &mut other.1);
+                std::mem::swap(&mut first, &mut other.source);
             }
         }
+        let first = first as usize;
         let Some(source) = sources.get_mut(first) else { return (done, true) };
         // As long as nothing of the others comes before it.
         let next = loop {
@@ -205,11 +221,11 @@ pub(super) fn in_order(
                 look(source);
             }
             let next = source.key();
-            if done >= most || next >= second {
+            if done >= most || shortened(next) >= second {
                 break next;
             }
         };
-        insert(&mut keys, (next, first));
+        insert(&mut keys, next, first);
     }
     (done, false)
 }
