@@ -37,25 +37,15 @@ struct Shard {
     bytes: u64,
 }
 
-/// The two halves of the key of a word, and how many documents have it; zeros where there is none.
+/// The two halves of the hash of a word, and how many documents have it; zeros where there is none.
 type Slot = [u32; 3];
 
-/// What words are in the order of: their hashes from the sixth bit on. The first ones say less, since all
-/// of a shard may have those in common.
-const fn key_of(hash: u64) -> u64 {
-    hash.rotate_left(5)
+const fn slot_of(hash: u64, documents: u32) -> Slot {
+    [(hash >> 32) as u32, hash as u32, documents]
 }
 
-const fn slot_of(key: u64, documents: u32) -> Slot {
-    [(key >> 32) as u32, key as u32, documents]
-}
-
-const fn key_in([high, low, _]: Slot) -> u64 {
+const fn hash_of([high, low, _]: Slot) -> u64 {
     (high as u64) << 32 | low as u64
-}
-
-const fn hash_in(slot: Slot) -> u64 {
-    key_in(slot).rotate_right(5)
 }
 
 const fn count_of([_, _, count]: Slot) -> u32 {
@@ -70,7 +60,7 @@ impl Tally {
 
     pub(crate) fn has(&self, hash: u64) -> bool {
         let shard = self.shards.get(shard_of(hash, self.shards.len()));
-        shard.is_some_and(|shard| find(shard.slots(), shard.homes, key_of(hash)).is_ok())
+        shard.is_some_and(|shard| find(shard.slots(), shard.homes, hash).is_ok())
     }
 
     /// Reads where words stand and says nothing of it: what is read side by side waits for memory once,
@@ -78,18 +68,19 @@ impl Tally {
     pub(crate) fn touch(&self, hashes: impl Iterator<Item = u64>) {
         let look = |hash: u64| {
             let shard = self.shards.get(shard_of(hash, self.shards.len()))?;
-            shard.slots().get(home(key_of(hash), shard.homes)).map(|slot| count_of(*slot))
+            shard.slots().get(home(hash, shard.homes)).map(|slot| count_of(*slot))
         };
         std::hint::black_box(hashes.filter_map(look).fold(0, |sum, it| sum ^ it));
     }
 
     /// Notes so many documents more that have a word. Answers whether they are the first.
     pub(crate) fn add(&mut self, hash: u64, documents: u32) -> bool {
+        debug_assert_ne!(documents, 0, "a slot of none is an empty one");
         if self.shards.is_empty() {
             self.shards.push(Shard::default());
         }
         let is_new =
-            self.change(hash, |shard, salt, moved| shard.add(key_of(hash), documents, salt, moved));
+            self.change(hash, |shard, salt, moved| shard.add(hash, documents, salt, moved));
         self.words += usize::from(is_new);
         if self.words > self.shards.len() * SHARD_WORDS {
             self.cut();
@@ -99,8 +90,7 @@ impl Tally {
 
     /// Notes one document less that has a word. Answers whether it was the last.
     pub(crate) fn remove(&mut self, hash: u64) -> bool {
-        let is_gone =
-            self.change(hash, |shard, salt, moved| shard.remove(key_of(hash), salt, moved));
+        let is_gone = self.change(hash, |shard, salt, moved| shard.remove(hash, salt, moved));
         self.words -= usize::from(is_gone);
         if self.words == 0 {
             *self = Self { moved: self.moved, ..Self::default() };
@@ -129,7 +119,7 @@ impl Tally {
         let (from, to) = (buddy(self.shards.len()), self.shards.len());
         let Some(shard) = self.shards.get_mut(from) else { return };
         self.moved += shard.len as u64;
-        let goes = |slot: &&Slot| shard_of(hash_in(**slot), to + 1) == to;
+        let goes = |slot: &&Slot| shard_of(hash_of(**slot), to + 1) == to;
         let len = shard.words().filter(goes).count();
         let new = Shard::of(len, shard.words().filter(goes), to);
         let old = Shard::of(shard.len - len, shard.words().filter(|slot| !goes(slot)), from);
@@ -145,7 +135,7 @@ impl Tally {
         let Some(shard) = self.shards.get_mut(to) else { return };
         self.moved += (last.len + shard.len) as u64;
         let mut all: Vec<Slot> = last.words().chain(shard.words()).copied().collect();
-        all.sort_unstable_by_key(|slot| key_in(*slot));
+        all.sort_unstable_by_key(|slot| hash_of(*slot));
         let joined = Shard::of(all.len(), all.iter(), to);
         self.bytes = self.bytes - last.bytes - shard.bytes + joined.bytes;
         *shard = joined;
@@ -178,7 +168,7 @@ const fn buddy(shard: usize) -> usize {
 }
 
 impl Shard {
-    /// So many words that are all different, in the order of their keys. See [`room_for`] for `salt`.
+    /// So many words that are all different, in the order of their hashes. See [`room_for`] for `salt`.
     fn of<'a>(len: usize, words: impl Iterator<Item = &'a Slot> + Clone, salt: usize) -> Self {
         if len == 0 { Self::default() } else { Self::with_homes(len, words, room_for(len, salt)) }
     }
@@ -205,23 +195,23 @@ impl Shard {
         self.numbers.as_chunks().0
     }
 
-    /// All words, in the order of their keys.
+    /// All words, in the order of their hashes.
     fn words(&self) -> impl Iterator<Item = &Slot> + Clone {
         self.slots().iter().filter(|slot| count_of(**slot) > 0)
     }
 
     #[inline]
-    fn add(&mut self, key: u64, documents: u32, salt: usize, moved: &mut u64) -> bool {
+    fn add(&mut self, hash: u64, documents: u32, salt: usize, moved: &mut u64) -> bool {
         let homes = self.homes;
         let (slots, _) = self.numbers.as_chunks_mut();
-        match find(slots, homes, key) {
+        match find(slots, homes, hash) {
             Ok(at) => {
                 let [_, _, count] = &mut slots[at];
                 *count = count.saturating_add(documents);
                 false
             }
             Err(at) => {
-                self.insert(at, slot_of(key, documents), salt, moved);
+                self.insert(at, slot_of(hash, documents), salt, moved);
                 true
             }
         }
@@ -251,10 +241,10 @@ impl Shard {
         }
     }
 
-    fn remove(&mut self, key: u64, salt: usize, moved: &mut u64) -> bool {
+    fn remove(&mut self, hash: u64, salt: usize, moved: &mut u64) -> bool {
         let homes = self.homes;
         let (slots, _) = self.numbers.as_chunks_mut();
-        let Ok(at) = find(slots, homes, key) else { return false };
+        let Ok(at) = find(slots, homes, hash) else { return false };
         slots[at][2] -= 1;
         if count_of(slots[at]) > 0 {
             return false;
@@ -263,7 +253,7 @@ impl Shard {
         // Those behind move up, until one stands where it should.
         let behind = (at + 1..).zip(slots.iter().skip(at + 1));
         let stay =
-            |(at, slot): (usize, &Slot)| count_of(*slot) == 0 || home(key_in(*slot), homes) == at;
+            |(at, slot): (usize, &Slot)| count_of(*slot) == 0 || home(hash_of(*slot), homes) == at;
         let end = behind.clone().find(|it| stay(*it)).map_or(slots.len(), |it| it.0);
         slots.copy_within(at + 1..end, at);
         slots[end - 1] = Slot::default();
@@ -281,11 +271,11 @@ const fn room_for(words: usize, salt: usize) -> usize {
     words * (134 + (salt * 7 + words) % 13) / 100 + 3
 }
 
-/// Writes words, which are in the order of their keys, into empty slots. Answers whether there was room.
+/// Writes words, which are in the order of their hashes, into empty slots. Answers whether there was room.
 fn put<'a>(slots: &mut [Slot], homes: usize, words: impl Iterator<Item = &'a Slot>) -> bool {
     let mut next = 0;
     for word in words {
-        let at = home(key_in(*word), homes).max(next);
+        let at = home(hash_of(*word), homes).max(next);
         let Some(slot) = slots.get_mut(at) else { return false };
         *slot = *word;
         next = at + 1;
@@ -295,12 +285,12 @@ fn put<'a>(slots: &mut [Slot], homes: usize, words: impl Iterator<Item = &'a Slo
 
 /// Where a word stands, or else where it would.
 #[inline]
-fn find(slots: &[Slot], homes: usize, key: u64) -> Result<usize, usize> {
-    let mut at = home(key, homes);
+fn find(slots: &[Slot], homes: usize, hash: u64) -> Result<usize, usize> {
+    let mut at = home(hash, homes);
     while let Some(slot) = slots.get(at) {
         // One question, since nobody can foresee which of both it is.
-        if (count_of(*slot) == 0) | (key_in(*slot) >= key) {
-            let is_it = (count_of(*slot) != 0) & (key_in(*slot) == key);
+        if (count_of(*slot) == 0) | (hash_of(*slot) >= hash) {
+            let is_it = (count_of(*slot) != 0) & (hash_of(*slot) == hash);
             return if is_it { Ok(at) } else { Err(at) };
         }
         at += 1;
@@ -310,8 +300,8 @@ fn find(slots: &[Slot], homes: usize, key: u64) -> Result<usize, usize> {
 
 /// Where a word should stand, of so many slots.
 #[inline]
-const fn home(key: u64, homes: usize) -> usize {
-    ((key as u128 * homes as u128) >> 64) as usize
+const fn home(hash: u64, homes: usize) -> usize {
+    ((hash as u128 * homes as u128) >> 64) as usize
 }
 
 #[cfg(test)]
@@ -355,8 +345,8 @@ mod tests {
             let mut tally = Tally::default();
             let mut model: BTreeMap<u64, u32> = BTreeMap::new();
             // All in one shard, and many with one home, which may be among the last ones.
-            let first = if are_last { 0xf << 55 } else { 0 };
-            let hash = |word: u64| first | ((word / 3) << 50) | ((word % 3) << 40);
+            let first = if are_last { 0xf << 60 } else { 0 };
+            let hash = |word: u64| first | ((word / 3) << 55) | ((word % 3) << 40);
             for (add, word) in steps {
                 let hash = hash(word);
                 if add {

@@ -147,24 +147,17 @@ impl Source {
     }
 }
 
-/// Puts something into a list in descending order of its keys. Of the few sources that there are mostly,
-/// it is quicker from the end on, one by one, than by halves, which no processor can foresee.
+/// Puts something into a list in descending order. Of the few sources that there are mostly, it is
+/// quicker from the end on, one by one, than by halves, which no processor can foresee.
 #[inline]
-pub(super) fn insert<T: Copy, K: Ord>(list: &mut Vec<T>, new: T, key: impl Fn(&T) -> K) {
+pub(super) fn insert<T: Copy + Ord>(list: &mut Vec<T>, new: T) {
     list.push(new);
     let mut at = list.len() - 1;
-    while at > 0 && key(&list[at - 1]) < key(&new) {
+    while at > 0 && list[at - 1] < new {
         list[at] = list[at - 1];
         at -= 1;
     }
     list[at] = new;
-}
-
-/// A source, and the front of the key of its next document.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    key: u64,
-    source: u32,
 }
 
 /// The first part of a key, and 32 bits of the content: those that have both in common are told apart by the
@@ -182,11 +175,12 @@ pub(super) fn in_order(
     look: fn(&mut Source),
     mut take: impl FnMut(usize, &mut Source),
 ) -> (usize, bool) {
-    // The key of each source's next document, in descending order: the least is taken from the end.
-    let mut keys: Vec<Waiting> = Vec::with_capacity(sources.len());
-    let insert = |keys: &mut Vec<Waiting>, key: Key, source: usize| {
+    // The front of the key of each source's next document above the number of the source, in descending
+    // order: the least is taken from the end.
+    let mut keys: Vec<u128> = Vec::with_capacity(sources.len());
+    let insert = |keys: &mut Vec<u128>, key: Key, source: usize| {
         if key != END {
-            insert(keys, Waiting { key: shortened(key), source: source as u32 }, |it| it.key);
+            insert(keys, u128::from(shortened(key)) << 64 | source as u128);
         }
     };
     for (i, source) in sources.iter_mut().enumerate() {
@@ -197,21 +191,20 @@ pub(super) fn in_order(
     }
     let mut done = 0;
     while done < most {
-        let Some(Waiting { key: least, source: mut first }) = keys.pop() else {
-            return (done, true);
-        };
-        let second = keys.last().map_or(u64::MAX, |it| it.key);
-        if least == second {
+        let Some(mut first) = keys.pop() else { return (done, true) };
+        let front = |waiting: u128| (waiting >> 64) as u64;
+        let second = keys.last().map_or(u64::MAX, |it| front(*it));
+        if front(first) == second {
             // Their first bytes are alike: the whole contents decide.
-            let content = |i: u32| sources.get(i as usize).and_then(Source::content);
-            let alike = keys.iter_mut().rev().take_while(|it| it.key == least);
-            if let Some(other) = alike.min_by_key(|it| content(it.source))
-                && content(other.source) < content(first)
+            let content = |waiting: u128| sources.get(waiting as u64 as usize)?.content();
+            let alike = keys.iter_mut().rev().take_while(|it| front(**it) == second);
+            if let Some(other) = alike.min_by_key(|it| content(**it))
+                && content(*other) < content(first)
             {
-                std::mem::swap(&mut first, &mut other.source);
+                std::mem::swap(&mut first, other);
             }
         }
-        let first = first as usize;
+        let first = first as u64 as usize;
         let Some(source) = sources.get_mut(first) else { return (done, true) };
         // As long as nothing of the others comes before it.
         let next = loop {

@@ -35,7 +35,7 @@ impl Merge {
         let mut heads: Vec<u128> = Vec::with_capacity(scans.len());
         let add = |heads: &mut Vec<u128>, i: usize, scan: &TextScan<'_>| {
             let new = u128::from(head(scan.bytes())) << 64 | i as u128;
-            insert(heads, new, |it| *it);
+            insert(heads, new);
         };
         for (i, scan) in scans.iter().enumerate() {
             scan.iter().for_each(|scan| add(&mut heads, i, scan));
