@@ -317,6 +317,10 @@ mod tests {
         let mut most = 0;
         let mut before = 0;
         for word in 0..60_000 {
+            if word == SHARD_WORDS as u64 {
+                // The first shard has been written anew each time that it was full.
+                assert!(before > word, "{before} were moved of those in one shard");
+            }
             assert!(tally.add(hash(word), 1));
             most = most.max(tally.moved() - before);
             before = tally.moved();

@@ -437,7 +437,7 @@ mod tests {
 
         #[test]
         fn pairs_are_counted_by_the_first_bytes_as_by_characters(
-            text in "([ab]{1,5}[ cß東]){0,12}|([ab]{3,5}c?[ -]){0,12}|([a-d]{4,6} ){0,70}",
+            text in "([ab]{1,5}[ cжß東]){0,12}|([ab]{3,5}c?[ -]){0,12}|([a-d]{4,6} ){0,70}",
         ) {
             let mut words = RecordWords::default();
             words.add(&text, true);
