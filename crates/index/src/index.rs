@@ -387,6 +387,9 @@ mod tests {
         assert_eq!([needs(&mut index, 2 * MIB), needs(&mut index, 2 * MIB)], [0, 0]);
         assert_eq!(index.memory_bytes(), 22 * MIB as u64);
         index.changing(|index| index.store.give_up_room());
+        assert_eq!(index.store.spare_bytes(), 0);
+        assert_eq!(index.memory_bytes(), 22 * MIB as u64, "it waits for its turn");
+        index.store.waste.give_back(2 * MIB as u64);
         assert_eq!(index.memory_bytes(), 20 * MIB as u64);
     }
 }

@@ -8,6 +8,7 @@
 //! what merging them took, is what the next ones take. All are kept until it is calm.
 
 use crate::array::PAGE;
+use crate::waste::Waste;
 use memmap2::MmapMut;
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,13 @@ const NEAR: usize = 8;
 pub(crate) struct Used {
     pub(crate) mapping: MmapMut,
     pub(crate) touched: usize,
+}
+
+impl Used {
+    fn throw_away(self, waste: &mut Waste) {
+        let bytes = self.touched as u64;
+        waste.add(self, bytes);
+    }
 }
 
 /// What is kept.
@@ -119,15 +127,21 @@ impl Default for Own {
 }
 
 impl Own {
-    /// As much as an index of so many bytes may keep that may take `left` more. What is more than that is
-    /// given back to the system.
-    pub(crate) fn limited_by(mut self, index: u64, left: u64) -> Self {
+    /// As much as an index of so many bytes may keep that may take `left` more. What there is no room for
+    /// is given back to the system at once, and what is kept no longer becomes waste.
+    pub(crate) fn limited_by(mut self, index: u64, left: u64, waste: &mut Waste) -> Self {
         let most = if index < LEAST_INDEX { 0 } else { OWN_MOST.min(index / OWN_SHARE).min(left) };
         self.0.most = most as usize;
+        let mut all = self.bytes();
         while self.0.bytes > self.0.most
             && let Some(used) = self.0.mappings.pop()
         {
             self.0.bytes -= used.touched;
+            if all > left {
+                all -= used.touched as u64;
+            } else {
+                used.throw_away(waste);
+            }
         }
         self
     }
@@ -182,12 +196,16 @@ pub(crate) fn keep(used: Used) {
     drop(given_back);
 }
 
-/// Gives all of them back to the system: what is shared, and what this thread has.
-pub(crate) fn give_up() {
-    let own = OWN.with_borrow_mut(|own| std::mem::take(&mut own.0.mappings));
-    OWN.with_borrow_mut(|own| own.0.bytes = 0);
+/// Keeps none of them any longer: what is shared is given back to the system, and what this thread has
+/// becomes waste.
+pub(crate) fn give_up(waste: &mut Waste) {
+    let own = OWN.with_borrow_mut(|own| {
+        own.0.bytes = 0;
+        std::mem::take(&mut own.0.mappings)
+    });
+    own.into_iter().for_each(|used| used.throw_away(waste));
     let given_back = std::mem::replace(&mut *shared(), Spare::new(MOST, LARGEST));
-    drop((own, given_back));
+    drop(given_back);
 }
 
 #[cfg(test)]
@@ -238,12 +256,15 @@ mod tests {
     #[test]
     fn an_index_keeps_as_much_as_its_size_allows_and_only_for_itself() {
         const MIB: usize = 1024 * 1024;
-        let limit = |index: u64, left: u64| Own::default().limited_by(index, left).0.most as u64;
+        let limit = |index: u64, left: u64| {
+            Own::default().limited_by(index, left, &mut Waste::default()).0.most as u64
+        };
         assert_eq!([0, LEAST_INDEX - 1].map(|it| limit(it, u64::MAX)), [0, 0]);
         assert_eq!([7, u64::MAX].map(|it| limit(LEAST_INDEX, it)), [7, LEAST_INDEX / OWN_SHARE]);
         assert_eq!(limit(1 << 40, u64::MAX), OWN_MOST);
 
-        let before = exchange(Own::default().limited_by(LEAST_INDEX, u64::MAX));
+        let mut waste = Waste::default();
+        let before = exchange(Own::default().limited_by(LEAST_INDEX, u64::MAX, &mut waste));
         // Larger than what is kept for all, and half of it never written to.
         keep(Used { touched: 2 * MIB, ..used(4 * MIB / PAGE) });
         keep(used(MIB / PAGE));
@@ -262,8 +283,17 @@ mod tests {
         let again = take(3 * MIB, OWN_LARGEST).expect("it was kept");
         assert_eq!((again.touched, lent_bytes()), (2 * MIB, MIB as u64));
         keep(again);
-        // The largest go first when the index has become smaller.
-        let own = exchange(before).limited_by(LEAST_INDEX - 1, u64::MAX);
-        assert_eq!((own.bytes(), own.0.mappings.len()), (0, 0));
+        // The largest go first, and at once where there is no room for them.
+        let mib = MIB as u64;
+        let own = exchange(before).limited_by(LEAST_INDEX, 2 * mib, &mut waste);
+        assert_eq!((own.bytes(), waste.bytes()), (mib, 0));
+        // They wait for their turn when the index has become smaller.
+        let own = own.limited_by(LEAST_INDEX - 1, mib, &mut waste);
+        assert_eq!((own.bytes(), own.0.mappings.len(), waste.bytes()), (0, 0, mib));
+        drop(exchange(Own::default().limited_by(LEAST_INDEX, u64::MAX, &mut waste)));
+        keep(used(MIB / PAGE));
+        give_up(&mut waste);
+        assert_eq!((lent_bytes(), waste.bytes()), (0, 2 * mib));
+        assert_eq!(exchange(Own::default()).0.mappings.len(), 0);
     }
 }

@@ -166,7 +166,7 @@ impl Store {
 
     /// Keeps what a change has left to be used again, as far as there are so many bytes left.
     pub(crate) fn keep_spare(&mut self, own: Own, left: u64) {
-        self.own = own.limited_by(self.settled_bytes, left);
+        self.own = own.limited_by(self.settled_bytes, left, &mut self.waste);
     }
 
     /// Gives up the filter of all contents, since memory is short.
@@ -650,7 +650,7 @@ impl Store {
             self.kept_bytes = 0;
             self.pending.give_up_room();
             self.presence.give_up(&mut self.waste);
-            spare::give_up();
+            spare::give_up(&mut self.waste);
         }
     }
 

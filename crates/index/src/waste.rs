@@ -87,6 +87,14 @@ impl Waste {
         true
     }
 
+    /// Adds what another one has.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.segments.extend(other.segments);
+        self.pieces.extend(other.pieces);
+        self.shares.extend(other.shares);
+        self.bytes += other.bytes;
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.segments.is_empty() && self.pieces.is_empty() && self.shares.is_empty()
     }
