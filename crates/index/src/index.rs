@@ -353,6 +353,7 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
     use crate::array::Array;
 
@@ -379,17 +380,24 @@ mod tests {
             (22 * MIB as u64, 20 * MIB as u64)
         );
         assert_eq!(needs(&mut index, MIB), 2 * MIB, "it was used before");
-        // No more than is left below the limit; and none when nothing is left to do.
+        // No more than is left below the limit; and none when nothing is left to do. Until it is given
+        // back nobody is refused for it.
         index.limit_to(21 * MIB as u64);
         index.changing(|_| ());
+        assert_eq!(index.store.waste.spare_bytes(), 2 * MIB as u64);
+        assert_eq!(
+            (index.memory_bytes(), index.bytes_in_need()),
+            (22 * MIB as u64, 20 * MIB as u64)
+        );
+        index.store.waste.give_back(2 * MIB as u64);
         assert_eq!(index.memory_bytes(), 20 * MIB as u64);
         index.limit_to(u64::MAX);
         assert_eq!([needs(&mut index, 2 * MIB), needs(&mut index, 2 * MIB)], [0, 0]);
         assert_eq!(index.memory_bytes(), 22 * MIB as u64);
         index.changing(|index| index.store.give_up_room());
-        assert_eq!(index.store.spare_bytes(), 0);
-        assert_eq!(index.memory_bytes(), 22 * MIB as u64, "it waits for its turn");
-        index.store.waste.give_back(2 * MIB as u64);
-        assert_eq!(index.memory_bytes(), 20 * MIB as u64);
+        assert_eq!(index.memory_bytes(), 22 * MIB as u64);
+        let unneeded = index.take_unneeded().expect("two megabytes");
+        assert_eq!((unneeded.bytes(), index.memory_bytes()), (2 * MIB as u64, 20 * MIB as u64));
+        unneeded.give_back();
     }
 }

@@ -80,3 +80,4 @@ pub use search::{Found, MAX_SOURCES_PER_CONTENT, Reader};
 pub use survey::KeyScan;
 pub use tending::Upkeep;
 pub use vocabulary::VocabularyChanges;
+pub use waste::Unneeded;

@@ -50,9 +50,6 @@ const LEAST_PACE: usize = 1024;
 /// system has to give out.
 const CLEARED: usize = 4;
 
-/// Bytes that are given back to the system at once.
-const AT_ONCE: u64 = 4 * 1024 * 1024;
-
 /// Documents that take as long to be counted as one takes to be merged.
 const COUNTED: u64 = 64;
 
@@ -90,12 +87,9 @@ impl Counters {
         words.get_mut(scaled(spot.at, words.len()))
     }
 
-    /// Gives it back to the system; a large one later, in its turn.
     fn give_back(self, waste: &mut Waste) {
         let bytes = self.words.bytes();
-        if bytes > AT_ONCE {
-            waste.add(self.words, bytes);
-        }
+        waste.add_spare(self.words, bytes);
     }
 
     #[inline]

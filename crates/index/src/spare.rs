@@ -10,7 +10,7 @@
 use crate::array::PAGE;
 use crate::waste::Waste;
 use memmap2::MmapMut;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes that are kept at most for all indexes: what merging segments of some ten thousand documents
@@ -49,7 +49,7 @@ pub(crate) struct Used {
 impl Used {
     fn throw_away(self, waste: &mut Waste) {
         let bytes = self.touched as u64;
-        waste.add(self, bytes);
+        waste.add_spare(self, bytes);
     }
 }
 
@@ -113,6 +113,9 @@ static SHARED: Mutex<Spare> = Mutex::new(Spare::new(MOST, LARGEST));
 thread_local! {
     /// What the index keeps for itself that this thread is changing.
     static OWN: RefCell<Own> = const { RefCell::new(Own(Spare::new(0, OWN_LARGEST))) };
+
+    /// What this thread drops at the moment is not for anybody.
+    static KEEPS_NONE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What an index keeps for itself. While it is changed, the thread has it ([`exchange`]), so that whatever
@@ -127,21 +130,16 @@ impl Default for Own {
 }
 
 impl Own {
-    /// As much as an index of so many bytes may keep that may take `left` more. What there is no room for
-    /// is given back to the system at once, and what is kept no longer becomes waste.
+    /// As much as an index of so many bytes may keep that may take `left` more. What is kept no longer
+    /// becomes waste.
     pub(crate) fn limited_by(mut self, index: u64, left: u64, waste: &mut Waste) -> Self {
         let most = if index < LEAST_INDEX { 0 } else { OWN_MOST.min(index / OWN_SHARE).min(left) };
         self.0.most = most as usize;
-        let mut all = self.bytes();
         while self.0.bytes > self.0.most
             && let Some(used) = self.0.mappings.pop()
         {
             self.0.bytes -= used.touched;
-            if all > left {
-                all -= used.touched as u64;
-            } else {
-                used.throw_away(waste);
-            }
+            used.throw_away(waste);
         }
         self
     }
@@ -184,6 +182,9 @@ pub(crate) const fn is_near(mapping: usize, bytes: usize) -> bool {
 
 /// Keeps one, unless it is too large or there are enough.
 pub(crate) fn keep(used: Used) {
+    if KEEPS_NONE.try_with(Cell::get).unwrap_or(false) {
+        return;
+    }
     let mut left = Some(used);
     // A thread that ends has nothing any more; then it is for all.
     let _ = OWN.try_with(|own| {
@@ -194,6 +195,13 @@ pub(crate) fn keep(used: Used) {
     // The system takes it when others may look for theirs already.
     let given_back = left.and_then(|used| shared().keep(used));
     drop(given_back);
+}
+
+/// Drops something, of which nothing is kept.
+pub(crate) fn without_keeping(dropping: impl FnOnce()) {
+    let before = KEEPS_NONE.replace(true);
+    dropping();
+    KEEPS_NONE.set(before);
 }
 
 /// Keeps none of them any longer: what is shared is given back to the system, and what this thread has
@@ -283,17 +291,19 @@ mod tests {
         let again = take(3 * MIB, OWN_LARGEST).expect("it was kept");
         assert_eq!((again.touched, lent_bytes()), (2 * MIB, MIB as u64));
         keep(again);
-        // The largest go first, and at once where there is no room for them.
+        // The largest go first where there is no room for them, and all when the index has become smaller.
         let mib = MIB as u64;
         let own = exchange(before).limited_by(LEAST_INDEX, 2 * mib, &mut waste);
-        assert_eq!((own.bytes(), waste.bytes()), (mib, 0));
-        // They wait for their turn when the index has become smaller.
-        let own = own.limited_by(LEAST_INDEX - 1, mib, &mut waste);
-        assert_eq!((own.bytes(), own.0.mappings.len(), waste.bytes()), (0, 0, mib));
+        assert_eq!((own.bytes(), waste.spare_bytes()), (mib, 2 * mib));
+        let own = own.limited_by(LEAST_INDEX - 1, u64::MAX, &mut waste);
+        assert_eq!((own.bytes(), own.0.mappings.len(), waste.spare_bytes()), (0, 0, 3 * mib));
         drop(exchange(Own::default().limited_by(LEAST_INDEX, u64::MAX, &mut waste)));
+        without_keeping(|| keep(used(2 * MIB / PAGE)));
+        assert_eq!(lent_bytes(), 0);
         keep(used(MIB / PAGE));
+        assert_eq!(lent_bytes(), mib);
         give_up(&mut waste);
-        assert_eq!((lent_bytes(), waste.bytes()), (0, 2 * mib));
+        assert_eq!((lent_bytes(), waste.spare_bytes()), (0, 4 * mib));
         assert_eq!(exchange(Own::default()).0.mappings.len(), 0);
     }
 }

@@ -149,7 +149,7 @@ impl Store {
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> u64 {
         self.settled_bytes
-            + self.waste.bytes()
+            + (self.waste.bytes() - self.waste.spare_bytes())
             + self.thinned.bytes()
             + self.draft.bytes().max(self.kept_bytes)
             + self.spare_bytes()
@@ -176,7 +176,7 @@ impl Store {
 
     /// Bytes of what only makes changes faster, and is given up when memory is short.
     pub(crate) fn spare_bytes(&self) -> u64 {
-        self.own.bytes() + spare::lent_bytes() + self.presence.bytes()
+        self.own.bytes() + spare::lent_bytes() + self.presence.bytes() + self.waste.spare_bytes()
     }
 
     /// Reads the words of a record. Give them back with [`Store::put_back`].

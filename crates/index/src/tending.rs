@@ -2,8 +2,8 @@
 //!
 //! What a merge reads does not change, so it can be done on any thread, a piece at a time. Meanwhile
 //! the index notes what goes of it. Only one is away at a time: whoever does the pieces has other
-//! work as well, and the others go on with each change. When nothing is left to merge, what is no longer
-//! needed is given back to the system there too.
+//! work as well, and the others go on with each change. Memory that is not needed any more can be given
+//! back to the system elsewhere as well.
 
 use crate::index::Index;
 use crate::register::Register;
@@ -11,8 +11,7 @@ use crate::segment::Place;
 use crate::segment::merge::Merge;
 use crate::snapshot::Shared;
 use crate::store::Store;
-use crate::upkeep::FREED;
-use crate::waste::Waste;
+use crate::waste::Unneeded;
 
 /// Documents that merging beyond what is due may copy for each one that came or went. So whatever
 /// comes and goes, at whatever pace, it costs no more than a few microseconds for each; and all
@@ -29,40 +28,27 @@ const KEYS: u64 = 16;
 /// Documents for which what was done elsewhere goes on at once when it comes back.
 const GIVEN_BACK: usize = 256;
 
-/// Work that is done elsewhere: see [`Index::take_upkeep`].
+/// Merging that is done elsewhere: see [`Index::take_upkeep`].
 #[derive(Debug)]
 pub struct Upkeep {
     number: u64,
-    task: Task,
+    merge: Box<Merge>,
     is_done: bool,
-}
-
-#[derive(Debug)]
-enum Task {
-    Merge(Box<Merge>),
-    Waste(Waste),
 }
 
 impl Upkeep {
     /// Goes on for about so many documents, each of which takes about a microsecond. Answers whether
     /// all is done.
     pub fn run(&mut self, documents: usize) -> bool {
-        self.is_done = match &mut self.task {
-            Task::Merge(merge) => merge.step(documents).1,
-            Task::Waste(waste) => {
-                waste.give_back(documents as u64 * FREED);
-                !waste.is_due()
-            }
-        };
+        (_, self.is_done) = self.merge.step(documents);
         self.is_done
     }
 }
 
-/// What is known of work that is done elsewhere.
+/// What is known of a merge that is done elsewhere.
 #[derive(Debug)]
 pub(crate) struct Away {
     number: u64,
-    /// Those that are merged.
     segments: Vec<u64>,
     /// What has gone of these segments meanwhile.
     killed: Vec<(u64, Vec<Place>)>,
@@ -91,15 +77,15 @@ impl Index {
 
     /// Work that the calls so far have done on the thread of the caller, counted in documents: those
     /// that were read or written, those that a merge went on by, and as many as take equally long as
-    /// tables that grew, changes of the vocabulary that were noted and memory that was given back. It takes no more than about two
-    /// microseconds for each, and is the same on every machine.
+    /// tables that grew, changes of the vocabulary that were noted and memory that was given back. It
+    /// takes no more than about two microseconds for each, and is the same on every machine.
     pub const fn work(&self) -> u64 {
         self.store.work()
     }
 
-    /// Takes the next work that is worth doing, to be done on another thread: a merge, or giving memory
-    /// back to the system. It must come back to [`Index::give_back`], whether it is done or not; until
-    /// then there is no other one. `None` if there is nothing to do.
+    /// Takes the next merge that is worth doing, to be done on another thread. It must come back to
+    /// [`Index::give_back`], whether it is done or not; until then there is no other one. `None` if
+    /// there is nothing to do.
     pub fn take_upkeep(&mut self) -> Option<Upkeep> {
         self.changing(|index| index.store.take_upkeep())
     }
@@ -109,9 +95,22 @@ impl Index {
         self.changing(|index| index.store.give_back(upkeep, &index.register, &index.shared));
     }
 
-    /// What was taken is lost: segments that were merged stay as they are.
+    /// What was taken is lost: its segments stay as they are.
     pub fn give_up_upkeep(&mut self) {
         self.store.away = None;
+        self.store.settle();
+    }
+
+    /// Memory that is not needed any more, to be given back to the system by another thread. Every change
+    /// gives some of it back by itself, four megabytes at most; `None` if there is no more. What
+    /// searches still look at is not among it: see [`Index::has_unneeded`].
+    pub fn take_unneeded(&mut self) -> Option<Unneeded> {
+        self.store.waste.take_due()
+    }
+
+    /// Whether there is any, also such as searches still look at.
+    pub const fn has_unneeded(&self) -> bool {
+        !self.store.waste.is_empty()
     }
 }
 
@@ -141,36 +140,19 @@ impl Store {
             let most = u32::try_from(self.credit).unwrap_or(u32::MAX);
             self.credit -= self.plan_tidy(most);
         }
-        let (task, segments, bytes) = if !self.merges.is_empty() {
-            // The first is what is nearest to its end.
-            let merge = self.merges.remove(0);
-            let (segments, bytes) = (merge.segments().collect(), merge.bytes());
-            (Task::Merge(Box::new(merge)), segments, bytes)
-        } else if self.waste.is_due() {
-            let waste = std::mem::take(&mut self.waste);
-            let bytes = waste.bytes();
-            (Task::Waste(waste), Vec::new(), bytes)
-        } else {
-            return None;
-        };
+        // The first is what is nearest to its end.
+        let merge = (!self.merges.is_empty()).then(|| self.merges.remove(0))?;
         self.last_away += 1;
         let number = self.last_away;
+        let (segments, bytes) = (merge.segments().collect(), merge.bytes());
         self.away = Some(Away { number, segments, killed: Vec::new(), bytes });
         self.settle();
-        Some(Upkeep { number, task, is_done: false })
+        Some(Upkeep { number, merge: Box::new(merge), is_done: false })
     }
 
     fn give_back(&mut self, upkeep: Upkeep, register: &Register, shared: &Shared) {
-        let Upkeep { number, task, is_done } = upkeep;
+        let Upkeep { number, mut merge, is_done } = upkeep;
         let Some(away) = self.away.take_if(|away| away.number == number) else { return };
-        match task {
-            Task::Merge(merge) => self.give_back_merge(merge, away, is_done),
-            Task::Waste(waste) => self.waste.append(waste),
-        }
-        self.conclude(register, shared);
-    }
-
-    fn give_back_merge(&mut self, mut merge: Box<Merge>, away: Away, is_done: bool) {
         for (segment, places) in away.killed {
             merge.killed(segment, &places);
         }
@@ -183,6 +165,7 @@ impl Store {
         } else {
             self.merges.insert(0, *merge);
         }
+        self.conclude(register, shared);
     }
 }
 
@@ -278,7 +261,10 @@ mod tests {
     fn what_is_lost_on_its_way_may_be_merged_again() {
         let mut index = scattered();
         drop(index.take_upkeep().expect("there is something to merge"));
+        assert!(index.store.away.as_ref().is_some_and(|away| away.bytes > 0));
+        let before = index.memory_bytes();
         index.give_up_upkeep();
+        assert!(index.memory_bytes() < before, "what was on its way is gone");
         let mut upkeep = index.take_upkeep().expect("there still is");
         while !upkeep.run(100) {}
         index.give_back(upkeep);
@@ -298,46 +284,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_longer_needed_is_given_back_elsewhere_when_nothing_is_left_to_merge() {
-        const MIB: u64 = 1 << 20;
+    fn what_is_no_longer_needed_is_given_back_elsewhere_once_nobody_looks_at_it() {
         let mut index = scattered();
         let held = index.store.segments.clone();
-        (0..30).for_each(|_| index.store.waste.add((), MIB));
-        let whole = |index: &Index| index.store.waste.bytes() / MIB;
-        let mut merge = index.take_upkeep().expect("seven segments are more than one");
-        while !merge.run(1_000) {}
-        index.give_back(merge);
-        assert_eq!(
-            (index.segments(), whole(&index)),
-            (1, 26),
-            "four of them went with this change"
-        );
+        let bytes: u64 = held.iter().map(|it| it.bytes()).sum();
+        while !index.maintain(1_000) {}
         let memory = index.memory_bytes();
-        let mut upkeep = index.take_upkeep().expect("there is waste");
-        assert!(index.take_upkeep().is_none(), "one at a time");
-        assert_eq!((index.memory_bytes(), index.store.waste.bytes()), (memory, 0));
-        assert!(!upkeep.run(256));
-        index.give_back(upkeep);
-        assert_eq!(whole(&index), 18, "four went there, and four with this change");
-        let mut upkeep = index.take_upkeep().expect("there is waste");
-        assert!(upkeep.run(1_152));
-        // What becomes waste meanwhile stays here.
-        index.store.waste.add((), 9 * MIB);
-        index.store.waste.add((), 4 * MIB);
-        index.give_back(upkeep);
-        assert_eq!(whole(&index), 9);
-        let mut upkeep = index.take_upkeep().expect("there is waste");
-        assert!(upkeep.run(576));
-        index.give_back(upkeep);
-        // Segments that readers look at wait until they do no longer.
-        assert!(index.take_upkeep().is_none());
-        assert!(index.store.waste.bytes() > 0);
+        assert!(index.has_unneeded() && index.take_unneeded().is_none());
         drop(held);
-        let mut upkeep = index.take_upkeep().expect("nobody looks at them any more");
-        assert!(upkeep.run(1_000));
-        index.give_back(upkeep);
-        assert_eq!(index.store.waste.bytes(), 0);
-        assert!(index.take_upkeep().is_none());
+        let unneeded = index.take_unneeded().expect("nobody looks at them any more");
+        assert_eq!((unneeded.bytes(), index.memory_bytes()), (bytes, memory - bytes));
+        assert!(!index.has_unneeded() && index.take_unneeded().is_none());
+        unneeded.give_back();
+        assert_eq!(numbers(&index, "some ").len(), 700);
     }
 
     #[test]
@@ -347,9 +306,7 @@ mod tests {
         for number in 700..1_200 {
             index.publish(&OWNER, [file(number)]);
             while let Some(mut upkeep) = index.take_upkeep() {
-                if let super::Task::Merge(merge) = &upkeep.task {
-                    copied += merge.documents();
-                }
+                copied += upkeep.merge.documents();
                 while !upkeep.run(1_000) {}
                 index.give_back(upkeep);
             }

@@ -12,6 +12,7 @@ use crate::segment::merge::Merge;
 use crate::segment::{Place, Segment};
 use crate::snapshot::Shared;
 use crate::store::Store;
+use crate::waste;
 use std::sync::Arc;
 
 /// Segments of a level that make one of the next, and how much larger that one is. Fewer would
@@ -61,10 +62,10 @@ const BULK: usize = 3 * 512;
 
 /// Bytes of what is no longer needed that are given back to the system with each change, which takes up
 /// to a millisecond. With twice as many the longest call that removes takes 3.9 ms instead of 2.5.
-const GIVEN_BACK: u64 = 4 * 1024 * 1024;
+const GIVEN_BACK: u64 = waste::LARGE;
 
 /// Bytes that take as long to give back as a document takes to be merged.
-pub(super) const FREED: u64 = 16 * 1024;
+const FREED: u64 = 8 * 1024;
 
 impl Store {
     /// Goes on with the merges, along with a change by which so many documents came and went.
@@ -103,6 +104,7 @@ impl Store {
             self.plan_tidy(MAX_LEN);
         }
         self.step(documents);
+        self.work += self.waste.give_back_large() / FREED;
         self.conclude(register, shared);
         self.give_up_room();
         self.merges.is_empty()

@@ -4,6 +4,7 @@
 use crate::memory;
 use crate::segment::Segment;
 use crate::sources::Share;
+use crate::spare;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -11,8 +12,19 @@ use std::sync::Arc;
 /// as long as half a page does.
 const SHARE: u64 = 2048;
 
-/// Something of so many bytes that is dropped at once.
-type Piece = (Box<dyn Any + Send + Sync>, u64);
+/// A piece of more bytes than a change gives back is large: it is left for whoever has another thread for
+/// it, as long as there are not more bytes of such than that.
+pub(crate) const LARGE: u64 = 4 * 1024 * 1024;
+const MOST_LARGE: u64 = 32 * 1024 * 1024;
+
+/// Something that is dropped at once.
+#[derive(Debug)]
+struct Piece {
+    what: Box<dyn Any + Send + Sync>,
+    bytes: u64,
+    /// It only made changes faster.
+    is_spare: bool,
+}
 
 /// What is still to be given back.
 #[derive(Debug, Default)]
@@ -20,9 +32,14 @@ pub(crate) struct Waste {
     /// Segments, at which readers may still look, and what they take.
     segments: Vec<(Arc<Segment>, u64)>,
     pieces: Vec<Piece>,
+    large: Vec<Piece>,
+    large_bytes: u64,
     /// None is empty.
     shares: Vec<Vec<Arc<Share>>>,
+    /// Of all of it.
     bytes: u64,
+    /// Of the pieces that only made changes faster.
+    spare_bytes: u64,
 }
 
 impl Waste {
@@ -35,8 +52,23 @@ impl Waste {
 
     /// Anything else of so many bytes.
     pub(crate) fn add<T: Send + Sync + 'static>(&mut self, piece: T, bytes: u64) {
-        self.bytes += bytes;
-        self.pieces.push((Box::new(piece), bytes));
+        self.add_piece(Piece { what: Box::new(piece), bytes, is_spare: false });
+    }
+
+    /// The same of what only made changes faster.
+    pub(crate) fn add_spare<T: Send + Sync + 'static>(&mut self, piece: T, bytes: u64) {
+        self.spare_bytes += bytes;
+        self.add_piece(Piece { what: Box::new(piece), bytes, is_spare: true });
+    }
+
+    fn add_piece(&mut self, piece: Piece) {
+        self.bytes += piece.bytes;
+        if piece.bytes > LARGE {
+            self.large_bytes += piece.bytes;
+            self.large.push(piece);
+        } else {
+            self.pieces.push(piece);
+        }
     }
 
     /// The holders of shared documents.
@@ -47,37 +79,53 @@ impl Waste {
         }
     }
 
-    /// Gives back about so many bytes, and says how many those were. What readers still look at is
-    /// kept, so that none of them has to.
+    /// Gives back at most so many bytes, and says how many those were; more only where much more is left
+    /// that nobody takes ([`Waste::take_due`]) and that cannot be given back in parts. What readers
+    /// still look at is kept, so that none of them has to.
     pub(crate) fn give_back(&mut self, most: u64) -> u64 {
-        let mut left = most;
-        while left > 0 {
+        let mut given = if self.large_bytes > MOST_LARGE { self.give_back_large() } else { 0 };
+        while given < most {
             if let Some(mut shares) = self.shares.pop() {
-                let count = (left.div_ceil(SHARE) as usize).min(shares.len());
+                let count = ((most - given).div_ceil(SHARE) as usize).min(shares.len());
                 shares.truncate(shares.len() - count);
-                left = left.saturating_sub(count as u64 * SHARE);
+                given += count as u64 * SHARE;
                 if shares.is_empty() {
                     self.bytes -= memory::vector::<Arc<Share>>(shares.capacity());
                 } else {
                     self.shares.push(shares);
                 }
-            } else if let Some((piece, bytes)) = self.pieces.pop() {
-                drop(piece);
-                self.bytes -= bytes;
-                left = left.saturating_sub(bytes.max(1));
-            } else if !self.take_apart() {
+            } else if let Some(piece) = self.pieces.pop_if(|it| given + it.bytes <= most) {
+                given += self.drop_piece(piece);
+            } else if !self.pieces.is_empty() || !self.take_apart() {
                 break;
             }
         }
         if self.is_empty() {
             *self = Self::default();
         }
-        most - left
+        given
+    }
+
+    /// Gives back one of what cannot be given back in parts, and says how many bytes it had.
+    pub(crate) fn give_back_large(&mut self) -> u64 {
+        self.large.pop().map_or(0, |piece| self.drop_piece(piece))
+    }
+
+    fn drop_piece(&mut self, piece: Piece) -> u64 {
+        let Piece { what, bytes, is_spare } = piece;
+        drop(what);
+        self.bytes -= bytes;
+        if is_spare {
+            self.spare_bytes -= bytes;
+        }
+        if bytes > LARGE {
+            self.large_bytes -= bytes;
+        }
+        bytes
     }
 
     /// Takes a segment apart at which nobody looks any more; answers false if there is none.
     fn take_apart(&mut self) -> bool {
-        let is_alone = |(segment, _): &(Arc<Segment>, u64)| Arc::strong_count(segment) == 1;
         let Some(at) = self.segments.iter().position(is_alone) else { return false };
         let (segment, bytes) = self.segments.swap_remove(at);
         self.bytes -= bytes;
@@ -87,27 +135,119 @@ impl Waste {
         true
     }
 
-    /// Adds what another one has.
-    pub(crate) fn append(&mut self, other: Self) {
-        self.segments.extend(other.segments);
-        self.pieces.extend(other.pieces);
-        self.shares.extend(other.shares);
-        self.bytes += other.bytes;
+    /// Takes out all that could be given back now, if there is any.
+    pub(crate) fn take_due(&mut self) -> Option<Unneeded> {
+        if !self.is_due() {
+            return None;
+        }
+        let mut due = std::mem::take(self);
+        for (segment, bytes) in due.segments.extract_if(.., |it| !is_alone(it)) {
+            self.bytes += bytes;
+            self.segments.push((segment, bytes));
+        }
+        due.bytes -= self.bytes;
+        Some(Unneeded(due))
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.segments.is_empty() && self.pieces.is_empty() && self.shares.is_empty()
+        self.segments.is_empty()
+            && self.pieces.is_empty()
+            && self.large.is_empty()
+            && self.shares.is_empty()
     }
 
     /// Whether there is something that could be given back now.
     pub(crate) fn is_due(&self) -> bool {
         !self.pieces.is_empty()
+            || !self.large.is_empty()
             || !self.shares.is_empty()
-            || self.segments.iter().any(|(segment, _)| Arc::strong_count(segment) == 1)
+            || self.segments.iter().any(is_alone)
     }
 
     /// Bytes of memory.
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// As many of them as are of what only made changes faster.
+    pub(crate) const fn spare_bytes(&self) -> u64 {
+        self.spare_bytes
+    }
+}
+
+/// Whether nobody looks at a segment any more.
+fn is_alone((segment, _): &(Arc<Segment>, u64)) -> bool {
+    Arc::strong_count(segment) == 1
+}
+
+/// Memory that an index does not need any more: see [`Index::take_unneeded`](crate::Index::take_unneeded).
+#[derive(Debug)]
+pub struct Unneeded(Waste);
+
+impl Unneeded {
+    /// Gives it back to the system, which takes up to a quarter of a millisecond for each megabyte.
+    /// What is merely dropped may be kept to be used again.
+    pub fn give_back(self) {
+        spare::without_keeping(|| drop(self.0));
+    }
+
+    /// How many bytes that are.
+    pub const fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Counts what was dropped.
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Pieces of so many bytes, and how many have been dropped.
+    fn waste(pieces: impl IntoIterator<Item = u64>) -> (Waste, Arc<AtomicUsize>) {
+        let (mut waste, dropped) = (Waste::default(), Arc::default());
+        for bytes in pieces {
+            waste.add(Counted(Arc::clone(&dropped)), bytes);
+        }
+        (waste, dropped)
+    }
+
+    #[test]
+    fn what_is_given_back_at_a_time_is_bounded() {
+        let (mut waste, dropped) = waste([LARGE, LARGE / 2, LARGE / 4, LARGE / 2]);
+        // The next piece would be more than there may be.
+        assert_eq!((waste.give_back(LARGE), dropped.load(Ordering::Relaxed)), (LARGE * 3 / 4, 2));
+        assert_eq!((waste.give_back(LARGE), dropped.load(Ordering::Relaxed)), (LARGE / 2, 3));
+        assert_eq!(waste.bytes(), LARGE);
+        assert_eq!((waste.give_back(LARGE), dropped.load(Ordering::Relaxed)), (LARGE, 4));
+        assert!(waste.is_empty() && waste.give_back(LARGE) == 0);
+    }
+
+    #[test]
+    fn large_pieces_are_left_for_others_as_long_as_they_are_few() {
+        let most = MOST_LARGE / (2 * LARGE);
+        let (mut waste, dropped) = waste((0..=most).map(|_| 2 * LARGE).chain([LARGE]));
+        waste.add_spare((), 2 * LARGE);
+        assert_eq!((waste.give_back(LARGE), waste.spare_bytes()), (2 * LARGE, 0));
+        assert_eq!((waste.give_back(LARGE), dropped.load(Ordering::Relaxed)), (2 * LARGE, 1));
+        // What is not large has its turn again.
+        assert_eq!((waste.give_back(LARGE), dropped.load(Ordering::Relaxed)), (LARGE, 2));
+        assert_eq!((waste.give_back(LARGE), waste.bytes()), (0, MOST_LARGE));
+        assert_eq!(waste.give_back_large(), 2 * LARGE);
+        let taken = waste.take_due().expect("they are not looked at");
+        assert_eq!((taken.bytes(), waste.bytes()), (MOST_LARGE - 2 * LARGE, 0));
+        assert!(waste.is_empty() && waste.take_due().is_none());
+        taken.give_back();
+        assert_eq!(dropped.load(Ordering::Relaxed) as u64, most + 2);
+        assert_eq!(waste.give_back_large(), 0);
     }
 }

@@ -4,7 +4,7 @@
 //! a simulator need not do it. A driver that does makes searches faster and memory less.
 
 use crate::overlay::Overlay;
-use skein_index::Upkeep;
+use skein_index::{Unneeded, Upkeep};
 
 /// Records of children who have gone that are forgotten at a time: about a millisecond.
 const PIECE: usize = 512;
@@ -28,6 +28,17 @@ impl Overlay {
             Some(upkeep) => self.children.index.give_back(upkeep),
             None => self.children.index.give_up_upkeep(),
         }
+    }
+
+    /// Takes memory that the index does not need any more, to be given back to the system by another
+    /// thread. `None` if there is none, or searches still look at it.
+    pub fn take_unneeded(&mut self) -> Option<Unneeded> {
+        self.children.index.take_unneeded()
+    }
+
+    /// Whether there is any, also such as searches still look at.
+    pub fn has_unneeded(&self) -> bool {
+        self.children.index.has_unneeded()
     }
 
     /// Whether records of children who have gone are still in the index.

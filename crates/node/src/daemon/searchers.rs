@@ -1,8 +1,8 @@
 //! Threads that search the index of a supernode beside the task that decides: while one of them is
 //! busy with words that every second file has, messages go on. They merge its segments as well, in
-//! short pieces.
+//! short pieces, and give back to the system what it does not need any more.
 
-use skein_index::Upkeep;
+use skein_index::{Unneeded, Upkeep};
 use skein_overlay::{LookUp, LookedUp};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,6 +22,7 @@ const PIECE: usize = 2048;
 enum Job {
     LookUp(LookUp),
     Upkeep(Upkeep),
+    GiveBack(Unneeded),
 }
 
 /// What comes of it.
@@ -30,6 +31,8 @@ pub(super) enum Done {
     LookedUp(LookedUp),
     /// Merging has gone on; `None` if it has failed.
     Upkeep(Option<Upkeep>),
+    /// Memory is the system's again.
+    GivenBack,
 }
 
 /// The threads, which start with the first job: an ordinary node has none.
@@ -55,6 +58,11 @@ impl Searchers {
     /// Has a merge go on.
     pub(super) fn tend(&mut self, upkeep: Upkeep) {
         self.give(Job::Upkeep(upkeep));
+    }
+
+    /// Has memory given back to the system.
+    pub(super) fn give_back(&mut self, unneeded: Unneeded) {
+        self.give(Job::GiveBack(unneeded));
     }
 
     fn give(&mut self, job: Job) {
@@ -113,6 +121,10 @@ fn carry_out(job: Job) -> Done {
                 tracing::error!("merging in the index has failed: a fault of this program");
             }
             Done::Upkeep(merged.ok())
+        }
+        Job::GiveBack(unneeded) => {
+            unneeded.give_back();
+            Done::GivenBack
         }
     }
 }

@@ -25,11 +25,12 @@ impl Tending {
         Self { changes: 0, done_at: 0, next_look: Instant::now() + LOOK, is_under_way: false }
     }
 
-    /// When it is to be looked at again; never, as long as nothing changes, and as long as it is being
-    /// looked after.
+    /// When it is to be looked at again; never, as long as nothing changes and searches look at nothing
+    /// that is to be given back, and as long as it is being looked after.
     pub(super) fn due(&self, overlay: &Overlay) -> Option<Instant> {
         let has_changed = overlay.index_changes() != self.done_at;
-        (has_changed && !self.is_under_way).then_some(self.next_look)
+        let is_due = has_changed || overlay.has_unneeded();
+        (is_due && !self.is_under_way).then_some(self.next_look)
     }
 
     /// There is nothing to do until something changes.

@@ -37,6 +37,7 @@ impl Tending {
                 while !upkeep.run(PIECE) {}
                 overlay.give_back_upkeep(Some(upkeep));
             }
+            drop(overlay.take_unneeded());
             self.done_at = overlay.index_changes();
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct Task {
     pub(super) searches: HashMap<QueryId, mpsc::Sender<SearchUpdate>>,
     /// Who searches the index.
     pub(super) searchers: Searchers,
-    /// When they merge what is in it.
+    /// When they look after it.
     tending: Tending,
     /// The overlay ends each look-up, and so bounds them.
     pub(super) finds: HashMap<QueryId, oneshot::Sender<DirectoryAnswer>>,
@@ -84,6 +84,9 @@ impl Task {
                     self.parts.overlay.clear_leftovers();
                 }
             }
+            if let Some(unneeded) = self.parts.overlay.take_unneeded() {
+                self.searchers.give_back(unneeded);
+            }
         }
         self.handle(Input::Leave);
         // What peers still say does not matter any more.
@@ -119,6 +122,7 @@ impl Task {
                     self.tend_if_calm();
                 }
             }
+            Done::GivenBack => {}
         }
     }
 
