@@ -322,6 +322,9 @@ impl Index {
         }
         let left = self.limits.total_bytes.saturating_sub(self.memory_bytes());
         self.store.keep_spare(own, left);
+        if self.memory_bytes() > self.limits.total_bytes {
+            self.store.give_back_large();
+        }
         outcome
     }
 
@@ -394,10 +397,18 @@ mod tests {
         index.limit_to(u64::MAX);
         assert_eq!([needs(&mut index, 2 * MIB), needs(&mut index, 2 * MIB)], [0, 0]);
         assert_eq!(index.memory_bytes(), 22 * MIB as u64);
+        // What is in one large piece is given back where memory is short, and else waits for others.
+        index.store.waste.add_spare((), 5 * MIB as u64);
+        index.changing(|_| ());
+        assert_eq!(index.store.waste.spare_bytes(), 5 * MIB as u64);
+        index.limit_to(27 * MIB as u64 - 1);
+        index.changing(|_| ());
+        assert_eq!(index.store.waste.spare_bytes(), 2 * MIB as u64, "what was kept waits");
+        index.limit_to(u64::MAX);
         index.changing(|index| index.store.give_up_room());
         assert_eq!(index.memory_bytes(), 22 * MIB as u64);
-        let unneeded = index.take_unneeded().expect("two megabytes");
+        let unneeded = index.take_unneeded(true).expect("two megabytes");
         assert_eq!((unneeded.bytes(), index.memory_bytes()), (2 * MIB as u64, 20 * MIB as u64));
-        unneeded.give_back();
+        assert!(unneeded.give_back_some().is_none());
     }
 }

@@ -102,10 +102,14 @@ impl Index {
     }
 
     /// Memory that is not needed any more, to be given back to the system by another thread. Every change
-    /// gives some of it back by itself, four megabytes at most; `None` if there is no more. What
-    /// searches still look at is not among it: see [`Index::has_unneeded`].
-    pub fn take_unneeded(&mut self) -> Option<Unneeded> {
-        self.store.waste.take_due()
+    /// gives back some by itself, four megabytes at most; arrays of more than that wait for this call, as
+    /// long as they are 32 megabytes together and memory is not short. They alone come unless it is calm:
+    /// what the rest becomes is used again by the next changes. What searches still look at never comes
+    /// ([`Index::has_unneeded`]), and what does is no longer in [`Index::memory_bytes`]. `None` if there
+    /// is nothing.
+    pub fn take_unneeded(&mut self, is_calm: bool) -> Option<Unneeded> {
+        let waste = &mut self.store.waste;
+        if is_calm { waste.take_due() } else { waste.take_large() }
     }
 
     /// Whether there is any, also such as searches still look at.
@@ -290,12 +294,12 @@ mod tests {
         let bytes: u64 = held.iter().map(|it| it.bytes()).sum();
         while !index.maintain(1_000) {}
         let memory = index.memory_bytes();
-        assert!(index.has_unneeded() && index.take_unneeded().is_none());
+        assert!(index.has_unneeded() && index.take_unneeded(true).is_none());
         drop(held);
-        let unneeded = index.take_unneeded().expect("nobody looks at them any more");
+        let unneeded = index.take_unneeded(true).expect("nobody looks at them any more");
         assert_eq!((unneeded.bytes(), index.memory_bytes()), (bytes, memory - bytes));
-        assert!(!index.has_unneeded() && index.take_unneeded().is_none());
-        unneeded.give_back();
+        assert!(!index.has_unneeded() && index.take_unneeded(true).is_none());
+        assert!(unneeded.give_back_some().is_none());
         assert_eq!(numbers(&index, "some ").len(), 700);
     }
 

@@ -104,13 +104,18 @@ impl Store {
             self.plan_tidy(MAX_LEN);
         }
         self.step(documents);
-        self.work += self.waste.give_back_large() / FREED;
+        self.give_back_large();
         self.conclude(register, shared);
         self.give_up_room();
         self.merges.is_empty()
             && self.away.is_none()
             && !self.waste.is_due()
             && self.smallest(MAX_LEN).is_empty()
+    }
+
+    /// Gives back one piece of what is no longer needed that no change gives back by itself.
+    pub(crate) fn give_back_large(&mut self) {
+        self.work += self.waste.give_back_large() / FREED;
     }
 
     fn plan_due(&mut self) {

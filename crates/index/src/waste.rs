@@ -12,9 +12,11 @@ use std::sync::Arc;
 /// as long as half a page does.
 const SHARE: u64 = 2048;
 
-/// A piece of more bytes than a change gives back is large: it is left for whoever has another thread for
-/// it, as long as there are not more bytes of such than that.
+/// A piece of more bytes than a change gives back is large, since it goes at once or not at all.
 pub(crate) const LARGE: u64 = 4 * 1024 * 1024;
+
+/// Large pieces are left for whoever has another thread for them, unless there were more bytes of such
+/// already when the last change ended.
 const MOST_LARGE: u64 = 32 * 1024 * 1024;
 
 /// Something that is dropped at once.
@@ -34,6 +36,8 @@ pub(crate) struct Waste {
     pieces: Vec<Piece>,
     large: Vec<Piece>,
     large_bytes: u64,
+    /// What that was when some was given back last.
+    left_large: u64,
     /// None is empty.
     shares: Vec<Vec<Arc<Share>>>,
     /// Of all of it.
@@ -83,7 +87,8 @@ impl Waste {
     /// that nobody takes ([`Waste::take_due`]) and that cannot be given back in parts. What readers
     /// still look at is kept, so that none of them has to.
     pub(crate) fn give_back(&mut self, most: u64) -> u64 {
-        let mut given = if self.large_bytes > MOST_LARGE { self.give_back_large() } else { 0 };
+        let is_left = self.left_large.min(self.large_bytes) > MOST_LARGE;
+        let mut given = if is_left { self.give_back_large() } else { 0 };
         while given < most {
             if let Some(mut shares) = self.shares.pop() {
                 let count = ((most - given).div_ceil(SHARE) as usize).min(shares.len());
@@ -103,6 +108,7 @@ impl Waste {
         if self.is_empty() {
             *self = Self::default();
         }
+        self.left_large = self.large_bytes;
         given
     }
 
@@ -133,6 +139,24 @@ impl Waste {
             segment.take_apart(self);
         }
         true
+    }
+
+    /// Takes out what is large, if there is any.
+    pub(crate) fn take_large(&mut self) -> Option<Unneeded> {
+        if self.large.is_empty() {
+            return None;
+        }
+        let mut large = Self::default();
+        for piece in std::mem::take(&mut self.large) {
+            self.bytes -= piece.bytes;
+            self.large_bytes -= piece.bytes;
+            if piece.is_spare {
+                self.spare_bytes -= piece.bytes;
+                large.spare_bytes += piece.bytes;
+            }
+            large.add_piece(piece);
+        }
+        Some(Unneeded(large))
     }
 
     /// Takes out all that could be given back now, if there is any.
@@ -185,10 +209,17 @@ fn is_alone((segment, _): &(Arc<Segment>, u64)) -> bool {
 pub struct Unneeded(Waste);
 
 impl Unneeded {
-    /// Gives it back to the system, which takes up to a quarter of a millisecond for each megabyte.
-    /// What is merely dropped may be kept to be used again.
-    pub fn give_back(self) {
-        spare::without_keeping(|| drop(self.0));
+    /// Gives some of it back to the system, which takes up to two milliseconds, or where a piece of it is
+    /// larger a quarter of one for each of its megabytes. Answers what is left. (What is merely dropped
+    /// may be kept to be used again.)
+    #[must_use]
+    pub fn give_back_some(mut self) -> Option<Self> {
+        spare::without_keeping(|| {
+            if self.0.give_back_large() == 0 {
+                self.0.give_back(2 * LARGE);
+            }
+        });
+        self.0.is_due().then_some(self)
     }
 
     /// How many bytes that are.
@@ -237,17 +268,29 @@ mod tests {
         let most = MOST_LARGE / (2 * LARGE);
         let (mut waste, dropped) = waste((0..=most).map(|_| 2 * LARGE).chain([LARGE]));
         waste.add_spare((), 2 * LARGE);
-        assert_eq!((waste.give_back(LARGE), waste.spare_bytes()), (2 * LARGE, 0));
-        assert_eq!((waste.give_back(LARGE), dropped.load(Ordering::Relaxed)), (2 * LARGE, 1));
-        // What is not large has its turn again.
-        assert_eq!((waste.give_back(LARGE), dropped.load(Ordering::Relaxed)), (LARGE, 2));
-        assert_eq!((waste.give_back(LARGE), waste.bytes()), (0, MOST_LARGE));
-        assert_eq!(waste.give_back_large(), 2 * LARGE);
-        let taken = waste.take_due().expect("they are not looked at");
-        assert_eq!((taken.bytes(), waste.bytes()), (MOST_LARGE - 2 * LARGE, 0));
+        let mut give_back = || {
+            let given = waste.give_back(LARGE);
+            (given, dropped.load(Ordering::Relaxed), waste.spare_bytes())
+        };
+        // Whoever has another thread may still take them.
+        assert_eq!(give_back(), (LARGE, 1, 2 * LARGE));
+        assert_eq!(give_back(), (2 * LARGE, 1, 0));
+        assert_eq!(give_back(), (2 * LARGE, 2, 0));
+        assert_eq!(give_back(), (0, 2, 0));
+        assert_eq!((waste.give_back_large(), waste.bytes()), (2 * LARGE, MOST_LARGE - 2 * LARGE));
+        waste.add_spare((), 2 * LARGE);
+        waste.add_spare((), LARGE);
+        let taken = waste.take_large().expect("there are large ones");
+        assert_eq!((taken.bytes(), taken.0.spare_bytes()), (MOST_LARGE, 2 * LARGE));
+        assert_eq!((waste.bytes(), waste.spare_bytes()), (LARGE, LARGE));
+        assert!(waste.take_large().is_none());
+        let rest = waste.take_due().expect("nobody looks at it");
+        assert_eq!((rest.bytes(), rest.0.spare_bytes()), (LARGE, LARGE));
         assert!(waste.is_empty() && waste.take_due().is_none());
-        taken.give_back();
-        assert_eq!(dropped.load(Ordering::Relaxed) as u64, most + 2);
-        assert_eq!(waste.give_back_large(), 0);
+        assert_eq!((waste.bytes(), waste.spare_bytes(), waste.give_back_large()), (0, 0, 0));
+        // One large piece at a time.
+        let mut left = Some(taken);
+        let count = std::iter::from_fn(|| left.take().map(|it| left = it.give_back_some())).count();
+        assert_eq!((count as u64, dropped.load(Ordering::Relaxed) as u64), (most, most + 2));
     }
 }

@@ -7,7 +7,9 @@ use common::{content, file, name, node, words};
 use proptest::prelude::*;
 use proptest::sample::select;
 use skein_index::text::{ParsedQuery, TermMatch, record_words};
-use skein_index::{Found, Index, Limits, MAX_SOURCES_PER_CONTENT, PublishOutcome, Upkeep};
+use skein_index::{
+    Found, Index, Limits, MAX_SOURCES_PER_CONTENT, PublishOutcome, Unneeded, Upkeep,
+};
 use skein_proto::{
     Ask, BoundedString, ContentId, FileMeta, FilePath, Filter, Kind, MediaTags, NodeId, Query,
     Username,
@@ -176,6 +178,8 @@ enum Tending {
     Work(usize),
     GiveBack,
     Lose,
+    /// Memory is given back, as when it is calm or when it is not.
+    Unneeded(bool),
 }
 
 const WORDS: [&str; 9] =
@@ -273,6 +277,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             4 => (0_usize..20).prop_map(Tending::Work),
             2 => Just(Tending::GiveBack),
             1 => Just(Tending::Lose),
+            1 => any::<bool>().prop_map(Tending::Unneeded),
         ]
         .prop_map(Step::Tend),
         1 => any_file().prop_map(|file| Step::Crowd(Box::new(file))),
@@ -299,6 +304,16 @@ fn tend(tending: &Tending, index: &mut Index, away: &mut Option<Upkeep>) {
         Tending::Lose => {
             if away.take().is_some() {
                 index.give_up_upkeep();
+            }
+        }
+        Tending::Unneeded(is_calm) => {
+            let before = index.memory_bytes();
+            let mut left = index.take_unneeded(*is_calm);
+            let taken = left.as_ref().map_or(0, Unneeded::bytes);
+            assert_eq!(index.memory_bytes(), before - taken);
+            assert!(index.take_unneeded(*is_calm).is_none(), "what is left is still looked at");
+            while let Some(unneeded) = left {
+                left = unneeded.give_back_some();
             }
         }
     }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{content, contents, file, name, words};
-use skein_index::{Index, Limits, MAX_SOURCES_PER_CONTENT};
+use skein_index::{Index, Limits, MAX_SOURCES_PER_CONTENT, Unneeded};
 use skein_proto::{Filter, NodeId};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -47,6 +47,11 @@ fn what_stays_is_found_by_all_readers_while_others_come_and_go() {
                 assert_eq!(index.remove_owner(&node(owner)), 100);
             }
             index.maintain(50);
+            let unneeded = index.take_unneeded(true);
+            scope.spawn(move || {
+                let left = unneeded.and_then(Unneeded::give_back_some);
+                assert!(left.is_none(), "it is little");
+            });
         }
         is_over.store(true, Ordering::Relaxed);
     });

@@ -6,7 +6,7 @@
 use crate::flood::Floods;
 use crate::membership::epidemic::Epidemic;
 use crate::wishes::Wishes;
-use skein_index::{Index, Limits};
+use skein_index::{Index, Limits, Unneeded};
 use std::ops::{Deref, DerefMut};
 use std::sync::LazyLock;
 
@@ -90,6 +90,11 @@ impl RareIndex {
         self.index.as_ref().is_some_and(|index| index.is_full())
     }
 
+    /// As [`Index::take_unneeded`].
+    pub(crate) fn take_unneeded(&mut self, is_calm: bool) -> Option<Unneeded> {
+        self.index.as_mut()?.take_unneeded(is_calm)
+    }
+
     /// How much it has of what it may have, from 0 to 1, or above where less has become allowed.
     pub(crate) fn filled(&self) -> f64 {
         self.index.as_ref().map_or(0.0, |index| index.filled())
@@ -118,6 +123,7 @@ mod tests {
     #[test]
     fn a_rare_part_reads_as_empty_and_is_made_when_it_is_changed() {
         let mut index = RareIndex::new(Limits::default());
+        assert!(index.take_unneeded(false).is_none() && index.take_unneeded(true).is_none());
         assert_eq!((index.records(), index.index.is_none()), (0, true));
         let name = skein_proto::Username::parse("somebody").expect("a name");
         index.set_owner(skein_proto::NodeId::from_bytes([1; 32]), &name);

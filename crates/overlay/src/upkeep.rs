@@ -31,9 +31,10 @@ impl Overlay {
     }
 
     /// Takes memory that the index does not need any more, to be given back to the system by another
-    /// thread. `None` if there is none, or searches still look at it.
-    pub fn take_unneeded(&mut self) -> Option<Unneeded> {
-        self.children.index.take_unneeded()
+    /// thread: pieces of more than four megabytes, or all if it is calm. `None` if there is none, or
+    /// searches still look at it.
+    pub fn take_unneeded(&mut self, is_calm: bool) -> Option<Unneeded> {
+        self.children.index.take_unneeded(is_calm)
     }
 
     /// Whether there is any, also such as searches still look at.

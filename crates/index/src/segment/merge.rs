@@ -44,7 +44,8 @@ const POSTINGS: usize = 4;
 const BITS: usize = 256;
 const CODES: usize = 4;
 
-/// Bytes that take one unit to be given back to the system.
+/// Bytes that take one unit to be dropped: most are kept to be used again. What is given back to the
+/// system takes four times as long.
 const FREED: usize = 1024;
 
 /// How much more what is written may take than what it is made of, where codes are longer and
@@ -221,7 +222,8 @@ impl Merge {
         (spent / UNITS, self.phase == Phase::Done)
     }
 
-    /// Goes over to the next phase. What no later one needs is dropped, some megabytes at a time.
+    /// Goes over to the next phase. What no later one needs is dropped, of a large merge some
+    /// ten megabytes, most of which are kept to be used again.
     fn next_phase(&mut self) {
         self.phase = match self.phase {
             Phase::Places => Phase::Ranks,

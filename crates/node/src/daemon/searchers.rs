@@ -31,15 +31,16 @@ pub(super) enum Done {
     LookedUp(LookedUp),
     /// Merging has gone on; `None` if it has failed.
     Upkeep(Option<Upkeep>),
-    /// Memory is the system's again.
-    GivenBack,
+    /// Some memory is the system's again; the rest is to follow.
+    GivenBack(Option<Unneeded>),
 }
 
 /// The threads, which start with the first job: an ordinary node has none.
 #[derive(Debug)]
 pub(super) struct Searchers {
     jobs: Option<Sender<Job>>,
-    /// It needs no limit: each job is answered once, and the overlay bounds those.
+    /// It needs no limit: each job is answered once, and the overlay bounds searches, merges are one at a
+    /// time, and what is given back is what the index had.
     answers: mpsc::UnboundedSender<Done>,
 }
 
@@ -60,7 +61,7 @@ impl Searchers {
         self.give(Job::Upkeep(upkeep));
     }
 
-    /// Has memory given back to the system.
+    /// Has some memory given back to the system.
     pub(super) fn give_back(&mut self, unneeded: Unneeded) {
         self.give(Job::GiveBack(unneeded));
     }
@@ -122,9 +123,6 @@ fn carry_out(job: Job) -> Done {
             }
             Done::Upkeep(merged.ok())
         }
-        Job::GiveBack(unneeded) => {
-            unneeded.give_back();
-            Done::GivenBack
-        }
+        Job::GiveBack(unneeded) => Done::GivenBack(unneeded.give_back_some()),
     }
 }

@@ -28,9 +28,13 @@ impl Tending {
     /// When it is to be looked at again; never, as long as nothing changes and searches look at nothing
     /// that is to be given back, and as long as it is being looked after.
     pub(super) fn due(&self, overlay: &Overlay) -> Option<Instant> {
-        let has_changed = overlay.index_changes() != self.done_at;
-        let is_due = has_changed || overlay.has_unneeded();
+        let is_due = self.has_changed(overlay) || overlay.has_unneeded();
         (is_due && !self.is_under_way).then_some(self.next_look)
+    }
+
+    /// Whether anything has changed since there was nothing to do.
+    pub(super) fn has_changed(&self, overlay: &Overlay) -> bool {
+        overlay.index_changes() != self.done_at
     }
 
     /// There is nothing to do until something changes.

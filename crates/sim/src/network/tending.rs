@@ -37,7 +37,7 @@ impl Tending {
                 while !upkeep.run(PIECE) {}
                 overlay.give_back_upkeep(Some(upkeep));
             }
-            drop(overlay.take_unneeded());
+            drop(overlay.take_unneeded(true));
             self.done_at = overlay.index_changes();
         }
     }

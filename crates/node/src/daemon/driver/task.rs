@@ -84,9 +84,7 @@ impl Task {
                     self.parts.overlay.clear_leftovers();
                 }
             }
-            if let Some(unneeded) = self.parts.overlay.take_unneeded() {
-                self.searchers.give_back(unneeded);
-            }
+            self.give_back_unneeded(false);
         }
         self.handle(Input::Leave);
         // What peers still say does not matter any more.
@@ -122,7 +120,7 @@ impl Task {
                     self.tend_if_calm();
                 }
             }
-            Done::GivenBack => {}
+            Done::GivenBack(rest) => rest.into_iter().for_each(|it| self.searchers.give_back(it)),
         }
     }
 
@@ -131,12 +129,22 @@ impl Task {
         if !self.tending.is_calm(&self.parts.overlay) {
             return;
         }
-        match self.parts.overlay.take_upkeep() {
-            Some(upkeep) => {
-                self.tending.is_under_way = true;
-                self.searchers.tend(upkeep);
+        if self.tending.has_changed(&self.parts.overlay) {
+            match self.parts.overlay.take_upkeep() {
+                Some(upkeep) => {
+                    self.tending.is_under_way = true;
+                    self.searchers.tend(upkeep);
+                }
+                None => self.tending.is_done(&self.parts.overlay),
             }
-            None => self.tending.is_done(&self.parts.overlay),
+        }
+        self.give_back_unneeded(true);
+    }
+
+    /// Has memory given back to the system that the index does not need any more.
+    fn give_back_unneeded(&mut self, is_calm: bool) {
+        if let Some(unneeded) = self.parts.overlay.take_unneeded(is_calm) {
+            self.searchers.give_back(unneeded);
         }
     }
 
