@@ -41,6 +41,10 @@ const EMPTY: usize = 32;
 const LEAST_SEGMENTS: usize = 8;
 const LEAST_DOCUMENTS: usize = 16 * 1024;
 
+/// The first one is made when so many documents have come, since it was calm, that there are so many times as
+/// many in all: to count the others takes as long as a dozen segments are asked for these.
+const COME: usize = 2;
+
 /// Documents that are counted with each change, for each that has come or gone, and beside these: half of
 /// the time that these take, while another filter is made.
 const PACE: usize = 16;
@@ -51,7 +55,7 @@ const LEAST_PACE: usize = 1024;
 const CLEARED: usize = 4;
 
 /// Documents that take as long to be counted as one takes to be merged.
-const COUNTED: u64 = 64;
+const COUNTED: u64 = 16;
 
 /// Where a content is counted in any filter.
 #[derive(Clone, Copy, Debug)]
@@ -189,6 +193,8 @@ pub(crate) struct Presence {
     making: Option<Making>,
     least_documents: usize,
     least_segments: usize,
+    /// Documents that have come since it was given up.
+    come: usize,
     /// Documents that are counted for each that has come or gone, and beside these.
     pace: [usize; 2],
     /// Bytes that another filter may take.
@@ -202,6 +208,7 @@ impl Default for Presence {
             making: None,
             least_documents: LEAST_DOCUMENTS,
             least_segments: LEAST_SEGMENTS,
+            come: 0,
             pace: [PACE, LEAST_PACE],
             left: u64::MAX,
         }
@@ -233,6 +240,7 @@ impl Presence {
     /// A document is drafted.
     #[inline]
     pub(crate) fn came(&mut self, content: &ContentId) {
+        self.come += 1;
         let spot = Spot::new(content);
         if let Some(counters) = &mut self.counters {
             counters.add(spot);
@@ -309,7 +317,11 @@ impl Presence {
         }
         let is_due = match capacity {
             Some(capacity) => documents > capacity,
-            None => documents >= self.least_documents && all.len() >= self.least_segments,
+            None => {
+                documents >= self.least_documents
+                    && all.len() >= self.least_segments
+                    && self.come.saturating_mul(COME) >= documents
+            }
         };
         let room = if documents < MANY_DOCUMENTS { ROOM } else { LESS_ROOM };
         let words = documents.saturating_mul(room).div_ceil(DOCUMENTS).max(1);
@@ -331,6 +343,7 @@ impl Presence {
 
     /// Gives up the filter, when it is calm or memory is short.
     pub(crate) fn give_up(&mut self, waste: &mut Waste) {
+        self.come = 0;
         let making = self.making.take().map(|it| it.counters);
         self.counters.take().into_iter().chain(making).for_each(|it| it.give_back(waste));
     }
@@ -476,10 +489,28 @@ mod tests {
     #[test]
     fn it_has_room_for_four_times_as_many_or_for_twice_as_many_of_many() {
         for (documents, room) in [(500_000, 4), (600_000, 2)] {
-            let mut presence = Presence { least_segments: 0, ..Presence::default() };
+            let come = documents / 2;
+            let mut presence = Presence { least_segments: 0, come, ..Presence::default() };
             presence.step(&[], documents, 0, &mut Waste::default());
             let words = presence.making.expect("it is due").counters.words.len();
             assert_eq!(words * DOCUMENTS, documents * room);
         }
+    }
+
+    #[test]
+    fn it_is_made_when_as_much_has_come_since_it_was_calm_as_was_there_before() {
+        let mut presence = Presence { least_segments: 0, ..Presence::default() };
+        let mut waste = Waste::default();
+        let mut is_made_after = |came: u32| {
+            (0..came).for_each(|number| presence.came(&content(number)));
+            presence.step(&[], 40_000, 0, &mut waste);
+            let is_made = presence.making.is_some();
+            if is_made {
+                presence.give_up(&mut waste);
+            }
+            is_made
+        };
+        let made = [1, 19_998, 1, 19_999, 1].map(&mut is_made_after);
+        assert_eq!(made, [false, false, true, false, true]);
     }
 }
