@@ -41,11 +41,11 @@ const EMPTY: usize = 32;
 const LEAST_SEGMENTS: usize = 8;
 const LEAST_DOCUMENTS: usize = 16 * 1024;
 
-/// The first one is made when so many documents have come, since it was calm, that there are so many times as
-/// many in all: to count the others takes as long as a dozen segments are asked for these.
+/// The first one is made when so many documents have come, since it was calm, that there are at most so
+/// many times as many in all: where few come to many, counting those takes longer than all that it spares.
 const COME: usize = 2;
 
-/// Documents that are counted with each change, for each that has come or gone, and beside these: half of
+/// Documents that are counted with each change, for each that has come or gone, and beside these: most of
 /// the time that these take, while another filter is made.
 const PACE: usize = 16;
 const LEAST_PACE: usize = 1024;
